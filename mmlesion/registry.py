@@ -1,0 +1,41 @@
+"""Registries of scope ``mmlesion``, children of MMEngine's.
+
+A config running under ``default_scope='mmdet'`` (or ``'mmpretrain'``) writes
+``type='mmlesion.X'``. MMEngine then imports this module by itself, and the
+``locations`` below import the modules that register ``X``: no
+``custom_imports`` is needed.
+"""
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import Registry
+
+from .compat import declare_torchvision_operators
+
+declare_torchvision_operators()
+
+DATASETS = Registry(
+    'dataset', parent=MMENGINE_DATASETS, scope='mmlesion',
+    locations=['mmlesion.datasets'])
+TRANSFORMS = Registry(
+    'transform', parent=MMENGINE_TRANSFORMS, scope='mmlesion',
+    locations=['mmlesion.datasets.transforms'])
+MODELS = Registry(
+    'model', parent=MMENGINE_MODELS, scope='mmlesion',
+    locations=['mmlesion.models'])
+TASK_UTILS = Registry(
+    'task util', parent=MMENGINE_TASK_UTILS, scope='mmlesion',
+    locations=['mmlesion.models'])
+METRICS = Registry(
+    'metric', parent=MMENGINE_METRICS, scope='mmlesion',
+    locations=['mmlesion.evaluation.metrics'])
+HOOKS = Registry(
+    'hook', parent=MMENGINE_HOOKS, scope='mmlesion',
+    locations=['mmlesion.engine.hooks'])
+VISUALIZERS = Registry(
+    'visualizer', parent=MMENGINE_VISUALIZERS, scope='mmlesion',
+    locations=['mmlesion.visualization'])
