@@ -1,11 +1,87 @@
-"""What must be settled before the OpenMMLab packages are imported.
+"""What must hold before the OpenMMLab packages are imported.
 
-:mod:`mmlesion.registry` imports this module, so every config that names a
-component of ours passes here, and so do the tools.
+:mod:`mmlesion.registry` calls :func:`check_versions` and
+:func:`declare_torchvision_operators`, so every config that names a component
+of ours passes here, and so do the tools. Only metadata is read: the check
+imports nothing and takes milliseconds.
 """
 import importlib.util
+import sys
+import warnings
+from importlib import metadata
 
-import torch
+from packaging.version import Version
+
+# Versions as [first that works, first that does not). Lower bounds are the
+# original distribution's last releases, which share their import names with
+# the maintained `onedl-*` set; torch 2.4 is what onedl-mmcv's operators need.
+PYTHON_RANGE = ('3.10', '3.13')
+TORCH_RANGE = ('2.4', '3')
+MODULE_RANGES = dict(
+    mmengine=('0.10.4', '1'),
+    mmcv=('2.1.0', '2.4'),
+    mmdet=('3.3.0', '4'),
+    mmpretrain=('1.2.0', '2'))
+# Which distributions install a module of that name.
+DISTRIBUTIONS = dict(
+    mmengine=('onedl-mmengine', 'mmengine', 'mmengine-lite'),
+    mmcv=('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
+    mmdet=('onedl-mmdetection', 'mmdet'),
+    mmpretrain=('onedl-mmpretrain', 'mmpretrain'))
+REQUIRED = ('mmengine', 'mmcv')
+HINT = ('See "Installation" in README.md: requirements/onedl.txt and '
+        'requirements/openmmlab.txt are two sets that work.')
+
+
+class VersionError(ImportError):
+    """An installed version, or a mixture of packages, that cannot work."""
+
+
+def check_versions():
+    """Name every installed version that cannot work, in one error.
+
+    Each host (mmdet, mmpretrain) may be absent; MMEngine, MMCV and torch may
+    not. A module that lies on the path without a distribution's metadata (a
+    source checkout) is taken as it is.
+
+    Raises:
+        VersionError: If Python, torch or an OpenMMLab package is missing or
+            out of the range that works, or if two distributions have been
+            installed over one another. The message lists all of them.
+    """
+    found, problems = _installed_modules()
+    problems += _outside(
+        'Python', '.'.join(map(str, sys.version_info[:3])), PYTHON_RANGE)
+    torch = _version('torch')
+    if torch is not None:
+        problems += _outside('torch', torch, TORCH_RANGE)
+    elif importlib.util.find_spec('torch') is None:
+        problems.append('torch is not installed')
+    for module, (name, version) in found.items():
+        problems += _outside(name, version, MODULE_RANGES[module])
+    # mmdet asserts this itself, but only once it is imported.
+    if 'mmdet' in found and 'mmcv' in found:
+        (mmdet, mmdet_version), (mmcv, mmcv_version) = (
+            found['mmdet'], found['mmcv'])
+        if (mmdet == 'mmdet' and Version(mmdet_version) < Version('3.4')
+                and Version(mmcv_version) >= Version('2.2')):
+            problems.append(
+                f'{mmdet} {mmdet_version} needs MMCV below 2.2, but '
+                f'{mmcv} {mmcv_version} is installed')
+    if problems:
+        raise VersionError(
+            'mmlesion cannot run with what is installed: '
+            + '; '.join(problems) + '. ' + HINT)
+
+    name, version = found.get('mmengine', (None, None))
+    if (name in ('mmengine', 'mmengine-lite') and torch is not None
+            and Version(torch) >= Version('2.6')):
+        # No error: training from scratch and single components do work.
+        warnings.warn(
+            f'{name} {version} cannot load checkpoints with torch {torch}, '
+            'because torch 2.6 and later load weights only unless told '
+            'otherwise: resuming, testing and pretrained weights will fail. '
+            'Use torch 2.4 or 2.5, or onedl-mmengine.', stacklevel=2)
 
 
 def declare_torchvision_operators():
@@ -16,18 +92,70 @@ def declare_torchvision_operators():
     mmdet's model modules) imports torchvision. Declaring the schemas of the
     operators that its Python part decorates is enough for the import; the
     operators themselves stay unavailable, and nothing here uses them.
+
+    Returns:
+        bool: Whether the schemas had to be declared (False where torchvision
+        is absent or imports by itself).
     """
     if importlib.util.find_spec('torchvision') is None:
-        return
+        return False
     try:
         import torchvision  # noqa: F401
     except RuntimeError as error:
         if 'operator torchvision::' not in str(error):
             raise
-        library = torch.library.Library('torchvision', 'FRAGMENT')
-        for schema in (
-                'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
-                'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'):
-            library.define(schema)
-        declare_torchvision_operators.library = library  # keeps it registered
-        import torchvision  # noqa: F401
+    else:
+        return False
+    import torch
+    library = torch.library.Library('torchvision', 'FRAGMENT')
+    for name in ('nms', 'qnms'):
+        library.define(
+            f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    # The schemas live as long as the object that defined them.
+    declare_torchvision_operators.library = library
+    import torchvision  # noqa: F401
+    return True
+
+
+def name_config_package():
+    """Let ``'mmlesion::...'`` name our configs, as ``'mmdet::...'`` does.
+
+    MMEngine resolves the prefix only for packages in a list of its own, which
+    other projects join by this entry.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+    MODULE2PACKAGE.setdefault('mmlesion', 'mmlesion')
+
+
+def _installed_modules():
+    """Distributions per OpenMMLab module, and what is wrong with them."""
+    found, problems = {}, []
+    for module, names in DISTRIBUTIONS.items():
+        installed = [(n, v) for n in names if (v := _version(n)) is not None]
+        if len(installed) > 1:
+            both = ' and '.join(f'{n} {v}' for n, v in installed)
+            problems.append(
+                f'{both} are installed over one another (both are imported as '
+                f'`{module}`; uninstall both, then install one)')
+        elif installed:
+            found[module] = installed[0]
+        elif module in REQUIRED and importlib.util.find_spec(module) is None:
+            problems.append(f'{module} is not installed')
+    return found, problems
+
+
+def _version(distribution):
+    """Installed version of a distribution, None where there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _outside(name, version, bounds):
+    """A list with one sentence if ``version`` is not in [low, high)."""
+    low, high = bounds
+    if Version(low) <= Version(version) < Version(high):
+        return []
+    return [f'{name} {version} is installed, at least {low} and below {high} '
+            'is needed']

@@ -5,6 +5,12 @@ A config running under ``default_scope='mmdet'`` (or ``'mmpretrain'``) writes
 ``locations`` below import the modules that register ``X``: no
 ``custom_imports`` is needed.
 """
+# ruff: noqa: E402, I001  (the check comes before the imports it explains)
+from .compat import (check_versions, declare_torchvision_operators,
+                     name_config_package)
+
+check_versions()
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -14,9 +20,8 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
-from .compat import declare_torchvision_operators
-
 declare_torchvision_operators()
+name_config_package()
 
 DATASETS = Registry(
     'dataset', parent=MMENGINE_DATASETS, scope='mmlesion',
