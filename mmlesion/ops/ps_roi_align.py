@@ -1,0 +1,112 @@
+"""Position-sensitive RoIAlign as one ordinary RoIAlign."""
+import torch
+from mmcv.ops import roi_align
+from torch import Tensor
+
+from .ps_roi_inputs import check_ps_roi_inputs, compute_dtype, empty_output
+
+
+def ps_roi_align(input: Tensor,
+                 rois: Tensor,
+                 output_size: int = 7,
+                 spatial_scale: float = 1.0,
+                 sampling_ratio: int = 2) -> Tensor:
+    r"""Position-sensitive RoIAlign: bin (i, j) reads its own group of maps.
+
+    .. math::
+        y_{r,c,i,j} = \mathrm{mean}_{(u,v) \in bin_{ij}(r)}
+        x_{n_r,\,(c k + i) k + j}(u, v)
+
+    with bilinear samples :math:`(u, v)` as in RoIAlign.
+
+    Source: J. Dai et al., R-FCN, NIPS 2016, Eq. 1 (the groups); K. He et al.,
+    Mask R-CNN, ICCV 2017 (the bilinear samples).
+    Differs from it in: the pooling is computed as *one* ordinary RoIAlign with
+    output 1x1, on maps whose k*k bins are folded into the batch and RoIs cut
+    into their k*k bins. Nothing is pooled and then thrown away: RoIAlign on all
+    C*k*k maps computes k*k times the values that are wanted.
+
+    Half-precision maps are pooled in float32 (a coordinate of 60.03 is not a
+    half-precision number) and the result is cast back.
+
+    Args:
+        input (Tensor): Maps. Channel ``(c*k + i)*k + j`` belongs to output
+            channel ``c`` and bin (row i, column j): the order of
+            ``torchvision.ops.ps_roi_align`` and of MXNet.
+        rois (Tensor): Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
+            the image. No gradient flows to them. Samples more than one cell
+            outside the map are zero; a RoI that holds NaN or infinity gives
+            zeros.
+        output_size (int): k, bins a side.
+        spatial_scale (float): Cells of the map per pixel, 1/8 at stride 8. Half
+            a cell is subtracted afterwards, as ``aligned=True`` in mmcv.
+        sampling_ratio (int): Samples a side in each bin. 0 takes as many as the
+            bin has cells, rounded up; its cost then grows with the box.
+
+    Returns:
+        Tensor: Pooled values, in the dtype of ``input``.
+
+    Shape:
+        - input: (N, C*k*k, H, W)
+        - rois: (R, 5)
+        - output: (R, C, k, k)
+
+    Raises:
+        ValueError: If the shapes do not fit, or on the CPU a batch index is out
+            of range.
+    """
+    channels, k = check_ps_roi_inputs(input, rois, output_size, 'ps_roi_align')
+    if len(rois) == 0:
+        return empty_output(input, channels, k)
+    num_images, _, height, width = input.shape
+    dtype = compute_dtype(input)
+
+    # (N, C*k*k, H, W) -> (N*k*k, C, H, W). The copy must be contiguous: with
+    # N = 1 reshape returns a strided view, which mmcv's CPU kernel misreads.
+    maps = input.reshape(num_images, channels, k * k, height, width)
+    maps = maps.transpose(1, 2).reshape(-1, channels, height, width)
+    maps = maps.to(dtype).contiguous()
+
+    cells = cut_rois(rois, k, spatial_scale, adaptive=sampling_ratio <= 0)
+    pooled = roi_align(maps, cells.to(dtype), (1, 1), 1.0, max(sampling_ratio, 0),
+                       'avg', True)  # (R*k*k, C, 1, 1)
+    pooled = pooled.reshape(len(rois), k, k, channels).permute(0, 3, 1, 2)
+    return pooled.contiguous().to(input.dtype)
+
+
+@torch.no_grad()
+def cut_rois(rois: Tensor, k: int, spatial_scale: float,
+             adaptive: bool = False) -> Tensor:
+    """Cut each RoI into its k*k bins, in cells of the map.
+
+    Shape:
+        - rois: (R, 5) in pixels
+        - output: (R*k*k, 5), bins row by row; the batch index points into maps
+          of which the k*k bins of an image follow one another
+    """
+    # float64: the bin edges of a box 500 pixels away from the origin keep
+    # their digits.
+    rois = rois.double()
+    boxes = rois[:, 1:] * spatial_scale
+    # Two cells outside every map, where RoIAlign reads zeros.
+    nowhere = boxes.new_tensor([-9., -9., -8., -8.])
+    boxes = torch.where(boxes.isfinite().all(1, keepdim=True), boxes, nowhere)
+
+    step = (boxes[:, 2:] - boxes[:, :2]) / k  # (R, 2) as x, y
+    index = torch.arange(k, device=rois.device, dtype=rois.dtype)
+    starts = boxes[:, None, :2] + index[None, :, None] * step[:, None]  # (R, k, 2)
+    size = step
+    if adaptive:
+        # A bin of exactly n cells may come out as n + 1e-6 in float32, and its
+        # number of samples, rounded up, as n + 1.
+        near_integer = (step - step.round()).abs() < 1e-5
+        size = torch.where(near_integer, step - 1e-5, step)
+    ends = starts + size[:, None]
+
+    cells = rois.new_empty(len(rois), k, k, 5)
+    cells[..., 0] = rois[:, 0, None, None] * (k * k) + index[:, None] * k + index
+    cells[..., 1] = starts[:, None, :, 0]
+    cells[..., 2] = starts[:, :, None, 1]
+    cells[..., 3] = ends[:, None, :, 0]
+    cells[..., 4] = ends[:, :, None, 1]
+    return cells.reshape(-1, 5)

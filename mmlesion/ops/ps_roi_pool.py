@@ -1,0 +1,131 @@
+"""Position-sensitive RoI pooling from a summed-area table."""
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .ps_roi_inputs import check_ps_roi_inputs, compute_dtype, empty_output
+
+
+def ps_roi_pool(input: Tensor,
+                rois: Tensor,
+                output_size: int = 7,
+                spatial_scale: float = 1.0) -> Tensor:
+    r"""Position-sensitive RoI pooling with the quantisation of MXNet.
+
+    The mean over whole cells of bin (i, j), from its own group of maps:
+
+    .. math::
+        y_{r,c,i,j} = \frac{1}{|bin_{ij}|} \sum_{(u,v) \in bin_{ij}(r)}
+        x_{n_r,\,(c k + i) k + j}(u, v)
+
+    Rows of bin i, with s the scale (columns alike):
+    ``start = round(y1) * s``, ``end = (round(y2) + 1) * s``,
+    ``step = max(end - start, 0.1) / k``, cells from ``floor(i*step + start)`` to
+    ``ceil((i+1)*step + start)`` (exclusive), clipped to the map. Neighbouring
+    bins may share a row of cells. An empty bin gives 0.
+
+    Source: J. Dai et al., R-FCN, NIPS 2016, Eq. 1, with the rounding of MXNet's
+    ``contrib.PSROIPooling``, on which 3DCE was trained.
+    Differs from it in: sums are read from a summed-area table in four look-ups a
+    bin, whatever its size. The table is float64: in float32, small bins far
+    from the origin would be differences of large sums.
+
+    Not ``torchvision.ops.ps_roi_pool``, which rounds both ends to whole cells
+    and never reads the last row and column of the map.
+
+    The bin edges are computed in the dtype of ``rois`` (float32 for half
+    precision), step by step as MXNet does. A NaN or infinity in a map reaches
+    all bins below and right of it.
+
+    Args:
+        input (Tensor): Maps. Channel ``(c*k + i)*k + j`` belongs to output
+            channel ``c`` and bin (row i, column j).
+        rois (Tensor): Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
+            the image. No gradient flows to them. A RoI that holds NaN or
+            infinity gives zeros.
+        output_size (int): k, bins a side.
+        spatial_scale (float): Cells of the map per pixel, 1/8 at stride 8.
+
+    Returns:
+        Tensor: Pooled values, in the dtype of ``input``.
+
+    Shape:
+        - input: (N, C*k*k, H, W)
+        - rois: (R, 5)
+        - output: (R, C, k, k)
+
+    Raises:
+        ValueError: If the shapes do not fit, or on the CPU a batch index is out
+            of range.
+    """
+    channels, k = check_ps_roi_inputs(input, rois, output_size, 'ps_roi_pool')
+    if len(rois) == 0:
+        return empty_output(input, channels, k)
+    num_images, _, height, width = input.shape
+
+    # Table (N, C*k*k, H+1, W+1): entry (y, x) is the sum above and left of it.
+    table = F.pad(input.double(), (1, 0, 1, 0)).cumsum(2).cumsum(3)
+    # One row of C values for each bin and corner, so that a look-up reads
+    # neighbouring memory: (N*k*k*(H+1)*(W+1), C)
+    table = table.reshape(num_images, channels, k * k, -1).permute(0, 2, 3, 1)
+    table = table.reshape(-1, channels)
+
+    corners, area = bin_corners(rois, k, spatial_scale, height, width)
+    sums = table.index_select(0, corners.flatten()).reshape(4, -1, channels)
+    sums = sums[0] - sums[1] - sums[2] + sums[3]  # (R*k*k, C)
+    pooled = sums / area.clamp(min=1)[:, None]
+    pooled = pooled.reshape(len(rois), k, k, channels).permute(0, 3, 1, 2)
+    return pooled.to(input.dtype).contiguous()
+
+
+@torch.no_grad()
+def bin_corners(rois: Tensor, k: int, spatial_scale: float, height: int,
+                width: int) -> Tuple[Tensor, Tensor]:
+    """Find the four corners of each bin in the summed-area tables.
+
+    Returns:
+        tuple: Row numbers (4, R*k*k) of the corners top-left, top-right,
+        bottom-left and bottom-right in a table laid out as
+        (N, k*k, H+1, W+1), and the bins' numbers of cells (R*k*k,).
+    """
+    boxes = rois[:, 1:].to(compute_dtype(rois))
+    left, right = _bin_edges(boxes[:, 0], boxes[:, 2], k, spatial_scale, width)
+    top, bottom = _bin_edges(boxes[:, 1], boxes[:, 3], k, spatial_scale, height)
+    # An empty or broken RoI reads the same corner four times: sum 0.
+    empty = (left >= right)[:, None] | (top >= bottom)[:, :, None]
+    empty = empty | ~boxes.isfinite().all(1)[:, None, None]  # (R, k, k)
+
+    bins = torch.arange(k * k, device=rois.device).reshape(k, k)
+    tables = rois[:, 0].long()[:, None, None] * (k * k) + bins  # (R, k, k)
+
+    def corner(y: Tensor, x: Tensor) -> Tensor:
+        inside = y[:, :, None] * (width + 1) + x[:, None, :]
+        inside = inside.masked_fill(empty, 0)
+        return (tables * ((height + 1) * (width + 1)) + inside).flatten()
+
+    corners = torch.stack([
+        corner(top, left), corner(top, right), corner(bottom, left),
+        corner(bottom, right)])
+    area = (bottom - top)[:, :, None] * (right - left)[:, None, :]
+    return corners, area.masked_fill(empty, 0).flatten()
+
+
+def _bin_edges(low: Tensor, high: Tensor, k: int, spatial_scale: float,
+               size: int) -> Tuple[Tensor, Tensor]:
+    """First and one-past-last cell of each bin along one axis, (R, k) each."""
+    start = _round_half_away(low) * spatial_scale
+    end = (_round_half_away(high) + 1) * spatial_scale
+    step = (end - start).clamp(min=0.1)[:, None] / k
+    index = torch.arange(k, device=low.device, dtype=low.dtype)
+    first = torch.floor(index * step + start[:, None])
+    last = torch.ceil((index + 1) * step + start[:, None])
+    return tuple(
+        torch.nan_to_num(edge).clamp(0, size).long() for edge in (first, last))
+
+
+def _round_half_away(x: Tensor) -> Tensor:
+    """C's ``round``: 2.5 -> 3 and -2.5 -> -3, where torch rounds to even."""
+    whole = x.trunc()
+    return whole + torch.sign(x) * ((x - whole).abs() >= 0.5)
