@@ -1,0 +1,1 @@
+"""What runs a training or a test: the runner and its hooks."""

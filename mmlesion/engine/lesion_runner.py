@@ -1,0 +1,130 @@
+"""MMEngine's runner, careful about the checkpoints that it reads."""
+import re
+from collections import OrderedDict
+
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_state_dict
+
+from .checkpoint import read_checkpoint
+
+
+class LesionRunner(Runner):
+    """Runner that runs no code from a checkpoint and refuses a foreign one.
+
+    It differs from :class:`mmengine.runner.Runner` in reading checkpoints only:
+
+    - they are read by :func:`~mmlesion.engine.checkpoint.read_checkpoint`,
+      unless the config says ``trust_checkpoint=True``;
+    - for testing and for resuming, the keys and shapes must be exactly the
+      model's. (MMEngine warns and goes on with untrained layers.) A
+      ``load_from`` at the start of a training may be partial, as usual.
+    """
+
+    #: Whether the checkpoint must fit the model; set by testing and resuming.
+    exact_checkpoint = False
+
+    def test(self):
+        """Test with the checkpoint of exactly this model.
+
+        Returns:
+            dict: The metrics.
+
+        Raises:
+            ValueError: The checkpoint belongs to another model.
+        """
+        self.exact_checkpoint = True
+        return super().test()
+
+    def resume(self, filename, *args, **kwargs):
+        """Resume from a checkpoint of exactly this model.
+
+        Raises:
+            ValueError: The checkpoint belongs to another model, or holds
+                weights only.
+        """
+        self.exact_checkpoint = True
+        try:
+            super().resume(filename, *args, **kwargs)
+        except KeyError as error:
+            raise ValueError(
+                f'Checkpoint {filename} cannot be resumed from: it has no '
+                f'{error}, which a checkpoint written by a training has.'
+            ) from error
+
+    def load_checkpoint(self, filename, map_location='cpu', strict=False,
+                        revise_keys=((r'^module.', ''), )):
+        """Load a checkpoint into the model.
+
+        Args:
+            filename (str): A local file, or an ``http(s)://`` address.
+            map_location (str or callable): As :func:`torch.load`.
+            strict (bool): Whether keys and shapes must be exactly the model's.
+            revise_keys (sequence): Pairs (pattern, replacement) on the keys.
+
+        Returns:
+            dict: The checkpoint.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file would run code, is no checkpoint, or, where
+                it must fit, belongs to another model.
+        """
+        trust = bool(self.cfg.get('trust_checkpoint', False))
+        strict = strict or self.exact_checkpoint
+        checkpoint = read_checkpoint(filename, map_location, trust=trust)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        state_dict = _revise(checkpoint.get('state_dict', checkpoint),
+                             revise_keys)
+        _load(model, state_dict, filename, strict, self.logger)
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint
+
+
+def _revise(state_dict, revise_keys):
+    """Rename the keys, keeping the versions that modules wrote beside them."""
+    revised = OrderedDict()
+    for key, value in state_dict.items():
+        for pattern, replacement in revise_keys:
+            key = re.sub(pattern, replacement, key)
+        revised[key] = value
+    if hasattr(state_dict, '_metadata'):
+        revised._metadata = state_dict._metadata
+    return revised
+
+
+def _load(model, state_dict, filename, strict, logger):
+    if not strict:
+        load_state_dict(model, state_dict, strict=False, logger=logger)
+        return
+    try:
+        model.load_state_dict(state_dict, strict=True)
+    except (RuntimeError, AttributeError) as error:
+        raise ValueError(
+            f'Checkpoint {filename} belongs to another model: '
+            f'{_difference(model.state_dict(), state_dict)}.') from error
+
+
+def _difference(expected, found):
+    """The keys in which two state dicts differ: counts, and the first each."""
+    def shape(value):
+        return tuple(getattr(value, 'shape', ()))
+
+    wrong = [key for key in expected
+             if key in found and shape(expected[key]) != shape(found[key])]
+    parts = []
+    for what, keys in (('missing', [k for k in expected if k not in found]),
+                       ('unexpected', [k for k in found if k not in expected]),
+                       ('of another shape', wrong)):
+        if keys:
+            names = ', '.join(keys[:2]) + (', ...' if len(keys) > 2 else '')
+            parts.append(f'{len(keys)} keys {what} ({names})')
+    if wrong:
+        key = wrong[0]
+        parts[-1] += (f', {key} being {shape(found[key])} instead of '
+                      f'{shape(expected[key])}')
+    return '; '.join(parts) or 'its values are no tensors'
