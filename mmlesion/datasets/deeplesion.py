@@ -1,0 +1,193 @@
+"""DeepLesion as an mmdet data set."""
+import os
+import os.path as osp
+from collections.abc import Sequence
+
+from mmdet.datasets import BaseDetDataset
+from mmengine.logging import print_log
+
+from mmlesion.registry import DATASETS
+
+from .deeplesion_csv import SPLITS, LesionRow, read_deeplesion_csv
+
+
+@DATASETS.register_module()
+class DeepLesionDataset(BaseDetDataset):
+    """DeepLesion by its official csv and folders: an index, no pixels.
+
+    One sample is one key slice with all its lesions. Lesions flagged
+    ``Possibly_noisy`` are dropped, and key slices left empty with them; the
+    official splits then have 22,478 / 22,901 (train), 4,791 / 4,887 (val) and
+    4,817 / 4,912 (test) images / lesions.
+
+    Source: Yan et al., DeepLesion, J. Med. Imaging 5(3), 2018; the grouping
+    and the filter of Yan et al., 3DCE, MICCAI 2018 (authors' code). The boxes
+    are as published, also where they reach over the image's border (8 of
+    29,073 rows, by at most 6.5 px), because the published FROC measures
+    against these.
+
+    A sample holds ``img_id`` (its place in the split, whatever is left out
+    by ``only_existing`` or ``subset_file``), ``img_path``, ``series``,
+    ``key_slice``, ``slice_range``, ``interval_mm`` (slice distance; may be
+    NaN or negative as in the csv), ``spacing_mm`` (pixel size), ``height``,
+    ``width``, ``patient``, and ``instances``: for each lesion ``bbox`` (xyxy,
+    0-based pixels of the PNG), ``bbox_label`` 0, ``ignore_flag`` 0,
+    ``lesion_type`` (-1, 1 to 8), ``diameter_mm`` (long, short) and
+    ``lesion_id`` (row of the csv, the header being row 1).
+
+    Args:
+        ann_file (str): The official csv.
+        data_prefix (dict): ``img``: folder of the series' folders.
+        split (str): ``'train'``, ``'val'``, ``'test'``, ``'all'``, or a key
+            of ``split_files``.
+        split_files (dict[str, str], optional): Custom splits: a text file for
+            each split's name, with one key slice of the csv
+            (``000001_01_01_109.png``) a line; empty lines and lines that
+            begin with ``#`` are skipped. They take the place of the official
+            splits; no patient may be in two of them.
+        subset_file (str, optional): Text file of the same form; only the key
+            slices named there are kept. A key slice of another split is an
+            error.
+        only_existing (bool): Keep only key slices whose PNG is on disk.
+        drop_noisy (bool): Drop the lesions flagged as possibly noisy.
+        **kwargs: As ``mmdet.BaseDetDataset``.
+
+    Raises:
+        FileNotFoundError: If the csv or a list does not exist.
+        ValueError: On an unknown split, a malformed csv (names the row), a
+            list that names an unknown or noisy key slice (names the line) or
+            puts a patient into two splits, or if nothing is left.
+    """
+
+    METAINFO = dict(classes=('lesion', ), palette=[(255, 0, 0)])
+
+    def __init__(self,
+                 *args,
+                 ann_file: str = 'DL_info.csv',
+                 data_prefix: dict | None = None,
+                 split: str = 'train',
+                 split_files: dict[str, str] | None = None,
+                 subset_file: str | None = None,
+                 only_existing: bool = False,
+                 drop_noisy: bool = True,
+                 **kwargs) -> None:
+        known = sorted(split_files) if split_files else [*SPLITS, 'all']
+        if split not in known:
+            raise ValueError(f'{ann_file}: unknown split {split!r}; expected '
+                             'one of ' + ', '.join(known))
+        self.split = split
+        self.split_files = split_files
+        self.subset_file = subset_file
+        self.only_existing = only_existing
+        self.drop_noisy = drop_noisy
+        super().__init__(
+            *args, ann_file=ann_file,
+            data_prefix=data_prefix or dict(img='Images_png/'), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the csv and group its rows by key slice.
+
+        Returns:
+            list[dict]: The samples, in the csv's order (or the list's, for a
+            custom split).
+        """
+        rows = read_deeplesion_csv(self.ann_file)
+        self._report_straddling(rows)
+        lesions: dict[str, list[LesionRow]] = {}
+        for row in rows:
+            if not (row.noisy and self.drop_noisy):
+                lesions.setdefault(row.file_name, []).append(row)
+        if self.split_files:
+            names = self._read_split_files(lesions)
+        else:
+            wanted = SPLITS.get(self.split)
+            names = [name for name, group in lesions.items()
+                     if wanted is None or group[0].split == wanted]
+        samples = [self._make_sample(img_id, lesions[name])
+                   for img_id, name in enumerate(names)]
+        if self.subset_file:
+            kept = set(self._read_list(self.subset_file, set(names)))
+            samples = [sample for name, sample in zip(names, samples)
+                       if name in kept]
+        if self.only_existing:
+            samples = [sample for sample in samples
+                       if osp.isfile(sample['img_path'])]
+        if not samples:
+            raise ValueError(
+                f"{self.ann_file}: no key slice of split '{self.split}' is "
+                'left' + (f' whose PNG lies in {self.data_prefix["img"]}'
+                          if self.only_existing else ''))
+        return samples
+
+    def _make_sample(self, img_id: int, rows: Sequence[LesionRow]) -> dict:
+        first = rows[0]
+        # Spacing, interval and size are those of the first row, as there
+        width, height = first.image_size
+        instances = [
+            dict(bbox=list(row.box_px), bbox_label=0, ignore_flag=0,
+                 lesion_type=row.lesion_type,
+                 diameter_mm=tuple(diameter * first.spacing_mm
+                                   for diameter in row.diameters_px),
+                 lesion_id=row.row) for row in rows
+        ]
+        file_name = first.file_name[len(first.series) + 1:]
+        return dict(
+            img_id=img_id,
+            img_path=osp.join(self.data_prefix.get('img', ''), first.series,
+                              file_name),
+            series=first.series, key_slice=first.key_slice,
+            slice_range=first.slice_range, interval_mm=first.interval_mm,
+            spacing_mm=first.spacing_mm, height=height, width=width,
+            patient=first.patient, instances=instances)
+
+    def _read_split_files(
+            self, lesions: dict[str, list[LesionRow]]) -> list[str]:
+        """Read all custom splits, for one patient may be in one only."""
+        owner: dict[int, str] = {}
+        chosen: list[str] = []
+        for split, path in self.split_files.items():
+            names = self._read_list(path, lesions)
+            for name in names:
+                patient = lesions[name][0].patient
+                if owner.setdefault(patient, split) != split:
+                    raise ValueError(
+                        f'{path}: patient {patient} ({name}) is also in split '
+                        f"'{owner[patient]}'; a patient may be in one split "
+                        'only')
+            if split == self.split:
+                chosen = names
+        return chosen
+
+    def _read_list(self, path: str, known) -> list[str]:
+        if self.data_root and not osp.isabs(path):
+            path = osp.join(self.data_root, path)
+        if not osp.isfile(path):
+            raise FileNotFoundError(
+                f'{path}: no such file; expected one key slice a line')
+        names: dict[str, None] = {}
+        with open(path, encoding='utf-8') as file:
+            for number, line in enumerate(file, 1):
+                name = line.strip()
+                if not name or name.startswith('#'):
+                    continue
+                if name not in known:
+                    raise ValueError(
+                        f"{path}: line {number}: '{name}' is no key slice of "
+                        + (f"split '{self.split}' of " if self.subset_file
+                           and not self.split_files else '')
+                        + os.fspath(self.ann_file)
+                        + (' (noisy ones are dropped)' if self.drop_noisy
+                           else ''))
+                names[name] = None
+        return list(names)
+
+    def _report_straddling(self, rows: Sequence[LesionRow]) -> None:
+        """Warn of patients that the csv itself puts into two splits."""
+        splits: dict[int, int] = {}
+        for row in rows:
+            if splits.setdefault(row.patient, row.split) != row.split:
+                print_log(
+                    f'{self.ann_file}: row {row.row} puts patient '
+                    f'{row.patient} into a second split; measured on another '
+                    'split, results are too good', 'current', 30)
+                return

@@ -1,0 +1,9 @@
+"""Transforms from a sample's index entry to a network's input (mmcv only)."""
+from .crop_to_body import CropToBody, undo_crop
+from .load_slice_stack import LoadSliceStack
+from .resize_to_spacing import ResizeToSpacing
+from .window_hu import WindowHU
+
+__all__ = [
+    'CropToBody', 'undo_crop', 'LoadSliceStack', 'ResizeToSpacing', 'WindowHU'
+]

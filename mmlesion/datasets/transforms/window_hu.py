@@ -1,0 +1,49 @@
+"""Windowing of a slice stack."""
+from collections.abc import Sequence
+
+from mmcv.transforms import BaseTransform
+
+from mmlesion.ct import FULL_WINDOW_HU, window_hu
+from mmlesion.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class WindowHU(BaseTransform):
+    """Map a window of HU linearly to a range of grey values and clip.
+
+    Required keys: ``img`` (HU). Modified keys: ``img`` (float32, not rounded).
+
+    The equation is that of :func:`mmlesion.ct.window_hu`. Air becomes the
+    range's lower end, so that geometry afterwards may pad with it.
+
+    Args:
+        window (Sequence[float]): Lower and upper end in HU. Defaults to
+            (-1024, 3071), Yan et al., 3DCE, Sec. 3.
+        out_range (Sequence[float]): Grey values of the two ends.
+    """
+
+    def __init__(self,
+                 window: Sequence[float] = FULL_WINDOW_HU,
+                 out_range: Sequence[float] = (0, 255)) -> None:
+        self.window = tuple(window)
+        self.out_range = tuple(out_range)
+
+    def transform(self, results: dict) -> dict:
+        """Window ``results['img']``.
+
+        Args:
+            results (dict): The sample.
+
+        Shape:
+            - img: (H, W, C), before and after.
+
+        Returns:
+            dict: The sample.
+        """
+        results['img'] = window_hu(
+            results['img'], self.window, self.out_range)
+        return results
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}(window={self.window}, '
+                f'out_range={self.out_range})')
