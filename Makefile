@@ -1,0 +1,49 @@
+# mmlesion: `make install`, `make test`, `make demo`; `make help` lists the rest.
+# Variables of the set-up (PYTHON, TORCH, CUDA, JOBS) are told in
+# requirements/install.sh; give them as `make install TORCH=torch==2.5.1`.
+SHELL := /bin/sh
+PY := .venv/bin/python
+export PYTHON TORCH CUDA JOBS
+
+DEMO_CONFIG ?= configs/phantom/3dce_csatt_15slice.py
+DEMO_DIR ?= work_dirs/demo
+DEMO_DATA ?= data/phantom
+DEMO_SEED ?= 0
+PYTEST_ARGS ?=
+
+.PHONY: help install test lint demo demo-clean benchmark wheel clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+install:  ## set up .venv (again: seconds); compiles MMCV's operators once
+	@sh requirements/install.sh
+
+test: install  ## all tests, e.g. make test PYTEST_ARGS='-k froc'
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: install  ## style checks
+	$(PY) -m ruff check .
+
+demo: install  ## generate CT data, train, test by FROC, draw; reuses what is done
+	@test -f $(DEMO_DATA)/DL_info.csv || { rm -rf $(DEMO_DATA).part && \
+	$(PY) tools/make_phantom.py deeplesion $(DEMO_DATA).part --seed $(DEMO_SEED) && \
+	mv $(DEMO_DATA).part $(DEMO_DATA); }
+	@test -f $(DEMO_DIR)/trained || { \
+	$(PY) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume \
+	    --cfg-options randomness.seed=$(DEMO_SEED) && \
+	touch $(DEMO_DIR)/trained; }
+	$(PY) tools/test.py $(DEMO_CONFIG) "$$(ls $(DEMO_DIR)/best_*.pth | tail -n 1)" \
+	    --work-dir $(DEMO_DIR) --show-dir $(DEMO_DIR)/pictures
+
+demo-clean:  ## forget the demo's data and training
+	rm -rf $(DEMO_DIR) $(DEMO_DATA) $(DEMO_DATA).part
+
+benchmark: install  ## speed against named peers, one table
+	$(PY) -m benchmarks
+
+wheel: install  ## dist/mmlesion-*.whl, with configs and tools inside
+	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+clean:  ## remove what was built here; the compiled MMCV stays in its cache
+	rm -rf .venv .build build dist *.egg-info mmlesion/.mim .pytest_cache .ruff_cache

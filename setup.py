@@ -1,0 +1,90 @@
+"""Packaging of mmlesion: see "Installation" in README.md."""
+import os
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+# What goes into mmlesion/.mim, where `mim` and MMEngine look for it.
+MIM_FILES = ('configs', 'tools', 'model-index.yml')
+
+
+class BuildWithMim(build_py):
+    """Put configs and tools into the package's ``.mim`` folder.
+
+    A wheel gets copies; an editable install gets links, so that an edited
+    config is the one found by ``mmlesion::...``.
+    """
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            mim = ROOT / 'mmlesion' / '.mim'
+        else:
+            mim = Path(self.build_lib) / 'mmlesion' / '.mim'
+        mim.mkdir(parents=True, exist_ok=True)
+        for name in MIM_FILES:
+            source, target = ROOT / name, mim / name
+            if not source.exists():
+                continue
+            if target.is_symlink() or target.is_file():
+                target.unlink()
+            elif target.is_dir():
+                shutil.rmtree(target)
+            if self.editable_mode:
+                target.symlink_to(os.path.relpath(source, mim))
+            elif source.is_dir():
+                shutil.copytree(
+                    source, target,
+                    ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+            else:
+                shutil.copy2(source, target)
+
+
+def requirements(name):
+    """Lines of ``requirements/<name>.txt`` without comments."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def version():
+    """The version, read without importing the package."""
+    scope = {}
+    exec((ROOT / 'mmlesion' / 'version.py').read_text(), scope)
+    return scope['__version__']
+
+
+setup(
+    name='mmlesion',
+    version=version(),
+    description='Lesion detection and weakly-supervised lesion maps in CT, '
+    'as a plugin for OpenMMLab',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    keywords='computed tomography, lesion detection, DeepLesion, FROC, '
+    'attention, OpenMMLab',
+    classifiers=[
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Medical Science Apps.',
+    ],
+    packages=find_packages(include=['mmlesion', 'mmlesion.*']),
+    python_requires='>=3.10,<3.13',
+    # Neither torch nor an OpenMMLab distribution: installing this package
+    # must not replace the ones that are there.
+    install_requires=requirements('runtime'),
+    extras_require={
+        'torch': requirements('torch'),
+        'headless': requirements('headless'),
+        'onedl': requirements('onedl'),
+        'openmmlab': requirements('openmmlab'),
+        'test': requirements('test'),
+    },
+    cmdclass={'build_py': BuildWithMim},
+    zip_safe=False)
