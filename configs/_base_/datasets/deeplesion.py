@@ -1,0 +1,61 @@
+# DeepLesion, official split, read as 3DCE does (Yan et al., MICCAI 2018, and
+# its code), with 15 slices. data/README.md says how to get and prepare it.
+data_root = 'data/DeepLesion/'
+cache_dir = None  # the folder that tools/prepare_data.py made, if any
+meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
+             'crop_offset', 'flip', 'flip_direction', 'instances',
+             'spacing_mm', 'interval_mm', 'patient', 'series', 'key_slice')
+
+load_slices = dict(
+    type='mmlesion.LoadSliceStack',
+    num_slices=15,
+    interval_mm=2.0,  # 3DCE code
+    # ours; 'legacy' repeats the interpolation slip of 3DCE's code
+    interpolation='exact',
+    cache_dir=cache_dir)
+preprocess = [
+    dict(type='mmlesion.CropToBody', threshold_hu=-768),  # 3DCE code
+    dict(type='mmlesion.WindowHU', window=(-1024, 3071)),  # 3DCE code
+    dict(type='mmlesion.ResizeToSpacing', spacing_mm=0.8, max_size=512),
+]
+train_pipeline = [
+    load_slices,
+    dict(type='LoadAnnotations', with_bbox=True),
+    *preprocess,  # no flip, no other augmentation, as 3DCE's code
+    dict(type='PackDetInputs', meta_keys=meta_keys),
+]
+test_pipeline = [
+    load_slices,
+    *preprocess,
+    # after the geometry: ground truth stays in pixels of the original slice
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs', meta_keys=meta_keys),
+]
+
+dataset = dict(
+    type='mmlesion.DeepLesionDataset',
+    data_root=data_root,
+    ann_file='DL_info.csv',
+    data_prefix=dict(img='Images_png/'))
+train_dataloader = dict(
+    batch_size=2,  # 3DCE code; Tao Sec. 3
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(**dataset, split='train', pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        **dataset, split='val', pipeline=test_pipeline, test_mode=True))
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        **dataset, split='test', pipeline=test_pipeline, test_mode=True))
+val_evaluator = dict(type='mmlesion.FROCMetric')
+test_evaluator = val_evaluator

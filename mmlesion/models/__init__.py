@@ -1,0 +1,10 @@
+"""Registered model parts, in rooms named as in MMDetection.
+
+Parts that build on MMDetection are imported where it is installed.
+"""
+from importlib.util import find_spec
+
+from . import backbones, layers, necks  # noqa: F401
+
+if find_spec('mmdet') is not None:
+    from . import detectors, roi_heads, task_modules  # noqa: F401

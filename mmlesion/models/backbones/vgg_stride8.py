@@ -1,0 +1,76 @@
+from typing import Sequence, Tuple
+
+from mmcv.cnn.vgg import VGG, make_vgg_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmlesion.registry import MODELS
+
+
+@MODELS.register_module()
+class VGGStride8(BaseModule):
+    """VGG without its last two poolings: one map of stride 8.
+
+    Small lesions cover few cells already at stride 8, so the fourth pooling
+    goes and the fifth stage runs undilated at stride 8. Parameters keep their
+    names in torchvision's and Caffe's VGG (``features.N``): published ImageNet
+    weights load, for instance with ``init_cfg=dict(type='Pretrained',
+    checkpoint='open-mmlab://vgg16_caffe')`` for inputs in 0..255 minus a mean.
+    Torchvision's weights expect inputs divided by 255 times 0.226: set the data
+    preprocessor's ``std`` to 57.6 with them.
+
+    Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural
+    Network for End-to-End Lesion Detection", MICCAI 2018, Sec. 2.
+
+    Args:
+        depth (int): 11, 13, 16 or 19.
+        width (int): Channels of the first stage; the stages have 1, 2, 4, 8
+            and 8 times as many. Defaults to 64, the published VGG.
+        with_bn (bool): Batch normalisation after each convolution.
+        out_indices (sequence of int): Stages to return, from 0 (stride 1) to
+            4. Defaults to the last alone (``relu5_3`` for VGG16).
+        init_cfg (dict, optional): Initialisation. Defaults to Kaiming.
+
+    Shape:
+        - Input: (N, 3, H, W).
+        - Output: a tuple, one (N, C, H // s, W // s) for each of
+          ``out_indices``; s = 1, 2, 4, 8, 8.
+    """
+
+    def __init__(self,
+                 depth: int = 16,
+                 width: int = 64,
+                 with_bn: bool = False,
+                 out_indices: Sequence[int] = (4, ),
+                 init_cfg=None):
+        if depth not in VGG.arch_settings:
+            raise ValueError(f'depth must be one of {list(VGG.arch_settings)}, '
+                             f'got {depth}')
+        if init_cfg is None:
+            init_cfg = [
+                dict(type='Kaiming', layer='Conv2d'),
+                dict(type='Constant', layer='BatchNorm2d', val=1)
+            ]
+        super().__init__(init_cfg=init_cfg)
+        self.out_indices = tuple(out_indices)
+        layers, self.stage_ends, channels = [], [], 3
+        for stage, num_convs in enumerate(VGG.arch_settings[depth]):
+            out_channels = width * min(2**stage, 8)
+            layers += make_vgg_layer(
+                channels, out_channels, num_convs, with_bn=with_bn)
+            channels = out_channels
+            self.stage_ends.append(len(layers) - 1)
+            if stage >= 3:  # an Identity keeps the later layers' numbers
+                layers[-1] = nn.Identity()
+        self.features = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        outs, start = [], 0
+        for stage, end in enumerate(self.stage_ends[:max(self.out_indices) + 1]):
+            # a stage starts with the pooling that ends the stage before
+            for layer in self.features[start:end]:
+                x = layer(x)
+            start = end
+            if stage in self.out_indices:
+                outs.append(x)
+        return tuple(outs)

@@ -1,0 +1,3 @@
+from .context_rcnn import ContextRCNN
+
+__all__ = ['ContextRCNN']

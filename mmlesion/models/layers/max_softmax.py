@@ -1,0 +1,71 @@
+"""Softmax divided by its own maximum, in one pass."""
+from typing import Sequence, Union
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class _MaxSoftmax(torch.autograd.Function):
+    """Keeps one tensor (its output) for the backward pass."""
+
+    @staticmethod
+    def forward(ctx, logits, dim, temperature):
+        weights = logits - logits.amax(dim, keepdim=True)
+        if temperature != 1:
+            weights.mul_(1 / temperature)
+        weights.exp_()
+        ctx.save_for_backward(weights)
+        ctx.dim, ctx.temperature = dim, temperature
+        return weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        weights, = ctx.saved_tensors
+        grad = grad * weights
+        if ctx.temperature != 1:
+            grad.mul_(1 / ctx.temperature)
+        # The maximum is where the weight is 1; ties share it evenly.
+        is_max = (weights == 1).to(grad.dtype)
+        wide = torch.promote_types(grad.dtype, torch.float32)
+        through_max = (
+            grad.sum(ctx.dim, keepdim=True, dtype=wide) /
+            is_max.sum(ctx.dim, keepdim=True, dtype=wide)).to(grad.dtype)
+        return grad.addcmul_(is_max, through_max, value=-1), None, None
+
+
+def max_softmax(logits: Tensor,
+                dim: Union[int, Sequence[int]],
+                temperature: float = 1.0) -> Tensor:
+    r"""Softmax over ``dim`` divided by its maximum over ``dim``.
+
+    .. math::
+        \frac{\mathrm{softmax}(x / T)}{\max \mathrm{softmax}(x / T)}
+            = \exp\left(\frac{x - \max x}{T}\right)
+
+    The sum cancels, so it is never computed: nothing overflows, one reduction
+    is left of two, and half precision is safe. The gradient goes through the
+    maximum; elements that share the maximum share its gradient.
+
+    Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
+    and Spatial Attention", MICCAI 2019, Eqs. 2, 3, 6 and 7. The equations omit
+    the temperature, which Sec. 3 states.
+
+    Args:
+        logits (Tensor): Any shape. ``-inf`` marks an element left out: its
+            weight is 0.
+        dim (int or sequence of int): Dimensions to normalise over.
+        temperature (float): T, above 0. Larger is flatter.
+
+    Returns:
+        Tensor: Weights in [0, 1] of the shape of ``logits``; exactly 1 at the
+        maximum.
+
+    Raises:
+        ValueError: If ``temperature`` is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f'temperature must be above 0, got {temperature}')
+    dim = (dim, ) if isinstance(dim, int) else tuple(dim)
+    return _MaxSoftmax.apply(logits, dim, float(temperature))

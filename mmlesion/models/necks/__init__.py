@@ -1,0 +1,4 @@
+from .context_neck import ContextNeck
+from .slice_fusion import SliceFusion
+
+__all__ = ['ContextNeck', 'SliceFusion']

@@ -1,0 +1,4 @@
+from .ps_roi_head import PSRoIHead
+from .ps_vote_bbox_head import PSVoteBBoxHead
+
+__all__ = ['PSRoIHead', 'PSVoteBBoxHead']

@@ -1,0 +1,122 @@
+from typing import Optional, Tuple
+
+from mmdet.models.roi_heads import StandardRoIHead
+from torch import Tensor, nn
+
+from mmlesion.ops import ps_roi_align, ps_roi_pool
+from mmlesion.registry import MODELS
+
+OPS = dict(align=ps_roi_align, pool=ps_roi_pool)
+
+
+@MODELS.register_module()
+class PSRoIHead(StandardRoIHead):
+    """R-FCN head: position-sensitive pooling, then a box head.
+
+    A 1x1 convolution turns the features of each image into ``ps_channels`` *
+    k * k score maps (no activation), position-sensitive pooling cuts k x k
+    bins out of them, and the M images are concatenated for the box head. With
+    the default box head, one FC of 2048, this is the improved R-FCN and, for
+    M > 1, 3DCE; with :class:`PSVoteBBoxHead` and ``conv_channels`` it is the
+    plain R-FCN.
+
+    Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural
+    Network for End-to-End Lesion Detection", MICCAI 2018, Sec. 2; Dai et al.,
+    "R-FCN", NIPS 2016. The number of FCs is that of the authors' code (one;
+    the text of Tao et al., MICCAI 2019, says two).
+
+    Args:
+        in_channels (int): Channels C of the features.
+        num_images (int): M. Defaults to 1.
+        ps_channels (int): Channels of a pooled bin for each image. Defaults
+            to 10, hence 490 maps.
+        pool_size (int): k. Defaults to 7.
+        featmap_stride (int): Pixels to a cell. Defaults to 8.
+        roi_op (str): ``'align'`` (smooth, the default) or ``'pool'`` (the
+            quantisation of the authors' code).
+        conv_channels (int, optional): Width of a 1x1 convolution with ReLU
+            before the score maps; None leaves it out.
+        bbox_head (dict, optional): Box head for features of (R,
+            ``num_images`` * ``ps_channels``, k, k); ``in_channels`` and
+            ``roi_feat_size`` are filled in. Defaults to one FC of 2048.
+        train_cfg, test_cfg, init_cfg: As ``StandardRoIHead``.
+
+    Shape:
+        - Input: a tuple of one tensor, (N, M, C, H, W) or, for M = 1,
+          (N, C, H, W).
+
+    Raises:
+        ValueError: If ``roi_op`` is unknown or the features hold another
+            number of images.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 num_images: int = 1,
+                 ps_channels: int = 10,
+                 pool_size: int = 7,
+                 featmap_stride: int = 8,
+                 roi_op: str = 'align',
+                 conv_channels: Optional[int] = None,
+                 bbox_head: Optional[dict] = None,
+                 train_cfg: Optional[dict] = None,
+                 test_cfg: Optional[dict] = None,
+                 init_cfg=None):
+        if roi_op not in OPS:
+            raise ValueError(
+                f'roi_op must be one of {list(OPS)}, got {roi_op!r}')
+        if bbox_head is None:
+            bbox_head = dict(
+                type='ConvFCBBoxHead',
+                num_shared_fcs=1,
+                fc_out_channels=2048,
+                num_classes=1)
+        bbox_head = dict(
+            bbox_head,
+            in_channels=num_images * ps_channels,
+            roi_feat_size=pool_size)
+        if init_cfg is None:
+            init_cfg = dict(
+                type='Normal', std=0.01, override=dict(name='ps_conv'))
+        super().__init__(
+            bbox_head=bbox_head,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg)
+        self.num_images = num_images
+        self.pool_size = pool_size
+        self.featmap_stride = featmap_stride
+        self.roi_op = OPS[roi_op]
+        ps_maps = ps_channels * pool_size**2
+        if conv_channels is None:
+            self.ps_conv = nn.Conv2d(in_channels, ps_maps, 1)
+        else:
+            self.ps_conv = nn.Sequential(
+                nn.Conv2d(in_channels, conv_channels, 1),
+                nn.ReLU(inplace=True), nn.Conv2d(conv_channels, ps_maps, 1))
+
+    def init_bbox_head(self, bbox_roi_extractor, bbox_head) -> None:
+        """Builds the box head; the RoI extractor is this class itself."""
+        self.bbox_head = MODELS.build(bbox_head)
+
+    def _bbox_forward(self, x: Tuple[Tensor], rois: Tensor) -> dict:
+        """Class scores and box deltas of RoIs.
+
+        Args:
+            x (tuple[Tensor]): One tensor, (N, M, C, H, W) or (N, C, H, W).
+            rois (Tensor): (R, 5), batch index and xyxy in input pixels.
+        """
+        feats, = x
+        if feats.dim() == 4:
+            feats = feats[:, None]  # (N, 1, C, H, W)
+        if feats.shape[1] != self.num_images:
+            raise ValueError(f'PSRoIHead was built for {self.num_images} '
+                             f'images, got features of {feats.shape[1]}; set '
+                             'num_images to num_slices / 3')
+        maps = self.ps_conv(feats.flatten(0, 1))  # (N*M, ps*k*k, H, W)
+        # Image-major channels: (N, M*ps*k*k, H, W)
+        maps = maps.reshape(feats.shape[0], -1, *maps.shape[2:])
+        # (R, M*ps, k, k)
+        bins = self.roi_op(maps, rois, self.pool_size, 1 / self.featmap_stride)
+        cls_score, bbox_pred = self.bbox_head(bins)
+        return dict(cls_score=cls_score, bbox_pred=bbox_pred, bbox_feats=bins)

@@ -1,0 +1,48 @@
+from typing import Tuple
+
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from torch import Tensor
+
+from mmlesion.registry import MODELS
+
+
+@MODELS.register_module()
+class PSVoteBBoxHead(BBoxHead):
+    """Box head of the plain R-FCN: the bins vote, nothing is learnt here.
+
+    The pooled channels *are* the scores: the first ``num_classes`` + 1 of each
+    image the classes, the rest the box deltas. Scores and deltas are the mean
+    over the k x k bins (and over the images, if there are several).
+
+    Source: Dai et al., "R-FCN: Object Detection via Region-Based Fully
+    Convolutional Networks", NIPS 2016, Sec. 2.
+
+    Args:
+        in_channels (int): Channels of the pooled features: a multiple of
+            ``num_classes`` + 1 + 4 (class-agnostic) or + 4 * ``num_classes``.
+        **kwargs: As ``BBoxHead``.
+
+    Shape:
+        - Input: (R, in_channels, k, k).
+        - Output: (R, num_classes + 1) and (R, 4) or (R, 4 * num_classes).
+
+    Raises:
+        ValueError: If ``in_channels`` does not fit.
+    """
+
+    def __init__(self, **kwargs):
+        # nothing to initialise: the two linear layers of the base class go
+        super().__init__(init_cfg=[], **kwargs)
+        del self.fc_cls, self.fc_reg
+        num_deltas = 4 if self.reg_class_agnostic else 4 * self.num_classes
+        self.num_votes = self.num_classes + 1 + num_deltas
+        if self.in_channels % self.num_votes:
+            raise ValueError(
+                'PSVoteBBoxHead needs in_channels to be a multiple of '
+                f'{self.num_votes} (classes, background and box deltas), got '
+                f'{self.in_channels}; set ps_channels={self.num_votes}')
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        # (R, M*votes, k, k) -> (R, M, votes) -> (R, votes)
+        votes = x.mean((2, 3)).unflatten(1, (-1, self.num_votes)).mean(1)
+        return votes[:, :self.num_classes + 1], votes[:, self.num_classes + 1:]

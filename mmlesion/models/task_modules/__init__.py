@@ -1,0 +1,3 @@
+from .lesion_anchor_generator import LesionAnchorGenerator
+
+__all__ = ['LesionAnchorGenerator']
