@@ -1,12 +1,10 @@
 """What the two position-sensitive poolings ask of their input."""
-from typing import Tuple
-
 import torch
 from torch import Tensor
 
 
 def check_ps_roi_inputs(input: Tensor, rois: Tensor, output_size: int,
-                        name: str) -> Tuple[int, int]:
+                        name: str) -> tuple[int, int]:
     """Check the arguments and return ``(C, k)``.
 
     Shape:

@@ -1,6 +1,4 @@
 """Position-sensitive RoI pooling from a summed-area table."""
-from typing import Tuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -82,7 +80,7 @@ def ps_roi_pool(input: Tensor,
 
 @torch.no_grad()
 def bin_corners(rois: Tensor, k: int, spatial_scale: float, height: int,
-                width: int) -> Tuple[Tensor, Tensor]:
+                width: int) -> tuple[Tensor, Tensor]:
     """Find the four corners of each bin in the summed-area tables.
 
     Returns:
@@ -113,7 +111,7 @@ def bin_corners(rois: Tensor, k: int, spatial_scale: float, height: int,
 
 
 def _bin_edges(low: Tensor, high: Tensor, k: int, spatial_scale: float,
-               size: int) -> Tuple[Tensor, Tensor]:
+               size: int) -> tuple[Tensor, Tensor]:
     """First and one-past-last cell of each bin along one axis, (R, k) each."""
     start = _round_half_away(low) * spatial_scale
     end = (_round_half_away(high) + 1) * spatial_scale

@@ -1,0 +1,1 @@
+"""Numbers from detections: functions in ``functional``, shells in ``metrics``."""
