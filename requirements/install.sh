@@ -135,11 +135,11 @@ fi
 
 # ---- the rest ------------------------------------------------------------
 say 'the other OpenMMLab packages and what they need'
-pip install -q -r requirements/locked.txt -r requirements/test.txt
+pip install -q --no-warn-conflicts -r requirements/locked.txt -r requirements/test.txt
 pip install -q --no-deps --no-build-isolation \
     -r requirements/onedl.txt -r requirements/locked_nodeps.txt
 say 'mmlesion itself, editable'
-pip install -q --no-deps --no-build-isolation -e .
+PYTHONWARNINGS=ignore pip install -q --no-deps --no-build-isolation -e .
 $PY -c 'import mmlesion.registry, mmcv.ops' 2>/dev/null ||
     { $PY -c 'import mmlesion.registry, mmcv.ops'; die "the result does not import"; }
 echo "$HASH" >$STAMP
