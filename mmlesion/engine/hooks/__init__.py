@@ -1,5 +1,10 @@
 """Hooks of trainings and tests."""
+from .attention_figure_hook import AttentionFigureHook
+from .ct_visualization_hook import CTVisualizationHook
 from .epoch_seed_hook import EpochSeedHook
 from .non_finite_loss_hook import NonFiniteLossHook
 
-__all__ = ['EpochSeedHook', 'NonFiniteLossHook']
+__all__ = [
+    'AttentionFigureHook', 'CTVisualizationHook', 'EpochSeedHook',
+    'NonFiniteLossHook'
+]

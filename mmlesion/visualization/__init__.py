@@ -1,0 +1,13 @@
+"""Pictures: detections on CT, attention, FROC curves."""
+from .attention_figure import (
+                               draw_contextual_attention,
+                               draw_spatial_attention,
+                               slice_names,
+)
+from .ct_visualizer import CTVisualizer, choose_window, write_picture
+from .froc_curve import draw_froc
+
+__all__ = [
+    'CTVisualizer', 'choose_window', 'draw_contextual_attention', 'draw_froc',
+    'draw_spatial_attention', 'slice_names', 'write_picture'
+]

@@ -1,0 +1,226 @@
+"""Pictures of the two attentions, as Figures 2 and 3 of Tao et al."""
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from mmlesion.ct import window_hu
+
+from .ct_visualizer import choose_window
+
+_BOX_COLOUR = '#4080ff'  # the ground truth's blue
+
+
+def draw_contextual_attention(weights, slices_hu, box_px, out_file, title='',
+                              window=None):
+    r"""Draw how much each slice counts at each cell of a lesion (Fig. 2).
+
+    Each row of the heat maps belongs to the patch on its left, the middle
+    slice of a triple; each column to one cell (y, x) of the lesion in the
+    feature map, and holds the vector :math:`C''^{y,x} \in \mathbb{R}^M`.
+
+    Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 2. Differs from it in: the
+    paper does not say which of the channels it shows; here are the mean over
+    all channels, and the one channel whose weights vary most over slices and
+    cells of the lesion.
+
+    Args:
+        weights (np.ndarray): Attention divided by its maximum over M, in
+            [0, 1].
+        slices_hu (np.ndarray): The middle slice of each triple as the network
+            saw it, in HU, with the padding that the features had.
+        box_px (Sequence[float]): Lesion, xyxy pixels of ``slices_hu``.
+        out_file (str or Path): PNG to write.
+        title (str): Name of the sample.
+        window (tuple[float, float], optional): Display window in HU.
+
+    Shape:
+        - weights: (M, C, h, w).
+        - slices_hu: (M, H, W).
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    rows, cols = _lesion_cells(weights, slices_hu, box_px)
+    lesion = weights[:, :, rows, cols]
+    lesion = lesion.reshape(*weights.shape[:2], -1)  # (M, C, cells)
+    channel = lesion.var(axis=(0, 2)).argmax()
+    names = slice_names(len(weights))
+    cells = [f'{y},{x}' for y in range(rows.start, rows.stop)
+             for x in range(cols.start, cols.stop)]
+
+    height = 1.15 * len(names)
+    figure = Figure(figsize=(14, height + 1.9))
+    grid = figure.add_gridspec(
+        len(names), 4, width_ratios=[1.2, 6, 6, 0.2], hspace=0.06, wspace=0.1,
+        left=0.07, right=0.93, top=1 - 0.95 / (height + 1.9),
+        bottom=0.95 / (height + 1.9))
+    patches = _patches(slices_hu, box_px)
+    window = window or choose_window(slices_hu[len(names) // 2], [box_px])
+    for index, (patch, box) in enumerate(patches):
+        axes = figure.add_subplot(grid[index, 0])
+        _show_slice(axes, patch, box, window)
+        axes.set_ylabel(names[index], rotation=0, ha='right', va='center')
+    for column, (shown, what) in enumerate([
+            (lesion.mean(axis=1), f'mean of {weights.shape[1]} channels'),
+            (lesion[:, channel], f'channel {channel}, which varies most')]):
+        axes = figure.add_subplot(grid[:, column + 1])
+        image = axes.imshow(shown, aspect='auto', vmin=0, vmax=1,
+                            cmap='viridis', interpolation='nearest')
+        axes.set_title(what, fontsize=11)
+        axes.set_yticks([])
+        step = -(-len(cells) // 16)  # at most 16 labels fit
+        axes.set_xticks(range(0, len(cells), step), cells[::step],
+                        rotation=90, fontsize=8)
+        axes.set_xlabel('cell of the feature map (y, x)')
+    colour_axes = figure.add_subplot(grid[:, 3])
+    figure.colorbar(image, cax=colour_axes, label='attention / maximum over slices')
+    figure.suptitle(f'Contextual attention at a lesion   {title}', fontsize=13)
+    _write(figure, out_file)
+
+
+def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='',
+                           window=None):
+    r"""Draw where each slice's features are kept (Fig. 3).
+
+    Rows: the slices, the attention's mean over the channels, one channel.
+    Columns: the M images, K being the key image.
+
+    Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 3. Differs from it in: the
+    paper does not say which of the channels it shows; here are the mean over
+    all channels, and the one channel that varies most over the images and
+    their cells.
+
+    Args:
+        weights (np.ndarray): Attention divided by its maximum over the cells
+            of each channel, in [0, 1].
+        slices_hu (np.ndarray): The middle slice of each triple as the network
+            saw it, in HU, with the padding that the features had.
+        box_px (Sequence[float], optional): Lesion, xyxy pixels of
+            ``slices_hu``.
+        out_file (str or Path): PNG to write.
+        title (str): Name of the sample.
+        window (tuple[float, float], optional): Display window in HU.
+
+    Shape:
+        - weights: (M, C, h, w).
+        - slices_hu: (M, H, W).
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    _check(weights, slices_hu)
+    channel = weights.var(axis=(0, 2, 3)).argmax()
+    names = slice_names(len(weights))
+    boxes = [] if box_px is None else [box_px]
+    window = window or choose_window(slices_hu[len(names) // 2], boxes)
+    height, width = slices_hu.shape[1:]
+    side = 2.2  # inches, of one picture; 1.06 with its gap
+    total_width = 1.06 * side * len(names) + 2.2
+    total_height = 3 * 1.06 * side * height / width + 1.0
+    figure = Figure(figsize=(total_width, total_height))
+    grid = figure.add_gridspec(
+        3, len(names) + 1, width_ratios=[1] * len(names) + [0.06],
+        hspace=0.06, wspace=0.06, left=1 / total_width,
+        right=1 - 0.9 / total_width, top=1 - 0.85 / total_height,
+        bottom=0.1 / total_height)
+    images = [None, weights.mean(axis=1), weights[:, channel]]
+    labels = ['slice', f'mean of\n{weights.shape[1]}\nchannels',
+              f'channel\n{channel},\nwhich\nvaries\nmost']
+    # Channels peak in different places, so that their mean is never small.
+    lows = [None, min(images[1].min(), 0.95), 0]
+    for row, (maps, label, low) in enumerate(zip(images, labels, lows)):
+        for index, name in enumerate(names):
+            axes = figure.add_subplot(grid[row, index])
+            if maps is None:
+                _show_slice(axes, slices_hu[index], box_px, window)
+                axes.set_title(name, fontsize=11)
+            else:
+                shown = axes.imshow(
+                    maps[index], vmin=low, vmax=1, cmap='viridis',
+                    extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+                _outline(axes, box_px, 'white')
+            axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5),
+                     ylim=(height - 0.5, -0.5))
+            if index == 0:
+                axes.set_ylabel(label, rotation=0, ha='right', va='center')
+        if maps is not None:
+            figure.colorbar(
+                shown, cax=figure.add_subplot(grid[row, len(names)]),
+                label='attention / maximum')
+    figure.suptitle(f'Spatial attention   {title}', fontsize=13)
+    _write(figure, out_file)
+
+
+def slice_names(num_images):
+    """Names K-2, K-1, K, K+1, ... of the images, K being the key image.
+
+    Args:
+        num_images (int): M, odd.
+
+    Returns:
+        list[str]: M names.
+    """
+    middle = num_images // 2
+    return [f'K{index - middle:+d}' if index != middle else 'K'
+            for index in range(num_images)]
+
+
+def _check(weights, slices_hu):
+    if weights.ndim != 4 or slices_hu.ndim != 3 \
+            or len(weights) != len(slices_hu):
+        raise ValueError(
+            'weights of shape (M, C, h, w) and slices of shape (M, H, W) were '
+            f'expected, not {weights.shape} and {slices_hu.shape}.')
+
+
+def _lesion_cells(weights, slices_hu, box_px):
+    """Rows and columns of the feature map that a box touches, at least one."""
+    _check(weights, slices_hu)
+
+    def touched(low, high, size_px, size):
+        stride = size_px / size
+        first = int(np.clip(np.floor(low / stride), 0, size - 1))
+        last = int(np.clip(np.ceil((high + 1) / stride), first + 1, size))
+        return slice(first, last)
+
+    x1, y1, x2, y2 = box_px
+    return (touched(y1, y2, slices_hu.shape[1], weights.shape[2]),
+            touched(x1, x2, slices_hu.shape[2], weights.shape[3]))
+
+
+def _patches(slices_hu, box_px):
+    """Square patch of each slice around the box, and the box in the patch."""
+    x1, y1, x2, y2 = box_px
+    side = int(np.ceil(2 * max(x2 - x1 + 1, y2 - y1 + 1, 8)))
+    left = int(round((x1 + x2) / 2 - side / 2))
+    top = int(round((y1 + y2) / 2 - side / 2))
+    padded = np.pad(slices_hu, ((0, 0), (side, side), (side, side)),
+                    constant_values=-1024)  # air beyond the border
+    top_p, left_p = max(top + side, 0), max(left + side, 0)
+    box = (x1 - left, y1 - top, x2 - left, y2 - top)
+    return [(patch[top_p:top_p + side, left_p:left_p + side], box)
+            for patch in padded]
+
+
+def _show_slice(axes, slice_hu, box_px, window):
+    axes.imshow(window_hu(slice_hu, window), cmap='gray', vmin=0, vmax=255)
+    axes.set(xticks=[], yticks=[])
+    _outline(axes, box_px, _BOX_COLOUR)
+
+
+def _outline(axes, box_px, colour):
+    if box_px is None:
+        return
+    x1, y1, x2, y2 = box_px
+    axes.add_patch(Rectangle(
+        (x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False,
+        edgecolor=colour, linewidth=1.2))
+
+
+def _write(figure, out_file):
+    Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(out_file, dpi=110)

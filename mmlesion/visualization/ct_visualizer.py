@@ -1,0 +1,264 @@
+"""Detections drawn on windowed CT, in the colours of Tao et al."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.visualization import Visualizer
+
+from mmlesion.ct import read_png_hu, window_hu
+from mmlesion.datasets.transforms.crop_to_body import undo_crop
+from mmlesion.evaluation.functional import box_iou
+from mmlesion.registry import VISUALIZERS
+
+#: RGB of ground truth, true positives and false positives (Tao et al., Fig. 4).
+COLOURS = dict(
+    ground_truth=(64, 128, 255),
+    true_positive=(0, 220, 0),
+    false_positive=(255, 48, 48))
+#: Display windows in HU, lower and upper end.
+LUNG_WINDOW_HU = (-1350., 150.)
+SOFT_TISSUE_WINDOW_HU = (-160., 240.)
+_AIR_HU = -500.
+_MARGIN_PX = 15
+_LONG_SIDE_PX = 1024
+
+
+def choose_window(img_hu, boxes_px):
+    """Choose the display window by what surrounds the first box.
+
+    The lung window if more than a third of the box, widened by 15 pixels on
+    each side, lies below -500 HU (aerated lung), the soft tissue window
+    otherwise. Without a box the soft tissue window.
+
+    Args:
+        img_hu (np.ndarray): Slice in HU.
+        boxes_px (np.ndarray): Boxes, xyxy pixels; the first one decides.
+
+    Shape:
+        - img_hu: (H, W).
+        - boxes_px: (K, 4).
+
+    Returns:
+        tuple[float, float]: Lower and upper end in HU.
+    """
+    if len(boxes_px) == 0:
+        return SOFT_TISSUE_WINDOW_HU
+    height, width = img_hu.shape
+    x1, y1, x2, y2 = np.asarray(boxes_px[0]).round().astype(int)
+    rows = slice(max(y1 - _MARGIN_PX, 0), min(y2 + _MARGIN_PX + 1, height))
+    cols = slice(max(x1 - _MARGIN_PX, 0), min(x2 + _MARGIN_PX + 1, width))
+    around = img_hu[rows, cols]
+    airy = around.size > 0 and (around < _AIR_HU).mean() > 1 / 3
+    return LUNG_WINDOW_HU if airy else SOFT_TISSUE_WINDOW_HU
+
+
+@VISUALIZERS.register_module()
+class CTVisualizer(Visualizer):
+    """Draws ground truth and detections on a windowed key slice.
+
+    Ground truth is blue, a true positive green, a false positive red (Tao et
+    al., MICCAI 2019, Fig. 4). A detection is a true positive if its IoU with
+    any lesion reaches ``iou_thr``; so a repeated hit, which the FROC counts as
+    neither, is green too.
+
+    MMDetection's visualiser needs 8-bit pictures; this one reads the 16-bit
+    PNG, or takes HU, and enlarges small slices so that 5-pixel lesions can be
+    seen.
+
+    Args:
+        name (str): Name of the instance.
+        window (tuple[float, float], optional): Display window in HU, lower
+            and upper end. By default chosen by :func:`choose_window`.
+        iou_thr (float): IoU from which a detection is a true positive.
+        **kwargs: As :class:`mmengine.visualization.Visualizer`.
+    """
+
+    def __init__(self, name='visualizer', window=None, iou_thr=0.5, **kwargs):
+        super().__init__(name, **kwargs)
+        self.window = window
+        self.iou_thr = iou_thr
+
+    def draw_detections(self, img_hu, gt_boxes, pred_boxes, pred_scores,
+                        title='', score_thr=0.3):
+        """Draw boxes on a slice.
+
+        Args:
+            img_hu (np.ndarray): Slice in HU.
+            gt_boxes (np.ndarray): Lesions, xyxy pixels of the slice.
+            pred_boxes (np.ndarray): Detections, xyxy pixels of the slice.
+            pred_scores (np.ndarray): Their scores.
+            title (str): Written above the picture.
+            score_thr (float): Detections with lower scores are not drawn.
+
+        Shape:
+            - img_hu: (H, W).
+            - gt_boxes: (G, 4).
+            - pred_boxes: (P, 4); pred_scores: (P,).
+            - output: (H', W', 3) with max(H', W') about 1024.
+
+        Returns:
+            np.ndarray: uint8, RGB, with a title and a legend.
+        """
+        gt_boxes = np.asarray(gt_boxes, float).reshape(-1, 4)
+        pred_boxes = np.asarray(pred_boxes, float).reshape(-1, 4)
+        pred_scores = np.asarray(pred_scores, float).reshape(-1)
+        keep = pred_scores >= score_thr
+        pred_boxes, pred_scores = pred_boxes[keep], pred_scores[keep]
+        order = pred_scores.argsort()  # the best is drawn last, on top
+        pred_boxes, pred_scores = pred_boxes[order], pred_scores[order]
+        hits = np.zeros(len(pred_boxes), bool)
+        if len(gt_boxes) and len(pred_boxes):
+            hits = box_iou(
+                pred_boxes, gt_boxes, plus_one=True).max(axis=1) >= self.iou_thr
+
+        window = self.window or choose_window(
+            img_hu, np.concatenate([gt_boxes, pred_boxes[::-1]]))
+        grey = window_hu(img_hu, window).astype(np.uint8)
+        scale = max(1., _LONG_SIDE_PX / max(grey.shape))
+        grey = cv2.resize(grey, None, fx=scale, fy=scale,
+                          interpolation=cv2.INTER_CUBIC)
+        picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+        for box in gt_boxes:
+            _draw_box(picture, box, scale, COLOURS['ground_truth'])
+        for box, score, hit in zip(pred_boxes, pred_scores, hits):
+            kind = 'true_positive' if hit else 'false_positive'
+            _draw_box(picture, box, scale, COLOURS[kind], f'{score:.2f}')
+        return np.concatenate([
+            _text_row(picture.shape[1], [
+                (f'{title}    window {window[0]:g} to {window[1]:g} HU'.strip(),
+                 None)]),
+            picture,
+            _text_row(picture.shape[1], [
+                (f'ground truth ({len(gt_boxes)})', COLOURS['ground_truth']),
+                (f'true positive ({hits.sum()})', COLOURS['true_positive']),
+                (f'false positive ({(~hits).sum()})',
+                 COLOURS['false_positive']),
+                (f'score from {score_thr:g}, IoU from {self.iou_thr:g}', None)
+            ])
+        ])
+
+    @master_only
+    def add_datasample(self, name, image=None, data_sample=None, draw_gt=True,
+                       draw_pred=True, show=False, wait_time=0, out_file=None,
+                       pred_score_thr=0.3, step=0):
+        """Draw a sample; show it, write it, or hand it to the backends.
+
+        Args:
+            name (str): Title, and the backends' name of the picture.
+            image (np.ndarray, optional): Slice in HU. By default read from
+                the sample's ``img_path``, a 16-bit PNG.
+            data_sample (DetDataSample): Predictions in the original slice's
+                pixels, up to a crop recorded in ``crop_offset``, which is
+                undone here. Ground truth is its ``instances``, or, without
+                these, ``gt_instances``.
+            draw_gt (bool): Whether to draw ground truth. Without it no
+                detection can be told right: all are red.
+            draw_pred (bool): Whether to draw detections.
+            show (bool): Open a window.
+            wait_time (float): Seconds to show it; 0 is until a key.
+            out_file (str or Path, optional): File to write.
+            pred_score_thr (float): Detections with lower scores are left out.
+            step (int): The backends' step.
+
+        Shape:
+            - image: (H, W).
+
+        Raises:
+            ValueError: ``image`` is no single slice.
+        """
+        if image is None:
+            image = read_png_hu(data_sample.img_path)
+        if np.ndim(image) != 2:
+            raise ValueError(
+                f'{name}: a slice in HU of shape (H, W) was expected, not '
+                f'{np.shape(image)}.')
+        gt_boxes = _ground_truth(data_sample) if draw_gt else np.empty((0, 4))
+        pred_boxes, pred_scores = np.empty((0, 4)), np.empty(0)
+        if draw_pred and 'pred_instances' in data_sample:
+            undo_crop(data_sample)
+            pred = data_sample.pred_instances
+            pred_boxes, pred_scores = _array(pred.bboxes), _array(pred.scores)
+        picture = self.draw_detections(
+            image, gt_boxes, pred_boxes, pred_scores, name, pred_score_thr)
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            write_picture(out_file, picture)
+        else:
+            self.add_image(name, picture, step)
+
+
+def write_picture(path, picture):
+    """Write a picture, making its folder.
+
+    Args:
+        path (str or Path): Target; the suffix gives the format.
+        picture (np.ndarray): uint8, RGB, (H, W, 3).
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), picture[..., ::-1]):
+        raise OSError(f'Picture {path} could not be written.')
+
+
+def _array(values):
+    values = getattr(values, 'tensor', values)  # mmdet's box objects wrap one
+    return values.cpu().numpy() if hasattr(values, 'cpu') else np.array(values)
+
+
+def _ground_truth(data_sample):
+    if 'instances' in data_sample:
+        boxes = [instance['bbox'] for instance in data_sample.instances
+                 if not instance.get('ignore_flag', 0)]
+        return np.array(boxes, float).reshape(-1, 4)
+    if 'gt_instances' in data_sample:
+        return _array(data_sample.gt_instances.bboxes)
+    return np.empty((0, 4))
+
+
+def _draw_box(picture, box_px, scale, colour, text=''):
+    # Pixel i of the slice covers [i, i + 1) * scale of the picture.
+    x1, y1 = (box_px[:2] * scale).round().astype(int)
+    x2, y2 = ((box_px[2:] + 1) * scale).round().astype(int)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA)
+    if not text:
+        return
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
+    x = int(np.clip(x1, 0, picture.shape[1] - width))
+    above = y1 - 6
+    y = above if above >= height else min(y2 + height + 6, picture.shape[0] - 2)
+    for shade, thickness in (((0, 0, 0), 4), (colour, 2)):
+        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.6, shade,
+                    thickness, cv2.LINE_AA)
+
+
+def _text_row(width, entries):
+    """A black strip with texts side by side, each behind its colour's square.
+
+    The letters shrink until the strip holds them.
+    """
+    height, square, gap, size = 36, 16, 24, 0.6
+
+    def needed(size):
+        return sum(
+            gap + (square + 8) * (colour is not None) + cv2.getTextSize(
+                text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]
+            for text, colour in entries)
+
+    while needed(size) > width - gap and size > 0.25:
+        size -= 0.05
+    row = np.zeros((height, width, 3), np.uint8)
+    x = gap
+    for text, colour in entries:
+        if colour is not None:
+            top = (height - square) // 2
+            cv2.rectangle(row, (x, top), (x + square, top + square), colour, -1)
+            x += square + 8
+        cv2.putText(row, text, (x, height // 2 + 7), cv2.FONT_HERSHEY_SIMPLEX,
+                    size, (255, 255, 255), 1, cv2.LINE_AA)
+        x += cv2.getTextSize(
+            text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0] + gap
+    return row
