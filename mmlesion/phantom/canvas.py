@@ -1,0 +1,147 @@
+"""A piece of space in which tissues are painted one over the other."""
+from typing import Optional, Sequence, Tuple
+
+import numpy as np
+
+AIR_HU = -1000.0
+
+
+class Canvas:
+    """HU values on a regular grid of patient coordinates.
+
+    Patient coordinates are millimetres: x to the right of the image, y downwards
+    (front to back), z towards the feet; the origin of x and y is the middle of the
+    body. Shapes are painted as signed distances in mm (positive inside); their edge
+    is a ramp ``edge_mm`` wide, so that a voxel cut by a surface holds a mixture.
+
+    Args:
+        z_mm, y_mm, x_mm: Coordinates of the voxel centres along each axis.
+        warp: Smooth sideways displacement of the anatomy, as returned by
+            ``Patient.warp``: two arrays of shapes (D, H, 1) and (D, 1, W) that are
+            added to x and to y. None: no displacement.
+        with_labels: Keep, beside HU, the label of what was painted last.
+
+    Shape:
+        - ``hu``: (D, H, W) = (z, y, x), float32.
+        - ``labels``: (D, H, W) uint8, or None.
+    """
+
+    def __init__(self, z_mm, y_mm, x_mm, warp=None, with_labels: bool = False):
+        self.z = np.asarray(z_mm, np.float32)[:, None, None]
+        self.y = np.asarray(y_mm, np.float32)[None, :, None]
+        self.x = np.asarray(x_mm, np.float32)[None, None, :]
+        shape = (self.z.size, self.y.size, self.x.size)
+        if warp is None:
+            warp = (np.zeros((shape[0], shape[1], 1), np.float32),
+                    np.zeros((shape[0], 1, shape[2]), np.float32))
+        self.shift_x, self.shift_y = warp
+        self.reach_mm = float(max(np.abs(w).max() for w in warp)) + 2.0
+        self.hu = np.full(shape, AIR_HU, np.float32)
+        self.labels = np.zeros(shape, np.uint8) if with_labels else None
+        spacing = abs(float(self.x.flat[1] - self.x.flat[0])) if shape[2] > 1 else 1.0
+        self.edge_mm = max(1.0, spacing)
+
+    def box(self, low: Sequence[float],
+            high: Sequence[float]) -> Optional[Tuple[slice, slice, slice]]:
+        """Index of the voxels between two corners (x, y, z) in mm, None if empty."""
+        index = []
+        for axis, coordinates in zip((2, 1, 0), (self.z, self.y, self.x)):
+            pad = self.edge_mm if axis == 2 else self.reach_mm
+            c = coordinates.ravel()
+            first = int(np.searchsorted(c, low[axis] - pad))
+            last = int(np.searchsorted(c, high[axis] + pad, side='right'))
+            if first >= last:
+                return None
+            index.append(slice(first, last))
+        return tuple(index)
+
+    def coordinates(self, box=None):
+        """Warped x, y (full size) and z (D, 1, 1) in mm, of a box or of all."""
+        if box is None:
+            return self.x + self.shift_x, self.y + self.shift_y, self.z
+        dz, dy, dx = box
+        return (self.x[:, :, dx] + self.shift_x[dz, dy],
+                self.y[:, dy] + self.shift_y[dz, :, dx], self.z[dz])
+
+    def blend(self, distance_mm, hu, label: int = 0, box=None,
+              edge_mm: Optional[float] = None) -> np.ndarray:
+        """Paint where the signed distance is positive; returns the weights used.
+
+        Args:
+            distance_mm: Signed distance, positive inside, of the box's shape.
+            hu: Number or array of the box's shape.
+            label: Written where more than half of a voxel is covered.
+            box: Index from :meth:`box`; None paints the whole canvas.
+            edge_mm: Width of the ramp at the surface.
+        """
+        box = box or (slice(None), ) * 3
+        weight = distance_mm * np.float32(1 / (edge_mm or self.edge_mm))
+        weight += np.float32(0.5)
+        np.clip(weight, 0, 1, out=weight)
+        view = self.hu[box]
+        view += weight * (np.float32(hu) - view if np.isscalar(hu) else hu - view)
+        if self.labels is not None:
+            self.labels[box][weight > 0.5] = label
+        return weight
+
+    def ellipsoid(self, centre, radii, hu, label: int = 0, angle: float = 0.0,
+                  wobble=0.0, edge_mm: Optional[float] = None):
+        """Paint an ellipsoid, turned by ``angle`` (radians) in the slice plane.
+
+        Args:
+            centre, radii: (x, y, z) in mm.
+            wobble: Number, or array of the canvas's shape, added to the distance.
+
+        Returns:
+            Tuple of box and signed distance, or None when outside the canvas.
+        """
+        found = self.ellipsoid_distance(centre, radii, angle)
+        if found is None:
+            return None
+        box, distance = found
+        if not np.isscalar(wobble):
+            distance = distance + wobble[box]
+        self.blend(distance, hu, label, box, edge_mm)
+        return box, distance
+
+    def ellipsoid_distance(self, centre, radii, angle: float = 0.0):
+        """Box and approximate signed distance (mm) of an ellipsoid, or None."""
+        reach = max(radii[0], radii[1]) if angle else None
+        rx, ry = (reach, reach) if reach else (radii[0], radii[1])
+        box = self.box((centre[0] - rx, centre[1] - ry, centre[2] - radii[2]),
+                       (centre[0] + rx, centre[1] + ry, centre[2] + radii[2]))
+        if box is None:
+            return None
+        x, y, z = self.coordinates(box)
+        x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
+        if angle:
+            c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+            x, y = c * x + s * y, c * y - s * x
+        q = np.square(x * np.float32(1 / radii[0]))
+        q += np.square(y * np.float32(1 / radii[1]))
+        q += np.square((z - np.float32(centre[2])) * np.float32(1 / radii[2]))
+        np.sqrt(q, out=q)
+        return box, (1 - q) * np.float32(min(radii))
+
+    def tube(self, points, hu, label: int = 0, edge_mm: Optional[float] = None):
+        """Paint a chain of cones with round ends through (x, y, z, radius) points."""
+        points = np.asarray(points, np.float32)
+        for start, end in zip(points[:-1], points[1:]):
+            radius = max(start[3], end[3])
+            low = np.minimum(start[:3], end[:3]) - radius
+            high = np.maximum(start[:3], end[:3]) + radius
+            box = self.box(low, high)
+            if box is None:
+                continue
+            x, y, z = self.coordinates(box)
+            ax = end[:3] - start[:3]
+            x, y, z = x - start[0], y - start[1], z - start[2]
+            along = (x * ax[0] + y * ax[1] + z * ax[2]) * np.float32(
+                1 / max(float(ax @ ax), 1e-6))
+            np.clip(along, 0, 1, out=along)
+            distance = np.square(x - along * ax[0])
+            distance += np.square(y - along * ax[1])
+            distance += np.square(z - along * ax[2])
+            np.sqrt(distance, out=distance)
+            distance = start[3] + along * (end[3] - start[3]) - distance
+            self.blend(distance, hu, label, box, edge_mm)

@@ -1,0 +1,263 @@
+"""A simulated data set in DeepLesion's own layout."""
+import csv
+import json
+import multiprocessing
+import os
+from pathlib import Path
+from typing import List, Tuple, Union
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from .body import Patient, Region
+from .scan import Scan, simulate_scan
+
+HU_OFFSET = 32768
+# Raised whenever the same seed gives other pictures: data sets do not mix silently.
+PHANTOM_VERSION = 1
+COLUMNS = (
+    'File_name', 'Patient_index', 'Study_index', 'Series_ID', 'Key_slice_index',
+    'Measurement_coordinates', 'Bounding_boxes', 'Lesion_diameters_Pixel_',
+    'Normalized_lesion_location', 'Coarse_lesion_type', 'Possibly_noisy', 'Slice_range',
+    'Spacing_mm_px_', 'Image_size', 'DICOM_windows', 'Patient_gender', 'Patient_age',
+    'Train_Val_Test')
+_SPLITS = ((1, 'train'), (2, 'val'), (3, 'test'))
+
+
+def write_deeplesion(out_dir: Union[str, Path], num_train: int, num_val: int,
+                     num_test: int, size: int = 512, seed: int = 0, workers: int = 1,
+                     context_mm: float = 20.0,
+                     num_vessels: Tuple[int, int] = (3, 6)) -> Path:
+    """Simulate CT key slices and write them as DeepLesion is published.
+
+    Written are ``DL_info.csv`` (18 columns, 1-based boxes), ``Images_png/PPPPPP_SS_RR/
+    NNN.png`` (16 bit, HU + 32768; the key slice and its neighbours, some of them
+    missing) and, not part of DeepLesion, ``masks/PPPPPP_SS_RR/NNN.png`` (8 bit, 0 or
+    1 + the lesion's place among the rows of its key slice; slices without lesion have
+    no mask file) and ``phantom.json`` (what it was made with). As in the original,
+    lesions of the training split have type -1.
+
+    A patient's pictures depend on ``seed``, split and the patient's place in it alone:
+    neither on the number of processes nor on the number of other patients. Everything
+    is written to ``<out_dir>.partial`` first, which is renamed at the end; a broken run
+    is taken up where it stopped.
+
+    Args:
+        out_dir: Folder to make.
+        num_train, num_val, num_test: Number of key slices of each split.
+        size: Width and height in pixels; below 512 a reconstruction of a part of the
+            body is simulated.
+        seed: Everything random follows from it.
+        workers: Number of processes.
+        context_mm: Neighbours reach this far to both sides: 15 slices at 2 mm need 14.
+        num_vessels: Least and greatest number of look-alike vessels per key slice.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        ValueError: A number makes no sense.
+        FileExistsError: ``out_dir`` holds something else.
+    """
+    out_dir = Path(out_dir)
+    settings = dict(
+        version=PHANTOM_VERSION, num_train=int(num_train), num_val=int(num_val),
+        num_test=int(num_test), size=int(size), seed=int(seed),
+        context_mm=float(context_mm), num_vessels=[int(n) for n in num_vessels])
+    _check(settings, workers)
+    if _same_exists(out_dir, settings):
+        return out_dir
+    partial = out_dir.with_name(out_dir.name + '.partial')
+    if not _same_exists(partial, settings):
+        (partial / 'rows').mkdir(parents=True)
+        _write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+    jobs = _plan(settings)
+    done = {p.stem for p in (partial / 'rows').glob('*.json')}
+    todo = [(str(partial), settings, *job) for job in jobs
+            if f'{job[0]:06d}' not in done]
+    total = sum(job[3] for job in jobs)
+    with tqdm(total=total, initial=total - sum(job[5] for job in todo),
+              desc=f'Simulating {out_dir}', unit='key slice') as bar:
+        for count in _run(todo, workers):
+            bar.update(count)
+    rows: List[dict] = []
+    for patient, *_ in jobs:
+        rows += json.loads((partial / 'rows' / f'{patient:06d}.json').read_text())
+    with open(partial / 'DL_info.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    for path in (partial / 'rows').iterdir():
+        path.unlink()
+    (partial / 'rows').rmdir()
+    os.replace(partial, out_dir)
+    return out_dir
+
+
+def _check(settings: dict, workers: int) -> None:
+    for key in ('num_train', 'num_val', 'num_test', 'seed'):
+        if settings[key] < 0:
+            raise ValueError(f'{key} must be 0 or more, got {settings[key]}')
+    if settings['num_train'] + settings['num_val'] + settings['num_test'] == 0:
+        raise ValueError('nothing to simulate: the numbers of training, validation and '
+                         'test key slices are all 0')
+    if not 96 <= settings['size'] <= 1024:
+        raise ValueError(f'size must be 96 to 1024 pixels, got {settings["size"]}')
+    if not 0 <= settings['context_mm'] <= 100:
+        raise ValueError('context_mm must be 0 to 100, got '
+                         f'{settings["context_mm"]}')
+    low, high = settings['num_vessels']
+    if not 0 <= low <= high:
+        raise ValueError('num_vessels must be a least and a greatest number, got '
+                         f'{low} and {high}')
+    if workers < 1:
+        raise ValueError(f'workers must be 1 or more, got {workers}')
+
+
+def _same_exists(folder: Path, settings: dict) -> bool:
+    """True if the folder was made with these settings, False if it is not there."""
+    if not folder.exists():
+        return False
+    note = folder / 'phantom.json'
+    if not note.is_file():
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            return False
+        raise FileExistsError(f'{folder} exists and was not made by the phantom: '
+                              'choose another folder or remove it')
+    found = json.loads(note.read_text())
+    other = [k for k in settings if found.get(k) != settings[k]]
+    if other:
+        raise FileExistsError(
+            f'{folder} holds a phantom made with other settings ({other[0]}='
+            f'{found.get(other[0])} instead of {settings[other[0]]}): choose another '
+            'folder or remove it')
+    return True
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _plan(settings: dict) -> List[Tuple]:
+    """(patient number, split, its name, place in it, key slices) of each patient."""
+    jobs = []
+    for split, name in _SPLITS:
+        rng = np.random.default_rng([settings['seed'], split])
+        left, place = settings[f'num_{name}'], 0
+        while left > 0:
+            count = min(left, int(rng.choice((1, 2, 3, 4), p=(0.35, 0.35, 0.2, 0.1))))
+            jobs.append((split, place, count))
+            left -= count
+            place += 1
+    return [(number, *job) for number, job in enumerate(jobs, start=1)]
+
+
+def _run(todo: List[Tuple], workers: int):
+    if workers == 1 or len(todo) < 2:
+        yield from map(_write_patient, todo)
+        return
+    # Started afresh instead of forked: safe in programs with threads.
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(min(workers, len(todo)), initializer=cv2.setNumThreads,
+                      initargs=(1, )) as pool:
+        yield from pool.imap_unordered(_write_patient, todo)
+
+
+def _write_patient(job: Tuple) -> int:
+    root, settings, number, split, place, count = job
+    seeds = np.random.SeedSequence([settings['seed'], split, place]).spawn(count + 1)
+    rng = np.random.default_rng(seeds[0])
+    patient = Patient(rng)
+    rows, study, series, age = [], 1, 0, patient.age
+    for n in range(count):
+        # A further scan belongs to the same examination or to a later one.
+        if n and rng.random() < 0.6:
+            study, series, age = study + 1, 1, age + int(rng.random() < 0.3)
+        else:
+            series += 1
+        scan_rng = np.random.default_rng(seeds[n + 1])
+        scan = simulate_scan(patient, scan_rng, settings['size'],
+                             settings['context_mm'],
+                             num_vessels=settings['num_vessels'])
+        rows += _write_scan(Path(root), scan, patient, scan_rng,
+                            (number, study, series), split, age)
+    _write_text(Path(root) / 'rows' / f'{number:06d}.json', json.dumps(rows))
+    return count
+
+
+def _write_scan(root: Path, scan: Scan, patient: Patient, rng: np.random.Generator,
+                name: Tuple[int, int, int], split: int, age: int) -> List[dict]:
+    series = '{:06d}_{:02d}_{:02d}'.format(*name)
+    images, masks = root / 'Images_png' / series, root / 'masks' / series
+    images.mkdir(parents=True, exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    depth = len(scan.hu)
+    above = max(0.0, scan.patient_z_mm + 100 * patient.scale_z)
+    key_number = scan.key + 1 + int(above / scan.interval_mm)
+    first = key_number - scan.key
+    missing = set()
+    if rng.random() < 0.15 and depth > 4:
+        missing = set(rng.choice(depth, int(rng.integers(1, 4)), replace=False))
+    if rng.random() < 0.05:  # the scan ends near the key slice
+        end = int(rng.integers(1, scan.key + 1)) if scan.key else 0
+        missing |= set(range(end)) if rng.random() < 0.5 else set(
+            range(depth - end, depth))
+    missing.discard(scan.key)
+    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    for n in range(depth):
+        if n in missing:
+            continue
+        pixels = (scan.hu[n].astype(np.int32) + HU_OFFSET).astype(np.uint16)
+        _imwrite(images / f'{first + n:03d}.png', pixels, quick)
+        if scan.mask[n].any():
+            _imwrite(masks / f'{first + n:03d}.png', scan.mask[n], quick)
+    shared = {
+        'File_name': f'{series}_{key_number:03d}.png', 'Patient_index': name[0],
+        'Study_index': name[1], 'Series_ID': name[2], 'Key_slice_index': key_number,
+        'Possibly_noisy': 0, 'Slice_range': f'{first}, {first + depth - 1}',
+        'Spacing_mm_px_': _numbers((scan.spacing_mm, scan.spacing_mm,
+                                    scan.interval_mm)),
+        'Image_size': '{}, {}'.format(*scan.hu.shape[:0:-1]),
+        'Patient_gender': patient.sex, 'Patient_age': age, 'Train_Val_Test': split}
+    rows = []
+    for focus, drawn, location in zip(scan.lesions, scan.diameters, scan.location):
+        in_lung = focus.region == Region.LUNG
+        rows.append({
+            **shared,
+            # Pixels count from 1, as in the published file.
+            'Measurement_coordinates': _numbers(drawn.ends.ravel() + 1),
+            'Bounding_boxes': _numbers(drawn.bbox + 1),
+            'Lesion_diameters_Pixel_': _numbers((drawn.long_px, drawn.short_px)),
+            'Normalized_lesion_location': _numbers(location),
+            'Coarse_lesion_type': -1 if split == 1 else focus.region,
+            'DICOM_windows': '-1500, 500' if in_lung else '-175, 275'})
+    if rng.random() < 0.006:
+        rows.append(_noisy_row(rows[0], scan, rng))
+    return [{column: row[column] for column in COLUMNS} for row in rows]
+
+
+def _noisy_row(row: dict, scan: Scan, rng: np.random.Generator) -> dict:
+    """A wrong annotation, marked as such, beside a right one."""
+    side = scan.hu.shape[-1]
+    x, y = rng.uniform(0.2, 0.7, 2) * side
+    length = 0.08 * side
+    ends = (x, y, x + length, y, x + length / 2, y - length / 3, x + length / 2,
+            y + length / 3)
+    return {**row, 'Possibly_noisy': 1, 'Measurement_coordinates': _numbers(ends),
+            'Bounding_boxes': _numbers((x - 5, y - length / 3 - 5, x + length + 5,
+                                        y + length / 3 + 5)),
+            'Lesion_diameters_Pixel_': _numbers((length, 2 * length / 3))}
+
+
+def _imwrite(path: Path, pixels: np.ndarray, options) -> None:
+    if not cv2.imwrite(str(path), pixels, options):
+        raise OSError(f'could not write {path}: is the disk full?')
+
+
+def _numbers(values) -> str:
+    """Six significant digits, separated as in DL_info.csv."""
+    return ', '.join(f'{float(v):.6g}' for v in values)

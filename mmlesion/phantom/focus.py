@@ -1,0 +1,163 @@
+"""Lesions and the vessels that look like them in one slice.
+
+Both are drawn from one distribution of cross sections: radius, outline, HU, texture,
+edge, and how the section moves and shrinks within the next few millimetres. They differ
+in one thing: a lesion ends within its own length, a vessel goes on.
+"""
+from dataclasses import dataclass, field
+from typing import Optional, Tuple
+
+import numpy as np
+
+from .canvas import Canvas
+
+
+@dataclass
+class Focus:
+    """A lesion (``is_vessel=False``) or a vessel, centred in the key slice.
+
+    Args:
+        centre: (x, y, z) in mm.
+        radius_mm: Half of the largest diameter in the key slice, about.
+        half_length_mm: Half extent along z if it is a lesion.
+        slope: Sideways shift of the section per mm of z, (x, y); both kinds have it.
+        outline: (K, 4) rows of order k, relative amplitude, phase, twist per mm.
+        aspect, angle: Short over long axis of the section; direction of the long one.
+        spikes: Number, relative length and phase of the spicules; 0: none.
+        hu: Mean value.
+        texture_hu: Standard deviation inside.
+        core_hu: Added to the inner half (necrosis, calcification); 0: none.
+        edge_mm: Width of the margin.
+        is_vessel: Continue beyond the slice instead of ending.
+        course: For vessels: radius beyond the bulge (relative), additional drift
+            (x, y) in mm at 10 mm on either side, bend, and distance and spread of a
+            fork (mm, relative), 0: no fork.
+    """
+    centre: Tuple[float, float, float]
+    radius_mm: float
+    half_length_mm: float
+    slope: Tuple[float, float]
+    outline: np.ndarray
+    aspect: float
+    angle: float
+    spikes: Tuple[int, float, float]
+    hu: float
+    texture_hu: float
+    core_hu: float
+    edge_mm: float
+    region: int = 0
+    is_vessel: bool = False
+    course: dict = field(default_factory=dict)
+    texture_seed: int = 0
+
+    def profile(self, dz: np.ndarray) -> np.ndarray:
+        """Radius of the section at dz mm from the key slice, relative; < 0: none."""
+        q = 1 - np.abs(dz / self.half_length_mm) ** 2.3
+        ending = np.where(q > 0, np.sqrt(np.maximum(q, 0)), -1.0)
+        if not self.is_vessel:
+            return ending
+        c = self.course
+        going_on = c['radius'] * (1 + c['taper'] * dz / 20)
+        # A smooth maximum: bulge near the key slice, tube beyond it.
+        return (np.maximum(ending, 0) ** 6 + going_on ** 6) ** (1 / 6) / (
+            1 + c['radius'] ** 6) ** (1 / 6)
+
+    def axis(self, dz: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Centre (x, y) in mm of the section at dz mm from the key slice."""
+        x = self.centre[0] + self.slope[0] * dz
+        y = self.centre[1] + self.slope[1] * dz
+        if self.is_vessel:
+            # Nothing within 2 mm, then more and more.
+            far = np.maximum(np.abs(dz) - 2, 0) / 8
+            far = far / (1 + 0.25 * far)
+            up = dz > 0
+            for side, way in ((up, self.course['drift_up']),
+                              (~up, self.course['drift_down'])):
+                x = x + side * way[0] * far
+                y = y + side * way[1] * far
+        return x, y
+
+    def section(self, x, y, dz) -> np.ndarray:
+        """Relative signed distance: 1 at the axis, 0 on the outline, at full radius."""
+        theta = np.arctan2(y, x)
+        c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
+        u, v = c * x + s * y, (c * y - s * x) * np.float32(1 / self.aspect)
+        r = np.sqrt(np.square(u) + np.square(v))
+        limit = np.ones_like(r)
+        for k, size, phase, twist in self.outline:
+            limit += np.float32(size) * np.cos(
+                np.float32(k) * theta + (phase + twist * dz).astype(np.float32))
+        count, length, phase = self.spikes
+        if count:
+            peak = np.float32(0.5) + np.float32(0.5) * np.cos(
+                np.float32(count) * theta + np.float32(phase))
+            limit += np.float32(length) * np.square(np.square(peak))
+        return limit, r
+
+
+def paint_focus(canvas: Canvas, focus: Focus,
+                region_is_bone: bool = False) -> Optional[Tuple]:
+    """Paint a lesion or a vessel.
+
+    Neither covers gas, the air outside the body or (unless it lives there) bone.
+
+    Returns:
+        Tuple of box and weights (0..1, of the box's shape), or None when outside.
+    """
+    z = canvas.z.ravel()
+    dz_all = z - focus.centre[2]
+    profile = focus.profile(dz_all)
+    alive = profile > 0
+    if not alive.any():
+        return None
+    ax, ay = focus.axis(dz_all)
+    reach = profile * focus.radius_mm * 1.6
+    fork = focus.course.get('fork')
+    if fork:
+        past = np.maximum(fork['side'] * dz_all - fork['from_mm'], 0)
+        fork_x, fork_y = fork['way'][0] * past, fork['way'][1] * past
+        reach = reach + np.hypot(fork_x, fork_y)
+    index = np.flatnonzero(alive)
+    box = canvas.box(
+        ((ax - reach)[alive].min(), (ay - reach)[alive].min(), -1e9),
+        ((ax + reach)[alive].max(), (ay + reach)[alive].max(), 1e9))
+    if box is None:
+        return None
+    box = (slice(int(index[0]), int(index[-1]) + 1), *box[1:])
+    take = box[0]
+    dz = dz_all[take].astype(np.float32)[:, None, None]
+    size = (profile[take] * focus.radius_mm).astype(np.float32)[:, None, None]
+    x, y = canvas.x[:, :, box[2]], canvas.y[:, box[1]]
+
+    def distance(cx, cy, scale):
+        dx = x - cx[take].astype(np.float32)[:, None, None]
+        dy = y - cy[take].astype(np.float32)[:, None, None]
+        dx, dy = np.broadcast_arrays(dx, dy)
+        limit, r = focus.section(dx, dy, dz)
+        return limit * (size * scale) - r
+
+    if fork:
+        grown = np.clip(past[take] / 3, 0, 1).astype(np.float32)[:, None, None]
+        first = distance(ax + fork_x, ay + fork_y, 1 - np.float32(0.22) * grown)
+        second = distance(ax - fork_x, ay - fork_y, 1 - np.float32(0.22) * grown)
+        signed = np.maximum(first, second)
+    else:
+        signed = distance(ax, ay, np.float32(1))
+    edge = max(focus.edge_mm, canvas.edge_mm)
+    weight = np.clip(signed * np.float32(1 / edge) + np.float32(0.5), 0, 1)
+    before = canvas.hu[box]
+    weight *= np.clip((before + 975) * np.float32(1 / 40), 0, 1)
+    if not region_is_bone:
+        weight *= 1 - np.clip((before - 210) * np.float32(1 / 60), 0, 1)
+    value = np.full(weight.shape, focus.hu, np.float32)
+    if focus.core_hu:
+        inner = np.clip((signed - np.float32(0.45) * size) * np.float32(0.8), 0, 1)
+        value += np.float32(focus.core_hu) * inner
+    if focus.texture_hu:
+        waves = np.random.default_rng(focus.texture_seed).uniform(
+            (0.25, 0.25, 0.2, 0, 0), (0.9, 0.9, 0.6, 6.28, 6.28), (2, 5))
+        for kx, ky, kz, px, py in waves.astype(np.float32):
+            value += np.float32(focus.texture_hu) * (
+                np.sin(kx * x + px + kz * dz) * np.sin(ky * y + py))
+    before += weight * (value - before)
+    return box, weight

@@ -1,0 +1,221 @@
+"""Where lesions and look-alike vessels go, and what they look like.
+
+All foci of a key slice are drawn and placed without knowing which of them are lesions;
+lots decide that at the end. So nothing that one slice shows - place, size, outline, HU,
+texture - can tell them apart, except what differs by the course along z.
+"""
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from .body import Enhancement, Patient, Region
+from .focus import Focus
+
+_COARSE_MM = 2.5
+# Share of the scans, and heights (mm, standard patient) where the region is found.
+_REGIONS = {
+    Region.BONE: (0.06, (60, 560)), Region.ABDOMEN: (0.20, (300, 430)),
+    Region.MEDIASTINUM: (0.16, (40, 175)), Region.LIVER: (0.15, (230, 330)),
+    Region.LUNG: (0.21, (25, 225)), Region.KIDNEY: (0.07, (310, 380)),
+    Region.SOFT_TISSUE: (0.07, (0, 590)), Region.PELVIS: (0.08, (455, 580)),
+}
+
+
+@dataclass
+class Layout:
+    """Field of view and foci of one key slice, all in mm of the patient.
+
+    Attributes:
+        z_mm: Height of the key slice.
+        origin_mm: x and y of the centre of the first pixel.
+        spacing_mm: Pixel spacing.
+        back_mm: y of the skin of the back (the couch lies below).
+    """
+    z_mm: float
+    origin_mm: Tuple[float, float]
+    spacing_mm: float
+    back_mm: float
+    lesions: List[Focus]
+    vessels: List[Focus]
+
+
+def draw_diameter(rng: np.random.Generator) -> float:
+    """Diameter in mm: mostly 8 to 30, tails from 4 to 60, uniform in the logarithm."""
+    low, high = ((4, 8), (8, 30), (30, 60))[rng.choice(3, p=(0.07, 0.86, 0.07))]
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> float:
+    """Mean HU of a focus in a region, different enough from what surrounds it."""
+    lot = rng.random()
+    if region == Region.LUNG:
+        return rng.uniform(-500, -250) if lot < 0.12 else rng.uniform(0, 90)
+    if region == Region.LIVER:
+        step = rng.uniform(35, 75)
+        return tissue_hu + (step if lot < 0.25 else -step)
+    if region == Region.KIDNEY:
+        return rng.uniform(0, 25) if tissue_hu > 90 or lot < 0.5 else rng.uniform(75, 110)
+    if region == Region.BONE:
+        return rng.uniform(20, 70) if lot < 0.55 else rng.uniform(650, 1000)
+    if region == Region.SOFT_TISSUE and tissue_hu > 0:
+        return tissue_hu + (rng.uniform(45, 80) if lot < 0.5 else -rng.uniform(40, 75))
+    return rng.uniform(15, 90) + 25 * strength.strength * rng.random()
+
+
+def draw_focus(region: Region, centre, radius_mm: float, enhancement: Enhancement,
+               tissue_hu: float, rng: np.random.Generator) -> Focus:
+    """Draw everything about a focus that does not depend on its kind."""
+    shape = rng.choice(3, p=(0.5, 0.33, 0.17))  # smooth, lobulated, spiculated
+    size = (0.035, 0.10, 0.05)[shape]
+    orders = np.array((2, 3, 4, 5, 7)[:4 if shape != 1 else 5], float)
+    outline = np.stack((orders, size * rng.uniform(0.3, 1.2, orders.size),
+                        rng.uniform(0, 6.28, orders.size),
+                        rng.normal(0, 0.03, orders.size)), axis=1).astype(np.float32)
+    spikes = (0, 0.0, 0.0)
+    if shape == 2:
+        spikes = (int(rng.integers(6, 12)), float(rng.uniform(0.2, 0.4)),
+                  float(rng.uniform(0, 6.28)))
+    slope, way = rng.uniform(0.15, 0.6), rng.uniform(0, 6.28)
+    core = 0.0
+    if rng.random() < 0.15 and radius_mm > 5:
+        core = float(rng.choice((-30.0, -45.0, 160.0), p=(0.45, 0.4, 0.15)))
+    half_length = radius_mm * rng.uniform(0.75, 1.1) * min(1, (15 / radius_mm)**0.5)
+    return Focus(
+        centre=tuple(centre), radius_mm=radius_mm, half_length_mm=half_length,
+        slope=(slope * np.cos(way), slope * np.sin(way)), outline=outline,
+        aspect=float(rng.uniform(0.62, 0.95)), angle=float(rng.uniform(0, 3.14)),
+        spikes=spikes, hu=float(_draw_hu(region, enhancement, tissue_hu, rng)),
+        texture_hu=float(rng.uniform(0, 9)), core_hu=core,
+        edge_mm=float(rng.uniform(0.8, 2.4)), region=int(region),
+        texture_seed=int(rng.integers(2**31)))
+
+
+def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
+    """Let a focus go on beyond its slice."""
+    focus.is_vessel = True
+    slope = np.array(focus.slope)
+    slope = slope / np.linalg.norm(slope)
+    drifts = []
+    for sign in (1, -1):
+        turn = rng.normal(0, 0.5)
+        c, s = np.cos(turn), np.sin(turn)
+        way = sign * np.array((c * slope[0] - s * slope[1], s * slope[0] + c * slope[1]))
+        drifts.append(tuple(way * rng.uniform(1.0, 4.5)))
+    fork = None
+    if rng.random() < 0.35:
+        angle = rng.uniform(0, 6.28)
+        spread = rng.uniform(0.35, 0.7)
+        fork = dict(side=float(rng.choice((-1, 1))), from_mm=float(rng.uniform(3, 8)),
+                    way=(spread * np.cos(angle), spread * np.sin(angle)))
+    focus.course = dict(radius=float(rng.uniform(0.62, 0.92)),
+                        taper=float(rng.normal(0, 0.15)), drift_up=drifts[0],
+                        drift_down=drifts[1], fork=fork)
+    return focus
+
+
+def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Generator,
+               size: int, spacing_mm: float, paint_anatomy, region: Optional[Region],
+               num_vessels: Tuple[int, int]) -> Optional[Layout]:
+    """Choose height, field of view and foci of a key slice.
+
+    Args:
+        paint_anatomy: Function painting the patient on a grid, with labels.
+        region: Of the first focus; None draws one.
+        num_vessels: Least and greatest number of look-alikes.
+
+    Returns:
+        The layout, or None when not one lesion and one look-alike found room.
+    """
+    if region is None:
+        names = list(_REGIONS)
+        share = np.array([_REGIONS[name][0] for name in names])
+        region = names[rng.choice(len(names), p=share / share.sum())]
+    level = rng.uniform(*_REGIONS[region][1])
+    z_mm = level * patient.scale_z
+    half_x, half_y = (float(v) + 1.5 * patient.fat_mm + 8
+                      for v in patient.half_axes(z_mm))
+    x = np.arange(-half_x, half_x, _COARSE_MM)
+    y = np.arange(-half_y, half_y, _COARSE_MM)
+    coarse = paint_anatomy(np.array([z_mm]), y, x, patient, enhancement, True)
+    labels, hu = coarse.labels[0], coarse.hu[0]
+    body = np.flatnonzero((hu > -500).any(1))
+    back_mm = float(y[body[-1]]) if body.size else half_y
+    room = {r: cv2.distanceTransform((labels == r).astype(np.uint8), cv2.DIST_L2, 3)
+            * _COARSE_MM for r in _REGIONS}
+    num_lesions = int(rng.choice((1, 2, 3), p=(0.72, 0.22, 0.06)))
+    wanted = num_lesions + int(rng.integers(num_vessels[0], num_vessels[1] + 1))
+    if size * spacing_mm > 2.2 * min(half_x, half_y):
+        # The whole body is seen, as in most real images: choose the spacing so.
+        spacing_mm = float(np.clip(2 * half_x * rng.uniform(1.02, 1.2) / size, 0.5,
+                                   0.976562))
+        wanted += 3
+    fov_mm = size * spacing_mm
+    limit = 0.2 * fov_mm
+    window = None
+    placed: List[Tuple[Region, np.ndarray, float]] = []
+    for n in range(wanted):
+        target = region
+        if n and rng.random() > 0.65:
+            areas = np.array([np.sqrt((_inside(room[r], x, y, window) > 2).sum())
+                              for r in _REGIONS])
+            if areas.sum() == 0:
+                continue
+            target = list(_REGIONS)[rng.choice(len(areas), p=areas / areas.sum())]
+        radius = min(draw_diameter(rng) / 2, limit)
+        for shrink in (1.0, 1.0, 0.8, 0.6, 0.45):
+            r = max(radius * shrink, 2.0)
+            allowed = _inside(room[target], x, y, window, r + 4) > 0.55 * r
+            for _, c, other in placed:
+                apart = np.hypot(x[None] - c[0], y[:, None] - c[1])
+                allowed = allowed & (apart > 1.2 * (r + other) + 3)
+            spots = np.flatnonzero(allowed)
+            if spots.size:
+                break
+        else:
+            if n == 0:
+                return None
+            continue
+        at = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
+        centre = np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2)
+        placed.append((target, centre, r))
+        if n == 0:
+            window = _field_of_view(centre, r, fov_mm, half_x, half_y, rng)
+    if len(placed) <= num_lesions:
+        return None
+    foci = []
+    for target, centre, r in placed:
+        iy = int(np.clip(np.searchsorted(y, centre[1]), 0, y.size - 1))
+        ix = int(np.clip(np.searchsorted(x, centre[0]), 0, x.size - 1))
+        foci.append(draw_focus(target, (*centre, z_mm), r, enhancement,
+                               float(hu[iy, ix]), rng))
+    order = rng.permutation(len(foci))
+    lesions = [foci[i] for i in order[:num_lesions]]
+    vessels = [make_vessel(foci[i], rng) for i in order[num_lesions:]]
+    return Layout(z_mm, window[:2], spacing_mm, back_mm, lesions, vessels)
+
+
+def _field_of_view(centre, radius, fov_mm, half_x, half_y, rng):
+    """Left, top and side length (mm) with the first focus anywhere inside."""
+    corner = []
+    for c, half in zip(centre, (half_x, half_y)):
+        if fov_mm > 2 * half:
+            corner.append(-fov_mm / 2 + rng.uniform(-0.2, 0.2) * (fov_mm - 2 * half))
+            continue
+        margin = radius + 6
+        low, high = c + margin - fov_mm, c - margin
+        # Prefer fields that lie in the body.
+        low, high = max(low, min(-half, high)), min(high, max(half - fov_mm, low))
+        corner.append(rng.uniform(min(low, high), max(low, high)))
+    return (float(corner[0]), float(corner[1]), float(fov_mm))
+
+
+def _inside(room, x, y, window, margin=0.0):
+    """Room where the field of view, less a margin, is; else 0."""
+    if window is None:
+        return room
+    left, top, side = window
+    seen_x = (x > left + margin) & (x < left + side - margin)
+    seen_y = (y > top + margin) & (y < top + side - margin)
+    return room * (seen_y[:, None] & seen_x[None])

@@ -1,0 +1,81 @@
+"""Diameters and boxes of a lesion, as radiologists draw them in DeepLesion."""
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+
+class Recist(NamedTuple):
+    """Long and short diameter of a mask, 0-based pixel coordinates.
+
+    Attributes:
+        ends: (4, 2) float (x, y): two ends of the long, two of the short diameter.
+        long_px, short_px: Lengths in pixels.
+        bbox: (x1, y1, x2, y2): extent of the four ends plus the margin.
+    """
+    ends: np.ndarray
+    long_px: float
+    short_px: float
+    bbox: np.ndarray
+
+
+def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
+    """Measure a lesion in one slice.
+
+    The long diameter joins the two outline points that are farthest apart; the short
+    one is the longest chord perpendicular to it. The box is the extent of their ends
+    plus ``margin_px`` on each side, clipped to the image (Yan et al., DeepLesion,
+    J Med Imaging 2018: 5 px).
+
+    Args:
+        mask: (H, W), non-zero in the lesion. Of several pieces the largest counts.
+        margin_px: Added on each side.
+
+    Raises:
+        ValueError: The mask is empty.
+    """
+    mask = (np.asarray(mask) > 0).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        raise ValueError('recist() needs a mask with at least one pixel, got an empty '
+                         f'one of shape {mask.shape}')
+    outline = max(contours, key=len)[:, 0, :].astype(np.float64)
+    hull = cv2.convexHull(outline.astype(np.float32))[:, 0, :].astype(np.float64)
+    apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
+    i, j = np.unravel_index(np.argmax(apart), apart.shape)
+    long_ends = hull[[i, j]]
+    long_px = float(apart[i, j])
+    if long_px == 0:
+        ends = np.repeat(hull[:1], 4, axis=0)
+        return Recist(ends, 0.0, 0.0, _box(ends, margin_px, mask.shape))
+    way = (long_ends[1] - long_ends[0]) / long_px
+    normal = np.array((-way[1], way[0]))
+    along, across = (outline - long_ends[0]) @ way, (outline - long_ends[0]) @ normal
+    # Chords: the outline's upper and lower side, sampled at every half pixel.
+    at = np.arange(0, long_px + 0.25, 0.5)
+    upper, lower = np.full(at.size, -np.inf), np.full(at.size, np.inf)
+    closed_a, closed_c = np.append(along, along[0]), np.append(across, across[0])
+    for a0, a1, c0, c1 in zip(closed_a[:-1], closed_a[1:], closed_c[:-1],
+                              closed_c[1:]):
+        first = int(np.ceil(max(min(a0, a1), 0) * 2 - 1e-9))
+        last = int(np.floor(min(max(a0, a1), at[-1]) * 2 + 1e-9))
+        for n in range(first, min(last, at.size - 1) + 1):
+            part = 0.0 if a1 == a0 else (at[n] - a0) / (a1 - a0)
+            values = (c0, c1) if a1 == a0 else (c0 + part * (c1 - c0), )
+            upper[n] = max(upper[n], *values)
+            lower[n] = min(lower[n], *values)
+    chord = np.where(np.isfinite(upper) & np.isfinite(lower), upper - lower, 0.0)
+    best = int(np.argmax(chord))
+    if chord[best] > 0:
+        foot = long_ends[0] + at[best] * way
+        short_ends = np.stack((foot + lower[best] * normal, foot + upper[best] * normal))
+    else:
+        short_ends = np.repeat(long_ends.mean(0, keepdims=True), 2, axis=0)
+    ends = np.concatenate((long_ends, short_ends))
+    return Recist(ends, long_px, float(chord[best]), _box(ends, margin_px, mask.shape))
+
+
+def _box(ends: np.ndarray, margin_px: float, shape) -> np.ndarray:
+    low, high = ends.min(0) - margin_px, ends.max(0) + margin_px
+    limit = np.array((shape[1] - 1, shape[0] - 1), float)
+    return np.concatenate((np.clip(low, 0, limit), np.clip(high, 0, limit)))

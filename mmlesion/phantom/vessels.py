@@ -1,0 +1,116 @@
+"""Branching vessels of lung, liver and mesentery."""
+from functools import lru_cache
+from typing import List, Tuple
+
+import numpy as np
+
+from .body import Enhancement, Patient
+from .canvas import Canvas
+
+
+def grow_tree(root, way, length_mm: float, radius_mm: float, generations: int,
+              rng: np.random.Generator, spread: float = 0.55,
+              centre=None) -> np.ndarray:
+    """Segments of a randomly branching tree.
+
+    Every branch ends in two that keep the sum of the radii's third powers (Murray's
+    law) and spread to both sides; all are bent a little away from ``centre``.
+
+    Args:
+        root, way: Start and direction (x, y, z) in mm.
+        length_mm, radius_mm: Of the first branch.
+        generations: Number of times it branches.
+        spread: Sideways part of a child's direction.
+
+    Shape:
+        - Output: (N, 8): start x, y, z, radius and end x, y, z, radius.
+    """
+    todo = [(np.asarray(root, float), np.asarray(way, float), length_mm, radius_mm, 0)]
+    segments: List[Tuple] = []
+    while todo:
+        start, way, length, radius, generation = todo.pop()
+        way = way / np.linalg.norm(way)
+        end = start + way * length
+        share = rng.uniform(0.35, 0.65)
+        children = (radius * share ** (1 / 3), radius * (1 - share) ** (1 / 3))
+        segments.append((*start, radius, *end, max(children)))
+        if generation >= generations:
+            continue
+        side = np.cross(way, rng.normal(size=3))
+        side /= np.linalg.norm(side) + 1e-6
+        for sign, child in zip((1, -1), children):
+            turn = way + sign * side * spread * rng.uniform(0.6, 1.5)
+            if centre is not None:
+                away = end - np.asarray(centre)
+                turn = turn + 0.25 * away / (np.linalg.norm(away) + 1e-6)
+            todo.append((end, turn, length * rng.uniform(0.72, 0.98), child,
+                         generation + 1))
+    return np.asarray(segments, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _trees(patient: Patient):
+    rng = patient.generator('vessels')
+    scale = np.array((patient.scale_x, patient.scale_y, patient.scale_z))
+    lung, liver, mesentery = [], [], []
+    for side in (-1, 1):
+        hilum = np.array((side * 40, 8, 130)) * scale
+        for way in ((0.6, -0.4, -0.9), (1, -0.6, 0.1), (0.9, 0.5, -0.2),
+                    (0.7, 0.4, 0.9), (0.5, -0.4, 0.9)):
+            way = np.array((side * way[0], way[1], way[2]))
+            lung.append(grow_tree(hilum, way, 24, 5.0, 6, rng, centre=hilum))
+    porta = np.array((-48, -14, 295)) * scale
+    for way in ((-1, -0.3, -0.3), (-0.7, 0.6, 0.2), (0.6, -1, -0.4)):
+        liver.append(grow_tree(porta, way, 26, 6.0, 4, rng))
+    confluence = np.array((-22, 14, 222)) * scale
+    for way in ((-1, 0.1, 0.7), (-0.5, -0.8, 0.5), (0.5, -1, 0.5)):
+        liver.append(grow_tree(confluence, way, 30, 5.5, 4, rng))
+    for z in (335, 375, 420, 465):
+        for way in ((0.7, -1, 0.4), (-0.7, -1, 0.4), (0, -1, 1)):
+            mesentery.append(grow_tree(np.array((2, 2, z)) * scale, way, 22, 4.0, 4,
+                                       rng))
+    return tuple(np.concatenate(t) for t in (lung, liver, mesentery))
+
+
+def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
+    z = canvas.z.ravel()
+    y, x = canvas.y.ravel(), canvas.x.ravel()
+    low = np.minimum(segments[:, :3], segments[:, 4:7]) - 12
+    high = np.maximum(segments[:, :3], segments[:, 4:7]) + 12
+    near = ((low[:, 0] < x[-1]) & (high[:, 0] > x[0]) & (low[:, 1] < y[-1])
+            & (high[:, 1] > y[0]) & (low[:, 2] < z[-1]) & (high[:, 2] > z[0]))
+    for s in segments[near]:
+        if max(s[3], s[7]) < 0.7:
+            continue
+        box = canvas.box(np.minimum(s[:3], s[4:7]) - s[3],
+                         np.maximum(s[:3], s[4:7]) + s[3])
+        if box is None:
+            continue
+        # Only inside the organ: what the tissue already is decides.
+        keep = only(canvas.hu[box])
+        if not keep.any():
+            continue
+        before = canvas.hu[box].copy()
+        canvas.tube((s[:4], s[4:]), hu)
+        view = canvas.hu[box]
+        np.copyto(view, before, where=~keep)
+
+
+def paint_vessel_trees(canvas: Canvas, patient: Patient,
+                       enhancement: Enhancement) -> None:
+    """Paint the vessels of lung, liver and mesentery, the same for each patient."""
+    lung, liver, mesentery = _trees(patient)
+    level = canvas.z.ravel() / patient.scale_z
+    labels = canvas.labels
+    canvas.labels = None
+    try:
+        if level.min() < 290:
+            _paint(canvas, lung, enhancement.heart, lambda hu: hu < -300)
+        if level.max() > 190 and level.min() < 380:
+            plain, vein = enhancement.liver, enhancement.vein
+            hu = vein + 10 if enhancement.strength > 0.3 else plain - 16
+            _paint(canvas, liver, hu, lambda v: np.abs(v - plain) < 70)
+        if level.max() > 300 and level.min() < 540:
+            _paint(canvas, mesentery, enhancement.vein, lambda v: v < 0)
+    finally:
+        canvas.labels = labels
