@@ -19,8 +19,8 @@ help:  ## this list
 install:  ## set up .venv (again: seconds); compiles MMCV's operators once
 	@sh requirements/install.sh
 
-test: install  ## all tests, e.g. make test PYTEST_ARGS='-k froc'
-	$(PY) -m pytest $(PYTEST_ARGS)
+test: install  ## all tests, e.g. make test PYTEST_ARGS='-n 0 -k froc'
+	$(PY) -m pytest -n auto --dist loadscope $(PYTEST_ARGS)
 
 lint: install  ## style checks
 	$(PY) -m ruff check .
@@ -43,7 +43,8 @@ benchmark: install  ## speed against named peers, one table
 	$(PY) -m benchmarks
 
 wheel: install  ## dist/mmlesion-*.whl, with configs and tools inside
-	$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+	rm -rf build
+	PYTHONWARNINGS=ignore $(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 clean:  ## remove what was built here; the compiled MMCV stays in its cache
 	rm -rf .venv .build build dist *.egg-info mmlesion/.mim .pytest_cache .ruff_cache

@@ -1,0 +1,32 @@
+"""What all tests share: seeds, the host's scope, threads."""
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+import mmlesion.registry  # noqa: F401  (settles torchvision before mmdet loads)
+
+# pytest-xdist runs one process per core: threads on top would only compete.
+torch.set_num_threads(max(
+    1, os.cpu_count() // int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))))
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    """The same random numbers whichever tests ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def host_scope():
+    """The scope under which configs run; one that a test sets goes with it."""
+    before = set(DefaultScope._instance_dict)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
+    for name in set(DefaultScope._instance_dict) - before:
+        DefaultScope._instance_dict.pop(name)
