@@ -36,7 +36,7 @@ def ps_roi_align(input: Tensor,
         rois (Tensor): Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
             the image. No gradient flows to them. Samples more than one cell
             outside the map are zero; a RoI that holds NaN or infinity gives
-            zeros.
+            zeros; one with swapped corners has no size.
         output_size (int): k, bins a side.
         spatial_scale (float): Cells of the map per pixel, 1/8 at stride 8. Half
             a cell is subtracted afterwards, as ``aligned=True`` in mmcv.
@@ -92,7 +92,8 @@ def cut_rois(rois: Tensor, k: int, spatial_scale: float,
     nowhere = boxes.new_tensor([-9., -9., -8., -8.])
     boxes = torch.where(boxes.isfinite().all(1, keepdim=True), boxes, nowhere)
 
-    step = (boxes[:, 2:] - boxes[:, :2]) / k  # (R, 2) as x, y
+    # mmcv's CPU kernel aborts on a negative size.
+    step = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0) / k  # (R, 2) as x, y
     index = torch.arange(k, device=rois.device, dtype=rois.dtype)
     starts = boxes[:, None, :2] + index[None, :, None] * step[:, None]  # (R, k, 2)
     size = step
@@ -100,7 +101,7 @@ def cut_rois(rois: Tensor, k: int, spatial_scale: float,
         # A bin of exactly n cells may come out as n + 1e-6 in float32, and its
         # number of samples, rounded up, as n + 1.
         near_integer = (step - step.round()).abs() < 1e-5
-        size = torch.where(near_integer, step - 1e-5, step)
+        size = torch.where(near_integer, step - 1e-5, step).clamp(min=0)
     ends = starts + size[:, None]
 
     cells = rois.new_empty(len(rois), k, k, 5)
