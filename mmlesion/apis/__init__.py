@@ -1,0 +1,15 @@
+"""What programs call."""
+# First: it settles what must be before mmdet is imported.
+from mmlesion import registry  # noqa: F401
+
+from .command_line import (
+    add_common_arguments,
+    config_from_arguments,
+    end_with_one_sentence,
+)
+from .evaluate import evaluate_detector
+
+__all__ = [
+    'add_common_arguments', 'config_from_arguments', 'end_with_one_sentence',
+    'evaluate_detector'
+]
