@@ -7,7 +7,9 @@ export PYTHON TORCH CUDA JOBS
 
 DEMO_CONFIG ?= configs/phantom/3dce_csatt_15slice.py
 DEMO_DIR ?= work_dirs/demo
-DEMO_DATA ?= data/phantom
+# Where the configs of configs/phantom look for it.
+DEMO_DATA := data/phantom/DeepLesion
+DEMO_SIZE ?= --train 400 --val 60 --test 150 --size 160
 DEMO_SEED ?= 0
 PYTEST_ARGS ?=
 
@@ -27,14 +29,16 @@ lint: install  ## style checks
 
 demo: install  ## generate CT data, train, test by FROC, draw; reuses what is done
 	@test -f $(DEMO_DATA)/DL_info.csv || { rm -rf $(DEMO_DATA).part && \
-	$(PY) tools/make_phantom.py deeplesion $(DEMO_DATA).part --seed $(DEMO_SEED) && \
+	mkdir -p $(dir $(DEMO_DATA)) && \
+	$(PY) tools/make_phantom.py deeplesion --out $(DEMO_DATA).part $(DEMO_SIZE) \
+	    --seed $(DEMO_SEED) --workers "$$(getconf _NPROCESSORS_ONLN)" && \
 	mv $(DEMO_DATA).part $(DEMO_DATA); }
 	@test -f $(DEMO_DIR)/trained || { \
-	$(PY) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume \
-	    --cfg-options randomness.seed=$(DEMO_SEED) && \
+	$(PY) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume && \
 	touch $(DEMO_DIR)/trained; }
-	$(PY) tools/test.py $(DEMO_CONFIG) "$$(ls $(DEMO_DIR)/best_*.pth | tail -n 1)" \
+	$(PY) tools/test.py $(DEMO_CONFIG) "$$(ls -t $(DEMO_DIR)/best_*.pth | head -n 1)" \
 	    --work-dir $(DEMO_DIR) --show-dir $(DEMO_DIR)/pictures
+	@echo "Pictures, curve and table: $(DEMO_DIR)"
 
 demo-clean:  ## forget the demo's data and training
 	rm -rf $(DEMO_DIR) $(DEMO_DATA) $(DEMO_DATA).part

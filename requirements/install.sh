@@ -111,8 +111,9 @@ print(max(1, min(os.cpu_count(), psutil.virtual_memory().available >> 31)))')}
         PART=$(mktemp -d "$CACHE/part.XXXXXX")
         say "$MMCV: compiling its operators for torch $TORCH_VERSION ($DEVICE)" \
             "with $JOBS jobs; about 10 minutes on 2 cores, once per machine; log: $LOG"
+        # pip's own cache would hand out a wheel built for another torch.
         MMCV_WITH_OPS=1 FORCE_CUDA=$CUDA MAX_JOBS=$JOBS \
-            $PY -m pip wheel -v --no-deps --no-build-isolation \
+            $PY -m pip wheel -v --no-cache-dir --no-deps --no-build-isolation \
             -w "$PART" "$MMCV" >$LOG 2>&1 &
         BUILD=$!
         trap 'kill $BUILD 2>/dev/null; rm -rf "$PART"' INT TERM EXIT
