@@ -1,0 +1,15 @@
+# configs/3dce_csatt_15slice.py shrunk to the generated data: what `make demo`
+# trains on two CPU cores. All numbers here are ours.
+_base_ = [
+    '../_base_/models/3dce_csatt_vgg16.py', '../_base_/datasets/phantom.py',
+    '../_base_/schedules/phantom.py', '../_base_/detection_runtime.py'
+]
+width = 16
+model = dict(
+    backbone=dict(
+        backbone=dict(width=width, with_bn=True, init_cfg=None)),
+    neck=dict(in_channels=8 * width),
+    rpn_head=dict(in_channels=8 * width, feat_channels=64),
+    roi_head=dict(
+        in_channels=8 * width,
+        bbox_head=dict(fc_out_channels=256, init_cfg=None)))

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from mmcv.cnn import VGG
+
+from mmlesion.models.backbones import SliceBackbone, VGGStride8
+
+# torchvision.models.vgg16().features: the convolutions' numbers
+VGG16_CONVS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+VGG16_BN_CONVS = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
+
+
+@pytest.mark.parametrize('with_bn, convs', [(False, VGG16_CONVS),
+                                            (True, VGG16_BN_CONVS)])
+def test_names_of_published_weights(with_bn, convs):
+    state = VGGStride8(width=2, with_bn=with_bn).state_dict()
+    names = {
+        f'features.{i}.{kind}'
+        for i in convs for kind in ('weight', 'bias')
+    }
+    assert names <= set(state)
+    if not with_bn:
+        assert names == set(state)
+
+
+def test_published_shapes():
+    state = VGGStride8().state_dict()
+    assert state['features.0.weight'].shape == (64, 3, 3, 3)
+    assert state['features.28.weight'].shape == (512, 512, 3, 3)
+
+
+def test_equals_vgg16_up_to_the_removed_pooling():
+    ours, theirs = VGGStride8(out_indices=(2, 3, 4)), VGG(16)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 3, 32, 48)
+    with torch.no_grad():
+        stage3, stage4, stage5 = ours(x)
+        expected3 = theirs.features[:16](x)
+        expected4 = theirs.features[:23](x)
+        # the fifth stage, straight after the fourth
+        expected5 = theirs.features[24:30](expected4)
+    torch.testing.assert_close(stage3, expected3)
+    torch.testing.assert_close(stage4, expected4)
+    torch.testing.assert_close(stage5, expected5)
+    assert stage5.shape == (1, 512, 4, 6)  # stride 8
+
+
+def test_unknown_depth():
+    with pytest.raises(ValueError, match='depth must be one of'):
+        VGGStride8(depth=12)
+
+
+def test_triples_are_independent_of_each_other():
+    """9 slices are 3 images: each as if it went through the backbone alone."""
+    stack = SliceBackbone(dict(type='mmlesion.VGGStride8', depth=11, width=2))
+    x = torch.randn(2, 9, 32, 24)
+    out, = stack(x)
+    assert out.shape == (2, 3, 16, 4, 3)
+    for image in range(3):
+        alone, = stack.backbone(x[:, 3 * image:3 * image + 3])
+        torch.testing.assert_close(out[:, image], alone)
+
+
+def test_any_mmdet_backbone():
+    stack = SliceBackbone(dict(type='mmdet.ResNet', depth=18))
+    levels = stack(torch.randn(1, 6, 64, 64))
+    assert [tuple(level.shape) for level in levels] == [
+        (1, 2, 64, 16, 16), (1, 2, 128, 8, 8), (1, 2, 256, 4, 4),
+        (1, 2, 512, 2, 2)]
+
+
+def test_not_triples():
+    stack = SliceBackbone(dict(type='mmlesion.VGGStride8', width=2))
+    with pytest.raises(ValueError, match='multiple of 3'):
+        stack(torch.zeros(1, 4, 16, 16))
