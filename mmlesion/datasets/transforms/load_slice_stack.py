@@ -5,7 +5,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmlesion.ct import (
+    ARCHIVE_SUFFIX,
     SLICE_INTERVAL_MM,
+    SliceArchive,
     SliceMix,
     check_num_slices,
     plan_slices,
@@ -74,33 +76,37 @@ class LoadSliceStack(BaseTransform):
             dict: The sample.
 
         Raises:
-            FileNotFoundError: If the key slice is missing.
+            FileNotFoundError: If the key slice, or its series in the cache, is
+                missing.
             ValueError: If a slice is damaged or of another size.
         """
-        reader = _PngSeries(results['img_path'])
         plan = plan_slices(
             self.num_slices, float(results.get('interval_mm', np.nan)),
             self.interval_mm, self.interpolation)
-        key_slice_hu = reader.read(0)
-        height, width = key_slice_hu.shape
-        stated = (results.get('height', height), results.get('width', width))
-        if stated != (height, width):
-            raise ValueError(
-                f"{results['img_path']}: the slice is {width} x {height} "
-                f'pixels, but the index says {stated[1]} x {stated[0]}')
-        results['img'] = self._stack(plan, reader)
+        path = results['img_path']
+        with (_CachedSeries(path, self.cache_dir) if self.cache_dir
+              else _PngSeries(path)) as series:
+            key_slice_hu = series.read(0)
+            height, width = key_slice_hu.shape
+            stated = (results.get('height', height),
+                      results.get('width', width))
+            if stated != (height, width):
+                raise ValueError(
+                    f'{path}: the slice is {width} x {height} pixels, but the '
+                    f'index says {stated[1]} x {stated[0]}')
+            results['img'] = self._stack(plan, series)
         results['img_shape'] = results['ori_shape'] = (height, width)
         results['height'], results['width'] = height, width
         results['key_slice_hu'] = key_slice_hu
         return results
 
     @staticmethod
-    def _stack(plan: list[SliceMix], reader: '_PngSeries') -> np.ndarray:
+    def _stack(plan: list[SliceMix], series: '_Series') -> np.ndarray:
         blended = any(len(mix) > 1 for mix in plan)
-        planes = np.empty((len(plan), *reader.read(0).shape),
+        planes = np.empty((len(plan), *series.read(0).shape),
                           np.float32 if blended else np.int16)  # (C, H, W)
         for plane, mix in zip(planes, plan):
-            sources = [(reader.read(offset), weight)
+            sources = [(series.read(offset), weight)
                        for offset, weight in mix]
             if len(mix) == 1 or sources[0][0] is sources[1][0]:
                 plane[:] = sources[0][0]
@@ -117,34 +123,80 @@ class LoadSliceStack(BaseTransform):
                 f'cache_dir={self.cache_dir!r})')
 
 
-class _PngSeries:
-    """The slices of one sample, each read once, gaps closed."""
+class _Series:
+    """The slices around one key slice, each read once, gaps closed."""
 
     def __init__(self, key_path: str) -> None:
         self.folder, name = osp.split(key_path)
         stem = osp.splitext(name)[0]
         if not stem.isdigit():
-            raise ValueError(f"{key_path}: expected a key slice named "
+            raise ValueError(f'{key_path}: expected a key slice named '
                              "'<folder>/<number>.png'")
         self.key_slice, self.digits = int(stem), len(stem)
-        self.key_path = key_path
-        self._slices: dict[int, np.ndarray] = {0: read_png_hu(key_path)}
+        self._slices: dict[int, np.ndarray] = {}
+
+    def __enter__(self) -> '_Series':
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        """Let go of files, if any are held."""
+
+    def path(self, offset: int) -> str:
+        """Where the PNG of an offset lies."""
+        number = self.key_slice + offset
+        return osp.join(self.folder, f'{number:0{self.digits}d}.png')
+
+    def fetch(self, offset: int) -> np.ndarray | None:
+        """HU of the slice at exactly this offset; None if there is none."""
+        raise NotImplementedError
 
     def read(self, offset: int) -> np.ndarray:
         """HU of the slice at an offset, or the next toward the key slice."""
         if offset not in self._slices:
-            number = self.key_slice + offset
-            path = osp.join(self.folder, f'{number:0{self.digits}d}.png')
-            try:
-                slice_hu = read_png_hu(path)
-            except FileNotFoundError:
+            slice_hu = self.fetch(offset)
+            if slice_hu is None and offset == 0:
+                raise FileNotFoundError(
+                    f'{self.path(0)}: no such key slice')
+            if slice_hu is None:
                 slice_hu = self.read(offset - 1 if offset > 0 else offset + 1)
-            else:
-                expected = self._slices[0].shape
-                if slice_hu.shape != expected:
-                    raise ValueError(
-                        f'{path}: the slice is {slice_hu.shape[1]} x '
-                        f'{slice_hu.shape[0]} pixels, but its key slice '
-                        f'{self.key_path} is {expected[1]} x {expected[0]}')
+            elif offset and slice_hu.shape != self.read(0).shape:
+                height, width = self.read(0).shape
+                raise ValueError(
+                    f'{self.path(offset)}: the slice is {slice_hu.shape[1]} x '
+                    f'{slice_hu.shape[0]} pixels, but its key slice '
+                    f'{self.path(0)} is {width} x {height}')
             self._slices[offset] = slice_hu
         return self._slices[offset]
+
+
+class _PngSeries(_Series):
+
+    def fetch(self, offset: int) -> np.ndarray | None:
+        # Opening is looking it up: one call less per slice on a network disk
+        try:
+            return read_png_hu(self.path(offset))
+        except FileNotFoundError:
+            return None
+
+
+class _CachedSeries(_Series):
+
+    def __init__(self, key_path: str, cache_dir: str) -> None:
+        super().__init__(key_path)
+        path = osp.join(cache_dir,
+                        osp.basename(self.folder) + ARCHIVE_SUFFIX)
+        try:
+            self._archive = SliceArchive(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f'{path}: the series is not in the cache; run '
+                'tools/prepare_data.py deeplesion') from None
+
+    def __exit__(self, *exc_info) -> None:
+        self._archive.close()
+
+    def fetch(self, offset: int) -> np.ndarray | None:
+        number = self.key_slice + offset
+        if number not in self._archive.numbers:
+            return None
+        return self._archive.read(number)
