@@ -119,19 +119,22 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='',
     height, width = slices_hu.shape[1:]
     side = 2.2  # inches, of one picture; 1.06 with its gap
     total_width = 1.06 * side * len(names) + 2.2
-    total_height = 3 * 1.06 * side * height / width + 1.0
+    total_height = 3 * 1.1 * side * height / width + 1.0
     figure = Figure(figsize=(total_width, total_height))
     grid = figure.add_gridspec(
         3, len(names) + 1, width_ratios=[1] * len(names) + [0.06],
-        hspace=0.06, wspace=0.06, left=1 / total_width,
+        hspace=0.1, wspace=0.06, left=1 / total_width,
         right=1 - 0.9 / total_width, top=1 - 0.85 / total_height,
         bottom=0.1 / total_height)
     images = [None, weights.mean(axis=1), weights[:, channel]]
     labels = ['slice', f'mean of\n{weights.shape[1]}\nchannels',
               f'channel\n{channel},\nwhich\nvaries\nmost']
-    # Channels peak in different places, so that their mean is never small.
-    lows = [None, min(images[1].min(), 0.95), 0]
-    for row, (maps, label, low) in enumerate(zip(images, labels, lows)):
+    # Channels peak in different places, so that their mean varies little: it
+    # gets its own range, which is not let grow too small where all is equal.
+    top = max(images[1].max(), 0.05)
+    ranges = [(None, None), (min(images[1].min(), top - 0.05), top), (0, 1)]
+    for row, (maps, label, (low, high)) in enumerate(
+            zip(images, labels, ranges)):
         for index, name in enumerate(names):
             axes = figure.add_subplot(grid[row, index])
             if maps is None:
@@ -139,7 +142,7 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='',
                 axes.set_title(name, fontsize=11)
             else:
                 shown = axes.imshow(
-                    maps[index], vmin=low, vmax=1, cmap='viridis',
+                    maps[index], vmin=low, vmax=high, cmap='viridis',
                     extent=(-0.5, width - 0.5, height - 0.5, -0.5))
                 _outline(axes, box_px, 'white')
             axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5),

@@ -71,13 +71,17 @@ class CTVisualizer(Visualizer):
         window (tuple[float, float], optional): Display window in HU, lower
             and upper end. By default chosen by :func:`choose_window`.
         iou_thr (float): IoU from which a detection is a true positive.
+        max_boxes (int): At most so many detections are drawn, the best: 16
+            false positives are the most that a FROC table reads.
         **kwargs: As :class:`mmengine.visualization.Visualizer`.
     """
 
-    def __init__(self, name='visualizer', window=None, iou_thr=0.5, **kwargs):
+    def __init__(self, name='visualizer', window=None, iou_thr=0.5,
+                 max_boxes=16, **kwargs):
         super().__init__(name, **kwargs)
         self.window = window
         self.iou_thr = iou_thr
+        self.max_boxes = max_boxes
 
     def draw_detections(self, img_hu, gt_boxes, pred_boxes, pred_scores,
                         title='', score_thr=0.3):
@@ -103,9 +107,9 @@ class CTVisualizer(Visualizer):
         gt_boxes = np.asarray(gt_boxes, float).reshape(-1, 4)
         pred_boxes = np.asarray(pred_boxes, float).reshape(-1, 4)
         pred_scores = np.asarray(pred_scores, float).reshape(-1)
-        keep = pred_scores >= score_thr
-        pred_boxes, pred_scores = pred_boxes[keep], pred_scores[keep]
-        order = pred_scores.argsort()  # the best is drawn last, on top
+        order = pred_scores.argsort(kind='stable')[-self.max_boxes:]
+        order = order[pred_scores[order] >= score_thr]
+        # The best comes last, so that it is drawn on top.
         pred_boxes, pred_scores = pred_boxes[order], pred_scores[order]
         hits = np.zeros(len(pred_boxes), bool)
         if len(gt_boxes) and len(pred_boxes):
@@ -134,7 +138,8 @@ class CTVisualizer(Visualizer):
                 (f'true positive ({hits.sum()})', COLOURS['true_positive']),
                 (f'false positive ({(~hits).sum()})',
                  COLOURS['false_positive']),
-                (f'score from {score_thr:g}, IoU from {self.iou_thr:g}', None)
+                (f'score from {score_thr:g}, at most {self.max_boxes}, '
+                 f'IoU from {self.iou_thr:g}', None)
             ])
         ])
 

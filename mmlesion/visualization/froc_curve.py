@@ -56,9 +56,8 @@ def draw_froc(curves, out_file, intervals=None, title='FROC', fp_named=2):
     axes.set(xlim=(_FP_TICKS[0], _FP_TICKS[-1]), ylim=(0, 1), title=title,
              xlabel='false positives per image', ylabel='sensitivity')
     axes.grid(alpha=0.3)
-    # Curves rise to the right: the lower right corner is free.
     axes.legend(title=f'sensitivity at {fp_named:g} false positives per image',
-                loc='lower right', fontsize=9, title_fontsize=9)
+                loc='best', fontsize=9, title_fontsize=9)
     Path(out_file).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(out_file, dpi=120)
