@@ -28,11 +28,8 @@ lint: install  ## style checks
 	$(PY) -m ruff check .
 
 demo: install  ## generate CT data, train, test by FROC, draw; reuses what is done
-	@test -f $(DEMO_DATA)/DL_info.csv || { rm -rf $(DEMO_DATA).part && \
-	mkdir -p $(dir $(DEMO_DATA)) && \
-	$(PY) tools/make_phantom.py deeplesion --out $(DEMO_DATA).part $(DEMO_SIZE) \
-	    --seed $(DEMO_SEED) --workers "$$(getconf _NPROCESSORS_ONLN)" && \
-	mv $(DEMO_DATA).part $(DEMO_DATA); }
+	$(PY) tools/make_phantom.py deeplesion --out $(DEMO_DATA) $(DEMO_SIZE) \
+	    --seed $(DEMO_SEED) --workers "$$(getconf _NPROCESSORS_ONLN)"
 	@test -f $(DEMO_DIR)/trained || { \
 	$(PY) tools/train.py $(DEMO_CONFIG) --work-dir $(DEMO_DIR) --resume && \
 	touch $(DEMO_DIR)/trained; }
@@ -41,7 +38,7 @@ demo: install  ## generate CT data, train, test by FROC, draw; reuses what is do
 	@echo "Pictures, curve and table: $(DEMO_DIR)"
 
 demo-clean:  ## forget the demo's data and training
-	rm -rf $(DEMO_DIR) $(DEMO_DATA) $(DEMO_DATA).part
+	rm -rf $(DEMO_DIR) $(DEMO_DATA) $(DEMO_DATA).partial
 
 benchmark: install  ## speed against named peers, one table
 	$(PY) -m benchmarks
