@@ -92,7 +92,7 @@ class Patient:
                 np.interp(level, _LEVELS, _HALF_DEPTH) * self.scale_y)
 
     def spine_y(self, z_mm):
-        """y (mm) of the middle of the vertebral bodies at heights z."""
+        """Y (mm) of the middle of the vertebral bodies at heights z."""
         level = np.asarray(z_mm) / self.scale_z
         lordosis = 7 * np.sin((level - 120) / 150)
         return self.half_axes(z_mm)[1] - 54 - lordosis
@@ -146,7 +146,7 @@ def paint_layers(canvas: Canvas, patient: Patient, enhancement: Enhancement,
     """Paint skin, fat, muscle and the fat-filled cavity; returns the depth (mm)."""
     depth = patient.depth(canvas)
     level = canvas.z / np.float32(patient.scale_z)
-    fat = patient.fat_mm * (1 + 0.25 * canvas.y / 100 + 0.2 * wobble
+    fat = patient.fat_mm * (1 + 0.25 * canvas.y / 100 + 0.04 * wobble
                             + 0.3 * np.clip((level - 250) / 200, 0, 1))
     skin = depth + np.float32(1) * fat
     canvas.blend(skin, 20.0, Region.OTHER)
@@ -154,8 +154,9 @@ def paint_layers(canvas: Canvas, patient: Patient, enhancement: Enhancement,
     canvas.blend(depth + wobble, enhancement.muscle, Region.SOFT_TISSUE)
     # Thin planes of fat between the muscles of the wall.
     for at in (5.0, 9.5):
-        plane = np.float32(0.35) - np.abs(depth + np.float32(2) * wobble - at)
-        canvas.blend(plane, -40.0, Region.SOFT_TISSUE)
+        plane = np.float32(0.1) + np.float32(0.6) * wobble
+        plane -= np.abs(depth + np.float32(2) * wobble - at)
+        canvas.blend(plane, -50.0, Region.SOFT_TISSUE)
     wall = np.interp(level.ravel(), _LEVELS, _WALL).astype(np.float32)[:, None, None]
     cavity = depth - wall + wobble
     box_label = np.where(level.ravel() < 440, Region.ABDOMEN, Region.PELVIS)

@@ -1,5 +1,5 @@
 """A piece of space in which tissues are painted one over the other."""
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Canvas:
         self.edge_mm = max(1.0, spacing)
 
     def box(self, low: Sequence[float],
-            high: Sequence[float]) -> Optional[Tuple[slice, slice, slice]]:
+            high: Sequence[float]) -> tuple[slice, slice, slice] | None:
         """Index of the voxels between two corners (x, y, z) in mm, None if empty."""
         index = []
         for axis, coordinates in zip((2, 1, 0), (self.z, self.y, self.x)):
@@ -64,7 +64,7 @@ class Canvas:
                 self.y[:, dy] + self.shift_y[dz, :, dx], self.z[dz])
 
     def blend(self, distance_mm, hu, label: int = 0, box=None,
-              edge_mm: Optional[float] = None) -> np.ndarray:
+              edge_mm: float | None = None) -> np.ndarray:
         """Paint where the signed distance is positive; returns the weights used.
 
         Args:
@@ -85,12 +85,17 @@ class Canvas:
         return weight
 
     def ellipsoid(self, centre, radii, hu, label: int = 0, angle: float = 0.0,
-                  wobble=0.0, edge_mm: Optional[float] = None):
+                  wobble=0.0, edge_mm: float | None = None):
         """Paint an ellipsoid, turned by ``angle`` (radians) in the slice plane.
 
         Args:
-            centre, radii: (x, y, z) in mm.
+            centre: (x, y, z) in mm.
+            radii: (x, y, z) in mm.
+            hu: Painted inside.
+            label: Written inside.
+            angle: In radians.
             wobble: Number, or array of the canvas's shape, added to the distance.
+            edge_mm: Width of the ramp at the surface.
 
         Returns:
             Tuple of box and signed distance, or None when outside the canvas.
@@ -123,7 +128,7 @@ class Canvas:
         np.sqrt(q, out=q)
         return box, (1 - q) * np.float32(min(radii))
 
-    def tube(self, points, hu, label: int = 0, edge_mm: Optional[float] = None):
+    def tube(self, points, hu, label: int = 0, edge_mm: float | None = None):
         """Paint a chain of cones with round ends through (x, y, z, radius) points."""
         points = np.asarray(points, np.float32)
         for start, end in zip(points[:-1], points[1:]):

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
-from typing import List, Tuple, Union
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
-PHANTOM_VERSION = 1
+PHANTOM_VERSION = 2
 COLUMNS = (
     'File_name', 'Patient_index', 'Study_index', 'Series_ID', 'Key_slice_index',
     'Measurement_coordinates', 'Bounding_boxes', 'Lesion_diameters_Pixel_',
@@ -25,10 +24,10 @@ COLUMNS = (
 _SPLITS = ((1, 'train'), (2, 'val'), (3, 'test'))
 
 
-def write_deeplesion(out_dir: Union[str, Path], num_train: int, num_val: int,
+def write_deeplesion(out_dir: str | Path, num_train: int, num_val: int,
                      num_test: int, size: int = 512, seed: int = 0, workers: int = 1,
                      context_mm: float = 20.0,
-                     num_vessels: Tuple[int, int] = (3, 6)) -> Path:
+                     num_vessels: tuple[int, int] = (3, 6)) -> Path:
     """Simulate CT key slices and write them as DeepLesion is published.
 
     Written are ``DL_info.csv`` (18 columns, 1-based boxes), ``Images_png/PPPPPP_SS_RR/
@@ -45,7 +44,9 @@ def write_deeplesion(out_dir: Union[str, Path], num_train: int, num_val: int,
 
     Args:
         out_dir: Folder to make.
-        num_train, num_val, num_test: Number of key slices of each split.
+        num_train: Number of key slices of the training split.
+        num_val: Number of key slices of the validation split.
+        num_test: Number of key slices of the test split.
         size: Width and height in pixels; below 512 a reconstruction of a part of the
             body is simulated.
         seed: Everything random follows from it.
@@ -81,7 +82,7 @@ def write_deeplesion(out_dir: Union[str, Path], num_train: int, num_val: int,
               desc=f'Simulating {out_dir}', unit='key slice') as bar:
         for count in _run(todo, workers):
             bar.update(count)
-    rows: List[dict] = []
+    rows: list[dict] = []
     for patient, *_ in jobs:
         rows += json.loads((partial / 'rows' / f'{patient:06d}.json').read_text())
     with open(partial / 'DL_info.csv', 'w', newline='') as file:
@@ -142,7 +143,7 @@ def _write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _plan(settings: dict) -> List[Tuple]:
+def _plan(settings: dict) -> list[tuple]:
     """(patient number, split, its name, place in it, key slices) of each patient."""
     jobs = []
     for split, name in _SPLITS:
@@ -156,7 +157,7 @@ def _plan(settings: dict) -> List[Tuple]:
     return [(number, *job) for number, job in enumerate(jobs, start=1)]
 
 
-def _run(todo: List[Tuple], workers: int):
+def _run(todo: list[tuple], workers: int):
     if workers == 1 or len(todo) < 2:
         yield from map(_write_patient, todo)
         return
@@ -167,7 +168,7 @@ def _run(todo: List[Tuple], workers: int):
         yield from pool.imap_unordered(_write_patient, todo)
 
 
-def _write_patient(job: Tuple) -> int:
+def _write_patient(job: tuple) -> int:
     root, settings, number, split, place, count = job
     seeds = np.random.SeedSequence([settings['seed'], split, place]).spawn(count + 1)
     rng = np.random.default_rng(seeds[0])
@@ -190,7 +191,7 @@ def _write_patient(job: Tuple) -> int:
 
 
 def _write_scan(root: Path, scan: Scan, patient: Patient, rng: np.random.Generator,
-                name: Tuple[int, int, int], split: int, age: int) -> List[dict]:
+                name: tuple[int, int, int], split: int, age: int) -> list[dict]:
     series = '{:06d}_{:02d}_{:02d}'.format(*name)
     images, masks = root / 'Images_png' / series, root / 'masks' / series
     images.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ edge, and how the section moves and shrinks within the next few millimetres. The
 in one thing: a lesion ends within its own length, a vessel goes on.
 """
 from dataclasses import dataclass, field
-from typing import Optional, Tuple
 
 import numpy as np
 
@@ -33,14 +32,14 @@ class Focus:
             (x, y) in mm at 10 mm on either side, bend, and distance and spread of a
             fork (mm, relative), 0: no fork.
     """
-    centre: Tuple[float, float, float]
+    centre: tuple[float, float, float]
     radius_mm: float
     half_length_mm: float
-    slope: Tuple[float, float]
+    slope: tuple[float, float]
     outline: np.ndarray
     aspect: float
     angle: float
-    spikes: Tuple[int, float, float]
+    spikes: tuple[int, float, float]
     hu: float
     texture_hu: float
     core_hu: float
@@ -59,10 +58,11 @@ class Focus:
         c = self.course
         going_on = c['radius'] * (1 + c['taper'] * dz / 20)
         # A smooth maximum: bulge near the key slice, tube beyond it.
-        return (np.maximum(ending, 0) ** 6 + going_on ** 6) ** (1 / 6) / (
-            1 + c['radius'] ** 6) ** (1 / 6)
+        power = 14
+        return ((np.maximum(ending, 0)**power + going_on**power)
+                / (1 + c['radius']**power))**(1 / power)
 
-    def axis(self, dz: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    def axis(self, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre (x, y) in mm of the section at dz mm from the key slice."""
         x = self.centre[0] + self.slope[0] * dz
         y = self.centre[1] + self.slope[1] * dz
@@ -89,14 +89,19 @@ class Focus:
                 np.float32(k) * theta + (phase + twist * dz).astype(np.float32))
         count, length, phase = self.spikes
         if count:
-            peak = np.float32(0.5) + np.float32(0.5) * np.cos(
-                np.float32(count) * theta + np.float32(phase))
-            limit += np.float32(length) * np.square(np.square(peak))
+            # Thin rays of uneven length: a comb under an uneven envelope.
+            comb = np.float32(0.5) + np.float32(0.5) * np.cos(
+                np.float32(count) * theta + np.float32(phase)
+                + np.float32(0.8) * np.cos(np.float32(2) * theta))
+            uneven = np.float32(0.5) + np.float32(0.5) * np.cos(
+                np.float32(count // 2 + 1) * theta - np.float32(1.7 * phase))
+            limit += np.float32(length) * np.square(np.square(np.square(comb))) * (
+                np.float32(0.25) + np.float32(0.75) * uneven)
         return limit, r
 
 
 def paint_focus(canvas: Canvas, focus: Focus,
-                region_is_bone: bool = False) -> Optional[Tuple]:
+                region_is_bone: bool = False) -> tuple | None:
     """Paint a lesion or a vessel.
 
     Neither covers gas, the air outside the body or (unless it lives there) bone.

@@ -1,11 +1,18 @@
 """Image noise with the texture of a reconstruction kernel."""
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
 
 def _filtered(white: np.ndarray, fine_px: float, coarse_px: float) -> np.ndarray:
     fine = cv2.GaussianBlur(white, (0, 0), fine_px) if fine_px > 0.2 else white
-    return fine - np.float32(0.75) * cv2.GaussianBlur(white, (0, 0), coarse_px)
+    # The wide Gaussian on a quarter of the pixels: the same picture, much quicker.
+    height, width = white.shape
+    small = cv2.resize(white, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), coarse_px / 2)
+    coarse = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.addWeighted(fine, 1.0, coarse, -0.75, 0)
 
 
 def correlated_noise(shape, sigma_hu: float, grain_mm: float, spacing_mm: float,
@@ -27,7 +34,7 @@ def correlated_noise(shape, sigma_hu: float, grain_mm: float, spacing_mm: float,
         - Output: (D, H, W) float32.
     """
     fine, coarse = grain_mm / spacing_mm, 3 * grain_mm / spacing_mm
-    probe = np.zeros((65, 65), np.float32)
+    probe = np.zeros((64, 64), np.float32)
     probe[32, 32] = 1
     gain = float(np.sqrt(np.square(_filtered(probe, fine, coarse)).sum()))
     noise = rng.standard_normal(shape, dtype=np.float32)
@@ -37,21 +44,27 @@ def correlated_noise(shape, sigma_hu: float, grain_mm: float, spacing_mm: float,
     return noise
 
 
-def smooth_texture(shape, scale_mm: float, spacing_mm, rng) -> np.ndarray:
+def smooth_texture(shape, scale_mm: float, spacing_mm,
+                   rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Slowly varying random texture of unit standard deviation (tissue, not noise).
 
     Args:
         shape: (D, H, W).
         scale_mm: Distance over which the texture changes.
         spacing_mm: (slice, pixel) distance.
+        rng: Source of randomness.
+
+    Yields:
+        (H, W) float32, slice by slice.
     """
     depth = max(2, int(np.ceil(shape[0] * spacing_mm[0] / scale_mm)) + 1)
     size = [max(3, int(np.ceil(n * spacing_mm[1] / scale_mm)) + 2) for n in shape[1:]]
     coarse = rng.standard_normal((depth, *size), dtype=np.float32)
-    planes = np.stack([cv2.resize(p, (shape[2], shape[1]),
-                                  interpolation=cv2.INTER_CUBIC) for p in coarse])
-    at = np.linspace(0, depth - 1, shape[0])
-    low = np.minimum(at.astype(int), depth - 2)
-    part = (at - low).astype(np.float32)[:, None, None]
-    gain = np.float32(1.35) / np.sqrt(np.square(part) + np.square(1 - part))
-    return (planes[low] * (1 - part) + planes[low + 1] * part) * gain
+    for at in np.linspace(0, depth - 1, shape[0]):
+        low = min(int(at), depth - 2)
+        part = at - low
+        # Mixing two planes, and the spline between their points, lowers the variance.
+        gain = 1.35 / np.hypot(part, 1 - part)
+        plane = np.float32(gain * (1 - part)) * coarse[low]
+        plane += np.float32(gain * part) * coarse[low + 1]
+        yield cv2.resize(plane, (shape[2], shape[1]), interpolation=cv2.INTER_CUBIC)

@@ -30,8 +30,9 @@ def _mediastinum(canvas, patient, e, wobble):
     fat = np.float32(3) * wobble
     # A column of fat from the breastbone to the spine, wider at the hila.
     for x, y, z, rx, ry, rz in (
-            (0, -0.30 * b, 30, 27, 0.75 * b, 110), (3, -0.42 * b, 120, 33, 0.62 * b, 80),
-            (0, 0.42 * b, 140, 27, 0.50 * b, 180), (10, -0.55 * b, 190, 38, 40, 70),
+            (0, -0.25 * b, 30, 31, 0.72 * b, 110),
+            (3, -0.40 * b, 115, 38, 0.60 * b, 80),
+            (0, 0.42 * b, 140, 33, 0.50 * b, 180), (10, -0.55 * b, 190, 38, 40, 70),
             (2, 5, 125, 58, 20, 26)):
         canvas.ellipsoid((x * sx, y, z * sz), (rx * sx, ry, rz * sz), -95.0,
                          Region.MEDIASTINUM, wobble=fat)
@@ -45,7 +46,8 @@ def _mediastinum(canvas, patient, e, wobble):
             ((-4, 33, -18), (28, 14, 20), e.heart)):
         canvas.ellipsoid(heart + (dx * sx, dy * sy, dz * sz),
                          (radii[0] * sx, radii[1] * sy, radii[2] * sz), hu,
-                         Region.OTHER, 0.5, wobble=np.float32(1.5) * wobble, edge_mm=2.5)
+                         Region.OTHER, 0.5, wobble=np.float32(1.5) * wobble,
+                         edge_mm=2.5)
     artery, vein = e.artery, e.vein
     tubes = (
         ([(-14, -16, 165, 14), (-17, -20, 120, 15), (-12, -14, 88, 14),
@@ -167,29 +169,41 @@ def _bowel(canvas, patient, depth, e, wobble):
     loop(haustra((0, -66, 395), (100, -28, 318), 15, 9), content(), 2)
     loop(haustra((96, 10, 470), (20, 12, 540), 14, 9), content(), 2)
     loop(haustra((16, 24, 535), (0, 52, 590), 15, 6), content(), 2.5)
-    for _ in range(int(rng.integers(14, 24))):
+    for _ in range(int(rng.integers(20, 34))):
         z = rng.uniform(365, 540)
-        centre = np.array((rng.uniform(-78, 78), rng.uniform(-66, 6), z))
+        centre = np.array((rng.uniform(-82, 82), rng.uniform(-68, 12), z))
         way = rng.normal(0, 1, 3) * (1, 0.6, 0.9)
         way *= rng.uniform(14, 30) / np.linalg.norm(way)
         bend = rng.normal(0, 9, 3)
         radius = rng.uniform(8, 13)
         loop([(*(centre - way), radius), (*(centre + bend), radius * 1.08),
               (*(centre + way), radius)], content())
-    canvas.ellipsoid(np.array((0, -28, 574)) * (sx, sy, sz), (38 * sx, 30 * sy, 34 * sz),
-                     e.muscle - 10)
-    canvas.ellipsoid(np.array((0, -28, 574)) * (sx, sy, sz), (35 * sx, 27 * sy, 31 * sz),
-                     6.0)
-    canvas.ellipsoid(np.array((0, 12, 588)) * (sx, sy, sz), (26 * sx, 17 * sy, 24 * sz),
-                     e.muscle + 8, wobble=np.float32(2) * wobble)
+    scale = np.array((sx, sy, sz))
+    bladder = np.array((0, -28, 574)) * scale
+    canvas.ellipsoid(bladder, (38, 30, 34) * scale, e.muscle - 10)
+    canvas.ellipsoid(bladder, (35, 27, 31) * scale, 6.0)
+    canvas.ellipsoid((0, 12, 588) * scale, (26, 17, 24) * scale, e.muscle + 8,
+                     wobble=np.float32(2) * wobble)
 
 
-def _deep_muscles_and_vessels(canvas, patient, e):
+def _deep_muscles_and_vessels(canvas, patient, depth, e):
     sz, sx, sy = patient.scale_z, patient.scale_x, patient.scale_y
     soft = Region.SOFT_TISSUE
     z_all = np.array((-60, 60, 180, 260, 300, 340, 380, 420, 460, 520, 560, 610))
     spine = dict(zip(z_all, patient.spine_y(z_all * sz)))
     for side in (-1, 1):
+        # The muscles of the buttock lie outside the hip bone, the iliacus inside.
+        a, b = patient.half_axes(540 * sz)
+        for x, y, z, rx, ry, rz, angle in (
+                (0.74, 0.40, 545, 62, 36, 100, 0.9),
+                (0.52, 0.12, 500, 40, 16, 70, 0.95),
+                (0.55, -0.15, 590, 42, 42, 60, 0)):
+            found = canvas.ellipsoid_distance((side * x * a, y * b, z * sz),
+                                              (rx * sx, ry * sy, rz * sz), side * angle)
+            if found:
+                box, distance = found
+                np.minimum(distance, depth[box], out=distance)
+                canvas.blend(distance, e.muscle, soft, box)
         canvas.tube([(side * 31 * sx, spine[z] + 33, z * sz, r) for z, r in (
             (-60, 19), (60, 20), (180, 22), (300, 25), (420, 25), (520, 17))],
             e.muscle, soft)
@@ -220,11 +234,14 @@ def paint_organs(canvas: Canvas, patient: Patient, enhancement: Enhancement,
     """Paint all organs, back to front, over the layers of the body.
 
     Args:
+        canvas: Painted upon.
+        patient: Whose organs.
+        enhancement: Contrast medium.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
         wobble: From :meth:`Patient.wobble`.
     """
     _lungs(canvas, patient, depth, wobble)
     _mediastinum(canvas, patient, enhancement, wobble)
     _upper_abdomen(canvas, patient, depth, enhancement, wobble)
-    _deep_muscles_and_vessels(canvas, patient, enhancement)
+    _deep_muscles_and_vessels(canvas, patient, depth, enhancement)
     _bowel(canvas, patient, depth, enhancement, wobble)

@@ -5,7 +5,6 @@ lots decide that at the end. So nothing that one slice shows - place, size, outl
 texture - can tell them apart, except what differs by the course along z.
 """
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -34,11 +33,11 @@ class Layout:
         back_mm: y of the skin of the back (the couch lies below).
     """
     z_mm: float
-    origin_mm: Tuple[float, float]
+    origin_mm: tuple[float, float]
     spacing_mm: float
     back_mm: float
-    lesions: List[Focus]
-    vessels: List[Focus]
+    lesions: list[Focus]
+    vessels: list[Focus]
 
 
 def draw_diameter(rng: np.random.Generator) -> float:
@@ -56,7 +55,8 @@ def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> fl
         step = rng.uniform(35, 75)
         return tissue_hu + (step if lot < 0.25 else -step)
     if region == Region.KIDNEY:
-        return rng.uniform(0, 25) if tissue_hu > 90 or lot < 0.5 else rng.uniform(75, 110)
+        cyst = tissue_hu > 90 or lot < 0.5
+        return rng.uniform(0, 25) if cyst else rng.uniform(75, 110)
     if region == Region.BONE:
         return rng.uniform(20, 70) if lot < 0.55 else rng.uniform(650, 1000)
     if region == Region.SOFT_TISSUE and tissue_hu > 0:
@@ -68,20 +68,23 @@ def draw_focus(region: Region, centre, radius_mm: float, enhancement: Enhancemen
                tissue_hu: float, rng: np.random.Generator) -> Focus:
     """Draw everything about a focus that does not depend on its kind."""
     shape = rng.choice(3, p=(0.5, 0.33, 0.17))  # smooth, lobulated, spiculated
-    size = (0.035, 0.10, 0.05)[shape]
-    orders = np.array((2, 3, 4, 5, 7)[:4 if shape != 1 else 5], float)
-    outline = np.stack((orders, size * rng.uniform(0.3, 1.2, orders.size),
+    size = (0.035, 0.11, 0.09)[shape]
+    orders = np.array((2, 3, 4, 5), float)
+    outline = np.stack((orders, size * rng.uniform(0.3, 1.2, 4) * (3 / orders)**0.7,
                         rng.uniform(0, 6.28, orders.size),
                         rng.normal(0, 0.03, orders.size)), axis=1).astype(np.float32)
     spikes = (0, 0.0, 0.0)
     if shape == 2:
-        spikes = (int(rng.integers(6, 12)), float(rng.uniform(0.2, 0.4)),
+        spikes = (int(rng.integers(7, 14)),
+                  float(rng.uniform(0.3, 0.6) * min(1, 9 / radius_mm)),
                   float(rng.uniform(0, 6.28)))
     slope, way = rng.uniform(0.15, 0.6), rng.uniform(0, 6.28)
     core = 0.0
     if rng.random() < 0.15 and radius_mm > 5:
         core = float(rng.choice((-30.0, -45.0, 160.0), p=(0.45, 0.4, 0.15)))
-    half_length = radius_mm * rng.uniform(0.75, 1.1) * min(1, (15 / radius_mm)**0.5)
+    # As long as wide; large ones flatter, so that 15 slices at 2 mm see their ends.
+    half_length = max(3.0, radius_mm * rng.uniform(0.8, 1.1)
+                      * min(1, (8 / radius_mm)**0.5))
     return Focus(
         centre=tuple(centre), radius_mm=radius_mm, half_length_mm=half_length,
         slope=(slope * np.cos(way), slope * np.sin(way)), outline=outline,
@@ -101,7 +104,7 @@ def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
     for sign in (1, -1):
         turn = rng.normal(0, 0.5)
         c, s = np.cos(turn), np.sin(turn)
-        way = sign * np.array((c * slope[0] - s * slope[1], s * slope[0] + c * slope[1]))
+        way = sign * (np.array(((c, -s), (s, c))) @ slope)
         drifts.append(tuple(way * rng.uniform(1.0, 4.5)))
     fork = None
     if rng.random() < 0.35:
@@ -109,18 +112,23 @@ def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
         spread = rng.uniform(0.35, 0.7)
         fork = dict(side=float(rng.choice((-1, 1))), from_mm=float(rng.uniform(3, 8)),
                     way=(spread * np.cos(angle), spread * np.sin(angle)))
-    focus.course = dict(radius=float(rng.uniform(0.62, 0.92)),
+    focus.course = dict(radius=float(rng.uniform(0.58, 0.88)),
                         taper=float(rng.normal(0, 0.15)), drift_up=drifts[0],
                         drift_down=drifts[1], fork=fork)
     return focus
 
 
 def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Generator,
-               size: int, spacing_mm: float, paint_anatomy, region: Optional[Region],
-               num_vessels: Tuple[int, int]) -> Optional[Layout]:
+               size: int, spacing_mm: float, paint_anatomy, region: Region | None,
+               num_vessels: tuple[int, int]) -> Layout | None:
     """Choose height, field of view and foci of a key slice.
 
     Args:
+        patient: Whose anatomy.
+        enhancement: Contrast medium.
+        rng: Source of randomness.
+        size: Image side in pixels.
+        spacing_mm: Pixel spacing; chosen anew where the whole body is seen.
         paint_anatomy: Function painting the patient on a grid, with labels.
         region: Of the first focus; None draws one.
         num_vessels: Least and greatest number of look-alikes.
@@ -154,7 +162,7 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
     fov_mm = size * spacing_mm
     limit = 0.2 * fov_mm
     window = None
-    placed: List[Tuple[Region, np.ndarray, float]] = []
+    placed: list[tuple[Region, np.ndarray, float]] = []
     for n in range(wanted):
         target = region
         if n and rng.random() > 0.65:
@@ -164,9 +172,11 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
                 continue
             target = list(_REGIONS)[rng.choice(len(areas), p=areas / areas.sum())]
         radius = min(draw_diameter(rng) / 2, limit)
-        for shrink in (1.0, 1.0, 0.8, 0.6, 0.45):
+        # Most lie free in their tissue, some touch what is beside it.
+        free, gap = (1.05, 1.0) if rng.random() < 0.75 else (0.75, 0.0)
+        for shrink in (1.0, 0.85, 0.7, 0.55, 0.42):
             r = max(radius * shrink, 2.0)
-            allowed = _inside(room[target], x, y, window, r + 4) > 0.55 * r
+            allowed = _inside(room[target], x, y, window, r + 4) > free * r + gap
             for _, c, other in placed:
                 apart = np.hypot(x[None] - c[0], y[:, None] - c[1])
                 allowed = allowed & (apart > 1.2 * (r + other) + 3)

@@ -68,7 +68,7 @@ def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     best = int(np.argmax(chord))
     if chord[best] > 0:
         foot = long_ends[0] + at[best] * way
-        short_ends = np.stack((foot + lower[best] * normal, foot + upper[best] * normal))
+        short_ends = foot + np.outer((lower[best], upper[best]), normal)
     else:
         short_ends = np.repeat(long_ends.mean(0, keepdims=True), 2, axis=0)
     ends = np.concatenate((long_ends, short_ends))

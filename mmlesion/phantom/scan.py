@@ -1,6 +1,5 @@
 """One key slice with its neighbours: anatomy, lesions, vessels, noise."""
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -43,12 +42,12 @@ class Scan:
     key: int
     spacing_mm: float
     interval_mm: float
-    lesions: List[Focus]
-    vessels: List[Focus]
-    diameters: List[Recist]
-    location: List[Tuple[float, float, float]]
+    lesions: list[Focus]
+    vessels: list[Focus]
+    diameters: list[Recist]
+    location: list[tuple[float, float, float]]
     patient_z_mm: float
-    origin_mm: Tuple[float, float]
+    origin_mm: tuple[float, float]
 
 
 def paint_anatomy(z_mm, y_mm, x_mm, patient: Patient, enhancement: Enhancement,
@@ -73,8 +72,8 @@ def paint_table(canvas: Canvas, y_mm: float) -> None:
 
 
 def simulate_scan(patient: Patient, rng: np.random.Generator, size: int = 512,
-                  context_mm: float = 20.0, region: Optional[Region] = None,
-                  num_vessels: Tuple[int, int] = (3, 6)) -> Scan:
+                  context_mm: float = 20.0, region: Region | None = None,
+                  num_vessels: tuple[int, int] = (3, 6)) -> Scan:
     """Simulate one key slice with its neighbours.
 
     Args:
@@ -147,7 +146,7 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels):
 
 
 def _measured(layout: Layout, key_mask: np.ndarray,
-              spacing: float) -> Optional[List[Recist]]:
+              spacing: float) -> list[Recist] | None:
     """Diameters of all lesions; None if one is hidden behind something else."""
     found = []
     for n, lesion in enumerate(layout.lesions):
@@ -167,18 +166,23 @@ def _location(patient: Patient, focus: Focus):
             patient.fraction_z(focus.centre[2]))
 
 
-def _finish(hu: np.ndarray, spacing: float, interval: float, rng) -> None:
+def _finish(hu: np.ndarray, spacing: float, interval: float,
+            rng: np.random.Generator) -> None:
     """Tissue texture, the kernel's blur and noise, in place."""
     grain = rng.uniform(0.5, 0.9)
-    texture = smooth_texture(hu.shape, 3.5, (interval, spacing), rng)
-    lung = (hu < -600) & (hu > -960)
-    texture *= np.where(lung, np.float32(16), np.float32(4))
-    texture[hu < -960] = 0
-    hu += texture
-    for plane in hu:
-        cv2.GaussianBlur(plane, (0, 0), 0.75 * grain / spacing, dst=plane)
     # Thin slices and sharp kernels are noisier.
-    sigma = rng.uniform(6, 12) * (5 / interval)**0.25 * (0.8 / grain)**0.5
-    noise = correlated_noise(hu.shape, sigma, grain, spacing, rng)
-    noise *= np.where(hu < -960, np.float32(0.6), np.float32(1))
-    hu += noise
+    sigma = rng.uniform(5, 10.5) * (5 / interval)**0.25 * (0.8 / grain)**0.5
+    textures = smooth_texture(hu.shape, 3.5, (interval, spacing), rng)
+    for plane, texture in zip(hu, textures):
+        lung = (plane > -960) & (plane < -600)
+        spongy = (plane > 185) & (plane < 420)
+        strength = np.full(plane.shape, 4, np.float32)
+        strength[lung | spongy] = 15
+        air = plane < -960
+        strength[air] = 0
+        texture *= strength
+        texture += plane
+        cv2.GaussianBlur(texture, (0, 0), 0.75 * grain / spacing, dst=plane)
+        noise = correlated_noise((1, *plane.shape), sigma, grain, spacing, rng)[0]
+        noise[air] *= np.float32(0.6)
+        plane += noise

@@ -33,8 +33,7 @@ def _spine(canvas: Canvas, patient: Patient):
     waist = 1 - np.float32(0.07) * np.cos((phase - np.float32(0.5)) * 6.2832)
     body = (1 - np.sqrt(np.square(x / 22) + np.square((y + 1) / 17))) * 17 * waist
     body = np.minimum(body, 13.5 - y)
-    disc = np.float32(0.10) - np.abs(phase - np.float32(0.5) + np.float32(0.5)
-                                     - np.round(phase))
+    disc = np.float32(0.10) - np.abs(phase - np.round(phase))
     bone = np.minimum(body, -disc * _VERTEBRA_MM)
     canvas.blend(body, 85.0, Region.OTHER, box)
     _shell(canvas, box, bone, patient)
@@ -46,7 +45,7 @@ def _spine(canvas: Canvas, patient: Patient):
                       38 - np.abs(x))
     wing = np.minimum(wing, np.float32(0.14) * 30 - np.abs(
         phase - np.float32(0.32)) * 30)
-    spinous = np.minimum(np.float32(3.6) - np.abs(x), 55 - y)
+    spinous = np.minimum(np.float32(4.6) - np.abs(x) - (y - 30) / 14, 55 - y)
     spinous = np.minimum(spinous, y - 27)
     arch = np.maximum(np.maximum(wing, spinous), np.minimum(ring, bony * 30 + 4))
     _shell(canvas, box, arch, patient, 1.4, 240.0)
@@ -61,13 +60,14 @@ def _ribs(canvas: Canvas, patient: Patient, depth: np.ndarray):
     # Ribs fall from back to front, so that a slice cuts each at another place.
     along = (level + np.float32(0.62) * -y) / np.float32(_RIB_MM)
     across = (along - np.round(along)) * np.float32(_RIB_MM)
-    distance = np.minimum(np.float32(3.6) - np.abs(depth - 11),
-                          np.float32(6.2) - np.abs(across))
+    distance = np.square((depth - 11) * np.float32(1 / 4.4))
+    distance += np.square(across * np.float32(1 / 7.5))
+    distance = (1 - np.sqrt(distance)) * np.float32(4.4)
     np.minimum(distance, np.abs(x) - 24, out=distance)
     end = np.interp(level.ravel(), (180, 240, 300, 330), (-300, -40, 30, 130))
     np.minimum(distance, y - end.astype(np.float32)[:, None, None], out=distance)
     cartilage = np.minimum(distance, -62 - y)
-    _shell(canvas, None, distance, patient, 1.5, 260.0)
+    _shell(canvas, None, distance, patient, 1.3, 170.0)
     canvas.blend(cartilage, 115.0, Region.OTHER)
 
 
@@ -81,6 +81,8 @@ def paint_skeleton(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     """Paint all bones.
 
     Args:
+        canvas: Painted upon.
+        patient: Whose bones.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
     """
     sz = patient.scale_z
@@ -92,7 +94,8 @@ def paint_skeleton(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     for side in (-1, 1):
         _plate(canvas, patient, (side * a * 0.72, b * 0.66, 60 * sz),
                (36, 5, 75 * sz), side * -0.5)
-        _plate(canvas, patient, (side * 48, -b * 0.75, -12 * sz), (44, 7, 9), side * 0.3)
+        _plate(canvas, patient, (side * 48, -b * 0.75, -12 * sz), (44, 7, 9),
+               side * 0.3)
         # Pelvis: the iliac wing as a flat ellipsoid, the joint and the hip.
         a5, b5 = half(500 * sz)
         _plate(canvas, patient, (side * a5 * 0.60, b5 * 0.22, 490 * sz),

@@ -1,6 +1,5 @@
 """Branching vessels of lung, liver and mesentery."""
 from functools import lru_cache
-from typing import List, Tuple
 
 import numpy as np
 
@@ -17,59 +16,69 @@ def grow_tree(root, way, length_mm: float, radius_mm: float, generations: int,
     law) and spread to both sides; all are bent a little away from ``centre``.
 
     Args:
-        root, way: Start and direction (x, y, z) in mm.
-        length_mm, radius_mm: Of the first branch.
+        root: Start (x, y, z) in mm.
+        way: Direction (x, y, z) of the first branch.
+        length_mm: Of the first branch.
+        radius_mm: Of the first branch.
         generations: Number of times it branches.
+        rng: Source of randomness.
         spread: Sideways part of a child's direction.
+        centre: Point (x, y, z) that the branches leave behind; None: no such point.
 
     Shape:
-        - Output: (N, 8): start x, y, z, radius and end x, y, z, radius.
+        - Output: (2**(generations + 1) - 1, 8): start x, y, z, radius and end x, y, z,
+          radius.
     """
-    todo = [(np.asarray(root, float), np.asarray(way, float), length_mm, radius_mm, 0)]
-    segments: List[Tuple] = []
-    while todo:
-        start, way, length, radius, generation = todo.pop()
-        way = way / np.linalg.norm(way)
-        end = start + way * length
-        share = rng.uniform(0.35, 0.65)
-        children = (radius * share ** (1 / 3), radius * (1 - share) ** (1 / 3))
-        segments.append((*start, radius, *end, max(children)))
-        if generation >= generations:
-            continue
-        side = np.cross(way, rng.normal(size=3))
-        side /= np.linalg.norm(side) + 1e-6
-        for sign, child in zip((1, -1), children):
-            turn = way + sign * side * spread * rng.uniform(0.6, 1.5)
-            if centre is not None:
-                away = end - np.asarray(centre)
-                turn = turn + 0.25 * away / (np.linalg.norm(away) + 1e-6)
-            todo.append((end, turn, length * rng.uniform(0.72, 0.98), child,
-                         generation + 1))
-    return np.asarray(segments, np.float32)
+    start, way = np.asarray([root], float), np.asarray([way], float)
+    length, radius = np.array([float(length_mm)]), np.array([float(radius_mm)])
+    rows = []
+    for generation in range(generations + 1):
+        way = way / np.linalg.norm(way, axis=1, keepdims=True)
+        end = start + way * length[:, None]
+        share = rng.uniform(0.35, 0.65, len(start))
+        children = np.stack((share, 1 - share)) ** (1 / 3) * radius
+        rows.append(np.concatenate((start, radius[:, None], end,
+                                    children.max(0)[:, None]), axis=1))
+        if generation == generations:
+            break
+        side = np.cross(way, rng.normal(size=way.shape))
+        side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-6
+        turn = rng.uniform(0.6, 1.5, (2, len(start), 1)) * spread
+        ways = np.stack((way + side * turn[0], way - side * turn[1]))
+        if centre is not None:
+            away = end - np.asarray(centre)
+            ways += 0.25 * away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-6)
+        start, way = np.concatenate((end, end)), ways.reshape(-1, 3)
+        radius = children.ravel()
+        length = np.concatenate((length, length)) * rng.uniform(0.72, 0.98, len(start))
+    return np.concatenate(rows).astype(np.float32)
 
 
-@lru_cache(maxsize=8)
-def _trees(patient: Patient):
-    rng = patient.generator('vessels')
+@lru_cache(maxsize=16)
+def _tree(patient: Patient, organ: str) -> np.ndarray:
+    rng = patient.generator(f'vessels of {organ}')
     scale = np.array((patient.scale_x, patient.scale_y, patient.scale_z))
-    lung, liver, mesentery = [], [], []
-    for side in (-1, 1):
-        hilum = np.array((side * 40, 8, 130)) * scale
-        for way in ((0.6, -0.4, -0.9), (1, -0.6, 0.1), (0.9, 0.5, -0.2),
-                    (0.7, 0.4, 0.9), (0.5, -0.4, 0.9)):
-            way = np.array((side * way[0], way[1], way[2]))
-            lung.append(grow_tree(hilum, way, 24, 5.0, 6, rng, centre=hilum))
-    porta = np.array((-48, -14, 295)) * scale
-    for way in ((-1, -0.3, -0.3), (-0.7, 0.6, 0.2), (0.6, -1, -0.4)):
-        liver.append(grow_tree(porta, way, 26, 6.0, 4, rng))
-    confluence = np.array((-22, 14, 222)) * scale
-    for way in ((-1, 0.1, 0.7), (-0.5, -0.8, 0.5), (0.5, -1, 0.5)):
-        liver.append(grow_tree(confluence, way, 30, 5.5, 4, rng))
-    for z in (335, 375, 420, 465):
-        for way in ((0.7, -1, 0.4), (-0.7, -1, 0.4), (0, -1, 1)):
-            mesentery.append(grow_tree(np.array((2, 2, z)) * scale, way, 22, 4.0, 4,
+    found = []
+    if organ == 'lung':
+        for side in (-1, 1):
+            hilum = np.array((side * 40, 8, 130)) * scale
+            for x, y, z in ((0.6, -0.4, -0.9), (1, -0.6, 0.1), (0.9, 0.5, -0.2),
+                            (0.7, 0.4, 0.9), (0.5, -0.4, 0.9)):
+                found.append(grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng,
+                                       centre=hilum))
+    elif organ == 'liver':
+        porta = np.array((-48, -14, 295)) * scale
+        for way in ((-1, -0.3, -0.3), (-0.7, 0.6, 0.2), (0.6, -1, -0.4)):
+            found.append(grow_tree(porta, way, 26, 6.0, 4, rng))
+        confluence = np.array((-22, 14, 222)) * scale
+        for way in ((-1, 0.1, 0.7), (-0.5, -0.8, 0.5), (0.5, -1, 0.5)):
+            found.append(grow_tree(confluence, way, 30, 5.5, 4, rng))
+    else:
+        for z in (335, 375, 420, 465):
+            for way in ((0.7, -1, 0.4), (-0.7, -1, 0.4), (0, -1, 1)):
+                found.append(grow_tree(np.array((2, 2, z)) * scale, way, 22, 4.0, 4,
                                        rng))
-    return tuple(np.concatenate(t) for t in (lung, liver, mesentery))
+    return np.concatenate(found)
 
 
 def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
@@ -99,18 +108,20 @@ def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
 def paint_vessel_trees(canvas: Canvas, patient: Patient,
                        enhancement: Enhancement) -> None:
     """Paint the vessels of lung, liver and mesentery, the same for each patient."""
-    lung, liver, mesentery = _trees(patient)
     level = canvas.z.ravel() / patient.scale_z
     labels = canvas.labels
     canvas.labels = None
     try:
         if level.min() < 290:
-            _paint(canvas, lung, enhancement.heart, lambda hu: hu < -300)
+            _paint(canvas, _tree(patient, 'lung'), enhancement.heart,
+                   lambda hu: hu < -300)
         if level.max() > 190 and level.min() < 380:
             plain, vein = enhancement.liver, enhancement.vein
             hu = vein + 10 if enhancement.strength > 0.3 else plain - 16
-            _paint(canvas, liver, hu, lambda v: np.abs(v - plain) < 70)
+            _paint(canvas, _tree(patient, 'liver'), hu,
+                   lambda v: np.abs(v - plain) < 70)
         if level.max() > 300 and level.min() < 540:
-            _paint(canvas, mesentery, enhancement.vein, lambda v: v < 0)
+            _paint(canvas, _tree(patient, 'mesentery'), enhancement.vein,
+                   lambda v: v < 0)
     finally:
         canvas.labels = labels
