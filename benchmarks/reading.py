@@ -125,7 +125,9 @@ def decode_only(key_path, slice_interval_mm):
     offsets = {offset for mix in plan_slices(NUM_SLICES, slice_interval_mm)
                for offset, _ in mix}
     for offset in offsets:
-        cv2.imread(f'{folder}/{int(name[:-4]) + offset:03d}.png', -1)
+        path = f'{folder}/{int(name[:-4]) + offset:03d}.png'
+        if os.path.exists(path):
+            cv2.imread(path, -1)
 
 
 def run():

@@ -3,7 +3,15 @@
 NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 """
 from .body import BODY_THRESHOLD_HU, body_box
+from .files import (
+    VOLUME_SUFFIXES,
+    image_to_volume,
+    read_volume,
+    volume_to_image,
+    write_volume,
+)
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
+from .resampling import resample
 from .slice_archive import (
     ARCHIVE_SUFFIX,
     PARTIAL_SUFFIX,
@@ -11,11 +19,14 @@ from .slice_archive import (
     write_slice_archive,
 )
 from .slices import SLICE_INTERVAL_MM, SliceMix, check_num_slices, plan_slices
+from .volume import CTVolume
 from .windowing import FULL_WINDOW_HU, window_hu
 
 __all__ = [
-    'BODY_THRESHOLD_HU', 'body_box', 'PNG_OFFSET_HU', 'decode_png_hu',
-    'read_png_hu', 'write_png_hu', 'ARCHIVE_SUFFIX', 'PARTIAL_SUFFIX',
-    'SliceArchive', 'write_slice_archive', 'SLICE_INTERVAL_MM', 'SliceMix',
-    'check_num_slices', 'plan_slices', 'FULL_WINDOW_HU', 'window_hu'
+    'BODY_THRESHOLD_HU', 'body_box', 'VOLUME_SUFFIXES', 'image_to_volume',
+    'read_volume', 'volume_to_image', 'write_volume', 'PNG_OFFSET_HU',
+    'decode_png_hu', 'read_png_hu', 'write_png_hu', 'resample',
+    'ARCHIVE_SUFFIX', 'PARTIAL_SUFFIX', 'SliceArchive', 'write_slice_archive',
+    'SLICE_INTERVAL_MM', 'SliceMix', 'check_num_slices', 'plan_slices',
+    'CTVolume', 'FULL_WINDOW_HU', 'window_hu'
 ]

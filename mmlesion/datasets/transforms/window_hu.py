@@ -1,6 +1,7 @@
 """Windowing of a slice stack."""
 from collections.abc import Sequence
 
+import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmlesion.ct import FULL_WINDOW_HU, window_hu
@@ -11,7 +12,8 @@ from mmlesion.registry import TRANSFORMS
 class WindowHU(BaseTransform):
     """Map a window of HU linearly to a range of grey values and clip.
 
-    Required keys: ``img`` (HU). Modified keys: ``img`` (float32, not rounded).
+    Required keys: ``img`` (HU). Modified keys: ``img`` (float32, not rounded;
+    in place where it is float32 already).
 
     The equation is that of :func:`mmlesion.ct.window_hu`. Air becomes the
     range's lower end, so that geometry afterwards may pad with it.
@@ -40,8 +42,11 @@ class WindowHU(BaseTransform):
         Returns:
             dict: The sample.
         """
-        results['img'] = window_hu(
-            results['img'], self.window, self.out_range)
+        image = results['img']
+        # In place: the memory of a stack costs more than the arithmetic
+        out = (image if image.dtype == np.float32 and image.flags.writeable
+               else None)
+        results['img'] = window_hu(image, self.window, self.out_range, out)
         return results
 
     def __repr__(self) -> str:
