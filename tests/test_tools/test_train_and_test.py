@@ -1,0 +1,222 @@
+"""tools/train.py and tools/test.py on a few generated slices, end to end."""
+import json
+import logging
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from mmlesion.phantom import write_deeplesion
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTH = 4
+CONFIG = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(backbone=dict(width={width})),
+    neck=dict(in_channels={channels}),
+    rpn_head=dict(in_channels={channels}, feat_channels=8),
+    roi_head=dict(
+        in_channels={channels}, bbox_head=dict(fc_out_channels=16)),
+    test_cfg=dict(rpn=dict(max_per_img=30)))
+train_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=False,
+    dataset=dict(data_root={data!r}))
+val_dataloader = dict(
+    num_workers=0, persistent_workers=False, dataset=dict(data_root={data!r}))
+test_dataloader = dict(
+    num_workers=0, persistent_workers=False, dataset=dict(data_root={data!r}))
+train_cfg = dict(max_epochs=2, val_interval=2)
+custom_hooks = [
+    dict(type='mmlesion.EpochSeedHook'), dict(type='mmlesion.NonFiniteLossHook')]
+"""
+
+
+def _config(path, data, width=WIDTH):
+    path.write_text(CONFIG.format(
+        base=str(ROOT / 'configs' / 'phantom' / '3dce_csatt_15slice.py'),
+        data=str(data), width=width, channels=8 * width))
+    return str(path)
+
+
+def _run(tool, *args):
+    """Run a tool in this process, as python would."""
+    argv, sys.argv = sys.argv, [tool, *map(str, args)]
+    os.environ['LOCAL_RANK'] = '0'
+    try:
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    finally:
+        sys.argv = argv
+        logging.shutdown()
+
+
+def _sentence(tool, *args):
+    """Run a tool that must end with one sentence and a code that is not 0."""
+    with pytest.raises(SystemExit) as end:
+        _run(tool, *args)
+    # A string as code: Python prints it to stderr and exits with 1.
+    assert isinstance(end.value.code, str)
+    assert '\n' not in end.value.code and 'Traceback' not in end.value.code
+    return end.value.code
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Generated data, a config, and the work directory of a training."""
+    folder = tmp_path_factory.mktemp('trained')
+    data = write_deeplesion(folder / 'data', 4, 2, 3, size=128, seed=3)
+    config = _config(folder / 'tiny.py', data)
+    _run('train.py', config, '--work-dir', folder / 'work')
+    return folder, config, folder / 'work'
+
+
+def test_a_test_leaves_table_curve_overlays_and_attention(trained, tmp_path):
+    folder, config, work = trained
+    _run('test.py', config, work / 'epoch_2.pth', '--work-dir', tmp_path / 'out',
+         '--show-dir', tmp_path / 'pictures', '--out', tmp_path / 'boxes.pkl',
+         '--cfg-options', 'default_hooks.visualization.score_thr=0')
+
+    report = json.loads((tmp_path / 'out' / 'test.froc.json').read_text())
+    assert report['num_images'] == 3
+    assert report['overall']['fps'] == [0.5, 1, 2, 4, 8, 16]
+    log = next((tmp_path / 'out').glob('*/*.log')).read_text()
+    assert 'Sensitivity (%) at false positives per image' in log
+    assert cv2.imread(str(tmp_path / 'out' / 'test.froc.png')) is not None
+    assert (tmp_path / 'boxes.pkl').exists()
+    overlays = sorted((tmp_path / 'pictures').glob('*.png'))
+    assert len(overlays) == 3
+    for path in overlays:
+        series, key_slice = path.stem.rsplit('_', 1)
+        assert (folder / 'data' / 'Images_png' / series
+                / f'{key_slice}.png').exists()
+        assert (cv2.imread(str(path))[36:-36] == (255, 128, 64)).all(-1).any(), \
+            'no ground truth in the picture'
+    attention = tmp_path / 'pictures' / 'attention'
+    assert len(list(attention.glob('*_spatial.png'))) == 3
+    assert len(list(attention.glob('*_contextual.png'))) >= 3
+
+
+def test_attention_of_one_slice_by_name(trained, tmp_path):
+    folder, config, work = trained
+    rows = (folder / 'data' / 'DL_info.csv').read_text().splitlines()[1:]
+    name = [row.split(',')[0] for row in rows if row.endswith(',3')][-1]
+    _run('test.py', config, work / 'epoch_2.pth', '--work-dir', tmp_path,
+         '--attention', name, 'not_there_01')
+    written = sorted((tmp_path / 'attention').iterdir())
+    assert written
+    assert all(path.name.startswith(Path(name).stem) for path in written)
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'No attention was drawn for not_there_01' in log
+
+
+def test_a_resumed_training_goes_on_to_the_same_losses(trained, tmp_path):
+    _, config, work = trained
+    _run('train.py', config, '--work-dir', tmp_path, '--resume',
+         work / 'epoch_1.pth')
+    unbroken, resumed = (
+        torch.load(folder / 'epoch_2.pth', weights_only=False)
+        for folder in (work, tmp_path))
+    losses = [checkpoint['message_hub']['log_scalars']['train/loss'].data[0]
+              for checkpoint in (unbroken, resumed)]
+    assert len(losses[0]) == 4  # of each iteration
+    assert losses[0].tolist() == losses[1].tolist()
+    assert all(torch.equal(value, resumed['state_dict'][key])
+               for key, value in unbroken['state_dict'].items())
+
+
+class _Touch:
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+def test_a_checkpoint_that_runs_code_is_refused_unless_trusted(
+        trained, tmp_path):
+    _, config, work = trained
+    checkpoint = torch.load(work / 'epoch_2.pth', weights_only=False)
+    checkpoint['surprise'] = _Touch(tmp_path / 'made')
+    torch.save(checkpoint, tmp_path / 'evil.pth')
+    args = [config, tmp_path / 'evil.pth', '--work-dir', tmp_path / 'out']
+    assert 'evil.pth was not loaded: it asks to run' in _sentence(
+        'test.py', *args)
+    assert not (tmp_path / 'made').exists()
+    _run('test.py', *args, '--trust-checkpoint')
+    assert (tmp_path / 'made').exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained, tmp_path):
+    folder, _, work = trained
+    wider = _config(tmp_path / 'wider.py', folder / 'data', width=2 * WIDTH)
+    sentence = _sentence('test.py', wider, work / 'epoch_2.pth',
+                         '--work-dir', tmp_path / 'out')
+    assert 'epoch_2.pth belongs to another model' in sentence
+    assert 'keys of another shape' in sentence
+    assert not (tmp_path / 'out' / 'test.froc.json').exists()
+
+
+def test_files_that_do_not_exist_are_named(trained, tmp_path):
+    _, config, _ = trained
+    assert _sentence('test.py', config, tmp_path / 'no.pth') == (
+        f'Checkpoint {tmp_path}/no.pth does not exist.')
+    assert _sentence('train.py', tmp_path / 'no.py') == (
+        f'Config {tmp_path}/no.py does not exist.')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_damaged_slice_is_named_also_out_of_a_loading_process(
+        trained, tmp_path, workers):
+    _, config, work = trained
+    data = write_deeplesion(tmp_path / 'data', 1, 1, 1, size=128, seed=4)
+    rows = (data / 'DL_info.csv').read_text().splitlines()[1:]
+    name = next(row.split(',')[0] for row in rows if row.endswith(',3'))
+    series, key_slice = name.rsplit('_', 1)
+    path = data / 'Images_png' / series / key_slice
+    path.write_bytes(path.read_bytes()[:3000])
+    sentence = _sentence(
+        'test.py', config, work / 'epoch_2.pth', '--work-dir', tmp_path / 'out',
+        '--cfg-options', f'test_dataloader.dataset.data_root={data}',
+        f'test_dataloader.num_workers={workers}')
+    assert f'{series}/{key_slice}' in sentence and 'cut off' in sentence
+
+
+def test_a_training_that_diverges_names_its_samples(trained, tmp_path):
+    _, config, _ = trained
+    sentence = _sentence(
+        'train.py', config, '--work-dir', tmp_path, '--cfg-options',
+        'optim_wrapper.optimizer.lr=1e30', 'optim_wrapper.clip_grad=None',
+        'param_scheduler=None')
+    assert 'Training stopped in epoch 1' in sentence
+    assert 'nan' in sentence and sentence.count('.png') == 2
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_arguments_that_do_not_fit_the_config_are_named(trained, tmp_path):
+    _, config, work = trained
+    common = ['--work-dir', tmp_path]
+    assert 'tta_model' in _sentence(
+        'test.py', config, work / 'epoch_2.pth', '--tta', *common)
+    assert '.pkl' in _sentence(
+        'test.py', config, work / 'epoch_2.pth', '--out', 'a.json', *common)
+    assert 'base_batch_size' in _sentence(
+        'train.py', config, '--auto-scale-lr', *common)
+    assert 'is_not_there' in _sentence(
+        'test.py', config, work / 'epoch_2.pth', *common, '--cfg-options',
+        'test_dataloader.dataset.split=is_not_there')
+
+
+def test_the_process_ends_with_code_1_and_the_sentence_alone(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / 'test.py'), 'no.py', 'no.pth'],
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == 'Config no.py does not exist.'
+    assert 'Traceback' not in done.stderr
