@@ -1,7 +1,8 @@
 """Position-sensitive RoI pooling from a summed-area table."""
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from .ps_roi_inputs import check_ps_roi_inputs, compute_dtype, empty_output
 
@@ -61,21 +62,56 @@ def ps_roi_pool(input: Tensor,
     channels, k = check_ps_roi_inputs(input, rois, output_size, 'ps_roi_pool')
     if len(rois) == 0:
         return empty_output(input, channels, k)
-    num_images, _, height, width = input.shape
-
-    # Table (N, C*k*k, H+1, W+1): entry (y, x) is the sum above and left of it.
-    table = F.pad(input.double(), (1, 0, 1, 0)).cumsum(2).cumsum(3)
-    # One row of C values for each bin and corner, so that a look-up reads
-    # neighbouring memory: (N*k*k*(H+1)*(W+1), C)
-    table = table.reshape(num_images, channels, k * k, -1).permute(0, 2, 3, 1)
-    table = table.reshape(-1, channels)
-
-    corners, area = bin_corners(rois, k, spatial_scale, height, width)
-    sums = table.index_select(0, corners.flatten()).reshape(4, -1, channels)
-    sums = sums[0] - sums[1] - sums[2] + sums[3]  # (R*k*k, C)
-    pooled = sums / area.clamp(min=1)[:, None]
+    corners, area = bin_corners(rois, k, spatial_scale, *input.shape[2:])
+    pooled = _BoxMeans.apply(input, corners, area, k)  # (R*k*k, C)
     pooled = pooled.reshape(len(rois), k, k, channels).permute(0, 3, 1, 2)
-    return pooled.to(input.dtype).contiguous()
+    return pooled.contiguous()
+
+
+class _BoxMeans(Function):
+    """Means over boxes of cells, by summed-area tables in both directions.
+
+    Forward, a box's sum is four entries of the table of running sums. Backward,
+    a constant on a box is the running sum of four entries at its corners. Either
+    way the work does not depend on the sizes of the boxes, and only their
+    corners are kept in between.
+    """
+
+    @staticmethod
+    def forward(ctx, input, corners, area, k):
+        num_images, num_maps, height, width = input.shape
+        channels = num_maps // k**2
+        # (N, C*k*k, H, W) -> (N, k*k, H, W, C): a look-up reads the C values of
+        # a bin from neighbouring memory.
+        folded = input.reshape(num_images, channels, k * k, height, width)
+        # (N, k*k, H+1, W+1, C): entry (y, x) is the sum over all above and left.
+        table = input.new_zeros(
+            num_images, k * k, height + 1, width + 1, channels, dtype=torch.float64)
+        table[:, :, 1:, 1:] = folded.permute(0, 2, 3, 4, 1)
+        table.cumsum_(2).cumsum_(3)
+        sums = table.reshape(-1, channels).index_select(0, corners.flatten())
+        sums = sums.reshape(4, -1, channels)
+        sums = sums[0] - sums[1] - sums[2] + sums[3]  # (R*k*k, C)
+        ctx.save_for_backward(corners, area)
+        ctx.k, ctx.shape, ctx.dtype = k, input.shape, input.dtype
+        return (sums / area.clamp(min=1)[:, None]).to(input.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        corners, area = ctx.saved_tensors
+        num_images, num_maps, height, width = ctx.shape
+        k, channels = ctx.k, num_maps // ctx.k**2
+        grad = grad.double() / area.clamp(min=1)[:, None]
+        table = grad.new_zeros(
+            num_images * k * k * (height + 1) * (width + 1), channels)
+        for corner, sign in zip(corners, (1, -1, -1, 1)):
+            table.index_add_(0, corner, grad, alpha=sign)
+        table = table.reshape(num_images, k * k, height + 1, width + 1, channels)
+        table.cumsum_(2).cumsum_(3)
+        folded = table[:, :, :height, :width].permute(0, 4, 1, 2, 3)
+        folded = folded.to(ctx.dtype, memory_format=torch.contiguous_format)
+        return folded.reshape(ctx.shape), None, None, None
 
 
 @torch.no_grad()

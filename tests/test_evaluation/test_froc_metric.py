@@ -17,7 +17,7 @@ OTHER = [60., 60., 79., 79.]
 NOWHERE = [100., 100., 119., 119.]
 
 # Runs as one of several processes; also imported below for its samples.
-SCRIPT = '''
+SCRIPT = """
 import json
 import sys
 
@@ -69,7 +69,7 @@ if __name__ == '__main__':
     with open(f'{outfile_prefix}.rank{rank}.json', 'w') as file:
         json.dump(metrics, file)
     torch.distributed.destroy_process_group()
-'''
+"""
 
 
 def sample(boxes, scores, lesions=None, labels=None, **meta):
