@@ -1,5 +1,6 @@
 """Run the benchmarks and print one table: ``python -m benchmarks [names]``."""
 import argparse
+import contextlib
 import importlib
 import json
 import operator
@@ -105,7 +106,9 @@ def main(argv=None):
     if unknown:
         parser.error(f'no benchmark named {", ".join(unknown)}; there are '
                      f'{", ".join(available())}')
-    rows = collect(args.names or available())
+    # What libraries print while they load is no part of the table.
+    with contextlib.redirect_stdout(sys.stderr):
+        rows = collect(args.names or available())
     print(json.dumps(rows, indent=2) if args.json else table(rows))
     return int(all(row.get('skipped') for row in rows))
 
