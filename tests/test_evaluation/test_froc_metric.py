@@ -242,3 +242,28 @@ def test_two_processes_give_exactly_the_table_of_one(tmp_path):
         assert json.loads(text) == single
     assert (tmp_path / 'two.froc.json').read_bytes() == (
         tmp_path / 'one.froc.json').read_bytes()
+
+
+def test_the_tables_are_logged(monkeypatch):
+    lines = []
+
+    class Logger:
+        @staticmethod
+        def info(text):
+            lines.extend(text.splitlines())
+
+    monkeypatch.setattr(
+        'mmlesion.evaluation.metrics.froc_metric.MMLogger.get_current_instance',
+        Logger)
+    lesion = dict(bbox=LESION, bbox_label=0, lesion_type=5, diameter_mm=(12., 3.))
+    evaluate(sample([LESION], [.9], [lesion], img_id=0, patient=1, interval_mm=1.),
+             sample([], [], [lesion], img_id=1, patient=2, interval_mm=1.))
+    text = [' '.join(line.split()) for line in lines]
+    assert text[1].endswith('2 images, 2 lesions, 2 patients')
+    assert text[2] == '0.5 1 2 4 8 16 mean 0.5-4'
+    assert text[3] == 'sensitivity' + ' 50.0' * 7
+    # Of two patients a quarter of the draws holds one twice: from 0 to all.
+    assert text[4] == '95 % interval' + ' 0.0-100.0' * 7
+    assert text[7].startswith('LU ME LV ST PV AB KD BN <10 mm')
+    assert text[8].startswith('sensitivity 50.0 nan nan')
+    assert text[10].startswith('lesions 2 0 0')
