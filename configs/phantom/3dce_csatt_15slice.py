@@ -7,9 +7,12 @@ _base_ = [
 width = 16
 model = dict(
     backbone=dict(
-        backbone=dict(width=width, with_bn=True, init_cfg=None)),
+        backbone=dict(
+            depth=11, width=width, with_bn=True, init_cfg=None)),
     neck=dict(in_channels=8 * width),
     rpn_head=dict(in_channels=8 * width, feat_channels=64),
     roi_head=dict(
         in_channels=8 * width,
-        bbox_head=dict(fc_out_channels=256, init_cfg=None)))
+        bbox_head=dict(fc_out_channels=256, init_cfg=None)),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=1000, max_per_img=300)),
+    test_cfg=dict(rpn=dict(nms_pre=1000)))
