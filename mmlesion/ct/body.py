@@ -43,9 +43,12 @@ def body_box(slice_hu: np.ndarray,
     height, width = slice_hu.shape
     mask = (slice_hu > threshold_hu).view(np.uint8)
     kernel = np.ones((kernel_size, kernel_size), np.uint8)
-    mask = cv2.morphologyEx(
-        mask, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT,
-        borderValue=0)
+    zeros = dict(borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    # Of an even square the dilation needs the other middle as its anchor, or
+    # the result would be shifted by a pixel
+    middle, other = kernel_size // 2, (kernel_size - 1) // 2
+    mask = cv2.erode(mask, kernel, anchor=(middle, middle), **zeros)
+    mask = cv2.dilate(mask, kernel, anchor=(other, other), **zeros)
     x0, y0, box_width, box_height = cv2.boundingRect(mask)
     if box_width == 0 or box_height == 0:
         return 0, 0, width, height
