@@ -1,6 +1,8 @@
 """Train a detector by a config."""
 import argparse
 
+from mmengine.device import get_device
+
 from mmlesion.apis import (
     add_common_arguments,
     config_from_arguments,
@@ -33,6 +35,8 @@ def main():
     args = parse_args()
     cfg = config_from_arguments(args)
     if args.amp:
+        if get_device() == 'cpu':
+            raise ValueError('--amp needs a GPU, and there is none here.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:

@@ -2,6 +2,9 @@
 import re
 from collections import OrderedDict
 
+import torch
+from mmengine.device import get_device
+from mmengine.dist import is_distributed
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
@@ -12,17 +15,49 @@ from .checkpoint import read_checkpoint
 class LesionRunner(Runner):
     """Runner that runs no code from a checkpoint and refuses a foreign one.
 
-    It differs from :class:`mmengine.runner.Runner` in reading checkpoints only:
+    It differs from :class:`mmengine.runner.Runner` in reading checkpoints:
 
     - they are read by :func:`~mmlesion.engine.checkpoint.read_checkpoint`,
       unless the config says ``trust_checkpoint=True``;
     - for testing and for resuming, the keys and shapes must be exactly the
       model's. (MMEngine warns and goes on with untrained layers.) A
-      ``load_from`` at the start of a training may be partial, as usual.
+      ``load_from`` at the start of a training may be partial, as usual;
+
+    and in that several processes also run without a GPU: MMEngine's launcher
+    asks for one even with ``backend='gloo'``.
     """
 
     #: Whether the checkpoint must fit the model; set by testing and resuming.
     exact_checkpoint = False
+
+    def setup_env(self, env_cfg):
+        """Set the environment up; on CPUs the processes talk by gloo.
+
+        Args:
+            env_cfg (dict): As MMEngine's.
+        """
+        if (self.distributed and self.launcher == 'pytorch'
+                and not is_distributed() and get_device() == 'cpu'):
+            torch.distributed.init_process_group('gloo')
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg, model):
+        """Wrap the model for several processes; on CPUs without device ids.
+
+        Args:
+            model_wrapper_cfg (dict, optional): As MMEngine's.
+            model (nn.Module): The model.
+
+        Returns:
+            nn.Module: The model or its wrapper.
+        """
+        if (model_wrapper_cfg is None and self.distributed
+                and get_device() == 'cpu' and not is_model_wrapper(model)):
+            model_wrapper_cfg = dict(
+                device_ids=None, broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get(
+                    'find_unused_parameters', False))
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def test(self):
         """Test with the checkpoint of exactly this model.

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
 from mmlesion.ct import read_png_hu, window_hu
@@ -143,11 +142,12 @@ class CTVisualizer(Visualizer):
             ])
         ])
 
-    @master_only
     def add_datasample(self, name, image=None, data_sample=None, draw_gt=True,
                        draw_pred=True, show=False, wait_time=0, out_file=None,
                        pred_score_thr=0.3, step=0):
         """Draw a sample; show it, write it, or hand it to the backends.
+
+        Each process of a distributed test writes its own samples' files.
 
         Args:
             name (str): Title, and the backends' name of the picture.

@@ -212,6 +212,32 @@ def test_arguments_that_do_not_fit_the_config_are_named(trained, tmp_path):
         'test_dataloader.dataset.split=is_not_there')
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_mixed_precision_without_a_gpu_is_refused(trained, tmp_path):
+    assert 'needs a GPU' in _sentence(
+        'train.py', trained[1], '--amp', '--work-dir', tmp_path)
+
+
+def test_two_processes_write_the_results_of_one(trained, tmp_path):
+    _, config, work = trained
+    args = [config, str(work / 'epoch_2.pth'), '--work-dir']
+    _run('test.py', *args, tmp_path / 'one', '--show-dir', tmp_path / 'one')
+    subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
+         '--nproc_per_node', '2', str(ROOT / 'tools' / 'test.py'), *args,
+         str(tmp_path / 'two'), '--show-dir', str(tmp_path / 'two'),
+         '--launcher', 'pytorch'],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1',
+             'CUDA_VISIBLE_DEVICES': ''},
+        capture_output=True, check=True)
+    one, two = (tmp_path / name for name in ('one', 'two'))
+    assert (one / 'test.froc.json').read_text() == (
+        two / 'test.froc.json').read_text()
+    overlays = [{path.name: path.read_bytes() for path in folder.glob('0*.png')}
+                for folder in (one, two)]
+    assert overlays[0] == overlays[1] and len(overlays[0]) == 3
+
+
 def test_the_process_ends_with_code_1_and_the_sentence_alone(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tools' / 'test.py'), 'no.py', 'no.pth'],

@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import numpy as np
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
@@ -36,7 +37,10 @@ class AttentionFigureHook(Hook):
         self.out_dir = Path(out_dir)
         self.window = window
         self.out_range = out_range
-        self.first = images if isinstance(images, int) else 0
+        # Of several processes, each with its share of the samples, the first
+        # one draws the first samples, and each draws the named ones it meets.
+        self.first = images if isinstance(images, int) and is_main_process() \
+            else 0
         self.wanted = set() if isinstance(images, int) else {
             Path(name).name.removesuffix('.png') for name in images}
 
@@ -82,10 +86,11 @@ class AttentionFigureHook(Hook):
         Args:
             runner (Runner): The runner of the test.
         """
-        if self.wanted:
+        unseen = set.intersection(*all_gather_object(self.wanted))
+        if unseen:
             runner.logger.warning(
                 'No attention was drawn for %s: not in this test set.',
-                ', '.join(sorted(self.wanted)))
+                ', '.join(sorted(unseen)))
 
     def _draw(self, model, inputs, sample, boxes, name):
         batch = model.data_preprocessor(
