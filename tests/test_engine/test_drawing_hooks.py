@@ -1,0 +1,125 @@
+"""Hooks that draw: which samples, into which files, with which boxes."""
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.logging import MMLogger
+from mmengine.structures import InstanceData
+from mmengine.visualization import Visualizer
+
+from mmlesion.ct import write_png_hu
+from mmlesion.engine.hooks import AttentionFigureHook, CTVisualizationHook
+from mmlesion.engine.hooks import attention_figure_hook as module
+
+
+def _sample(path, boxes=((10, 10, 29, 29), )):
+    sample = DetDataSample(metainfo=dict(
+        img_path=str(path), crop_offset=(4, 2), scale_factor=(2., 2.),
+        instances=[dict(bbox=list(box), ignore_flag=0) for box in boxes]))
+    sample.pred_instances = InstanceData(
+        bboxes=torch.rand(1, 4), scores=torch.ones(1), labels=torch.zeros(1))
+    return sample
+
+
+class _Model:
+    """Attention of 3 images on an input of 64 x 64, stride 8."""
+
+    @staticmethod
+    def data_preprocessor(batch, training):
+        assert training is False
+        return dict(inputs=torch.stack(batch['inputs']),
+                    data_samples=batch['data_samples'])
+
+    @staticmethod
+    def attention_maps(inputs, samples):
+        return dict(contextual=torch.ones(1, 3, 2, 8, 8), spatial=None)
+
+
+def _runner(model=None):
+    return SimpleNamespace(
+        model=model or _Model(), iter=7, logger=MMLogger.get_instance('drawing'),
+        visualizer=Visualizer.get_instance('drawing'))
+
+
+def _batch(*samples):
+    return dict(inputs=[torch.zeros(9, 64, 64)] * len(samples),
+                data_samples=list(samples))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What was drawn, in place of pictures."""
+    calls = []
+    monkeypatch.setattr(
+        module, 'draw_contextual_attention',
+        lambda weights, slices, box, path, name: calls.append(
+            (path.name, np.asarray(box).tolist(), slices)))
+    return calls
+
+
+def test_overlays_of_a_test_are_named_after_their_slices(tmp_path):
+    series = tmp_path / '000001_01_01'
+    series.mkdir()
+    write_png_hu(series / '109.png', np.zeros((32, 32), np.int16))
+    outputs = [_sample(series / '109.png')]
+    hook = CTVisualizationHook(draw=False, test_out_dir=str(tmp_path / 'out'))
+    hook.after_test_iter(_runner(), 0, {}, outputs)
+    assert not (tmp_path / 'out').exists()
+
+    # The runner's visualiser cannot draw CT: the hook takes its own.
+    hook = CTVisualizationHook(draw=True, test_out_dir=str(tmp_path / 'out'))
+    hook.after_test_iter(_runner(), 0, {}, outputs)
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == [
+        '000001_01_01_109.png']
+
+
+def test_validation_draws_one_sample_every_interval():
+    class _Recorder:
+        names = []
+
+        def add_datasample(self, name, step, **_):
+            self.names.append((name, step))
+
+    hook = CTVisualizationHook(draw=True, interval=2)
+    hook._visualizer = _Recorder()
+    for index in range(5):
+        hook.after_val_iter(
+            _runner(), index, {}, [_sample(f'series/{index}.png')] * 2)
+    assert hook._visualizer.names == [
+        ('val_series_0', 7), ('val_series_2', 7), ('val_series_4', 7)]
+
+
+def test_the_first_samples_with_lesions_are_drawn_lesion_by_lesion(drawn):
+    hook = AttentionFigureHook('out', images=2)
+    boxes = [(10, 10, 29, 29), (20, 12, 25, 17)]
+    hook.after_test_iter(_runner(), 0, _batch(
+        _sample('s/1.png', ()), _sample('s/2.png', boxes)))
+    hook.after_test_iter(_runner(), 1, _batch(
+        _sample('s/3.png'), _sample('s/4.png')))
+    assert [call[0] for call in drawn] == [
+        's_2_lesion1_contextual.png', 's_2_lesion2_contextual.png',
+        's_3_lesion1_contextual.png']
+    # Crop (4, 2) first, then twice the size: the network's pixels.
+    assert drawn[0][1] == [12, 16, 50, 54]
+    assert drawn[0][2].shape == (3, 64, 64)
+    assert (drawn[0][2] == -1024).all()  # grey 0 is the window's lower end
+
+
+def test_samples_are_chosen_by_name_and_missing_names_are_said(drawn):
+    hook = AttentionFigureHook('out', images=['s_2.png', 's_9'])
+    runner = _runner()
+    runner.logger = SimpleNamespace(
+        warning=lambda text, names: drawn.append(names))
+    hook.after_test_iter(
+        runner, 0, _batch(_sample('s/1.png'), _sample('s/2.png')))
+    hook.after_test(runner)
+    assert drawn[0][0] == 's_2_lesion1_contextual.png'
+    assert drawn[1] == 's_9' and len(drawn) == 2
+
+
+def test_a_model_without_attention_is_named():
+    with pytest.raises(ValueError, match='Linear has no attention'):
+        AttentionFigureHook('out').before_test(
+            _runner(torch.nn.Linear(1, 1)))
