@@ -22,11 +22,15 @@ class WindowHU(BaseTransform):
         window (Sequence[float]): Lower and upper end in HU. Defaults to
             (-1024, 3071), Yan et al., 3DCE, Sec. 3.
         out_range (Sequence[float]): Grey values of the two ends.
+
+    Raises:
+        ValueError: If the window is empty.
     """
 
     def __init__(self,
                  window: Sequence[float] = FULL_WINDOW_HU,
                  out_range: Sequence[float] = (0, 255)) -> None:
+        window_hu(np.zeros(1), window, out_range)  # checks them
         self.window = tuple(window)
         self.out_range = tuple(out_range)
 

@@ -1,0 +1,128 @@
+"""Cropping and its way back: boxes keep their place in the body."""
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from mmlesion.datasets.transforms import CropToBody, WindowHU, undo_crop
+
+
+def make_sample(boxes=None, kind='array'):
+    """A body at x 12 to 40, y 10 to 29."""
+    key_slice = np.full((50, 60), -1000, np.int16)
+    key_slice[10:30, 12:41] = 40
+    generator = np.random.default_rng(0)
+    stack = generator.integers(-1024, 500, (3, 50, 60)).astype(np.int16)
+    stack[1] = key_slice
+    sample = dict(img=stack.transpose(1, 2, 0), key_slice_hu=key_slice,
+                  img_shape=(50, 60))
+    if boxes is not None:
+        boxes = np.array(boxes, np.float32)
+        if kind == 'HorizontalBoxes':
+            structures = pytest.importorskip('mmdet.structures.bbox')
+            boxes = structures.HorizontalBoxes(torch.from_numpy(boxes))
+        sample.update(gt_bboxes=boxes,
+                      gt_bboxes_labels=np.zeros(len(boxes), int))
+    return sample
+
+
+def corners(boxes):
+    return getattr(boxes, 'tensor', boxes).tolist()
+
+
+def test_the_image_and_what_is_recorded():
+    sample = make_sample()
+    before = sample['img'].copy()
+    results = CropToBody()(sample)
+    assert results['crop_offset'] == (12, 10)
+    assert results['img_shape'] == (20, 29)
+    np.testing.assert_array_equal(results['img'], before[10:30, 12:41])
+    assert 'key_slice_hu' not in results
+
+
+def test_before_and_after_windowing_are_equal():
+    after = CropToBody()(WindowHU()(make_sample()))
+    before = WindowHU()(CropToBody()(make_sample()))
+    np.testing.assert_array_equal(after['img'], before['img'])
+    assert after['crop_offset'] == before['crop_offset']
+
+
+@pytest.mark.parametrize('kind', ['array', 'HorizontalBoxes'])
+def test_boxes_move_along_and_may_reach_over_the_border(kind):
+    results = CropToBody()(make_sample([[15, 12, 30, 20], [8, 25, 20, 33]],
+                                       kind))
+    assert corners(results['gt_bboxes']) == [[3, 2, 18, 10], [-4, 15, 8, 23]]
+
+
+@pytest.mark.parametrize('kind', ['array', 'HorizontalBoxes'])
+def test_boxes_are_clipped_on_demand(kind):
+    results = CropToBody(clip_object_border=True)(
+        make_sample([[15, 12, 30, 20], [8, 25, 20, 33]], kind))
+    assert corners(results['gt_bboxes']) == [[3, 2, 18, 10], [0, 15, 8, 20]]
+
+
+@pytest.mark.parametrize('kind', ['array', 'HorizontalBoxes'])
+def test_a_box_of_which_nothing_is_left(kind):
+    boxes = [[15, 12, 30, 20], [45, 35, 55, 45], [0, 0, 12, 10]]
+    results = CropToBody()(make_sample(boxes, kind))
+    assert corners(results['gt_bboxes']) == [[3, 2, 18, 10]]
+    assert len(results['gt_bboxes_labels']) == 1
+    # Where ignoring is possible, it is ignored instead
+    sample = make_sample(boxes, kind)
+    sample['gt_ignore_flags'] = np.zeros(3, bool)
+    results = CropToBody()(sample)
+    assert results['gt_ignore_flags'].tolist() == [False, True, True]
+    assert len(results['gt_bboxes']) == 3
+
+
+@pytest.mark.parametrize('kind', ['array', 'HorizontalBoxes'])
+def test_the_index_is_not_touched(kind):
+    sample = make_sample([[15, 12, 30, 20]], kind)
+    boxes = sample['gt_bboxes']
+    CropToBody()(sample)
+    assert corners(boxes) == [[15, 12, 30, 20]]
+
+
+def test_no_boxes():
+    results = CropToBody()(make_sample(np.zeros((0, 4))))
+    assert results['gt_bboxes'].shape == (0, 4)
+
+
+def test_wrong_places_in_a_pipeline():
+    sample = make_sample()
+    sample['img'] = sample['img'][::2, ::2]
+    with pytest.raises(ValueError, match='before any resizing'):
+        CropToBody()(sample)
+    with pytest.raises(KeyError, match='LoadSliceStack provides'):
+        CropToBody()(dict(img=np.zeros((5, 5, 3))))
+    with pytest.raises(ValueError, match='kernel_size'):
+        CropToBody(kernel_size=0)
+
+
+@pytest.mark.parametrize('as_dict', [False, True])
+@pytest.mark.parametrize('kind', ['tensor', 'array', 'HorizontalBoxes'])
+def test_undo_crop_once_and_again(as_dict, kind):
+    structures = pytest.importorskip('mmdet.structures')
+    boxes = torch.tensor([[3., 2., 18., 10.]])
+    if kind == 'array':
+        boxes = boxes.numpy()
+    elif kind == 'HorizontalBoxes':
+        boxes = structures.bbox.HorizontalBoxes(boxes)
+    sample = structures.DetDataSample(metainfo=dict(crop_offset=(12, 10)))
+    sample.pred_instances = InstanceData(bboxes=boxes)
+    if as_dict:
+        sample = sample.to_dict()
+    for _ in range(2):
+        assert undo_crop(sample) is sample
+        found = (sample['pred_instances']['bboxes'] if as_dict
+                 else sample.pred_instances.bboxes)
+        assert corners(found) == [[15, 12, 30, 20]]
+    assert corners(boxes) == [[3, 2, 18, 10]]
+
+
+def test_undo_crop_without_a_crop_or_predictions():
+    structures = pytest.importorskip('mmdet.structures')
+    sample = structures.DetDataSample(metainfo=dict(img_id=1))
+    sample.pred_instances = InstanceData(bboxes=torch.ones(1, 4))
+    assert undo_crop(sample).pred_instances.bboxes.tolist() == [[1] * 4]
+    assert undo_crop(dict(crop_offset=(3, 4))) == dict(crop_offset=(3, 4))
