@@ -64,9 +64,9 @@ def evaluate_detector(cfg, checkpoint, show_dir=None, attention=None,
     if attention is None and show_dir and _has_attention(cfg):
         attention = ATTENTION_SAMPLES
     if attention is not None:
-        cfg.setdefault('custom_hooks', []).append(dict(
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(
             type='mmlesion.AttentionFigureHook', images=attention,
-            out_dir=str(Path(show_dir or cfg.work_dir) / 'attention')))
+            out_dir=str(Path(show_dir or cfg.work_dir) / 'attention'))]
     json_files = _ask_for_json(cfg)
 
     runner = LesionRunner.from_cfg(cfg)

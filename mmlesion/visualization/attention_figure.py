@@ -52,22 +52,24 @@ def draw_contextual_attention(weights, slices_hu, box_px, out_file, title='',
              for x in range(cols.start, cols.stop)]
 
     height = 1.15 * len(names)
-    figure = Figure(figsize=(14, height + 1.9))
+    figure = Figure(figsize=(15, height + 1.9))
     grid = figure.add_gridspec(
-        len(names), 4, width_ratios=[1.2, 6, 6, 0.2], hspace=0.06, wspace=0.1,
-        left=0.07, right=0.93, top=1 - 0.95 / (height + 1.9),
-        bottom=0.95 / (height + 1.9))
+        len(names), 7, width_ratios=[1.2, 0.05, 6, 0.18, 0.75, 6, 0.18],
+        hspace=0.06, wspace=0.06, left=0.05, right=0.94,
+        top=1 - 0.95 / (height + 1.9), bottom=0.95 / (height + 1.9))
     patches = _patches(slices_hu, box_px)
     window = window or choose_window(slices_hu[len(names) // 2], [box_px])
     for index, (patch, box) in enumerate(patches):
         axes = figure.add_subplot(grid[index, 0])
         _show_slice(axes, patch, box, window)
         axes.set_ylabel(names[index], rotation=0, ha='right', va='center')
-    for column, (shown, what) in enumerate([
-            (lesion.mean(axis=1), f'mean of {weights.shape[1]} channels'),
-            (lesion[:, channel], f'channel {channel}, which varies most')]):
-        axes = figure.add_subplot(grid[:, column + 1])
-        image = axes.imshow(shown, aspect='auto', vmin=0, vmax=1,
+    mean = lesion.mean(axis=1)
+    for column, shown, what, (low, high) in (
+            (2, mean, f'mean of {weights.shape[1]} channels', _range(mean)),
+            (5, lesion[:, channel], f'channel {channel}, which varies most',
+             (0, 1))):
+        axes = figure.add_subplot(grid[:, column])
+        image = axes.imshow(shown, aspect='auto', vmin=low, vmax=high,
                             cmap='viridis', interpolation='nearest')
         axes.set_title(what, fontsize=11)
         axes.set_yticks([])
@@ -75,8 +77,8 @@ def draw_contextual_attention(weights, slices_hu, box_px, out_file, title='',
         axes.set_xticks(range(0, len(cells), step), cells[::step],
                         rotation=90, fontsize=8)
         axes.set_xlabel('cell of the feature map (y, x)')
-    colour_axes = figure.add_subplot(grid[:, 3])
-    figure.colorbar(image, cax=colour_axes, label='attention / maximum over slices')
+        figure.colorbar(image, cax=figure.add_subplot(grid[:, column + 1]),
+                        label='attention / maximum over slices')
     figure.suptitle(f'Contextual attention at a lesion   {title}', fontsize=13)
     _write(figure, out_file)
 
@@ -129,10 +131,7 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='',
     images = [None, weights.mean(axis=1), weights[:, channel]]
     labels = ['slice', f'mean of\n{weights.shape[1]}\nchannels',
               f'channel\n{channel},\nwhich\nvaries\nmost']
-    # Channels peak in different places, so that their mean varies little: it
-    # gets its own range, which is not let grow too small where all is equal.
-    top = max(images[1].max(), 0.05)
-    ranges = [(None, None), (min(images[1].min(), top - 0.05), top), (0, 1)]
+    ranges = [(None, None), _range(images[1]), (0, 1)]
     for row, (maps, label, (low, high)) in enumerate(
             zip(images, labels, ranges)):
         for index, name in enumerate(names):
@@ -177,6 +176,17 @@ def _check(weights, slices_hu):
         raise ValueError(
             'weights of shape (M, C, h, w) and slices of shape (M, H, W) were '
             f'expected, not {weights.shape} and {slices_hu.shape}.')
+
+
+def _range(mean):
+    """Range of colours of a mean over channels.
+
+    Channels peak in different places, so that their mean varies little: it
+    gets a range of its own, which is not let shrink to nothing where all is
+    equal.
+    """
+    high = max(mean.max(), 0.05)
+    return min(mean.min(), high - 0.05), high
 
 
 def _lesion_cells(weights, slices_hu, box_px):
