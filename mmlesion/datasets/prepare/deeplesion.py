@@ -185,7 +185,8 @@ def _run(jobs: list[tuple], workers: int | None, progress: bool, lock: int,
     if damaged:
         raise ValueError(
             f'{damaged[0]}; {len(damaged)} of {len(jobs)} series could not be '
-            'prepared, all others are')
+            'prepared, all others are: fetch the slice again or delete it and '
+            'run again')
 
 
 def _collect(running: set[Future], done: PreparedDeepLesion,
