@@ -1,6 +1,6 @@
 """A CT simulator that writes data sets in their official layouts.
 
-Needs numpy, SciPy and OpenCV only.
+Needs numpy and OpenCV only.
 """
 from .body import Enhancement, Patient, Region
 from .canvas import Canvas
@@ -9,11 +9,11 @@ from .focus import Focus, paint_focus
 from .noise import correlated_noise, smooth_texture
 from .place import Layout, draw_focus, make_vessel, place_foci
 from .recist import Recist, recist
-from .scan import Scan, paint_anatomy, simulate_scan
+from .scan import Protocol, Scan, paint_anatomy, simulate_scan
 
 __all__ = [
-    'PHANTOM_VERSION', 'Canvas', 'Enhancement', 'Focus', 'Layout', 'Patient', 'Recist',
-    'Region', 'Scan', 'correlated_noise', 'draw_focus', 'make_vessel', 'paint_anatomy',
-    'paint_focus', 'place_foci', 'recist', 'simulate_scan', 'smooth_texture',
-    'write_deeplesion'
+    'PHANTOM_VERSION', 'Canvas', 'Enhancement', 'Focus', 'Layout', 'Patient',
+    'Protocol', 'Recist', 'Region', 'Scan', 'correlated_noise', 'draw_focus',
+    'make_vessel', 'paint_anatomy', 'paint_focus', 'place_foci', 'recist',
+    'simulate_scan', 'smooth_texture', 'write_deeplesion'
 ]

@@ -14,7 +14,7 @@ from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
-PHANTOM_VERSION = 2
+PHANTOM_VERSION = 3
 COLUMNS = (
     'File_name', 'Patient_index', 'Study_index', 'Series_ID', 'Key_slice_index',
     'Measurement_coordinates', 'Bounding_boxes', 'Lesion_diameters_Pixel_',
@@ -174,31 +174,43 @@ def _write_patient(job: tuple) -> int:
     rng = np.random.default_rng(seeds[0])
     patient = Patient(rng)
     rows, study, series, age = [], 1, 0, patient.age
+    scan, key_number = None, 0
     for n in range(count):
-        # A further scan belongs to the same examination or to a later one.
-        if n and rng.random() < 0.6:
-            study, series, age = study + 1, 1, age + int(rng.random() < 0.3)
-        else:
-            series += 1
         scan_rng = np.random.default_rng(seeds[n + 1])
-        scan = simulate_scan(patient, scan_rng, settings['size'],
-                             settings['context_mm'],
-                             num_vessels=settings['num_vessels'])
-        rows += _write_scan(Path(root), scan, patient, scan_rng,
+        arguments = (patient, scan_rng, settings['size'], settings['context_mm'])
+        vessels = settings['num_vessels']
+        # A further key slice lies in the same series, another one or a later study.
+        lot, following = rng.random(), None
+        if n and lot < 0.25:
+            try:
+                following = simulate_scan(*arguments, num_vessels=vessels, follow=scan)
+            except RuntimeError:  # nothing but lung apex or air further down
+                lot = 0.5
+        if following is not None:
+            key_number += len(scan.hu) - scan.key + following.key
+            scan = following
+        else:
+            if n and lot < 0.7:
+                study, series, age = study + 1, 1, age + int(rng.random() < 0.3)
+            else:
+                series += 1
+            scan = simulate_scan(*arguments, num_vessels=vessels)
+            above = max(0.0, scan.layout.z_mm + 100 * patient.scale_z)
+            key_number = scan.key + 1 + int(above / scan.interval_mm)
+        rows += _write_scan(Path(root), scan, key_number, patient, scan_rng,
                             (number, study, series), split, age)
     _write_text(Path(root) / 'rows' / f'{number:06d}.json', json.dumps(rows))
     return count
 
 
-def _write_scan(root: Path, scan: Scan, patient: Patient, rng: np.random.Generator,
-                name: tuple[int, int, int], split: int, age: int) -> list[dict]:
+def _write_scan(root: Path, scan: Scan, key_number: int, patient: Patient,
+                rng: np.random.Generator, name: tuple[int, int, int], split: int,
+                age: int) -> list[dict]:
     series = '{:06d}_{:02d}_{:02d}'.format(*name)
     images, masks = root / 'Images_png' / series, root / 'masks' / series
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
     depth = len(scan.hu)
-    above = max(0.0, scan.patient_z_mm + 100 * patient.scale_z)
-    key_number = scan.key + 1 + int(above / scan.interval_mm)
     first = key_number - scan.key
     missing = set()
     if rng.random() < 0.15 and depth > 4:

@@ -59,7 +59,7 @@ def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> fl
         return rng.uniform(0, 25) if cyst else rng.uniform(75, 110)
     if region == Region.BONE:
         return rng.uniform(20, 70) if lot < 0.55 else rng.uniform(650, 1000)
-    if region == Region.SOFT_TISSUE and tissue_hu > 0:
+    if tissue_hu > 0:  # muscle, pancreas: not a node in fat
         return tissue_hu + (rng.uniform(45, 80) if lot < 0.5 else -rng.uniform(40, 75))
     return rng.uniform(15, 90) + 25 * strength.strength * rng.random()
 
@@ -120,7 +120,8 @@ def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
 
 def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Generator,
                size: int, spacing_mm: float, paint_anatomy, region: Region | None,
-               num_vessels: tuple[int, int]) -> Layout | None:
+               num_vessels: tuple[int, int],
+               view: Layout | None = None) -> Layout | None:
     """Choose height, field of view and foci of a key slice.
 
     Args:
@@ -132,16 +133,19 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
         paint_anatomy: Function painting the patient on a grid, with labels.
         region: Of the first focus; None draws one.
         num_vessels: Least and greatest number of look-alikes.
+        view: Height and field of view to use instead of drawing them.
 
     Returns:
         The layout, or None when not one lesion and one look-alike found room.
     """
-    if region is None:
-        names = list(_REGIONS)
-        share = np.array([_REGIONS[name][0] for name in names])
+    names = list(_REGIONS)
+    share = np.array([_REGIONS[name][0] for name in names])
+    if region is None and view is None:
         region = names[rng.choice(len(names), p=share / share.sum())]
-    level = rng.uniform(*_REGIONS[region][1])
-    z_mm = level * patient.scale_z
+    if view is None:
+        z_mm = rng.uniform(*_REGIONS[region][1]) * patient.scale_z
+    else:
+        z_mm = view.z_mm
     half_x, half_y = (float(v) + 1.5 * patient.fat_mm + 8
                       for v in patient.half_axes(z_mm))
     x = np.arange(-half_x, half_x, _COARSE_MM)
@@ -154,23 +158,31 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
             * _COARSE_MM for r in _REGIONS}
     num_lesions = int(rng.choice((1, 2, 3), p=(0.72, 0.22, 0.06)))
     wanted = num_lesions + int(rng.integers(num_vessels[0], num_vessels[1] + 1))
-    if size * spacing_mm > 2.2 * min(half_x, half_y):
+    whole_body = size * spacing_mm > 2.2 * min(half_x, half_y)
+    if whole_body and view is None:
         # The whole body is seen, as in most real images: choose the spacing so.
         spacing_mm = float(np.clip(2 * half_x * rng.uniform(1.02, 1.2) / size, 0.5,
                                    0.976562))
-        wanted += 3
+    wanted += 3 * (whole_body and num_vessels[1] > 0)
     fov_mm = size * spacing_mm
     limit = 0.2 * fov_mm
     window = None
+    if view is not None:
+        back_mm, window = view.back_mm, (*view.origin_mm, fov_mm)
+        if region is None:
+            seen = [(_inside(room[r], x, y, window) > 6).any() for r in names]
+            if not any(seen):
+                return None
+            region = names[rng.choice(len(names), p=share * seen / (share @ seen))]
     placed: list[tuple[Region, np.ndarray, float]] = []
     for n in range(wanted):
         target = region
         if n and rng.random() > 0.65:
             areas = np.array([np.sqrt((_inside(room[r], x, y, window) > 2).sum())
-                              for r in _REGIONS])
+                              for r in names])
             if areas.sum() == 0:
                 continue
-            target = list(_REGIONS)[rng.choice(len(areas), p=areas / areas.sum())]
+            target = names[rng.choice(len(areas), p=areas / areas.sum())]
         radius = min(draw_diameter(rng) / 2, limit)
         # Most lie free in their tissue, some touch what is beside it.
         free, gap = (1.05, 1.0) if rng.random() < 0.75 else (0.75, 0.0)
@@ -190,9 +202,9 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
         at = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
         centre = np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2)
         placed.append((target, centre, r))
-        if n == 0:
+        if window is None:
             window = _field_of_view(centre, r, fov_mm, half_x, half_y, rng)
-    if len(placed) <= num_lesions:
+    if len(placed) < num_lesions + (num_vessels[0] > 0):
         return None
     foci = []
     for target, centre, r in placed:

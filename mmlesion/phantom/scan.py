@@ -1,5 +1,5 @@
 """One key slice with its neighbours: anatomy, lesions, vessels, noise."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,6 +24,37 @@ INTERVALS_MM = ((1.0, 0.25, 1), (2.0, 0.25, 1), (2.5, 0.15, 2), (3.0, 0.1, 2),
 
 
 @dataclass
+class Protocol:
+    """How a series was taken: the same for all its slices.
+
+    Attributes:
+        enhancement: Contrast medium.
+        interval_mm: Slice distance, also their thickness.
+        parts: Number of thinner slices averaged into one.
+        spacing_mm: Pixel spacing.
+        grain_mm: Size of the noise's grain: the reconstruction kernel.
+        sigma_hu: Strength of the noise.
+    """
+    enhancement: Enhancement
+    interval_mm: float
+    parts: int
+    spacing_mm: float
+    grain_mm: float
+    sigma_hu: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> 'Protocol':
+        """Draw a protocol; thin slices and sharp kernels are noisier."""
+        enhancement = Enhancement(0.0 if rng.random() < 0.25 else rng.uniform(0.6, 1.0))
+        weights = np.array([w for _, w, _ in INTERVALS_MM])
+        interval, _, parts = INTERVALS_MM[rng.choice(len(INTERVALS_MM), p=weights)]
+        grain = rng.uniform(0.5, 0.9)
+        sigma = rng.uniform(5, 10.5) * (5 / interval)**0.25 * (0.8 / grain)**0.5
+        return cls(enhancement, interval, parts, float(rng.choice(SPACINGS_MM)), grain,
+                   sigma)
+
+
+@dataclass
 class Scan:
     """A simulated key slice with its neighbours.
 
@@ -31,23 +62,43 @@ class Scan:
         hu: (D, H, W) int16.
         mask: (D, H, W) uint8: 0, or 1 + index of the lesion.
         key: Index of the key slice in D.
-        spacing_mm, interval_mm: Pixel spacing and slice distance.
-        lesions, vessels: What was placed; ``vessels`` are the look-alikes.
         diameters: One :class:`Recist` per lesion, in the key slice.
         location: Per lesion, (x, y, z) as fractions of the body.
-        patient_z_mm: Height of the key slice.
+        layout: Height, field of view and foci.
+        protocol: How it was taken.
     """
     hu: np.ndarray
     mask: np.ndarray
     key: int
-    spacing_mm: float
-    interval_mm: float
-    lesions: list[Focus]
-    vessels: list[Focus]
     diameters: list[Recist]
     location: list[tuple[float, float, float]]
-    patient_z_mm: float
-    origin_mm: tuple[float, float]
+    layout: Layout
+    protocol: Protocol
+
+    @property
+    def lesions(self) -> list[Focus]:
+        """The lesions, as numbered in the mask."""
+        return self.layout.lesions
+
+    @property
+    def vessels(self) -> list[Focus]:
+        """The vessels that look like lesions in the key slice."""
+        return self.layout.vessels
+
+    @property
+    def spacing_mm(self) -> float:
+        """Pixel spacing."""
+        return self.layout.spacing_mm
+
+    @property
+    def interval_mm(self) -> float:
+        """Slice distance."""
+        return self.protocol.interval_mm
+
+    @property
+    def origin_mm(self) -> tuple[float, float]:
+        """Patient coordinates x and y of the first pixel's centre."""
+        return self.layout.origin_mm
 
 
 def paint_anatomy(z_mm, y_mm, x_mm, patient: Patient, enhancement: Enhancement,
@@ -73,7 +124,8 @@ def paint_table(canvas: Canvas, y_mm: float) -> None:
 
 def simulate_scan(patient: Patient, rng: np.random.Generator, size: int = 512,
                   context_mm: float = 20.0, region: Region | None = None,
-                  num_vessels: tuple[int, int] = (3, 6)) -> Scan:
+                  num_vessels: tuple[int, int] = (3, 6),
+                  follow: Scan | None = None) -> Scan:
     """Simulate one key slice with its neighbours.
 
     Args:
@@ -84,29 +136,37 @@ def simulate_scan(patient: Patient, rng: np.random.Generator, size: int = 512,
         context_mm: Slices reach at least this far to both sides of the key slice.
         region: Where the first focus goes; None draws it.
         num_vessels: Least and greatest number of look-alikes.
+        follow: A scan of this patient to go on from: its slices end where these
+            begin, in the same field of view.
 
     Returns:
         A :class:`Scan` with at least one lesion.
+
+    Raises:
+        RuntimeError: There is no room for a lesion.
     """
-    for _ in range(20):
-        scan = _try_scan(patient, rng, size, context_mm, region, num_vessels)
+    for _ in range(20 if follow is None else 4):
+        scan = _try_scan(patient, rng, size, context_mm, region, num_vessels, follow)
         if scan is not None:
             return scan
-    raise RuntimeError('no lesion could be placed in 20 attempts: image size '
-                       f'{size} px is too small for region {region}')
+    raise RuntimeError(f'no lesion found room: image size {size} px is too small for '
+                       f'region {region}')
 
 
-def _try_scan(patient, rng, size, context_mm, region, num_vessels):
-    enhancement = Enhancement(0.0 if rng.random() < 0.25 else rng.uniform(0.6, 1.0))
-    weights = np.array([w for _, w, _ in INTERVALS_MM])
-    interval, _, parts = INTERVALS_MM[rng.choice(len(INTERVALS_MM), p=weights)]
-    spacing = float(rng.choice(SPACINGS_MM))
-    layout = place_foci(patient, enhancement, rng, size, spacing, paint_anatomy,
-                        region, num_vessels)
+def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
+    protocol = Protocol.draw(rng) if follow is None else follow.protocol
+    interval, parts = protocol.interval_mm, protocol.parts
+    half = int(np.ceil(context_mm / interval - 1e-9))
+    view = None
+    if follow is not None:
+        slices = len(follow.hu) - follow.key + half
+        view = replace(follow.layout, z_mm=follow.layout.z_mm + slices * interval)
+    layout = place_foci(patient, protocol.enhancement, rng, size, protocol.spacing_mm,
+                        paint_anatomy, region, num_vessels, view)
     if layout is None:
         return None
+    protocol = replace(protocol, spacing_mm=layout.spacing_mm)
     spacing = layout.spacing_mm
-    half = int(np.ceil(context_mm / interval - 1e-9))
     z = layout.z_mm + interval * np.arange(-half, half + 1)
     inside = (np.arange(parts) + 0.5) / parts - 0.5
     z_fine = (z[:, None] + interval * inside).ravel()
@@ -119,7 +179,7 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels):
     for first in range(0, z.size, chunk):
         last = min(first + chunk, z.size)
         piece = z_fine[first * parts:last * parts]
-        canvas = paint_anatomy(piece, y, x, patient, enhancement)
+        canvas = paint_anatomy(piece, y, x, patient, protocol.enhancement)
         paint_table(canvas, table_y)
         for vessel in layout.vessels:
             paint_focus(canvas, vessel, vessel.region == Region.BONE)
@@ -138,11 +198,10 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels):
     kept = _measured(layout, mask[half], spacing)
     if kept is None:
         return None
-    _finish(hu, spacing, interval, rng)
+    _finish(hu, protocol, rng)
+    hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     location = [_location(patient, f) for f in layout.lesions]
-    return Scan(np.clip(np.rint(hu), -1024, 3071).astype(np.int16), mask, half, spacing,
-                interval, layout.lesions, layout.vessels, kept, location, layout.z_mm,
-                layout.origin_mm)
+    return Scan(hu, mask, half, kept, location, layout, protocol)
 
 
 def _measured(layout: Layout, key_mask: np.ndarray,
@@ -166,13 +225,10 @@ def _location(patient: Patient, focus: Focus):
             patient.fraction_z(focus.centre[2]))
 
 
-def _finish(hu: np.ndarray, spacing: float, interval: float,
-            rng: np.random.Generator) -> None:
+def _finish(hu: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> None:
     """Tissue texture, the kernel's blur and noise, in place."""
-    grain = rng.uniform(0.5, 0.9)
-    # Thin slices and sharp kernels are noisier.
-    sigma = rng.uniform(5, 10.5) * (5 / interval)**0.25 * (0.8 / grain)**0.5
-    textures = smooth_texture(hu.shape, 3.5, (interval, spacing), rng)
+    grain, spacing = protocol.grain_mm, protocol.spacing_mm
+    textures = smooth_texture(hu.shape, 3.5, (protocol.interval_mm, spacing), rng)
     for plane, texture in zip(hu, textures):
         lung = (plane > -960) & (plane < -600)
         spongy = (plane > 185) & (plane < 420)
@@ -183,6 +239,7 @@ def _finish(hu: np.ndarray, spacing: float, interval: float,
         texture *= strength
         texture += plane
         cv2.GaussianBlur(texture, (0, 0), 0.75 * grain / spacing, dst=plane)
-        noise = correlated_noise((1, *plane.shape), sigma, grain, spacing, rng)[0]
+        noise = correlated_noise((1, *plane.shape), protocol.sigma_hu, grain, spacing,
+                                 rng)[0]
         noise[air] *= np.float32(0.6)
         plane += noise

@@ -134,6 +134,25 @@ def test_whole_body_field_of_view_shows_table_and_air():
     assert columns.any(0).all()
 
 
+def test_a_second_key_slice_goes_on_where_the_first_ends():
+    patient, rng = Patient(np.random.default_rng(8)), np.random.default_rng(9)
+    one = simulate_scan(patient, rng, 160, 10, Region.LIVER)
+    two = simulate_scan(patient, rng, 160, 10, follow=one)
+    between = two.layout.z_mm - one.layout.z_mm
+    assert between == pytest.approx((len(one.hu) - one.key + two.key)
+                                    * one.interval_mm)
+    assert two.origin_mm == one.origin_mm and two.spacing_mm == one.spacing_mm
+    # The slices that meet differ by little more than two slices of one stack do.
+    def step(a, b):
+        smooth = [cv2.GaussianBlur(p.astype(np.float32), (0, 0), 2) for p in (a, b)]
+        return np.median(np.abs(smooth[0] - smooth[1]))
+    assert step(one.hu[-1], two.hu[0]) < 3 * step(one.hu[-2], one.hu[-1]) + 5
+
+
+def test_lesions_without_look_alikes():
+    assert _scan(6, num_vessels=(0, 0)).vessels == []
+
+
 def test_same_seed_same_pixels():
     one, two = _scan(4), _scan(4)
     np.testing.assert_array_equal(one.hu, two.hu)
@@ -141,7 +160,7 @@ def test_same_seed_same_pixels():
 
 
 def test_too_small_an_image_is_refused_in_one_sentence():
-    with pytest.raises(RuntimeError, match='too small'):
+    with pytest.raises(RuntimeError, match='no lesion found room'):
         _scan(0, size=8, region=Region.LIVER)
 
 
