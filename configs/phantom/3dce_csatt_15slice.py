@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/3dce_csatt_vgg16.py', '../_base_/datasets/phantom.py',
     '../_base_/schedules/phantom.py', '../_base_/detection_runtime.py'
 ]
-width = 16
+width = 12
 model = dict(
     backbone=dict(
         backbone=dict(
