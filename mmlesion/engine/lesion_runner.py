@@ -157,7 +157,8 @@ def _difference(expected, found):
                        ('of another shape', wrong)):
         if keys:
             names = ', '.join(keys[:2]) + (', ...' if len(keys) > 2 else '')
-            parts.append(f'{len(keys)} keys {what} ({names})')
+            noun = 'key' if len(keys) == 1 else 'keys'
+            parts.append(f'{len(keys)} {noun} {what} ({names})')
     if wrong:
         key = wrong[0]
         parts[-1] += (f', {key} being {shape(found[key])} instead of '

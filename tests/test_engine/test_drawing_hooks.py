@@ -123,3 +123,12 @@ def test_a_model_without_attention_is_named():
     with pytest.raises(ValueError, match='Linear has no attention'):
         AttentionFigureHook('out').before_test(
             _runner(torch.nn.Linear(1, 1)))
+
+
+def test_a_context_rcnn_without_a_neck_is_named(drawn):
+    model = _Model()
+    model.attention_maps = lambda *_: dict(contextual=None, spatial=None)
+    with pytest.raises(ValueError, match='has no attention'):
+        AttentionFigureHook('out').after_test_iter(
+            _runner(model), 0, _batch(_sample('s/1.png')))
+    assert not drawn

@@ -148,8 +148,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     message = str(error.value)
     assert '\n' not in message
     assert 'belongs to another model' in message
-    assert '1 keys missing (last.bias)' in message
-    assert '1 keys unexpected (extra.weight)' in message
+    assert '1 key missing (last.bias)' in message
+    assert '1 key unexpected (extra.weight)' in message
     assert '3 keys of another shape' in message
     assert 'first.weight being (5, 3) instead of (4, 3)' in message
 

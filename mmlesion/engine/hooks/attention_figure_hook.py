@@ -53,10 +53,9 @@ class AttentionFigureHook(Hook):
         Raises:
             ValueError: The model has no attention.
         """
-        if not hasattr(_bare(runner.model), 'attention_maps'):
-            raise ValueError(
-                f'{type(_bare(runner.model)).__name__} has no attention to '
-                'draw: a ContextRCNN with a ContextNeck was expected.')
+        model = _bare(runner.model)
+        if not hasattr(model, 'attention_maps'):
+            raise ValueError(_no_attention(model))
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Draw those of the batch's samples that were chosen.
@@ -96,6 +95,8 @@ class AttentionFigureHook(Hook):
         batch = model.data_preprocessor(
             dict(inputs=[inputs], data_samples=[sample]), False)
         maps = model.attention_maps(batch['inputs'], batch['data_samples'])
+        if maps['contextual'] is None and maps['spatial'] is None:
+            raise ValueError(_no_attention(model))
         # Middle slice of each triple, padded as the features were: (M, H, W)
         padded_shape = batch['inputs'].shape[-2:]
         slices = inputs[1::3].float().cpu().numpy()
@@ -124,6 +125,11 @@ class AttentionFigureHook(Hook):
 
 def _bare(model):
     return model.module if is_model_wrapper(model) else model
+
+
+def _no_attention(model):
+    return (f'{type(model).__name__} has no attention to draw: a ContextRCNN '
+            'with a ContextNeck was expected.')
 
 
 def _network_boxes(sample):
