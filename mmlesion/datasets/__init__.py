@@ -3,13 +3,14 @@
 The transforms need mmcv; a data set needs the library whose base class it
 has, and is left out where that is not installed.
 """
-from importlib.util import find_spec
-
 from . import transforms  # noqa: F401
 from .deeplesion_csv import LESION_TYPES, SPLITS, LesionRow, read_deeplesion_csv
 
 __all__ = ['LESION_TYPES', 'SPLITS', 'LesionRow', 'read_deeplesion_csv']
 
-if find_spec('mmdet') is not None:
+try:
     from .deeplesion import DeepLesionDataset  # noqa: F401
     __all__ += ['DeepLesionDataset']
+except ModuleNotFoundError as error:
+    if (error.name or '').split('.')[0] != 'mmdet':
+        raise
