@@ -14,7 +14,7 @@ from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
-PHANTOM_VERSION = 3
+PHANTOM_VERSION = 4
 COLUMNS = (
     'File_name', 'Patient_index', 'Study_index', 'Series_ID', 'Key_slice_index',
     'Measurement_coordinates', 'Bounding_boxes', 'Lesion_diameters_Pixel_',

@@ -15,10 +15,10 @@ from .focus import Focus
 _COARSE_MM = 2.5
 # Share of the scans, and heights (mm, standard patient) where the region is found.
 _REGIONS = {
-    Region.BONE: (0.06, (60, 560)), Region.ABDOMEN: (0.20, (300, 430)),
-    Region.MEDIASTINUM: (0.16, (40, 175)), Region.LIVER: (0.15, (230, 330)),
-    Region.LUNG: (0.21, (25, 225)), Region.KIDNEY: (0.07, (310, 380)),
-    Region.SOFT_TISSUE: (0.07, (0, 590)), Region.PELVIS: (0.08, (455, 580)),
+    Region.BONE: (0.03, (60, 560)), Region.ABDOMEN: (0.22, (300, 430)),
+    Region.MEDIASTINUM: (0.17, (40, 175)), Region.LIVER: (0.14, (230, 330)),
+    Region.LUNG: (0.24, (25, 225)), Region.KIDNEY: (0.05, (310, 380)),
+    Region.SOFT_TISSUE: (0.06, (0, 590)), Region.PELVIS: (0.09, (455, 580)),
 }
 
 
@@ -41,8 +41,8 @@ class Layout:
 
 
 def draw_diameter(rng: np.random.Generator) -> float:
-    """Diameter in mm: mostly 8 to 30, tails from 4 to 60, uniform in the logarithm."""
-    low, high = ((4, 8), (8, 30), (30, 60))[rng.choice(3, p=(0.07, 0.86, 0.07))]
+    """Diameter in mm: mostly 9 to 30, tails from 4 to 60, uniform in the logarithm."""
+    low, high = ((4, 9), (9, 30), (30, 60))[rng.choice(3, p=(0.05, 0.87, 0.08))]
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -52,7 +52,7 @@ def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> fl
     if region == Region.LUNG:
         return rng.uniform(-500, -250) if lot < 0.12 else rng.uniform(0, 90)
     if region == Region.LIVER:
-        step = rng.uniform(35, 75)
+        step = rng.uniform(55, 105)
         return tissue_hu + (step if lot < 0.25 else -step)
     if region == Region.KIDNEY:
         cyst = tissue_hu > 90 or lot < 0.5
@@ -60,7 +60,7 @@ def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> fl
     if region == Region.BONE:
         return rng.uniform(20, 70) if lot < 0.55 else rng.uniform(650, 1000)
     if tissue_hu > 0:  # muscle, pancreas: not a node in fat
-        return tissue_hu + (rng.uniform(45, 80) if lot < 0.5 else -rng.uniform(40, 75))
+        return tissue_hu + (rng.uniform(60, 110) if lot < 0.5 else -rng.uniform(55, 95))
     return rng.uniform(15, 90) + 25 * strength.strength * rng.random()
 
 
@@ -187,7 +187,7 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
         # Most lie free in their tissue, some touch what is beside it.
         free, gap = (1.05, 1.0) if rng.random() < 0.75 else (0.75, 0.0)
         for shrink in (1.0, 0.85, 0.7, 0.55, 0.42):
-            r = max(radius * shrink, 2.0)
+            r = max(radius * shrink, min(radius, 4.5))
             allowed = _inside(room[target], x, y, window, r + 4) > free * r + gap
             for _, c, other in placed:
                 apart = np.hypot(x[None] - c[0], y[:, None] - c[1])
