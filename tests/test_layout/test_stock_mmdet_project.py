@@ -26,7 +26,8 @@ runpy.run_path(str(Path(mmdet.__file__).parent / '.mim/tools/train.py'),
                run_name='__main__')
 """
 SHORT = """
-default_hooks = dict(logger=dict(interval=1))
+default_hooks = dict(
+    logger=dict(interval=1), checkpoint=dict(interval=-1, save_last=False))
 train_cfg = dict(max_epochs=1)
 param_scheduler = []
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
