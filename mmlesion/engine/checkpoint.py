@@ -1,4 +1,5 @@
 """Reading checkpoints without running code that they carry."""
+import contextlib
 from pickle import UnpicklingError
 
 import numpy as np
@@ -21,21 +22,40 @@ def _statistic_of_history_buffer(owner, name):
     return getattr(owner, name)
 
 
+def _standing_for(module, name, function):
+    """A function that the weights-only reader takes for ``module.name``."""
+
+    def stand_in(*args):
+        return function(*args)
+
+    stand_in.__module__ = module
+    stand_in.__name__ = stand_in.__qualname__ = name
+    return stand_in
+
+
 def _harmless_globals():
     """What MMEngine writes beside tensors: log buffers and numpy values."""
     core = np._core if hasattr(np, '_core') else np.core
     rebuilders = [
-        (function, f'numpy.{package}.multiarray.{name}')
+        _standing_for(f'numpy.{package}.multiarray', name,
+                      getattr(core.multiarray, name))
         # numpy 2 renamed the module, and files of both are about.
-        for package in ('core', '_core')
-        for function, name in ((core.multiarray._reconstruct, '_reconstruct'),
-                               (core.multiarray.scalar, 'scalar'))
+        for package in ('core', '_core') for name in ('_reconstruct', 'scalar')
     ]
     dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdFDSU'}
     return [
         np.ndarray, np.dtype, *dtypes, *rebuilders, HistoryBuffer,
-        (_statistic_of_history_buffer, 'builtins.getattr')
+        _standing_for('builtins', 'getattr', _statistic_of_history_buffer)
     ]
+
+
+def _allowing(harmless):
+    """Context in which the weights-only reader knows these globals."""
+    if hasattr(torch.serialization, 'safe_globals'):
+        return torch.serialization.safe_globals(harmless)
+    # PyTorch 2.4 has no context yet: they stay allowed, and stay harmless.
+    torch.serialization.add_safe_globals(harmless)
+    return contextlib.nullcontext()
 
 
 def read_checkpoint(path, map_location='cpu', trust=False):
@@ -70,7 +90,7 @@ def read_checkpoint(path, map_location='cpu', trust=False):
                 checkpoint = torch.load(
                     local_path, map_location=map_location, weights_only=False)
             else:
-                with torch.serialization.safe_globals(_harmless_globals()):
+                with _allowing(_harmless_globals()):
                     checkpoint = torch.load(
                         local_path, map_location=map_location,
                         weights_only=True)
