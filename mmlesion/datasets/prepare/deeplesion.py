@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -160,22 +161,26 @@ def _run(jobs: list[tuple], workers: int | None, progress: bool, lock: int,
          done: PreparedDeepLesion) -> None:
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context(
-        'fork' if 'fork' in methods else 'spawn')
+    method = 'fork' if 'fork' in methods else 'spawn'
+    context = multiprocessing.get_context(method)
+    inherited = lock if method == 'fork' else -1
     damaged: list[str] = []
-    waiting = iter(jobs)
     with ProcessPoolExecutor(
-            workers, context, _start_worker, (lock, )) as pool, tqdm(
+            workers, context, _start_worker, (inherited, os.getpid())) as pool, tqdm(
             total=len(jobs), desc='DeepLesion', unit='series',
             disable=not progress) as bar:
         running: set[Future] = set()
         try:
-            for job in waiting:
+            for job in jobs:
                 running.add(pool.submit(_prepare_series, *job))
                 if len(running) >= 4 * workers:
                     running = _collect(running, done, damaged, bar)
             while running:
                 running = _collect(running, done, damaged, bar)
+        except BrokenProcessPool:
+            raise OSError(
+                errno.ECHILD, 'a process was killed from outside, perhaps for '
+                f'want of memory, {_after(done)}') from None
         except OSError as error:
             pool.shutdown(cancel_futures=True)
             raise _explain(error, done) from None
@@ -208,8 +213,7 @@ def _collect(running: set[Future], done: PreparedDeepLesion,
 
 def _explain(error: OSError, done: PreparedDeepLesion) -> OSError:
     """One sentence for what went wrong with the disk."""
-    after = (f'after {done.series} series; these are complete, run again to '
-             'go on')
+    after = _after(done)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OSError(error.errno, f'the disk of the cache is full {after}')
     where = f'{error.filename}: ' if error.filename else ''
@@ -217,16 +221,17 @@ def _explain(error: OSError, done: PreparedDeepLesion) -> OSError:
         error.errno, f'{where}{error.strerror or error} {after}')
 
 
-def _start_worker(lock: int) -> None:
+def _after(done: PreparedDeepLesion) -> str:
+    return (f'after {done.series} series; these are complete, run again to go '
+            'on')
+
+
+def _start_worker(lock: int, parent: int) -> None:
     """Leave interrupts to the parent, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
-    if lock >= 0 and multiprocessing.get_start_method(True) != 'spawn':
-        try:
-            os.close(lock)  # else the lock would outlive a killed parent
-        except OSError:
-            pass
-    parent = os.getppid()
+    if lock >= 0:
+        os.close(lock)  # else the lock would outlive a killed parent
 
     def watch() -> None:
         tick = threading.Event()

@@ -159,6 +159,24 @@ def test_a_full_disk(data, monkeypatch):
     check_whole(data)
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_a_worker_that_is_killed(data, monkeypatch):
+    flush = os.fsync
+
+    def die(descriptor):
+        if len(cached(data)) > 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', die)
+    with pytest.raises(OSError, match='a process was killed from outside'):
+        prepare(data, workers=1)
+    monkeypatch.undo()
+    assert prepare(data).already_there >= 2
+    check_whole(data)
+    assert cached(data) == {f'{name}.slices' for name in SERIES}
+
+
 def test_damaged_slices_are_named_and_the_others_prepared(data):
     path = data.root / 'Images_png' / SERIES[2] / '009.png'
     path.write_bytes(path.read_bytes()[:-30])
