@@ -4,6 +4,9 @@ default_hooks = dict(
     checkpoint=dict(interval=1, save_best='froc/sens@4', rule='greater',
                     max_keep_ckpts=2),
     visualization=dict(type='mmlesion.CTVisualizationHook'))
-custom_hooks = [dict(type='mmlesion.NonFiniteLossHook')]
+custom_hooks = [
+    dict(type='mmlesion.EpochSeedHook'),
+    dict(type='mmlesion.NonFiniteLossHook')
+]
 visualizer = dict(type='mmlesion.CTVisualizer')
 randomness = dict(seed=23)  # 3DCE code

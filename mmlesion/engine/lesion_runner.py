@@ -1,6 +1,7 @@
 """MMEngine's runner, careful about the checkpoints that it reads."""
 import re
 from collections import OrderedDict
+from urllib.error import URLError
 
 import torch
 from mmengine.device import get_device
@@ -58,6 +59,24 @@ class LesionRunner(Runner):
                 find_unused_parameters=self.cfg.get(
                     'find_unused_parameters', False))
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _init_model_weights(self):
+        """Initialise the model, with published weights where it says so.
+
+        Raises:
+            OSError: They could not be downloaded; says how to go on.
+        """
+        try:
+            super()._init_model_weights()
+        except URLError as error:
+            names = '; '.join(
+                f'{key}={address}'
+                for key, address in _downloads(self.cfg.model, 'model'))
+            raise OSError(
+                f'Weights could not be downloaded ({error.reason}): {names}; '
+                'fetch the file elsewhere and name it by --cfg-options '
+                '<that key>=FILE, or start from random weights by setting '
+                'its init_cfg=None.') from error
 
     def test(self):
         """Test with the checkpoint of exactly this model.
@@ -118,6 +137,18 @@ class LesionRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+def _downloads(cfg, key):
+    """Keys and addresses of the weights in a config that are not local files."""
+    if isinstance(cfg, dict):
+        for name, value in cfg.items():
+            if name == 'checkpoint' and '://' in str(value):
+                yield f'{key}.{name}', value
+            yield from _downloads(value, f'{key}.{name}')
+    elif isinstance(cfg, (list, tuple)):
+        for index, value in enumerate(cfg):
+            yield from _downloads(value, f'{key}.{index}')
 
 
 def _revise(state_dict, revise_keys):

@@ -40,7 +40,8 @@ dataset = dict(
 train_dataloader = dict(
     batch_size=2,  # 3DCE code; Tao Sec. 3
     num_workers=4,
-    persistent_workers=True,
+    # workers of their own for each epoch: a resumed training draws the same
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline))
 val_dataloader = dict(

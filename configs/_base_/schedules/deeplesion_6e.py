@@ -13,3 +13,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0))  # 3DCE code
 param_scheduler = dict(
     type='MultiStepLR', by_epoch=True, milestones=[4, 5], gamma=0.1)
+auto_scale_lr = dict(enable=False, base_batch_size=2)
