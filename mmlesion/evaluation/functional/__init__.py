@@ -1,12 +1,24 @@
 """Arrays in, numbers out. NumPy only: no torch, no OpenMMLab."""
+from .activation_map_scores import IMAGE_NUMBERS, ActivationMapScores
 from .box_iou import box_iou
+from .boxes_to_mask import boxes_to_mask
 from .deeplesion_subgroups import deeplesion_subgroups
 from .froc import froc
 from .froc_bootstrap import bootstrap_froc, percentile_interval
 from .froc_curve import FROCCurve
 from .froc_matches import FROCMatches, match_boxes
+from .map_localisation import (
+    LesionHits,
+    energy_inside,
+    lesion_hits,
+    pointing_game,
+)
+from .pixel_histogram import PixelHistogram
+from .pixel_ranking import PixelRanking, rank_pixels
 
 __all__ = [
-    'FROCCurve', 'FROCMatches', 'bootstrap_froc', 'box_iou',
-    'deeplesion_subgroups', 'froc', 'match_boxes', 'percentile_interval',
+    'ActivationMapScores', 'FROCCurve', 'FROCMatches', 'IMAGE_NUMBERS',
+    'LesionHits', 'PixelHistogram', 'PixelRanking', 'bootstrap_froc', 'box_iou',
+    'boxes_to_mask', 'deeplesion_subgroups', 'energy_inside', 'froc', 'lesion_hits',
+    'match_boxes', 'percentile_interval', 'pointing_game', 'rank_pixels',
 ]

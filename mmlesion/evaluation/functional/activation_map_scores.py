@@ -1,0 +1,197 @@
+"""All numbers about the maps of a data set, image after image."""
+import numpy as np
+
+from .map_localisation import energy_inside, lesion_hits, pointing_game
+from .pixel_histogram import PixelHistogram
+from .pixel_ranking import rank_pixels
+
+# Of which mean and deviation over the images are kept.
+IMAGE_NUMBERS = (
+    'auprc', 'auroc', 'prevalence', 'dice', 'iou', 'dice_best', 'iou_best',
+    'pointing_game', 'energy_inside', 'hit_rate', 'false_spots')
+_COUNTS = ('num_images', 'num_skipped', 'num_lesions', 'num_hit', 'num_false',
+           'overlap', 'shown', 'inside')
+
+
+class ActivationMapScores:
+    """Sums over images, from which all numbers about their maps follow.
+
+    Images go in one at a time and are forgotten; two of these, of two processes,
+    can be added. Every image without a lesion is left out, as in the paper
+    ("for the images containing nodules"), unless ``with_empty``: then its pixels
+    count in the pooled numbers and its spots as false ones, while the means over
+    images remain those of the images with lesions.
+
+    Pooled numbers (``*_pooled``) treat all pixels as one image: maps must be
+    comparable between images, and large lesions weigh more. Means over images
+    (``*_mean``, with ``*_std``, the deviation over the images) ask for the order
+    within each image only. Both differ on the same maps, so both are reported, and
+    beside the AUPRC always the prevalence, which is what guessing gets.
+
+    Source: Behrendt et al., Quantitative evaluation of activation maps for
+    weakly-supervised lung nodule segmentation, Sec. 2.4 (pixel-wise AUPRC of maps
+    normalised to 0..1: ``normalise='image'``).
+
+    Args:
+        threshold (float): For Dice, IoU and the hit rate: "at least".
+        normalise (str): 'none' takes the maps as they are; 'image' first moves each
+            to 0..1 by its smallest and greatest value (all 0 if these are equal).
+        tolerance_px (float): How far a peak may miss a lesion.
+        with_empty (bool): Count images without a lesion too.
+        num_bins (int): See :class:`PixelHistogram`.
+
+    Raises:
+        ValueError: If ``normalise`` is neither or the threshold is NaN.
+    """
+
+    def __init__(self, threshold: float = 0.5, normalise: str = 'none',
+                 tolerance_px: float = 0, with_empty: bool = False,
+                 num_bins: int = 2**20) -> None:
+        if normalise not in ('none', 'image'):
+            raise ValueError(
+                f"normalise must be 'none' or 'image', got {normalise!r}.")
+        if np.isnan(threshold) or not tolerance_px >= 0:
+            raise ValueError(
+                'threshold must be a number and tolerance_px at least 0, got '
+                f'{threshold!r} and {tolerance_px!r}.')
+        self.settings = dict(
+            threshold=threshold, normalise=normalise, tolerance_px=tolerance_px,
+            with_empty=with_empty, num_bins=num_bins)
+        self.histogram = PixelHistogram(num_bins)
+        self.counts = dict.fromkeys(_COUNTS, 0)
+        # Number of images, sum, sum of squares.
+        self.sums = {name: np.zeros(3) for name in IMAGE_NUMBERS}
+
+    def update(self, activation, mask) -> dict | None:
+        """Take one image in.
+
+        Args:
+            activation (ndarray): Its map, higher means lesion.
+            mask (ndarray): True on the lesions.
+
+        Shape:
+            - activation, mask: (H, W)
+
+        Returns:
+            dict | None: The numbers of this image, by the names of
+            ``IMAGE_NUMBERS``; None if it has no lesion.
+
+        Raises:
+            ValueError: If map and mask are not 2-D and of one shape, or a value of
+                the map is not finite.
+        """
+        activation = np.asarray(activation, dtype=np.float32)
+        mask = np.asarray(mask, dtype=bool)
+        if activation.ndim != 2 or activation.shape != mask.shape:
+            raise ValueError(
+                f'The map has shape {activation.shape} and its mask {mask.shape}; '
+                'both must be the same (H, W).')
+        if not np.isfinite(activation).all():
+            raise ValueError('The map has a value that is NaN or infinite.')
+        if not mask.any() and not self.settings['with_empty']:
+            self.counts['num_skipped'] += 1
+            return None
+        if self.settings['normalise'] == 'image' and activation.size:
+            activation = _normalised(activation)
+        self.histogram.update(activation, mask)
+        threshold = self.settings['threshold']
+        hits = lesion_hits(
+            activation, mask, threshold, self.settings['tolerance_px'])
+        shown = activation >= threshold
+        counted = dict(
+            num_images=1, num_lesions=hits.num_lesions, num_hit=hits.num_hit,
+            num_false=hits.num_false, overlap=int((shown & mask).sum()),
+            shown=int(shown.sum()), inside=int(mask.sum()))
+        for name, count in counted.items():
+            self.counts[name] += count
+        if not mask.any():
+            return None
+        numbers = self._numbers(activation, mask, hits, counted)
+        for name, value in numbers.items():
+            if not np.isnan(value):  # the AUROC of a mask that covers the image
+                self.sums[name] += (1, value, value**2)
+        return numbers
+
+    def __add__(self, other: 'ActivationMapScores') -> 'ActivationMapScores':
+        """Scores of the images of both."""
+        if self.settings != other.settings:
+            raise ValueError(
+                'Scores can be added that have the same settings, not '
+                f'{self.settings} and {other.settings}.')
+        total = ActivationMapScores(**self.settings)
+        total.histogram = self.histogram + other.histogram
+        total.counts = {
+            name: self.counts[name] + other.counts[name] for name in _COUNTS}
+        total.sums = {
+            name: self.sums[name] + other.sums[name] for name in IMAGE_NUMBERS}
+        return total
+
+    def compute(self) -> dict:
+        """All numbers so far.
+
+        Returns:
+            dict: Of floats, NaN where there was nothing to count:
+
+            - ``auprc_pooled``, ``auroc_pooled``, ``prevalence_pooled``
+            - ``dice_pooled``, ``iou_pooled`` at the threshold; ``dice_best_pooled``,
+              ``iou_best_pooled`` at the best one, which is ``best_threshold``
+            - ``hit_rate_pooled`` over lesions; ``false_spots_per_image``
+            - ``<name>_mean``, ``<name>_std`` over images for each of
+              ``IMAGE_NUMBERS``
+            - ``num_images``, ``num_skipped`` (without lesion), ``num_lesions``
+        """
+        ranking, counts = self.histogram.ranking(), self.counts
+        dice_best, best_threshold = ranking.best_dice()
+        dice = _ratio(2 * counts['overlap'], counts['shown'] + counts['inside'])
+        numbers = dict(
+            auprc_pooled=ranking.auprc,
+            auroc_pooled=ranking.auroc,
+            prevalence_pooled=ranking.prevalence,
+            dice_pooled=dice,
+            iou_pooled=dice / (2 - dice),
+            dice_best_pooled=dice_best,
+            iou_best_pooled=dice_best / (2 - dice_best),
+            best_threshold=best_threshold,
+            hit_rate_pooled=_ratio(counts['num_hit'], counts['num_lesions']),
+            false_spots_per_image=_ratio(counts['num_false'], counts['num_images']))
+        for name, (count, total, squares) in self.sums.items():
+            mean = _ratio(total, count)
+            numbers[f'{name}_mean'] = mean
+            variance = _ratio(squares, count) - mean**2
+            # Rounding may leave less than nothing.
+            numbers[f'{name}_std'] = float(np.sqrt(np.maximum(variance, 0)))
+        for name in ('num_images', 'num_skipped', 'num_lesions'):
+            numbers[name] = counts[name]
+        return numbers
+
+    def _numbers(self, activation, mask, hits, counted) -> dict:
+        """The numbers of one image with a lesion."""
+        ranking = rank_pixels(activation, mask)
+        dice = _ratio(2 * counted['overlap'], counted['shown'] + counted['inside'])
+        dice_best, _ = ranking.best_dice()
+        return dict(
+            auprc=ranking.auprc,
+            auroc=ranking.auroc,
+            prevalence=ranking.prevalence,
+            dice=dice,
+            iou=dice / (2 - dice),
+            dice_best=dice_best,
+            iou_best=dice_best / (2 - dice_best),
+            pointing_game=pointing_game(
+                activation, mask, self.settings['tolerance_px']),
+            energy_inside=energy_inside(activation, mask),
+            hit_rate=hits.num_hit / hits.num_lesions,
+            false_spots=float(hits.num_false))
+
+
+def _normalised(activation):
+    """The map moved to 0..1."""
+    low, high = activation.min(), activation.max()
+    if low == high:
+        return np.zeros_like(activation)
+    # Halved first: the difference of two float32 may be none.
+    return (activation / 2 - low / 2) / (high / 2 - low / 2)
+
+
+def _ratio(part, whole) -> float:
+    return float(part / whole) if whole else np.nan

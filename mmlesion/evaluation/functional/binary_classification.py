@@ -1,0 +1,165 @@
+"""Two classes told apart by a score: rates, ROC curve and the areas."""
+import numpy as np
+
+from .pixel_ranking import rank_pixels
+
+
+def binary_rates(scores, labels, threshold: float = 0.5) -> dict:
+    """Accuracy, sensitivity and specificity at a threshold.
+
+    A case is called positive where its score is *above* the threshold, as the
+    argmax of two softmax scores does at 0.5.
+
+    Args:
+        scores (array_like): Score of the positive class, higher is surer.
+        labels (array_like): 1 or True for positive cases, 0 for negative.
+        threshold (float): Where to cut.
+
+    Returns:
+        dict: ``accuracy``, ``sensitivity`` (share of positives called positive)
+        and ``specificity`` (share of negatives called negative), each in [0, 1],
+        higher is better, NaN if there is no such case.
+
+    Shape:
+        - scores, labels: (N,)
+
+    Raises:
+        ValueError: As :func:`roc_curve`.
+    """
+    scores, labels = _checked(scores, labels)
+    right = (scores > threshold) == labels
+    return dict(
+        accuracy=_mean(right),
+        sensitivity=_mean(right[labels]),
+        specificity=_mean(right[~labels]))
+
+
+def roc_curve(scores, labels) -> dict:
+    """Vertices of the ROC curve, from (0, 0) to (1, 1).
+
+    Cases of equal score enter together, so a tie makes a slanted line, and the
+    order of the cases does not matter.
+
+    Args:
+        scores (array_like): As :func:`binary_rates`.
+        labels (array_like): As :func:`binary_rates`.
+
+    Returns:
+        dict: ``false_positive_rate``, ``true_positive_rate`` and ``thresholds``
+        (cases of at least that score are called positive; infinity first) of
+        the vertices; the rates are NaN where a class has no case.
+
+    Shape:
+        - scores, labels: (N,)
+        - each output: (U + 1,) for U distinct scores
+
+    Raises:
+        ValueError: Scores and labels are not of one length, a score is NaN, or a
+            label is neither 0 nor 1.
+    """
+    scores, labels = _checked(scores, labels)
+    values, place = np.unique(-scores, return_inverse=True)  # surest first
+    positives = np.bincount(place[labels], minlength=len(values)).cumsum()
+    negatives = np.bincount(place[~labels], minlength=len(values)).cumsum()
+    num_positives, num_negatives = labels.sum(), (~labels).sum()
+    nan = np.full(len(values), np.nan)
+    true = positives / num_positives if num_positives else nan
+    false = negatives / num_negatives if num_negatives else nan
+    return dict(
+        false_positive_rate=np.concatenate([[0.], false]),
+        true_positive_rate=np.concatenate([[0.], true]),
+        thresholds=np.concatenate([[np.inf], -values]))
+
+
+def roc_auc(scores, labels) -> float:
+    """Area under the ROC curve.
+
+    The chance that a positive case has a higher score than a negative one,
+    equal scores counting one half. In [0, 1], 0.5 is guessing, higher is better;
+    NaN without cases of both classes.
+
+    Args:
+        scores (array_like): As :func:`binary_rates`.
+        labels (array_like): As :func:`binary_rates`.
+
+    Returns:
+        float: The area.
+
+    Shape:
+        - scores, labels: (N,)
+
+    Raises:
+        ValueError: As :func:`roc_curve`.
+    """
+    return float(rank_pixels(*_checked(scores, labels)).auroc)
+
+
+def average_precision(scores, labels) -> float:
+    """Area under the precision-recall curve, without interpolation.
+
+    ``sum_n (R_n - R_{n-1}) P_n`` over the distinct scores, falling. In [0, 1],
+    higher is better; guessing gives the share of positives. NaN without
+    positives.
+
+    Args:
+        scores (array_like): As :func:`binary_rates`.
+        labels (array_like): As :func:`binary_rates`.
+
+    Returns:
+        float: The area.
+
+    Shape:
+        - scores, labels: (N,)
+
+    Raises:
+        ValueError: As :func:`roc_curve`.
+    """
+    return float(rank_pixels(*_checked(scores, labels)).auprc)
+
+
+def log_loss(scores, labels) -> float:
+    """Mean cross-entropy of the scores, in nats; lower is better.
+
+    Scores of 0 and 1 count as the nearest 1e-7, as a wrong one would cost
+    infinitely much. NaN without cases.
+
+    Args:
+        scores (array_like): Probability of the positive class.
+        labels (array_like): As :func:`binary_rates`.
+
+    Returns:
+        float: The loss.
+
+    Shape:
+        - scores, labels: (N,)
+
+    Raises:
+        ValueError: As :func:`roc_curve`, or a score is outside 0 and 1.
+    """
+    scores, labels = _checked(scores, labels)
+    if ((scores < 0) | (scores > 1)).any():
+        raise ValueError('log_loss: scores must be probabilities within 0 and 1, '
+                         f'got {scores.min():g} to {scores.max():g}.')
+    scores = scores.clip(1e-7, 1 - 1e-7)
+    return _mean(-np.log(np.where(labels, scores, 1 - scores)))
+
+
+def _checked(scores, labels):
+    scores = np.asarray(scores, dtype=np.float64)
+    labels = np.asarray(labels)
+    if scores.ndim != 1 or scores.shape != labels.shape:
+        raise ValueError('One score and one label for each case are needed, got '
+                         f'shapes {scores.shape} and {labels.shape}.')
+    if np.isnan(scores).any():
+        raise ValueError(f'{int(np.isnan(scores).sum())} of {len(scores)} scores '
+                         'are NaN, the first that of case '
+                         f'{int(np.isnan(scores).argmax())}.')
+    wrong = ~np.isin(labels, (0, 1))
+    if wrong.any():
+        raise ValueError('Labels must be 0 (negative) or 1 (positive), got '
+                         f'{labels[wrong][0]!r} for case {int(wrong.argmax())}.')
+    return scores, labels.astype(bool)
+
+
+def _mean(values) -> float:
+    return float(np.mean(values)) if len(values) else float('nan')

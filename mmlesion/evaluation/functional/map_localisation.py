@@ -1,0 +1,124 @@
+"""Does a map point at the lesions? One map, one mask, one number."""
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+# Pixels that touch at a corner belong together.
+_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+
+
+class LesionHits(NamedTuple):
+    """Lesions of one image and what a map says of them.
+
+    Attributes:
+        num_lesions: Connected components of the mask.
+        num_hit: Those with the peak of a spot on them.
+        num_spots: Connected components of the map at the threshold.
+        num_false: Spots without a peak on a lesion.
+    """
+    num_lesions: int
+    num_hit: int
+    num_spots: int
+    num_false: int
+
+
+def pointing_game(activation, mask, tolerance_px: float = 0) -> float:
+    """Whether the map's maximum lies on a lesion.
+
+    Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
+    2016, Sec. 5.1, where a hit may miss by 15 pixels. Differs from it in: if several
+    pixels have the greatest value, it is the share of them that hit, the chance of
+    one drawn among them; so a map without contrast gets no luck from the order of
+    its pixels, and a flipped map gets the same number.
+
+    Args:
+        activation (ndarray): The map.
+        mask (ndarray): True on the lesions.
+        tolerance_px (float): Greatest distance (Euclidean, in pixels) of a hit from
+            the mask.
+
+    Shape:
+        - activation, mask: (H, W)
+
+    Returns:
+        float: In [0, 1], higher is better; NaN without a lesion.
+    """
+    activation, mask = np.asarray(activation), np.asarray(mask, dtype=bool)
+    if not mask.any():
+        return np.nan
+    return float(_near(mask, tolerance_px)[activation == activation.max()].mean())
+
+
+def energy_inside(activation, mask) -> float:
+    """Share of the map's positive part that lies on the lesions.
+
+    ``sum_{p in mask} max(a_p, 0) / sum_p max(a_p, 0)``. A map of one value gets the
+    prevalence. Source: Wang et al., Score-CAM, CVPR workshops 2020, Sec. 4.3.
+    Differs from it in: negative values count as nothing; mask instead of box.
+
+    Args:
+        activation (ndarray): The map.
+        mask (ndarray): True on the lesions.
+
+    Shape:
+        - activation, mask: (H, W)
+
+    Returns:
+        float: In [0, 1], higher is better; 0 if no value is positive, NaN without a
+        lesion.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    if not mask.any():
+        return np.nan
+    positive = np.maximum(np.asarray(activation, dtype=np.float64), 0)
+    total = positive.sum()
+    return float(positive[mask].sum() / total) if total > 0 else 0.0
+
+
+def lesion_hits(activation, mask, threshold: float,
+                tolerance_px: float = 0) -> LesionHits:
+    """Count lesions that a peak of the map hits, and spots that hit none.
+
+    The map at the threshold falls into connected spots, the mask into connected
+    lesions (pixels that share a corner are connected). A lesion is hit if the
+    greatest value of some spot lies on it, or no farther away than the tolerance; a
+    spot that is large enough to cover a lesion does not hit it by that.
+
+    Args:
+        activation (ndarray): The map.
+        mask (ndarray): True on the lesions.
+        threshold (float): A spot has at least this value everywhere.
+        tolerance_px (float): Greatest distance (Euclidean, in pixels) of a peak from
+            a lesion.
+
+    Shape:
+        - activation, mask: (H, W)
+
+    Returns:
+        LesionHits: Numbers of lesions, hits, spots and false spots.
+    """
+    activation = np.asarray(activation)
+    lesions, num_lesions = ndimage.label(np.asarray(mask, dtype=bool), _NEIGHBOURS)
+    spots, num_spots = ndimage.label(activation >= threshold, _NEIGHBOURS)
+    if num_lesions == 0 or num_spots == 0:
+        return LesionHits(num_lesions, 0, num_spots, num_spots)
+    highest = np.full(num_spots + 1, np.inf)
+    highest[1:] = ndimage.maximum(activation, spots, np.arange(1, num_spots + 1))
+    # Several pixels of a spot may share its greatest value: all are its peak.
+    peak = activation == highest[spots]
+    true_spots = np.zeros(num_spots + 1, dtype=bool)
+    num_hit = 0
+    for lesion in range(1, num_lesions + 1):
+        found = spots[peak & _near(lesions == lesion, tolerance_px)]
+        true_spots[found] = True
+        num_hit += bool(len(found))
+    return LesionHits(
+        num_lesions, num_hit, num_spots, num_spots - int(true_spots.sum()))
+
+
+def _near(mask, tolerance_px):
+    """The mask and all pixels at most so far from it."""
+    if tolerance_px <= 0:
+        return mask
+    return ndimage.distance_transform_edt(~mask) <= tolerance_px

@@ -1,0 +1,273 @@
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.dist import get_dist_info
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from mmlesion.registry import METRICS
+
+from ..functional import ActivationMapScores, boxes_to_mask
+
+
+@METRICS.register_module()
+class ActivationMapMetric(BaseMetric):
+    """Activation maps against the lesions, pixel by pixel and lesion by lesion.
+
+    Reads from each data sample the map and the lesions. These are, in this order,
+    a mask (``mask_key``; of a mask with channels the middle one, the key slice),
+    ``instances`` of the meta information (``bbox`` in pixels of the original
+    picture; moved and scaled by ``crop_offset`` and ``scale_factor`` where given,
+    else by ``img_shape`` over ``ori_shape``), or ``gt_instances.bboxes`` (pixels of
+    the network's picture). Boxes become circles, as in the paper. An instance with
+    ``ignore_flag`` is left out.
+
+    Returned are the numbers of
+    :meth:`mmlesion.evaluation.functional.ActivationMapScores.compute`: AUPRC over
+    all pixels and as mean over the images, both beside the prevalence, which is
+    what guessing gets; AUROC; Dice and IoU at a given and at the best threshold;
+    pointing game, energy inside the mask, hits by lesion. So ``save_best=
+    'map/auprc_mean'`` keeps the best checkpoint.
+
+    Memory does not grow with the number of images, and processes exchange one
+    histogram each. Images that the sampler repeats to give every process as many
+    are counted once, which takes MMEngine's order of samples for granted (image
+    ``r + k * world_size`` is the k-th of process r).
+
+    Several methods are compared by one metric for each, with its own ``map_key``
+    and ``prefix``.
+
+    Args:
+        threshold (float): For Dice, IoU and hit rate.
+        normalise (str): 'none': maps as they are; 'image': each to 0..1, as the
+            paper does.
+        tolerance_px (float): How far a peak may miss a lesion.
+        with_empty (bool): Count images without a lesion in the pooled numbers; by
+            default they are left out, as in the paper.
+        form (str): Lesions inside their boxes: 'circle', 'ellipse' or 'box'.
+        resize (str, optional): 'bilinear' resizes maps to the size of the mask or,
+            of boxes, of the network's picture. By default another size is an error.
+        num_bins (int): Of the histogram, see
+            :class:`mmlesion.evaluation.functional.PixelHistogram`.
+        map_key (str): Of the map in the data sample.
+        mask_key (str): Of the mask in the data sample.
+        outfile_prefix (str, optional): Write all numbers to
+            ``<outfile_prefix>.maps.json``.
+        collect_device (str): 'cpu' or 'gpu', where processes exchange results.
+        prefix (str, optional): Of the returned names, 'map' by default.
+
+    Shape:
+        - map: (H, W) or (1, H, W), float
+        - mask: (H, W) or (H, W, C), bool or 0 and other
+
+    Raises:
+        ValueError: If a sample has no map or neither mask nor boxes, a map has
+            another size than its mask, or a value is not finite; the sentence names
+            the picture.
+    """
+
+    default_prefix = 'map'
+
+    def __init__(self,
+                 threshold: float = 0.5,
+                 normalise: str = 'none',
+                 tolerance_px: float = 0,
+                 with_empty: bool = False,
+                 form: str = 'circle',
+                 resize: str | None = None,
+                 num_bins: int = 2**20,
+                 map_key: str = 'activation_map',
+                 mask_key: str = 'gt_mask',
+                 outfile_prefix: str | None = None,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if resize not in (None, 'bilinear'):
+            raise ValueError(
+                f"ActivationMapMetric: resize must be 'bilinear' or None, got "
+                f'{resize!r}.')
+        boxes_to_mask([], (1, 1), form)  # checks it
+        self.settings = dict(
+            threshold=threshold, normalise=normalise, tolerance_px=tolerance_px,
+            with_empty=with_empty, num_bins=num_bins)
+        self.form = form
+        self.resize = resize
+        self.map_key = map_key
+        self.mask_key = mask_key
+        self.outfile_prefix = outfile_prefix
+        self._restart()
+
+    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+        """Take the maps of a batch in."""
+        for sample in data_samples:
+            name = sample.get('img_path') or f"image {sample.get('img_id')}"
+            if sample.get(self.map_key) is None:
+                raise ValueError(
+                    f"{name}: ActivationMapMetric needs '{self.map_key}', an array "
+                    '(H, W) that the model or a hook puts into the data sample.')
+            activation = _array(sample[self.map_key]).astype(np.float32)
+            if activation.ndim == 3 and len(activation) == 1:
+                activation = activation[0]
+            if activation.ndim != 2:
+                raise ValueError(
+                    f"{name}: '{self.map_key}' has shape {activation.shape}; "
+                    'expected one map, (H, W).')
+            mask = self._mask(sample, activation.shape, name)
+            if activation.shape != mask.shape:
+                activation = self._resized(activation, mask.shape, name)
+            if not np.isfinite(activation).all():
+                raise ValueError(
+                    f"{name}: '{self.map_key}' has a value that is NaN or infinite.")
+            # The last image of a process may be one that the sampler repeated,
+            # which only `evaluate` can tell.
+            self._take_pending()
+            self._pending = (activation, mask)
+            self._num_seen += 1
+
+    def evaluate(self, size: int) -> dict:
+        """Sum over the processes and compute.
+
+        Args:
+            size (int): Number of images of the data set.
+
+        Returns:
+            dict: The numbers, their names with the prefix.
+        """
+        rank, world_size = get_dist_info()
+        if rank + (self._num_seen - 1) * world_size < size:
+            self._take_pending()
+        # One result of each process, also of one that had no image.
+        self.results = [self._scores]
+        self._restart()
+        return super().evaluate(world_size)
+
+    def compute_metrics(self, results: list) -> dict:
+        """Add the processes' sums; log and write the numbers."""
+        total = results[0]
+        for part in results[1:]:
+            total = total + part
+        numbers = total.compute()
+        self._log(numbers)
+        if self.outfile_prefix:
+            self._write(numbers)
+        return numbers
+
+    def _restart(self) -> None:
+        self._scores = ActivationMapScores(**self.settings)
+        self._pending = None
+        self._num_seen = 0
+
+    def _take_pending(self) -> None:
+        if self._pending is not None:
+            self._scores.update(*self._pending)
+            self._pending = None
+
+    def _mask(self, sample: dict, map_shape, name: str) -> np.ndarray:
+        """Where the lesions are."""
+        if sample.get(self.mask_key) is not None:
+            mask = _array(sample[self.mask_key]) != 0
+            if mask.ndim == 3:
+                mask = mask[:, :, mask.shape[2] // 2]
+            if mask.ndim != 2:
+                raise ValueError(
+                    f"{name}: '{self.mask_key}' has shape {mask.shape}; expected "
+                    '(H, W) or (H, W, C).')
+            return mask
+        shape = tuple(sample.get('img_shape') or map_shape)[:2]
+        if 'instances' in sample:
+            boxes = [instance['bbox'] for instance in sample['instances']
+                     if not instance.get('ignore_flag', 0)]
+            boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+            if sample.get('crop_offset') is not None:
+                boxes -= np.tile(_array(sample['crop_offset']), 2)
+            scale = sample.get('scale_factor')
+            if scale is None:
+                height, width = tuple(sample.get('ori_shape') or shape)[:2]
+                scale = shape[1] / width, shape[0] / height
+            boxes *= np.tile(np.asarray(scale, dtype=np.float64), 2)
+        elif 'gt_instances' in sample:
+            boxes = sample['gt_instances']['bboxes']
+            boxes = _array(getattr(boxes, 'tensor', boxes))
+        else:
+            raise ValueError(
+                f"{name}: ActivationMapMetric needs the lesions: '{self.mask_key}' "
+                "or 'instances' among the meta_keys of the packing transform, or "
+                "'gt_instances'.")
+        try:
+            return boxes_to_mask(boxes, shape, self.form)
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from None
+
+    def _resized(self, activation, shape, name) -> np.ndarray:
+        """The map in the size of the mask."""
+        if self.resize is None:
+            raise ValueError(
+                f'{name}: the map is {_size(activation.shape)} and its mask '
+                f"{_size(shape)} pixels; expected the same, or resize='bilinear'.")
+        resized = F.interpolate(
+            torch.from_numpy(activation)[None, None], size=shape, mode=self.resize,
+            align_corners=False)
+        return resized[0, 0].numpy()
+
+    def _log(self, numbers: dict) -> None:
+        """Print both ways to count, side by side."""
+        def percent(name):
+            return f'{100 * numbers[name]:.2f}'
+
+        rows = [('', 'all pixels', 'mean of images', 'deviation')]
+        for title, name in (
+                ('AUPRC', 'auprc'), ('prevalence (guessing)', 'prevalence'),
+                ('AUROC', 'auroc'),
+                (f'Dice at {self.settings["threshold"]:g}', 'dice'),
+                (f'IoU at {self.settings["threshold"]:g}', 'iou'),
+                ('Dice at the best threshold', 'dice_best'),
+                ('IoU at the best threshold', 'iou_best'),
+                ('lesions hit', 'hit_rate'), ('pointing game', 'pointing_game'),
+                ('energy inside', 'energy_inside')):
+            pooled = f'{name}_pooled'
+            rows.append((
+                title, percent(pooled) if pooled in numbers else '-',
+                percent(f'{name}_mean'), percent(f'{name}_std')))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = ['  '.join([row[0].ljust(widths[0])] + [
+            cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
+            for row in rows]
+        lines.insert(0, (
+            f'Activation maps (%): {numbers["num_images"]} images with '
+            f'{numbers["num_lesions"]} lesions, {numbers["num_skipped"]} without '
+            'left out'))
+        lines.append(
+            f'false spots an image: {numbers["false_spots_per_image"]:.2f}; best '
+            f'threshold of all pixels: {numbers["best_threshold"]:.6g}')
+        MMLogger.get_current_instance().info('\n'.join(['', *lines]))
+
+    def _write(self, numbers: dict) -> None:
+        path = Path(f'{self.outfile_prefix}.maps.json')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = dict(
+            settings=dict(self.settings, form=self.form, resize=self.resize),
+            # JSON knows no NaN.
+            numbers={name: float(value) if np.isfinite(value) else None
+                     for name, value in numbers.items()})
+        unfinished = path.with_name(f'{path.name}.part')
+        unfinished.write_text(json.dumps(content, indent=2, allow_nan=False))
+        os.replace(unfinished, path)  # a kill leaves the old file or the new one
+        MMLogger.get_current_instance().info(f'Numbers of the maps in {path}')
+
+
+def _array(values) -> np.ndarray:
+    """Array of a tensor (also bfloat16) or of numbers."""
+    if hasattr(values, 'detach'):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+        values = values.numpy()
+    return np.asarray(values)
+
+
+def _size(shape) -> str:
+    return ' x '.join(str(side) for side in shape)

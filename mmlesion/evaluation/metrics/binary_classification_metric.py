@@ -1,0 +1,98 @@
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from mmlesion.registry import METRICS
+
+from ..functional import average_precision, binary_rates, log_loss, roc_auc
+
+
+@METRICS.register_module()
+class BinaryClassificationMetric(BaseMetric):
+    """Accuracy, sensitivity, specificity and AUC of a classifier of two classes.
+
+    Reads from each data sample ``pred_score`` and ``gt_label``, as mmpretrain's
+    classifiers and ``PackInputs`` give them. Returned, each in [0, 1] and higher
+    better but for the last: ``accuracy``, ``sensitivity``, ``specificity`` at
+    the threshold, ``auc`` (area under the ROC curve), ``auprc`` (under the
+    precision-recall curve, where guessing gives the share of positives) and
+    ``log_loss`` (cross-entropy in nats, lower is better). NaN if a class that
+    the number needs has no case.
+
+    Args:
+        positive (int): Label of the positive class. Defaults to 1.
+        threshold (float): A score above it is called positive.
+        case_keys (sequence of str): What names a case in the file, the first
+            that its meta information has.
+        outfile_prefix (str, optional): Write score and label of each case to
+            ``<outfile_prefix>.scores.json``.
+        collect_device (str): 'cpu' or 'gpu', where processes exchange results.
+        prefix (str, optional): Of the returned names, 'binary' by default.
+
+    Raises:
+        ValueError: A case has no score of the positive class, or it is NaN.
+    """
+
+    default_prefix = 'binary'
+
+    def __init__(self,
+                 positive: int = 1,
+                 threshold: float = 0.5,
+                 case_keys: Sequence[str] = ('nodule_id', 'img_path', 'sample_idx'),
+                 outfile_prefix: str | None = None,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.positive = positive
+        self.threshold = threshold
+        self.case_keys = tuple(case_keys)
+        self.outfile_prefix = outfile_prefix
+
+    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+        """Keep score and label of each case."""
+        for sample in data_samples:
+            name = next((sample[key] for key in self.case_keys if key in sample),
+                        f'case {len(self.results)}')
+            if 'pred_score' not in sample or 'gt_label' not in sample:
+                raise ValueError(
+                    f'{name}: BinaryClassificationMetric needs pred_score and '
+                    'gt_label, as mmpretrain classifiers and PackInputs give them.')
+            scores = _array(sample['pred_score'])
+            label = _array(sample['gt_label'])
+            if self.positive >= len(scores) or len(label) != 1:
+                raise ValueError(
+                    f'{name}: expected one label and a score for class '
+                    f'{self.positive}, got {len(label)} and {len(scores)} scores.')
+            score = float(scores[self.positive])
+            if not np.isfinite(score):
+                raise ValueError(f'{name}: the score is {score}; usually training '
+                                 'diverged.')
+            self.results.append(dict(
+                case=name, patient=sample.get('patient'), score=score,
+                label=int(label[0] == self.positive)))
+
+    def compute_metrics(self, results: list) -> dict:
+        """Compute the numbers, write the cases."""
+        scores = np.array([case['score'] for case in results])
+        labels = np.array([case['label'] for case in results])
+        if self.outfile_prefix:
+            path = Path(f'{self.outfile_prefix}.scores.json')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f'{path.name}.part')
+            unfinished.write_text(json.dumps(results, default=str))
+            os.replace(unfinished, path)  # a kill leaves the old file or the new
+        return dict(
+            **binary_rates(scores, labels, self.threshold),
+            auc=roc_auc(scores, labels),
+            auprc=average_precision(scores, labels),
+            log_loss=log_loss(scores, labels))
+
+
+def _array(values) -> np.ndarray:
+    if hasattr(values, 'detach'):
+        values = values.detach().cpu().float().numpy()
+    return np.atleast_1d(np.asarray(values))
