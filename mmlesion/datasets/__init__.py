@@ -5,8 +5,15 @@ has, and is left out where that is not installed.
 """
 from . import transforms  # noqa: F401
 from .deeplesion_csv import LESION_TYPES, SPLITS, LesionRow, read_deeplesion_csv
+from .lidc import LIDCNoduleDataset
+from .lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings, read_lidc_xml
+from .patient_folds import patient_folds
 
-__all__ = ['LESION_TYPES', 'SPLITS', 'LesionRow', 'read_deeplesion_csv']
+__all__ = [
+    'LESION_TYPES', 'SPLITS', 'LIDCNoduleDataset', 'LIDCReading', 'LesionRow',
+    'ReaderNodule', 'patient_folds', 'read_deeplesion_csv',
+    'read_lidc_readings', 'read_lidc_xml'
+]
 
 try:
     from .deeplesion import DeepLesionDataset  # noqa: F401

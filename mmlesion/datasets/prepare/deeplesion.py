@@ -5,10 +5,9 @@ import os
 import os.path as osp
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +15,6 @@ from tqdm import tqdm
 
 from mmlesion.ct import (
     ARCHIVE_SUFFIX,
-    PARTIAL_SUFFIX,
     SLICE_INTERVAL_MM,
     SliceArchive,
     check_num_slices,
@@ -26,8 +24,7 @@ from mmlesion.ct import (
 )
 
 from ..deeplesion_csv import LesionRow, read_deeplesion_csv
-
-_LOCK_NAME = '.lock'
+from .folder_lock import hold_folder, remove_partial
 
 
 @dataclass
@@ -105,8 +102,8 @@ def prepare_deeplesion(data_root: str,
             "expected '<series>/<slice>.png'")
     done = PreparedDeepLesion(absent=len(key_rows) - len(present))
     os.makedirs(cache_dir, exist_ok=True)
-    with _only_run(cache_dir) as lock:
-        _remove_partial(cache_dir)
+    with hold_folder(cache_dir) as lock:
+        remove_partial(cache_dir)
         jobs = [(osp.join(image_root, name),
                  osp.join(cache_dir, name + ARCHIVE_SUFFIX),
                  _reach(rows, num_slices), overwrite)
@@ -240,32 +237,3 @@ def _start_worker(lock: int, parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _only_run(cache_dir: str) -> Iterator[int]:
-    """Hold the folder's lock; the system frees it when the process ends."""
-    try:
-        import fcntl
-    except ImportError:  # no such lock on this system
-        yield -1
-        return
-    lock = os.open(osp.join(cache_dir, _LOCK_NAME), os.O_CREAT | os.O_RDWR)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                errno.EWOULDBLOCK, f'{cache_dir}: another prepare_data is at '
-                'work in this folder') from None
-        except OSError:
-            pass  # a network disk without locks
-        yield lock
-    finally:
-        os.close(lock)
-
-
-def _remove_partial(cache_dir: str) -> None:
-    for entry in os.scandir(cache_dir):
-        if entry.name.endswith(PARTIAL_SUFFIX):
-            os.remove(entry.path)

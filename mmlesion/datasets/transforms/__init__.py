@@ -1,9 +1,12 @@
 """Transforms from a sample's index entry to a network's input (mmcv only)."""
 from .crop_to_body import CropToBody, undo_crop
+from .load_nodule_patch import LoadNodulePatch
 from .load_slice_stack import LoadSliceStack
+from .random_symmetry import RandomSymmetry
 from .resize_to_spacing import ResizeToSpacing
 from .window_hu import WindowHU
 
 __all__ = [
-    'CropToBody', 'undo_crop', 'LoadSliceStack', 'ResizeToSpacing', 'WindowHU'
+    'CropToBody', 'undo_crop', 'LoadNodulePatch', 'LoadSliceStack',
+    'RandomSymmetry', 'ResizeToSpacing', 'WindowHU'
 ]

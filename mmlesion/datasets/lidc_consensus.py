@@ -1,0 +1,208 @@
+"""Which readers' nodules are one nodule, and what they agree on."""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .lidc_xml import Contour, ReaderNodule
+
+#: Fewer ratings than this make no label (Lei et al.: nodules "being rated by
+#: only one or two radiologist" were removed).
+MIN_READERS = 3
+
+#: The mean malignancy that is neither benign (below) nor malignant (above).
+UNDECIDED = 3.0
+
+# Positions in mm are compared to this many digits
+_Z_DIGITS = 2
+
+
+@dataclass(frozen=True)
+class PixelMask:
+    """What a reader's nodule covers: only slices and pixels with something.
+
+    Attributes:
+        slices (dict[float, np.ndarray]): For each z in mm (rounded to 0.01)
+            the covered pixels, within ``box_px``.
+        box_px (tuple[int]): ``(x0, y0, x1, y1)``, the end exclusive, of all.
+    """
+
+    slices: dict[float, np.ndarray]
+    box_px: tuple[int, int, int, int]
+
+    @property
+    def size(self) -> int:
+        """Number of covered pixels over all slices."""
+        return sum(int(mask.sum()) for mask in self.slices.values())
+
+
+def fill_nodule(nodule: ReaderNodule) -> PixelMask:
+    """Fill a reader's outlines.
+
+    The outlines of LIDC-IDRI are drawn on the first pixels outside ("the
+    outline was meant to be the outer border of the nodule so that the outline
+    itself did not overlap the pixels of the nodule"; Armato et al., Med. Phys.
+    38(2), 2011, Sec. II.C), so pixels on an outline do not count; likewise for
+    holes. Where nothing at all is left - outlines of three or four touching
+    points - the pixels of the outlines are taken instead.
+
+    Args:
+        nodule (ReaderNodule): Of one reader.
+
+    Returns:
+        PixelMask: Several outlines in one slice are united.
+    """
+    points = np.concatenate([one.points_px for one in nodule.contours])
+    x0, y0 = (int(value) for value in points.min(0))
+    x1, y1 = (int(value) + 1 for value in points.max(0))
+    shape, offset = (y1 - y0, x1 - x0), np.array([x0, y0], np.int32)
+    for with_border in (False, True):
+        slices: dict[float, np.ndarray] = {}
+        # Holes last, whatever the order in the file
+        for one in sorted(nodule.contours, key=lambda one: not one.included):
+            z_mm = round(one.z_mm, _Z_DIGITS)
+            filled = _fill(one, offset, shape, with_border and one.included)
+            before = slices.get(z_mm, np.zeros(shape, bool))
+            slices[z_mm] = before | filled if one.included else before & ~filled
+        slices = {z: mask for z, mask in slices.items() if mask.any()}
+        if slices:
+            break
+    return PixelMask(slices, (x0, y0, x1, y1))
+
+
+def _fill(contour: Contour, offset: np.ndarray, shape: tuple[int, int],
+          with_border: bool) -> np.ndarray:
+    points = (contour.points_px - offset)[None]
+    filled = np.zeros(shape, np.uint8)
+    cv2.fillPoly(filled, points, 1)
+    if not with_border:
+        cv2.polylines(filled, points, True, 0)
+    return filled.astype(bool)
+
+
+def overlap(one: PixelMask, other: PixelMask) -> int:
+    """Number of pixels, over all slices, that both cover."""
+    x0, y0 = np.maximum(one.box_px[:2], other.box_px[:2])
+    x1, y1 = np.minimum(one.box_px[2:], other.box_px[2:])
+    if x0 >= x1 or y0 >= y1:
+        return 0
+
+    def part(mask: PixelMask, plane: np.ndarray) -> np.ndarray:
+        left, top = mask.box_px[:2]
+        return plane[y0 - top:y1 - top, x0 - left:x1 - left]
+
+    return sum(int((part(one, plane) & part(other, other.slices[z])).sum())
+               for z, plane in one.slices.items() if z in other.slices)
+
+
+def match_readers(
+        nodules: Sequence[ReaderNodule]) -> list[tuple[ReaderNodule, ...]]:
+    r"""Find which readers' nodules are one nodule.
+
+    The rule: two readers' nodules may be the same if they share at least one
+    pixel of one slice. Pairs are joined by falling Dice,
+    :math:`2|A \cap B| / (|A| + |B|)`, counted in pixels over all slices; a
+    group takes at most one nodule of each reader, and two groups are joined
+    only if no reader is in both. Equal pairs are joined in the order of the
+    file. The official files give readers' nodules no common name; LIDC's own
+    grouping (Armato et al., 2011) was by eye.
+
+    Args:
+        nodules (Sequence[ReaderNodule]): All of one series.
+
+    Returns:
+        list[tuple[ReaderNodule]]: The groups in the order of the file, each
+        ordered by reader.
+    """
+    masks = [fill_nodule(nodule) for nodule in nodules]
+    sizes = [mask.size for mask in masks]
+    pairs = []
+    for i, one in enumerate(nodules):
+        for j in range(i):
+            if nodules[j].reader == one.reader:
+                continue
+            shared = overlap(masks[i], masks[j])
+            if shared:
+                pairs.append((-2 * shared / (sizes[i] + sizes[j]), j, i))
+    group = {index: [index] for index in range(len(nodules))}
+    for _, j, i in sorted(pairs):
+        one, other = group[j], group[i]
+        readers = {nodules[k].reader for k in one}
+        if one is other or readers & {nodules[k].reader for k in other}:
+            continue
+        one += other
+        for k in other:
+            group[k] = one
+    unique = {id(members): members for members in group.values()}
+    return [tuple(nodules[k] for k in sorted(
+        members, key=lambda k: (nodules[k].reader, k)))
+        for members in sorted(unique.values(), key=min)]
+
+
+def mean_malignancy(nodules: Sequence[ReaderNodule]) -> float:
+    """Mean of the readers' malignancy, 1 (unlikely) to 5 (suspicious)."""
+    return sum(one.ratings['malignancy'] for one in nodules) / len(nodules)
+
+
+def malignancy_label(nodules: Sequence[ReaderNodule],
+                     min_readers: int = MIN_READERS) -> int | None:
+    """The label of a nodule.
+
+    Source: Lei et al., *Soft Activation Mapping of Lung Nodules in Low-dose CT
+    Images*, arXiv 1810.12494, Sec. "Data Preparation".
+
+    Args:
+        nodules (Sequence[ReaderNodule]): One group of :func:`match_readers`.
+        min_readers (int): Fewer give no label.
+
+    Returns:
+        int | None: 1 (malignant) for a mean malignancy above 3, 0 (benign)
+        below, None for exactly 3 or too few readers.
+    """
+    mean = mean_malignancy(nodules)
+    if len(nodules) < min_readers or mean == UNDECIDED:
+        return None
+    return int(mean > UNDECIDED)
+
+
+def equivalent_diameter(volume_mm3: float) -> float:
+    r"""Diameter in mm of the ball of a volume, :math:`(6V/\pi)^{1/3}`."""
+    return float(np.cbrt(6 * volume_mm3 / np.pi))
+
+
+def reader_votes(
+        nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
+) -> tuple[dict[int, np.ndarray], tuple[int, int, int, int]]:
+    """Count, for each pixel, the readers that cover it.
+
+    The consensus of half of the readers is then ``votes >= len(nodules) / 2``.
+
+    Args:
+        nodules (Sequence[ReaderNodule]): One group of :func:`match_readers`.
+        slice_of_z (Callable): Gives the number of the slice at a z (mm), or
+            None to leave it out.
+
+    Returns:
+        tuple: The votes (uint16) of each slice, within the box of all outlines;
+        and that box, ``(x0, y0, x1, y1)`` in pixels, the end exclusive.
+
+    Shape:
+        - each slice's votes: (y1 - y0, x1 - x0).
+    """
+    masks = [fill_nodule(nodule) for nodule in nodules]
+    x0, y0 = np.min([mask.box_px[:2] for mask in masks], 0).tolist()
+    x1, y1 = np.max([mask.box_px[2:] for mask in masks], 0).tolist()
+    votes: dict[int, np.ndarray] = {}
+    for mask in masks:
+        left, top, right, bottom = mask.box_px
+        own: dict[int, np.ndarray] = {}
+        for z, plane in mask.slices.items():
+            number = slice_of_z(z)
+            if number is not None:
+                own[number] = own[number] | plane if number in own else plane
+        for number, plane in own.items():
+            if number not in votes:
+                votes[number] = np.zeros((y1 - y0, x1 - x0), np.uint16)
+            votes[number][top - y0:bottom - y0, left - x0:right - x0] += plane
+    return votes, (x0, y0, x1, y1)

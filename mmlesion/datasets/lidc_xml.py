@@ -1,0 +1,353 @@
+"""The XML of LIDC-IDRI: what each radiologist drew and rated.
+
+Every value is checked on reading, so that no later step meets a broken file.
+"""
+import math
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from lzma import LZMAError
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+import numpy as np
+
+#: The nine ratings of a nodule. All run from 1 to 5, except ``calcification``
+#: (1 to 6) and ``internalStructure`` (a kind, not a degree).
+RATINGS = ('subtlety', 'internalStructure', 'calcification', 'sphericity',
+           'margin', 'lobulation', 'spiculation', 'texture', 'malignancy')
+
+# The largest official file has 2.2 MB and 6 levels; more is no LIDC file, and
+# would only cost time and memory
+_MAX_BYTES = 32 * 2**20
+_MAX_LEVELS = 16
+_MAX_SIDE_PX = 4096
+
+
+@dataclass(frozen=True)
+class Contour:
+    """One closed outline in one slice.
+
+    Attributes:
+        z_mm (float): Patient coordinate z of the slice (ImagePositionPatient).
+        points_px (np.ndarray): Its points (x, y) in pixels of the slice, the
+            first pixel being (0, 0). They lie just outside of what is
+            outlined.
+        included (bool): False for a hole, which is no nodule.
+        sop_uid (str): The slice's SOP instance UID.
+
+    Shape:
+        - points_px: (P, 2), int32.
+    """
+
+    z_mm: float
+    points_px: np.ndarray
+    included: bool = True
+    sop_uid: str = ''
+
+
+@dataclass(frozen=True)
+class ReaderNodule:
+    """One nodule of 3 mm and more, by one reader.
+
+    Attributes:
+        reader (int): Which reading session of the file, from 0.
+        nodule_id (str): The reader's own name for it; means nothing to others.
+        ratings (dict[str, int]): :data:`RATINGS`.
+        contours (tuple[Contour]): Outlines and holes.
+    """
+
+    reader: int
+    nodule_id: str
+    ratings: dict[str, int] = field(hash=False)
+    contours: tuple[Contour, ...] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class LIDCReading:
+    """What a file says of one CT series.
+
+    Attributes:
+        source (str): File, or archive and member.
+        series_uid (str): Series instance UID.
+        num_readers (int): Reading sessions, also those that found nothing.
+        nodules (tuple[ReaderNodule]): Nodules of 3 mm and more.
+    """
+
+    source: str
+    series_uid: str
+    num_readers: int
+    nodules: tuple[ReaderNodule, ...] = field(hash=False)
+
+
+def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
+    """Read one file's content.
+
+    A nodule of 3 mm and more is one with ratings and at least one outline of
+    more than one point; marks of smaller nodules and of what is no nodule
+    have neither. (Two nodules of the official release have an outline but no
+    ratings, two have ratings of 0 on a single point: both kinds are left out.)
+
+    Nothing in a file can make it expand or fetch anything: a document type
+    declaration, and with it every entity, is refused.
+
+    Args:
+        content (bytes): The file.
+        source (str): Its name for messages.
+
+    Returns:
+        LIDCReading | None: None for a chest X-ray's file.
+
+    Raises:
+        ValueError: If it is no XML, or no LIDC file, or values are missing or
+            impossible; names the file and where in it.
+    """
+    root = _parse_xml(content, source)
+    if _name(root) == 'IdriReadMessage':
+        return None
+    if _name(root) != 'LidcReadMessage':
+        raise ValueError(f'{source}: expected an XML of LIDC-IDRI (a '
+                         f"LidcReadMessage), but it is a '{_name(root)}'")
+    series_uid = _text(_child(root, 'ResponseHeader'), 'SeriesInstanceUid')
+    if not series_uid:
+        raise ValueError(f'{source}: the file does not say which series it is '
+                         'of (ResponseHeader/SeriesInstanceUid)')
+    sessions = _children(root, 'readingSession')
+    nodules = tuple(
+        nodule for reader, session in enumerate(sessions)
+        for element in _children(session, 'unblindedReadNodule')
+        if (nodule := _read_nodule(element, reader, source)) is not None)
+    return LIDCReading(source, series_uid, len(sessions), nodules)
+
+
+def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
+    """Read one file; see :func:`parse_lidc_xml`.
+
+    Args:
+        path (str | os.PathLike): The file.
+
+    Returns:
+        LIDCReading | None: None for a chest X-ray's file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As :func:`parse_lidc_xml`.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; expected an XML of '
+                                'LIDC-IDRI')
+    with open(path, 'rb') as file:
+        return parse_lidc_xml(file.read(_MAX_BYTES + 1), path)
+
+
+def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
+    """Read all CT files of a folder or an archive, one after the other.
+
+    Args:
+        path (str | os.PathLike): One XML file, a folder (searched with all
+            below it), or a tar archive (``.tar``, ``.tar.gz``, ``.tar.xz``),
+            which is read without unpacking it.
+
+    Yields:
+        LIDCReading: One for each file; chest X-rays are left out.
+
+    Raises:
+        FileNotFoundError: If there is nothing, or no XML in it.
+        ValueError: If the archive or a file in it is broken.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        names = sorted(
+            os.path.join(folder, name)
+            for folder, _, files in os.walk(path) for name in files
+            if name.lower().endswith('.xml'))
+        readings = (read_lidc_xml(name) for name in names)
+    elif os.path.isfile(path) and not path.lower().endswith('.xml'):
+        readings = _iterate_archive(path)
+    else:
+        readings = iter([read_lidc_xml(path)])
+    empty = True
+    for reading in readings:
+        empty = False
+        if reading is not None:
+            yield reading
+    if empty:
+        raise FileNotFoundError(f'{path}: no XML file is in it')
+
+
+def read_lidc_readings(path: str | os.PathLike) -> dict[str, LIDCReading]:
+    """Read all CT files of a folder or an archive, by series.
+
+    Of the official release 23 files are copies for 6 series (1,035 files,
+    1,018 series; 7,030 nodules, 6,860 without the copies): one is kept.
+
+    Args:
+        path (str | os.PathLike): As :func:`iterate_lidc_xml`.
+
+    Returns:
+        dict[str, LIDCReading]: By series instance UID.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If a file is broken, or two say different things about one
+            series.
+    """
+    found: dict[str, LIDCReading] = {}
+    for reading in iterate_lidc_xml(path):
+        first = found.setdefault(reading.series_uid, reading)
+        if first is not reading and not _same(first, reading):
+            raise ValueError(
+                f'{reading.source}: it differs from {first.source}, which is of '
+                f'the same series {reading.series_uid}; remove one')
+    return found
+
+
+def _same(one: LIDCReading, other: LIDCReading) -> bool:
+    return (len(one.nodules) == len(other.nodules)
+            and all(a.ratings == b.ratings
+                    and len(a.contours) == len(b.contours)
+                    and all(c.z_mm == d.z_mm and c.included == d.included
+                            and np.array_equal(c.points_px, d.points_px)
+                            for c, d in zip(a.contours, b.contours))
+                    for a, b in zip(one.nodules, other.nodules)))
+
+
+def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
+    try:
+        # As a stream: members in the order in which they lie, read once
+        with tarfile.open(path, 'r|*') as archive:
+            for member in archive:
+                if not (member.isfile() and member.name.lower().endswith('.xml')):
+                    continue
+                content = archive.extractfile(member).read(_MAX_BYTES + 1)
+                yield parse_lidc_xml(content, f'{path}: {member.name}')
+    except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError):
+        raise ValueError(f'{path}: the archive is damaged, cut off or no tar '
+                         'archive') from None
+
+
+def _parse_xml(content: bytes, source: str) -> ElementTree.Element:
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f'{source}: no XML of LIDC-IDRI has more than '
+                         f'{_MAX_BYTES >> 20} MiB')
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate(namespace_separator='}')
+    parser.buffer_text = True
+    level = 0
+
+    def start(name: str, attributes: dict) -> None:
+        nonlocal level
+        level += 1
+        if level > _MAX_LEVELS:
+            raise ValueError(
+                f'{source}: line {parser.CurrentLineNumber}: elements lie more '
+                f'than {_MAX_LEVELS} deep; this is no XML of LIDC-IDRI')
+        builder.start(name, attributes)
+
+    def end(name: str) -> None:
+        nonlocal level
+        level -= 1
+        builder.end(name)
+
+    def refuse(*_) -> None:
+        raise ValueError(
+            f'{source}: line {parser.CurrentLineNumber}: a document type '
+            'declaration, which no XML of LIDC-IDRI has, is not read')
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(content, True)
+        return builder.close()
+    except expat.ExpatError as error:
+        raise ValueError(
+            f'{source}: line {error.lineno}: the XML is broken or cut off '
+            f'({expat.ErrorString(error.code)})') from None
+    except (LookupError, UnicodeError):  # a declared encoding that is none
+        raise ValueError(f'{source}: line 1: the XML declares an encoding that '
+                         'cannot be read') from None
+
+
+def _read_nodule(element: ElementTree.Element, reader: int,
+                 source: str) -> ReaderNodule | None:
+    nodule_id = _text(element, 'noduleID')
+    where = f'{source}: nodule {nodule_id!r} of reader {reader + 1}'
+    rated = _child(element, 'characteristics')
+    if rated is None or not len(rated):
+        return None
+    contours = tuple(_read_contour(roi, where)
+                     for roi in _children(element, 'roi'))
+    if all(len(one.points_px) < 2 for one in contours):
+        return None
+    ratings = {}
+    for name in RATINGS:
+        value = _integer(rated, name, where)
+        top = 6 if name == 'calcification' else 5
+        if not 1 <= value <= top:
+            raise ValueError(f'{where}: {name} must be from 1 to {top}, but is '
+                             f'{value}')
+        ratings[name] = value
+    if not any(one.included for one in contours):
+        raise ValueError(f'{where}: there are holes only; expected an outline '
+                         'with inclusion TRUE')
+    return ReaderNodule(reader, nodule_id, ratings, contours)
+
+
+def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
+    text = _text(roi, 'imageZposition')
+    try:
+        z_mm = float(text)
+    except ValueError:
+        z_mm = math.nan
+    if not math.isfinite(z_mm):
+        raise ValueError(f'{where}: imageZposition must be a number in mm, but '
+                         f'is {text!r}')
+    inclusion = _text(roi, 'inclusion').upper()
+    if inclusion not in ('TRUE', 'FALSE'):
+        raise ValueError(f'{where}: inclusion must be TRUE or FALSE, but is '
+                         f'{inclusion!r}')
+    points = [(_integer(point, 'xCoord', where),
+               _integer(point, 'yCoord', where))
+              for point in _children(roi, 'edgeMap')]
+    if not points:
+        raise ValueError(f'{where}: the outline at z = {z_mm:g} has no point')
+    for x, y in points:
+        if not (0 <= x < _MAX_SIDE_PX and 0 <= y < _MAX_SIDE_PX):
+            raise ValueError(f'{where}: the point ({x}, {y}) lies in no image '
+                             f'(0 to {_MAX_SIDE_PX - 1} px)')
+    return Contour(z_mm, np.array(points, np.int32), inclusion == 'TRUE',
+                   _text(roi, 'imageSOP_UID'))
+
+
+def _integer(parent: ElementTree.Element, name: str, where: str) -> int:
+    text = _text(parent, name)
+    # Not int() alone: it takes '1_0' and digits of any script
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise ValueError(f'{where}: {name} must be a whole number, but is '
+                         f'{text!r}')
+    return int(text)
+
+
+def _name(element: ElementTree.Element) -> str:
+    return element.tag.rpartition('}')[2]
+
+
+def _children(parent: ElementTree.Element,
+              name: str) -> list[ElementTree.Element]:
+    return [child for child in parent if _name(child) == name]
+
+
+def _child(parent: ElementTree.Element | None,
+           name: str) -> ElementTree.Element | None:
+    if parent is None:
+        return None
+    return next((child for child in parent if _name(child) == name), None)
+
+
+def _text(parent: ElementTree.Element | None, name: str) -> str:
+    child = _child(parent, name)
+    return '' if child is None or child.text is None else child.text.strip()

@@ -1,0 +1,212 @@
+"""A nodule's patches: cut from CT, stored, read."""
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmlesion.ct import CTVolume, SliceArchive, write_slice_archive
+
+#: Patches have this many pixels a side (Lei et al., Tab. 2).
+PATCH_SIZE_PX = 32
+
+#: Slices are 1 mm apart (Lei et al., Sec. "Data Preparation"); 21 at most.
+SLICE_OFFSETS_MM = tuple(range(-10, 11))
+
+#: Squares of so many diameters: that of all slices, and the two that D_3C adds.
+SIDES_IN_DIAMETERS = (2, 3, 4)
+
+_MIDDLE = len(SLICE_OFFSETS_MM) // 2
+_NUM_PLANES = len(SLICE_OFFSETS_MM) + len(SIDES_IN_DIAMETERS) - 1
+
+#: Which planes make the four data sets of the paper (Tab. 2): the nodule's
+#: middle slice; that slice in squares of 2, 3 and 4 diameters; 11 and 21
+#: slices from -z to +z.
+INPUT_PLANES = {
+    '1c': (_MIDDLE, ),
+    '3c': (_MIDDLE, len(SLICE_OFFSETS_MM), len(SLICE_OFFSETS_MM) + 1),
+    '11c': tuple(range(_MIDDLE - 5, _MIDDLE + 6)),
+    '21c': tuple(range(len(SLICE_OFFSETS_MM))),
+}
+
+
+@dataclass(frozen=True)
+class NodulePatches:
+    """All patches of one nodule.
+
+    The planes are: the slices at :data:`SLICE_OFFSETS_MM` in the square of 2
+    diameters, then the middle slice in those of 3 and of 4.
+
+    Attributes:
+        image_hu (np.ndarray): HU, int16.
+        mask (np.ndarray): The nodule, bool.
+        outside (float): Share of the 21-slice block that lies outside of the
+            image; there, its outermost pixels are repeated.
+
+    Shape:
+        - image_hu, mask: (23, 32, 32).
+    """
+
+    image_hu: np.ndarray
+    mask: np.ndarray
+    outside: float = 0.0
+
+
+def cut_nodule_patches(volume: CTVolume, mask: np.ndarray,
+                       diameter_mm: float) -> NodulePatches:
+    """Cut a nodule's patches from a CT volume.
+
+    In plane, the square around the middle of the mask is cut with parts of a
+    pixel, interpolated linearly and, where patch pixels are larger than the
+    image's, averaged over their area; along z, slices 1 mm apart are
+    interpolated linearly. The mask goes the same way and is cut at 1/2.
+
+    Source: Lei et al., arXiv 1810.12494, Sec. "Data Preparation". Differs
+    from it in: the order - there, the whole scan is resampled along z first,
+    which gives the same slices up to where they begin.
+
+    Args:
+        volume (CTVolume): HU, slices axial.
+        mask (np.ndarray): The nodule.
+        diameter_mm (float): Its equivalent diameter.
+
+    Shape:
+        - mask: (D, H, W), as the volume.
+
+    Returns:
+        NodulePatches: The patches.
+
+    Raises:
+        ValueError: If the mask is empty or of another shape, or the diameter
+            is not positive.
+    """
+    mask = np.asarray(mask, bool)
+    if mask.shape != volume.shape:
+        raise ValueError(f'the mask has {mask.shape} voxels (z, y, x), but the '
+                         f'volume {volume.shape}')
+    if not mask.any():
+        raise ValueError('the mask of the nodule is empty')
+    if not diameter_mm > 0:
+        raise ValueError(f'diameter_mm must be positive, but is {diameter_mm}')
+    covered = np.nonzero(mask)
+    centre = [float(places.mean()) for places in covered]
+    sides_mm = [factor * diameter_mm for factor in SIDES_IN_DIAMETERS]
+    near = _surroundings(volume, centre, max(sides_mm))
+    image = volume.array[near].astype(np.float32)
+    covered_near = mask[near].astype(np.float32)
+    corner = [one.start for one in near]
+    planes = [(sides_mm[0], SLICE_OFFSETS_MM),
+              *((side, (0, )) for side in sides_mm[1:])]
+    image_hu, masks = [], []
+    for side_mm, offsets_mm in planes:
+        weights = _weights(volume, near, centre, corner, side_mm, offsets_mm)
+        image_hu.append(_sample(image, weights))
+        masks.append(_sample(covered_near, weights))
+    image_hu = np.rint(np.concatenate(image_hu))  # (23, 32, 32)
+    return NodulePatches(
+        np.clip(image_hu, -32768, 32767).astype(np.int16),
+        np.concatenate(masks) >= 0.5, _share_outside(volume, centre, sides_mm[0]))
+
+
+def write_nodule_patches(path: str | os.PathLike,
+                         patches: NodulePatches) -> None:
+    """Write patches with check sums, all or nothing.
+
+    Args:
+        path (str | os.PathLike): The file; replaced if it exists.
+        patches (NodulePatches): What to write.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    planes = [*patches.image_hu, *patches.mask.astype(np.int16)]
+    write_slice_archive(path, range(len(planes)), planes.__getitem__)
+
+
+def read_nodule_patches(path: str | os.PathLike,
+                        inputs: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the patches of one of the paper's four inputs.
+
+    Args:
+        path (str | os.PathLike): A file of :func:`write_nodule_patches`.
+        inputs (str): Key of :data:`INPUT_PLANES`.
+
+    Shape:
+        - output: twice (C, 32, 32).
+
+    Returns:
+        tuple[np.ndarray]: HU (int16), and the nodule's mask (uint8).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or of another kind.
+    """
+    with SliceArchive(path) as archive:
+        if archive.stored != frozenset(range(2 * _NUM_PLANES)):
+            raise ValueError(
+                f'{os.fspath(path)}: expected the {2 * _NUM_PLANES} planes of a '
+                f'nodule, but the file holds {len(archive.stored)}')
+        planes = INPUT_PLANES[inputs]
+        image = np.stack([archive.read(number) for number in planes])
+        mask = np.stack([archive.read(_NUM_PLANES + number)
+                         for number in planes])
+    return image, mask.astype(np.uint8)
+
+
+def _surroundings(volume: CTVolume, centre: Sequence[float],
+                  side_mm: float) -> tuple[slice, slice, slice]:
+    """The voxels that patches can need: a small part of a whole scan."""
+    reach_mm = (max(SLICE_OFFSETS_MM), side_mm / 2, side_mm / 2)
+    found = []
+    for place, reach, spacing, count in zip(
+            centre, reach_mm, volume.spacing_mm, volume.shape):
+        first = int(np.floor(place - reach / spacing)) - 1
+        last = int(np.ceil(place + reach / spacing)) + 2
+        found.append(slice(max(0, first), min(count, last)))
+    return tuple(found)
+
+
+def _weights(volume: CTVolume, near: Sequence[slice], centre: Sequence[float],
+             corner: Sequence[int], side_mm: float,
+             offsets_mm: Sequence[float]) -> list[np.ndarray]:
+    """For each axis, how much each voxel counts for each place."""
+    places = [np.asarray(offsets_mm)[:, None] / volume.spacing_mm[0] + centre[0]]
+    for axis in (1, 2):
+        step = side_mm / PATCH_SIZE_PX / volume.spacing_mm[axis]  # in pixels
+        parts = int(np.ceil(step))
+        inside = (np.arange(parts) + 0.5) / parts
+        pixels = np.arange(PATCH_SIZE_PX)[:, None] - PATCH_SIZE_PX / 2
+        places.append((pixels + inside) * step + centre[axis])  # (32, parts)
+    return [_linear_weights(one - first, part.stop - part.start)
+            for one, first, part in zip(places, corner, near)]
+
+
+def _linear_weights(places: np.ndarray, count: int) -> np.ndarray:
+    """Weights (M, count) of linear interpolation, the mean over (M, parts)."""
+    places = np.clip(places, 0, count - 1)
+    low = np.minimum(places.astype(int), max(count - 2, 0))
+    high = np.minimum(low + 1, count - 1)
+    share = places - low
+    weights = np.zeros((len(places), count), np.float32)
+    rows = np.broadcast_to(np.arange(len(places))[:, None], places.shape)
+    np.add.at(weights, (rows, low), (1 - share) / places.shape[1])
+    np.add.at(weights, (rows, high), share / places.shape[1])
+    return weights
+
+
+def _sample(array: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+    along_z, along_y, along_x = weights
+    array = np.tensordot(along_z, array, 1)  # (M, H, W)
+    return along_y @ array @ along_x.T  # (M, 32, 32)
+
+
+def _share_outside(volume: CTVolume, centre: Sequence[float],
+                   side_mm: float) -> float:
+    half_mm = (max(SLICE_OFFSETS_MM) + 0.5, side_mm / 2, side_mm / 2)
+    inside = 1.0
+    for place, half, spacing, count in zip(
+            centre, half_mm, volume.spacing_mm, volume.shape):
+        half /= spacing
+        seen = min(place + half, count - 0.5) - max(place - half, -0.5)
+        inside *= seen / (2 * half)
+    return round(1 - inside, 6)

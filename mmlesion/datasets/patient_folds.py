@@ -1,0 +1,65 @@
+"""Folds of a cross-validation that no patient straddles."""
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+
+def patient_folds(patients: Sequence[Hashable], labels: Sequence[int],
+                  num_folds: int = 5, seed: int = 0) -> np.ndarray:
+    r"""Deal samples to folds: patients whole, classes evenly.
+
+    Patients are shuffled, then taken by falling number of samples; each goes
+    to the fold where it makes the least
+
+    .. math::
+        \sum_c \left(\frac{n_{fc}}{N_c}\right)^2,
+
+    with :math:`n_{fc}` the samples of class c in fold f and :math:`N_c` all of
+    them, i.e. to where its classes are rarest so far. The same arguments give
+    the same folds, whatever the order of the samples of a patient.
+
+    Args:
+        patients (Sequence[Hashable]): Whose each sample is.
+        labels (Sequence[int]): The class of each sample.
+        num_folds (int): Number of folds, at least 2.
+        seed (int): Of the shuffling.
+
+    Returns:
+        np.ndarray: The fold, 0 to ``num_folds - 1``, of each sample.
+
+    Raises:
+        ValueError: If there are fewer patients than folds, or a fold ends up
+            without one of the classes.
+    """
+    patients, labels = list(patients), np.asarray(labels)
+    if len(patients) != len(labels):
+        raise ValueError(f'there are {len(patients)} patients for '
+                         f'{len(labels)} labels; expected one for each sample')
+    if num_folds < 2:
+        raise ValueError(f'num_folds must be at least 2, but is {num_folds}')
+    classes, coded = np.unique(labels, return_inverse=True)
+    order = sorted(set(patients), key=str)
+    if len(order) < num_folds:
+        raise ValueError(f'{num_folds} folds need at least as many patients, '
+                         f'but there are {len(order)}')
+    row = {patient: number for number, patient in enumerate(order)}
+    owner = np.array([row[patient] for patient in patients])
+    counts = np.zeros((len(order), len(classes)))
+    np.add.at(counts, (owner, coded), 1)
+    shares = counts / counts.sum(0)
+    shuffled = np.random.default_rng(seed).permutation(len(order))
+    by_size = shuffled[np.argsort(-counts[shuffled].sum(1), kind='stable')]
+    filled = np.zeros((num_folds, len(classes)))
+    fold_of = np.empty(len(order), int)
+    for patient in by_size:
+        grown = (np.square(filled + shares[patient]) - np.square(filled)).sum(1)
+        # The emptiest of those that are equal, lest a fold stay empty
+        fold = min(range(num_folds), key=lambda one: (
+            round(grown[one], 12), round(filled[one].sum(), 12)))
+        filled[fold] += shares[patient]
+        fold_of[patient] = fold
+    for fold, class_index in np.argwhere(filled == 0):
+        raise ValueError(
+            f'fold {fold} of {num_folds} has no sample of class '
+            f'{classes[class_index]}; use fewer folds or more patients')
+    return fold_of[owner]
