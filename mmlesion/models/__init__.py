@@ -1,6 +1,7 @@
 """Registered model parts, in rooms named as in MMDetection.
 
-Parts that build on MMDetection are imported where it is installed.
+Parts that build on MMDetection are imported where it is installed, and so are
+the classification heads, which build on MMPretrain.
 """
 from importlib.util import find_spec
 
@@ -8,3 +9,5 @@ from . import backbones, layers, necks  # noqa: F401
 
 if find_spec('mmdet') is not None:
     from . import detectors, roi_heads, task_modules  # noqa: F401
+if find_spec('mmpretrain') is not None:
+    from . import heads  # noqa: F401

@@ -1,4 +1,6 @@
+from .restrided_backbone import RestridedBackbone
 from .slice_backbone import SliceBackbone
+from .unet_resnet import UNetResNet
 from .vgg_stride8 import VGGStride8
 
-__all__ = ['SliceBackbone', 'VGGStride8']
+__all__ = ['RestridedBackbone', 'SliceBackbone', 'UNetResNet', 'VGGStride8']

@@ -1,0 +1,87 @@
+from difflib import get_close_matches
+from typing import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmlesion.registry import MODELS
+
+
+@MODELS.register_module()
+class RestridedBackbone(BaseModule):
+    """Any backbone, for other input channels and with poolings taken out.
+
+    Activation maps are as fine as the last feature map. For 32 x 32 patches,
+    where networks made for photographs end at 1 x 1, some of their poolings have
+    to go. The layers are named as in ``named_modules()`` of the backbone, and
+    keep their names, so weights load as before (but for a first convolution of
+    other channels).
+
+    Source: Lei et al., arXiv 1810.12494, Table 1, whose caption takes poolings
+    and strides out of ResNet, VGG16 and DenseNet121 for maps of 16 x 16.
+
+    Args:
+        backbone (dict): Config of the backbone.
+        in_channels (int, optional): Give its first convolution so many input
+            channels. By default it stays as it is.
+        remove (sequence of str): Poolings to take out.
+        unit_stride (sequence of str): Average poolings that shall keep the grid:
+            each becomes one of 3 x 3 cells and stride 1, centred on the cell. (A
+            window of 2 x 2 at stride 1, as the caption has it if read to the
+            letter, makes the map smaller by a row and shifts it by half a cell.)
+        init_cfg (dict, optional): Initialisation of the whole.
+
+    Shape:
+        - Input, output: those of the backbone, on a finer grid.
+
+    Raises:
+        ValueError: A name is none of the backbone's, or names no pooling; the
+            sentence gives the closest.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 in_channels: int = None,
+                 remove: Sequence[str] = (),
+                 unit_stride: Sequence[str] = (),
+                 init_cfg=None):
+        super().__init__(init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+        if in_channels is not None:
+            self._widen(in_channels)
+        for name in remove:
+            self._pooling(name, (nn.MaxPool2d, nn.AvgPool2d))
+            self._replace(name, nn.Identity())
+        for name in unit_stride:
+            self._pooling(name, (nn.AvgPool2d, ))
+            self._replace(name, nn.AvgPool2d(
+                3, stride=1, padding=1, count_include_pad=False))
+
+    def forward(self, x: Tensor):
+        return self.backbone(x)
+
+    def _widen(self, in_channels: int) -> None:
+        name, conv = next(
+            (name, module) for name, module in self.backbone.named_modules()
+            if isinstance(module, nn.Conv2d))
+        if conv.in_channels == in_channels:
+            return
+        self._replace(name, nn.Conv2d(
+            in_channels, conv.out_channels, conv.kernel_size, conv.stride,
+            conv.padding, conv.dilation, bias=conv.bias is not None,
+            padding_mode=conv.padding_mode))
+
+    def _pooling(self, name: str, kinds: tuple) -> None:
+        modules = dict(self.backbone.named_modules())
+        poolings = [each for each, module in modules.items()
+                    if isinstance(module, kinds)]
+        if name not in poolings:
+            closest = get_close_matches(name, poolings, n=3, cutoff=0)
+            raise ValueError(
+                f'RestridedBackbone: {name!r} is no pooling of '
+                f'{type(self.backbone).__name__} that can be changed so; closest: '
+                f'{", ".join(closest) or "it has none"}.')
+
+    def _replace(self, name: str, module: nn.Module) -> None:
+        parent, _, child = name.rpartition('.')
+        setattr(self.backbone.get_submodule(parent), child, module)
