@@ -1,0 +1,185 @@
+"""Does the score follow the map? Pixels put in and taken out in its order."""
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .picture import resize_map
+from .targets import class_indices, logits_of, scores_of
+from .undisturbed import undisturbed
+
+
+class InsertionDeletion(NamedTuple):
+    """Scores while the pixels of a picture are put in, and taken out.
+
+    Attributes:
+        fractions: Share of the pixels put in or taken out, from 0 to 1.
+        insertion: Score after that share was put in.
+        deletion: Score after that share was taken out.
+
+    Shape:
+        - fractions: (S + 1, )
+        - insertion, deletion: (B, K, S + 1)
+    """
+    fractions: Tensor
+    insertion: Tensor
+    deletion: Tensor
+
+    @property
+    def insertion_auc(self) -> Tensor:
+        """Area under the insertion curve, (B, K); higher is better."""
+        return torch.trapezoid(self.insertion, self.fractions)
+
+    @property
+    def deletion_auc(self) -> Tensor:
+        """Area under the deletion curve, (B, K); lower is better."""
+        return torch.trapezoid(self.deletion, self.fractions)
+
+
+def insertion_deletion(model: nn.Module,
+                       inputs: Tensor,
+                       maps: Tensor,
+                       targets=None,
+                       *,
+                       num_steps: int = 50,
+                       insert_into='blur',
+                       replace_by=0.,
+                       score: str = 'probability',
+                       chunk_size: int = 32,
+                       forward=None) -> InsertionDeletion:
+    """Scores while pixels are put in and taken out, the map's greatest first.
+
+    A map that shows what the score rests on makes it rise at once when its first
+    pixels are put into an empty picture, and fall at once when they are taken out.
+    What is "empty" moves both numbers, and a picture half taken out is none that
+    the model was trained on: compare maps with one another and with a random map,
+    on the same settings.
+
+    Source: Petsiuk et al., RISE, BMVC 2018, Alg. 1 (insertion into a blurred picture
+    with an 11 x 11 Gaussian of deviation 5, deletion to a constant). Differs from it
+    in: the curve begins with nothing and ends with everything changed, steps are
+    shares of the pixels; volumes too.
+
+    Args:
+        model (nn.Module): Left as it was; runs in evaluation mode without gradients.
+        inputs (Tensor): Pictures or volumes.
+        maps (Tensor): A map for each class asked for; on another grid they are
+            resized linearly. Equal values go in the order of the pixels.
+        targets (optional): As for a map: a class, one per sample, (B, K) of them, or
+            a callable from the model's output for N pictures to N scores. None is
+            the class predicted for the whole picture.
+        num_steps (int): S, between no pixel and all.
+        insert_into: Where insertion begins: 'blur', 'mean' (of each picture and
+            channel), a number, or a tensor that broadcasts to ``inputs``.
+        replace_by: What deletion leaves, likewise.
+        score (str): 'probability' (softmax over the classes) or 'logit'; a callable
+            target is taken as it is.
+        chunk_size (int): Pictures in one forward pass: memory is bounded by it.
+        forward (callable, optional): ``forward(inputs)`` -> output, by default the
+            model.
+
+    Shape:
+        - inputs: (B, C, *grid)
+        - maps: (B, K, *any grid)
+
+    Returns:
+        InsertionDeletion: The curves, float32.
+
+    Raises:
+        ValueError: If the batch is empty, or maps, targets or an argument do not fit.
+    """
+    if score not in ('probability', 'logit'):
+        raise ValueError(f"score must be 'probability' or 'logit', got {score!r}")
+    if num_steps < 1 or chunk_size < 1:
+        raise ValueError('num_steps and chunk_size must be at least 1, got '
+                         f'{num_steps} and {chunk_size}')
+    if inputs.dim() < 3 or maps.dim() != inputs.dim() or len(maps) != len(inputs):
+        raise ValueError(
+            f'maps of shape {tuple(maps.shape)} do not fit inputs of shape '
+            f'{tuple(inputs.shape)}: expected (B, K, *grid) and (B, C, *grid)')
+    if inputs.numel() == 0 or maps.numel() == 0:
+        raise ValueError('the batch is empty: there is nothing to measure')
+    if not torch.isfinite(maps).all():
+        raise ValueError('the maps have a value that is NaN or infinite')
+    grid = inputs.shape[2:]
+    if maps.shape[2:] != grid:
+        maps = resize_map(maps.float(), grid)
+    forward = forward or model
+    starts = [_baseline(inputs, each) for each in (insert_into, replace_by)]
+    order = maps.flatten(2).argsort(dim=2, descending=True, stable=True)
+    place = order.argsort(dim=2)  # of each pixel, 0 for the greatest
+    fractions = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
+    counts = (fractions * place.shape[2]).round().long().to(inputs.device)
+    found = torch.empty(2, *maps.shape[:2], num_steps + 1)
+    with undisturbed(model, gradient=False):
+        classes = None
+        if not callable(targets):
+            output = [logits_of(forward(part)) for part in inputs.split(chunk_size)]
+            classes = class_indices(targets, torch.cat(output))
+            if classes.shape[1] != maps.shape[1]:
+                raise ValueError(
+                    f'{maps.shape[1]} maps and {classes.shape[1]} targets for each '
+                    'sample: expected as many of one as of the other')
+
+        def scored(pictures, sample, index):
+            output = forward(pictures)
+            if classes is None:
+                scores = scores_of(output, targets)
+                if scores.shape != (len(pictures), 1):
+                    raise ValueError(
+                        'a callable target must return one score for each picture, '
+                        f'got shape {tuple(scores.shape)} for {len(pictures)}')
+                return scores[:, 0]
+            logits = logits_of(output).float()
+            if score == 'probability':
+                logits = logits.softmax(1)
+            return logits[:, classes[sample, index]]
+
+        for sample, index in torch.cartesian_prod(
+                *map(torch.arange, maps.shape[:2])).tolist():
+            picture = inputs[sample]
+            for first in range(0, num_steps + 1, chunk_size):
+                steps = slice(first, first + chunk_size)
+                changed = place[sample, index] < counts[steps, None]
+                changed = changed.unflatten(1, grid).unsqueeze(1)
+                found[0, sample, index, steps] = scored(
+                    torch.where(changed, picture, starts[0][sample]), sample,
+                    index).float().cpu()
+                found[1, sample, index, steps] = scored(
+                    torch.where(changed, starts[1][sample], picture), sample,
+                    index).float().cpu()
+    return InsertionDeletion(fractions.float(), *found)
+
+
+def _baseline(inputs: Tensor, kind) -> Tensor:
+    """What stands in the place of a pixel that is not shown."""
+    if isinstance(kind, str) and kind == 'blur':
+        return _blurred(inputs)
+    if isinstance(kind, str) and kind == 'mean':
+        dims = tuple(range(2, inputs.dim()))
+        return inputs.mean(dims, keepdim=True).expand_as(inputs)
+    if isinstance(kind, str):
+        raise ValueError("insert_into and replace_by must be 'blur', 'mean', a number "
+                         f'or a tensor, got {kind!r}')
+    kind = torch.as_tensor(kind, dtype=inputs.dtype, device=inputs.device)
+    try:
+        return kind.expand_as(inputs)
+    except RuntimeError:
+        raise ValueError(
+            f'a tensor of shape {tuple(kind.shape)} does not broadcast to the inputs '
+            f'of shape {tuple(inputs.shape)}') from None
+
+
+def _blurred(inputs: Tensor, sigma: float = 5., radius: int = 5) -> Tensor:
+    """Gaussian along each axis of the grid; the border is repeated."""
+    offsets = torch.arange(
+        -radius, radius + 1, dtype=inputs.dtype, device=inputs.device)
+    kernel = torch.exp(-(offsets / sigma)**2 / 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    for axis in range(2, inputs.dim()):
+        moved = inputs.movedim(axis, -1)
+        lines = moved.reshape(-1, 1, moved.shape[-1])
+        lines = F.conv1d(F.pad(lines, (radius, radius), mode='replicate'), kernel)
+        inputs = lines.reshape(moved.shape).movedim(-1, axis)
+    return inputs

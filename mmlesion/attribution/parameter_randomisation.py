@@ -1,0 +1,139 @@
+"""Do the maps depend on what the model has learnt?"""
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+
+class RandomisedLayer(NamedTuple):
+    """Maps after the parameters of a layer were shuffled.
+
+    Attributes:
+        name: Of the layer, as in ``model.named_modules()``.
+        similarity: Rank correlation of each map with the original one, in [-1, 1].
+
+    Shape:
+        - similarity: (B, K)
+    """
+    name: str
+    similarity: Tensor
+
+
+def randomise_parameters(model: nn.Module,
+                         explain: Callable[[], Tensor],
+                         layers: Sequence[str] | None = None,
+                         *,
+                         cascade: bool = True,
+                         absolute: bool = False,
+                         seed: int = 0,
+                         progress: bool = False) -> list[RandomisedLayer]:
+    """Sanity check: shuffle the parameters layer by layer and compare the maps.
+
+    A map that stays the same when the model forgets what it has learnt shows the
+    picture, not the model. Expected is that the similarity falls towards 0; an edge
+    detector keeps it near 1.
+
+    Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, Sec. 3.1
+    (Spearman's rank correlation). Differs from it in: the values of each parameter
+    are shuffled rather than drawn anew, so that their scale stays and the check
+    needs no knowledge of how a layer is initialised. Statistics of normalisations
+    stay as they are.
+
+    >>> with GradCAM(model, layers=['layer4']) as cam:
+    ...     check = randomise_parameters(model, lambda: cam(images, classes))
+
+    Give the classes: those that a shuffled model predicts are others.
+
+    Args:
+        model (nn.Module): Its parameters are restored bit by bit, also after an
+            exception.
+        explain (callable): Called without arguments; the maps by the model as it is
+            then. Spatial sizes may be any.
+        layers (sequence[str], optional): Names from the output to the input; a
+            container is shuffled as a whole. By default all modules that have
+            parameters of their own, the last registered first.
+        cascade (bool): Leave the layers before shuffled; otherwise each is shuffled
+            alone.
+        absolute (bool): Compare absolute values.
+        seed (int): Of the shuffling.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        list[RandomisedLayer]: One for each layer, in their order. A map of one value
+        has the similarity 0.
+
+    Raises:
+        ValueError: If a name is wrong or has no parameters, or the maps are empty or
+            not finite.
+    """
+    modules = dict(model.named_modules())
+    if layers is None:
+        layers = [name for name, module in modules.items()
+                  if next(module.parameters(recurse=False), None) is not None]
+        layers.reverse()
+    for name in layers:
+        if name not in modules:
+            raise ValueError(f'the model has no layer {name!r}')
+        if next(modules[name].parameters(), None) is None:
+            raise ValueError(f'layer {name!r} has no parameters to shuffle')
+    generator = torch.Generator().manual_seed(seed)
+    original = _ranked(explain(), absolute)
+    before = {parameter: parameter.detach().clone()
+              for parameter in model.parameters()}
+    found = []
+    try:
+        for name in tqdm(layers, desc='shuffled layers', disable=not progress):
+            if not cascade:
+                _restore(before)
+            _shuffle(modules[name], generator)
+            ranked = _ranked(explain(), absolute)
+            if ranked.shape != original.shape:
+                raise ValueError(
+                    f'after layer {name!r} was shuffled the maps have shape '
+                    f'{tuple(ranked.shape)}, before {tuple(original.shape)}')
+            found.append(RandomisedLayer(name, (ranked * original).sum(2).float()))
+    finally:
+        _restore(before)
+    return found
+
+
+@torch.no_grad()
+def _shuffle(module: nn.Module, generator: torch.Generator) -> None:
+    """New order of the values of each parameter."""
+    for parameter in module.parameters():
+        order = torch.randperm(parameter.numel(), generator=generator)
+        values = parameter.flatten()[order.to(parameter.device)]
+        parameter.copy_(values.view_as(parameter))
+
+
+@torch.no_grad()
+def _restore(before: dict) -> None:
+    for parameter, values in before.items():
+        parameter.copy_(values)
+
+
+def _ranked(maps: Tensor, absolute: bool) -> Tensor:
+    """Ranks of the pixels (equal values share theirs), of mean 0 and norm 1.
+
+    The product of two such is Spearman's correlation.
+
+    Shape:
+        - maps: (B, K, *grid)
+        - output: (B, K, pixels), float64
+    """
+    if not isinstance(maps, Tensor) or maps.dim() < 3 or maps.numel() == 0:
+        what = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        raise ValueError(f'explain must return maps (B, K, *grid), got {what}')
+    flat = maps.detach().flatten(2).double()
+    if not torch.isfinite(flat).all():
+        raise ValueError('the maps have a value that is NaN or infinite')
+    if absolute:
+        flat = flat.abs()
+    ranks = torch.empty_like(flat)
+    for line, out in zip(flat.flatten(0, 1), ranks.flatten(0, 1)):
+        _, place, count = line.unique(return_inverse=True, return_counts=True)
+        out.copy_((count.cumsum(0) - (count - 1) / 2)[place])
+    ranks -= ranks.mean(2, keepdim=True)
+    return ranks / ranks.norm(dim=2, keepdim=True).clamp(min=1e-12)
