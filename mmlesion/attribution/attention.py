@@ -1,0 +1,146 @@
+from math import prod
+
+import torch
+from torch import Tensor
+
+from .attention_weights import AttentionWeights, kind_of
+from .base import ActivationMap
+from .layer_outputs import find_layer
+from .targets import class_indices
+
+HEADS = dict(mean=lambda weights: weights.mean(1), max=lambda weights: weights.amax(1))
+
+
+class AttentionMap(ActivationMap):
+    """Attention of the class token to the patches, in the last layer.
+
+    Works on ViT and DeiT (one class token), distilled DeiT (two extra tokens),
+    class attention (CaiT, PatchConvNet, with a class token for each class as
+    well) and ``nn.MultiheadAttention``; on grids that are not square. Of a fused
+    attention, only the class token's row is computed, not the N x N matrix.
+
+    Source: Behrendt et al., on activation maps for nodules in chest radiographs
+    (they take the maximum over heads); Touvron et al., "Augmenting
+    Convolutional networks with attention-based aggregation", 2021.
+
+    Args:
+        model: As :class:`ActivationMap`.
+        layers (sequence[str] | str): Name of the attention module. Defaults to
+            the last one that runs.
+        heads (str): ``'mean'`` or ``'max'`` over heads.
+        forward, grid: As :class:`ActivationMap`.
+
+    Shape:
+        - Output: (B, 1, h, w), or (B, K, h, w) with K class tokens; at least 0.
+          Attention does not depend on a class: ``targets`` are ignored unless
+          each class has its token.
+
+    Raises:
+        ValueError: If ``heads`` is unknown, a layer is no attention, or the
+            model has none.
+    """
+
+    def __init__(self, model, layers=(), heads: str = 'mean', **kwargs):
+        if heads not in HEADS:
+            raise ValueError(f'heads must be one of {list(HEADS)}, got {heads!r}')
+        super().__init__(model, (), **kwargs)
+        self.heads = HEADS[heads]
+        names = [layers] if isinstance(layers, str) else list(layers)
+        self.modules = {name: find_layer(self.model, name) for name in names}
+        for name, module in self.modules.items():
+            if kind_of(module) is None:
+                raise ValueError(
+                    f'layer {name!r} is a {type(module).__name__}, no attention with '
+                    'a linear qkv (or q and k) and num_heads: name one of '
+                    f'{attention_names(self.model)}')
+        if not names:
+            self.modules = {
+                name: self.model.get_submodule(name)
+                for name in attention_names(self.model)
+            }
+        if not self.modules:
+            raise ValueError(f'{type(self).__name__}: the model has no attention with '
+                             'a linear qkv (or q and k) and num_heads')
+
+    # Of self-attention; class attention has class tokens as queries only.
+    rows = 'first'
+
+    def start(self):
+        """Forget the last batch."""
+        self.last = None
+
+    def receive(self, name: str, weights: Tensor):
+        """Take the weights of one module, (B, heads, queries, keys)."""
+        self.last = name, self.heads(weights)
+
+    def finish(self):
+        """Name of the last layer and its rows, (B, K, keys)."""
+        return self.last
+
+    def compute(self, inputs, targets):
+        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        self.start()
+        weights = AttentionWeights(self.modules, self.receive, self.rows)
+        try:
+            with self.running(gradient=False), \
+                    self.grid.watching(self.model) as seen, weights.watching():
+                self.forward(inputs)
+            if self.last is None:
+                raise ValueError(
+                    f'attention {", ".join(map(repr, self.modules))} never ran in the '
+                    'forward pass: name one that the output is computed with')
+            name, rows = self.finish()
+            grid = seen.of(rows.shape[-1], name)
+        finally:
+            self.last = None
+        maps = rows[..., rows.shape[-1] - prod(grid):].unflatten(-1, grid)
+        if targets is None or callable(targets) or maps.shape[1] == 1:
+            return maps
+        # A token for each class: its row is the class's map.
+        classes = class_indices(targets, rows[..., 0])  # (B, K)
+        return maps[torch.arange(len(maps), device=maps.device)[:, None], classes]
+
+
+class AttentionRollout(AttentionMap):
+    r"""Attention rollout: how much of each patch reached the class token.
+
+    .. math::
+        \tilde A_l = \tfrac12 A_l + \tfrac12 I, \quad
+        R = \tilde A_L \cdots \tilde A_1
+
+    and the class token's row of R. A is the mean (or maximum, normalised to sum
+    1) over heads. One N x N product is held, whatever the depth.
+
+    Source: Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL
+    2020, Sec. 3.
+
+    Args:
+        model, layers, heads, forward, grid: As :class:`AttentionMap`; ``layers``
+            defaults to all attention modules, in the order they run.
+    """
+
+    rows = 'all'
+
+    def receive(self, name, weights):
+        """Multiply the weights of the next layer to the product."""
+        weights = self.heads(weights)
+        if weights.shape[-1] != weights.shape[-2]:
+            raise ValueError(
+                f'attention {name!r} has {weights.shape[-2]} queries for '
+                f'{weights.shape[-1]} keys: rollout needs self-attention of all '
+                'tokens')
+        weights = weights / weights.sum(-1, keepdim=True)
+        identity = torch.eye(
+            weights.shape[-1], device=weights.device, dtype=weights.dtype)
+        mixed = (weights + identity) / 2
+        self.last = name, mixed if self.last is None else mixed @ self.last[1]
+
+    def finish(self):
+        """Name of the last layer and the class token's row, (B, 1, keys)."""
+        name, product = self.last
+        return name, product[:, :1]
+
+
+def attention_names(model):
+    """Names of the modules whose attention can be read."""
+    return [name for name, module in model.named_modules() if name and kind_of(module)]

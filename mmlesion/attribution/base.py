@@ -1,0 +1,164 @@
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .layer_outputs import LayerOutputs
+from .token_grid import TokenGrid
+from .undisturbed import full_precision, undisturbed
+
+
+class ActivationMap:
+    """Base of all methods: one forward pass, the maps of named layers.
+
+    A method is a subclass that implements :meth:`compute`; a gradient method
+    implements :meth:`GradientMap.combine` alone.
+
+    The model is left exactly as it was, also after an exception: ``.grad``,
+    ``requires_grad``, training mode and hooks. It runs in evaluation mode, so
+    that the map of a sample does not depend on its batch mates.
+
+    Args:
+        model (nn.Module): Any model. DataParallel and DistributedDataParallel
+            are unwrapped.
+        layers (sequence[str] | str): Dotted names of the layers whose feature
+            maps are weighed, as in ``model.named_modules()``; ``name#i`` picks
+            one of several maps of a layer.
+        forward (callable, optional): ``forward(inputs)`` -> output. Defaults to
+            ``model(inputs)``; a tuple is unpacked to positional, a dict to
+            keyword arguments.
+        grid (tuple[int], optional): Rows and columns of a transformer's
+            patches; needed only where no convolution shows them.
+        reshape (callable, optional): Layer's tensor -> (B, C, *grid), for
+            layouts other than (B, C, ...) and (B, tokens, C).
+
+    Shape:
+        - Output: (B, K, h, w), float32, on the grid of the layer (three spatial
+          sizes for a volume). B is the leading size of the layer's output: a
+          layer that sees M slices of each sample in its batch gives B*M.
+          One tensor if there is one layer that put out one map; otherwise a
+          dict from name to tensor, ``name#i`` for the i-th map of a layer that
+          ran several times (a head shared by levels) or put out several (a
+          pyramid).
+
+    Raises:
+        TypeError: If ``model`` is no module.
+        ValueError: If a layer's name is wrong.
+    """
+
+    def __init__(self,
+                 model: nn.Module,
+                 layers=(),
+                 *,
+                 forward=None,
+                 grid=None,
+                 reshape=None):
+        if not isinstance(model, nn.Module):
+            raise TypeError('model must be a torch.nn.Module, got '
+                            f'{type(model).__name__}')
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        self.model = model
+        self.forward = forward or self._forward
+        self.grid = TokenGrid(grid)
+        self.reshape = reshape
+        names = [layers] if isinstance(layers, str) else list(layers)
+        self.outputs = LayerOutputs(model, names)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        # Hooks live during a call only: there is nothing to take down.
+        return None
+
+    def __call__(self, inputs, targets=None) -> Tensor | dict[str, Tensor]:
+        """Raw maps of a batch.
+
+        Args:
+            inputs: A tensor, or what the model takes.
+            targets (optional): A class index for all samples, one per sample,
+                K per sample (B, K), or a callable from the model's output to
+                scores of shape (), (B, ) or (B, K). None is the predicted
+                class.
+
+        Returns:
+            Tensor or dict[str, Tensor]: See ``Shape`` of the class.
+
+        Raises:
+            TypeError, ValueError: If the batch is empty, a target does not fit,
+                a layer never ran or the score does not depend on it.
+        """
+        batch = first_tensor(inputs)
+        if batch is not None and batch.dim() and batch.shape[0] == 0:
+            raise ValueError('the batch is empty: there is nothing to map')
+        return self.compute(inputs, targets)
+
+    def compute(self, inputs, targets):
+        """Maps of a batch that is not empty; what a method implements."""
+        raise NotImplementedError
+
+    def _forward(self, inputs):
+        if isinstance(inputs, Mapping):
+            return self.model(**inputs)
+        if isinstance(inputs, tuple):
+            return self.model(*inputs)
+        return self.model(inputs)
+
+    def running(self, gradient: bool):
+        """The ``with`` block in which the model may run undisturbed."""
+        return undisturbed(self.model, gradient)
+
+    def features(self, tensor: Tensor, name: str) -> Tensor:
+        """A layer's tensor as float32 maps (B, C, *grid).
+
+        Raises:
+            ValueError: If it holds nothing, or tokens of an unknown grid.
+        """
+        tensor = tensor.detach()
+        if tensor.numel() == 0:
+            raise ValueError(f'layer {name!r} put out an empty tensor of shape '
+                             f'{tuple(tensor.shape)}: there is nothing to map')
+        if self.reshape is not None:
+            tensor = self.reshape(tensor)
+        elif tensor.dim() == 3:
+            tensor = self.grid.to_maps(tensor, name)
+        return tensor.float()
+
+    def named(self, maps: dict[str, list]):
+        """One tensor if there is one, else a dict (see the class)."""
+        flat = {
+            name if len(found) == 1 else f'{name}#{index}': each
+            for name, found in maps.items() for index, each in enumerate(found)
+        }
+        return next(iter(flat.values())) if len(flat) == 1 else flat
+
+
+def first_tensor(inputs) -> Tensor | None:
+    """The first tensor in nested inputs; None without one."""
+    if isinstance(inputs, Tensor):
+        return inputs
+    if isinstance(inputs, Mapping):
+        inputs = list(inputs.values())
+    if isinstance(inputs, (list, tuple)):
+        for each in inputs:
+            found = first_tensor(each)
+            if found is not None:
+                return found
+    return None
+
+
+def weighted_sum(features: Tensor, weights: Tensor) -> Tensor:
+    r"""Maps as weighted sums of feature maps.
+
+    .. math:: M_{b,c}(p) = \sum_k w_{b,k}^c f_{b,k}(p)
+
+    Shape:
+        - features: (B, C, *grid)
+        - weights: (B, K, C) or (K, C)
+        - output: (B, K, *grid)
+    """
+    flat = features.flatten(2)  # (B, C, cells)
+    with full_precision(flat):
+        maps = torch.matmul(weights.to(flat), flat)
+    return maps.unflatten(2, features.shape[2:])

@@ -1,0 +1,139 @@
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+
+from .base import ActivationMap, weighted_sum
+from .layer_outputs import find_layer
+from .targets import class_indices, logits_of
+
+
+class CAM(ActivationMap):
+    r"""Class activation map: weights of a linear head, in closed form.
+
+    .. math:: M_c(x, y) = \sum_k w_k^c f_k(x, y)
+
+    Neither ReLU nor bias nor division by the number of cells; where the head
+    averages, Grad-CAM without ReLU is this divided by that number.
+
+    Source: Zhou et al., "Learning Deep Features for Discriminative
+    Localization", CVPR 2016, Eq. 2.
+    Differs from it in: a ReLU between the layer and the average (DenseNet) is
+    seen and applied.
+
+    Args:
+        model, layers, forward, grid, reshape: As :class:`ActivationMap`; one
+            layer, whose average the head takes.
+        head (str, optional): Name of the linear layer (or 1x1 convolution after
+            pooling). Defaults to the last one that ran on as many channels as
+            the layer has and whose result is the model's output.
+
+    Raises:
+        ValueError: If the model has no linear head on the average (or sum) of
+            the layer.
+    """
+
+    # Relative; bfloat16 rounds at 4e-3.
+    tolerance = 0.02
+
+    def __init__(self, model, layers, head: str = None, **kwargs):
+        super().__init__(model, layers, **kwargs)
+        names = list(self.outputs.layers)
+        if len(names) != 1:
+            raise ValueError(f'{type(self).__name__} needs exactly one layer, the one '
+                             f'that the head looks at, got {names}')
+        self.layer, = names
+        self.head = head
+        if head is not None and not is_linear(find_layer(self.model, head)):
+            raise ValueError(f'head {head!r} is a '
+                             f'{type(find_layer(self.model, head)).__name__}: '
+                             f'{type(self).__name__} needs a linear layer')
+
+    def refuse_callable(self, targets):
+        """Raises TypeError if targets are a function of the output."""
+        if callable(targets):
+            raise TypeError(f'{type(self).__name__} takes the weights of classes: '
+                            'targets must be class indices, not a callable')
+
+    def weights(self, features: Tensor, head: nn.Module, outputs) -> Tensor:
+        """Weights of all classes, (classes, C) or (B, classes, C)."""
+        return head.weight.detach().flatten(1)
+
+    def rectified(self, features: Tensor, pooled: Tensor):
+        """Features as the head averages them; None if it does not.
+
+        Args:
+            features (Tensor): (B, C, *grid).
+            pooled (Tensor): The head's input, (B, C).
+        """
+        for each in (features, features.relu()):
+            mean = each.flatten(2).mean(2)
+            for expected in (mean, mean * each[0, 0].numel()):
+                error = torch.linalg.vector_norm(pooled - expected)
+                if error <= self.tolerance * torch.linalg.vector_norm(pooled):
+                    return each
+        return None
+
+    def compute(self, inputs, targets):
+        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        self.refuse_callable(targets)
+        with self.running(gradient=False), self.grid.watching(self.model), \
+                self.outputs.recording(gradient=False) as outputs, \
+                ExitStack() as stack:
+            calls = self._record_heads(stack)
+            logits = logits_of(self.forward(inputs))
+            outputs.settle()
+            if len(outputs.maps[self.layer]) > 1:
+                raise ValueError(f'layer {self.layer!r} put out '
+                                 f'{len(outputs.maps[self.layer])} feature maps; '
+                                 f'{type(self).__name__} needs one')
+            features = self.features(outputs.maps[self.layer][0], self.layer)
+            head, features = self._choose(calls, features, logits)
+            weights = self.weights(features, head, outputs)
+        weights = weights.expand(len(features), -1, -1)  # (B, classes, C)
+        classes = class_indices(targets, logits)  # (B, K)
+        chosen = weights.gather(
+            1, classes[..., None].expand(-1, -1, weights.shape[2]))
+        return weighted_sum(features, chosen)
+
+    def _record_heads(self, stack):
+        """Hooks that note each linear layer run on one vector per sample."""
+        calls = []
+        for name, module in self.model.named_modules():
+            if is_linear(module) and self.head in (None, name):
+
+                def note(module, inputs, output, name=name):
+                    if inputs[0].numel() == len(inputs[0]) * inputs[0].shape[1]:
+                        calls.append((name, module, inputs[0].flatten(1).float(),
+                                      output.flatten(1)))
+
+                stack.callback(module.register_forward_hook(note).remove)
+        return calls
+
+    def _choose(self, calls, features, logits):
+        """The head among the linear layers that ran, the features it sees."""
+        for _, module, pooled, scores in reversed(calls):
+            if pooled.shape != features.shape[:2] or not self.is_head(scores, logits):
+                continue
+            seen = self.rectified(features, pooled)
+            if seen is not None:
+                return module, seen
+        ran = ', '.join(repr(name) for name, *_ in calls) or 'none'
+        raise ValueError(
+            f'{type(self).__name__}: {self.expected} {self.layer!r} (linear layers '
+            f'that ran on one vector per sample: {ran}); use GradCAM, or name '
+            'another layer or head')
+
+    expected = 'the model has no linear head on the average of layer'
+
+    def is_head(self, scores: Tensor, logits: Tensor) -> bool:
+        """Whether a linear layer's result is what the model put out."""
+        return scores.shape == logits.shape and bool(
+            torch.allclose(scores, logits.to(scores)))
+
+
+def is_linear(module: nn.Module) -> bool:
+    """A linear layer, or a 1x1 convolution (linear after pooling)."""
+    if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+        return set(module.kernel_size) == {1} and module.groups == 1
+    return isinstance(module, nn.Linear)

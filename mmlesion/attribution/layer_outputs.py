@@ -1,0 +1,134 @@
+"""What named layers put out during one forward pass."""
+import difflib
+from collections.abc import Mapping
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """A submodule by its dotted name.
+
+    Raises:
+        ValueError: If there is none; names the closest ones.
+    """
+    try:
+        return model.get_submodule(name)
+    except (AttributeError, TypeError):
+        names = [each for each, _ in model.named_modules() if each]
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    # A last part alone ("layer4" for "backbone.layer4") is a frequent slip.
+    tail = str(name).rsplit('.', 1)[-1]
+    close += [each for each in names
+              if each.rsplit('.', 1)[-1] == tail and each not in close][:3]
+    hint = f'the closest names are {", ".join(close)}' if close else (
+        'its children are ' + ', '.join(each for each, _ in model.named_children()))
+    raise ValueError(f'the model has no layer {name!r}; {hint}')
+
+
+def replace_tensors(value, function):
+    """``value`` with ``function`` applied to every feature map inside."""
+    if isinstance(value, Tensor):
+        is_map = value.is_floating_point() and value.dim() >= 3
+        return function(value) if is_map else value
+    if isinstance(value, Mapping):
+        return type(value)(
+            (key, replace_tensors(each, function)) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        parts = [replace_tensors(each, function) for each in value]
+        return type(value)(*parts) if hasattr(value, '_fields') else type(value)(parts)
+    return value
+
+
+class LayerOutputs:
+    """Feature maps of named layers, each a point to differentiate to.
+
+    The first map on the way becomes a leaf: nothing before it is recorded. A
+    later one that depends on an earlier one (``layer4`` after ``layer1``, a
+    block inside a stage) is read off the same graph. The model goes on with a
+    copy, so that an in-place operation behind the layer changes neither the
+    recorded values nor the gradient's place.
+
+    A layer that runs several times, or puts out several maps, has one entry
+    for each, in the order of the run; ``name#i`` picks one of them.
+
+    Args:
+        model (nn.Module): Owner of the layers.
+        names (sequence[str]): Dotted names, ``neck`` or ``neck#0``.
+
+    Raises:
+        ValueError: If a name is wrong.
+    """
+
+    def __init__(self, model: nn.Module, names):
+        self.layers = {
+            name: find_layer(model, name.partition('#')[0]) for name in names}
+        self.maps = {}
+
+    @contextmanager
+    def recording(self, gradient: bool):
+        """Record while the block runs; no hook is left behind.
+
+        Args:
+            gradient (bool): Make the maps points to differentiate to.
+        """
+        self.maps = {name: [] for name in self.layers}
+        with ExitStack() as stack:
+            for name, layer in self.layers.items():
+                handle = layer.register_forward_hook(self._hook(name, gradient))
+                stack.callback(handle.remove)
+            try:
+                yield self
+            finally:
+                self.maps = {}
+
+    def _hook(self, name, gradient):
+        found = self.maps[name]
+
+        def keep(output):
+            if output.is_inference():
+                output = output.clone()
+            if not gradient:
+                found.append(output.detach())
+                return output
+            # The model may have switched gradients off around this layer.
+            with torch.enable_grad():
+                if not output.requires_grad:
+                    output = output.detach().requires_grad_()
+                found.append(output)
+                return output.clone()
+
+        def hook(module, inputs, output):
+            before = len(found)
+            output = replace_tensors(output, keep)
+            if len(found) == before:
+                raise ValueError(
+                    f'layer {name!r} put out no feature map (a floating-point '
+                    'tensor of at least 3 dimensions): name an earlier layer')
+            return output
+
+        return hook
+
+    def settle(self):
+        """Keep what was asked for, after the run.
+
+        Raises:
+            ValueError: If a layer did not run, or has no map of that number.
+        """
+        for name, found in self.maps.items():
+            plain, _, index = name.partition('#')
+            if not found:
+                raise ValueError(
+                    f'layer {plain!r} never ran in the forward pass: name one that '
+                    'the output is computed with')
+            if index:
+                if not index.isdigit() or int(index) >= len(found):
+                    raise ValueError(
+                        f'layer {plain!r} put out {len(found)} maps, numbered from 0: '
+                        f'there is no {name!r}')
+                found[:] = [found[int(index)]]
+
+    def tensors(self):
+        """All maps, layer by layer."""
+        return [each for found in self.maps.values() for each in found]

@@ -1,0 +1,79 @@
+"""Raw maps made fit for looking at: size and range, each on demand only."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize_map(maps: Tensor, size: tuple[int, ...], mode: str = 'linear') -> Tensor:
+    """Maps on another grid.
+
+    Args:
+        maps (Tensor): Raw maps.
+        size (tuple[int]): Rows and columns, or depth, rows and columns.
+        mode (str): ``'linear'`` (cell centres kept in place, as
+            ``align_corners=False``) or ``'nearest'``.
+
+    Shape:
+        - maps: (B, K, h, w) or (B, K, d, h, w)
+        - output: (B, K, *size), the dtype of ``maps``
+
+    Raises:
+        ValueError: If the size does not fit the maps, or the mode is unknown.
+    """
+    size = tuple(int(side) for side in size)
+    grid = maps.shape[2:]
+    if len(size) != len(grid) or len(grid) not in (1, 2, 3) or min(size) < 1:
+        raise ValueError(f'maps of shape {tuple(maps.shape)} cannot be resized to '
+                         f'{size}: give one positive size for each of '
+                         f'{tuple(grid)}')
+    modes = dict(
+        linear=('linear', 'bilinear', 'trilinear')[len(grid) - 1],
+        nearest='nearest-exact')
+    if mode not in modes:
+        raise ValueError(f'mode must be one of {list(modes)}, got {mode!r}')
+    return F.interpolate(
+        maps, size, mode=modes[mode],
+        align_corners=False if mode == 'linear' else None)
+
+
+def normalise_map(maps: Tensor,
+                  mode: str = 'image',
+                  value_range: tuple[float, float] = (0., 1.)) -> Tensor:
+    """Maps brought into [0, 1] for display.
+
+    Normalising per image makes the strongest place of *every* map 1, also where
+    there is no evidence at all: look at such maps, but do not measure them.
+
+    Args:
+        maps (Tensor): Raw maps.
+        mode (str): ``'none'`` returns them as they are; ``'image'`` maps the
+            least and largest value of each (sample, class) to 0 and 1, a
+            constant map to 0; ``'fixed'`` maps ``value_range`` to [0, 1] and
+            clips, so that samples can be compared.
+        value_range (tuple[float, float]): For ``'fixed'``.
+
+    Shape:
+        - maps: (B, K, *grid)
+        - output: As ``maps``.
+
+    Raises:
+        ValueError: If the mode is unknown or the range is empty.
+    """
+    if mode == 'none':
+        return maps
+    if mode == 'fixed':
+        low, high = map(float, value_range)
+        if not high > low:
+            raise ValueError('value_range must be (low, high) with low < high, got '
+                             f'{tuple(value_range)}')
+        return ((maps - low) / (high - low)).clamp(0, 1)
+    if mode != 'image':
+        raise ValueError("mode must be one of ['none', 'image', 'fixed'], got "
+                         f'{mode!r}')
+    if maps.numel() == 0:
+        return maps
+    dims = tuple(range(2, maps.dim()))
+    low = maps.amin(dims, keepdim=True)
+    span = maps.amax(dims, keepdim=True) - low
+    return torch.where(span > 0, (maps - low) / span, 0.)

@@ -1,0 +1,94 @@
+import torch
+from torch import Tensor
+
+from .base import ActivationMap, weighted_sum
+from .picture import normalise_map, resize_map
+from .targets import class_indices, logits_of, scores_of
+
+
+class ScoreCAM(ActivationMap):
+    r"""Score-CAM: features weighed by the score of what they let through.
+
+    .. math::
+        \alpha^c = \mathrm{softmax}_k\big(f^c(X \circ H_k)\big), \quad
+        L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A_k\Big)
+
+    where :math:`H_k` is :math:`A_k` at the size of the input, scaled to [0, 1].
+
+    Source: Wang et al., "Score-CAM", CVPR Workshops 2020, Eqs. 6 to 8 and
+    Alg. 1 (the score of the empty input is the same for all k and cancels in
+    the softmax).
+
+    Costs one forward pass of one image per channel, whatever the number of
+    classes, and needs no gradient. Memory is bounded by ``chunk_size``.
+
+    Args:
+        model, layers, forward, grid, reshape: As :class:`ActivationMap`.
+            ``forward`` must take a batch of images as a tensor.
+        chunk_size (int): Masked images that run at a time. Defaults to 32.
+
+    Shape:
+        - Input: (B, channels, *size), the layer's grid as many dimensions.
+
+    Raises:
+        TypeError: If the inputs are no tensor.
+        ValueError: If ``chunk_size`` is not positive, or a layer does not have
+            one map per sample.
+    """
+
+    def __init__(self, model, layers, chunk_size: int = 32, **kwargs):
+        super().__init__(model, layers, **kwargs)
+        if chunk_size < 1:
+            raise ValueError(f'chunk_size must be positive, got {chunk_size}')
+        self.chunk_size = chunk_size
+
+    def compute(self, inputs, targets):
+        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        if not isinstance(inputs, Tensor):
+            raise TypeError('ScoreCAM masks the inputs: they must be one tensor, got '
+                            f'{type(inputs).__name__}')
+        with self.running(gradient=False):
+            with self.grid.watching(self.model), \
+                    self.outputs.recording(gradient=False) as outputs:
+                output = self.forward(inputs)
+                outputs.settle()
+                features = {
+                    name: [self.features(each, name) for each in found]
+                    for name, found in outputs.maps.items()
+                }
+            if not callable(targets):
+                targets = class_indices(targets, logits_of(output))
+            del output
+            return self.named({
+                name: [self._maps(inputs, each, targets, name) for each in found]
+                for name, found in features.items()
+            })
+
+    def _maps(self, inputs, features, targets, name):
+        """(B, K, *grid) of one layer."""
+        if len(features) != len(inputs) or features.dim() != inputs.dim():
+            raise ValueError(
+                f'layer {name!r} put out {tuple(features.shape)} for inputs of '
+                f'{tuple(inputs.shape)}: ScoreCAM needs one map per sample')
+        maps = []
+        for index, (image, channels) in enumerate(zip(inputs, features)):
+            wanted = targets if callable(targets) else targets[index]
+            scores = torch.cat([
+                self._scores(image, chunk, wanted)
+                for chunk in channels.split(self.chunk_size)])  # (C, K)
+            maps.append(weighted_sum(channels[None], scores.softmax(0).T))
+        return torch.cat(maps).relu()
+
+    def _scores(self, image, channels, wanted):
+        """Scores of one image behind masks: (n, *grid) -> (n, K)."""
+        masks = resize_map(channels[:, None], image.shape[1:])
+        masks = normalise_map(masks, 'image').to(image)  # (n, 1, *size)
+        output = self.forward(image[None] * masks)
+        if not callable(wanted):
+            wanted = wanted.expand(len(channels), -1)
+        scores = scores_of(output, wanted).float()
+        if len(scores) != len(channels):
+            raise ValueError(f'the callable target returned {len(scores)} scores for '
+                             f'{len(channels)} masked images: ScoreCAM needs one '
+                             '(or K) for each image of whatever batch it is given')
+        return scores

@@ -1,0 +1,155 @@
+from torch import Tensor, nn
+
+from .cam import CAM
+from .layer_outputs import LayerOutputs, find_layer
+from .targets import class_indices, logits_of
+
+
+class SoftActivationMap(CAM):
+    r"""Soft activation map (SAM): the weights of a head with learnt pooling.
+
+    .. math::
+        S'_c = \sum_k \alpha_k^c H_k, \quad
+        M'_c(x, y) = \sum_k \alpha_k^c g_k(x, y)
+
+    :math:`H_k` is any learnt projection of the feature map :math:`g_k` to one
+    number (in the paper, average pooling to 6x6 and a neuron per channel).
+
+    Source: Lei et al., "Soft Activation Mapping of Lung Nodules in Low-dose CT
+    Images", arXiv 1810.12494, Eqs. 5 and 6.
+
+    Args:
+        model: As :class:`ActivationMap`.
+        layers (sequence[str] | str): The one layer of g. Left out, the model's
+            head must draw its own maps: a method ``activation_maps(features)``
+            -> (B, classes, h, w), as the heads of this project have.
+        head (str, optional): Name of the linear layer that holds
+            :math:`\alpha`, one input per channel of g. Defaults to the last one
+            that ran and has as many outputs as the model. Without ``layers``,
+            name of the head that draws maps; defaults to the only one.
+        forward, grid, reshape: As :class:`ActivationMap`.
+
+    Raises:
+        ValueError: If there is no such head.
+    """
+
+    expected = 'no linear layer weighs each channel of layer'
+
+    def __init__(self, model, layers=(), head: str = None, **kwargs):
+        self.drawing = None
+        if layers:
+            super().__init__(model, layers, head=head, **kwargs)
+            return
+        super(CAM, self).__init__(model, (), **kwargs)
+        names = [name for name, module in self.model.named_modules()
+                 if name and hasattr(module, 'activation_maps')]
+        head = names[0] if head is None and len(names) == 1 else head
+        if head is None or not hasattr(
+                find_layer(self.model, head), 'activation_maps'):
+            raise ValueError(
+                f'{type(self).__name__} without layers needs one head with a method '
+                f'activation_maps, found {names}: name it as head, or name the '
+                'layer of the features')
+        self.drawing = find_layer(self.model, head)
+
+    def rectified(self, features, pooled):
+        """Any projection is right."""
+        return features
+
+    def is_head(self, scores, logits):
+        """As many scores as the model: more may be added to them."""
+        return scores.shape == logits.shape
+
+    def compute(self, inputs, targets):
+        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        if self.drawing is None:
+            return super().compute(inputs, targets)
+        self.refuse_callable(targets)
+        maps = []
+
+        def draw(head, inputs):
+            maps[:] = [head.activation_maps(*inputs).float()]
+
+        with self.running(gradient=False):
+            handle = self.drawing.register_forward_pre_hook(draw)
+            try:
+                logits = logits_of(self.forward(inputs))
+            finally:
+                handle.remove()
+        if not maps:
+            raise ValueError(f'the head {type(self.drawing).__name__} never ran in the '
+                             'forward pass: let forward return class scores')
+        classes = class_indices(targets, logits)  # (B, K)
+        index = classes.reshape(*classes.shape, *[1] * (maps[0].dim() - 2))
+        return maps[0].gather(1, index.expand(-1, -1, *maps[0].shape[2:]))
+
+
+class HESAM(SoftActivationMap):
+    r"""High-level enhanced soft activation map.
+
+    .. math::
+        S'_c = \sum_k (\alpha_k^c + d_k^c) H_k, \quad
+        M'_c(x, y) = \sum_k (\alpha_k^c + d_k^c) g_k(x, y), \quad
+        d_k^c = \gamma_k^c d_k
+
+    with :math:`d_k` the global maximum of the high-level code, one number per
+    channel and sample.
+
+    Source: Lei et al., arXiv 1810.12494, Eqs. 7 and 8. The paper does not say
+    how d gets its class; :math:`\gamma = 1`, the default, gives all classes the
+    same. Its text adds d to H before the classifier instead,
+    :math:`S'_c = \sum_k \alpha_k^c (H_k + d_k)`; the map is then Eq. 6,
+    ``fusion='feature'``.
+
+    Args:
+        model, layers, head, forward, grid, reshape: As
+            :class:`SoftActivationMap`, also without ``layers``.
+        code (str, optional): With ``layers``: name of the layer whose output is
+            the high-level code, with as many channels as g.
+        gamma (str, optional): Name of the model's parameter
+            :math:`\gamma`, (classes, C).
+        fusion (str): With ``layers``: ``'weight'`` (the equations) or
+            ``'feature'`` (the text).
+
+    Raises:
+        ValueError: If there is no code, it has another number of channels, or
+            ``fusion`` is unknown.
+    """
+
+    def __init__(self, model, layers=(), code: str = None, head: str = None,
+                 gamma: str = None, fusion: str = 'weight', **kwargs):
+        if fusion not in ('weight', 'feature'):
+            raise ValueError("fusion must be one of ['weight', 'feature'], got "
+                             f'{fusion!r}')
+        super().__init__(model, layers, head=head, **kwargs)
+        self.fusion = fusion
+        self.code = code
+        if self.drawing is not None:
+            return
+        if code is None:
+            raise ValueError('HESAM with layers needs code, the name of the layer of '
+                             'the high-level code')
+        parameters = dict(self.model.named_parameters())
+        if gamma is not None and gamma not in parameters:
+            raise ValueError(f'the model has no parameter {gamma!r} for gamma')
+        self.gamma = parameters.get(gamma)
+        if code not in self.outputs.layers:
+            self.outputs = LayerOutputs(self.model, [self.layer, code])
+
+    def weights(self, features: Tensor, head: nn.Module, outputs) -> Tensor:
+        """Class weights plus the code's maximum, (B, classes, C)."""
+        alpha = super().weights(features, head, outputs)
+        if self.fusion == 'feature':
+            return alpha
+        code = self.features(outputs.maps[self.code][0], self.code)
+        maximum = code.flatten(2).amax(2)  # (B, C)
+        if maximum.shape != features.shape[:2]:
+            raise ValueError(
+                f'the code of layer {self.code!r} has {maximum.shape[1]} channels for '
+                f'{maximum.shape[0]} samples, layer {self.layer!r} has '
+                f'{features.shape[1]} for {features.shape[0]}: HESAM adds one to '
+                'the other')
+        maximum = maximum[:, None]  # (B, 1, C)
+        if self.gamma is not None:
+            maximum = self.gamma.detach().float() * maximum
+        return alpha.float() + maximum

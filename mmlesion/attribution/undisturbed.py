@@ -1,0 +1,45 @@
+"""Running a model without leaving a trace in it."""
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def undisturbed(model: nn.Module, gradient: bool):
+    """Evaluation mode and frozen parameters, both exactly restored.
+
+    Flags are set one by one: ``model.train()`` and ``model.eval()`` are
+    overridden by many backbones and could not be undone. Frozen parameters are
+    what makes a forward pass cheap with gradients switched on: nothing is
+    recorded before the first leaf. ``.grad`` is never written.
+
+    Args:
+        model (nn.Module): Runs inside the ``with`` block.
+        gradient (bool): Record gradients, also where the caller has switched
+            them off (``no_grad`` and ``inference_mode``).
+    """
+    training = [module for module in model.modules() if module.training]
+    live = [each for each in model.parameters() if each.requires_grad]
+    # A weight that autocast casts here would be kept without its gradient for
+    # the caller's own passes in the same autocast block.
+    cached = torch.is_autocast_cache_enabled()
+    try:
+        for module in training:
+            module.training = False
+        for parameter in live:
+            parameter.requires_grad_(False)
+        torch.set_autocast_cache_enabled(False)
+        with torch.inference_mode(False), torch.set_grad_enabled(gradient):
+            yield
+    finally:
+        torch.set_autocast_cache_enabled(cached)
+        for parameter in live:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True
+
+
+def full_precision(tensor):
+    """The ``with`` block in which autocast leaves float32 as it is."""
+    return torch.autocast(tensor.device.type, enabled=False)
