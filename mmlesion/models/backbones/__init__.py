@@ -1,6 +1,9 @@
+from .patch_conv_net import PatchConvNet
 from .restrided_backbone import RestridedBackbone
 from .slice_backbone import SliceBackbone
 from .unet_resnet import UNetResNet
 from .vgg_stride8 import VGGStride8
 
-__all__ = ['RestridedBackbone', 'SliceBackbone', 'UNetResNet', 'VGGStride8']
+__all__ = [
+    'PatchConvNet', 'RestridedBackbone', 'SliceBackbone', 'UNetResNet', 'VGGStride8'
+]
