@@ -59,10 +59,14 @@ def check_versions():
         problems.append('torch is not installed')
     for module, (name, version) in found.items():
         problems += _outside(name, version, MODULE_RANGES[module])
-    # mmdet asserts this itself, but only once it is imported.
     if 'mmdet' in found and 'mmcv' in found:
         (mmdet, mmdet_version), (mmcv, mmcv_version) = (
             found['mmdet'], found['mmcv'])
+        if not _has_operators(mmcv):
+            problems.append(
+                f'{mmcv} {mmcv_version} has been built without its operators, '
+                f'which {mmdet} needs (build it with MMCV_WITH_OPS=1)')
+        # mmdet asserts this itself, but only once it is imported.
         if (mmdet == 'mmdet' and Version(mmdet_version) < Version('3.4')
                 and Version(mmcv_version) >= Version('2.2')):
             problems.append(
@@ -142,6 +146,13 @@ def _installed_modules():
         elif module in REQUIRED and importlib.util.find_spec(module) is None:
             problems.append(f'{module} is not installed')
     return found, problems
+
+
+def _has_operators(distribution):
+    """Whether MMCV's compiled module is among the files of a distribution."""
+    files = metadata.files(distribution)  # None if it does not list them
+    return files is None or any(
+        path.name.startswith('_ext.') for path in files)
 
 
 def _version(distribution):

@@ -20,8 +20,9 @@ OPENMMLAB = {
 @pytest.fixture
 def check(monkeypatch):
     """Run the check as if these distributions, and no others, were there."""
-    def run(distributions, python=(3, 11, 7)):
+    def run(distributions, python=(3, 11, 7), operators=True):
         monkeypatch.setattr(compat, '_version', distributions.get)
+        monkeypatch.setattr(compat, '_has_operators', lambda name: operators)
         monkeypatch.setattr(compat.importlib.util, 'find_spec', lambda name: None)
         monkeypatch.setattr(compat.sys, 'version_info', python)
         compat.check_versions()
@@ -67,6 +68,13 @@ def test_what_cannot_work_is_named(check, change, sentence):
 def test_python_out_of_range_is_named(check):
     with pytest.raises(compat.VersionError, match='Python 3.13.0 is installed'):
         check(ONEDL, python=(3, 13, 0))
+
+
+def test_mmcv_without_operators_is_named_where_mmdet_needs_them(check):
+    check(without(ONEDL, 'onedl-mmdetection'), operators=False)
+    with pytest.raises(compat.VersionError, match='onedl-mmcv 2.3.6 has been built '
+                       'without its operators, which onedl-mmdetection needs'):
+        check(ONEDL, operators=False)
 
 
 def test_several_problems_come_in_one_error(check):
