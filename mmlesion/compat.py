@@ -84,8 +84,8 @@ def check_versions():
         warnings.warn(
             f'{name} {version} cannot load checkpoints with torch {torch}, '
             'because torch 2.6 and later load weights only unless told '
-            'otherwise: resuming, testing and pretrained weights will fail. '
-            'Use torch 2.4 or 2.5, or onedl-mmengine.', stacklevel=2)
+            'otherwise: its own resuming, testing and pretrained weights will '
+            'fail. Use torch 2.4 or 2.5, or onedl-mmengine.', stacklevel=2)
 
 
 def declare_torchvision_operators():
