@@ -1,5 +1,5 @@
 # From scratch, on a few hundred samples: warm-up, then cosine.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=16, val_interval=4)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=3)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -9,5 +9,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=100),
-    dict(type='CosineAnnealingLR', T_max=16, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=12, convert_to_iter_based=True),
 ]
