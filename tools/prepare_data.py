@@ -2,6 +2,7 @@
 
 Examples:
     python tools/prepare_data.py deeplesion --data-root data/DeepLesion
+    python tools/prepare_data.py lidc --data-root data/LIDC-IDRI
 """
 import argparse
 import sys
@@ -9,12 +10,15 @@ import sys
 
 def parse_args(argv=None):
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Prepare a data set for training.')
+    parser = argparse.ArgumentParser(description='Prepare a data set for training.')
     commands = parser.add_subparsers(dest='dataset', required=True)
 
+    both = argparse.ArgumentParser(add_help=False)
+    both.add_argument(
+        '--overwrite', action='store_true', help='write again what is there')
+
     deeplesion = commands.add_parser(
-        'deeplesion', help='cache the slices of DeepLesion',
+        'deeplesion', parents=[both], help='cache the slices of DeepLesion',
         description='Write the slices of DeepLesion to a cache that is quicker '
         'to read than the PNGs and takes about as much disk. May be stopped at '
         'any time and run again.')
@@ -28,12 +32,42 @@ def parse_args(argv=None):
         'slices need (default: all slices)')
     deeplesion.add_argument(
         '--workers', type=int, help='processes (default: one per core)')
-    deeplesion.add_argument(
-        '--overwrite', action='store_true', help='write again what is there')
-    return parser.parse_args(argv)
+
+    lidc = commands.add_parser(
+        'lidc', parents=[both], help='cut the nodules of LIDC-IDRI',
+        description='Write nodules.csv and the patches of all nodules that three '
+        'readers rated. May be stopped at any time and run again.')
+    lidc.add_argument(
+        '--data-root', default='data/LIDC-IDRI',
+        help='tree of DICOM and XML (default: %(default)s)')
+    lidc.add_argument('--out', help='where to write (default: DATA_ROOT)')
+    lidc.add_argument(
+        '--xml', help='folder or tar archive of XML not beside the DICOM files')
+    lidc.add_argument(
+        '--crops', help='folder of image/ and nodule_mask/: take crops of nodules')
+    lidc.add_argument(
+        '--crop-list', help='csv with patient_id, nodule_id, seriesuid of the crops')
+    args = parser.parse_args(argv)
+    if args.dataset == 'lidc' and args.crops and not (args.crop_list and args.xml):
+        parser.error('--crops needs --crop-list and --xml')
+    return args
 
 
-def prepare(args):
+def prepare_lidc(args):
+    """Call the package and report."""
+    from mmlesion.datasets import prepare
+    out = args.out or args.data_root
+    if args.crops:
+        done = prepare.prepare_lidc_crops(
+            args.crops, args.crop_list, args.xml, out, overwrite=args.overwrite)
+    else:
+        done = prepare.prepare_lidc(
+            args.data_root, out, args.xml, overwrite=args.overwrite)
+    print(done.summary())
+    done.check()
+
+
+def prepare_deeplesion(args):
     """Call the package and report in one line."""
     from mmlesion.datasets.prepare import prepare_deeplesion
     done = prepare_deeplesion(
@@ -49,7 +83,7 @@ def main(argv=None):
     """Prepare, or say in one sentence why not."""
     args = parse_args(argv)
     try:
-        prepare(args)
+        prepare_lidc(args) if args.dataset == 'lidc' else prepare_deeplesion(args)
     except (OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or str(error)
         if getattr(error, 'filename', None):

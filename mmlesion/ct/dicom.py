@@ -1,7 +1,7 @@
 """DICOM series: which files, in which order, and whether any is missing."""
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -67,14 +67,17 @@ def read_dicom_image(folder: str, series_uid: str | None = None) -> sitk.Image:
     return image
 
 
-def write_dicom_image(folder: str, image: sitk.Image) -> None:
+def write_dicom_image(folder: str, image: sitk.Image,
+                      patient: str = 'Anonymous',
+                      new_uid: Callable[[], str] | None = None) -> None:
     """Write a volume as a DICOM CT series, one file a slice.
-
-    The series is anonymous and has new UIDs.
 
     Args:
         folder (str): A folder that does not exist or is empty.
         image (sitk.Image): 16-bit HU.
+        patient (str): Its name and ID.
+        new_uid (Callable, optional): Gives the UIDs of study, series, frame of
+            reference and slices, in this order. Defaults to random ones.
 
     Raises:
         FileExistsError: If the folder holds anything.
@@ -86,13 +89,14 @@ def write_dicom_image(folder: str, image: sitk.Image) -> None:
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     direction = np.reshape(image.GetDirection(), (3, 3))
-    study, series, frame = _new_uid(), _new_uid(), _new_uid()
+    new_uid = new_uid or _new_uid
+    study, series, frame = new_uid(), new_uid(), new_uid()
     for number in range(image.GetDepth()):
         one = image[:, :, number]
         tags = {
             '0008|0016': '1.2.840.10008.5.1.4.1.1.2',  # CT image storage
-            '0008|0018': _new_uid(), _MODALITY: 'CT', '0010|0010': 'Anonymous',
-            '0010|0020': 'Anonymous', '0020|000d': study, _SERIES_UID: series,
+            '0008|0018': new_uid(), _MODALITY: 'CT', '0010|0010': patient,
+            '0010|0020': patient, '0020|000d': study, _SERIES_UID: series,
             '0020|0052': frame, '0020|0013': str(number + 1),
             '0018|0050': f'{image.GetSpacing()[2]:.10g}',
             _POSITION: _join(image.TransformIndexToPhysicalPoint(

@@ -19,10 +19,9 @@ import numpy as np
 RATINGS = ('subtlety', 'internalStructure', 'calcification', 'sphericity',
            'margin', 'lobulation', 'spiculation', 'texture', 'malignancy')
 
-# The largest official file has 2.2 MB and 6 levels; more is no LIDC file, and
-# would only cost time and memory
+# The largest official file has 2.2 MB; more is no LIDC file, and would only
+# cost time and memory
 _MAX_BYTES = 32 * 2**20
-_MAX_LEVELS = 16
 _MAX_SIDE_PX = 4096
 
 
@@ -181,8 +180,8 @@ def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
 def read_lidc_readings(path: str | os.PathLike) -> dict[str, LIDCReading]:
     """Read all CT files of a folder or an archive, by series.
 
-    Of the official release 23 files are copies for 6 series (1,035 files,
-    1,018 series; 7,030 nodules, 6,860 without the copies): one is kept.
+    In the official release 17 of the 1,035 files are copies of others; without
+    them, 6,860 of the 7,030 nodules are left. One of each is kept.
 
     Args:
         path (str | os.PathLike): As :func:`iterate_lidc_xml`.
@@ -229,47 +228,50 @@ def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
                          'archive') from None
 
 
+class _PrologEndError(Exception):
+    pass
+
+
 def _parse_xml(content: bytes, source: str) -> ElementTree.Element:
     if len(content) > _MAX_BYTES:
         raise ValueError(f'{source}: no XML of LIDC-IDRI has more than '
                          f'{_MAX_BYTES >> 20} MiB')
-    builder = ElementTree.TreeBuilder()
-    parser = expat.ParserCreate(namespace_separator='}')
-    parser.buffer_text = True
-    level = 0
-
-    def start(name: str, attributes: dict) -> None:
-        nonlocal level
-        level += 1
-        if level > _MAX_LEVELS:
-            raise ValueError(
-                f'{source}: line {parser.CurrentLineNumber}: elements lie more '
-                f'than {_MAX_LEVELS} deep; this is no XML of LIDC-IDRI')
-        builder.start(name, attributes)
-
-    def end(name: str) -> None:
-        nonlocal level
-        level -= 1
-        builder.end(name)
-
-    def refuse(*_) -> None:
-        raise ValueError(
-            f'{source}: line {parser.CurrentLineNumber}: a document type '
-            'declaration, which no XML of LIDC-IDRI has, is not read')
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(content, True)
-        return builder.close()
-    except expat.ExpatError as error:
+        doctype_line = _find_doctype(content)
+        if not doctype_line:
+            return ElementTree.fromstring(content)
+    except (expat.ExpatError, ElementTree.ParseError) as error:
+        line = getattr(error, 'lineno', None) or error.position[0]
         raise ValueError(
-            f'{source}: line {error.lineno}: the XML is broken or cut off '
+            f'{source}: line {line}: the XML is broken or cut off '
             f'({expat.ErrorString(error.code)})') from None
-    except (LookupError, UnicodeError):  # a declared encoding that is none
+    except (LookupError, ValueError):  # a declared encoding of no use
         raise ValueError(f'{source}: line 1: the XML declares an encoding that '
                          'cannot be read') from None
+    raise ValueError(f'{source}: line {doctype_line}: a document type '
+                     'declaration, which no XML of LIDC-IDRI has, is not read')
+
+
+def _find_doctype(content: bytes) -> int:
+    """Line of the document type declaration, 0 if there is none.
+
+    It can stand before the root only, and only in it entities can be made.
+    """
+    parser, lines = expat.ParserCreate(), []
+
+    def stop(*_) -> None:
+        raise _PrologEndError
+
+    def note(*_) -> None:
+        lines.append(parser.CurrentLineNumber)
+        raise _PrologEndError
+
+    parser.StartElementHandler, parser.StartDoctypeDeclHandler = stop, note
+    try:
+        parser.Parse(content, True)
+    except _PrologEndError:
+        pass
+    return lines[0] if lines else 0
 
 
 def _read_nodule(element: ElementTree.Element, reader: int,
@@ -336,18 +338,21 @@ def _name(element: ElementTree.Element) -> str:
     return element.tag.rpartition('}')[2]
 
 
+def _in_namespace(parent: ElementTree.Element, name: str) -> str:
+    return parent.tag[:parent.tag.find('}') + 1] + name
+
+
 def _children(parent: ElementTree.Element,
               name: str) -> list[ElementTree.Element]:
-    return [child for child in parent if _name(child) == name]
+    return parent.findall(_in_namespace(parent, name))
 
 
-def _child(parent: ElementTree.Element | None,
+def _child(parent: ElementTree.Element,
            name: str) -> ElementTree.Element | None:
-    if parent is None:
-        return None
-    return next((child for child in parent if _name(child) == name), None)
+    return parent.find(_in_namespace(parent, name))
 
 
 def _text(parent: ElementTree.Element | None, name: str) -> str:
-    child = _child(parent, name)
-    return '' if child is None or child.text is None else child.text.strip()
+    if parent is None:
+        return ''
+    return (parent.findtext(_in_namespace(parent, name)) or '').strip()

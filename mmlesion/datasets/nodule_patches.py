@@ -209,4 +209,4 @@ def _share_outside(volume: CTVolume, centre: Sequence[float],
         half /= spacing
         seen = min(place + half, count - 0.5) - max(place - half, -0.5)
         inside *= seen / (2 * half)
-    return round(1 - inside, 6)
+    return max(0.0, round(1 - inside, 6))

@@ -1,19 +1,21 @@
 """A CT simulator that writes data sets in their official layouts.
 
-Needs numpy and OpenCV only.
+Needs numpy and OpenCV, and SimpleITK for DICOM.
 """
 from .body import Enhancement, Patient, Region
 from .canvas import Canvas
 from .deeplesion import PHANTOM_VERSION, write_deeplesion
 from .focus import Focus, paint_focus
+from .lidc import LIDC_PHANTOM_VERSION, NoduleScan, simulate_nodule_scan, write_lidc
 from .noise import correlated_noise, smooth_texture
 from .place import Layout, draw_focus, make_vessel, place_foci
 from .recist import Recist, recist
 from .scan import Protocol, Scan, paint_anatomy, simulate_scan
 
 __all__ = [
-    'PHANTOM_VERSION', 'Canvas', 'Enhancement', 'Focus', 'Layout', 'Patient',
-    'Protocol', 'Recist', 'Region', 'Scan', 'correlated_noise', 'draw_focus',
-    'make_vessel', 'paint_anatomy', 'paint_focus', 'place_foci', 'recist',
-    'simulate_scan', 'smooth_texture', 'write_deeplesion'
+    'LIDC_PHANTOM_VERSION', 'PHANTOM_VERSION', 'Canvas', 'Enhancement', 'Focus',
+    'Layout', 'NoduleScan', 'Patient', 'Protocol', 'Recist', 'Region', 'Scan',
+    'correlated_noise', 'draw_focus', 'make_vessel', 'paint_anatomy', 'paint_focus',
+    'place_foci', 'recist', 'simulate_nodule_scan', 'simulate_scan',
+    'smooth_texture', 'write_deeplesion', 'write_lidc'
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .body import Patient, Region
+from .made_with import same_exists, write_text
 from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
@@ -67,12 +68,12 @@ def write_deeplesion(out_dir: str | Path, num_train: int, num_val: int,
         num_test=int(num_test), size=int(size), seed=int(seed),
         context_mm=float(context_mm), num_vessels=[int(n) for n in num_vessels])
     _check(settings, workers)
-    if _same_exists(out_dir, settings):
+    if same_exists(out_dir, settings):
         return out_dir
     partial = out_dir.with_name(out_dir.name + '.partial')
-    if not _same_exists(partial, settings):
+    if not same_exists(partial, settings):
         (partial / 'rows').mkdir(parents=True)
-        _write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
     jobs = _plan(settings)
     done = {p.stem for p in (partial / 'rows').glob('*.json')}
     todo = [(str(partial), settings, *job) for job in jobs
@@ -114,33 +115,6 @@ def _check(settings: dict, workers: int) -> None:
                          f'{low} and {high}')
     if workers < 1:
         raise ValueError(f'workers must be 1 or more, got {workers}')
-
-
-def _same_exists(folder: Path, settings: dict) -> bool:
-    """True if the folder was made with these settings, False if it is not there."""
-    if not folder.exists():
-        return False
-    note = folder / 'phantom.json'
-    if not note.is_file():
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-            return False
-        raise FileExistsError(f'{folder} exists and was not made by the phantom: '
-                              'choose another folder or remove it')
-    found = json.loads(note.read_text())
-    other = [k for k in settings if found.get(k) != settings[k]]
-    if other:
-        raise FileExistsError(
-            f'{folder} holds a phantom made with other settings ({other[0]}='
-            f'{found.get(other[0])} instead of {settings[other[0]]}): choose another '
-            'folder or remove it')
-    return True
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def _plan(settings: dict) -> list[tuple]:
@@ -199,7 +173,7 @@ def _write_patient(job: tuple) -> int:
             key_number = scan.key + 1 + int(above / scan.interval_mm)
         rows += _write_scan(Path(root), scan, key_number, patient, scan_rng,
                             (number, study, series), split, age)
-    _write_text(Path(root) / 'rows' / f'{number:06d}.json', json.dumps(rows))
+    write_text(Path(root) / 'rows' / f'{number:06d}.json', json.dumps(rows))
     return count
 
 

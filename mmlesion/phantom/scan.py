@@ -198,7 +198,7 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
     kept = _measured(layout, mask[half], spacing)
     if kept is None:
         return None
-    _finish(hu, protocol, rng)
+    finish(hu, protocol, rng)
     hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     location = [_location(patient, f) for f in layout.lesions]
     return Scan(hu, mask, half, kept, location, layout, protocol)
@@ -225,7 +225,7 @@ def _location(patient: Patient, focus: Focus):
             patient.fraction_z(focus.centre[2]))
 
 
-def _finish(hu: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> None:
+def finish(hu: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> None:
     """Tissue texture, the kernel's blur and noise, in place."""
     grain, spacing = protocol.grain_mm, protocol.spacing_mm
     textures = smooth_texture(hu.shape, 3.5, (protocol.interval_mm, spacing), rng)

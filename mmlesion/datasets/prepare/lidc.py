@@ -1,0 +1,301 @@
+"""LIDC-IDRI, as it is published or as crops, to an index with patches."""
+import csv
+import os
+import os.path as osp
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy.signal import correlate
+
+from mmlesion.ct import CTVolume, image_to_volume, read_volume
+from mmlesion.ct.dicom import read_dicom_image
+
+from ..lidc_consensus import match_readers, reader_votes
+from ..lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings
+from .nodule_writer import Nodule, PreparedLIDC, Series, write_nodules
+
+# A contour belongs to the slice at its z if they are no further apart than
+# this share of the slices' distance: headers round positions
+_OFF_SLICE = 0.25
+
+# Least Dice of a crop's mask and the outlines of all readers together
+_SAME_NODULE = 0.7
+
+_PATIENT = re.compile(r'LIDC-IDRI-\d{4}')
+_CROP_COLUMNS = ('patient_id', 'nodule_id', 'seriesuid')
+
+
+def prepare_lidc(data_root: str, out_dir: str, xml: str | None = None,
+                 overwrite: bool = False,
+                 progress: bool = True) -> PreparedLIDC:
+    """Prepare LIDC-IDRI from the tree that TCIA's downloader makes.
+
+    Every folder below ``data_root`` with DICOM files of CT is one series;
+    chest X-rays are passed over. Its XML lies in the same folder, as TCIA has
+    it, or is looked up in ``xml``.
+
+    Args:
+        data_root (str): The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
+        out_dir (str): Where to write ``nodules.csv`` and ``patches/``.
+        xml (str, optional): Folder or archive of the official XML files, for
+            series without one.
+        overwrite (bool): Write again what is there.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        PreparedLIDC: What was done. Its ``problems`` hold one sentence for
+        each series and nodule that is left out: slices that are missing, two
+        series in one folder, outlines that fit no slice.
+
+    Raises:
+        FileNotFoundError: If there is no tree or no DICOM in it.
+        ValueError: If nothing can be prepared.
+        OSError: If the disk is full or another run holds the folder.
+    """
+    if not osp.isdir(data_root):
+        raise FileNotFoundError(f'{data_root}: no such folder; expected '
+                                'LIDC-IDRI-0001/<study>/<series>/*.dcm')
+    folders = sorted(
+        folder for folder, _, files in os.walk(data_root)
+        if any(name.lower().endswith('.dcm') for name in files))
+    if not folders:
+        raise FileNotFoundError(f'{data_root}: no DICOM file (.dcm) is in it')
+    readings = read_lidc_readings(xml) if xml else {}
+    series = []
+    for folder in folders:
+        tags = _read_tags(folder)
+        if tags['0008|0060'] in ('', 'CT'):
+            series.append(Series(folder, _patient(folder, tags),
+                                 partial(_find_in_series, folder, tags, readings)))
+    return write_nodules(series, len(series), out_dir, overwrite, progress)
+
+
+def prepare_lidc_crops(crop_dir: str, ann_file: str, xml: str, out_dir: str,
+                       overwrite: bool = False,
+                       progress: bool = True) -> PreparedLIDC:
+    """Prepare nodules of which only crops of the CT are at hand.
+
+    ``crop_dir`` holds ``image/<patient>_R_<nodule>.nii.gz`` (HU) and, of the
+    same names, ``nodule_mask/``. Which nodule of the XML a crop shows is found
+    by its mask: of all nodules of the series, the one whose readers' outlines
+    together cover it best, where slices must agree in z, and in plane the
+    outlines are shifted to where they overlap most. Its ratings, and its 50 %
+    consensus laid on the crop in the same way, are then those of the XML.
+
+    Crops end shortly before and behind a nodule; slices that patches need
+    beyond repeat the outermost one.
+
+    Args:
+        crop_dir (str): Folder of ``image`` and ``nodule_mask``.
+        ann_file (str): Csv with columns ``patient_id``, ``nodule_id`` and
+            ``seriesuid``.
+        xml (str): Folder or archive of the official XML files.
+        out_dir (str): Where to write ``nodules.csv`` and ``patches/``.
+        overwrite (bool): Write again what is there.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        PreparedLIDC: What was done, as :func:`prepare_lidc`.
+
+    Raises:
+        FileNotFoundError: If crops, csv or XML are missing.
+        ValueError: If the csv is malformed, or nothing can be prepared.
+        OSError: If the disk is full or another run holds the folder.
+    """
+    images = osp.join(crop_dir, 'image')
+    names = sorted(os.listdir(images)) if osp.isdir(images) else []
+    names = [name for name in names if name.endswith('.nii.gz')]
+    if not names:
+        raise FileNotFoundError(f'{images}: no crop (.nii.gz) is there')
+    series_of = _read_crop_list(ann_file)
+    readings = read_lidc_readings(xml)
+    series = [
+        Series(name, name.split('_R_')[0], partial(
+            _find_in_crop, crop_dir, name, series_of, readings))
+        for name in names]
+    return write_nodules(series, len(series), out_dir, overwrite, progress)
+
+
+def _find_in_series(folder: str, tags: dict[str, str],
+                    readings: dict[str, LIDCReading]) -> tuple:
+    """All nodules of one DICOM series; its pixels are read when asked for."""
+    series_uid = tags['0020|000e']
+    if any(name.lower().endswith('.xml') for name in os.listdir(folder)):
+        readings = read_lidc_readings(folder)
+        if readings and series_uid not in readings:
+            raise ValueError(
+                f'{folder}: the XML is of series {next(iter(readings))}, but '
+                f'the DICOM files of {series_uid}')
+    reading = readings.get(series_uid)
+    if reading is None:
+        raise FileNotFoundError(f'{folder}: no XML of its series {series_uid} '
+                                'is at hand')
+
+    @lru_cache(1)
+    def read() -> CTVolume:
+        # Pixels as they are stored, for outlines count them so
+        return image_to_volume(read_dicom_image(folder))
+
+    return series_uid, [
+        Nodule(f'{_patient(folder, tags)}_{series_uid[-6:]}_{number}', group,
+               partial(_locate_in_series, read, group))
+        for number, group in enumerate(match_readers(reading.nodules), 1)]
+
+
+def _locate_in_series(read: Callable[[], CTVolume],
+                      group: Sequence[ReaderNodule]) -> tuple:
+    volume = read()
+
+    def slice_of_z(z_mm: float) -> int:
+        place, number = _slice_at(volume, z_mm)
+        if number is None:
+            ends = sorted(volume.index_to_world([[0, 0, 0],
+                                                 [len(volume.array) - 1, 0, 0]])
+                          [:, 2].tolist())
+            raise ValueError(
+                f'the XML has an outline at z = {z_mm:g} mm, where there is no '
+                f'slice; the DICOM files have {len(volume.array)}, from '
+                f'{ends[0]:g} to {ends[1]:g} mm, every '
+                f'{volume.spacing_mm[0]:g} mm')
+        return number
+
+    votes, (x0, y0, x1, y1) = reader_votes(group, slice_of_z)
+    _, height, width = volume.shape
+    if x1 > width or y1 > height:
+        raise ValueError(
+            f'the XML has an outline up to the pixel ({x1 - 1}, {y1 - 1}), but '
+            f'the DICOM files have {width} x {height}')
+    mask = np.zeros(volume.shape, bool)
+    for number, plane in votes.items():
+        mask[number, y0:y1, x0:x1] = 2 * plane >= len(group)
+    return volume, mask
+
+
+def _find_in_crop(crop_dir: str, name: str, series_of: dict[str, str],
+                  readings: dict[str, LIDCReading]) -> tuple:
+    path = osp.join(crop_dir, 'image', name)
+    nodule_id = name[:-len('.nii.gz')]
+    series_uid = series_of.get(nodule_id)
+    if series_uid is None:
+        raise ValueError(f'{path}: no row of the csv has this patient and nodule')
+    reading = readings.get(series_uid)
+    if reading is None:
+        raise ValueError(f'{path}: no XML of its series {series_uid} is at hand')
+    volume = read_volume(path)
+    shown = read_volume(osp.join(crop_dir, 'nodule_mask', name)).array > 0
+    if shown.shape != volume.shape:
+        raise ValueError(f'{path}: the crop has {volume.shape} voxels (z, y, x), '
+                         f'but its mask {shown.shape}')
+    if not shown.any():
+        raise ValueError(f'{path}: its mask is empty')
+    best, mask, group = 0.0, None, ()
+    for candidate in match_readers(reading.nodules):
+        dice, consensus = _lay_on_crop(candidate, volume, shown)
+        if dice > best:
+            best, mask, group = dice, consensus, candidate
+    if best < _SAME_NODULE:
+        raise ValueError(
+            f'{path}: no nodule in the XML of its series has this mask (best '
+            f'Dice {best:.2f}, expected {_SAME_NODULE})')
+    return series_uid, [Nodule(nodule_id, group, lambda: (volume, mask))]
+
+
+def _lay_on_crop(group: Sequence[ReaderNodule], volume: CTVolume,
+                 shown: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """Dice of a crop's mask and all outlines, and the consensus as its mask."""
+    votes, _ = reader_votes(group, lambda z_mm: _slice_at(volume, z_mm)[1])
+    if not votes:
+        return 0.0, None
+    union = np.zeros((len(shown), *next(iter(votes.values())).shape), np.uint16)
+    for number, plane in votes.items():
+        union[number] = plane
+    sizes = np.count_nonzero(shown), np.count_nonzero(union)
+    best, placed = 0.0, None
+    if min(sizes) < _SAME_NODULE / 2 * max(sizes):
+        return best, placed
+    for find_shift in (_shift_of_boxes, _shift_of_most_overlap):
+        laid = _shift(union, find_shift(union > 0, shown), shown.shape)
+        # What falls off the crop counts against the candidate
+        dice = 2 * np.count_nonzero(shown & (laid > 0)) / sum(sizes)
+        if dice > best:
+            best, placed = dice, 2 * laid >= len(group)
+        if best > 0.95:  # else, another outline may have reached further
+            break
+    return best, placed
+
+
+def _shift_of_boxes(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
+    """Shift (y, x) in pixels that lays the first rows and columns together."""
+    return tuple(int(np.flatnonzero(shown.any((0, 3 - axis)))[0]
+                     - np.flatnonzero(union.any((0, 3 - axis)))[0])
+                 for axis in (1, 2))
+
+
+def _shift_of_most_overlap(union: np.ndarray,
+                           shown: np.ndarray) -> tuple[int, int]:
+    """Shift (y, x) in pixels after which most voxels are in both."""
+    common = sum(correlate(theirs.astype(np.float32), ours.astype(np.float32),
+                           method='fft') for theirs, ours in zip(shown, union))
+    row, column = np.unravel_index(np.argmax(common), common.shape)
+    return int(row) - union.shape[1] + 1, int(column) - union.shape[2] + 1
+
+
+def _shift(votes: np.ndarray, shift: tuple[int, int],
+           shape: tuple[int, int, int]) -> np.ndarray:
+    """Lay votes on an empty crop, cut off where they reach over it."""
+    laid = np.zeros(shape, votes.dtype)
+    target, source = [], []
+    for offset, size, count in zip(shift, votes.shape[1:], shape[1:]):
+        first, last = max(0, offset), max(0, min(count, offset + size))
+        target.append(slice(first, last))
+        source.append(slice(first - offset, last - offset))
+    laid[(slice(None), *target)] = votes[(slice(None), *source)]
+    return laid
+
+
+def _slice_at(volume: CTVolume, z_mm: float) -> tuple[float, int | None]:
+    """Place and number of the slice at a z; None where there is none."""
+    step = volume.direction[2, 2] * volume.spacing_mm[0]
+    place = (z_mm - volume.origin[2]) / step
+    number = round(place)
+    there = 0 <= number < len(volume.array) and abs(place - number) <= _OFF_SLICE
+    return place, number if there else None
+
+
+def _read_crop_list(path: str) -> dict[str, str]:
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; expected a csv with '
+                                + ', '.join(_CROP_COLUMNS))
+    with open(path, newline='', encoding='utf-8') as file:
+        reader = csv.DictReader(file)
+        absent = [name for name in _CROP_COLUMNS
+                  if name not in (reader.fieldnames or ())]
+        if absent:
+            raise ValueError(f'{path}: there is no column ' + ', '.join(absent))
+        return {f'{row["patient_id"]}_R_{row["nodule_id"]}': row['seriesuid']
+                for row in reader}
+
+
+def _read_tags(folder: str) -> dict[str, str]:
+    """Modality, patient and series of a folder's first DICOM file."""
+    name = min(name for name in os.listdir(folder)
+               if name.lower().endswith('.dcm'))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(osp.join(folder, name))
+    tags = {'0008|0060': '', '0010|0020': '', '0020|000e': ''}
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return tags  # what is wrong with it, reading the series says
+    for tag in tags:
+        if reader.HasMetaDataKey(tag):
+            tags[tag] = reader.GetMetaData(tag).strip().rstrip('\0')
+    return tags
+
+
+def _patient(folder: str, tags: dict[str, str]) -> str:
+    named = _PATIENT.search(folder)
+    return named[0] if named else tags['0010|0020'] or osp.basename(folder)

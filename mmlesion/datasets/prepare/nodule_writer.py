@@ -1,0 +1,251 @@
+"""Labelled nodules to patches and an index, resumable."""
+import json
+import os
+import os.path as osp
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from tqdm import tqdm
+
+from mmlesion.ct import ARCHIVE_SUFFIX, CTVolume
+
+from ..lidc_consensus import (
+    MIN_READERS,
+    equivalent_diameter,
+    malignancy_label,
+    mean_malignancy,
+)
+from ..lidc_xml import RATINGS, ReaderNodule
+from ..nodule_index import (
+    ATTRIBUTES,
+    INDEX_NAME,
+    PATCH_FOLDER,
+    NoduleRow,
+    write_nodule_index,
+)
+from ..nodule_patches import (
+    INPUT_PLANES,
+    cut_nodule_patches,
+    read_nodule_patches,
+    write_nodule_patches,
+)
+from .folder_lock import hold_folder, remove_partial
+
+#: What was done so far, one row a line.
+JOURNAL_NAME = 'journal.jsonl'
+
+#: What could not be prepared, one sentence a line; absent if nothing.
+PROBLEMS_NAME = 'problems.txt'
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A nodule to prepare.
+
+    Attributes:
+        nodule_id (str): Unique name.
+        readers (tuple[ReaderNodule]): The readers that drew it.
+        locate (Callable): Gives the CT volume and the mask of the consensus.
+    """
+
+    nodule_id: str
+    readers: tuple[ReaderNodule, ...]
+    locate: Callable[[], tuple[CTVolume, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The nodules of one series, or one crop.
+
+    Attributes:
+        name (str): For messages.
+        patient (str): Whose.
+        find (Callable): Gives the series instance UID and the nodules.
+    """
+
+    name: str
+    patient: str
+    find: Callable[[], tuple[str, Sequence[Nodule]]]
+
+
+@dataclass
+class PreparedLIDC:
+    """What was prepared.
+
+    Attributes:
+        rows (list[NoduleRow]): The index.
+        already_there (int): Nodules that an earlier run had finished.
+        undecided (int): Nodules left out for a mean malignancy of 3.
+        few_readers (int): Nodules left out for fewer than three readers.
+        problems (list[str]): A sentence for what could not be prepared.
+    """
+
+    rows: list[NoduleRow] = field(default_factory=list)
+    already_there: int = 0
+    undecided: int = 0
+    few_readers: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def count(self, label: int) -> int:
+        """Nodules of a label."""
+        return sum(row.label == label for row in self.rows)
+
+    @property
+    def patients(self) -> int:
+        """Patients with at least one nodule."""
+        return len({row.patient for row in self.rows})
+
+    @property
+    def over_border(self) -> int:
+        """Nodules whose patches reach over the border of their image."""
+        return sum(row.outside > 0 for row in self.rows)
+
+    def summary(self) -> str:
+        """One paragraph for people."""
+        return (
+            f'{len(self.rows)} nodules of {self.patients} patients are ready '
+            f'({self.already_there} were there before): {self.count(0)} benign, '
+            f'{self.count(1)} malignant. Left out: {self.undecided} with a mean '
+            f'malignancy of 3, {self.few_readers} of fewer than three readers. '
+            f'The patches of {self.over_border} reach over the border of their '
+            'image, whose outermost pixels are repeated there.')
+
+    def check(self) -> None:
+        """Raise if something could not be prepared.
+
+        Raises:
+            ValueError: Names the first and where all of them are listed.
+        """
+        if self.problems:
+            raise ValueError(
+                f'{self.problems[0]}; so {len(self.problems)} could not be '
+                f'prepared (listed in {PROBLEMS_NAME}), all others are')
+
+
+def write_nodules(series: Iterable[Series], total: int, out_dir: str,
+                  overwrite: bool, progress: bool) -> PreparedLIDC:
+    """Cut and write the patches of all labelled nodules, then the index.
+
+    Each file is written whole or not at all, and noted in a journal; after a
+    kill, a new run takes over what is noted and still readable. The index
+    comes last, so that where there is one, it is complete.
+
+    Args:
+        series (Iterable[Series]): What to prepare.
+        total (int): Their number, for the progress bar.
+        out_dir (str): Where to write.
+        overwrite (bool): Write again what is there.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        PreparedLIDC: What was done.
+
+    Raises:
+        ValueError: If nothing at all could be prepared.
+        OSError: If the disk is full or another run holds the folder.
+    """
+    patch_dir = osp.join(out_dir, PATCH_FOLDER)
+    os.makedirs(patch_dir, exist_ok=True)
+    done = PreparedLIDC()
+    with hold_folder(out_dir):
+        remove_partial(out_dir)
+        remove_partial(patch_dir)
+        journal_path = osp.join(out_dir, JOURNAL_NAME)
+        known = {} if overwrite else _read_journal(journal_path)
+        with open(journal_path, 'w' if overwrite else 'a',
+                  encoding='utf-8') as journal, tqdm(
+                      series, total=total, desc='LIDC-IDRI', unit='series',
+                      disable=not progress) as bar:
+            for one in bar:
+                try:
+                    _write_series(one, patch_dir, known, journal, done)
+                except (FileNotFoundError, ValueError) as error:
+                    done.problems.append(str(error))
+        _write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
+        if not done.rows:
+            raise ValueError(
+                (done.problems or ['no nodule has a label'])[0]
+                + f'; no nodule of {total} series could be prepared')
+        # The journal stays: it lets a later run take over what is there
+        write_nodule_index(osp.join(out_dir, INDEX_NAME), done.rows)
+    return done
+
+
+def _write_series(series: Series, patch_dir: str, known: dict[str, NoduleRow],
+                  journal, done: PreparedLIDC) -> None:
+    series_uid, nodules = series.find()
+    rows = []
+    for nodule in nodules:
+        label = malignancy_label(nodule.readers)
+        if label is None:
+            done.few_readers += len(nodule.readers) < MIN_READERS
+            done.undecided += len(nodule.readers) >= MIN_READERS
+            continue
+        path = osp.join(patch_dir, nodule.nodule_id + ARCHIVE_SUFFIX)
+        ratings = _mean_ratings(nodule.readers)
+        row = known.get(nodule.nodule_id)
+        fresh = dict(
+            nodule_id=nodule.nodule_id, patient=series.patient,
+            series_uid=series_uid, label=label,
+            malignancy=round(mean_malignancy(nodule.readers), 6),
+            num_readers=len(nodule.readers), **ratings)
+        if row is not None and fresh.items() <= asdict(row).items() \
+                and _is_readable(path):
+            done.already_there += 1
+        else:
+            try:
+                volume, mask = nodule.locate()
+                diameter_mm = equivalent_diameter(
+                    float(mask.sum()) * float(np.prod(volume.spacing_mm)))
+                patches = cut_nodule_patches(volume, mask, diameter_mm)
+            except ValueError as error:
+                done.problems.append(f'{series.name}: nodule '
+                                     f'{nodule.nodule_id}: {error}')
+                continue
+            write_nodule_patches(path, patches)
+            row = NoduleRow(diameter_mm=round(diameter_mm, 6),
+                            outside=patches.outside, **fresh)
+            journal.write(json.dumps(asdict(row)) + '\n')
+            journal.flush()
+        rows.append(row)
+    done.rows += rows
+
+
+def _mean_ratings(readers: Sequence[ReaderNodule]) -> dict[str, float]:
+    return {column: round(sum(one.ratings[name] for one in readers)
+                          / len(readers), 6)
+            for column, name in zip(ATTRIBUTES, RATINGS)}
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        for inputs in INPUT_PLANES:
+            read_nodule_patches(path, inputs)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _read_journal(path: str) -> dict[str, NoduleRow]:
+    """Rows noted by earlier runs; a last line that was cut off is left out."""
+    known = {}
+    try:
+        with open(path, encoding='utf-8') as file:
+            for line in file:
+                try:
+                    row = NoduleRow(**json.loads(line))
+                except (TypeError, ValueError):
+                    continue
+                known[row.nodule_id] = row
+    except FileNotFoundError:
+        pass
+    return known
+
+
+def _write_problems(path: str, problems: Sequence[str]) -> None:
+    if problems:
+        with open(path, 'w', encoding='utf-8') as file:
+            file.writelines(f'{problem}\n' for problem in problems)
+    elif osp.exists(path):
+        os.remove(path)

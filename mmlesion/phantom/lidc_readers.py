@@ -1,0 +1,165 @@
+"""Simulated radiologists who outline and rate nodules, and their XML."""
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+
+NUM_READERS = 4
+_NAMESPACE = 'http://www.nih.gov'
+_RATINGS = ('subtlety', 'internalStructure', 'calcification', 'sphericity',
+            'margin', 'lobulation', 'spiculation', 'texture', 'malignancy')
+
+
+@dataclass
+class Reading:
+    """What one reader drew and rated of one nodule.
+
+    Attributes:
+        outlines: Per slice number its outline, (P, 2) pixels x and y, closed, on
+            the first pixels outside.
+        ratings: The nine ratings.
+    """
+    outlines: dict[int, np.ndarray]
+    ratings: dict[str, int]
+
+
+def read_nodule(mask: np.ndarray, malignant: bool, calcified: bool, aspect: float,
+                spacing_mm: float, rng: np.random.Generator) -> list[Reading | None]:
+    """Let the readers look at a nodule.
+
+    Each draws its border up to about half a millimetre further in or out and rounds
+    off what is thinner than a stroke; one in twenty overlooks it, but at least three
+    see it. Means of malignancy are above 3 for malignant and below 3 for benign ones.
+
+    Args:
+        mask: The nodule, (D, H, W) bool.
+        malignant: Its kind.
+        calcified: Whether its core is.
+        aspect: Short over long axis.
+        spacing_mm: Pixel spacing.
+        rng: Source of randomness.
+
+    Returns:
+        One reading for each reader, None for one who overlooked it.
+    """
+    seen = rng.random(NUM_READERS) > 0.05
+    if seen.sum() < 3:
+        seen[:] = True
+    ratings = _rate(malignant, calcified, aspect, int(seen.sum()), rng)
+    readings = []
+    for sees in seen:
+        shift_px = float(np.clip(rng.normal(0, 0.3), -0.5, 0.5)) / spacing_mm
+        outlines = {number: outline for number, plane in enumerate(mask)
+                    if plane.any()
+                    and (outline := _outline(plane, shift_px)) is not None}
+        if not outlines:  # drawn too far in for its size: draw what is there
+            outlines = {number: outline for number, plane in enumerate(mask)
+                        if plane.any()
+                        and (outline := _outline(plane, 0.0)) is not None}
+        readings.append(Reading(outlines, ratings.pop()) if sees else None)
+    return readings
+
+
+def _outline(plane: np.ndarray, shift_px: float) -> np.ndarray | None:
+    """The closed outline outside of the largest part, None where nothing is left."""
+    inside = cv2.distanceTransform(plane.astype(np.uint8), cv2.DIST_L2, 5)
+    outside = cv2.distanceTransform(1 - plane.astype(np.uint8), cv2.DIST_L2, 5)
+    signed = cv2.GaussianBlur(inside - outside, (0, 0), 0.8)
+    drawn = (signed > -shift_px).astype(np.uint8)
+    drawn = cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
+    found, _ = cv2.findContours(drawn, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not found:
+        return None
+    points = max(found, key=cv2.contourArea)[:, 0]  # (P, 2)
+    return np.concatenate([points, points[:1]])  # LIDC repeats the first point
+
+
+def _rate(malignant: bool, calcified: bool, aspect: float, count: int,
+          rng: np.random.Generator) -> list[dict[str, int]]:
+    def draw(mean: float, low: int = 1) -> np.ndarray:
+        return np.clip(np.rint(rng.normal(mean, 0.6, count)), low, 5).astype(int)
+
+    malignancy = draw(4.2 if malignant else 1.9)
+    while (malignancy.mean() > 3) != malignant or malignancy.mean() == 3:
+        malignancy = draw(4.2 if malignant else 1.9)
+    columns = dict(
+        subtlety=draw(4.6), internalStructure=np.ones(count, int),
+        calcification=np.full(count, 3 if calcified else 6),
+        sphericity=draw(1 + 4 * aspect, 2), margin=draw(2.6 if malignant else 4.4),
+        lobulation=draw(2.8 if malignant else 1.4),
+        spiculation=draw(4.2 if malignant else 1.2), texture=draw(4.8),
+        malignancy=malignancy)
+    return [{name: int(columns[name][n]) for name in _RATINGS} for n in range(count)]
+
+
+def lidc_xml(study_uid: str, series_uid: str, slice_uids: list[str],
+             z_mm: list[float], nodules: list[list[Reading | None]],
+             small: list[tuple[int, int, int]],
+             others: list[tuple[int, int, int]]) -> bytes:
+    """The readers' file in the layout of the official release.
+
+    Args:
+        study_uid: Study instance UID.
+        series_uid: Series instance UID.
+        slice_uids: SOP instance UIDs of its slices.
+        z_mm: Patient coordinates z of its slices.
+        nodules: For each nodule of 3 mm and more what each reader made of it.
+        small: Slice, y and x of nodules below 3 mm: a point without ratings.
+        others: Slice, y and x of what is marked as no nodule.
+    """
+    root = ElementTree.Element('LidcReadMessage', uid=series_uid + '.0',
+                               xmlns=_NAMESPACE)
+    header = ElementTree.SubElement(root, 'ResponseHeader')
+    for name, text in (('Version', '1.8'), ('TaskDescription', 'Second unblinded read'),
+                       ('SeriesInstanceUid', series_uid),
+                       ('ResponseDescription', '1 - Reading complete'),
+                       ('StudyInstanceUID', study_uid)):
+        _add(header, name, text)
+
+    def place(parent: ElementTree.Element, number: int) -> None:
+        _add(parent, 'imageZposition', f'{z_mm[number]:.2f}')
+        _add(parent, 'imageSOP_UID', slice_uids[number])
+
+    def point(parent: ElementTree.Element, name: str, x: int, y: int) -> None:
+        mark = ElementTree.SubElement(parent, name)
+        _add(mark, 'xCoord', str(x))
+        _add(mark, 'yCoord', str(y))
+
+    def outline(parent: ElementTree.Element, number: int, points) -> None:
+        roi = ElementTree.SubElement(parent, 'roi')
+        place(roi, number)
+        _add(roi, 'inclusion', 'TRUE')
+        for x, y in points:
+            point(roi, 'edgeMap', int(x), int(y))
+
+    for reader in range(NUM_READERS):
+        session = ElementTree.SubElement(root, 'readingSession')
+        _add(session, 'annotationVersion', '3.12')
+        _add(session, 'servicingRadiologistID', 'anon')
+        for index, readings in enumerate(nodules):
+            if readings[reader] is None:
+                continue
+            # Readers name nodules each in their own way
+            nodule = ElementTree.SubElement(session, 'unblindedReadNodule')
+            _add(nodule, 'noduleID', f'{1000 * reader + 7 * index}')
+            rated = ElementTree.SubElement(nodule, 'characteristics')
+            for name, value in readings[reader].ratings.items():
+                _add(rated, name, str(value))
+            for number, points in readings[reader].outlines.items():
+                outline(nodule, number, points)
+        for index, (number, y, x) in enumerate(small):
+            nodule = ElementTree.SubElement(session, 'unblindedReadNodule')
+            _add(nodule, 'noduleID', f'small {index}')
+            outline(nodule, number, [(x, y)])
+        for index, (number, y, x) in enumerate(others):
+            mark = ElementTree.SubElement(session, 'nonNodule')
+            _add(mark, 'nonNoduleID', f'other {index}')
+            place(mark, number)
+            point(mark, 'locus', x, y)
+    ElementTree.indent(root, '')
+    return ElementTree.tostring(root, 'UTF-8', xml_declaration=True) + b'\n'
+
+
+def _add(parent: ElementTree.Element, name: str, text: str) -> None:
+    ElementTree.SubElement(parent, name).text = text

@@ -1,0 +1,261 @@
+"""LIDC-IDRI to an index with patches: from the tree, from crops, and what fails."""
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmlesion.ct import CTVolume, read_volume, write_volume
+from mmlesion.datasets.lidc_consensus import match_readers, reader_votes
+from mmlesion.datasets.lidc_xml import read_lidc_readings
+from mmlesion.datasets.nodule_index import read_nodule_index
+from mmlesion.datasets.nodule_patches import read_nodule_patches
+from mmlesion.datasets.prepare import prepare_lidc, prepare_lidc_crops
+from mmlesion.phantom import write_lidc
+
+ROOT = Path(__file__).resolve().parents[3]
+REAL = (ROOT / '../shared/data/lidc').resolve()
+
+
+@pytest.fixture(scope='module')
+def phantom(tmp_path_factory):
+    return write_lidc(tmp_path_factory.mktemp('phantom') / 'LIDC', 4, size=128, seed=3)
+
+
+@pytest.fixture(scope='module')
+def prepared(phantom, tmp_path_factory):
+    out = tmp_path_factory.mktemp('prepared')
+    return out, prepare_lidc(str(phantom), str(out), progress=False)
+
+
+@pytest.fixture
+def tree(phantom, tmp_path):
+    """A copy that may be spoilt; the folder of its first series."""
+    shutil.copytree(phantom, tmp_path / 'tree')
+    (xml, ) = (tmp_path / 'tree/LIDC-IDRI-0001').rglob('*.xml')
+    return tmp_path / 'tree', xml.parent
+
+
+def truth(folder):
+    with open(folder / 'truth.csv', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_nodule_is_there_with_its_label_and_size(phantom, prepared):
+    out, done = prepared
+    rows, painted = read_nodule_index(out / 'nodules.csv'), truth(phantom)
+    assert rows == done.rows and not done.problems and len(rows) == len(painted)
+    for row, nodule in zip(rows, painted):
+        assert (row.patient, row.series_uid) == (nodule['patient'],
+                                                 nodule['series_uid'])
+        assert row.label == int(nodule['malignant'])
+        assert (row.malignancy > 3) == (row.label == 1)
+        # Readers round off spicules
+        assert 0.75 < row.diameter_mm / float(nodule['diameter_mm']) < 1.15
+        assert 3 <= row.num_readers <= 4
+    assert not (out / 'problems.txt').exists()
+
+
+def test_patches_show_the_nodule_in_their_middle(prepared):
+    out, done = prepared
+    for row in done.rows:
+        image, mask = read_nodule_patches(
+            out / 'patches' / f'{row.nodule_id}.slices', '21c')
+        y, x = (places.mean() for places in np.nonzero(mask[10]))
+        assert abs(y - 15.5) < 3 and abs(x - 15.5) < 3
+        # A disc of one diameter in a square of two: pi / 16 = 0.196 of it
+        assert 0.08 < mask[10].mean() < 0.3
+        assert image[mask.astype(bool)].mean() > image[mask == 0].mean() + 150
+
+
+def test_a_second_run_takes_over_what_is_there_and_heals_what_is_damaged(
+        phantom, prepared, tmp_path):
+    out = tmp_path / 'out'
+    shutil.copytree(prepared[0], out)
+    count = len(prepared[1].rows)
+    (out / 'nodules.csv').unlink()  # as after a kill
+    (out / 'patches/x.slices.abc.partial').write_text('')
+    done = prepare_lidc(str(phantom), str(out), progress=False)
+    assert done.already_there == count and done.rows == prepared[1].rows
+    assert not list(out.rglob('*.partial'))
+    path = out / 'patches' / f'{done.rows[0].nodule_id}.slices'
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    with open(out / 'journal.jsonl', 'a') as file:
+        file.write('{"nodule_id": "cut o')
+    done = prepare_lidc(str(phantom), str(out), progress=False)
+    assert done.already_there == count - 1 and path.read_bytes() == whole
+    done = prepare_lidc(str(phantom), str(out), overwrite=True, progress=False)
+    assert done.already_there == 0 and done.rows == prepared[1].rows
+
+
+def problems_of(tree, out, **kwargs):
+    done = prepare_lidc(str(tree), str(out), progress=False, **kwargs)
+    assert {row.patient for row in done.rows} == {
+        f'LIDC-IDRI-{number:04d}' for number in (2, 3, 4)}
+    assert (out / 'problems.txt').read_text().splitlines() == done.problems
+    assert len(read_nodule_index(out / 'nodules.csv')) == len(done.rows)
+    return done.problems
+
+
+def test_missing_slices_are_said(tree, tmp_path):
+    root, series = tree
+    (series / '0012.dcm').unlink()
+    (problem, *_) = problems_of(root, tmp_path / 'out')
+    assert str(series) in problem and '0011.dcm and 0013.dcm are' in problem
+    assert 'slices are missing' in problem
+
+
+def test_slices_missing_at_the_end_disagree_with_the_xml(tree, tmp_path):
+    root, series = tree
+    names = sorted(path.name for path in series.glob('*.dcm'))
+    for name in names[len(names) // 5:]:
+        (series / name).unlink()
+    (problem, *_) = problems_of(root, tmp_path / 'out')
+    assert 'the XML has an outline at z = ' in problem
+    assert 'where there is no slice; the DICOM files have' in problem
+
+
+def test_two_series_in_one_folder_are_said(tree, tmp_path):
+    root, series = tree
+    write_volume(tmp_path / 'other', CTVolume(np.zeros((3, 16, 16), np.int16)))
+    for path in (tmp_path / 'other').iterdir():
+        shutil.copy(path, series / f'other_{path.name}')
+    (problem, *_) = problems_of(root, tmp_path / 'out')
+    assert '2 DICOM series are in this folder, expected one' in problem
+
+
+def test_an_xml_of_another_series_is_said(tree, tmp_path):
+    root, series = tree
+    (xml, ) = series.glob('*.xml')
+    (other, ) = (root / 'LIDC-IDRI-0002').rglob('*.xml')
+    shutil.copy(other, xml)
+    (problem, *_) = problems_of(root, tmp_path / 'out')
+    assert 'the XML is of series' in problem and 'but the DICOM files of' in problem
+
+
+def test_an_outline_beyond_the_images_is_said(tree, tmp_path):
+    root, series = tree
+    (xml, ) = series.glob('*.xml')
+    text = xml.read_text()
+    at = text.index('<xCoord>', text.index('<characteristics>'))
+    xml.write_text(text[:at] + '<xCoord>300' + text[text.index('<', at + 8):])
+    done = prepare_lidc(str(root), str(tmp_path / 'out'), progress=False)
+    (problem, ) = done.problems
+    assert 'an outline up to the pixel (300, ' in problem
+    assert 'but the DICOM files have 128 x 128' in problem
+
+
+def test_a_broken_and_a_missing_xml_are_said_and_an_archive_helps(
+        tree, phantom, tmp_path):
+    root, series = tree
+    (xml, ) = series.glob('*.xml')
+    whole = xml.read_bytes()
+    xml.write_bytes(whole[:-50])
+    (problem, ) = problems_of(root, tmp_path / 'out')
+    assert problem.startswith(f'{xml}: line ') and 'broken or cut off' in problem
+    xml.unlink()
+    (problem, ) = problems_of(root, tmp_path / 'out2')
+    assert 'no XML of its series' in problem
+    done = prepare_lidc(str(root), str(tmp_path / 'out3'), str(phantom),
+                        progress=False)
+    assert not done.problems and {row.patient for row in done.rows} >= {
+        'LIDC-IDRI-0001'}
+
+
+def test_nothing_to_prepare_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        prepare_lidc(str(tmp_path / 'no'), str(tmp_path / 'out'))
+    with pytest.raises(FileNotFoundError, match='no DICOM file'):
+        prepare_lidc(str(tmp_path), str(tmp_path / 'out'))
+    with pytest.raises(FileNotFoundError, match='no crop'):
+        prepare_lidc_crops(str(tmp_path), 'a.csv', 'b', str(tmp_path / 'out'))
+
+
+def write_crops(phantom, root):
+    """Cut the phantom's nodules out as a user of crops has them: mask = union."""
+    rows = []
+    for uid, reading in read_lidc_readings(phantom).items():
+        (folder, ) = phantom.glob(f'*/*/{uid}')
+        volume, patient = read_volume(folder), folder.parts[-3]
+        z0, dz = volume.origin[2], volume.spacing_mm[0]
+        for number, group in enumerate(match_readers(reading.nodules)):
+            votes, (x0, y0, x1, y1) = reader_votes(
+                group, lambda z, z0=z0, dz=dz: round((z - z0) / dz))
+            low = np.array([max(0, min(votes) - 1), max(0, y0 - 15), max(0, x0 - 15)])
+            high = np.array([max(votes) + 2, y1 + 15, x1 + 15])
+            part = tuple(slice(a, b) for a, b in zip(low, high))
+            mask = np.zeros(volume.shape, np.int16)
+            for at, plane in votes.items():
+                mask[at, y0:y1, x0:x1] = plane > 0
+            origin = volume.index_to_world(low)
+            for kind, array in (('image', volume.array), ('nodule_mask', mask)):
+                (root / kind).mkdir(parents=True, exist_ok=True)
+                write_volume(root / kind / f'{patient}_R_{number}.nii.gz', CTVolume(
+                    np.ascontiguousarray(array[part]), volume.spacing_mm, origin))
+            rows.append(f'{patient},{number},{uid}\n')
+    (root / 'nodules.csv').write_text('patient_id,nodule_id,seriesuid\n'
+                                      + ''.join(rows))
+
+
+def test_crops_give_the_nodules_of_the_tree(phantom, prepared, tmp_path):
+    write_crops(phantom, tmp_path)
+    done = prepare_lidc_crops(str(tmp_path), str(tmp_path / 'nodules.csv'),
+                              str(phantom), str(tmp_path / 'out'), progress=False)
+    assert not done.problems
+    for crop, whole in zip(done.rows, prepared[1].rows):
+        assert (crop.patient, crop.label, crop.malignancy, crop.num_readers) == (
+            whole.patient, whole.label, whole.malignancy, whole.num_readers)
+        assert crop.diameter_mm == pytest.approx(whole.diameter_mm, rel=1e-5)
+        ours, theirs = (
+            read_nodule_patches(out / 'patches' / f'{row.nodule_id}.slices', '1c')
+            for out, row in ((tmp_path / 'out', crop), (prepared[0], whole)))
+        np.testing.assert_array_equal(ours[1], theirs[1])
+        inner = (slice(None), slice(8, 24), slice(8, 24))
+        assert np.abs(ours[0][inner].astype(int) - theirs[0][inner]).max() <= 1
+
+
+def test_a_crop_that_shows_no_nodule_of_the_xml_is_said(phantom, tmp_path):
+    write_crops(phantom, tmp_path)
+    path = sorted((tmp_path / 'nodule_mask').iterdir())[0]
+    mask = read_volume(path)
+    mask.array[:] = 0
+    mask.array[:, :2] = 1
+    write_volume(path, mask)
+    done = prepare_lidc_crops(str(tmp_path), str(tmp_path / 'nodules.csv'),
+                              str(phantom), str(tmp_path / 'out'), progress=False)
+    (problem, ) = done.problems
+    assert path.name in problem and 'has this mask' in problem
+
+
+def test_the_command_prepares_and_says_what_is_wrong(tree, tmp_path):
+    root, series = tree
+    (series / '0012.dcm').unlink()
+    command = [sys.executable, str(ROOT / 'tools/prepare_data.py'), 'lidc',
+               '--data-root', str(root), '--out', str(tmp_path / 'out')]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert ' patients are ready (0 were there before)' in done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('prepare_data: ') and 'slices are missing' in last
+    assert 'so 1 could not be prepared (listed in problems.txt)' in last
+
+
+@pytest.mark.skipif(not (REAL / 'voi').is_dir(),
+                    reason='the crops of LIDC-IDRI are not there')
+def test_real_crops_are_found_in_the_real_xml(tmp_path):
+    for kind in ('image', 'nodule_mask'):
+        (tmp_path / kind).mkdir()
+        for number in ('0001_R_1', '0003_R_2', '0003_R_3', '0003_R_4', '0008_R_1'):
+            name = f'LIDC-IDRI-{number}.nii.gz'
+            shutil.copy(REAL / 'voi' / kind / name, tmp_path / kind / name)
+    done = prepare_lidc_crops(
+        str(tmp_path), str(REAL / 'nodules.csv'),
+        str(REAL / 'tcia-lidc-xml_all_1318.tar.xz'), str(tmp_path / 'out'),
+        progress=False)
+    assert not done.problems
+    assert {row.nodule_id[-8:]: (row.label, row.num_readers) for row in done.rows
+            }['0001_R_1'] == (1, 4)
