@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from mmlesion.models.layers import (ContextualAttention, SpatialAttention,
-                                    max_softmax)
+from mmlesion.models.layers import ContextualAttention, SpatialAttention, max_softmax
 from mmlesion.models.necks import ContextNeck
 
 
@@ -73,7 +72,7 @@ def test_contextual_against_a_loop():
     layer = randomised(ContextualAttention(4))
     x = torch.randn(2, 3, 4, 5, 6)
     out = layer(x)
-    logits = torch.stack([layer.conv(x[:, i]) for i in range(3)], 1)
+    logits = torch.stack([layer.conv(x[:, i]) for i in range(3)], 1).detach()
     for n, d, h, w in [(0, 0, 0, 0), (1, 3, 4, 5), (1, 2, 2, 3)]:
         vector = logits[n, :, d, h, w]
         for i in range(3):
@@ -85,7 +84,7 @@ def test_contextual_against_a_loop():
 def test_spatial_against_a_loop():
     layer = randomised(SpatialAttention(4))
     x = torch.randn(2, 4, 5, 6)
-    out, logits = layer(x), layer.conv(x)
+    out, logits = layer(x), layer.conv(x).detach()
     for n, d, h, w in [(0, 0, 0, 0), (1, 3, 4, 5), (1, 2, 2, 3)]:
         weight = math.exp((logits[n, d, h, w] - logits[n, d].max()) / 3)
         assert out[n, d, h, w].item() == pytest.approx(

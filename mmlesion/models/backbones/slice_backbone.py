@@ -1,4 +1,3 @@
-from typing import Tuple
 
 import torch
 from mmengine.model import BaseModule
@@ -32,7 +31,7 @@ class SliceBackbone(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if x.dim() != 4 or x.shape[1] % 3:
             raise ValueError('SliceBackbone needs a batch of shape (N, 3M, H, '
                              f'W), got {tuple(x.shape)}; set num_slices of '

@@ -1,4 +1,4 @@
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 from mmcv.cnn.vgg import VGG, make_vgg_layer
 from mmengine.model import BaseModule
@@ -64,7 +64,7 @@ class VGGStride8(BaseModule):
                 layers[-1] = nn.Identity()
         self.features = nn.Sequential(*layers[:-1])
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         outs, start = [], 0
         for stage, end in enumerate(self.stage_ends[:max(self.out_indices) + 1]):
             # a stage starts with the pooling that ends the stage before

@@ -1,5 +1,4 @@
 import copy
-from typing import Dict, List, Optional, Tuple
 
 import torch
 from mmdet.models.detectors import TwoStageDetector
@@ -62,7 +61,7 @@ class ContextRCNN(TwoStageDetector):
                              'out_indices')
         return levels[0]
 
-    def fuse(self, feats: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    def fuse(self, feats: Tensor, mask: Tensor | None = None) -> Tensor:
         """Step 2: attended features.
 
         Args:
@@ -74,7 +73,7 @@ class ContextRCNN(TwoStageDetector):
         """
         return self.neck(feats, mask) if self.with_neck else feats
 
-    def extract_feat(self, batch_inputs: Tensor) -> Tuple[Tensor]:
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor]:
         """Steps 1 and 2 together, without a mask: one (N, M, C, h, w)."""
         return self.fuse(self.extract_images(batch_inputs)),
 
@@ -108,7 +107,7 @@ class ContextRCNN(TwoStageDetector):
         return samples
 
     @staticmethod
-    def key_features(feats: Tensor) -> Tuple[Tensor]:
+    def key_features(feats: Tensor) -> tuple[Tensor]:
         """Features of the key image, (N, C, h, w), as one level."""
         num_images = feats.shape[1]
         if num_images % 2 == 0:
@@ -119,7 +118,7 @@ class ContextRCNN(TwoStageDetector):
 
     @staticmethod
     def valid_mask(batch_inputs: Tensor, feats: Tensor,
-                   batch_data_samples: SampleList) -> Optional[Tensor]:
+                   batch_data_samples: SampleList) -> Tensor | None:
         """Cells that hold image rather than the padding of the batch.
 
         Returns:
@@ -139,7 +138,7 @@ class ContextRCNN(TwoStageDetector):
                 & (cols < shapes[:, 1:])[:, None, :])  # (N, h, w)
 
     def loss(self, batch_inputs: Tensor,
-             batch_data_samples: SampleList) -> Dict[str, Tensor]:
+             batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses of the RPN and of the RoI head, as ``TwoStageDetector``."""
         feats = self.extract_images(batch_inputs)
         mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
@@ -171,7 +170,7 @@ class ContextRCNN(TwoStageDetector):
         """
         shapes = {tuple(s.img_shape[:2]) for s in batch_data_samples}
         if len(shapes) > 1:
-            samples: List = []
+            samples: list = []
             for inputs, sample in zip(batch_inputs, batch_data_samples):
                 height, width = sample.get('pad_shape', sample.img_shape)[:2]
                 samples += self.predict(inputs[None, :, :height, :width],
@@ -194,7 +193,7 @@ class ContextRCNN(TwoStageDetector):
     @torch.no_grad()
     def attention_maps(self, batch_inputs: Tensor,
                        batch_data_samples: SampleList
-                       ) -> Dict[str, Optional[Tensor]]:
+                       ) -> dict[str, Tensor | None]:
         """Attention weights of preprocessed inputs, for figures.
 
         Args:

@@ -2,6 +2,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlesion.registry import MODELS
+
 from .max_softmax import max_softmax
 
 

@@ -1,5 +1,5 @@
 """Softmax divided by its own maximum, in one pass."""
-from typing import Sequence, Union
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class _MaxSoftmax(torch.autograd.Function):
 
 
 def max_softmax(logits: Tensor,
-                dim: Union[int, Sequence[int]],
+                dim: int | Sequence[int],
                 temperature: float = 1.0) -> Tensor:
     r"""Softmax over ``dim`` divided by its maximum over ``dim``.
 

@@ -1,9 +1,9 @@
-from typing import Optional
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlesion.registry import MODELS
+
 from .max_softmax import max_softmax
 
 
@@ -53,7 +53,7 @@ class SpatialAttention(BaseModule):
         nn.init.zeros_(self.conv.weight)  # also without a call of init_weights
         nn.init.zeros_(self.conv.bias)
 
-    def attention(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weights in [0, 1], exactly 1 at the strongest position.
 
         Args:
@@ -81,5 +81,5 @@ class SpatialAttention(BaseModule):
             logits = logits.masked_fill(~mask[:, None, None], float('-inf'))
         return max_softmax(logits, (-2, -1), self.temperature).view_as(x)
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.attention(x, mask) * x

@@ -1,9 +1,9 @@
-from typing import Dict, Optional
 
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmlesion.registry import MODELS
+
 from ..layers import ContextualAttention, SpatialAttention
 
 
@@ -29,8 +29,8 @@ class ContextNeck(BaseModule):
 
     def __init__(self,
                  in_channels: int,
-                 contextual: Optional[dict] = dict(temperature=2.0),
-                 spatial: Optional[dict] = dict(temperature=3.0),
+                 contextual: dict | None = dict(temperature=2.0),
+                 spatial: dict | None = dict(temperature=3.0),
                  init_cfg=None):
         super().__init__(init_cfg=init_cfg)
         self.contextual = None if contextual is None else ContextualAttention(
@@ -38,7 +38,7 @@ class ContextNeck(BaseModule):
         self.spatial = None if spatial is None else SpatialAttention(
             in_channels, **spatial)
 
-    def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.contextual is not None:
             x = self.contextual(x)
         if self.spatial is not None:
@@ -47,8 +47,8 @@ class ContextNeck(BaseModule):
 
     def attention(self,
                   x: Tensor,
-                  mask: Optional[Tensor] = None
-                  ) -> Dict[str, Optional[Tensor]]:
+                  mask: Tensor | None = None
+                  ) -> dict[str, Tensor | None]:
         """The weights that :meth:`forward` multiplies with.
 
         Returns:

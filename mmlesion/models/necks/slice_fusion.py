@@ -1,10 +1,11 @@
-from typing import Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlesion.registry import MODELS
+
 from ..layers import ContextualAttention
 
 
@@ -43,7 +44,7 @@ class SliceFusion(BaseModule):
     MODES = ('concat', 'attention', 'mean', 'max')
 
     def __init__(self,
-                 in_channels: Union[int, Sequence[int]],
+                 in_channels: int | Sequence[int],
                  num_images: int,
                  mode: str = 'concat',
                  init_cfg=None):
@@ -75,7 +76,7 @@ class SliceFusion(BaseModule):
                 with torch.no_grad():
                     layer.weight[:, key:key + channels, 0, 0].fill_diagonal_(1)
 
-    def forward(self, levels: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+    def forward(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if len(levels) != len(self.in_channels):
             raise ValueError(f'SliceFusion has {len(self.in_channels)} levels '
                              f'in in_channels, the backbone gave {len(levels)}')

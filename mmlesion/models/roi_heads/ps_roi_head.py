@@ -1,4 +1,3 @@
-from typing import Optional, Tuple
 
 from mmdet.models.roi_heads import StandardRoIHead
 from torch import Tensor, nn
@@ -57,10 +56,10 @@ class PSRoIHead(StandardRoIHead):
                  pool_size: int = 7,
                  featmap_stride: int = 8,
                  roi_op: str = 'align',
-                 conv_channels: Optional[int] = None,
-                 bbox_head: Optional[dict] = None,
-                 train_cfg: Optional[dict] = None,
-                 test_cfg: Optional[dict] = None,
+                 conv_channels: int | None = None,
+                 bbox_head: dict | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
                  init_cfg=None):
         if roi_op not in OPS:
             raise ValueError(
@@ -99,7 +98,7 @@ class PSRoIHead(StandardRoIHead):
         """Builds the box head; the RoI extractor is this class itself."""
         self.bbox_head = MODELS.build(bbox_head)
 
-    def _bbox_forward(self, x: Tuple[Tensor], rois: Tensor) -> dict:
+    def _bbox_forward(self, x: tuple[Tensor], rois: Tensor) -> dict:
         """Class scores and box deltas of RoIs.
 
         Args:
