@@ -8,8 +8,9 @@ from .command_line import (
     end_with_one_sentence,
 )
 from .evaluate import evaluate_detector
+from .explain_detections import DetectionScores, explain_detections
 
 __all__ = [
-    'add_common_arguments', 'config_from_arguments', 'end_with_one_sentence',
-    'evaluate_detector'
+    'DetectionScores', 'add_common_arguments', 'config_from_arguments',
+    'end_with_one_sentence', 'evaluate_detector', 'explain_detections'
 ]
