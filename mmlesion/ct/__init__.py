@@ -11,6 +11,7 @@ from .files import (
     write_volume,
 )
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
+from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
 from .slice_archive import (
     ARCHIVE_SUFFIX,
@@ -25,7 +26,8 @@ from .windowing import FULL_WINDOW_HU, window_hu
 __all__ = [
     'BODY_THRESHOLD_HU', 'body_box', 'VOLUME_SUFFIXES', 'image_to_volume',
     'read_volume', 'volume_to_image', 'write_volume', 'PNG_OFFSET_HU',
-    'decode_png_hu', 'read_png_hu', 'write_png_hu', 'resample',
+    'decode_png_hu', 'read_png_hu', 'write_png_hu', 'read_radiograph',
+    'write_radiograph', 'resample',
     'ARCHIVE_SUFFIX', 'PARTIAL_SUFFIX', 'SliceArchive', 'write_slice_archive',
     'SLICE_INTERVAL_MM', 'SliceMix', 'check_num_slices', 'plan_slices',
     'CTVolume', 'FULL_WINDOW_HU', 'window_hu'

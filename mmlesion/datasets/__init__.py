@@ -7,12 +7,13 @@ from . import transforms  # noqa: F401
 from .deeplesion_csv import LESION_TYPES, SPLITS, LesionRow, read_deeplesion_csv
 from .lidc import LIDCNoduleDataset
 from .lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings, read_lidc_xml
+from .node21 import NODE21Dataset, read_node21_csv
 from .patient_folds import patient_folds
 
 __all__ = [
     'LESION_TYPES', 'SPLITS', 'LIDCNoduleDataset', 'LIDCReading', 'LesionRow',
-    'ReaderNodule', 'patient_folds', 'read_deeplesion_csv',
-    'read_lidc_readings', 'read_lidc_xml'
+    'NODE21Dataset', 'ReaderNodule', 'patient_folds', 'read_deeplesion_csv',
+    'read_lidc_readings', 'read_lidc_xml', 'read_node21_csv'
 ]
 
 try:

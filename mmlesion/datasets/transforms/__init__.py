@@ -1,12 +1,13 @@
 """Transforms from a sample's index entry to a network's input (mmcv only)."""
 from .crop_to_body import CropToBody, undo_crop
 from .load_nodule_patch import LoadNodulePatch
+from .load_radiograph import LoadRadiograph
 from .load_slice_stack import LoadSliceStack
 from .random_symmetry import RandomSymmetry
 from .resize_to_spacing import ResizeToSpacing
 from .window_hu import WindowHU
 
 __all__ = [
-    'CropToBody', 'undo_crop', 'LoadNodulePatch', 'LoadSliceStack',
+    'CropToBody', 'undo_crop', 'LoadNodulePatch', 'LoadRadiograph', 'LoadSliceStack',
     'RandomSymmetry', 'ResizeToSpacing', 'WindowHU'
 ]

@@ -1,0 +1,71 @@
+"""Radiographs: one plane, grey values of no unit."""
+import os
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+
+def read_radiograph(path: str | os.PathLike) -> np.ndarray:
+    """Read a radiograph, for instance a MetaImage (``.mha``) of NODE21.
+
+    Args:
+        path (str | os.PathLike): What SimpleITK reads; a volume of one slice too.
+
+    Shape:
+        - returned: (H, W) = (y, x)
+
+    Returns:
+        np.ndarray: Grey values as float32.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, is no plane of one channel, or holds a
+            value that is not finite.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; expected a radiograph')
+    try:
+        pixels = sitk.GetArrayFromImage(sitk.ReadImage(path))
+    except RuntimeError:
+        raise ValueError(
+            f'{path}: not readable as an image; it is damaged or of another '
+            'kind') from None
+    shape = pixels.shape
+    if pixels.ndim == 3 and len(pixels) == 1:
+        pixels = pixels[0]
+    if pixels.ndim != 2 or pixels.size == 0:
+        raise ValueError(f'{path}: expected one plane with one value a pixel, but the '
+                         f'shape is {shape}')
+    pixels = pixels.astype(np.float32)
+    if not np.isfinite(pixels).all():
+        raise ValueError(f'{path}: a pixel is NaN or infinite')
+    return pixels
+
+
+def write_radiograph(path: str | os.PathLike, pixels: np.ndarray,
+                     spacing_mm: float = 1.) -> None:
+    """Write a radiograph, compressed, all of it or nothing.
+
+    Args:
+        path (str | os.PathLike): The suffix tells the format, ``.mha`` for instance.
+        pixels (np.ndarray): Grey values.
+        spacing_mm (float): Of the pixels.
+
+    Shape:
+        - pixels: (H, W) = (y, x)
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path = os.fspath(path)
+    image = sitk.GetImageFromArray(pixels)
+    image.SetSpacing((float(spacing_mm), float(spacing_mm)))
+    root, suffix = os.path.splitext(path)
+    unfinished = f'{root}.part{suffix}'
+    try:
+        sitk.WriteImage(image, unfinished, useCompression=True)
+    except RuntimeError:
+        raise OSError(f'could not write {path}: is the disk full, or the folder '
+                      'missing?') from None
+    os.replace(unfinished, path)

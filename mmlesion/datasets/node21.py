@@ -1,0 +1,214 @@
+"""NODE21 as a data set of MMEngine."""
+import csv
+import math
+import os
+import os.path as osp
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from mmlesion.registry import DATASETS
+
+from .patient_folds import patient_folds
+
+COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label')
+
+
+@DATASETS.register_module()
+class NODE21Dataset(BaseDataset):
+    """Chest radiographs with and without nodules, by NODE21's ``metadata.csv``.
+
+    The csv has one row for each nodule's box and one (``label`` 0) for each picture
+    without. Pictures are ``.mha`` of 1024 x 1024 pixels, read by
+    :class:`LoadRadiograph`.
+
+    Splits are those of Behrendt et al., Quantitative evaluation of activation maps
+    for weakly-supervised lung nodule segmentation, Sec. 2.1: a test set held out, with
+    as many pictures with nodules as without, and five folds of the rest, of which one
+    validates. They are drawn by ``seed``; the paper does not publish its own. NODE21
+    does not say which pictures show the same patient; where the csv has a column
+    ``patient`` besides, as our generator writes it, no patient is in two splits, and
+    the test set may then be a few pictures smaller.
+
+    A sample holds ``img_path``, ``img_id`` (name without suffix), ``patient``,
+    ``gt_label`` (0 or 1) and ``instances``: for each nodule ``bbox`` (xyxy, pixels
+    of the ``.mha``), ``bbox_label`` 0 and ``ignore_flag`` 0.
+
+    Args:
+        ann_file (str): The csv.
+        data_prefix (dict): ``img_path``: folder of the pictures.
+        split (str): 'train', 'val', 'test', or 'all'.
+        fold (int): The fold that validates; the test set is the same for all.
+        num_folds (int): Number of folds.
+        num_test (int): Pictures of the test set, 400 in the paper.
+        seed (int): Of the splits.
+        **kwargs: As ``mmengine.dataset.BaseDataset``.
+
+    Raises:
+        FileNotFoundError: If the csv, the folder or a picture does not exist.
+        ValueError: On a malformed csv (names the row), or splits that the pictures
+            do not suffice for.
+    """
+
+    METAINFO = dict(classes=('no nodule', 'nodule'),
+                    palette=[(0, 158, 115), (213, 94, 0)])
+
+    def __init__(self,
+                 ann_file: str = 'metadata.csv',
+                 data_prefix: dict | None = None,
+                 split: str = 'all',
+                 fold: int = 0,
+                 num_folds: int = 5,
+                 num_test: int = 400,
+                 seed: int = 0,
+                 **kwargs) -> None:
+        if split not in ('train', 'val', 'test', 'all'):
+            raise ValueError(f"{ann_file}: unknown split {split!r}; expected 'train', "
+                             "'val', 'test' or 'all'")
+        if not 0 <= fold < num_folds:
+            raise ValueError(f'{ann_file}: fold must be 0 to {num_folds - 1}, but is '
+                             f'{fold}')
+        if num_test < 0 or num_test % 2:
+            raise ValueError(f'{ann_file}: num_test must be even, half with nodules '
+                             f'and half without, but is {num_test}')
+        self.split = split
+        self.fold = fold
+        self.num_folds = num_folds
+        self.num_test = num_test
+        self.seed = seed
+        super().__init__(
+            ann_file=ann_file,
+            data_prefix=data_prefix or dict(img_path='images/'), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the csv and take the split's part.
+
+        Returns:
+            list[dict]: The samples, by name.
+        """
+        pictures = read_node21_csv(self.ann_file)
+        if self.split != 'all':
+            try:
+                folds = _splits(pictures, self.num_test, self.num_folds, self.seed)
+            except ValueError as error:
+                raise ValueError(f'{self.ann_file}: {error}') from None
+            wanted = {'train': (folds >= 0) & (folds != self.fold),
+                      'val': folds == self.fold, 'test': folds < 0}[self.split]
+            pictures = [each for each, one in zip(pictures, wanted) if one]
+        folder = self.data_prefix['img_path']
+        if not osp.isdir(folder):
+            raise FileNotFoundError(
+                f'{folder}: no such folder; expected the pictures that '
+                f'{self.ann_file} names')
+        existing = set(os.listdir(folder))
+        for each in pictures:
+            if each['img_name'] not in existing:
+                raise FileNotFoundError(
+                    f'{osp.join(folder, each["img_name"])}: no such file, but row '
+                    f'{each["row"]} of {self.ann_file} names it')
+        return [dict(
+            img_path=osp.join(folder, each['img_name']),
+            img_id=osp.splitext(each['img_name'])[0],
+            patient=each['patient'],
+            gt_label=int(bool(each['boxes'])),
+            instances=[dict(bbox=box, bbox_label=0, ignore_flag=0)
+                       for box in each['boxes']]) for each in pictures]
+
+
+def read_node21_csv(path: str | os.PathLike) -> list[dict]:
+    """Read ``metadata.csv``.
+
+    Args:
+        path (str | os.PathLike): The file.
+
+    Returns:
+        list[dict]: For each picture, by name: ``img_name``, ``boxes`` (xyxy pixels;
+        none if it has no nodule), ``patient`` (the name where the csv does not say)
+        and ``row`` (its first, the header being row 1).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a column is missing or a row is wrong, which it names.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; expected the csv of '
+                                'NODE21')
+    pictures = {}
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f'{path}: column {missing[0]!r} is missing; expected '
+                             + ', '.join(COLUMNS))
+        for row, cells in enumerate(reader, start=2):
+            where = f'{path}, row {row}'
+            name, box = _parse_row(cells, where)
+            patient = cells.get('patient') or name
+            found = pictures.setdefault(
+                name, dict(img_name=name, boxes=[], patient=patient, row=row))
+            if found['row'] != row and (box is None or not found['boxes']):
+                raise ValueError(f'{where}: {name} was in row {found["row"]} already; '
+                                 'only pictures with nodules have several rows')
+            if found['patient'] != patient:
+                raise ValueError(f'{where}: {name} is of patient {patient}, but of '
+                                 f'{found["patient"]} in row {found["row"]}')
+            if box is not None:
+                found['boxes'].append(box)
+    if not pictures:
+        raise ValueError(f'{path}: there is no row; expected one for each picture')
+    return [pictures[name] for name in sorted(pictures)]
+
+
+def _parse_row(cells: dict, where: str):
+    """Name and box (None without a nodule) of a row."""
+    name = (cells['img_name'] or '').strip()
+    if not name or name != osp.basename(name):
+        raise ValueError(f'{where}: img_name must be the name of a file, got {name!r}')
+    if (cells['label'] or '').strip() not in ('0', '1', '0.0', '1.0'):
+        raise ValueError(f'{where}: label must be 0 or 1, got {cells["label"]!r}')
+    if float(cells['label']) == 0:
+        return name, None
+    try:
+        x, y, width, height = (
+            float(cells[column]) for column in ('x', 'y', 'width', 'height'))
+    except (TypeError, ValueError):
+        x = y = width = height = math.nan
+    if not (math.isfinite(x + y) and 0 < width < math.inf and 0 < height < math.inf):
+        values = [cells[column] for column in ('x', 'y', 'width', 'height')]
+        raise ValueError(f'{where}: x, y, width and height of a nodule must be numbers '
+                         f'and the last two above 0, got {values}')
+    return name, [x, y, x + width, y + height]
+
+
+def _splits(pictures: list[dict], num_test: int, num_folds: int,
+            seed: int) -> np.ndarray:
+    """The fold of each picture, -1 for the test set."""
+    labels = np.array([int(bool(each['boxes'])) for each in pictures])
+    patients = np.array([each['patient'] for each in pictures])
+    counts = np.bincount(labels, minlength=2)
+    if (counts < num_test // 2).any():
+        raise ValueError(
+            f'a test set of {num_test} needs {num_test // 2} pictures with and without '
+            f'nodules each, but there are {counts[1]} and {counts[0]}')
+    names, owner = np.unique(patients, return_inverse=True)
+    held = np.zeros((len(names), 2), dtype=int)
+    np.add.at(held, (owner, labels), 1)
+    left = np.full(2, num_test // 2)
+    in_test = np.zeros(len(names), dtype=bool)
+    # Whole patients, each if all its pictures still fit.
+    for patient in np.random.default_rng(seed).permutation(len(names)):
+        if (held[patient] <= left).all():
+            in_test[patient] = True
+            left -= held[patient]
+    # Patients of several pictures may leave a rest of one kind; pictures of the other
+    # kind that stand alone go, so that both are as many again.
+    for patient in np.flatnonzero(in_test):
+        kind = int(np.argmin(left))
+        if left[0] != left[1] and held[patient, 1 - kind] == 0 and (
+                0 < held[patient, kind] <= abs(left[0] - left[1])):
+            in_test[patient] = False
+            left[kind] += held[patient, kind]
+    folds = np.full(len(pictures), -1)
+    rest = ~in_test[owner]
+    folds[rest] = patient_folds(patients[rest], labels[rest], num_folds, seed)
+    return folds
