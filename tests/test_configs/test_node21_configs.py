@@ -1,0 +1,72 @@
+"""The three classifiers on NODE21: parsed, built small, one step each."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmlesion.attribution import AttentionMap, GradCAM
+
+ROOT = Path(__file__).parents[2] / 'configs'
+# Smaller backbones, and the layer of the last feature maps.
+SMALL = dict(
+    densenet121=(dict(arch=dict(growth_rate=8, depths=[1, 1, 1, 1], init_channels=16)),
+                 17, 'backbone.transitions.3'),
+    deit=(dict(arch=dict(embed_dims=32, num_layers=2, num_heads=4,
+                         feedforward_channels=32), img_size=64),
+          32, 'backbone.layers.1.ln1'),
+    patchconvnet=(dict(arch=dict(embed_dims=32, depth=2, init_scale=.1)),
+                  32, 'backbone.blocks.1'))
+
+
+def read(name):
+    return Config.fromfile(ROOT / f'maps_{name}_node21.py')
+
+
+@pytest.fixture
+def classifier_scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_one_step_and_both_kinds_of_maps(name, classifier_scope):
+    from mmpretrain.registry import MODELS
+    from mmpretrain.structures import DataSample
+    cfg = read(name).model
+    change, channels, layer = SMALL[name]
+    cfg.backbone.update(change, init_cfg=None)
+    cfg.head.in_channels = channels
+    model = MODELS.build(cfg)
+    model.init_weights()
+    samples = [DataSample().set_gt_label(label) for label in (0, 1)]
+    pictures = torch.randn(2, 3, 64, 64)
+    loss = model.loss(pictures, samples)['loss']
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(each.grad is not None for each in model.parameters())
+    assert model.eval().predict(pictures)[0].pred_score.shape == (2, )
+    with GradCAM(model, layers=[layer]) as cam:
+        maps = cam(pictures, 1)
+    assert maps.shape[:2] == (2, 1) and torch.isfinite(maps).all()
+    if name != 'densenet121':
+        with AttentionMap(model, heads='max') as attention:
+            assert attention(pictures).shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize('name, lr, batch_size', [
+    ('densenet121', 5e-6, 32), ('deit', 1e-5, 32), ('patchconvnet', 1e-6, 16)])
+def test_numbers_of_the_paper(name, lr, batch_size):
+    cfg = read(name)
+    assert cfg.optim_wrapper.optimizer.lr == lr
+    assert cfg.train_dataloader.batch_size == batch_size
+    assert cfg.train_cfg.max_epochs == 50
+    assert cfg.param_scheduler.gamma == .8
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert dataset.split == split
+        assert (dataset.num_test, dataset.num_folds) == (400, 5)
+        assert dataset.pipeline[1].scale == (224, 224)
+    assert cfg.default_hooks.checkpoint.save_best == 'binary/log_loss'
+    assert cfg.default_scope == 'mmpretrain'
