@@ -1,4 +1,5 @@
 """DICOM series: which files, in which order, and whether any is missing."""
+import locale
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -107,7 +108,8 @@ def write_dicom_image(folder: str, image: sitk.Image,
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
         writer.SetFileName(os.path.join(folder, f'{number + 1:04d}.dcm'))
-        writer.Execute(one)
+        with _quiet():
+            writer.Execute(one)
 
 
 def _series_paths(folder: str, series_uid: str | None) -> tuple[str, ...]:
@@ -201,13 +203,19 @@ def _check_slices(slices: list[_Slice], folder: str) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep ITK's own warnings off the screen; what matters is raised."""
+    """Keep ITK's own warnings off the screen; what matters is raised.
+
+    Also undo what GDCM does when it writes: it leaves the locale at C, after
+    which Python takes text files and other programs' output for ASCII.
+    """
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    character_set = locale.setlocale(locale.LC_CTYPE)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
+        locale.setlocale(locale.LC_CTYPE, character_set)
 
 
 def _last_line(error: Exception) -> str:

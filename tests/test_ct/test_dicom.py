@@ -1,4 +1,5 @@
 """DICOM folders: incomplete or mixed ones are one sentence."""
+import locale
 import shutil
 
 import numpy as np
@@ -98,3 +99,11 @@ def test_a_tilted_gantry(folder):
                f'0\\{number}\\{2.5 * number}')
     with pytest.raises(ValueError, match='tilted gantry'):
         read_volume(folder)
+
+
+def test_writing_leaves_the_locale_alone(tmp_path, volume):
+    # GDCM sets it to C, after which Python would take text for ASCII
+    before = locale.setlocale(locale.LC_CTYPE)
+    write_volume(tmp_path / 'series', volume)
+    read_volume(tmp_path / 'series')
+    assert locale.setlocale(locale.LC_CTYPE) == before

@@ -3,6 +3,7 @@ import csv
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -252,10 +253,21 @@ def test_real_crops_are_found_in_the_real_xml(tmp_path):
         for number in ('0001_R_1', '0003_R_2', '0003_R_3', '0003_R_4', '0008_R_1'):
             name = f'LIDC-IDRI-{number}.nii.gz'
             shutil.copy(REAL / 'voi' / kind / name, tmp_path / kind / name)
+    (tmp_path / 'xml').mkdir()
+    with tarfile.open(REAL / 'tcia-lidc-xml_all_1318.tar.xz') as archive:
+        for number in ('069', '072', '082'):  # of patients 1, 3 and 8
+            content = archive.extractfile(f'tcia-lidc-xml/185/{number}.xml').read()
+            (tmp_path / 'xml' / f'{number}.xml').write_bytes(content)
     done = prepare_lidc_crops(
-        str(tmp_path), str(REAL / 'nodules.csv'),
-        str(REAL / 'tcia-lidc-xml_all_1318.tar.xz'), str(tmp_path / 'out'),
-        progress=False)
-    assert not done.problems
-    assert {row.nodule_id[-8:]: (row.label, row.num_readers) for row in done.rows
-            }['0001_R_1'] == (1, 4)
+        str(tmp_path), str(REAL / 'nodules.csv'), str(tmp_path / 'xml'),
+        str(tmp_path / 'out'), progress=False)
+    assert not done.problems and done.few_readers == 0
+    found = {row.nodule_id[-8:]: row for row in done.rows}
+    assert found['0001_R_1'].label == 1 and found['0001_R_1'].malignancy > 4
+    with open(REAL / 'nodules.csv', newline='') as file:
+        listed = {f'{row["patient_id"][-4:]}_R_{row["nodule_id"]}': row
+                  for row in csv.DictReader(file)}
+    for name, row in found.items():
+        # The list's diameter is another measure of the same consensus
+        assert row.diameter_mm == pytest.approx(
+            float(listed[name]['diameter_mm']), rel=0.12)
