@@ -157,7 +157,7 @@ def _checked(scores, labels):
     wrong = ~np.isin(labels, (0, 1))
     if wrong.any():
         raise ValueError('Labels must be 0 (negative) or 1 (positive), got '
-                         f'{labels[wrong][0]!r} for case {int(wrong.argmax())}.')
+                         f'{labels[wrong][0]} for case {int(wrong.argmax())}.')
     return scores, labels.astype(bool)
 
 

@@ -1,5 +1,6 @@
 """Shells of MMEngine around the numbers in ``evaluation.functional``."""
 from .activation_map_metric import ActivationMapMetric
+from .binary_classification_metric import BinaryClassificationMetric
 from .froc_metric import FROCMetric
 
-__all__ = ['ActivationMapMetric', 'FROCMetric']
+__all__ = ['ActivationMapMetric', 'BinaryClassificationMetric', 'FROCMetric']

@@ -1,5 +1,5 @@
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class RestridedBackbone(BaseModule):
 
     def __init__(self,
                  backbone: dict,
-                 in_channels: int = None,
+                 in_channels: int | None = None,
                  remove: Sequence[str] = (),
                  unit_stride: Sequence[str] = (),
                  init_cfg=None):

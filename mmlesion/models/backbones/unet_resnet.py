@@ -1,4 +1,4 @@
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import ConvModule
@@ -84,7 +84,7 @@ class UNetResNet(BaseModule):
             channels = width
         self.residual = nn.Sequential(*blocks)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1] != self.in_channels:
             raise ValueError(
                 f'UNetResNet: expected an input of {self.in_channels} channels, '

@@ -1,5 +1,5 @@
 import math
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class SoftActivationHead(CAMHead):
     def __init__(self,
                  num_classes: int,
                  in_channels: int,
-                 feature_size: int | Tuple[int, int] = 16,
+                 feature_size: int | tuple[int, int] = 16,
                  pool_kernel: int = 6,
                  pool_stride: int = 2,
                  **kwargs):

@@ -1,0 +1,79 @@
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+
+from mmlesion.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomSymmetry(BaseTransform):
+    """Turn a patch by a random symmetry of the square, and upside down.
+
+    One of the eight flips and quarter turns, all equally likely, and, with
+    ``flip_slices``, the slices in reverse order for every second sample. A nodule
+    has no given orientation, and nothing is interpolated. Without a square patch
+    only the four flips are drawn.
+
+    Required keys: img, and mask if there is one.
+
+    Modified keys: img, mask.
+
+    Args:
+        flip_slices (bool): Reverse the channels too. Not where the channels are
+            scales instead of slices. Defaults to True.
+        prob (float): Probability of changing a sample at all.
+
+    Shape:
+        - img, mask: (H, W, C), before and after
+
+    Raises:
+        ValueError: If ``prob`` is no probability.
+    """
+
+    def __init__(self, flip_slices: bool = True, prob: float = 1.0):
+        if not 0 <= prob <= 1:
+            raise ValueError(
+                f'RandomSymmetry: prob must be within 0 and 1, got {prob}.')
+        self.flip_slices = flip_slices
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Turn the patch and its mask alike."""
+        height, width = results['img'].shape[:2]
+        symmetry = self._draw(height == width)
+        for key in ('img', 'mask'):
+            if key in results:
+                results[key] = apply_symmetry(results[key], *symmetry)
+        return results
+
+    @cache_randomness
+    def _draw(self, is_square: bool) -> tuple:
+        if np.random.rand() >= self.prob:
+            return 0, False, False
+        turns = np.random.randint(4) if is_square else 2 * np.random.randint(2)
+        mirror, reverse = np.random.randint(2, size=2).astype(bool)
+        return int(turns), bool(mirror), bool(reverse and self.flip_slices)
+
+
+def apply_symmetry(img: np.ndarray, turns: int, mirror: bool,
+                   reverse: bool) -> np.ndarray:
+    """Turn an image by quarters, mirror it, reverse its channels, in this order.
+
+    Args:
+        img (ndarray): The image.
+        turns (int): Quarter turns against the clock.
+        mirror (bool): Exchange left and right.
+        reverse (bool): Reverse the order of the channels.
+
+    Returns:
+        ndarray: A copy.
+
+    Shape:
+        - img: (H, W, C)
+    """
+    img = np.rot90(img, turns)
+    if mirror:
+        img = img[:, ::-1]
+    if reverse:
+        img = img[..., ::-1]
+    return np.ascontiguousarray(img)
