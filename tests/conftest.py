@@ -1,5 +1,4 @@
 """What all tests share: seeds, the host's scope, threads."""
-import locale
 import os
 import random
 
@@ -31,11 +30,3 @@ def host_scope():
         yield
     for name in set(DefaultScope._instance_dict) - before:
         DefaultScope._instance_dict.pop(name)
-
-
-@pytest.fixture(autouse=True)
-def character_set():
-    """Undo what GDCM does when it writes DICOM: it leaves the locale at C."""
-    before = locale.setlocale(locale.LC_CTYPE)
-    yield
-    locale.setlocale(locale.LC_CTYPE, before)

@@ -30,7 +30,7 @@ def shrink(model):
     if backbone.type == 'mmlesion.VGGStride8':
         backbone.update(depth=11, width=2)
         model.rpn_head.in_channels = 16
-        if 'neck' in model:
+        if model.get('neck'):
             model.neck.in_channels = 16
         roi_head = model.roi_head
         if 'bbox_roi_extractor' in roi_head:
