@@ -5,11 +5,13 @@ Examples:
         --train 400 --val 60 --test 150 --size 160 --seed 0 --workers 2
     python tools/make_phantom.py lidc --out data/phantom/LIDC-IDRI \
         --patients 120 --size 160 --seed 0 --workers 2
+    python tools/make_phantom.py node21 --out data/phantom/NODE21 \
+        --with-nodules 150 --without 150 --size 512 --seed 0 --workers 2
 """
 import argparse
 import sys
 
-from mmlesion.phantom import write_deeplesion, write_lidc
+from mmlesion.phantom import write_deeplesion, write_lidc, write_node21
 
 
 def parse_args():
@@ -42,6 +44,14 @@ def parse_args():
     lidc.add_argument(
         '--size', type=int, default=160,
         help='pixels per side; a part of the chest is reconstructed')
+
+    node21 = layouts.add_parser(
+        'node21', parents=[both], help='chest radiographs with nodules, as MetaImage')
+    node21.add_argument(
+        '--with-nodules', type=int, default=150, help='radiographs with nodules')
+    node21.add_argument(
+        '--without', type=int, default=150, help='radiographs without nodules')
+    node21.add_argument('--size', type=int, default=1024, help='pixels per side')
     return parser.parse_args()
 
 
@@ -50,6 +60,9 @@ def write(args):
     if args.dataset == 'lidc':
         return write_lidc(args.out, args.patients, size=args.size, seed=args.seed,
                           workers=args.workers)
+    if args.dataset == 'node21':
+        return write_node21(args.out, args.with_nodules, args.without, size=args.size,
+                            seed=args.seed, workers=args.workers)
     return write_deeplesion(
         args.out, args.train, args.val, args.test, size=args.size, seed=args.seed,
         workers=args.workers, context_mm=args.context_mm)

@@ -7,6 +7,7 @@ from .canvas import Canvas
 from .deeplesion import PHANTOM_VERSION, write_deeplesion
 from .focus import Focus, paint_focus
 from .lidc import LIDC_PHANTOM_VERSION, NoduleScan, simulate_nodule_scan, write_lidc
+from .node21 import Thorax, project_thorax, simulate_radiograph, write_node21
 from .noise import correlated_noise, smooth_texture
 from .place import Layout, draw_focus, make_vessel, place_foci
 from .recist import Recist, recist
@@ -15,7 +16,8 @@ from .scan import Protocol, Scan, paint_anatomy, simulate_scan
 __all__ = [
     'LIDC_PHANTOM_VERSION', 'PHANTOM_VERSION', 'Canvas', 'Enhancement', 'Focus',
     'Layout', 'NoduleScan', 'Patient', 'Protocol', 'Recist', 'Region', 'Scan',
-    'correlated_noise', 'draw_focus', 'make_vessel', 'paint_anatomy', 'paint_focus',
-    'place_foci', 'recist', 'simulate_nodule_scan', 'simulate_scan',
-    'smooth_texture', 'write_deeplesion', 'write_lidc'
+    'Thorax', 'correlated_noise', 'draw_focus', 'make_vessel', 'paint_anatomy',
+    'paint_focus', 'place_foci', 'project_thorax', 'recist', 'simulate_nodule_scan',
+    'simulate_radiograph', 'simulate_scan', 'smooth_texture', 'write_deeplesion',
+    'write_lidc', 'write_node21'
 ]
