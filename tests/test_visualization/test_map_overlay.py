@@ -1,0 +1,37 @@
+"""Maps over pictures: colours only where the map is."""
+import numpy as np
+import pytest
+
+from mmlesion.visualization.map_overlay import overlay_map, overlays_side_by_side
+
+
+def test_grey_where_the_map_is_zero_and_coloured_where_it_is_one():
+    picture = np.array([[-100., 0.], [100., 100.]])
+    heat = np.array([[0., 0.], [0., 1.]])
+    shown = overlay_map(picture, heat)
+    # -100 to 100 becomes 0 to 255
+    assert shown[0, 0].tolist() == [0] * 3
+    assert shown[0, 1].tolist() == [128] * 3
+    assert shown[1, 0].tolist() == [255] * 3
+    assert len(set(shown[1, 1].tolist())) > 1
+    opaque = overlay_map(picture, heat, opacity=1.)
+    # the last colour of inferno: pale yellow
+    assert opaque[1, 1].tolist() == [252, 255, 164]
+
+
+def test_a_constant_picture_is_black():
+    assert not overlay_map(np.full((3, 3), 7.), np.zeros((3, 3))).any()
+
+
+def test_panels_lie_side_by_side_below_their_titles():
+    maps = dict(CAM=np.zeros((2, 2)), GradCAM=np.ones((2, 2)))
+    shown = overlays_side_by_side(np.random.rand(32, 32), maps)
+    assert shown.shape == (192 + 22, 3 * 192, 3)
+    np.testing.assert_array_equal(shown[22:, :192], shown[22:, 192:384])
+
+
+def test_bad_input_is_one_sentence():
+    with pytest.raises(ValueError, match=r'a map in \[0, 1\], got 0 to 2'):
+        overlay_map(np.zeros((2, 2)), np.array([[0., 2.]]))
+    with pytest.raises(ValueError, match=r'a picture \(H, W\) and a map'):
+        overlay_map(np.zeros((3, 2, 2)), np.zeros((2, 2)))
