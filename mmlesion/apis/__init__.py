@@ -7,10 +7,13 @@ from .command_line import (
     config_from_arguments,
     end_with_one_sentence,
 )
+from .cross_validate import cross_validate, cross_validation_table
 from .evaluate import evaluate_detector
 from .explain_detections import DetectionScores, explain_detections
+from .nodule_inputs import set_nodule_inputs
 
 __all__ = [
     'DetectionScores', 'add_common_arguments', 'config_from_arguments',
-    'end_with_one_sentence', 'evaluate_detector', 'explain_detections'
+    'cross_validate', 'cross_validation_table', 'end_with_one_sentence',
+    'evaluate_detector', 'explain_detections', 'set_nodule_inputs'
 ]

@@ -2,7 +2,6 @@
 import json
 from pathlib import Path
 
-from mmdet.evaluation import DumpDetResults
 from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
 
@@ -71,6 +70,7 @@ def evaluate_detector(cfg, checkpoint, show_dir=None, attention=None,
 
     runner = LesionRunner.from_cfg(cfg)
     if out is not None:
+        from mmdet.evaluation import DumpDetResults
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     metrics = runner.test()
     if is_main_process():

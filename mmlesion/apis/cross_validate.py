@@ -1,0 +1,262 @@
+"""Train and test a config on each of several folds."""
+import copy
+import hashlib
+import inspect
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import barrier, is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, init_default_scope
+
+from mmlesion.engine.lesion_runner import LesionRunner
+from mmlesion.evaluation.functional import roc_auc, roc_curve
+from mmlesion.visualization import draw_epoch_curves, draw_roc
+
+FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
+SPLITS = ('train', 'val', 'test')
+# What may differ between the run that wrote a fold and one that goes on.
+NOT_COMPARED = ('work_dir', 'resume', 'load_from', 'launcher', 'trust_checkpoint')
+
+
+def cross_validate(cfg, num_folds: int = 5, seed: int = 0) -> dict:
+    """Train on all folds but one, test on that one, for each in turn.
+
+    Works for any config whose data sets take ``fold``, ``num_folds`` and
+    ``seed``; which cases make up a fold is theirs to say
+    (:class:`mmlesion.datasets.LIDCNoduleDataset` keeps each patient in one fold
+    and the classes' shares alike). The weights of the last epoch are tested:
+    none is chosen by its result on the test fold.
+
+    Each fold has its folder, ``<work_dir>/fold0`` and so on. A call that was
+    broken off goes on where it was: finished folds are read, the unfinished one
+    resumes from its last checkpoint. Written at the end:
+
+    - ``cross_validation.json``: each metric's mean, standard deviation (of the
+      sample, that is over folds - 1) and value by fold; the metrics by epoch
+      (averaged over folds) and, where the config has a
+      ``BinaryClassificationMetric``, the ROC curve of each fold;
+    - ``roc.png``, and ``epochs.png``, accuracy and loss on the test fold by
+      epoch (Lei et al., arXiv 1810.12494, Fig. 4), as far as there are such.
+
+    Args:
+        cfg (Config): The config, with its ``work_dir``.
+        num_folds (int): Number of folds.
+        seed (int): Of the folds, of the first weights and of what is drawn
+            during training.
+
+    Returns:
+        dict: What ``cross_validation.json`` holds.
+
+    Raises:
+        ValueError: Fewer than two folds; a data set takes no folds; the folder
+            holds folds of another config.
+    """
+    if num_folds < 2:
+        raise ValueError(f'Cross-validation needs 2 folds or more, got {num_folds}.')
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    results = []
+    for fold in range(num_folds):
+        fold_cfg = _fold_config(cfg, fold, num_folds, seed)
+        results.append(_run_fold(fold_cfg, f'fold {fold + 1} of {num_folds}'))
+    summary = _summarise(results)
+    summary.update(config=cfg.filename, num_folds=num_folds, seed=seed)
+    if is_main_process():
+        folder = Path(cfg.work_dir)
+        _write(folder / 'cross_validation.json', summary)
+        if summary['roc']:
+            draw_roc({f'fold {index + 1}': curve
+                      for index, curve in enumerate(summary['roc'])},
+                     folder / 'roc.png')
+        _draw_epochs(summary['epochs'], folder / 'epochs.png')
+    return summary
+
+
+def cross_validation_table(summary: dict) -> str:
+    """Lines of mean, deviation and values by fold, for people.
+
+    Args:
+        summary (dict): From :func:`cross_validate`.
+
+    Returns:
+        str: The table.
+    """
+    width = max(map(len, summary['metrics']), default=0)
+    lines = [f'{summary["num_folds"]} folds, seed {summary["seed"]}: mean, standard '
+             'deviation, value by fold']
+    for name, row in summary['metrics'].items():
+        values = '  '.join(f'{value:.4f}' for value in row['values'])
+        lines.append(f'{name.ljust(width)}  {row["mean"]:.4f}  {row["std"]:.4f}  '
+                     f'| {values}')
+    return '\n'.join(lines)
+
+
+def _fold_config(cfg, fold, num_folds, seed):
+    cfg = copy.deepcopy(cfg)
+    cfg.work_dir = str(Path(cfg.work_dir) / f'fold{fold}')
+    cfg.experiment_name = f'{Path(cfg.filename or "config").stem}_fold{fold}'
+    cfg.resume = True  # from the last checkpoint in work_dir, if there is one
+    cfg.load_from = None
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader is None:
+            raise ValueError(f'{cfg.filename}: cross-validation needs '
+                             f'{split}_dataloader.')
+        for dataset in _datasets(loader.dataset):
+            kind = dataset.type
+            kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+            if kind is None:
+                raise ValueError(f'{cfg.filename}: there is no data set '
+                                 f'{dataset.type}.')
+            takes = inspect.signature(kind).parameters
+            missing = [name for name in FOLD_ARGUMENTS if name not in takes]
+            if missing:
+                raise ValueError(
+                    f'{cfg.filename}: the data set {kind.__name__} of '
+                    f'{split}_dataloader takes no {", ".join(missing)}, which '
+                    'cross-validation sets.')
+            dataset.update(fold=fold, num_folds=num_folds, seed=seed)
+    for metric in _metrics(cfg):
+        metric.outfile_prefix = str(Path(cfg.work_dir) / 'test')
+    return cfg
+
+
+def _datasets(cfg):
+    """The innermost data sets below wrappers such as ``RepeatDataset``."""
+    if 'dataset' in cfg:
+        yield from _datasets(cfg.dataset)
+    elif 'datasets' in cfg:
+        for each in cfg.datasets:
+            yield from _datasets(each)
+    else:
+        yield cfg
+
+
+def _metrics(cfg):
+    """The metrics that know how to write their cases."""
+    evaluators = cfg.get('test_evaluator')
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    return [each for each in evaluators
+            if str(each.type).split('.')[-1] == 'BinaryClassificationMetric']
+
+
+def _run_fold(cfg, title):
+    """Train and test one fold, unless its result is there."""
+    folder = Path(cfg.work_dir)
+    path = folder / 'result.json'
+    fingerprint = _fingerprint(cfg)
+    started = folder / 'fingerprint.txt'
+    if started.exists() and started.read_text() != fingerprint:
+        raise ValueError(
+            f'{folder} belongs to another config, or to other folds or another '
+            'seed; choose another --work-dir, or remove it.')
+    if path.exists():
+        print_log(f'{title}: read from {path}', 'current')
+        return json.loads(path.read_text())
+    print_log(f'{title}: {folder}', 'current')
+    if is_main_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        started.write_text(fingerprint)
+    barrier()
+    runner = LesionRunner.from_cfg(cfg)
+    runner.train()
+    metrics = {name: float(value) for name, value in runner.test().items()}
+    result = dict(metrics=metrics, epochs=_epochs(folder), cases=[])
+    scores = folder / 'test.scores.json'
+    if scores.exists():
+        result['cases'] = json.loads(scores.read_text())
+    if is_main_process():
+        _write(path, result)
+    return result
+
+
+def _fingerprint(cfg):
+    kept = {key: value for key, value in cfg.to_dict().items()
+            if key not in NOT_COMPARED}
+    # The folder may have been moved; what it is called inside does not matter.
+    text = json.dumps(kept, sort_keys=True, default=str).replace(cfg.work_dir, '')
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _epochs(folder):
+    """Metrics after each epoch, from the logs of all runs of this fold."""
+    epochs = {}
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if 'lr' in row or 'step' not in row:
+                continue  # of a training step, or of the final test
+            step = row.pop('step')
+            epochs[step] = {name: value for name, value in row.items()
+                            if '/' in name and isinstance(value, (int, float))}
+    epochs = {step: row for step, row in epochs.items() if step and row}
+    return [dict(epoch=step, **epochs[step]) for step in sorted(epochs)]
+
+
+def _summarise(results):
+    names = [name for name in results[0]['metrics']
+             if all(name in result['metrics'] for result in results)]
+    metrics = {}
+    for name in names:
+        values = [_number(result['metrics'][name]) for result in results]
+        metrics[name] = dict(mean=float(np.mean(values)),
+                             std=float(np.std(values, ddof=1)), values=values)
+    roc = []
+    for result in results:
+        scores = [case['score'] for case in result['cases']]
+        labels = [case['label'] for case in result['cases']]
+        if 0 < sum(labels) < len(labels):
+            curve = roc_curve(scores, labels)
+            roc.append(dict(
+                false_positive_rate=curve['false_positive_rate'].tolist(),
+                true_positive_rate=curve['true_positive_rate'].tolist(),
+                auc=roc_auc(scores, labels)))
+    return dict(metrics=metrics, roc=roc, epochs=_mean_epochs(results))
+
+
+def _mean_epochs(results):
+    """Mean over folds of each metric after each epoch that all folds have."""
+    by_fold = [{row['epoch']: row for row in result['epochs']}
+               for result in results]
+    rows = []
+    for epoch in sorted(set.intersection(*map(set, by_fold))):
+        here = [rows_of[epoch] for rows_of in by_fold]
+        rows.append({name: float(np.mean([_number(row[name]) for row in here]))
+                     for name in here[0] if all(name in row for row in here)})
+        rows[-1]['epoch'] = epoch
+    return rows
+
+
+def _draw_epochs(rows, path):
+    def column(ending):
+        return next((name for name in (rows[0] if rows else ())
+                     if name.endswith(ending)), None)
+
+    accuracy, loss = column('/accuracy'), column('/log_loss')
+    if accuracy and loss:
+        draw_epoch_curves({'mean over folds': dict(
+            epoch=[row['epoch'] for row in rows],
+            accuracy=[row[accuracy] for row in rows],
+            loss=[row[loss] for row in rows])}, path)
+
+
+def _number(value):
+    return float('nan') if value is None else float(value)
+
+
+def _write(path, content):
+    """Write JSON, NaN as null; a kill leaves the old file or the new."""
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'{path.name}.part')
+    unfinished.write_text(json.dumps(plain(content), allow_nan=False, indent=1))
+    os.replace(unfinished, path)

@@ -1,0 +1,53 @@
+"""One config of a nodule classifier, four inputs."""
+
+#: Channels of each input of ``mmlesion.LoadNodulePatch``.
+NUM_CHANNELS = {'1c': 1, '3c': 3, '11c': 11, '21c': 21}
+
+
+def set_nodule_inputs(cfg, inputs: str):
+    """Let a config read another input, and its model take as many channels.
+
+    What changes: ``inputs`` of every ``mmlesion.LoadNodulePatch``,
+    ``flip_slices`` of every ``mmlesion.RandomSymmetry`` (the channels of '3c'
+    are scales, which have no reverse), and ``in_channels`` of the backbone. It
+    equals a config made with the base ``lidc_<inputs>.py``.
+
+    Args:
+        cfg (Config): The config; changed in place.
+        inputs (str): '1c', '3c', '11c' or '21c': D_1C and so on in Lei et al.,
+            arXiv 1810.12494, Table 2.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        ValueError: There is no such input, or the config reads no nodules.
+    """
+    if inputs not in NUM_CHANNELS:
+        raise ValueError(f'The inputs of a nodule are {", ".join(NUM_CHANNELS)}, '
+                         f'got {inputs!r}.')
+    loads = 0
+    for step in _dicts(cfg):
+        if step.get('type') == 'mmlesion.LoadNodulePatch':
+            step['inputs'] = inputs
+            loads += 1
+        elif step.get('type') == 'mmlesion.RandomSymmetry':
+            step['flip_slices'] = inputs != '3c'
+    backbone = (cfg.get('model') or {}).get('backbone') or {}
+    if not loads or 'in_channels' not in backbone:
+        raise ValueError(
+            f'{cfg.filename}: inputs can be chosen only where the data come by '
+            'mmlesion.LoadNodulePatch and model.backbone has in_channels.')
+    backbone['in_channels'] = NUM_CHANNELS[inputs]
+    return cfg
+
+
+def _dicts(value):
+    """All dicts at any depth."""
+    if isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _dicts(each)
+    elif hasattr(value, 'items'):
+        yield value
+        for _, each in value.items():
+            yield from _dicts(each)

@@ -1,0 +1,143 @@
+"""Cross-validation of a tiny classifier on pictures made on the spot."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
+from mmengine.registry import DefaultScope
+
+pytest.importorskip('mmpretrain', reason='a classifier is trained')
+from mmlesion.apis import cross_validate, cross_validation_table  # noqa: E402
+
+
+class Bright(BaseDataset):
+    """Ten dim and ten bright pictures; every second of each is in fold 1."""
+
+    METAINFO = dict(classes=('dim', 'bright'))
+
+    def __init__(self, train, fold=0, num_folds=2, seed=0, **kwargs):
+        self.train, self.fold, self.num_folds = train, fold, num_folds
+        super().__init__(**kwargs)
+
+    def load_data_list(self):
+        rng = np.random.default_rng(0)
+        rows = [dict(img=rng.normal(100 + 60 * (n % 2), 20, (16, 16, 1)),
+                     gt_label=n % 2, sample_idx=n, case=n) for n in range(20)]
+        return [row for row in rows if ((row['case'] // 2) % self.num_folds
+                                        == self.fold) != self.train]
+
+
+class Breakdown(Hook):
+    """Stop in the second epoch of fold 1, as a kill would."""
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1 and Path(runner.work_dir).name == 'fold1':
+            raise KeyboardInterrupt
+
+
+def config(work_dir, dataset=Bright, hooks=()):
+    pack = [dict(type='PackInputs', meta_keys=('case', ))]
+
+    def loader(train):
+        return dict(
+            batch_size=5, num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=train),
+            dataset=dict(type='RepeatDataset', times=1, dataset=dict(
+                type=dataset, pipeline=pack, train=train)))
+
+    return Config(dict(
+        default_scope='mmpretrain', work_dir=str(work_dir), log_level='ERROR',
+        model=dict(
+            type='ImageClassifier',
+            data_preprocessor=dict(mean=[128.], std=[64.]),
+            backbone=dict(type='mmlesion.UNetResNet', in_channels=1,
+                          code_channels=8, unet_channels=4, res_channels=(4, 8)),
+            head=dict(type='mmlesion.HESAMHead', num_classes=2, in_channels=8,
+                      feature_size=8)),
+        train_dataloader=loader(True), val_dataloader=loader(False),
+        test_dataloader=loader(False),
+        val_evaluator=dict(type='mmlesion.BinaryClassificationMetric'),
+        test_evaluator=dict(type='mmlesion.BinaryClassificationMetric'),
+        train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
+        val_cfg=dict(), test_cfg=dict(),
+        optim_wrapper=dict(optimizer=dict(type='Adam', lr=.01)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+        custom_hooks=[dict(type='mmlesion.EpochSeedHook'), *hooks],
+        visualizer=dict(type='UniversalVisualizer',
+                        vis_backends=[dict(type='LocalVisBackend')])))
+
+
+@pytest.fixture(autouse=True)
+def classification_scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('whole')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return folder, cross_validate(config(folder), 2, seed=3)
+
+
+def test_numbers_and_files(whole):
+    folder, summary = whole
+    auc = summary['metrics']['binary/auc']
+    assert len(auc['values']) == 2
+    assert auc['mean'] == pytest.approx(sum(auc['values']) / 2)
+    # the sample's deviation of two values is their distance over root 2
+    assert auc['std'] == pytest.approx(
+        abs(auc['values'][0] - auc['values'][1]) / 2**.5)
+    assert auc['mean'] > .9
+    assert [row['epoch'] for row in summary['epochs']] == [1, 2, 3]
+    assert {'binary/accuracy', 'binary/log_loss'} <= set(summary['epochs'][0])
+    last = summary['epochs'][-1]['binary/accuracy']
+    assert last == pytest.approx(summary['metrics']['binary/accuracy']['mean'])
+    written = json.loads((folder / 'cross_validation.json').read_text())
+    assert written['metrics']['binary/auc'] == auc
+    for name in ('roc.png', 'epochs.png'):
+        assert (folder / name).stat().st_size > 1000
+    table = cross_validation_table(summary)
+    assert 'binary/auc' in table and '2 folds, seed 3' in table
+
+
+def test_each_case_is_tested_once(whole):
+    cases = [json.loads((whole[0] / f'fold{n}' / 'result.json').read_text())['cases']
+             for n in range(2)]
+    assert all(len(fold) == 10 for fold in cases)
+
+
+def test_a_call_that_was_broken_off_goes_on(whole, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(config(tmp_path, hooks=[dict(type=Breakdown)]), 2, seed=3)
+    first = (tmp_path / 'fold0' / 'result.json').stat().st_mtime_ns
+    assert (tmp_path / 'fold1' / 'epoch_1.pth').exists()
+    # the hook that broke it off is no part of the experiment
+    for fold in range(2):
+        (tmp_path / f'fold{fold}' / 'fingerprint.txt').unlink()
+    summary = cross_validate(config(tmp_path), 2, seed=3)
+    assert (tmp_path / 'fold0' / 'result.json').stat().st_mtime_ns == first
+    assert summary['metrics'] == whole[1]['metrics']  # to the last digit
+    assert [row['epoch'] for row in summary['epochs']] == [1, 2, 3]
+
+
+def test_folds_of_another_config_are_not_mixed_in(whole):
+    with pytest.raises(ValueError, match='fold0 belongs to another config'):
+        cross_validate(config(whole[0]), 2, seed=4)
+
+
+class NoFolds(Bright):
+
+    def __init__(self, train, **kwargs):
+        super().__init__(train, **kwargs)
+
+
+@pytest.mark.parametrize('change, num_folds, sentence', [
+    (dict(dataset=NoFolds), 2, 'NoFolds of train_dataloader takes no fold, num_folds'),
+    (dict(), 1, 'needs 2 folds or more, got 1')])
+def test_what_cannot_be_is_one_sentence(change, num_folds, sentence, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        cross_validate(config(tmp_path, **change), num_folds)

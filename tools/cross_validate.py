@@ -1,0 +1,47 @@
+"""Train and test a config on each fold of a cross-validation."""
+import argparse
+
+from mmlesion.apis import (
+    add_common_arguments,
+    config_from_arguments,
+    cross_validate,
+    cross_validation_table,
+    end_with_one_sentence,
+    set_nodule_inputs,
+)
+
+
+def parse_args():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'config', help='config whose data sets take fold, num_folds and seed')
+    parser.add_argument('--folds', type=int, default=5, help='number of folds')
+    parser.add_argument(
+        '--seed', type=int, default=0,
+        help='of the folds, the first weights and the training')
+    parser.add_argument(
+        '--inputs', metavar='1c|3c|11c|21c',
+        help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
+        'default folder of results is named by it')
+    add_common_arguments(parser)
+    parser.epilog += (' Broken off, the same command goes on where it was. '
+                      'Results: cross_validation.json, roc.png and epochs.png in '
+                      'the work directory.')
+    return parser.parse_args()
+
+
+@end_with_one_sentence
+def main():
+    """Cross-validate."""
+    args = parse_args()
+    cfg = config_from_arguments(args)
+    if args.inputs is not None:
+        set_nodule_inputs(cfg, args.inputs)
+        if args.work_dir is None:
+            cfg.work_dir += f'_{args.inputs}'
+    print(cross_validation_table(cross_validate(cfg, args.folds, args.seed)))
+
+
+if __name__ == '__main__':
+    main()
