@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmlesion.attribution import AttentionMap, GradCAM
+from mmlesion.phantom import write_node21
 
 ROOT = Path(__file__).parents[2] / 'configs'
 # Smaller backbones, and the layer of the last feature maps.
@@ -70,3 +71,30 @@ def test_numbers_of_the_paper(name, lr, batch_size):
         assert dataset.pipeline[1].scale == (224, 224)
     assert cfg.default_hooks.checkpoint.save_best == 'binary/log_loss'
     assert cfg.default_scope == 'mmpretrain'
+
+
+def test_one_command_gives_the_row_of_table_1(tmp_path, classifier_scope):
+    """Test of a config: image numbers, Grad-CAM and attention against the boxes."""
+    from mmengine.runner import Runner
+    write_node21(tmp_path / 'data', 6, 6, size=128, grid_mm=8.0)
+    cfg = read('patchconvnet')
+    change, channels, layer = SMALL['patchconvnet']
+    cfg.model.backbone.update(change, init_cfg=None)
+    cfg.model.head.in_channels = channels
+    cfg.custom_hooks[2].layers = layer
+    cfg.test_dataloader.dataset.update(
+        data_root=str(tmp_path / 'data'), split='all')
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False, batch_size=5)
+    cfg.work_dir = str(tmp_path / 'work')
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler',
+                'val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key)
+    numbers = Runner.from_cfg(cfg).test()
+    for name in ('binary/auc', 'binary/auprc', 'gradcam/auprc_pooled',
+                 'attention/auprc_pooled', 'attention/auprc_mean'):
+        assert 0 <= numbers[name] <= 1
+    # The same masks, whatever the method: circles of some permille of the picture.
+    assert numbers['gradcam/prevalence_pooled'] == numbers[
+        'attention/prevalence_pooled']
+    assert 5e-4 < numbers['attention/prevalence_pooled'] < 2e-2
+    assert numbers['attention/num_images'] == numbers['attention/num_skipped'] == 6
