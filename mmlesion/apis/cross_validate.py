@@ -107,7 +107,10 @@ def _fold_config(cfg, fold, num_folds, seed):
                              f'{split}_dataloader.')
         for dataset in _datasets(loader.dataset):
             kind = dataset.type
-            kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+            if isinstance(kind, str):
+                # As building would: names without prefix are the host's
+                with DATASETS.switch_scope_and_registry(None) as registry:
+                    kind = registry.get(kind)
             if kind is None:
                 raise ValueError(f'{cfg.filename}: there is no data set '
                                  f'{dataset.type}.')

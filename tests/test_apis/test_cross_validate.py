@@ -137,6 +137,8 @@ class NoFolds(Bright):
 
 @pytest.mark.parametrize('change, num_folds, sentence', [
     (dict(dataset=NoFolds), 2, 'NoFolds of train_dataloader takes no fold, num_folds'),
+    (dict(dataset='CIFAR10'), 2, 'CIFAR10 of train_dataloader takes no fold'),
+    (dict(dataset='Bright'), 2, 'there is no data set Bright'),
     (dict(), 1, 'needs 2 folds or more, got 1')])
 def test_what_cannot_be_is_one_sentence(change, num_folds, sentence, tmp_path):
     with pytest.raises(ValueError, match=sentence):
