@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 import numpy as np
+from tqdm import tqdm
 
 #: The nine ratings of a nodule. All run from 1 to 5, except ``calcification``
 #: (1 to 6) and ``internalStructure`` (a kind, not a degree).
@@ -177,7 +178,8 @@ def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
         raise FileNotFoundError(f'{path}: no XML file is in it')
 
 
-def read_lidc_readings(path: str | os.PathLike) -> dict[str, LIDCReading]:
+def read_lidc_readings(path: str | os.PathLike,
+                       progress: bool = False) -> dict[str, LIDCReading]:
     """Read all CT files of a folder or an archive, by series.
 
     In the official release 17 of the 1,035 files are copies of others; without
@@ -185,6 +187,7 @@ def read_lidc_readings(path: str | os.PathLike) -> dict[str, LIDCReading]:
 
     Args:
         path (str | os.PathLike): As :func:`iterate_lidc_xml`.
+        progress (bool): Show a progress bar.
 
     Returns:
         dict[str, LIDCReading]: By series instance UID.
@@ -195,7 +198,8 @@ def read_lidc_readings(path: str | os.PathLike) -> dict[str, LIDCReading]:
             series.
     """
     found: dict[str, LIDCReading] = {}
-    for reading in iterate_lidc_xml(path):
+    for reading in tqdm(iterate_lidc_xml(path), desc='Reading XML', unit='file',
+                        disable=not progress):
         first = found.setdefault(reading.series_uid, reading)
         if first is not reading and not _same(first, reading):
             raise ValueError(

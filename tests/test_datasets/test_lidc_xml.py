@@ -101,12 +101,12 @@ LAUGHS = b'<?xml version="1.0"?>\n<!DOCTYPE l [<!ENTITY a "ha">' + b''.join(
     (xml(nodule(rois=roi(inclusion='FALSE'))), 'there are holes only'),
 ])
 def test_what_is_wrong_is_one_sentence_that_names_the_file(content, sentence):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match=sentence) as error:
         parse_lidc_xml(content, 'some/a.xml')
     assert str(error.value).startswith('some/a.xml: ')
     assert '\n' not in str(error.value)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_deep_nesting_and_a_huge_file_do_not_hang():

@@ -63,7 +63,7 @@ def prepare_lidc(data_root: str, out_dir: str, xml: str | None = None,
         if any(name.lower().endswith('.dcm') for name in files))
     if not folders:
         raise FileNotFoundError(f'{data_root}: no DICOM file (.dcm) is in it')
-    readings = read_lidc_readings(xml) if xml else {}
+    readings = read_lidc_readings(xml, progress) if xml else {}
     series = []
     for folder in folders:
         tags = _read_tags(folder)
@@ -111,7 +111,7 @@ def prepare_lidc_crops(crop_dir: str, ann_file: str, xml: str, out_dir: str,
     if not names:
         raise FileNotFoundError(f'{images}: no crop (.nii.gz) is there')
     series_of = _read_crop_list(ann_file)
-    readings = read_lidc_readings(xml)
+    readings = read_lidc_readings(xml, progress)
     series = [
         Series(name, name.split('_R_')[0], partial(
             _find_in_crop, crop_dir, name, series_of, readings))
@@ -297,5 +297,6 @@ def _read_tags(folder: str) -> dict[str, str]:
 
 
 def _patient(folder: str, tags: dict[str, str]) -> str:
-    named = _PATIENT.search(folder)
-    return named[0] if named else tags['0010|0020'] or osp.basename(folder)
+    named = _PATIENT.findall(folder)
+    name = named[-1] if named else tags['0010|0020'] or osp.basename(folder)
+    return re.sub(r'[^\w.-]', '_', name)  # it becomes a part of file names
