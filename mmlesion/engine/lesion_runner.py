@@ -1,4 +1,5 @@
 """MMEngine's runner, careful about the checkpoints that it reads."""
+import atexit
 import re
 from collections import OrderedDict
 from urllib.error import URLError
@@ -40,6 +41,8 @@ class LesionRunner(Runner):
         if (self.distributed and self.launcher == 'pytorch'
                 and not is_distributed() and get_device() == 'cpu'):
             torch.distributed.init_process_group('gloo')
+            # Its threads must end before Python does, or the process aborts.
+            atexit.register(_leave_process_group)
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg, model):
@@ -137,6 +140,11 @@ class LesionRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+def _leave_process_group():
+    if is_distributed():
+        torch.distributed.destroy_process_group()
 
 
 def _downloads(cfg, key):

@@ -157,10 +157,12 @@ def test_what_makes_no_sense_is_said(tmp_path):
 def test_the_command_writes_and_says_what_is_wrong(tmp_path):
     command = [sys.executable, str(ROOT / 'tools/make_phantom.py'), 'lidc',
                '--out', str(tmp_path / 'LIDC'), '--size', '128', '--patients']
-    done = subprocess.run([*command, '1'], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, '1'], cwd=ROOT, capture_output=True,
+                          encoding='utf-8')
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f'Written: {tmp_path / "LIDC"}'
-    bad = subprocess.run([*command, '0'], cwd=ROOT, capture_output=True, text=True)
+    bad = subprocess.run([*command, '0'], cwd=ROOT, capture_output=True,
+                          encoding='utf-8')
     assert bad.returncode == 1
     assert bad.stderr.strip() == ('make_phantom: num_patients must be 1 to 9999, '
                                   'got 0')
