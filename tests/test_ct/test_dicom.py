@@ -30,7 +30,9 @@ def change(path, tag, value):
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     writer.SetFileName(str(path))
+    character_set = locale.setlocale(locale.LC_CTYPE)
     writer.Execute(image)
+    locale.setlocale(locale.LC_CTYPE, character_set)  # GDCM sets C
 
 
 def test_order_is_that_of_positions_not_of_names(folder, volume):

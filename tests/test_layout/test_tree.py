@@ -17,12 +17,14 @@ TEXT = {'.py', '.md', '.txt', '.toml', '.yml', '.yaml', '.cfg', '.cff', '.sh', '
         '.json', '.csv', ''}
 
 
+in_checkout = pytest.mark.skipif(
+    not (ROOT / '.git').exists(), reason='not a git checkout')
+
+
 def tracked_files():
-    """Files that git tracks; those lying there where this is no checkout."""
-    done = subprocess.run(
-        ['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip('not a git checkout')
+    """Files that git tracks."""
+    done = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True,
+                          text=True, check=True)
     files = (ROOT / name for name in done.stdout.split('\0') if name)
     return [path for path in files if path.is_file()]
 
@@ -40,6 +42,7 @@ def test_a_path_of_one_machine_is_recognised(text, found):
     assert bool(MACHINE_PATH.search(text)) == found
 
 
+@in_checkout
 def test_no_tracked_file_holds_a_path_of_one_machine():
     found = [
         f'{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}'
@@ -51,6 +54,7 @@ def test_no_tracked_file_holds_a_path_of_one_machine():
     assert not found, '\n'.join(found)
 
 
+@in_checkout
 def test_no_folder_or_module_is_a_drawer():
     drawers = {'utils', 'common', 'misc', 'helpers', 'util'}
     found = [str(path.relative_to(ROOT)) for path in tracked_files()

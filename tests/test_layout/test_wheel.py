@@ -13,11 +13,14 @@ SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
            'model-index.yml', 'requirements', 'configs', 'tools', 'mmlesion')
 
 
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec('setuptools') is None,
+    reason='setuptools is not installed')
+
+
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
     """The folder into which a freshly built wheel was unpacked."""
-    if importlib.util.find_spec('setuptools') is None:
-        pytest.skip('setuptools is not installed')
     tree = tmp_path_factory.mktemp('tree')
     for name in SOURCES:
         if (ROOT / name).is_dir():
