@@ -8,6 +8,7 @@ from mmlesion.apis import (
     cross_validation_table,
     end_with_one_sentence,
     set_nodule_inputs,
+    use_mixed_precision,
 )
 
 
@@ -24,6 +25,9 @@ def parse_args():
         '--inputs', metavar='1c|3c|11c|21c',
         help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
         'default folder of results is named by it')
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision: float16 '
+        'on a GPU, bfloat16 on a CPU')
     add_common_arguments(parser)
     parser.epilog += (' Broken off, the same command goes on where it was. '
                       'Results: cross_validation.json, roc.png and epochs.png in '
@@ -36,6 +40,8 @@ def main():
     """Cross-validate."""
     args = parse_args()
     cfg = config_from_arguments(args)
+    if args.amp:
+        use_mixed_precision(cfg)
     if args.inputs is not None:
         set_nodule_inputs(cfg, args.inputs)
         if args.work_dir is None:

@@ -1,12 +1,11 @@
-"""Train a detector by a config."""
+"""Train a detector or a classifier by a config."""
 import argparse
-
-from mmengine.device import get_device
 
 from mmlesion.apis import (
     add_common_arguments,
     config_from_arguments,
     end_with_one_sentence,
+    use_mixed_precision,
 )
 from mmlesion.engine.lesion_runner import LesionRunner
 
@@ -17,7 +16,8 @@ def parse_args():
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision')
+        '--amp', action='store_true', help='automatic mixed precision: float16 '
+        'on a GPU, bfloat16 on a CPU (classifiers only)')
     parser.add_argument(
         '--auto-scale-lr', action='store_true',
         help="scale the learning rate by the batch size, from the config's "
@@ -35,10 +35,7 @@ def main():
     args = parse_args()
     cfg = config_from_arguments(args)
     if args.amp:
-        if get_device() == 'cpu':
-            raise ValueError('--amp needs a GPU, and there is none here.')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_mixed_precision(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError(f'--auto-scale-lr needs auto_scale_lr.'

@@ -6,6 +6,7 @@ from .command_line import (
     add_common_arguments,
     config_from_arguments,
     end_with_one_sentence,
+    use_mixed_precision,
 )
 from .cross_validate import cross_validate, cross_validation_table
 from .evaluate import evaluate_detector
@@ -15,5 +16,6 @@ from .nodule_inputs import set_nodule_inputs
 __all__ = [
     'DetectionScores', 'add_common_arguments', 'config_from_arguments',
     'cross_validate', 'cross_validation_table', 'end_with_one_sentence',
-    'evaluate_detector', 'explain_detections', 'set_nodule_inputs'
+    'evaluate_detector', 'explain_detections', 'set_nodule_inputs',
+    'use_mixed_precision'
 ]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 
 
 def add_common_arguments(parser):
@@ -62,6 +63,25 @@ def config_from_arguments(args):
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
     return cfg
+
+
+def use_mixed_precision(cfg):
+    """Train in float16 on a GPU, in bfloat16 on a CPU.
+
+    Args:
+        cfg (Config): Its ``optim_wrapper`` is changed in place.
+
+    Raises:
+        ValueError: A detector on a CPU: MMCV's operators have no bfloat16 there.
+    """
+    if get_device() != 'cpu':
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    elif cfg.get('default_scope') == 'mmdet':
+        raise ValueError("--amp needs a GPU for detectors, since MMCV's operators have "
+                         'no bfloat16 on a CPU; and there is none here.')
+    else:
+        cfg.optim_wrapper.type = 'mmlesion.Bf16OptimWrapper'
 
 
 def end_with_one_sentence(main):
