@@ -10,6 +10,7 @@ from .files import (
     volume_to_image,
     write_volume,
 )
+from .lung_mask import LUNG_THRESHOLD_HU, lung_mask
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
@@ -25,7 +26,8 @@ from .windowing import FULL_WINDOW_HU, window_hu
 
 __all__ = [
     'BODY_THRESHOLD_HU', 'body_box', 'VOLUME_SUFFIXES', 'image_to_volume',
-    'read_volume', 'volume_to_image', 'write_volume', 'PNG_OFFSET_HU',
+    'read_volume', 'volume_to_image', 'write_volume', 'LUNG_THRESHOLD_HU',
+    'lung_mask', 'PNG_OFFSET_HU',
     'decode_png_hu', 'read_png_hu', 'write_png_hu', 'read_radiograph',
     'write_radiograph', 'resample',
     'ARCHIVE_SUFFIX', 'PARTIAL_SUFFIX', 'SliceArchive', 'write_slice_archive',
