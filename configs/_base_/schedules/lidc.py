@@ -1,6 +1,6 @@
 # The paper: SGD, learning rate 5e-4, weight decay 1e-4, cross-entropy; neither
 # momentum nor epochs. From scratch on a few hundred nodules that is slow; ours:
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=16, val_interval=1)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
