@@ -12,6 +12,18 @@ from .files import (
 )
 from .lung_mask import LUNG_THRESHOLD_HU, lung_mask
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
+from .projections import (
+    GREY_RANGE,
+    GRID_SHAPE,
+    HU_RANGES,
+    REGIONS,
+    ROTATIONS_DEG,
+    VIEWS,
+    project_lungs,
+    region_slices,
+    resample_to_grid,
+    rescale_projection,
+)
 from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
 from .slice_archive import (
@@ -30,6 +42,8 @@ __all__ = [
     'lung_mask', 'PNG_OFFSET_HU',
     'decode_png_hu', 'read_png_hu', 'write_png_hu', 'read_radiograph',
     'write_radiograph', 'resample',
+    'GREY_RANGE', 'GRID_SHAPE', 'HU_RANGES', 'REGIONS', 'ROTATIONS_DEG', 'VIEWS',
+    'project_lungs', 'region_slices', 'resample_to_grid', 'rescale_projection',
     'ARCHIVE_SUFFIX', 'PARTIAL_SUFFIX', 'SliceArchive', 'write_slice_archive',
     'SLICE_INTERVAL_MM', 'SliceMix', 'check_num_slices', 'plan_slices',
     'CTVolume', 'FULL_WINDOW_HU', 'window_hu'

@@ -6,7 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 from .files import image_to_volume, volume_to_image
 from .volume import CTVolume
 
-_INTERPOLATORS = dict(
+INTERPOLATORS = dict(
     linear=sitk.sitkLinear, nearest=sitk.sitkNearestNeighbor,
     cubic=sitk.sitkBSpline)
 
@@ -40,9 +40,9 @@ def resample(volume: CTVolume,
     if len(new) != 3 or not min(new) > 0:
         raise ValueError('spacing_mm must be a positive number or three of '
                          f'them (z, y, x), but is {spacing_mm}')
-    if interpolation not in _INTERPOLATORS:
+    if interpolation not in INTERPOLATORS:
         raise ValueError('interpolation must be one of '
-                         f'{", ".join(_INTERPOLATORS)}, but is '
+                         f'{", ".join(INTERPOLATORS)}, but is '
                          f'{interpolation!r}')
     # Places of the old grid at which the new one's first voxel has its centre
     first = [(after / before - 1) / 2
@@ -51,7 +51,7 @@ def resample(volume: CTVolume,
             in zip(volume.shape, volume.spacing_mm, new)]
     image = volume_to_image(volume)
     resampled = sitk.Resample(
-        image, size[::-1], sitk.Transform(), _INTERPOLATORS[interpolation],
+        image, size[::-1], sitk.Transform(), INTERPOLATORS[interpolation],
         volume.index_to_world(first).tolist(), new[::-1], image.GetDirection(),
         float(volume.array.min()), image.GetPixelID())
     return image_to_volume(resampled)

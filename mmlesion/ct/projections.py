@@ -1,0 +1,265 @@
+"""Average intensity projections of the lungs, whole and by sub-region."""
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from .files import image_to_volume, volume_to_image
+from .resampling import INTERPOLATORS
+from .volume import CTVolume
+
+#: Air-like, lung and soft-tissue range in HU. Source: Zusag et al., SAPSAM, Sec. 2.2.
+HU_RANGES = ((-1400, -900), (-900, -160), (-160, 240))
+
+#: All three as one, for grey projections of the whole lungs (Sec. 2.3).
+GREY_RANGE = ((-1400, 240), )
+
+#: "Rescaled to 512 x 512 x 432 pixels and downsampled by 2" (Sec. 2.3), as (z, y, x).
+GRID_SHAPE = (216, 256, 256)
+
+#: Projected along z, y and x.
+VIEWS = ('axial', 'coronal', 'sagittal')
+
+SIDES = ('left', 'right')
+LEVELS = ('upper', 'middle', 'lower')
+
+#: The six sub-regions, sides being the patient's: ``left_upper`` and so on.
+REGIONS = tuple(f'{side}_{level}' for side in SIDES for level in LEVELS)
+
+#: "27 rotations in total" (Sec. 2.3): degrees about the patient's x, y and z, the
+#: first being none.
+ROTATIONS_DEG = tuple(itertools.product((0, -5, 5), repeat=3))
+
+
+def region_slices(shape: Sequence[int]) -> dict[str, tuple[slice, slice, slice]]:
+    """Where the six sub-regions lie in a volume of axial slices.
+
+    Halves of x and thirds of z of the *scan*, all of y: 128 x 256 x 72 voxels each of
+    the paper's grid. They are not fitted to the lungs, so a scan that also shows the
+    abdomen has its lungs in its upper regions; crop it first.
+
+    Source: Zusag et al., SAPSAM, Sec. 2.3.
+
+    Args:
+        shape (Sequence[int]): (D, H, W) of an array whose x rises to the patient's
+            left and z to the head, as :func:`read_volume` gives it.
+
+    Returns:
+        dict: The slices (z, y, x) of each of :data:`REGIONS`.
+    """
+    depth, height, width = shape
+    bounds = [round(depth * third / 3) for third in range(4)]
+    columns = dict(left=slice(width // 2, width), right=slice(0, width // 2))
+    rows = {level: slice(bounds[2 - number], bounds[3 - number])
+            for number, level in enumerate(LEVELS)}
+    return {f'{side}_{level}': (rows[level], slice(0, height), columns[side])
+            for side in SIDES for level in LEVELS}
+
+
+def resample_to_grid(volume: CTVolume,
+                     shape: Sequence[int] = GRID_SHAPE,
+                     angles_deg: Sequence[float] = (0, 0, 0),
+                     interpolation: str = 'linear',
+                     outside: float = -1024) -> CTVolume:
+    """Rescale a scan to a grid of fixed size, turned if asked.
+
+    The outer corners stay where they are, so voxels become what they must to fill
+    the scan, and at half the size a new one is the mean of eight old ones. Axes are
+    those of :func:`read_volume`: x to the left, y to the back, z to the head, or
+    those of a scan that lies obliquely which come closest. The turn is about the
+    middle of the scan and the patient's own axes, in mm.
+
+    Source: Zusag et al., SAPSAM, Sec. 2.3.
+
+    Args:
+        volume (CTVolume): The scan, or a mask.
+        shape (Sequence[int]): New (D, H, W).
+        angles_deg (Sequence[float]): About x, y, z, by the right-hand rule, x first.
+        interpolation (str): As :func:`resample`; ``'nearest'`` for masks.
+        outside (float): What is turned in from outside of the scan.
+
+    Returns:
+        CTVolume: The type of the array is kept, but for bool, which becomes int16.
+
+    Raises:
+        ValueError: If the shape is not three positive numbers or the interpolation
+            unknown.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f'shape must be three positive numbers, but is {shape}')
+    if interpolation not in INTERPOLATORS:
+        raise ValueError(f'interpolation must be one of {", ".join(INTERPOLATORS)}, '
+                         f'but is {interpolation!r}')
+    volume = _axial(volume)
+    image = volume_to_image(volume)
+    scale = np.divide(volume.shape, shape)
+    middle = volume.index_to_world((np.array(volume.shape) - 1) / 2)
+    turn = sitk.Euler3DTransform(middle.tolist())
+    turn.SetComputeZYX(True)  # x first
+    turn.SetRotation(*np.deg2rad(np.asarray(angles_deg, float)).tolist())
+    # SimpleITK asks where a new voxel comes from
+    resampled = sitk.Resample(
+        image, tuple(shape[::-1]), turn.GetInverse(), INTERPOLATORS[interpolation],
+        volume.index_to_world((scale - 1) / 2).tolist(),
+        (scale * volume.spacing_mm)[::-1].tolist(), image.GetDirection(),
+        float(outside), image.GetPixelID())
+    return image_to_volume(resampled)
+
+
+def project_lungs(volume: CTVolume,
+                  mask: np.ndarray,
+                  ranges_hu: Sequence[tuple[float, float]] = HU_RANGES,
+                  mode: str = 'exclude') -> dict[str, dict[str, np.ndarray]]:
+    r"""Average intensity projections inside a mask, in ranges of HU.
+
+    For each ray along an axis, and each range of HU, the mean of the voxels on it
+
+    .. math::
+        P_r(u, v) = \frac{\sum_{w \in M_r} I(u, v, w)}{|M_r(u, v)|}
+
+    with :math:`M_r` the voxels of the mask within the range (``mode='exclude'``), or
+    all of the mask, those outside of the range counting as its nearest end
+    (``'clip'``). The paper does not say which. The first shows how dense what falls
+    into the range is, whatever there is of it; the second also how much there is.
+
+    All areas, views and ranges are summed up in one pass over the slices.
+
+    Source: Zusag et al., SAPSAM, Secs. 2.2 and 2.3.
+
+    Args:
+        volume (CTVolume): The scan in HU. Its direction says where left and head are.
+        mask (np.ndarray): True within the lungs.
+        ranges_hu (Sequence[tuple]): Lower and upper end of each range. A voxel on a
+            bound of two belongs to the upper; the last range includes its end.
+        mode (str): ``'exclude'`` or ``'clip'``.
+
+    Shape:
+        - mask: (D, H, W), that of the volume.
+        - output, R ranges: axial (H, W, R), coronal (D, W, R), sagittal (D, H, R) for
+          the whole of an axial volume, and the part of it for a sub-region. The
+          head, the front and the patient's right are at the top and the left.
+
+    Returns:
+        dict: For ``'whole'`` and each of :data:`REGIONS` a dict of the three
+        :data:`VIEWS`, float32 HU, NaN where a ray meets no voxel.
+
+    Raises:
+        ValueError: If the mask is empty or of another shape, a range does not rise,
+            or the mode is unknown.
+    """
+    mask = np.asarray(mask)
+    if mask.shape != volume.shape:
+        raise ValueError(f'the lung mask must have the shape of its volume '
+                         f'{volume.shape}, but has {mask.shape}')
+    if not mask.any():
+        raise ValueError('the lung mask is empty: there is nothing to project')
+    if mode not in ('exclude', 'clip'):
+        raise ValueError(f"mode must be 'exclude' or 'clip', but is {mode!r}")
+    if not ranges_hu or any(not low < high for low, high in ranges_hu):
+        raise ValueError('ranges_hu must be pairs of rising numbers, but is '
+                         f'{ranges_hu}')
+    if not _is_axial(volume):
+        mask = _axial(CTVolume(mask, volume.spacing_mm, volume.origin,
+                               volume.direction)).array
+        volume = _axial(volume)
+    sums, counts = _sum_rays(volume.array, mask > 0, tuple(ranges_hu), mode)
+    with np.errstate(invalid='ignore'):  # 0 / 0 is the NaN of an empty ray
+        return {area: {view: (sums[area][view] / counts[area][view])
+                       for view in VIEWS} for area in sums}
+
+
+def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
+    """Rescale each channel of a projection to [0, 1].
+
+    Its least value becomes 0 and its greatest 1. Rays without a voxel are 0, and so
+    is a channel that has no two values.
+
+    Source: Zusag et al., SAPSAM, Sec. 2.3: "Intensities within each channel in the
+    projection images were rescaled to [0,1]".
+
+    Args:
+        mean_hu (np.ndarray): One of :func:`project_lungs`.
+
+    Shape:
+        - mean_hu, output: (H, W, R).
+
+    Returns:
+        np.ndarray: float32.
+    """
+    out = np.zeros(mean_hu.shape, np.float32)
+    for channel in range(mean_hu.shape[2]):
+        values = mean_hu[..., channel]
+        there = np.isfinite(values)
+        if there.any():
+            low, high = values[there].min(), values[there].max()
+            out[there, channel] = (values[there] - low) / max(high - low, 1e-6)
+    return out
+
+
+def _is_axial(volume: CTVolume) -> bool:
+    """Whether i, j and k rise mostly to the left, the back and the head."""
+    return bool((volume.direction.argmax(0) == (0, 1, 2)).all()
+                and (np.abs(volume.direction).argmax(0) == (0, 1, 2)).all())
+
+
+def _axial(volume: CTVolume) -> CTVolume:
+    if _is_axial(volume):
+        return volume
+    return image_to_volume(sitk.DICOMOrient(volume_to_image(volume), 'LPS'))
+
+
+def _sum_rays(array: np.ndarray, mask: np.ndarray, ranges_hu: tuple,
+              mode: str) -> tuple[dict, dict]:
+    """Sums and counts of each area and view, (rows, columns, R).
+
+    float32 holds whole HU exactly up to rays of 10,000 voxels.
+    """
+    (depth, height, width), num = array.shape, len(ranges_hu)
+    slices = region_slices(array.shape)
+    levels = [slices[f'left_{level}'][0] for level in LEVELS]
+    sides = [slices[f'{side}_upper'][2] for side in SIDES]
+    # First axis: sums, counts
+    axial = np.zeros((2, len(LEVELS), num, height, width), np.float32)
+    coronal = np.zeros((2, num, depth, width), np.float32)
+    sagittal = np.zeros((2, len(SIDES), num, depth, height), np.float32)
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in ((0, 2), (0, 1)))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    halves = [slice(max(side.start - columns[0], 0), max(side.stop - columns[0], 0))
+              for side in sides]
+    for level, part in enumerate(levels):
+        for z in range(part.start, part.stop):
+            inside = mask[z][box]
+            if not inside.any():
+                continue
+            slice_hu = array[z][box].astype(np.float32)
+            for number, (low, high) in enumerate(ranges_hu):
+                if mode == 'clip':
+                    chosen, values = inside, np.clip(slice_hu, low, high)
+                else:
+                    last = number == num - 1
+                    below = slice_hu <= high if last else slice_hu < high
+                    chosen, values = inside & (slice_hu >= low) & below, slice_hu
+                for what, image in enumerate((values * chosen,
+                                              chosen.astype(np.float32))):
+                    axial[(what, level, number, *box)] += image
+                    coronal[what, number, z, box[1]] = image.sum(0)
+                    for side, half in enumerate(halves):
+                        sagittal[what, side, number, z, box[0]] = (
+                            image[:, half].sum(1))
+    return tuple(_areas(*each, slices) for each in zip(axial, coronal, sagittal))
+
+
+def _areas(axial: np.ndarray, coronal: np.ndarray, sagittal: np.ndarray,
+           slices: dict) -> dict:
+    """Put the parts together: {area: {view: (rows, columns, R)}}, head on top."""
+    out = dict(whole=dict(axial=axial.sum(0), coronal=coronal[:, ::-1],
+                          sagittal=sagittal.sum(0)[:, ::-1]))
+    for (side, side_name), (level, level_name) in itertools.product(
+            enumerate(SIDES), enumerate(LEVELS)):
+        z, _, x = slices[f'{side_name}_{level_name}']
+        out[f'{side_name}_{level_name}'] = dict(
+            axial=axial[level][:, :, x], coronal=coronal[:, z, x][:, ::-1],
+            sagittal=sagittal[side][:, z][:, ::-1])
+    return {area: {view: np.moveaxis(image, 0, -1) for view, image in views.items()}
+            for area, views in out.items()}
