@@ -12,10 +12,11 @@ from .cross_validate import cross_validate, cross_validation_table
 from .evaluate import evaluate_detector
 from .explain_detections import DetectionScores, explain_detections
 from .nodule_inputs import set_nodule_inputs
+from .results_table import results_table
 
 __all__ = [
     'DetectionScores', 'add_common_arguments', 'config_from_arguments',
     'cross_validate', 'cross_validation_table', 'end_with_one_sentence',
-    'evaluate_detector', 'explain_detections', 'set_nodule_inputs',
+    'evaluate_detector', 'explain_detections', 'results_table', 'set_nodule_inputs',
     'use_mixed_precision'
 ]

@@ -1,0 +1,58 @@
+"""Several cross-validations in one table."""
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmlesion.apis import results_table
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def write(folder, table=None, num_folds=5, **metrics):
+    """What ``cross_validate`` leaves; each metric as (mean, deviation)."""
+    folder.mkdir()
+    (folder / 'cross_validation.json').write_text(json.dumps(dict(
+        metrics={name.replace('__', '/'): dict(mean=mean, std=std, values=[])
+                 for name, (mean, std) in metrics.items()},
+        num_folds=num_folds, table=table)))
+    return folder
+
+
+def test_rows_are_folders_and_columns_what_the_configs_name(tmp_path):
+    dense = write(tmp_path / 'dense', dict(AUROC='binary/auc', attention='a/ap'),
+                  binary__auc=(.76891, .0089), binary__accuracy=(.7, .1))
+    deit = write(tmp_path / 'deit', dict(AUROC='binary/auc', prevalence='a/p'),
+                 num_folds=2, binary__auc=(.8, 0), a__ap=(.034249, .0136),
+                 a__p=(None, None))
+    assert results_table([dense, deit]).splitlines() == [
+        '| x 100 | AUROC        | attention   | prevalence | folds |',
+        '| ----- | ------------ | ----------- | ---------- | ----- |',
+        '| dense | 76.89 ± 0.89 | -           | -          | 5     |',
+        '| deit  | 80.00 ± 0.00 | 3.42 ± 1.36 | -          | 2     |']
+
+
+def test_chosen_columns_need_no_table_in_the_config(tmp_path, capsys):
+    folder = write(tmp_path / 'cam', binary__auc=(.5, .25))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [
+            'results_table.py', str(folder), '--columns', 'binary/auc'])
+        runpy.run_path(str(TOOLS / 'results_table.py'), run_name='__main__')
+    assert '| cam   | 50.00 ± 25.00 | 5     |' in capsys.readouterr().out
+
+
+def test_bad_input_is_one_sentence(tmp_path):
+    folder = write(tmp_path / 'cam', binary__auc=(.5, .1))
+    with pytest.raises(ValueError, match='cam: the configs name no columns'):
+        results_table([folder])
+    with pytest.raises(ValueError, match="no experiment has 'binary/acu'; there is "
+                                         'binary/auc'):
+        results_table([folder], dict(AUC='binary/acu'))
+    with pytest.raises(FileNotFoundError, match='cross_validation.json: no such f'):
+        results_table([folder, tmp_path / 'absent'])
+    for text in ('{"metrics"', '{}', '[]'):
+        (folder / 'cross_validation.json').write_text(text)
+        with pytest.raises(ValueError, match='cross_validation.json: damaged'):
+            results_table([folder])
