@@ -171,6 +171,39 @@ def equivalent_diameter(volume_mm3: float) -> float:
     return float(np.cbrt(6 * volume_mm3 / np.pi))
 
 
+def reader_masks(
+        nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """What each reader covers, as voxels.
+
+    Args:
+        nodules (Sequence[ReaderNodule]): One group of :func:`match_readers`.
+        slice_of_z (Callable): Gives the number of the slice at a z (mm), or
+            None to leave it out.
+
+    Returns:
+        tuple: The masks (bool) within the box of all outlines, and that box's
+        first slice, row and column.
+
+    Shape:
+        - masks: (R, d, h, w), d from the first to the last slice with anything;
+          0 if all are left out.
+    """
+    masks = [fill_nodule(nodule) for nodule in nodules]
+    x0, y0 = np.min([mask.box_px[:2] for mask in masks], 0).tolist()
+    x1, y1 = np.max([mask.box_px[2:] for mask in masks], 0).tolist()
+    planes = [(reader, number, mask, z) for reader, mask in enumerate(masks)
+              for z in mask.slices if (number := slice_of_z(z)) is not None]
+    numbers = [number for _, number, _, _ in planes]
+    first, stop = (min(numbers), max(numbers) + 1) if numbers else (0, 0)
+    out = np.zeros((len(masks), stop - first, y1 - y0, x1 - x0), bool)
+    for reader, number, mask, z in planes:
+        left, top, right, bottom = mask.box_px
+        out[reader, number - first, top - y0:bottom - y0,
+            left - x0:right - x0] |= mask.slices[z]
+    return out, (first, y0, x0)
+
+
 def reader_votes(
         nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
 ) -> tuple[dict[int, np.ndarray], tuple[int, int, int, int]]:
@@ -190,19 +223,7 @@ def reader_votes(
     Shape:
         - each slice's votes: (y1 - y0, x1 - x0).
     """
-    masks = [fill_nodule(nodule) for nodule in nodules]
-    x0, y0 = np.min([mask.box_px[:2] for mask in masks], 0).tolist()
-    x1, y1 = np.max([mask.box_px[2:] for mask in masks], 0).tolist()
-    votes: dict[int, np.ndarray] = {}
-    for mask in masks:
-        left, top, right, bottom = mask.box_px
-        own: dict[int, np.ndarray] = {}
-        for z, plane in mask.slices.items():
-            number = slice_of_z(z)
-            if number is not None:
-                own[number] = own[number] | plane if number in own else plane
-        for number, plane in own.items():
-            if number not in votes:
-                votes[number] = np.zeros((y1 - y0, x1 - x0), np.uint16)
-            votes[number][top - y0:bottom - y0, left - x0:right - x0] += plane
-    return votes, (x0, y0, x1, y1)
+    masks, (first, y0, x0) = reader_masks(nodules, slice_of_z)
+    votes = {first + place: plane for place, plane in enumerate(
+        masks.sum(0, dtype=np.uint16)) if plane.any()}
+    return votes, (x0, y0, x0 + masks.shape[3], y0 + masks.shape[2])

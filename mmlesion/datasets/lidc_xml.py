@@ -74,12 +74,15 @@ class LIDCReading:
         series_uid (str): Series instance UID.
         num_readers (int): Reading sessions, also those that found nothing.
         nodules (tuple[ReaderNodule]): Nodules of 3 mm and more.
+        left_out_z_mm (tuple[float]): Where else a reader marked a nodule, mostly
+            of less than 3 mm: patient coordinates z.
     """
 
     source: str
     series_uid: str
     num_readers: int
     nodules: tuple[ReaderNodule, ...] = field(hash=False)
+    left_out_z_mm: tuple[float, ...] = ()
 
 
 def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
@@ -115,11 +118,18 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
         raise ValueError(f'{source}: the file does not say which series it is '
                          'of (ResponseHeader/SeriesInstanceUid)')
     sessions = _children(root, 'readingSession')
-    nodules = tuple(
-        nodule for reader, session in enumerate(sessions)
-        for element in _children(session, 'unblindedReadNodule')
-        if (nodule := _read_nodule(element, reader, source)) is not None)
-    return LIDCReading(source, series_uid, len(sessions), nodules)
+    nodules, left_out = [], set()
+    for reader, session in enumerate(sessions):
+        for element in _children(session, 'unblindedReadNodule'):
+            where = (f"{source}: nodule {_text(element, 'noduleID')!r} of reader "
+                     f'{reader + 1}')
+            nodule = _read_nodule(element, reader, where)
+            if nodule is not None:
+                nodules.append(nodule)
+            else:
+                left_out |= {_read_z(roi, where) for roi in _children(element, 'roi')}
+    return LIDCReading(source, series_uid, len(sessions), tuple(nodules),
+                       tuple(sorted(left_out)))
 
 
 def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
@@ -279,9 +289,7 @@ def _find_doctype(content: bytes) -> int:
 
 
 def _read_nodule(element: ElementTree.Element, reader: int,
-                 source: str) -> ReaderNodule | None:
-    nodule_id = _text(element, 'noduleID')
-    where = f'{source}: nodule {nodule_id!r} of reader {reader + 1}'
+                 where: str) -> ReaderNodule | None:
     rated = _child(element, 'characteristics')
     if rated is None or not len(rated):
         return None
@@ -300,10 +308,10 @@ def _read_nodule(element: ElementTree.Element, reader: int,
     if not any(one.included for one in contours):
         raise ValueError(f'{where}: there are holes only; expected an outline '
                          'with inclusion TRUE')
-    return ReaderNodule(reader, nodule_id, ratings, contours)
+    return ReaderNodule(reader, _text(element, 'noduleID'), ratings, contours)
 
 
-def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
+def _read_z(roi: ElementTree.Element, where: str) -> float:
     text = _text(roi, 'imageZposition')
     try:
         z_mm = float(text)
@@ -312,6 +320,11 @@ def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
     if not math.isfinite(z_mm):
         raise ValueError(f'{where}: imageZposition must be a number in mm, but '
                          f'is {text!r}')
+    return z_mm
+
+
+def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
+    z_mm = _read_z(roi, where)
     inclusion = _text(roi, 'inclusion').upper()
     if inclusion not in ('TRUE', 'FALSE'):
         raise ValueError(f'{where}: inclusion must be TRUE or FALSE, but is '

@@ -1,12 +1,9 @@
 """The index of prepared nodules: one row a nodule."""
-import csv
-import math
 import os
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
-from mmlesion.ct import PARTIAL_SUFFIX
+from .csv_rows import read_csv_rows, write_csv_rows
 
 #: Name of the index, and of the folder of patches beside it.
 INDEX_NAME = 'nodules.csv'
@@ -62,23 +59,7 @@ def write_nodule_index(path: str | os.PathLike,
     Raises:
         OSError: If it cannot be written.
     """
-    path = os.fspath(path)
-    descriptor, partial = tempfile.mkstemp(
-        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path) or '.')
-    try:
-        with open(descriptor, 'w', newline='', encoding='utf-8') as file:
-            os.chmod(partial, 0o644)  # mkstemp hides the file from others
-            writer = csv.DictWriter(file, [one.name for one in fields(NoduleRow)],
-                                    lineterminator='\n')
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        if os.path.exists(partial):
-            os.remove(partial)
-        raise
+    write_csv_rows(path, NoduleRow, rows)
 
 
 def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
@@ -95,22 +76,8 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
         ValueError: On missing columns, a malformed row or a nodule that is
             there twice; names the row (the header is row 1).
     """
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f'{path}: no such file; make it by tools/prepare_data.py lidc')
-    try:
-        with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file, strict=True)
-            absent = [one.name for one in fields(NoduleRow)
-                      if one.name not in (reader.fieldnames or ())]
-            if absent:
-                raise ValueError(f'{path}: expected an index of nodules, but '
-                                 'there is no column ' + ', '.join(absent))
-            rows = [_parse_row(cells, f'{path}: row {reader.line_num}')
-                    for cells in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+    rows = read_csv_rows(path, NoduleRow, 'nodules', 'tools/prepare_data.py lidc',
+                         _find_wrong)
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, 2):
         first = seen.setdefault(row.nodule_id, number)
@@ -120,26 +87,11 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
     return rows
 
 
-def _parse_row(cells: dict[str, str], where: str) -> NoduleRow:
-    values = {}
-    for one in fields(NoduleRow):
-        cell = cells[one.name]
-        try:
-            values[one.name] = one.type(cell)
-        except (TypeError, ValueError):
-            raise ValueError(f'{where}: {one.name} must be of type '
-                             f'{one.type.__name__}, but is {cell!r}') from None
-        if one.type is float and not math.isfinite(values[one.name]):
-            raise ValueError(f'{where}: {one.name} must be finite, but is '
-                             f'{cell!r}')
-    row = NoduleRow(**values)
+def _find_wrong(row: NoduleRow) -> str | None:
     if row.label not in (0, 1):
-        raise ValueError(f'{where}: label must be 0 (benign) or 1 (malignant), '
-                         f'but is {row.label}')
+        return f'label must be 0 (benign) or 1 (malignant), but is {row.label}'
     if not row.diameter_mm > 0:
-        raise ValueError(f'{where}: diameter_mm must be positive, but is '
-                         f'{row.diameter_mm}')
+        return f'diameter_mm must be positive, but is {row.diameter_mm}'
     if not row.nodule_id or os.path.basename(row.nodule_id) != row.nodule_id:
-        raise ValueError(f'{where}: nodule_id must be a name without folders, '
-                         f'but is {row.nodule_id!r}')
-    return row
+        return f'nodule_id must be a name without folders, but is {row.nodule_id!r}'
+    return None

@@ -2,29 +2,22 @@
 import csv
 import os
 import os.path as osp
-import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 from scipy.signal import correlate
 
-from mmlesion.ct import CTVolume, image_to_volume, read_volume
-from mmlesion.ct.dicom import read_dicom_image
+from mmlesion.ct import CTVolume, read_volume
 
 from ..lidc_consensus import match_readers, reader_votes
 from ..lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings
+from .lidc_series import LIDCSeries, find_lidc_series, masks_in_volume, slice_at
 from .nodule_writer import Nodule, PreparedLIDC, Series, write_nodules
-
-# A contour belongs to the slice at its z if they are no further apart than
-# this share of the slices' distance: headers round positions
-_OFF_SLICE = 0.25
 
 # Least Dice of a crop's mask and the outlines of all readers together
 _SAME_NODULE = 0.7
 
-_PATIENT = re.compile(r'LIDC-IDRI-\d{4}')
 _CROP_COLUMNS = ('patient_id', 'nodule_id', 'seriesuid')
 
 
@@ -55,21 +48,10 @@ def prepare_lidc(data_root: str, out_dir: str, xml: str | None = None,
         ValueError: If nothing can be prepared.
         OSError: If the disk is full or another run holds the folder.
     """
-    if not osp.isdir(data_root):
-        raise FileNotFoundError(f'{data_root}: no such folder; expected '
-                                'LIDC-IDRI-0001/<study>/<series>/*.dcm')
-    folders = sorted(
-        folder for folder, _, files in os.walk(data_root)
-        if any(name.lower().endswith('.dcm') for name in files))
-    if not folders:
-        raise FileNotFoundError(f'{data_root}: no DICOM file (.dcm) is in it')
+    found = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
-    series = []
-    for folder in folders:
-        tags = _read_tags(folder)
-        if tags['0008|0060'] in ('', 'CT'):
-            series.append(Series(folder, _patient(folder, tags),
-                                 partial(_find_in_series, folder, tags, readings)))
+    series = [Series(one.folder, one.patient, partial(_find_in_series, one, readings))
+              for one in found]
     return write_nodules(series, len(series), out_dir, overwrite, progress)
 
 
@@ -119,28 +101,12 @@ def prepare_lidc_crops(crop_dir: str, ann_file: str, xml: str, out_dir: str,
     return write_nodules(series, len(series), out_dir, overwrite, progress)
 
 
-def _find_in_series(folder: str, tags: dict[str, str],
-                    readings: dict[str, LIDCReading]) -> tuple:
+def _find_in_series(series: LIDCSeries, readings: dict[str, LIDCReading]) -> tuple:
     """All nodules of one DICOM series; its pixels are read when asked for."""
-    series_uid = tags['0020|000e']
-    if any(name.lower().endswith('.xml') for name in os.listdir(folder)):
-        readings = read_lidc_readings(folder)
-        if readings and series_uid not in readings:
-            raise ValueError(
-                f'{folder}: the XML is of series {next(iter(readings))}, but '
-                f'the DICOM files of {series_uid}')
-    reading = readings.get(series_uid)
-    if reading is None:
-        raise FileNotFoundError(f'{folder}: no XML of its series {series_uid} '
-                                'is at hand')
-
-    @lru_cache(1)
-    def read() -> CTVolume:
-        # Pixels as they are stored, for outlines count them so
-        return image_to_volume(read_dicom_image(folder))
-
-    return series_uid, [
-        Nodule(f'{_patient(folder, tags)}_{series_uid[-6:]}_{number}', group,
+    reading = series.find_reading(readings)
+    read = lru_cache(1)(series.read_volume)
+    return series.series_uid, [
+        Nodule(f'{series.patient}_{series.series_uid[-6:]}_{number}', group,
                partial(_locate_in_series, read, group))
         for number, group in enumerate(match_readers(reading.nodules), 1)]
 
@@ -148,29 +114,10 @@ def _find_in_series(folder: str, tags: dict[str, str],
 def _locate_in_series(read: Callable[[], CTVolume],
                       group: Sequence[ReaderNodule]) -> tuple:
     volume = read()
-
-    def slice_of_z(z_mm: float) -> int:
-        place, number = _slice_at(volume, z_mm)
-        if number is None:
-            ends = sorted(volume.index_to_world([[0, 0, 0],
-                                                 [len(volume.array) - 1, 0, 0]])
-                          [:, 2].tolist())
-            raise ValueError(
-                f'the XML has an outline at z = {z_mm:g} mm, where there is no '
-                f'slice; the DICOM files have {len(volume.array)}, from '
-                f'{ends[0]:g} to {ends[1]:g} mm, every '
-                f'{volume.spacing_mm[0]:g} mm')
-        return number
-
-    votes, (x0, y0, x1, y1) = reader_votes(group, slice_of_z)
-    _, height, width = volume.shape
-    if x1 > width or y1 > height:
-        raise ValueError(
-            f'the XML has an outline up to the pixel ({x1 - 1}, {y1 - 1}), but '
-            f'the DICOM files have {width} x {height}')
+    masks, (z, y, x) = masks_in_volume(volume, group)
+    depth, height, width = masks.shape[1:]
     mask = np.zeros(volume.shape, bool)
-    for number, plane in votes.items():
-        mask[number, y0:y1, x0:x1] = 2 * plane >= len(group)
+    mask[z:z + depth, y:y + height, x:x + width] = 2 * masks.sum(0) >= len(group)
     return volume, mask
 
 
@@ -206,7 +153,7 @@ def _find_in_crop(crop_dir: str, name: str, series_of: dict[str, str],
 def _lay_on_crop(group: Sequence[ReaderNodule], volume: CTVolume,
                  shown: np.ndarray) -> tuple[float, np.ndarray | None]:
     """Dice of a crop's mask and all outlines, and the consensus as its mask."""
-    votes, _ = reader_votes(group, lambda z_mm: _slice_at(volume, z_mm)[1])
+    votes, _ = reader_votes(group, lambda z_mm: slice_at(volume, z_mm))
     if not votes:
         return 0.0, None
     union = np.zeros((len(shown), *next(iter(votes.values())).shape), np.uint16)
@@ -256,15 +203,6 @@ def _shift(votes: np.ndarray, shift: tuple[int, int],
     return laid
 
 
-def _slice_at(volume: CTVolume, z_mm: float) -> tuple[float, int | None]:
-    """Place and number of the slice at a z; None where there is none."""
-    step = volume.direction[2, 2] * volume.spacing_mm[0]
-    place = (z_mm - volume.origin[2]) / step
-    number = round(place)
-    there = 0 <= number < len(volume.array) and abs(place - number) <= _OFF_SLICE
-    return place, number if there else None
-
-
 def _read_crop_list(path: str) -> dict[str, str]:
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a csv with '
@@ -277,26 +215,3 @@ def _read_crop_list(path: str) -> dict[str, str]:
             raise ValueError(f'{path}: there is no column ' + ', '.join(absent))
         return {f'{row["patient_id"]}_R_{row["nodule_id"]}': row['seriesuid']
                 for row in reader}
-
-
-def _read_tags(folder: str) -> dict[str, str]:
-    """Modality, patient and series of a folder's first DICOM file."""
-    name = min(name for name in os.listdir(folder)
-               if name.lower().endswith('.dcm'))
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(osp.join(folder, name))
-    tags = {'0008|0060': '', '0010|0020': '', '0020|000e': ''}
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return tags  # what is wrong with it, reading the series says
-    for tag in tags:
-        if reader.HasMetaDataKey(tag):
-            tags[tag] = reader.GetMetaData(tag).strip().rstrip('\0')
-    return tags
-
-
-def _patient(folder: str, tags: dict[str, str]) -> str:
-    named = _PATIENT.findall(folder)
-    name = named[-1] if named else tags['0010|0020'] or osp.basename(folder)
-    return re.sub(r'[^\w.-]', '_', name)  # it becomes a part of file names

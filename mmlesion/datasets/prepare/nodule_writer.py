@@ -162,7 +162,7 @@ def write_nodules(series: Iterable[Series], total: int, out_dir: str,
                     _write_series(one, patch_dir, known, journal, done)
                 except (FileNotFoundError, ValueError) as error:
                     done.problems.append(str(error))
-        _write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
+        write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
         if not done.rows:
             raise ValueError(
                 (done.problems or ['no nodule has a label'])[0]
@@ -243,7 +243,13 @@ def _read_journal(path: str) -> dict[str, NoduleRow]:
     return known
 
 
-def _write_problems(path: str, problems: Sequence[str]) -> None:
+def write_problems(path: str, problems: Sequence[str]) -> None:
+    """List what could not be prepared, one sentence a line; no file if nothing.
+
+    Args:
+        path (str): The file.
+        problems (Sequence[str]): The sentences.
+    """
     if problems:
         with open(path, 'w', encoding='utf-8') as file:
             file.writelines(f'{problem}\n' for problem in problems)
