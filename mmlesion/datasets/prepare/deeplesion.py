@@ -1,17 +1,8 @@
 """DeepLesion's PNGs to a cache that is quick to read."""
-import errno
-import multiprocessing
 import os
 import os.path as osp
-import signal
-import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-
-import cv2
-from tqdm import tqdm
 
 from mmlesion.ct import (
     ARCHIVE_SUFFIX,
@@ -25,6 +16,7 @@ from mmlesion.ct import (
 
 from ..deeplesion_csv import LesionRow, read_deeplesion_csv
 from .folder_lock import hold_folder, remove_partial
+from .parallel import run_in_parallel
 
 
 @dataclass
@@ -44,6 +36,13 @@ class PreparedDeepLesion:
     slices: int = 0
     size: int = 0
     absent: int = 0
+
+    def summary(self) -> str:
+        """One sentence for people."""
+        return (f'{self.series} series are ready ({self.already_there} were there '
+                f'before); wrote {self.slices} slices, {self.size / 2**20:.1f} MiB'
+                + (f'; {self.absent} series of the csv are not on disk'
+                   if self.absent else ''))
 
 
 def prepare_deeplesion(data_root: str,
@@ -108,7 +107,22 @@ def prepare_deeplesion(data_root: str,
                  osp.join(cache_dir, name + ARCHIVE_SUFFIX),
                  _reach(rows, num_slices), overwrite)
                 for name, rows in sorted(present.items())]
-        _run(jobs, workers, progress, lock, done)
+        damaged = []
+        for _, result in run_in_parallel(_prepare_series, jobs, workers, lock,
+                                         'DeepLesion', 'series', progress):
+            if isinstance(result, Exception):
+                damaged.append(str(result))
+                continue
+            slices, size = result
+            done.series += 1
+            done.already_there += size == 0
+            done.slices += slices
+            done.size += size
+    if damaged:
+        raise ValueError(
+            f'{damaged[0]}; {len(damaged)} of {len(jobs)} series could not be '
+            'prepared, all others are: fetch the slice again or delete it and '
+            'run again')
     return done
 
 
@@ -152,88 +166,3 @@ def _is_done(target: str, names: set[int], wanted: set[int]) -> bool:
             return archive.numbers == names and archive.stored >= wanted
     except (FileNotFoundError, ValueError):
         return False
-
-
-def _run(jobs: list[tuple], workers: int | None, progress: bool, lock: int,
-         done: PreparedDeepLesion) -> None:
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
-    methods = multiprocessing.get_all_start_methods()
-    method = 'fork' if 'fork' in methods else 'spawn'
-    context = multiprocessing.get_context(method)
-    inherited = lock if method == 'fork' else -1
-    damaged: list[str] = []
-    with ProcessPoolExecutor(
-            workers, context, _start_worker, (inherited, os.getpid())) as pool, tqdm(
-            total=len(jobs), desc='DeepLesion', unit='series',
-            disable=not progress) as bar:
-        running: set[Future] = set()
-        try:
-            for job in jobs:
-                running.add(pool.submit(_prepare_series, *job))
-                if len(running) >= 4 * workers:
-                    running = _collect(running, done, damaged, bar)
-            while running:
-                running = _collect(running, done, damaged, bar)
-        except BrokenProcessPool:
-            raise OSError(
-                errno.ECHILD, 'a process was killed from outside, perhaps for '
-                f'want of memory, {_after(done)}') from None
-        except OSError as error:
-            pool.shutdown(cancel_futures=True)
-            raise _explain(error, done) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    if damaged:
-        raise ValueError(
-            f'{damaged[0]}; {len(damaged)} of {len(jobs)} series could not be '
-            'prepared, all others are: fetch the slice again or delete it and '
-            'run again')
-
-
-def _collect(running: set[Future], done: PreparedDeepLesion,
-             damaged: list[str], bar: tqdm) -> set[Future]:
-    finished, running = wait(running, return_when=FIRST_COMPLETED)
-    for future in finished:
-        bar.update()
-        try:
-            slices, size = future.result()
-        except ValueError as error:
-            damaged.append(str(error))
-            continue
-        done.series += 1
-        done.already_there += size == 0
-        done.slices += slices
-        done.size += size
-    return running
-
-
-def _explain(error: OSError, done: PreparedDeepLesion) -> OSError:
-    """One sentence for what went wrong with the disk."""
-    after = _after(done)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OSError(error.errno, f'the disk of the cache is full {after}')
-    where = f'{error.filename}: ' if error.filename else ''
-    return OSError(
-        error.errno, f'{where}{error.strerror or error} {after}')
-
-
-def _after(done: PreparedDeepLesion) -> str:
-    return (f'after {done.series} series; these are complete, run again to go '
-            'on')
-
-
-def _start_worker(lock: int, parent: int) -> None:
-    """Leave interrupts to the parent, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(0)
-    if lock >= 0:
-        os.close(lock)  # else the lock would outlive a killed parent
-
-    def watch() -> None:
-        tick = threading.Event()
-        while os.getppid() == parent:
-            tick.wait(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

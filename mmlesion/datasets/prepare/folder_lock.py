@@ -2,6 +2,7 @@
 import errno
 import os
 import os.path as osp
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -51,4 +52,7 @@ def remove_partial(folder: str) -> None:
     """
     for entry in os.scandir(folder):
         if entry.name.endswith(PARTIAL_SUFFIX):
-            os.remove(entry.path)
+            if entry.is_dir():
+                shutil.rmtree(entry.path)
+            else:
+                os.remove(entry.path)
