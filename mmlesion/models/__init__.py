@@ -10,4 +10,4 @@ from . import backbones, layers, necks  # noqa: F401
 if find_spec('mmdet') is not None:
     from . import detectors, roi_heads, task_modules  # noqa: F401
 if find_spec('mmpretrain') is not None:
-    from . import heads  # noqa: F401
+    from . import heads, segmentors  # noqa: F401

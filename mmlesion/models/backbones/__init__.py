@@ -1,3 +1,4 @@
+from .multi_gap_vgg import MultiGAPVGG
 from .patch_conv_net import PatchConvNet
 from .restrided_backbone import RestridedBackbone
 from .slice_backbone import SliceBackbone
@@ -5,5 +6,6 @@ from .unet_resnet import UNetResNet
 from .vgg_stride8 import VGGStride8
 
 __all__ = [
-    'PatchConvNet', 'RestridedBackbone', 'SliceBackbone', 'UNetResNet', 'VGGStride8'
+    'MultiGAPVGG', 'PatchConvNet', 'RestridedBackbone', 'SliceBackbone', 'UNetResNet',
+    'VGGStride8'
 ]

@@ -1,0 +1,87 @@
+from mmcv.cnn import ConvModule
+from mmcv.cnn.vgg import VGG
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmlesion.registry import MODELS
+
+
+@MODELS.register_module()
+class MultiGAPVGG(BaseModule):
+    """VGG whose last stages each end in a branch for global average pooling.
+
+    The last pooling and the fully connected layers are gone. A branch is one 3x3
+    convolution with ReLU on what a stage gives before its pooling: conv5_3 for one
+    branch, conv4_3 and conv3_3 as well for two and three. :class:`MultiGAPHead`
+    averages the branches.
+
+    Parameters are named as in mmpretrain's ``VGG``, whose published weights load by
+    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone')``; the
+    branches then start as ``init_cfg``'s other entries say.
+
+    Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
+    Segmentation of Pulmonary Nodules", MICCAI 2017, Secs. 2.1 and 3.2. The paper
+    does not give the branches' convolution: 1024 maps of 3x3 as in Zhou et al.,
+    CVPR 2016, which it builds on.
+
+    Args:
+        num_gaps (int): Number of branches, 1 to 3.
+        depth (int): 11, 13, 16 or 19.
+        width (int): Maps of the first stage; the stages have 1, 2, 4, 8 and 8 times
+            as many. Defaults to 64, the published VGG.
+        branch_channels (int): Maps of each branch.
+        norm_cfg (dict, optional): Normalisation after each convolution of the
+            stages and branches, for training from scratch.
+        init_cfg (dict or list): Initialisation.
+
+    Shape:
+        - Input: (N, 3, H, W).
+        - Output: a tuple of num_gaps tensors (N, branch_channels, H / s, W / s),
+          the finest first; s = 16, then 8 and 4 for the earlier stages.
+
+    Raises:
+        ValueError: ``num_gaps`` or ``depth`` is none of these.
+    """
+
+    def __init__(self,
+                 num_gaps: int = 1,
+                 depth: int = 16,
+                 width: int = 64,
+                 branch_channels: int = 1024,
+                 norm_cfg: dict | None = None,
+                 init_cfg=[
+                     dict(type='Kaiming', layer='Conv2d'),
+                     dict(type='Constant', layer='_BatchNorm', val=1)
+                 ]):
+        super().__init__(init_cfg=init_cfg)
+        if num_gaps not in (1, 2, 3) or depth not in VGG.arch_settings:
+            raise ValueError(
+                'MultiGAPVGG: num_gaps must be 1, 2 or 3 and depth one of '
+                f'{list(VGG.arch_settings)}, got {num_gaps} and {depth}.')
+        layers, ends, widths = [], [], []
+        channels = 3
+        for stage, num_convs in enumerate(VGG.arch_settings[depth]):
+            widths.append(width * min(2**stage, 8))
+            for _ in range(num_convs):
+                layers.append(ConvModule(channels, widths[-1], 3, padding=1, bias=True,
+                                         norm_cfg=norm_cfg))
+                channels = widths[-1]
+            ends.append(len(layers))
+            layers.append(nn.MaxPool2d(2))
+        self.ends = ends[-num_gaps:]
+        self.features = nn.Sequential(*layers[:-1])  # without pool5
+        self.branches = nn.ModuleList(
+            ConvModule(channels, branch_channels, 3, padding=1, bias=True,
+                       norm_cfg=norm_cfg) for channels in widths[-num_gaps:])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        outs, start = [], 0
+        for end, branch in zip(self.ends, self.branches):
+            x = self.features[start:end](x)
+            outs.append(branch(x))
+            start = end
+        return tuple(outs)
+
+    def deepest_path(self) -> list[nn.Module]:
+        """All layers up to the deepest branch, one after the other."""
+        return [*self.features, self.branches[-1]]

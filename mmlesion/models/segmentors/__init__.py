@@ -1,0 +1,3 @@
+from .nam_segmentor import NAMSegmentor
+
+__all__ = ['NAMSegmentor']

@@ -1,0 +1,197 @@
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmlesion.attribution import resize_map
+from mmlesion.registry import MODELS
+from mmlesion.segmentation import (
+    activation_change,
+    nodule_candidates,
+    phase_means,
+    prominent_blobs,
+    residual_maps,
+    scope_within,
+)
+
+
+@MODELS.register_module()
+class NAMSegmentor(BaseModel):
+    """Nodules segmented by networks that learnt from labels of slices alone.
+
+    Trained and validated it is a classifier of slices. Tested it also segments the
+    slices classified as positive: the scope is the most prominent blob of the nodule
+    activation map; the bright parts of the slice in it are the candidates (coarse
+    segmentation); the nodule is the candidate without which the map changes most
+    (fine segmentation).
+
+    With ``multi_gap``, that network is the one trained and validated, and
+    ``classifier``, trained before, is frozen; it classifies, and its map chooses the
+    candidate, within a scope that the other network's finer map narrows. The
+    checkpoint then holds both.
+
+    Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
+    Segmentation of Pulmonary Nodules", MICCAI 2017, Sec. 2.2. The paper leaves open
+    what is ours: the two shares that define a blob, the smoothness of the phases, and
+    what candidates are painted over with.
+
+    Args:
+        classifier (dict): mmpretrain's ``ImageClassifier`` of a
+            :class:`MultiGAPVGG` with one GAP and a :class:`MultiGAPHead`. Where
+            ``multi_gap`` is given, its ``init_cfg`` should name its checkpoint
+            (``prefix='classifier'`` of one that was trained in this class).
+        multi_gap (dict, optional): The same with two or three GAPs.
+        window_hu (tuple[float, float]): HU of the inputs' 0 and 255.
+        num_nodules (int): Nodules to segment in a positive slice, one per blob.
+        positive (int): Label of slices with a nodule.
+        prominence, level (float): See :func:`prominent_blobs`.
+        num_phases (int): See :func:`phase_means`.
+        smoothness_hu (float): Square root of ``smoothness`` in
+            :func:`segment_phases`.
+        fill_hu (float, optional): Candidates are painted over with it. Defaults to
+            the slice's darkest phase: lung.
+        data_preprocessor (dict, optional): mmpretrain's; of the networks.
+        init_cfg (dict, optional): Initialisation of the whole.
+
+    The data samples of a test get, beside ``pred_score`` and ``pred_label``:
+
+    - ``map``: nodule activation map of ``classifier``, float (H, W);
+    - ``coarse_mask``, ``fine_mask``, ``scope``: of the most prominent blob, bool
+      (H, W);
+    - ``nodule_masks``: list of fine masks, one per blob, at most ``num_nodules``.
+
+    All masks of a slice classified as negative are empty, and so are ``fine_mask`` and
+    ``coarse_mask`` where nothing in the scope is brighter than lung.
+
+    Raises:
+        ValueError: ``classifier`` is not of one GAP, or ``num_nodules`` is below 1.
+    """
+
+    def __init__(self,
+                 classifier: dict,
+                 multi_gap: dict | None = None,
+                 window_hu: tuple[float, float] = (-1000., 400.),
+                 num_nodules: int = 1,
+                 positive: int = 1,
+                 prominence: float = 0.25,
+                 level: float = 0.5,
+                 num_phases: int = 4,
+                 smoothness_hu: float = 100.,
+                 fill_hu: float | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg=None):
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.classifier = MODELS.build(classifier)
+        self.multi_gap = None if multi_gap is None else MODELS.build(multi_gap)
+        if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
+            raise ValueError('NAMSegmentor: classifier must have a MultiGAPVGG of '
+                             'num_gaps=1; the one with more is multi_gap.')
+        if num_nodules < 1:
+            raise ValueError(
+                f'NAMSegmentor: num_nodules must be 1 or more, got {num_nodules}.')
+        if self.multi_gap is not None:
+            self.classifier.requires_grad_(False)
+        self.window_hu = tuple(window_hu)
+        self.num_nodules = num_nodules
+        self.positive = positive
+        self.blob_cfg = dict(prominence=prominence, level=level)
+        self.num_phases = num_phases
+        self.smoothness = smoothness_hu**2
+        self.fill_hu = fill_hu
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network that training changes and validation judges."""
+        return self.classifier if self.multi_gap is None else self.multi_gap
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        """Run the trained network; see mmpretrain's ``ImageClassifier``."""
+        return self.trained(inputs, data_samples, mode)
+
+    def train(self, mode: bool = True):
+        """Training mode; a frozen classifier stays in evaluation mode."""
+        super().train(mode)
+        if self.multi_gap is not None:
+            self.classifier.eval()
+        return self
+
+    @torch.no_grad()
+    def test_step(self, data: dict) -> list:
+        """Classify and segment a batch."""
+        slices = list(data['inputs'])
+        batch = self.data_preprocessor(data, False)
+        inputs = batch['inputs']
+        feats = self.classifier.extract_feat(inputs)
+        samples = self.classifier.head.predict(feats, batch.get('data_samples'))
+        maps = self._maps(self.classifier, feats, inputs)
+        finer = None
+        if self.multi_gap is not None:
+            finer = self._maps(
+                self.multi_gap, self.multi_gap.extract_feat(inputs), inputs)
+        for index, (sample, each) in enumerate(zip(samples, slices)):
+            height, width = each.shape[-2:]  # smaller slices of a batch are padded
+            nodule_map = maps[index, :height, :width]
+            found = []
+            if int(sample.pred_label) == self.positive:
+                found = self._segment(
+                    each, inputs[index, :, :height, :width], nodule_map,
+                    None if finer is None else finer[index, :height, :width])
+            empty = torch.zeros(height, width, dtype=torch.bool)
+            first = found[0] if found else Nodule(empty, empty, empty)
+            sample.set_field(nodule_map, 'map')
+            sample.set_field(first.scope, 'scope')
+            sample.set_field(first.coarse, 'coarse_mask')
+            sample.set_field(first.fine, 'fine_mask')
+            sample.set_field([nodule.fine for nodule in found], 'nodule_masks')
+        return samples
+
+    def _maps(self, network, feats, inputs) -> Tensor:
+        """Nodule activation maps at the size of the inputs, (N, H, W), on the CPU."""
+        maps = network.head.activation_maps(feats)[:, self.positive, None]
+        return resize_map(maps.float(), inputs.shape[2:])[:, 0].cpu()
+
+    def _segment(self, image, inputs, nodule_map, finer_map) -> list['Nodule']:
+        """Nodules of one slice, the most prominent blob's first."""
+        low, high = self.window_hu
+        grey = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
+        image_hu = low + grey * ((high - low) / 255)
+        means = phase_means(image_hu, self.num_phases, self.window_hu)
+        fill_hu = means[0] if self.fill_hu is None else self.fill_hu
+        grey_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
+        fill = self.data_preprocessor(dict(inputs=[grey_fill]))['inputs'][0, :, 0, 0]
+        found = []
+        for blob in prominent_blobs(
+                nodule_map.numpy(), **self.blob_cfg)[:self.num_nodules]:
+            scope = blob.mask
+            if finer_map is not None:
+                scope = scope_within(finer_map.numpy(), scope, **self.blob_cfg)
+            candidates = nodule_candidates(image_hu, scope, means, self.smoothness)
+            fine = candidates == self._chosen(candidates, blob.mask, inputs, fill)
+            found.append(Nodule(*(
+                torch.from_numpy(mask)
+                for mask in (scope, candidates > 0, fine & (candidates > 0)))))
+        return found
+
+    def _chosen(self, candidates: np.ndarray, scope: np.ndarray, inputs: Tensor,
+                fill: Tensor) -> int:
+        """Number of the candidate without which the map changes most."""
+        count = candidates.max()
+        if count < 2:
+            return count
+        masks = np.arange(1, count + 1)[:, None, None] == candidates
+        backbone, head = self.classifier.backbone, self.classifier.head
+        original, residual = residual_maps(
+            backbone.deepest_path(), head.fc.weight[self.positive], inputs,
+            torch.from_numpy(masks).to(inputs.device), fill)
+        change = activation_change(
+            original, residual, torch.from_numpy(scope).to(inputs.device))
+        return int(change.argmax()) + 1
+
+
+class Nodule(NamedTuple):
+    """Where one nodule was looked for, what was there, what was chosen."""
+    scope: Tensor
+    coarse: Tensor
+    fine: Tensor
