@@ -7,11 +7,18 @@ Examples:
         --patients 120 --size 160 --seed 0 --workers 2
     python tools/make_phantom.py node21 --out data/phantom/NODE21 \
         --with-nodules 150 --without 150 --size 512 --seed 0 --workers 2
+    python tools/make_phantom.py signs --out data/phantom/signs \
+        --patients 24 --controls 16 --size 128 --seed 0 --workers 2
 """
 import argparse
 import sys
 
-from mmlesion.phantom import write_deeplesion, write_lidc, write_node21
+from mmlesion.phantom import (
+    write_deeplesion,
+    write_lidc,
+    write_node21,
+    write_signs,
+)
 
 
 def parse_args():
@@ -52,6 +59,14 @@ def parse_args():
     node21.add_argument(
         '--without', type=int, default=150, help='radiographs without nodules')
     node21.add_argument('--size', type=int, default=1024, help='pixels per side')
+
+    signs = layouts.add_parser(
+        'signs', parents=[both], help='CT of whole chests with signs of aspergillosis')
+    signs.add_argument(
+        '--patients', type=int, default=24, help='with the disease, 1 to 8 scans each')
+    signs.add_argument(
+        '--controls', type=int, default=16, help='without, one scan each')
+    signs.add_argument('--size', type=int, default=128, help='pixels per side')
     return parser.parse_args()
 
 
@@ -63,6 +78,9 @@ def write(args):
     if args.dataset == 'node21':
         return write_node21(args.out, args.with_nodules, args.without, size=args.size,
                             seed=args.seed, workers=args.workers)
+    if args.dataset == 'signs':
+        return write_signs(args.out, args.patients, args.controls, size=args.size,
+                           seed=args.seed, workers=args.workers)
     return write_deeplesion(
         args.out, args.train, args.val, args.test, size=args.size, seed=args.seed,
         workers=args.workers, context_mm=args.context_mm)

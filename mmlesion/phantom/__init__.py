@@ -1,6 +1,6 @@
 """A CT simulator that writes data sets in their official layouts.
 
-Needs numpy and OpenCV, and SimpleITK for DICOM.
+Needs numpy, SciPy and OpenCV, and SimpleITK for files.
 """
 from .body import Enhancement, Patient, Region
 from .canvas import Canvas
@@ -9,15 +9,19 @@ from .focus import Focus, paint_focus
 from .lidc import LIDC_PHANTOM_VERSION, NoduleScan, simulate_nodule_scan, write_lidc
 from .node21 import Thorax, project_thorax, simulate_radiograph, write_node21
 from .noise import correlated_noise, smooth_texture
+from .pathology import SIGNS
 from .place import Layout, draw_focus, make_vessel, place_foci
 from .recist import Recist, recist
 from .scan import Protocol, Scan, paint_anatomy, simulate_scan
+from .sign_scan import Course, SignScan, draw_course, simulate_sign_scan
+from .signs import write_signs
 
 __all__ = [
-    'LIDC_PHANTOM_VERSION', 'PHANTOM_VERSION', 'Canvas', 'Enhancement', 'Focus',
-    'Layout', 'NoduleScan', 'Patient', 'Protocol', 'Recist', 'Region', 'Scan',
-    'Thorax', 'correlated_noise', 'draw_focus', 'make_vessel', 'paint_anatomy',
-    'paint_focus', 'place_foci', 'project_thorax', 'recist', 'simulate_nodule_scan',
-    'simulate_radiograph', 'simulate_scan', 'smooth_texture', 'write_deeplesion',
-    'write_lidc', 'write_node21'
+    'LIDC_PHANTOM_VERSION', 'PHANTOM_VERSION', 'SIGNS', 'Canvas', 'Course',
+    'Enhancement', 'Focus', 'Layout', 'NoduleScan', 'Patient', 'Protocol', 'Recist',
+    'Region', 'Scan', 'SignScan', 'Thorax', 'correlated_noise', 'draw_course',
+    'draw_focus', 'make_vessel', 'paint_anatomy', 'paint_focus', 'place_foci',
+    'project_thorax', 'recist', 'simulate_nodule_scan', 'simulate_radiograph',
+    'simulate_scan', 'simulate_sign_scan', 'smooth_texture', 'write_deeplesion',
+    'write_lidc', 'write_node21', 'write_signs'
 ]

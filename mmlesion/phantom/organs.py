@@ -7,6 +7,12 @@ from .canvas import Canvas
 _GAS_HU = -940.0
 
 
+def chest_wall_mm(canvas: Canvas, patient: Patient, depth: np.ndarray) -> np.ndarray:
+    """Distance (mm) from the chest wall along rays, positive inside, (D, H, W)."""
+    level = canvas.z / np.float32(patient.scale_z)
+    return depth - 18 - np.float32(1.5) * np.maximum(40 - level, 0)
+
+
 def _lungs(canvas, patient, depth, wobble):
     level = canvas.z / np.float32(patient.scale_z)
     if float(level.min()) > 300:
@@ -15,7 +21,7 @@ def _lungs(canvas, patient, depth, wobble):
     # The lung's base: the recess behind reaches lowest, the front ends highest.
     base = np.interp(canvas.y.ravel(), (-90, -20, 70), (232, 255, 284))
     base = base.astype(np.float32)[None, :, None]
-    inside = depth - 18 - np.float32(1.5) * np.maximum(40 - level, 0)
+    inside = chest_wall_mm(canvas, patient, depth)
     distance = np.minimum(inside, (base - level) * np.float32(0.5))
     canvas.blend(distance, patient.lung_hu, Region.LUNG)
 

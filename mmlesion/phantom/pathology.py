@@ -1,0 +1,280 @@
+"""What grows in a diseased lung: cavities, fungus balls, pleura, background."""
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .canvas import Canvas
+
+#: The signs of chronic pulmonary aspergillosis that are told apart.
+SIGNS = ('cavity', 'fungus_ball', 'pleural_thickening')
+#: Diseases of the lung that are there beside them.
+BACKGROUNDS = ('consolidation', 'ground_glass', 'emphysema', 'bronchiectasis')
+_GAS_HU = -985.0
+
+
+@dataclass(frozen=True)
+class Cavity:
+    """A thick-walled hole in the lung, with a fungus ball in it or without.
+
+    Attributes:
+        centre: (x, y, z) in mm of the patient.
+        radius_mm: Of the outer surface, about.
+        wall_mm: Thickness of the wall.
+        aspect: Relative half axes (x, y, z).
+        wall_hu: Soft tissue.
+        ball: Radius of the ball relative to the hole's; 0 without one.
+        ball_hu: Mean of the ball.
+        tilt: Where it lies apart from the back, (x, z), small.
+        seed: Of the uneven surfaces.
+    """
+    centre: tuple[float, float, float]
+    radius_mm: float
+    wall_mm: float
+    aspect: tuple[float, float, float]
+    wall_hu: float
+    ball: float
+    ball_hu: float
+    tilt: tuple[float, float]
+    seed: int
+
+    @classmethod
+    def draw(cls, centre, radius_mm: float, rng: np.random.Generator) -> 'Cavity':
+        """Draw all but place and size; a ball is 0.65 to 0.85 as wide as the hole."""
+        return cls(
+            tuple(float(c) for c in centre), float(radius_mm),
+            float(rng.uniform(2.5, 5) * radius_mm / 20 + 1),
+            tuple(rng.uniform(0.8, 1, 3).tolist()), float(rng.uniform(20, 60)),
+            float(rng.uniform(0.65, 0.85)), float(rng.uniform(35, 75)),
+            tuple(rng.uniform(-0.35, 0.35, 2).tolist()), int(rng.integers(2**31)))
+
+
+@dataclass(frozen=True)
+class Thickening:
+    """A crescent of soft tissue between the chest wall and the lung.
+
+    Attributes:
+        centre: (x, y, z) in mm, on the surface of the lung.
+        reach_mm: How far it stretches along the wall from its middle.
+        thickness_mm: In its middle.
+        hu: Soft tissue.
+        seed: Of the uneven surface.
+    """
+    centre: tuple[float, float, float]
+    reach_mm: float
+    thickness_mm: float
+    hu: float
+    seed: int
+
+    @classmethod
+    def draw(cls, centre, reach_mm: float, rng: np.random.Generator) -> 'Thickening':
+        """Draw all but place and reach."""
+        return cls(tuple(float(c) for c in centre), float(reach_mm),
+                   float(rng.uniform(0.32, 0.48) * reach_mm),
+                   float(rng.uniform(20, 65)), int(rng.integers(2**31)))
+
+
+@dataclass(frozen=True)
+class Background:
+    """A part of the lung with one of the diseases that are not the signs.
+
+    Attributes:
+        kind: One of :data:`BACKGROUNDS`.
+        centre: (x, y, z) in mm.
+        reach_mm: Half of its size, about.
+        strength: 0 to 1.
+        root: (x, y, z) in mm: where the bronchi of this lung come from.
+        seed: Of everything uneven.
+    """
+    kind: str
+    centre: tuple[float, float, float]
+    reach_mm: float
+    strength: float
+    root: tuple[float, float, float]
+    seed: int
+
+
+def paint_cavity(canvas: Canvas, cavity: Cavity, lung: np.ndarray,
+                 size: float = 1.0, with_ball: bool = True) -> dict[str, tuple]:
+    """Paint a cavity and its ball, which lies at its back with air before it.
+
+    Args:
+        canvas: Painted upon.
+        cavity: What to paint.
+        lung: True where lung is: nothing else is painted over.
+        size: Its part of the full size.
+        with_ball: False: the ball has not grown yet.
+
+    Shape:
+        - lung: (D, H, W)
+
+    Returns:
+        dict: For each sign its box and the mask in it: the cavity with wall and
+        hole, the ball. Empty outside the canvas.
+    """
+    radius, wall = cavity.radius_mm * size, cavity.wall_mm * size
+    box, place = _around(canvas, cavity.centre, 1.25 * radius)
+    if box is None:
+        return {}
+    half = radius * np.array(cavity.aspect)
+    outer = _ellipsoid(place, half) + np.float32(0.06 * radius) * uneven(
+        place, 1.5 * radius, cavity.seed)
+    inner = outer - np.float32(wall) * (
+        1 + np.float32(0.2) * uneven(place, radius, cavity.seed + 1))
+    inside, rim = _limits(canvas, lung, box)
+    canvas.blend(np.where(rim, outer, -1e3), cavity.wall_hu, box=box)
+    canvas.blend(np.where(inside, inner, -1e3), _GAS_HU, box=box)
+    masks = {'cavity': (box, inside & (outer > 0))}
+    if with_ball and cavity.ball:
+        hole = half * (1 - wall / min(half))
+        ball = cavity.ball * hole
+        # Supine: it sinks to the back until it rests on the wall.
+        way = np.array((cavity.tilt[0], 1, cavity.tilt[1]))
+        shift = (hole - 0.8 * ball) * way / np.linalg.norm(way)
+        moved = [c - np.float32(s) for c, s in zip(place, shift)]
+        distance = _ellipsoid(moved, ball) + np.float32(0.06 * radius) * uneven(
+            place, 0.7 * radius, cavity.seed + 2)
+        np.minimum(distance, inner + np.float32(0.5), out=distance)
+        # Matted threads with some air between them.
+        hu = cavity.ball_hu + 20 * uneven(place, 6, cavity.seed + 3)
+        hu -= 400 * np.clip(uneven(place, 9, cavity.seed + 4) - 0.9, 0, 1)
+        canvas.blend(np.where(inside, distance, -1e3), hu, box=box)
+        masks['fungus_ball'] = (box, inside & (distance > 0))
+    return masks
+
+
+def paint_thickening(canvas: Canvas, thickening: Thickening, lung: np.ndarray,
+                     wall_mm: np.ndarray, size: float = 1.0) -> dict[str, tuple]:
+    """Paint thickened pleura: a crescent along the chest wall.
+
+    Args:
+        canvas: Painted upon.
+        thickening: What to paint.
+        lung: As :func:`paint_cavity`.
+        wall_mm: Distance from the chest wall, positive in the lung.
+        size: Part of its full thickness.
+
+    Shape:
+        - lung, wall_mm: (D, H, W)
+
+    Returns:
+        dict: As :func:`paint_cavity`.
+    """
+    box, place = _around(canvas, thickening.centre, thickening.reach_mm)
+    if box is None:
+        return {}
+    far = sum(np.square(c / np.float32(thickening.reach_mm)) for c in place)
+    thick = np.float32(thickening.thickness_mm * size) * (1 - far) * (
+        1 + np.float32(0.2) * uneven(place, 18, thickening.seed))
+    distance = thick - wall_mm[box]
+    np.minimum(distance, thick, out=distance)
+    inside, rim = _limits(canvas, lung, box)
+    canvas.blend(np.where(rim, distance, -1e3), thickening.hu, box=box)
+    return {'pleural_thickening': (box, inside & (distance > 0))}
+
+
+def paint_background(canvas: Canvas, disease: Background, lung: np.ndarray,
+                     size: float = 1.0) -> None:
+    """Paint a disease of the lung that is none of the signs.
+
+    Args:
+        canvas: Painted upon.
+        disease: What to paint.
+        lung: As :func:`paint_cavity`.
+        size: Its part of the full size.
+    """
+    if disease.kind == 'bronchiectasis':
+        _paint_bronchi(canvas, disease, lung, size)
+        return
+    reach = disease.reach_mm * size
+    box, place = _around(canvas, disease.centre, 1.4 * reach)
+    if box is None:
+        return
+    depth = _ellipsoid(place, np.full(3, reach))
+    for wave, share in ((1.2, 0.3), (0.45, 0.12)):
+        depth = depth + np.float32(share * reach) * uneven(
+            place, wave * reach, disease.seed)
+    inside, rim = _limits(canvas, lung, box)
+    depth = np.where(rim, depth, np.float32(-1e3))
+    if disease.kind == 'consolidation':
+        hu = 25 + 15 * uneven(place, 12, disease.seed + 1)
+        # Bronchi stay open: thin dark branches.
+        open_mm = 1.1 - 6 * np.abs(uneven(place, 45, disease.seed + 2)) - 6 * np.abs(
+            uneven(place, 40, disease.seed + 3))
+        hu -= 850 * np.clip(open_mm + 0.5, 0, 1)
+        canvas.blend(depth, hu, box=box, edge_mm=max(6.0, canvas.edge_mm))
+        return
+    view = canvas.hu[box]
+    weight = np.clip(depth / 12, 0, 1) * (inside & (view < -600))
+    if disease.kind == 'ground_glass':
+        patchy = 0.7 + 0.3 * uneven(place, 14, disease.seed + 1)
+        view += weight * np.float32(180 + 150 * disease.strength) * patchy
+    else:  # emphysema: thin lung with holes of some mm
+        holes = uneven(place, 16, disease.seed + 1) + uneven(
+            place, 13, disease.seed + 2) - np.float32(1.1 - 0.5 * disease.strength)
+        view -= weight * np.float32(35)
+        share = weight * np.clip(holes * 3, 0, 1)
+        view += share * (np.float32(-970) - view)
+
+
+def _paint_bronchi(canvas, disease, lung, size):
+    """Widened bronchi with thick walls, from the root to the periphery."""
+    rng = np.random.default_rng(disease.seed)
+    root, end = np.array(disease.root), np.array(disease.centre)
+    count = 3 + int(4 * disease.strength)
+    for tip in end + rng.normal(0, 0.5 * disease.reach_mm, (count, 3)):
+        start = root + 0.35 * (tip - root)
+        middle = (start + tip) / 2 + rng.normal(0, 5, 3)
+        radii = size * rng.uniform(2.2, 4.2) * rng.uniform(0.85, 1.15, 3)
+        points = np.c_[np.stack((start, middle, tip)), radii]
+        reach = radii.max() + 3
+        box = canvas.box(points[:, :3].min(0) - reach, points[:, :3].max(0) + reach)
+        if box is None:
+            continue
+        before = canvas.hu[box].copy()
+        for grow, hu in ((1.6, 20.0), (0.0, -960.0)):
+            canvas.tube(points + (0, 0, 0, grow), hu)
+        np.copyto(canvas.hu[box], before, where=~lung[box])
+
+
+def uneven(place, wave_mm: float, seed: int) -> np.ndarray:
+    """Smooth random values of about -1 to 1, the same at the same place.
+
+    Args:
+        place: x, y and z in mm, of shapes that broadcast.
+        wave_mm: Distance over which they change.
+        seed: Of the waves.
+    """
+    rng = np.random.default_rng(seed)
+    total = 0
+    for _ in range(4):
+        way = rng.normal(size=3)
+        way *= 2 * np.pi / (wave_mm * rng.uniform(0.7, 1.5) * np.linalg.norm(way))
+        phase = np.float32(rng.uniform(0, 2 * np.pi))
+        x, y, z = (np.float32(w) * c for w, c in zip(way, place))
+        total = total + np.sin(x + y + z + phase)
+    return total * np.float32(0.5)
+
+
+def _around(canvas, centre, reach_mm):
+    """Box of a ball, and its x, y, z from the centre (mm); (None, None) outside."""
+    centre = np.asarray(centre)
+    box = canvas.box(centre - reach_mm, centre + reach_mm)
+    if box is None:
+        return None, None
+    return box, (canvas.x[:, :, box[2]] - np.float32(centre[0]),
+                 canvas.y[:, box[1]] - np.float32(centre[1]),
+                 canvas.z[box[0]] - np.float32(centre[2]))
+
+
+def _ellipsoid(place, half_axes):
+    """Approximate signed distance (mm), positive inside."""
+    far = sum(np.square(c * np.float32(1 / h)) for c, h in zip(place, half_axes))
+    return (1 - np.sqrt(far)) * np.float32(min(half_axes))
+
+
+def _limits(canvas, lung, box):
+    """Lung in a box, and the same with the half-filled voxels of its surface."""
+    inside = lung[box]
+    rim = ndimage.binary_dilation(inside) & (canvas.hu[box] < 60)
+    return inside, inside | rim

@@ -1,0 +1,149 @@
+"""Simulated CT of whole chests with signs of aspergillosis, as a list of scans."""
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mmlesion.ct import CTVolume, write_volume
+from mmlesion.ct.projections import REGIONS
+
+from .body import Patient
+from .jobs import run_jobs
+from .made_with import same_exists, write_text
+from .pathology import SIGNS
+from .sign_scan import SignScan, draw_course, simulate_sign_scan
+
+# Raised whenever the same seed gives other pictures: data sets do not mix silently.
+SIGNS_PHANTOM_VERSION = 1
+_COLUMNS = ('scan', 'patient', 'disease', 'survival',
+            *(f'{region}_{sign}' for region in REGIONS for sign in SIGNS))
+_TRUTH_COLUMNS = ('scan', 'sign', 'region', 'x_mm', 'y_mm', 'z_mm', 'volume_mm3')
+
+
+def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int = 16,
+                size: int = 128, seed: int = 0, workers: int = 1) -> Path:
+    """Simulate CT of whole chests with signs of aspergillosis, and their list.
+
+    Written are ``scans.csv`` as :class:`mmlesion.LungProjectionDataset` is prepared
+    from (``scan``, ``patient``, ``disease``, ``survival``, and 0 or 1 for each sign in
+    each sub-region), ``scans/*.nii.gz`` and what real data have not:
+    ``masks/<scan>_<sign>.nii.gz`` (the true signs, where there are any) and
+    ``masks/<scan>_lung.nii.gz`` (the lungs with all that is in them),
+    ``truth.csv`` (a row for each sign with its place in the world and its volume, and
+    for each other disease) and ``phantom.json`` (what it was made with).
+
+    Patients have 1 to 8 scans over the years, in which signs appear and grow, controls
+    one without any disease. Those with much disease die earlier: ``survival`` is 1 in
+    the last two years before death, 0 more than two years before a survivor was last
+    seen, else empty.
+
+    A patient depends on ``seed`` and its number alone. Everything is written to
+    ``<out_dir>.partial`` first, which is renamed at the end; a broken run is taken up
+    where it stopped.
+
+    Args:
+        out_dir: Folder to make.
+        num_patients: Number of patients with the disease.
+        num_controls: Number of patients without.
+        size: Width and height of a scan in pixels, with ``27 / 32 * size`` slices.
+        seed: Everything random follows from it.
+        workers: Number of processes.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        ValueError: A number makes no sense.
+        FileExistsError: ``out_dir`` holds something else.
+    """
+    out_dir = Path(out_dir)
+    settings = dict(
+        layout='signs', version=SIGNS_PHANTOM_VERSION, num_patients=int(num_patients),
+        num_controls=int(num_controls), size=int(size), seed=int(seed))
+    _check(settings, workers)
+    if same_exists(out_dir, settings):
+        return out_dir
+    partial = out_dir.with_name(out_dir.name + '.partial')
+    if not same_exists(partial, settings):
+        for folder in ('rows', 'scans', 'masks'):
+            (partial / folder).mkdir(parents=True)
+        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+    names = [f'P{n:04d}' for n in range(1, num_patients + 1)]
+    names += [f'C{n:04d}' for n in range(1, num_controls + 1)]
+    done = {path.stem for path in (partial / 'rows').glob('*.json')}
+    todo = [(str(partial), settings, name) for name in names if name not in done]
+    with tqdm(total=len(names), initial=len(names) - len(todo),
+              desc=f'Simulating {out_dir}', unit='patient') as bar:
+        for _ in run_jobs(_write_patient, todo, workers):
+            bar.update()
+    rows, truth = [], []
+    for name in names:
+        part = json.loads((partial / 'rows' / f'{name}.json').read_text())
+        rows += part['rows']
+        truth += part['truth']
+    _write_csv(partial / 'scans.csv', _COLUMNS, rows)
+    _write_csv(partial / 'truth.csv', _TRUTH_COLUMNS, truth)
+    shutil.rmtree(partial / 'rows')
+    os.replace(partial, out_dir)
+    return out_dir
+
+
+def _check(settings: dict, workers: int) -> None:
+    for key in ('num_patients', 'num_controls', 'seed'):
+        if settings[key] < 0:
+            raise ValueError(f'{key} must be 0 or more, got {settings[key]}')
+    if settings['num_patients'] + settings['num_controls'] == 0:
+        raise ValueError('nothing to simulate: the numbers of patients and of controls '
+                         'are both 0')
+    if not 64 <= settings['size'] <= 512:
+        raise ValueError(f'size must be 64 to 512 pixels, got {settings["size"]}')
+    if workers < 1:
+        raise ValueError(f'workers must be 1 or more, got {workers}')
+
+
+def _write_csv(path: Path, columns: tuple, rows: list[dict]) -> None:
+    with open(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, columns, lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_patient(job: tuple) -> None:
+    root, settings, name = Path(job[0]), job[1], job[2]
+    diseased = name[0] == 'P'
+    rng = np.random.default_rng([settings['seed'], 4, diseased, int(name[1:])])
+    course = draw_course(Patient(rng), rng, diseased)
+    rows, truth = [], []
+    for visit in range(len(course.years)):
+        scan = simulate_sign_scan(course, visit, rng, settings['size'])
+        stem = f'{name}_{visit + 1}'
+        _write_scan(root, stem, scan)
+        file, survival = f'scans/{stem}.nii.gz', course.survival(visit)
+        rows.append({
+            'scan': file, 'patient': name, 'disease': int(diseased),
+            'survival': '' if survival is None else survival,
+            **{f'{region}_{sign}': int(region in scan.regions[sign])
+               for region in REGIONS for sign in SIGNS}})
+        truth += [_truth_row(file, scan, one) for one in scan.truth]
+    write_text(root / 'rows' / f'{name}.json', json.dumps(dict(rows=rows, truth=truth)))
+
+
+def _write_scan(root: Path, stem: str, scan: SignScan) -> None:
+    files = {f'scans/{stem}': scan.hu, f'masks/{stem}_lung': scan.lung}
+    files.update((f'masks/{stem}_{sign}', mask) for sign, mask in scan.masks.items())
+    for name, array in files.items():
+        write_volume(root / f'{name}.nii.gz',
+                     CTVolume(array, scan.spacing_mm, scan.origin))
+
+
+def _truth_row(file: str, scan: SignScan, one: dict) -> dict:
+    row = dict(scan=file, sign=one['sign'], region=one['region'])
+    if one['place'] is not None:
+        world = np.multiply(one['place'], scan.spacing_mm)[::-1] + scan.origin
+        row.update(zip(('x_mm', 'y_mm', 'z_mm'), np.round(world, 2).tolist()))
+        row['volume_mm3'] = round(one['volume_mm3'], 1)
+    return row
