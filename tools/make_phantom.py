@@ -35,8 +35,7 @@ def parse_args():
         'deeplesion', parents=[both], help='key slices with lesions, as PNG')
     deeplesion.add_argument(
         '--train', type=int, default=400, help='training key slices')
-    deeplesion.add_argument(
-        '--val', type=int, default=60, help='validation key slices')
+    deeplesion.add_argument('--val', type=int, default=60, help='validation key slices')
     deeplesion.add_argument('--test', type=int, default=150, help='test key slices')
     deeplesion.add_argument(
         '--size', type=int, default=512,
@@ -59,6 +58,8 @@ def parse_args():
     node21.add_argument(
         '--without', type=int, default=150, help='radiographs without nodules')
     node21.add_argument('--size', type=int, default=1024, help='pixels per side')
+    node21.add_argument('--pictures-per-patient', type=int, default=4)
+    node21.add_argument('--diameters-mm', type=float, nargs=2, default=(6, 30))
 
     signs = layouts.add_parser(
         'signs', parents=[both], help='CT of whole chests with signs of aspergillosis')
@@ -72,18 +73,18 @@ def parse_args():
 
 def write(args):
     """Simulate and write; the folder."""
+    every = dict(size=args.size, seed=args.seed, workers=args.workers)
     if args.dataset == 'lidc':
-        return write_lidc(args.out, args.patients, size=args.size, seed=args.seed,
-                          workers=args.workers)
+        return write_lidc(args.out, args.patients, **every)
     if args.dataset == 'node21':
-        return write_node21(args.out, args.with_nodules, args.without, size=args.size,
-                            seed=args.seed, workers=args.workers)
+        return write_node21(
+            args.out, args.with_nodules, args.without, **every,
+            pictures_per_patient=args.pictures_per_patient,
+            diameters_mm=args.diameters_mm)
     if args.dataset == 'signs':
-        return write_signs(args.out, args.patients, args.controls, size=args.size,
-                           seed=args.seed, workers=args.workers)
+        return write_signs(args.out, args.patients, args.controls, **every)
     return write_deeplesion(
-        args.out, args.train, args.val, args.test, size=args.size, seed=args.seed,
-        workers=args.workers, context_mm=args.context_mm)
+        args.out, args.train, args.val, args.test, **every, context_mm=args.context_mm)
 
 
 def main():

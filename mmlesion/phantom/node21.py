@@ -22,6 +22,7 @@ COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label', 'patient')
 # Water at about 70 keV, 1/cm; what a radiograph shows is its path integral.
 WATER_PER_CM = 0.19
 FIELD_MM = 350.0
+DIAMETERS_MM = (6.0, 30.0)  # of NODE21's nodules
 _SLICES_AT_ONCE = 48
 
 
@@ -67,15 +68,18 @@ def project_thorax(patient: Patient, grid_mm: float = 2.0) -> Thorax:
 
 
 def simulate_radiograph(thorax: Thorax, lung_hu: float, num_nodules: int,
-                        rng: np.random.Generator, size: int = 1024):
+                        rng: np.random.Generator, size: int = 1024,
+                        diameters_mm: tuple[float, float] = DIAMETERS_MM):
     """One radiograph of a thorax: its own position, dose and nodules.
 
     Args:
         thorax: From :func:`project_thorax`.
         lung_hu: What a nodule of it takes the place of.
-        num_nodules: Nodules of 6 to 30 mm, anywhere in the lungs.
+        num_nodules: Nodules, anywhere in the lungs.
         rng: Source of everything that differs between pictures of a patient.
         size: Pixels of each side.
+        diameters_mm: Of the nodules, least and greatest; as many between 6 and 12
+            as between 12 and 24.
 
     Returns:
         tuple[ndarray, list]: 12-bit grey values (size, size) uint16, bright where
@@ -104,7 +108,8 @@ def simulate_radiograph(thorax: Thorax, lung_hu: float, num_nodules: int,
     for _ in range(20_000 * num_nodules):
         if len(boxes) == num_nodules:
             break
-        found = _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle)
+        found = _nodule(
+            thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm)
         if found is not None:
             box, thickness_cm = found
             x, y, width, height = box
@@ -134,9 +139,9 @@ def _blurred(picture, sigma_px):
     return cv2.resize(small, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle):
+def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm):
     """Box and water (cm) that a nodule adds; None where there is no room."""
-    radius = np.exp(rng.uniform(np.log(3), np.log(15)))
+    radius = np.exp(rng.uniform(*np.log(np.divide(diameters_mm, 2))))
     place = rng.integers(len(thorax.z_mm)), rng.integers(len(thorax.y_mm)), \
         rng.integers(len(thorax.x_mm))
     grid = thorax.x_mm[1] - thorax.x_mm[0]
@@ -176,7 +181,8 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle):
 
 def write_node21(out_dir: str | Path, num_with: int, num_without: int,
                  size: int = 1024, seed: int = 0, workers: int = 1,
-                 pictures_per_patient: int = 4, grid_mm: float = 2.0) -> Path:
+                 pictures_per_patient: int = 4, grid_mm: float = 2.0,
+                 diameters_mm: tuple[float, float] = DIAMETERS_MM) -> Path:
     """Simulate chest radiographs and write them as NODE21 is published.
 
     Written are ``metadata.csv`` (a row for each nodule's box, one with ``label`` 0
@@ -199,6 +205,7 @@ def write_node21(out_dir: str | Path, num_with: int, num_without: int,
         workers: Number of processes.
         pictures_per_patient: Pictures that share an anatomy.
         grid_mm: Of the grid on which the anatomy is painted.
+        diameters_mm: Least and greatest diameter of a nodule, 6 to 30 in NODE21.
 
     Returns:
         The folder written.
@@ -211,7 +218,8 @@ def write_node21(out_dir: str | Path, num_with: int, num_without: int,
     settings = dict(
         layout='node21', version=RADIOGRAPH_VERSION, num_with=int(num_with),
         num_without=int(num_without), size=int(size), seed=int(seed),
-        pictures_per_patient=int(pictures_per_patient), grid_mm=float(grid_mm))
+        pictures_per_patient=int(pictures_per_patient), grid_mm=float(grid_mm),
+        diameters_mm=[float(each) for each in diameters_mm])
     _check(settings, workers)
     if same_exists(out_dir, settings):
         return out_dir
@@ -256,6 +264,10 @@ def _check(settings: dict, workers: int) -> None:
         raise ValueError(
             'pictures_per_patient and workers must be 1 or more, got '
             f'{settings["pictures_per_patient"]} and {workers}')
+    least, *greatest = settings['diameters_mm']
+    if len(greatest) != 1 or not 3 <= least <= greatest[0] <= 40:
+        raise ValueError('diameters_mm must be the least and the greatest, of 3 to 40 '
+                         f'mm, got {settings["diameters_mm"]}')
     if not 1 <= settings['grid_mm'] <= 8:
         raise ValueError(f'grid_mm must be 1 to 8, got {settings["grid_mm"]}')
 
@@ -295,7 +307,8 @@ def _write_patient(job: tuple) -> int:
         if name[0] == 'n':
             nodules = int(rng.choice((1, 2, 3), p=(0.75, 0.19, 0.06)))
         pixels, boxes = simulate_radiograph(
-            thorax, patient.lung_hu, nodules, rng, settings['size'])
+            thorax, patient.lung_hu, nodules, rng, settings['size'],
+            settings['diameters_mm'])
         file = f'{name}.mha'
         write_radiograph(
             Path(root) / 'images' / file, pixels, FIELD_MM / settings['size'])

@@ -61,6 +61,15 @@ def test_sizes_are_those_of_node21(thorax):
     assert 4.5 < min(sides) and max(sides) < 39
 
 
+def test_other_sizes_can_be_asked_for(thorax):
+    rng = np.random.default_rng(0)
+    sides = []
+    for _ in range(12):
+        _, boxes = simulate_radiograph(thorax, -850, 3, rng, 512, (20, 24))
+        sides += [side * FIELD_MM / 512 for box in boxes for side in box[2:]]
+    assert 15 < min(sides) and max(sides) < 31 and 19 < np.mean(sides) < 25
+
+
 def test_a_picture_without_nodules_has_no_box(thorax):
     pixels, boxes = simulate_radiograph(
         thorax, -850, 0, np.random.default_rng(0), 256)
@@ -139,6 +148,8 @@ def test_bad_numbers_are_told(tmp_path, folder):
             (dict(num_with=0), 'nothing to simulate'),
             (dict(size=64), 'size must be 128 to 2048'),
             (dict(grid_mm=20), 'grid_mm must be 1 to 8'),
+            (dict(diameters_mm=(30, 6)), 'least and the greatest, of 3 to 40'),
+            (dict(diameters_mm=(6, )), 'least and the greatest, of 3 to 40'),
             (dict(workers=0), 'workers must be 1 or more')):
         with pytest.raises(ValueError, match=message):
             write_node21(
