@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mmlesion.models.backbones import UNetResNet
+from mmlesion.models.backbones import UNet, UNetResNet
 
 
 def small(**kwargs):
@@ -27,6 +27,13 @@ def test_sizes_of_figure_2():
 def test_inputs_of_table_2(channels):
     features, code = small(in_channels=channels)(torch.randn(2, channels, 32, 40))
     assert features.shape == (2, 16, 16, 20) and code.shape == (2, 16, 4, 5)
+
+
+def test_the_unet_alone_gives_full_size_features():
+    features, code = UNet(in_channels=1, code_channels=16)(torch.randn(2, 1, 32, 40))
+    assert features.shape == (2, 2, 32, 40) and code.shape == (2, 16, 4, 5)
+    with pytest.raises(ValueError, match='UNet: expected an input of 1 channels'):
+        UNet(in_channels=1, code_channels=16)(torch.zeros(1, 2, 32, 32))
 
 
 def test_the_code_reaches_the_features_and_so_do_the_skips():
