@@ -104,6 +104,38 @@ def test_maps_on_the_grid_are_resized_if_asked():
     assert numbers == pytest.approx(expected([sample]))
 
 
+def three_slices():
+    """A lesion in the first and the middle slice, none in the last."""
+    mask = np.zeros((6, 8, 3), np.uint8)
+    mask[1:3, 1:4, 0] = mask[2:5, 3:7, 1] = 1
+    activation = np.random.default_rng(0).random((6, 8)).astype(np.float32)
+    return dict(img_path='n', activation_map=activation, mask=mask)
+
+
+def test_slices_that_count():
+    sample = three_slices()
+    activation, mask = sample['activation_map'], sample['mask']
+    pairs = [dict(activation_map=activation, gt_mask=mask[..., k]) for k in range(3)]
+    for planes, chosen in (('middle', pairs[1:2]), ('each', pairs)):
+        metric = ActivationMapMetric(planes=planes, mask_key='mask')
+        assert evaluated(metric, [sample]) == pytest.approx(expected(chosen))
+    assert expected(pairs)['map/num_skipped'] == 1
+
+
+def test_a_map_of_each_slice_is_compared_with_its_own_mask():
+    sample = three_slices()
+    maps = np.random.default_rng(1).random((6, 8, 3)).astype(np.float32)
+    sample['activation_map'] = maps
+    pairs = [dict(activation_map=maps[..., k], gt_mask=sample['mask'][..., k])
+             for k in range(3)]
+    for planes, chosen in (('middle', pairs[1:2]), ('each', pairs)):
+        metric = ActivationMapMetric(planes=planes, mask_key='mask')
+        assert evaluated(metric, [sample]) == pytest.approx(expected(chosen))
+    sample['activation_map'] = maps[..., :2]
+    with pytest.raises(ValueError, match=r'n: .* shape \(6, 8, 2\); expected one map'):
+        ActivationMapMetric(mask_key='mask').process(None, [sample])
+
+
 def test_the_file_holds_all_numbers(tmp_path):
     metric = ActivationMapMetric(outfile_prefix=str(tmp_path / 'deep' / 'run'))
     sample = samples(2)[1]
@@ -142,7 +174,8 @@ def test_bad_samples_are_told_with_their_picture(change, message):
 
 
 def test_bad_arguments_are_told():
-    for wrong in (dict(resize='nearest'), dict(form='square'), dict(normalise='max')):
+    for wrong in (dict(resize='nearest'), dict(form='square'), dict(normalise='max'),
+                  dict(planes='first')):
         with pytest.raises(ValueError, match='must be'):
             ActivationMapMetric(**wrong)
 

@@ -20,7 +20,7 @@ class ActivationMapMetric(BaseMetric):
     """Activation maps against the lesions, pixel by pixel and lesion by lesion.
 
     Reads from each data sample the map and the lesions. These are, in this order,
-    a mask (``mask_key``; of a mask with channels the middle one, the key slice),
+    a mask (``mask_key``; of a mask with channels, see ``planes``),
     ``instances`` of the meta information (``bbox`` in pixels of the original
     picture; moved and scaled by ``crop_offset`` and ``scale_factor`` where given,
     else by ``img_shape`` over ``ori_shape``), or ``gt_instances.bboxes`` (pixels of
@@ -54,6 +54,10 @@ class ActivationMapMetric(BaseMetric):
             of boxes, of the network's picture. By default another size is an error.
         num_bins (int): Of the histogram, see
             :class:`mmlesion.evaluation.functional.PixelHistogram`.
+        planes (str): Of a mask with channels (slices): 'middle' takes the one in the
+            middle, the key slice; 'each' takes every slice as an image of its own,
+            which the one map of all slices is compared with. A map with channels is
+            taken apart in the same way.
         map_key (str): Of the map in the data sample.
         mask_key (str): Of the mask in the data sample.
         outfile_prefix (str, optional): Write all numbers to
@@ -62,7 +66,7 @@ class ActivationMapMetric(BaseMetric):
         prefix (str, optional): Of the returned names, 'map' by default.
 
     Shape:
-        - map: (H, W) or (1, H, W), float
+        - map: (H, W), (1, H, W) or (H, W, C), float
         - mask: (H, W) or (H, W, C), bool or 0 and other
 
     Raises:
@@ -81,6 +85,7 @@ class ActivationMapMetric(BaseMetric):
                  form: str = 'circle',
                  resize: str | None = None,
                  num_bins: int = 2**20,
+                 planes: str = 'middle',
                  map_key: str = 'activation_map',
                  mask_key: str = 'gt_mask',
                  outfile_prefix: str | None = None,
@@ -91,12 +96,17 @@ class ActivationMapMetric(BaseMetric):
             raise ValueError(
                 f"ActivationMapMetric: resize must be 'bilinear' or None, got "
                 f'{resize!r}.')
+        if planes not in ('middle', 'each'):
+            raise ValueError(
+                f"ActivationMapMetric: planes must be 'middle' or 'each', got "
+                f'{planes!r}.')
         boxes_to_mask([], (1, 1), form)  # checks it
         self.settings = dict(
             threshold=threshold, normalise=normalise, tolerance_px=tolerance_px,
             with_empty=with_empty, num_bins=num_bins)
         self.form = form
         self.resize = resize
+        self.planes = planes
         self.map_key = map_key
         self.mask_key = mask_key
         self.outfile_prefix = outfile_prefix
@@ -113,20 +123,25 @@ class ActivationMapMetric(BaseMetric):
             activation = _array(sample[self.map_key]).astype(np.float32)
             if activation.ndim == 3 and len(activation) == 1:
                 activation = activation[0]
-            if activation.ndim != 2:
+            mask = self._mask(sample, activation.shape[:2], name)
+            if activation.ndim != 2 and activation.shape != mask.shape:
                 raise ValueError(
                     f"{name}: '{self.map_key}' has shape {activation.shape}; "
-                    'expected one map, (H, W).')
-            mask = self._mask(sample, activation.shape, name)
-            if activation.shape != mask.shape:
-                activation = self._resized(activation, mask.shape, name)
+                    'expected one map, (H, W), or one for each slice of the mask.')
             if not np.isfinite(activation).all():
                 raise ValueError(
                     f"{name}: '{self.map_key}' has a value that is NaN or infinite.")
+            maps, masks = self._planes_of(activation), self._planes_of(mask)
+            if len(maps) == 1:
+                maps = maps * len(masks)
+            pairs = [
+                (one if one.shape == inside.shape else
+                 self._resized(one, inside.shape, name), inside)
+                for one, inside in zip(maps, masks)]
             # The last image of a process may be one that the sampler repeated,
             # which only `evaluate` can tell.
             self._take_pending()
-            self._pending = (activation, mask)
+            self._pending = pairs
             self._num_seen += 1
 
     def evaluate(self, size: int) -> dict:
@@ -159,21 +174,27 @@ class ActivationMapMetric(BaseMetric):
 
     def _restart(self) -> None:
         self._scores = ActivationMapScores(**self.settings)
-        self._pending = None
+        self._pending = []
         self._num_seen = 0
 
     def _take_pending(self) -> None:
-        if self._pending is not None:
-            self._scores.update(*self._pending)
-            self._pending = None
+        for pair in self._pending:
+            self._scores.update(*pair)
+        self._pending = []
+
+    def _planes_of(self, array: np.ndarray) -> list:
+        """The slices that count, each (H, W)."""
+        if array.ndim == 2:
+            return [array]
+        if self.planes == 'each':
+            return list(np.moveaxis(array, 2, 0))
+        return [array[..., array.shape[2] // 2]]
 
     def _mask(self, sample: dict, map_shape, name: str) -> np.ndarray:
         """Where the lesions are."""
         if sample.get(self.mask_key) is not None:
             mask = _array(sample[self.mask_key]) != 0
-            if mask.ndim == 3:
-                mask = mask[:, :, mask.shape[2] // 2]
-            if mask.ndim != 2:
+            if mask.ndim not in (2, 3):
                 raise ValueError(
                     f"{name}: '{self.mask_key}' has shape {mask.shape}; expected "
                     '(H, W) or (H, W, C).')
@@ -238,7 +259,7 @@ class ActivationMapMetric(BaseMetric):
             cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
             for row in rows]
         lines.insert(0, (
-            f'Activation maps (%): {numbers["num_images"]} images with '
+            f'{self.map_key} (%): {numbers["num_images"]} images with '
             f'{numbers["num_lesions"]} lesions, {numbers["num_skipped"]} without '
             'left out'))
         lines.append(
@@ -250,7 +271,8 @@ class ActivationMapMetric(BaseMetric):
         path = Path(f'{self.outfile_prefix}.maps.json')
         path.parent.mkdir(parents=True, exist_ok=True)
         content = dict(
-            settings=dict(self.settings, form=self.form, resize=self.resize),
+            settings=dict(self.settings, form=self.form, resize=self.resize,
+                          planes=self.planes),
             # JSON knows no NaN.
             numbers={name: float(value) if np.isfinite(value) else None
                      for name, value in numbers.items()})
