@@ -23,8 +23,7 @@ from mmlesion.phantom import (
 
 def parse_args():
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Make a simulated data set in the layout of a public one')
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     layouts = parser.add_subparsers(dest='dataset', required=True, metavar='layout')
     both = argparse.ArgumentParser(add_help=False)
     both.add_argument('--out', required=True, help='folder to make')
