@@ -89,6 +89,9 @@ def test_validation_shows_one_picture_now_and_then(runner):
     hook.before_val_iter(runner, 2, batch())
     name, image, step = runner.visualizer.shown
     assert (name, step) == ('val_a_GradCAM', 3)
+    data = batch()
+    ActivationMapHook(['conv'], interval=None).before_val_iter(runner, 0, data)
+    assert 'activation_map' not in data['data_samples'][0]
     # 8 x 12 enlarged 16 times, twice, below a line of 22 pixels
     assert image.shape == (8 * 16 + 22, 2 * 12 * 16, 3) and image.dtype == np.uint8
 

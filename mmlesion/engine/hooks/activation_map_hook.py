@@ -45,7 +45,8 @@ class ActivationMapHook(Hook):
         formats (sequence[str]): Of ``'png'`` (picture and overlay), ``'npy'``
             (raw float32 on the layer's grid), ``'nii.gz'`` (raw, at the size of
             the input).
-        interval (int): In validation, batches from one picture to the next.
+        interval (int, optional): In validation, batches from one picture to the
+            next; None leaves validation alone, without maps.
         **kwargs: For the method, e.g. ``heads='max'``.
 
     Raises:
@@ -80,6 +81,8 @@ class ActivationMapHook(Hook):
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
         """Put the maps into the batch; show the first one now and then."""
+        if self.interval is None:
+            return
         raw, inputs = self._attach(runner, data_batch)
         if batch_idx % self.interval == 0:
             name = sample_name(data_batch['data_samples'][0], batch_idx, 0)
