@@ -27,9 +27,10 @@ from .scan import Protocol, finish, paint_anatomy, paint_table
 # 0.04, 0.02 (pleura). Ours is higher below, so that some tens of scans show each sign
 # in each third, and height alone does not tell it.
 _SHARES = dict(cavity=(0.5, 0.2, 0.12), pleural_thickening=(0.5, 0.15, 0.12))
-# Share of the cavities with a ball. Table 1 says 0.89, and more balls than cavities in
-# the right upper lung; ours leaves as many cavities without, to be told apart.
-_BALL_SHARE = 0.5
+# Share of the cavities of enough room that end with a ball. Table 1 says 0.89, and more
+# balls than cavities in the right upper lung; ours leaves about as many cavities
+# without as with one, to be told apart.
+_BALL_SHARE = 0.75
 # Of 276 studies: consolidation 112, bronchiectasis 86, emphysema 66, ground glass 38.
 _BACKGROUND_SHARES = dict(consolidation=0.41, ground_glass=0.14, emphysema=0.24,
                           bronchiectasis=0.31)
@@ -324,8 +325,8 @@ def _place_cavity(room, region, visits, onset, rng) -> list[Sign]:
         room.taken += ((place, radius), )
         ball = visits
         # A ball needs room and, for its crescent to be seen, a hole of some size.
-        if radius > 13 and rng.random() < _BALL_SHARE * 1.15:
-            ball = onset if rng.random() < 0.6 else int(rng.integers(onset, visits))
+        if radius > 13 and rng.random() < _BALL_SHARE:
+            ball = onset if rng.random() < 0.7 else int(rng.integers(onset, visits))
         return [Sign(region, Cavity.draw(place, radius, rng), onset, ball)]
     return []
 
