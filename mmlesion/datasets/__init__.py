@@ -6,14 +6,18 @@ has, and is left out where that is not installed.
 from . import transforms  # noqa: F401
 from .deeplesion_csv import LESION_TYPES, SPLITS, LesionRow, read_deeplesion_csv
 from .lidc import LIDCNoduleDataset
+from .lidc_slices import LIDCSliceDataset
 from .lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings, read_lidc_xml
+from .lung_projection import LungProjectionDataset
 from .node21 import NODE21Dataset, read_node21_csv
 from .patient_folds import patient_folds
+from .scan_list import ScanRow, read_scan_list
 
 __all__ = [
-    'LESION_TYPES', 'SPLITS', 'LIDCNoduleDataset', 'LIDCReading', 'LesionRow',
-    'NODE21Dataset', 'ReaderNodule', 'patient_folds', 'read_deeplesion_csv',
-    'read_lidc_readings', 'read_lidc_xml', 'read_node21_csv'
+    'LESION_TYPES', 'SPLITS', 'LIDCNoduleDataset', 'LIDCReading', 'LIDCSliceDataset',
+    'LesionRow', 'LungProjectionDataset', 'NODE21Dataset', 'ReaderNodule', 'ScanRow',
+    'patient_folds', 'read_deeplesion_csv', 'read_lidc_readings', 'read_lidc_xml',
+    'read_node21_csv', 'read_scan_list'
 ]
 
 try:

@@ -49,8 +49,22 @@ def test_rates_at_one_half():
     assert rates['sensitivity'] == pytest.approx(Fraction(2, 3))
     assert rates['specificity'] == pytest.approx(Fraction(2, 3))
     assert rates['accuracy'] == pytest.approx(Fraction(4, 6))
+    # called positive: .9, .6 and the negative .6
+    assert rates['precision'] == pytest.approx(Fraction(2, 3))
+    assert rates['f1'] == pytest.approx(Fraction(2, 3))
     # a score at the threshold is not above it
     assert binary_rates([.5], [1])['sensitivity'] == 0
+
+
+def test_precision_and_f1_where_they_differ_from_recall():
+    # 3 called positive, 2 of them right, of 4 positives: P 2/3, R 1/2, F1 4/7
+    rates = binary_rates([.9, .8, .7, .1, .2, .3], [1, 1, 0, 1, 1, 0])
+    assert rates['precision'] == pytest.approx(Fraction(2, 3))
+    assert rates['sensitivity'] == .5
+    assert rates['f1'] == pytest.approx(Fraction(4, 7))
+    nothing = binary_rates([.1, .2], [1, 0])
+    assert math.isnan(nothing['precision']) and nothing['f1'] == 0
+    assert math.isnan(binary_rates([.1], [0])['f1'])
 
 
 def test_log_loss():
@@ -109,7 +123,8 @@ def test_metric(tmp_path):
     assert found['binary/auc'] == pytest.approx(15 / 18)
     assert found['binary/accuracy'] == pytest.approx(4 / 6)
     assert set(found) == {'binary/' + name for name in (
-        'accuracy', 'sensitivity', 'specificity', 'auc', 'auprc', 'log_loss')}
+        'accuracy', 'sensitivity', 'specificity', 'precision', 'f1', 'auc', 'auprc',
+        'log_loss')}
     cases = json.loads((tmp_path / 'a' / 'test.scores.json').read_text())
     assert [case['case'] for case in cases][5] == 'nodule 5'
     assert [case['label'] for case in cases] == LABELS

@@ -3,9 +3,12 @@ from .activation_map_hook import ActivationMapHook
 from .attention_figure_hook import AttentionFigureHook
 from .ct_visualization_hook import CTVisualizationHook
 from .epoch_seed_hook import EpochSeedHook
+from .nodule_figure_hook import NoduleFigureHook
 from .non_finite_loss_hook import NonFiniteLossHook
+from .reset_layers_hook import ResetLayersHook
 
 __all__ = [
     'ActivationMapHook', 'AttentionFigureHook', 'CTVisualizationHook',
-    'EpochSeedHook', 'NonFiniteLossHook'
+    'EpochSeedHook', 'NoduleFigureHook', 'NonFiniteLossHook',
+    'ResetLayersHook'
 ]

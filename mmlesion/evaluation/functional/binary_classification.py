@@ -5,7 +5,7 @@ from .pixel_ranking import rank_pixels
 
 
 def binary_rates(scores, labels, threshold: float = 0.5) -> dict:
-    """Accuracy, sensitivity and specificity at a threshold.
+    """Accuracy, sensitivity, specificity, precision and F1 at a threshold.
 
     A case is called positive where its score is *above* the threshold, as the
     argmax of two softmax scores does at 0.5.
@@ -16,9 +16,11 @@ def binary_rates(scores, labels, threshold: float = 0.5) -> dict:
         threshold (float): Where to cut.
 
     Returns:
-        dict: ``accuracy``, ``sensitivity`` (share of positives called positive)
-        and ``specificity`` (share of negatives called negative), each in [0, 1],
-        higher is better, NaN if there is no such case.
+        dict: ``accuracy``, ``sensitivity`` (share of positives called positive, also
+        named recall), ``specificity`` (share of negatives called negative),
+        ``precision`` (share of positives among those called positive) and ``f1``
+        (the harmonic mean of precision and sensitivity), each in [0, 1], higher is
+        better, NaN if there is no such case.
 
     Shape:
         - scores, labels: (N,)
@@ -27,11 +29,16 @@ def binary_rates(scores, labels, threshold: float = 0.5) -> dict:
         ValueError: As :func:`roc_curve`.
     """
     scores, labels = _checked(scores, labels)
-    right = (scores > threshold) == labels
+    called = scores > threshold
+    right = called == labels
     return dict(
         accuracy=_mean(right),
         sensitivity=_mean(right[labels]),
-        specificity=_mean(right[~labels]))
+        specificity=_mean(right[~labels]),
+        precision=_mean(labels[called]),
+        # 2 TP / (2 TP + FP + FN): 0, not NaN, where nothing is called positive
+        f1=2 * _mean(called & labels) / _mean(called * 1 + labels)
+        if (called | labels).any() else float('nan'))
 
 
 def roc_curve(scores, labels) -> dict:

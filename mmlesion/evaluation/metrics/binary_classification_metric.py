@@ -13,15 +13,15 @@ from ..functional import average_precision, binary_rates, log_loss, roc_auc
 
 @METRICS.register_module()
 class BinaryClassificationMetric(BaseMetric):
-    """Accuracy, sensitivity, specificity and AUC of a classifier of two classes.
+    """Rates and areas of a classifier of two classes.
 
     Reads from each data sample ``pred_score`` and ``gt_label``, as mmpretrain's
     classifiers and ``PackInputs`` give them. Returned, each in [0, 1] and higher
-    better but for the last: ``accuracy``, ``sensitivity``, ``specificity`` at
-    the threshold, ``auc`` (area under the ROC curve), ``auprc`` (under the
-    precision-recall curve, where guessing gives the share of positives) and
-    ``log_loss`` (cross-entropy in nats, lower is better). NaN if a class that
-    the number needs has no case.
+    better but for the last: ``accuracy``, ``sensitivity`` (recall),
+    ``specificity``, ``precision`` and ``f1`` at the threshold, ``auc`` (area under
+    the ROC curve), ``auprc`` (under the precision-recall curve, where guessing gives
+    the share of positives) and ``log_loss`` (cross-entropy in nats, lower is
+    better). NaN if a class that the number needs has no case.
 
     Args:
         positive (int): Label of the positive class. Defaults to 1.

@@ -1,0 +1,235 @@
+"""A list of scans to projections of their lungs."""
+import hashlib
+import json
+import os
+import os.path as osp
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from mmlesion.ct import (
+    GREY_RANGE,
+    GRID_SHAPE,
+    PARTIAL_SUFFIX,
+    REGIONS,
+    ROTATIONS_DEG,
+    VIEWS,
+    CTVolume,
+    lung_mask,
+    project_lungs,
+    read_volume,
+    region_slices,
+    resample_to_grid,
+    rescale_projection,
+)
+
+from ..scan_list import (
+    PROJECTION_INDEX_NAME,
+    ScanRow,
+    projection_path,
+    read_scan_list,
+    write_projection_index,
+)
+from .folder_lock import hold_folder, remove_partial
+from .nodule_writer import PROBLEMS_NAME, write_problems
+from .parallel import run_in_parallel
+
+#: Folder of the projections, beside the index.
+PROJECTION_FOLDER = 'projections'
+
+# Says that a scan's folder is complete, and how it was made
+_RECORD_NAME = 'scan.json'
+# Raised whenever the same scan gives other projections
+_VERSION = 1
+
+
+@dataclass
+class PreparedSigns:
+    """What was prepared.
+
+    Attributes:
+        rows (list[ScanRow]): The index.
+        already_there (int): Scans that an earlier run had finished.
+        problems (list[str]): A sentence for each scan that is left out.
+    """
+
+    rows: list[ScanRow] = field(default_factory=list)
+    already_there: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """One paragraph for people."""
+        empty = sum(len(row.empty) for row in self.rows)
+        return (f'{len(self.rows)} scans of {len({row.patient for row in self.rows})} '
+                f'patients are ready ({self.already_there} were there before), with '
+                f'{sum(row.rotations for row in self.rows) * 7 * len(VIEWS)} '
+                f'projections; {empty} sub-regions are without lung.')
+
+    def check(self) -> None:
+        """Raise if something could not be prepared.
+
+        Raises:
+            ValueError: Names the first and where all of them are listed.
+        """
+        if self.problems:
+            raise ValueError(
+                f'{self.problems[0]}; so {len(self.problems)} scans could not be '
+                f'prepared (listed in {PROBLEMS_NAME}), all others are')
+
+
+def prepare_signs(scans: str,
+                  out_dir: str,
+                  grid_shape: Sequence[int] = GRID_SHAPE,
+                  rotate: bool = True,
+                  mode: str = 'exclude',
+                  workers: int | None = None,
+                  overwrite: bool = False,
+                  progress: bool = True) -> PreparedSigns:
+    """Write the projections of all scans of a list, and an index.
+
+    Each scan is read, rescaled to the grid, its lungs are segmented there, and it and
+    the two masks are turned and projected. The whole is projected in grey inside the
+    conservative mask, the sub-regions in three ranges of HU inside the refined one;
+    each is an 8-bit PNG, a sub-region's in colours: red air, green lung, blue soft
+    tissue. One process holds one scan.
+
+    A scan's folder is written under another name and renamed, so that it is complete
+    or not there; a run after a kill does what is missing. What was made from another
+    file or with other settings is made again.
+
+    Source: Zusag et al., SAPSAM, Secs. 2.1 to 2.3. Differs from it in: the mask is
+    computed after the rescaling, of which the paper does not say when; an eighth of
+    the voxels then suffices.
+
+    Args:
+        scans (str): The csv; see :func:`~mmlesion.datasets.read_scan_list`.
+        out_dir (str): Where to write ``projections.csv`` and ``projections/``.
+        grid_shape (Sequence[int]): (D, H, W) that each scan is rescaled to.
+        rotate (bool): Write the 27 rotations, else the scan as it lies only.
+        mode (str): As :func:`mmlesion.ct.project_lungs`.
+        workers (int, optional): Processes. Defaults to the number of cores.
+        overwrite (bool): Write again what is there.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        PreparedSigns: What was done. Its ``problems`` hold one sentence for each scan
+        that is left out: damaged or missing files, missing slices, no lungs.
+
+    Raises:
+        FileNotFoundError: If there is no such csv.
+        ValueError: If the csv is malformed, an argument is off or nothing can be
+            prepared.
+        OSError: If the disk is full or another run holds the folder.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f'workers must be positive, but is {workers}')
+    rows = read_scan_list(scans)
+    settings = dict(version=_VERSION, mode=mode, rotate=bool(rotate),
+                    grid_shape=[int(side) for side in grid_shape])
+    folder = osp.join(out_dir, PROJECTION_FOLDER)
+    os.makedirs(folder, exist_ok=True)
+    names = [_folder_name(row.scan) for row in rows]
+    jobs = [(osp.join(osp.dirname(scans), row.scan), osp.join(folder, name), settings,
+             overwrite) for row, name in zip(rows, names)]
+    done = PreparedSigns()
+    prepared: dict[int, ScanRow] = {}
+    with hold_folder(out_dir) as lock:
+        remove_partial(out_dir)
+        remove_partial(folder)
+        for number, result in run_in_parallel(
+                _prepare_scan, jobs, workers, lock, 'Projections', 'scans', progress):
+            if isinstance(result, Exception):
+                done.problems.append(f'{rows[number].scan}: {result}')
+                continue
+            fresh, empty = result
+            done.already_there += not fresh
+            prepared[number] = replace(
+                rows[number], folder=f'{PROJECTION_FOLDER}/{names[number]}',
+                rotations=len(_rotations(settings)), empty=tuple(empty))
+        done.rows = [prepared[number] for number in sorted(prepared)]
+        write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
+        if not done.rows:
+            raise ValueError(f'{done.problems[0]}; none of {len(rows)} scans could be '
+                             'prepared')
+        write_projection_index(osp.join(out_dir, PROJECTION_INDEX_NAME), done.rows)
+    return done
+
+
+def _folder_name(scan: str) -> str:
+    """A name for people, and unlike that of any other path."""
+    scan = osp.normpath(scan)
+    stem = re.sub(r'(\.nii)?\.[a-z]+(\.gz)?$', '', scan)
+    return (re.sub(r'\W+', '_', stem).strip('_')[-60:] + '_'
+            + hashlib.sha1(scan.encode()).hexdigest()[:8])
+
+
+def _rotations(settings: dict) -> Sequence[tuple]:
+    return ROTATIONS_DEG if settings['rotate'] else ROTATIONS_DEG[:1]
+
+
+def _prepare_scan(path: str, target: str, settings: dict,
+                  overwrite: bool) -> tuple[bool, list[str]]:
+    """Write one scan's folder: (whether this run did, areas without lung)."""
+    if not osp.exists(path):
+        raise FileNotFoundError('no such file or folder')
+    record = dict(settings, source_size=os.stat(path).st_size,
+                  source_time=os.stat(path).st_mtime)
+    known = _read_record(target)
+    if not overwrite and known.pop('empty', None) is not None and known == record:
+        return False, _read_record(target)['empty']
+    grid = resample_to_grid(read_volume(path), settings['grid_shape'])
+    whole = lung_mask(grid, 'threshold')
+    refined = lung_mask(grid, 'watershed')
+    partial = f'{target}.{os.getpid()}{PARTIAL_SUFFIX}'
+    os.makedirs(partial)
+    try:
+        for number, angles in enumerate(_rotations(settings)):
+            _write_projections(partial, number, settings['mode'],
+                               *(_turn(grid, each, angles) for each in (
+                                   grid.array, whole, refined)))
+        empty = [region for region, part in region_slices(grid.shape).items()
+                 if not refined[part].any()]
+        with open(osp.join(partial, _RECORD_NAME), 'w', encoding='utf-8') as file:
+            json.dump(dict(record, empty=empty), file)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return True, empty
+
+
+def _turn(grid: CTVolume, array: np.ndarray, angles: tuple) -> CTVolume:
+    """The scan, or a mask on its grid, turned."""
+    if not any(angles):
+        return replace(grid, array=array)
+    if array.dtype == bool:
+        return resample_to_grid(replace(grid, array=array.view(np.uint8)), grid.shape,
+                                angles, 'nearest', 0)
+    return resample_to_grid(grid, grid.shape, angles)
+
+
+def _write_projections(folder: str, number: int, mode: str, grid: CTVolume,
+                       whole: CTVolume, refined: CTVolume) -> None:
+    pictures = project_lungs(grid, refined.array, mode=mode)
+    pictures['whole'] = project_lungs(grid, whole.array, GREY_RANGE, mode)['whole']
+    for area in ('whole', *REGIONS):
+        for view in VIEWS:
+            picture = np.rint(255 * rescale_projection(pictures[area][view]))
+            # OpenCV takes the channels for blue, green, red
+            if not cv2.imwrite(projection_path(folder, area, view, number),
+                               picture.astype(np.uint8)[..., ::-1]):
+                raise OSError(f'{folder}: a projection could not be written; is there '
+                              'space on the disk?')
+
+
+def _read_record(folder: str) -> dict:
+    try:
+        with open(osp.join(folder, _RECORD_NAME), encoding='utf-8') as file:
+            return json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {}
