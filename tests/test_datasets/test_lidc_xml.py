@@ -61,6 +61,9 @@ def test_marks_of_small_nodules_and_of_other_things_are_left_out():
     reading = parse_lidc_xml(
         xml(small + unrated_outline + zeros_on_a_point + other), 'a.xml')
     assert reading.nodules == () and reading.num_readers == 1
+    # Where they are is known, of nodules only
+    assert reading.left_out_z_mm == (-12.5, )
+    assert parse_lidc_xml(xml(nodule() + other), 'a.xml').left_out_z_mm == ()
 
 
 def test_a_chest_x_ray_is_none_and_the_namespace_does_not_matter():

@@ -1,0 +1,335 @@
+"""LIDC-IDRI, as it is published, to axial slices with and without nodules."""
+import json
+import multiprocessing
+import os
+import os.path as osp
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mmlesion.ct import (
+    ARCHIVE_SUFFIX,
+    PARTIAL_SUFFIX,
+    CTVolume,
+    SliceArchive,
+    lung_mask,
+    write_slice_archive,
+)
+
+from ..lidc_consensus import match_readers
+from ..lidc_xml import LIDCReading, read_lidc_readings
+from ..slice_index import (
+    MASK_FOLDER,
+    SLICE_FOLDER,
+    SLICE_INDEX_NAME,
+    SliceRow,
+    write_slice_index,
+)
+from ..staple import staple_consensus
+from .folder_lock import hold_folder, remove_partial
+from .lidc_series import LIDCSeries, find_lidc_series, masks_in_volume, slice_at
+from .nodule_writer import PROBLEMS_NAME, write_problems
+
+#: Sides of the crop in pixels: Feng et al., MICCAI 2017, Sec. 3.1.
+SLICE_SIZE_PX = 384
+
+_OUTSIDE_HU = -1024  # air
+_LUNG_GRID_MM = 3.0  # fine enough for the middle of a lung mask
+_MIN_READERS = 2
+# Raised whenever the same scan gives other slices
+_VERSION = 1
+
+
+@dataclass
+class PreparedSlices:
+    """What was prepared.
+
+    Attributes:
+        rows (list[SliceRow]): The index.
+        series (int): Series that gave slices.
+        already_there (int): Of these, how many an earlier run had finished.
+        cut_off (int): Slices left out because a nodule lies at or beyond the
+            border of their crop.
+        problems (list[str]): A sentence for each series that is left out.
+    """
+
+    rows: list[SliceRow] = field(default_factory=list)
+    series: int = 0
+    already_there: int = 0
+    cut_off: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """One paragraph for people."""
+        counts = [sum(row.num_nodules == number for row in self.rows)
+                  for number in (0, 1, 2)]
+        more = len(self.rows) - sum(counts)
+        return (
+            f'{len(self.rows)} slices of {self.series} series '
+            f'({self.already_there} were there before) of '
+            f'{len({row.patient for row in self.rows})} patients are ready: '
+            f'{counts[1]} with one nodule, {counts[2]} with two, {more} with more, '
+            f'{counts[0]} without. Left out: {self.cut_off} slices with a nodule '
+            'that their crop cuts off.')
+
+    def check(self) -> None:
+        """Raise if something could not be prepared.
+
+        Raises:
+            ValueError: Names the first and where all of them are listed.
+        """
+        if self.problems:
+            raise ValueError(
+                f'{self.problems[0]}; so {len(self.problems)} series could not be '
+                f'prepared (listed in {PROBLEMS_NAME}), all others are')
+
+
+def prepare_lidc_slices(data_root: str,
+                        out_dir: str,
+                        xml: str | None = None,
+                        size: int = SLICE_SIZE_PX,
+                        max_negatives: int = 20,
+                        seed: int = 0,
+                        workers: int = 1,
+                        overwrite: bool = False,
+                        progress: bool = True) -> PreparedSlices:
+    """Prepare the slices of LIDC-IDRI for learning from labels of slices.
+
+    A slice is positive where the outlines of at least two readers of one nodule of
+    3 mm and more overlap in it, negative where no reader marked a nodule of any
+    size and there is lung. All others - one reader alone, less than 3 mm - are left
+    out. Of a series' negative slices, some drawn at random are kept.
+
+    Slices are cropped, not resampled, to a square around the middle of the lung
+    mask's box, the same for all slices of a series. What lies beyond the image is
+    air. An image that is no larger than the crop is taken whole, without looking
+    for lungs. Slices whose crop cuts a nodule off are left out.
+
+    Masks are the STAPLE consensus of all readers that outlined the nodule; where
+    that leaves a positive slice empty, what two readers share. They are for
+    evaluation, and for networks that learn from masks.
+
+    Source: Feng et al., MICCAI 2017, Sec. 3.1.
+
+    Args:
+        data_root (str): The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
+        out_dir (str): Where to write ``slices.csv``, ``slices/`` and
+            ``slice_masks/``.
+        xml (str, optional): Folder or archive of the official XML files, for
+            series without one.
+        size (int): Sides of the crop in pixels.
+        max_negatives (int): Negative slices of a series to keep. The paper draws
+            as many as there are positive ones, about eight for each series; the
+            data set does so of these.
+        seed (int): Of the drawing.
+        workers (int): Processes; each holds one scan in memory.
+        overwrite (bool): Write again what is there.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        PreparedSlices: What was done. Its ``problems`` hold one sentence for each
+        series that is left out: slices that are missing, no lungs, outlines that
+        fit no slice.
+
+    Raises:
+        FileNotFoundError: If there is no tree or no DICOM in it.
+        ValueError: If an argument is off or nothing can be prepared.
+        OSError: If the disk is full or another run holds the folder.
+    """
+    if size < 1 or max_negatives < 0 or seed < 0 or workers < 1:
+        raise ValueError(
+            'size and workers must be 1 or more, max_negatives and seed 0 or more, '
+            f'but are {size}, {workers}, {max_negatives} and {seed}')
+    series = find_lidc_series(data_root)
+    readings = read_lidc_readings(xml, progress) if xml else {}
+    settings = dict(version=_VERSION, size=int(size),
+                    max_negatives=int(max_negatives), seed=int(seed))
+    done = PreparedSlices()
+    for folder in (SLICE_FOLDER, MASK_FOLDER):
+        os.makedirs(osp.join(out_dir, folder), exist_ok=True)
+    with hold_folder(out_dir):
+        for folder in ('', SLICE_FOLDER, MASK_FOLDER):
+            remove_partial(osp.join(out_dir, folder))
+        # Only its own reading travels to the process that prepares a series
+        jobs = ((one, {key: value for key, value in readings.items()
+                       if key == one.series_uid}, out_dir, settings, overwrite)
+                for one in series)
+        for rows, cut_off, was_there, problem in tqdm(
+                _run(jobs, workers), total=len(series), desc='LIDC-IDRI',
+                unit='series', disable=not progress):
+            done.rows += rows
+            done.series += bool(rows)
+            done.already_there += bool(rows) and was_there
+            done.cut_off += cut_off
+            done.problems += [problem] if problem else []
+        write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
+        if not done.rows:
+            raise ValueError(
+                (done.problems or ['no series has a slice with or without a nodule'])
+                [0] + f'; no slice of {len(series)} series could be prepared')
+        write_slice_index(osp.join(out_dir, SLICE_INDEX_NAME), done.rows)
+    return done
+
+
+def _run(jobs: Iterator[tuple], workers: int) -> Iterator[tuple]:
+    if workers == 1:
+        yield from map(_prepare_series, jobs)
+        return
+    # Started afresh instead of forked: safe in programs with threads
+    with multiprocessing.get_context('spawn').Pool(
+            workers, initializer=cv2.setNumThreads, initargs=(1, )) as pool:
+        yield from pool.imap(_prepare_series, jobs)
+
+
+def _prepare_series(job: tuple) -> tuple:
+    """Rows, slices cut off, whether all was there, and what was wrong, if anything."""
+    series, readings, out_dir, settings, overwrite = job
+    note = osp.join(out_dir, SLICE_FOLDER, series.series_uid + '.json')
+    try:
+        known = None if overwrite else _read_note(note, settings, out_dir)
+        if known:
+            return *known, True, None
+        rows, cut_off = _write_series(series, readings, out_dir, settings)
+    except (FileNotFoundError, ValueError) as error:
+        text = str(error)
+        return [], 0, False, (text if series.folder in text
+                              else f'{series.folder}: {text}')
+    # Last, so that where there is a note, the slices are complete
+    with open(note + PARTIAL_SUFFIX, 'w', encoding='utf-8') as file:
+        json.dump(dict(settings=settings, cut_off=cut_off,
+                       rows=[asdict(row) for row in rows]), file)
+    os.replace(note + PARTIAL_SUFFIX, note)
+    return rows, cut_off, False, None
+
+
+def _read_note(path: str, settings: dict, out_dir: str) -> tuple | None:
+    """Rows and slices cut off of a series that an earlier run finished."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            note = json.load(file)
+        if note['settings'] != settings:
+            return None
+        rows = [SliceRow(**row) for row in note['rows']]
+        for folder, wanted in ((SLICE_FOLDER, rows), (MASK_FOLDER, [
+                row for row in rows if row.num_nodules])):
+            for series_uid in {row.series_uid for row in wanted}:
+                with SliceArchive(osp.join(
+                        out_dir, folder, series_uid + ARCHIVE_SUFFIX)) as archive:
+                    if archive.stored != {row.slice_number for row in wanted}:
+                        return None
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None
+    return rows, note['cut_off']
+
+
+def _write_series(series: LIDCSeries, readings: dict[str, LIDCReading], out_dir: str,
+                  settings: dict) -> tuple[list[SliceRow], int]:
+    """Write the slices and masks of a series; rows and slices cut off."""
+    reading = series.find_reading(readings)
+    volume = series.read_volume()
+    labels, marked = find_nodules(volume, reading)
+    corner, has_lung = _place_crop(volume, settings['size'])
+    masks, cut_off = {}, 0
+    for number, plane in labels.items():
+        masks[number] = _crop(plane, corner, settings['size'], 0)
+        if np.count_nonzero(masks[number]) < np.count_nonzero(plane):
+            del masks[number]
+            cut_off += 1
+    free = sorted(set(has_lung) - marked)
+    rng = np.random.default_rng(
+        [settings['seed'], zlib.crc32(series.series_uid.encode())])
+    negatives = rng.permutation(free)[:settings['max_negatives']].tolist()
+    pixels = volume.array.clip(-32768, 32767).astype(np.int16, copy=False)
+    numbers = sorted([*masks, *negatives])
+    for folder, chosen, load in (
+            (SLICE_FOLDER, numbers, lambda number: _crop(
+                pixels[number], corner, settings['size'], _OUTSIDE_HU)),
+            (MASK_FOLDER, sorted(masks), masks.__getitem__)):
+        if chosen:
+            write_slice_archive(
+                osp.join(out_dir, folder, series.series_uid + ARCHIVE_SUFFIX),
+                chosen, load)
+    return [SliceRow(
+        series.patient, series.series_uid, number,
+        len(np.unique(masks[number])) - 1 if number in masks else 0,
+        *volume.spacing_mm[1:], *corner) for number in numbers], cut_off
+
+
+def find_nodules(volume: CTVolume,
+                 reading: LIDCReading) -> tuple[dict[int, np.ndarray], set[int]]:
+    """Where two readers agree on a nodule, and where any marked one.
+
+    Args:
+        volume (CTVolume): The series.
+        reading (LIDCReading): Its readers' marks.
+
+    Returns:
+        tuple: For each slice in which the outlines of two readers of one nodule
+        overlap, its nodules, int16, 0 outside, else the nodule's number; and all
+        slices with any mark of a nodule.
+
+    Shape:
+        - each slice's nodules: (H, W)
+
+    Raises:
+        ValueError: If an outline lies in no slice or reaches out of the image.
+    """
+    labels: dict[int, np.ndarray] = {}
+    marked = {number for z_mm in reading.left_out_z_mm
+              if (number := slice_at(volume, z_mm)) is not None}
+    for nodule, group in enumerate(match_readers(reading.nodules), 1):
+        masks, (z, y, x) = masks_in_volume(volume, group)
+        shared = masks.sum(0) >= _MIN_READERS
+        marked |= set((z + np.flatnonzero(masks.any((0, 2, 3)))).tolist())
+        if not shared.any():
+            continue
+        consensus = staple_consensus(masks, volume.spacing_mm)
+        for place in np.flatnonzero(shared.any((1, 2))).tolist():
+            inside = consensus[place] if consensus[place].any() else shared[place]
+            plane = labels.setdefault(
+                z + place, np.zeros(volume.shape[1:], np.int16))
+            box = plane[y:y + inside.shape[0], x:x + inside.shape[1]]
+            box[inside & (box == 0)] = nodule
+    return labels, marked
+
+
+def _place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[int]]:
+    """First row and column of the crop, and the slices that show lung."""
+    depth, *sides = volume.shape
+    if max(sides) <= size:
+        return tuple((side - size) // 2 for side in sides), range(depth)
+    steps = [max(1, round(_LUNG_GRID_MM / spacing)) for spacing in volume.spacing_mm]
+    coarse = np.stack([
+        cv2.resize(plane.astype(np.float32), [-(-side // step) for side, step in zip(
+            sides[::-1], steps[:0:-1])], interpolation=cv2.INTER_AREA)
+        for plane in volume.array[::steps[0]]])
+    spacing_mm = [volume.spacing_mm[0] * steps[0], *(
+        spacing * side / small for spacing, side, small in zip(
+            volume.spacing_mm[1:], sides, coarse.shape[1:]))]
+    lung = lung_mask(CTVolume(coarse, spacing_mm, volume.origin, volume.direction))
+    corner = []
+    for axis, side in enumerate(sides, 1):
+        places = np.flatnonzero(lung.any(tuple({0, 1, 2} - {axis})))
+        middle = (places[0] + places[-1] + 1) / 2 * side / lung.shape[axis]
+        first = round(middle - size / 2)
+        # Within the image where that is larger than the crop
+        corner.append(min(max(first, 0), side - size) if side > size
+                      else (side - size) // 2)
+    has_lung = {number for place in np.flatnonzero(lung.any((1, 2)))
+                for number in range(place * steps[0], (place + 1) * steps[0])}
+    return tuple(corner), sorted(has_lung & set(range(depth)))
+
+
+def _crop(plane: np.ndarray, corner: tuple[int, int], size: int,
+          outside: int) -> np.ndarray:
+    """A square of a slice; what lies beyond the slice is filled."""
+    out = np.full((size, size), outside, np.int16)
+    y, x = corner
+    inner = plane[max(y, 0):y + size, max(x, 0):x + size]
+    out[max(-y, 0):max(-y, 0) + inner.shape[0],
+        max(-x, 0):max(-x, 0) + inner.shape[1]] = inner
+    return out
