@@ -1,0 +1,77 @@
+"""Maps of several methods on the same slices or nodules, as Figs. 1, 5 and 6."""
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .map_overlay import overlay_map
+
+_WRONG = '#d40000'
+_OUTLINE = '#40e0ff'
+
+
+def draw_nodule_maps(pictures, masks, labels, maps, scores, out_file, columns=None,
+                     title=''):
+    """Draw pictures in a row, and below them a row of maps for each method.
+
+    Under each map stands its malignancy score, red where that is on the wrong side
+    of 0.5. The nodule's outline is drawn on all of them.
+
+    Source: Lei et al., arXiv 1810.12494: with the slices of one nodule as columns
+    Figs. 5 and 6, with nodules as columns Fig. 1. Differs from it in: the outline.
+
+    Args:
+        pictures (np.ndarray): Grey values; each picture has its own scale.
+        masks (np.ndarray): Of the nodules, bool.
+        labels (sequence[int]): 1 malignant, 0 benign, for each column.
+        maps (dict[str, np.ndarray]): In [0, 1], by the method's name.
+        scores (dict[str, np.ndarray]): Of malignancy in [0, 1], likewise.
+        out_file (str or Path): PNG to write.
+        columns (sequence[str], optional): Titles of the columns.
+        title (str): Of the figure.
+
+    Shape:
+        - pictures, masks: (K, H, W)
+        - maps: each (K, h, w)
+        - scores: each (K,)
+
+    Raises:
+        ValueError: There is no column, or maps, scores or masks are not as many.
+    """
+    count = len(pictures)
+    lengths = [len(masks), len(labels), *map(len, maps.values()),
+               *(len(scores.get(name, ())) for name in maps)]
+    if not count or set(lengths) != {count}:
+        raise ValueError(f'{count} pictures need as many masks, labels, maps and '
+                         f'scores, got {lengths}.')
+    rows = 1 + len(maps)
+    figure = Figure(figsize=(1.45 * count + 0.6, 1.62 * rows + 0.5),
+                    layout='constrained')
+    grid = figure.subplots(rows, count, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for column, (picture, mask) in enumerate(zip(pictures, masks)):
+        blank = np.zeros((1, 1))
+        _draw(grid[0, column], picture, blank, mask)
+        if columns is not None:
+            grid[0, column].set_title(columns[column], fontsize=9)
+        for row, (name, heat) in enumerate(maps.items(), 1):
+            axes, score = grid[row, column], float(scores[name][column])
+            _draw(axes, picture, heat[column], mask)
+            wrong = (score > 0.5) != bool(labels[column])
+            axes.set_xlabel(f'{score:.3f}', fontsize=9, labelpad=2,
+                            color=_WRONG if wrong else 'black')
+    for row, name in enumerate(['CT', *maps]):
+        grid[row, 0].set_ylabel(name, fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(out_file, dpi=110)
+
+
+def _draw(axes, picture, heat, mask):
+    axes.imshow(overlay_map(picture, heat, opacity=0.65))
+    if mask.any() and not mask.all():
+        axes.contour(mask, [0.5], colors=_OUTLINE, linewidths=0.8)
