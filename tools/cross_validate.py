@@ -28,6 +28,10 @@ def parse_args():
     parser.add_argument(
         '--amp', action='store_true', help='automatic mixed precision: float16 '
         'on a GPU, bfloat16 on a CPU')
+    parser.add_argument(
+        '--test-only', action='store_true',
+        help='test the finished folds of the work directory again, by what the '
+        'config measures now, e.g. its maps against the nodules')
     add_common_arguments(parser)
     parser.epilog += (' Broken off, the same command goes on where it was. '
                       'Results: cross_validation.json, roc.png and epochs.png in '
@@ -46,7 +50,8 @@ def main():
         set_nodule_inputs(cfg, args.inputs)
         if args.work_dir is None:
             cfg.work_dir += f'_{args.inputs}'
-    print(cross_validation_table(cross_validate(cfg, args.folds, args.seed)))
+    print(cross_validation_table(cross_validate(
+        cfg, args.folds, args.seed, args.test_only)))
 
 
 if __name__ == '__main__':

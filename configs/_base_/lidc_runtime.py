@@ -7,3 +7,12 @@ custom_hooks = [
     dict(type='mmlesion.NonFiniteLossHook')
 ]
 randomness = dict(seed=0)
+val_evaluator = dict(type='mmlesion.BinaryClassificationMetric')
+test_evaluator = val_evaluator
+# Columns of tools/results_table.py: Lei et al., arXiv 1810.12494, Table 1, and AUC.
+table = {
+    'accuracy': 'binary/accuracy',
+    'sensitivity': 'binary/sensitivity',
+    'specificity': 'binary/specificity',
+    'AUC': 'binary/auc',
+}

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import find_latest_checkpoint
 
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.functional import roc_auc, roc_curve
@@ -18,10 +20,18 @@ from mmlesion.visualization import draw_epoch_curves, draw_roc
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
 SPLITS = ('train', 'val', 'test')
 # What may differ between the run that wrote a fold and one that goes on.
-NOT_COMPARED = ('work_dir', 'resume', 'load_from', 'launcher', 'trust_checkpoint')
+NOT_COMPARED = ('work_dir', 'resume', 'load_from', 'launcher', 'trust_checkpoint',
+                'table')
+# What made the weights.
+OF_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper',
+               'param_scheduler', 'randomness')
+#: Of maps, the numbers that the table shows; the file holds all.
+MAP_NUMBERS = ('auprc_mean', 'prevalence_mean', 'auprc_pooled', 'prevalence_pooled',
+               'auroc_pooled', 'dice_mean')
 
 
-def cross_validate(cfg, num_folds: int = 5, seed: int = 0) -> dict:
+def cross_validate(cfg, num_folds: int = 5, seed: int = 0,
+                   test_only: bool = False) -> dict:
     """Train on all folds but one, test on that one, for each in turn.
 
     Works for any config whose data sets take ``fold``, ``num_folds`` and
@@ -46,11 +56,15 @@ def cross_validate(cfg, num_folds: int = 5, seed: int = 0) -> dict:
         num_folds (int): Number of folds.
         seed (int): Of the folds, of the first weights and of what is drawn
             during training.
+        test_only (bool): Test the finished folds of ``work_dir`` again, by what
+            the config measures now, and add the numbers to theirs. The config's
+            model, training and data must be those of the folds.
 
     Returns:
         dict: What ``cross_validation.json`` holds.
 
     Raises:
+        FileNotFoundError: With ``test_only``, a fold is not finished.
         ValueError: Fewer than two folds; a data set takes no folds; the folder
             holds folds of another config.
     """
@@ -60,9 +74,11 @@ def cross_validate(cfg, num_folds: int = 5, seed: int = 0) -> dict:
     results = []
     for fold in range(num_folds):
         fold_cfg = _fold_config(cfg, fold, num_folds, seed)
-        results.append(_run_fold(fold_cfg, f'fold {fold + 1} of {num_folds}'))
+        run = _test_again if test_only else _run_fold
+        results.append(run(fold_cfg, f'fold {fold + 1} of {num_folds}'))
     summary = _summarise(results)
-    summary.update(config=cfg.filename, num_folds=num_folds, seed=seed)
+    summary.update(config=cfg.filename, num_folds=num_folds, seed=seed,
+                   table=cfg.get('table') or {})
     if is_main_process():
         folder = Path(cfg.work_dir)
         _write(folder / 'cross_validation.json', summary)
@@ -77,20 +93,30 @@ def cross_validate(cfg, num_folds: int = 5, seed: int = 0) -> dict:
 def cross_validation_table(summary: dict) -> str:
     """Lines of mean, deviation and values by fold, for people.
 
+    Of the many numbers about maps those of ``MAP_NUMBERS``; the file has all.
+
     Args:
         summary (dict): From :func:`cross_validate`.
 
     Returns:
         str: The table.
     """
-    width = max(map(len, summary['metrics']), default=0)
+    shown = {name: row for name, row in summary['metrics'].items()
+             if _is_shown(name, summary['metrics'])}
+    width = max(map(len, shown), default=0)
     lines = [f'{summary["num_folds"]} folds, seed {summary["seed"]}: mean, standard '
              'deviation, value by fold']
-    for name, row in summary['metrics'].items():
+    for name, row in shown.items():
         values = '  '.join(f'{value:.4f}' for value in row['values'])
         lines.append(f'{name.ljust(width)}  {row["mean"]:.4f}  {row["std"]:.4f}  '
                      f'| {values}')
     return '\n'.join(lines)
+
+
+def _is_shown(name, names):
+    prefix, _, number = name.rpartition('/')
+    of_maps = f'{prefix}/auprc_pooled' in names
+    return not of_maps or number in MAP_NUMBERS
 
 
 def _fold_config(cfg, fold, num_folds, seed):
@@ -122,7 +148,7 @@ def _fold_config(cfg, fold, num_folds, seed):
                     f'{split}_dataloader takes no {", ".join(missing)}, which '
                     'cross-validation sets.')
             dataset.update(fold=fold, num_folds=num_folds, seed=seed)
-    for metric in _metrics(cfg):
+    for metric in _metrics(cfg)[:1]:  # one file of cases
         metric.outfile_prefix = str(Path(cfg.work_dir) / 'test')
     return cfg
 
@@ -166,14 +192,62 @@ def _run_fold(cfg, title):
     barrier()
     runner = LesionRunner.from_cfg(cfg)
     runner.train()
-    metrics = {name: float(value) for name, value in runner.test().items()}
-    result = dict(metrics=metrics, epochs=_epochs(folder), cases=[])
-    scores = folder / 'test.scores.json'
-    if scores.exists():
-        result['cases'] = json.loads(scores.read_text())
+    result = dict(metrics=_test(runner), epochs=_epochs(folder), cases=_cases(folder))
     if is_main_process():
         _write(path, result)
     return result
+
+
+def _test_again(cfg, title):
+    """Test the last checkpoint of a finished fold; add what is measured now."""
+    folder = Path(cfg.work_dir)
+    path = folder / 'result.json'
+    if not path.exists():
+        raise FileNotFoundError(
+            f'{path}: no such file; only a finished fold can be tested again.')
+    _check_training(cfg, folder)
+    print_log(f'{title}: {folder}, tested again', 'current')
+    result = json.loads(path.read_text())
+    cfg.resume = False
+    cfg.load_from = find_latest_checkpoint(str(folder))
+    result['metrics'].update(_test(LesionRunner.from_cfg(cfg)))
+    result['cases'] = _cases(folder)
+    if is_main_process():
+        _write(path, result)
+        (folder / 'fingerprint.txt').write_text(_fingerprint(cfg))
+    return result
+
+
+def _check_training(cfg, folder):
+    """Compare with the config that MMEngine left beside the fold's weights."""
+    path = max(folder.glob('*.py'), key=os.path.getmtime, default=None)
+    if path is None:
+        raise FileNotFoundError(f'{folder}: the config that its weights were trained '
+                                'by (.py) is not there.')
+    trained = _what_trained(Config.fromfile(path))
+    for key, value in _what_trained(cfg).items():
+        if value != trained[key]:
+            raise ValueError(
+                f'{folder} belongs to another config, or to other folds or another '
+                f'seed: {key} differs from that of {path}.')
+
+
+def _what_trained(cfg):
+    """What made the weights, and the cases they were not trained on, as text."""
+    parts = {key: cfg.get(key) for key in OF_TRAINING}
+    parts['test_dataloader.dataset'] = cfg.test_dataloader.dataset
+    return {key: json.dumps(value, sort_keys=True, default=str)
+            for key, value in parts.items()}
+
+
+def _test(runner):
+    return {name: float(value) for name, value in runner.test().items()}
+
+
+def _cases(folder):
+    """Score and label of each case, where the config has the metric for it."""
+    scores = folder / 'test.scores.json'
+    return json.loads(scores.read_text()) if scores.exists() else []
 
 
 def _fingerprint(cfg):

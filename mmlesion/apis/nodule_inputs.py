@@ -9,7 +9,8 @@ def set_nodule_inputs(cfg, inputs: str):
 
     What changes: ``inputs`` of every ``mmlesion.LoadNodulePatch``,
     ``flip_slices`` of every ``mmlesion.RandomSymmetry`` (the channels of '3c'
-    are scales, which have no reverse), and ``in_channels`` of the backbone. It
+    are scales, which have no reverse), ``in_channels`` of the backbone (as many
+    windows of each slice as before) and ``num_planes`` of a head that has it. It
     equals a config made with the base ``lidc_<inputs>.py``.
 
     Args:
@@ -26,19 +27,23 @@ def set_nodule_inputs(cfg, inputs: str):
     if inputs not in NUM_CHANNELS:
         raise ValueError(f'The inputs of a nodule are {", ".join(NUM_CHANNELS)}, '
                          f'got {inputs!r}.')
-    loads = 0
+    before = None
     for step in _dicts(cfg):
         if step.get('type') == 'mmlesion.LoadNodulePatch':
+            before = step['inputs']
             step['inputs'] = inputs
-            loads += 1
         elif step.get('type') == 'mmlesion.RandomSymmetry':
             step['flip_slices'] = inputs != '3c'
-    backbone = (cfg.get('model') or {}).get('backbone') or {}
-    if not loads or 'in_channels' not in backbone:
+    model = cfg.get('model') or {}
+    backbone = model.get('backbone') or {}
+    if before is None or 'in_channels' not in backbone:
         raise ValueError(
             f'{cfg.filename}: inputs can be chosen only where the data come by '
             'mmlesion.LoadNodulePatch and model.backbone has in_channels.')
-    backbone['in_channels'] = NUM_CHANNELS[inputs]
+    windows = backbone['in_channels'] // NUM_CHANNELS[before]
+    backbone['in_channels'] = windows * NUM_CHANNELS[inputs]
+    if 'num_planes' in model.head:
+        model.head.num_planes = NUM_CHANNELS[inputs]
     return cfg
 
 

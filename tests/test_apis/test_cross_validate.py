@@ -7,12 +7,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
-from mmengine.registry import DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 
 pytest.importorskip('mmpretrain', reason='a classifier is trained')
 from mmlesion.apis import cross_validate, cross_validation_table  # noqa: E402
 
 
+@DATASETS.register_module(name='DimAndBright')
 class Bright(BaseDataset):
     """Ten dim and ten bright pictures; every second of each is in fold 1."""
 
@@ -38,7 +39,7 @@ class Breakdown(Hook):
             raise KeyboardInterrupt
 
 
-def config(work_dir, dataset=Bright, hooks=()):
+def config(work_dir, dataset='DimAndBright', hooks=()):
     pack = [dict(type='PackInputs', meta_keys=('case', ))]
 
     def loader(train):
@@ -127,6 +128,45 @@ def test_a_call_that_was_broken_off_goes_on(whole, tmp_path):
 def test_folds_of_another_config_are_not_mixed_in(whole):
     with pytest.raises(ValueError, match='fold0 belongs to another config'):
         cross_validate(config(whole[0]), 2, seed=4)
+
+
+def test_finished_folds_are_tested_again(whole):
+    folder, before = whole
+    weights = folder / 'fold0' / 'epoch_3.pth'
+    written = weights.stat().st_mtime_ns
+    cfg = config(folder)
+    cfg.test_evaluator = [
+        cfg.test_evaluator,
+        dict(type='mmlesion.BinaryClassificationMetric', positive=0, prefix='dim')]
+    again = cross_validate(cfg, 2, seed=3, test_only=True)
+    assert weights.stat().st_mtime_ns == written
+    assert {name: row for name, row in again['metrics'].items()
+            if not name.startswith('dim/')} == before['metrics']
+    assert again['metrics']['dim/auc']['values'] == pytest.approx(
+        before['metrics']['binary/auc']['values'])
+    assert again['epochs'] == before['epochs'] and again['roc'] == before['roc']
+    # a later call without the option reads them
+    assert cross_validate(cfg, 2, seed=3)['metrics'] == again['metrics']
+
+
+def test_only_what_the_folds_were_trained_by_is_tested_again(whole, tmp_path):
+    with pytest.raises(ValueError, match='another seed: train_dataloader differs'):
+        cross_validate(config(whole[0]), 2, seed=4, test_only=True)
+    cfg = config(whole[0])
+    cfg.model.head.fusion = 'feature'
+    with pytest.raises(ValueError, match='fold0 belongs .*: model differs'):
+        cross_validate(cfg, 2, seed=3, test_only=True)
+    with pytest.raises(FileNotFoundError, match='only a finished fold'):
+        cross_validate(config(tmp_path), 2, test_only=True)
+
+
+def test_the_table_shows_few_of_the_numbers_about_maps():
+    names = ('binary/auc', 'map/auprc_pooled', 'map/hit_rate_mean', 'map/auroc_pooled')
+    row = dict(mean=.5, std=.1, values=[.4, .6])
+    table = cross_validation_table(
+        dict(num_folds=2, seed=0, metrics=dict.fromkeys(names, row)))
+    assert [line.split()[0] for line in table.splitlines()[1:]] == [
+        'binary/auc', 'map/auprc_pooled', 'map/auroc_pooled']
 
 
 class NoFolds(Bright):

@@ -1,10 +1,11 @@
 """Nodule classifiers: every config parsed, built, one step of loss and predict."""
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import HOOKS, METRICS, DefaultScope
 
 pytest.importorskip('mmpretrain', reason='configs of mmpretrain')
 from mmpretrain.registry import MODELS  # noqa: E402
@@ -13,7 +14,8 @@ from mmpretrain.structures import DataSample  # noqa: E402
 from mmlesion.apis import set_nodule_inputs  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(path.name for path in ROOT.glob('*_lidc_*.py'))
+CONFIGS = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / 'phantom')
+                 for path in folder.glob('*_lidc_*.py'))
 NETS = ('resnet18', 'resnet34', 'vgg16', 'densenet121')
 
 
@@ -28,12 +30,41 @@ def read(name):
 
 
 def test_rows_of_table_1():
-    """All but PN-SAMP, whose architecture that paper does not give."""
     rows = [net + head for net in NETS for head in ('', '_cam', '_sam')]
-    rows += ['cam', 'sam', 'hesam']
-    assert {f'{row}_lidc_11c.py' for row in rows} <= set(CONFIGS)
-    assert set(CONFIGS) - {f'{row}_lidc_11c.py' for row in rows} == {
+    rows += ['cam', 'sam', 'hesam', 'pn_samp']
+    flat = {name for name in CONFIGS if '/' not in name}
+    assert {f'{row}_lidc_11c.py' for row in rows} <= flat
+    assert flat - {f'{row}_lidc_11c.py' for row in rows} == {
         f'hesam_lidc_{inputs}.py' for inputs in ('1c', '3c', '21c')}
+
+
+def samples(planes):
+    """A benign and a malignant nodule with a mask of 32 x 32."""
+    out = []
+    for label in range(2):
+        sample = DataSample(metainfo=dict(img_path=f'{label}', img_shape=(32, 32)))
+        sample.set_gt_label(label).set_mask(torch.zeros(32, 32, planes))
+        sample.mask[8:20, 8:24] = 1
+        sample.set_field([3.] * 8, 'attributes')
+        out.append(sample)
+    return out
+
+
+def measured(cfg, model, inputs, planes):
+    """All numbers of a test of one batch."""
+    batch = dict(inputs=list(inputs), data_samples=samples(planes))
+    for hook in cfg.custom_hooks:
+        HOOKS.build(hook).before_test_iter(
+            SimpleNamespace(model=model), 0, data_batch=batch)
+    with torch.no_grad():
+        predictions = [each.to_dict() for each in model.test_step(batch)]
+    evaluators = cfg.test_evaluator
+    numbers = {}
+    for each in evaluators if isinstance(evaluators, list) else [evaluators]:
+        metric = METRICS.build(each)
+        metric.process(batch, predictions)
+        numbers.update(metric.evaluate(2))
+    return numbers
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -41,9 +72,10 @@ def test_loss_and_prediction(name):
     cfg = read(name)
     model = MODELS.build(cfg.model)
     channels = cfg.model.backbone.in_channels
-    assert f'_{channels}c' in name
+    planes = channels // 3 if 'pn_samp' in name else channels  # of three windows
+    assert f'_{planes}c' in name
     batch = dict(inputs=[torch.full((channels, 32, 32), 127.5)] * 2,
-                 data_samples=[DataSample().set_gt_label(n) for n in range(2)])
+                 data_samples=samples(planes))
     data = model.data_preprocessor(batch, training=True)
     assert data['inputs'].abs().max() == 0  # the middle of the window
     inputs = torch.randn(2, channels, 32, 32)
@@ -62,17 +94,28 @@ def test_loss_and_prediction(name):
             # Table 1, caption: all of them on 16 x 16
             maps = model.head.activation_maps(feats)
             assert maps.shape == (1, 2, 16, 16)
+        elif 'pn_samp' in name:
+            assert result.pred_mask.shape == (32, 32, planes)
         else:
             assert feats[-1].ndim == 2  # pooled
     assert hasattr(model.head, 'activation_maps') == ('am_' in name)
+    numbers = measured(cfg, model, inputs, planes)
+    kinds = {name.split('/')[0] for name in numbers}
+    assert kinds == ({'binary', 'map', 'gradcam'} if 'am_' in name else
+                     {'binary', 'segmentation'} if 'pn_samp' in name else {'binary'})
+    for kind in kinds - {'binary'}:
+        assert numbers[f'{kind}/prevalence_pooled'] == 12 * 16 / 32**2
+        assert 0 < numbers[f'{kind}/auprc_pooled'] <= 1
 
 
 @pytest.mark.parametrize('name', CONFIGS)
 def test_the_data_and_the_model_speak_of_the_same_inputs(name):
     cfg = read(name)
     stated = name.split('_')[-1].removesuffix('.py')
+    assert ('phantom' in cfg.data_root) == name.startswith('phantom')
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
+        assert dataset.data_root == cfg.data_root
         assert dataset.pipeline[0].inputs == stated
         assert dataset.split == ('train' if split == 'train' else 'test')
 
@@ -83,6 +126,13 @@ def test_the_option_makes_the_config_that_a_file_makes(inputs):
     written = read(f'hesam_lidc_{inputs}.py')
     for key in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
         assert chosen[key] == written[key]
+
+
+def test_the_option_keeps_the_windows_of_each_slice():
+    cfg = set_nodule_inputs(read('pn_samp_lidc_11c.py'), '3c')
+    assert (cfg.model.backbone.in_channels, cfg.model.head.num_planes) == (9, 3)
+    assert [step.get('flip_slices') for step in
+            cfg.train_dataloader.dataset.pipeline] == [None, False, None, None]
 
 
 @pytest.mark.parametrize('name, inputs, sentence', [

@@ -43,5 +43,3 @@ val_dataloader = dict(
     dataset=dict(
         **dataset, split='test', pipeline=test_pipeline, test_mode=True))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmlesion.BinaryClassificationMetric')
-test_evaluator = val_evaluator
