@@ -98,7 +98,8 @@ class _Network:
     def look(self, nodule, num_slices):
         """Pictures, masks, maps and scores of single slices and of the volume."""
         if nodule not in self.place:
-            raise ValueError(f'{self.filename}: no nodule {nodule} is in its test data.')
+            raise ValueError(
+                f'{self.filename}: no nodule {nodule} is in its test data.')
         packed = self.dataset[self.place[nodule]]
         volume, sample = packed['inputs'], packed['data_samples']  # (C, H, W)
         middle = len(volume) // 2
