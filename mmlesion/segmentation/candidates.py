@@ -11,16 +11,18 @@ def nodule_candidates(image: np.ndarray,
                       min_pixels: int = 4) -> np.ndarray:
     """Candidates for a nodule inside a scope: the coarse segmentation.
 
-    The scope's bounding box is divided into phases; the connected parts, inside the
-    scope, of all phases brighter than the darkest (lung) are the candidates. With
-    :func:`phase_means`, the second phase is partial volume and ground glass, which
-    belongs to the nodules that readers of CT draw.
+    The scope's bounding box is divided into phases; connected parts, inside the
+    scope, of all phases brighter than the darkest (lung) are found. With
+    :func:`phase_means` the second phase is ground glass, but also the partial volume
+    around what is solid: of each part, pixels nearer to lung than to the part's own
+    median are taken off, which puts its edge half-way between the two. What stays
+    connected is a candidate.
 
     A vessel or the chest wall that reaches into the scope is a candidate too, cut
     off where the scope ends; a nodule that touches it shares its candidate.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Coarse Segmentation". Which
-    phases make candidates is ours.
+    phases make candidates, and where their edge is, is ours.
 
     Args:
         image: HU (or any other intensities), (H, W) or (H, W, C).
@@ -44,14 +46,30 @@ def nodule_candidates(image: np.ndarray,
         raise ValueError('the scope is empty: there is no place to look for '
                          'candidates.')
     box = ndimage.find_objects(scope.astype(int))[0]
-    phases = segment_phases(np.asarray(image)[box], means, smoothness)
-    parts, count = ndimage.label((phases > 0) & scope[box], np.ones((3, 3)))
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    image = np.asarray(image, float)[box]
+    bright = (segment_phases(image, means, smoothness) > 0) & scope[box]
+    parts, _ = _connected(_without_partial_volume(image, bright, means[0]))
+    sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     order = np.argsort(-sizes, kind='stable')
     kept = order[sizes[order] >= max(min_pixels, 1)]
-    number = np.zeros(count + 1, int)
+    number = np.zeros_like(sizes)
     number[kept] = np.arange(1, len(kept) + 1)
     candidates = np.zeros(scope.shape, int)
     candidates[box] = number[parts]
     return candidates
+
+
+def _without_partial_volume(image, bright, lung):
+    """Pixels of each bright part that are nearer to its median than to lung."""
+    parts, count = _connected(bright)
+    image = np.atleast_3d(image)  # (H, W, C)
+    medians = np.stack([
+        ndimage.median(channel, parts, np.arange(count + 1))
+        for channel in np.moveaxis(image, 2, 0)], 1)  # (count + 1, C)
+    return bright & (
+        ((image - medians[parts])**2).sum(2) < ((image - lung)**2).sum(2))
+
+
+def _connected(mask):
+    return ndimage.label(mask, np.ones((3, 3)))
