@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import find_latest_checkpoint
 
 from mmlesion.engine.lesion_runner import LesionRunner
-from mmlesion.evaluation.functional import roc_auc, roc_curve
+from mmlesion.evaluation.functional import binary_areas, roc_curve
 from mmlesion.visualization import draw_epoch_curves, draw_roc
 
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
@@ -37,8 +37,9 @@ def cross_validate(cfg, num_folds: int = 5, seed: int = 0,
     Works for any config whose data sets take ``fold``, ``num_folds`` and
     ``seed``; which cases make up a fold is theirs to say
     (:class:`mmlesion.datasets.LIDCNoduleDataset` keeps each patient in one fold
-    and the classes' shares alike). The weights of the last epoch are tested:
-    none is chosen by its result on the test fold.
+    and the classes' shares alike). The weights of the last epoch are tested or,
+    where the config's ``CheckpointHook`` has ``save_best``, those of the best epoch
+    by the validation cases: none is chosen by its result on the cases that test.
 
     Each fold has its folder, ``<work_dir>/fold0`` and so on. A call that was
     broken off goes on where it was: finished folds are read, the unfinished one
@@ -65,8 +66,9 @@ def cross_validate(cfg, num_folds: int = 5, seed: int = 0,
 
     Raises:
         FileNotFoundError: With ``test_only``, a fold is not finished.
-        ValueError: Fewer than two folds; a data set takes no folds; the folder
-            holds folds of another config.
+        ValueError: Fewer than two folds; a data set takes no folds; ``save_best``
+            where the test's cases validate; the folder holds folds of another
+            config.
     """
     if num_folds < 2:
         raise ValueError(f'Cross-validation needs 2 folds or more, got {num_folds}.')
@@ -148,6 +150,12 @@ def _fold_config(cfg, fold, num_folds, seed):
                     f'{split}_dataloader takes no {", ".join(missing)}, which '
                     'cross-validation sets.')
             dataset.update(fold=fold, num_folds=num_folds, seed=seed)
+    checkpoints = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if (checkpoints.get('save_best')
+            and cfg.val_dataloader.dataset == cfg.test_dataloader.dataset):
+        raise ValueError(
+            f'{cfg.filename}: save_best would choose the epoch by the very cases that '
+            'test it; validate on others, or leave it out.')
     for metric in _metrics(cfg)[:1]:  # one file of cases
         metric.outfile_prefix = str(Path(cfg.work_dir) / 'test')
     return cfg
@@ -192,6 +200,10 @@ def _run_fold(cfg, title):
     barrier()
     runner = LesionRunner.from_cfg(cfg)
     runner.train()
+    barrier()
+    best = _best_checkpoint(folder)
+    if best is not None:
+        runner.load_checkpoint(best, strict=True)
     result = dict(metrics=_test(runner), epochs=_epochs(folder), cases=_cases(folder))
     if is_main_process():
         _write(path, result)
@@ -199,7 +211,7 @@ def _run_fold(cfg, title):
 
 
 def _test_again(cfg, title):
-    """Test the last checkpoint of a finished fold; add what is measured now."""
+    """Test the checkpoint of a finished fold; add what is measured now."""
     folder = Path(cfg.work_dir)
     path = folder / 'result.json'
     if not path.exists():
@@ -209,13 +221,19 @@ def _test_again(cfg, title):
     print_log(f'{title}: {folder}, tested again', 'current')
     result = json.loads(path.read_text())
     cfg.resume = False
-    cfg.load_from = find_latest_checkpoint(str(folder))
+    cfg.load_from = _best_checkpoint(folder) or find_latest_checkpoint(str(folder))
     result['metrics'].update(_test(LesionRunner.from_cfg(cfg)))
     result['cases'] = _cases(folder)
     if is_main_process():
         _write(path, result)
         (folder / 'fingerprint.txt').write_text(_fingerprint(cfg))
     return result
+
+
+def _best_checkpoint(folder):
+    """What ``save_best`` kept; None where the config has none."""
+    kept = max(folder.glob('best_*.pth'), key=os.path.getmtime, default=None)
+    return None if kept is None else str(kept)
 
 
 def _check_training(cfg, folder):
@@ -290,7 +308,7 @@ def _summarise(results):
             roc.append(dict(
                 false_positive_rate=curve['false_positive_rate'].tolist(),
                 true_positive_rate=curve['true_positive_rate'].tolist(),
-                auc=roc_auc(scores, labels)))
+                auc=binary_areas(scores, labels)['auc']))
     return dict(metrics=metrics, roc=roc, epochs=_mean_epochs(results))
 
 

@@ -160,6 +160,37 @@ def test_only_what_the_folds_were_trained_by_is_tested_again(whole, tmp_path):
         cross_validate(config(tmp_path), 2, test_only=True)
 
 
+def test_the_best_epoch_by_other_cases_is_tested(tmp_path):
+    cfg = config(tmp_path)
+    # Validated on the training cases; the epoch that fits them least is kept.
+    cfg.val_dataloader.dataset.dataset.train = True
+    cfg.val_evaluator = dict(
+        type='mmlesion.BinaryClassificationMetric', positive=0, prefix='dim')
+    cfg.default_hooks.checkpoint.update(
+        save_best='dim/log_loss', rule='greater', max_keep_ckpts=1)
+    summary = cross_validate(cfg, 2, seed=3)
+    for fold in range(2):
+        folder = tmp_path / f'fold{fold}'
+        rows = json.loads((folder / 'result.json').read_text())['epochs']
+        worst = max(rows, key=lambda row: row['dim/log_loss'])['epoch']
+        assert [path.name for path in folder.glob('best_*.pth')] == [
+            f'best_dim_log_loss_epoch_{worst}.pth']
+    # Tested from the files again, these epochs' weights give the same numbers.
+    again = cross_validate(cfg, 2, seed=3, test_only=True)
+    assert again['metrics'] == summary['metrics']
+    for fold in range(2):
+        next((tmp_path / f'fold{fold}').glob('best_*.pth')).unlink()
+    last = cross_validate(cfg, 2, seed=3, test_only=True)
+    assert last['metrics']['binary/log_loss'] != summary['metrics']['binary/log_loss']
+
+
+def test_no_epoch_is_chosen_by_the_cases_that_test_it(tmp_path):
+    cfg = config(tmp_path)
+    cfg.default_hooks.checkpoint.save_best = 'binary/auc'
+    with pytest.raises(ValueError, match='choose the epoch by the very cases'):
+        cross_validate(cfg, 2)
+
+
 def test_the_table_shows_few_of_the_numbers_about_maps():
     names = ('binary/auc', 'map/auprc_pooled', 'map/hit_rate_mean', 'map/auroc_pooled')
     row = dict(mean=.5, std=.1, values=[.4, .6])
