@@ -142,6 +142,22 @@ class LesionRunner(Runner):
         return checkpoint
 
 
+def load_exactly(model, checkpoint, filename):
+    """Load weights into a model that is exactly theirs, without a runner.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (dict): From :func:`~mmlesion.engine.checkpoint.read_checkpoint`.
+        filename (str): What errors call it.
+
+    Raises:
+        ValueError: The checkpoint belongs to another model.
+    """
+    state_dict = _revise(
+        checkpoint.get('state_dict', checkpoint), ((r'^module.', ''), ))
+    _load(model, state_dict, filename, True, None)
+
+
 def _leave_process_group():
     if is_distributed():
         torch.distributed.destroy_process_group()
