@@ -1,0 +1,212 @@
+"""From a slice to a nodule's mask, with a network whose weights are set by hand."""
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+pytest.importorskip('mmpretrain', reason='a model of classifiers of mmpretrain')
+from mmpretrain.registry import MODELS  # noqa: E402
+from mmpretrain.structures import DataSample  # noqa: E402
+
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+LUNG, NODULE, VESSEL = 25, 190, 150  # grey values: -863, 43 and -176 HU
+ROWS, COLUMNS = np.mgrid[:128, :128]
+
+
+@pytest.fixture(autouse=True)
+def classification_scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def network(num_gaps):
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(type='mmlesion.MultiGAPVGG', num_gaps=num_gaps, depth=11,
+                      width=4, branch_channels=4),
+        head=dict(type='mmlesion.MultiGAPHead', num_classes=2,
+                  in_channels=[4] * num_gaps))
+
+
+def build(multi_gap=None, **kwargs):
+    return MODELS.build(dict(
+        type='mmlesion.NAMSegmentor', classifier=network(1), multi_gap=multi_gap,
+        data_preprocessor=dict(
+            type='ClsDataPreprocessor', num_classes=2, mean=MEAN, std=STD),
+        **kwargs)).eval()
+
+
+def see_brightness(classifier):
+    """Weights of a network that passes on how much brighter than lung a place is."""
+    with torch.no_grad():
+        for name, parameter in classifier.named_parameters():
+            parameter.zero_()
+            if name.endswith('conv.weight'):
+                parameter[0, 0, 1, 1] = 1.0
+            if name == 'backbone.features.0.conv.bias':
+                parameter[0] = -(40 - MEAN[0]) / STD[0]
+        classifier.head.fc.weight[:, 0] = torch.tensor([-1.0, 1.0])
+    return classifier
+
+
+def draw(*places):
+    image = np.full((128, 128), LUNG, np.uint8)
+    for y, x, radius, grey in places:
+        image[np.hypot(ROWS - y, COLUMNS - x) <= radius] = grey
+    return torch.from_numpy(image)[None]
+
+
+def data_of(*images):
+    return dict(inputs=list(images),
+                data_samples=[DataSample().set_gt_label(1) for _ in images])
+
+
+def disc(y, x, radius):
+    return torch.from_numpy(np.hypot(ROWS - y, COLUMNS - x) <= radius)
+
+
+def test_the_nodule_and_not_the_vessel_beside_it():
+    model = build(level=0.1)
+    see_brightness(model.classifier)
+    sample, = model.test_step(
+        data_of(draw((60, 60, 6, NODULE), (60, 74, 3, VESSEL))))
+    assert int(sample.pred_label) == 1 and sample.pred_score.shape == (2, )
+    assert sample.map.shape == (128, 128) and sample.scope[60, 60]
+    both = disc(60, 60, 6) | disc(60, 74, 3)
+    assert torch.equal(sample.coarse_mask, both)
+    assert torch.equal(sample.fine_mask, disc(60, 60, 6))
+    assert len(sample.nodule_masks) == 1
+
+
+def test_the_choice_is_that_of_whole_images_painted_over():
+    """Eq. 4 by brute force, of a random network."""
+    model = build(level=0.05, prominence=0.9)
+    model.init_weights()
+    with torch.no_grad():  # positive whatever the slice
+        model.classifier.head.fc.weight[0] = -model.classifier.head.fc.weight[1]
+        model.classifier.head.fc.weight.abs_()
+        model.classifier.head.fc.weight[0] *= -1
+    image = draw((60, 60, 5, NODULE), (60, 76, 4, VESSEL), (76, 62, 4, VESSEL),
+                 (45, 52, 3, NODULE))
+    sample, = model.test_step(data_of(image))
+    from scipy import ndimage
+    parts, count = ndimage.label(sample.coarse_mask.numpy(), np.ones((3, 3)))
+    assert count > 1
+
+    def nodule_map(each):
+        batch = model.data_preprocessor(dict(inputs=[each]))['inputs']
+        feats = model.classifier.extract_feat(batch)
+        maps = model.classifier.head.activation_maps(feats)[:, 1:]
+        return torch.nn.functional.interpolate(maps, (128, 128), mode='bilinear')[0, 0]
+
+    changes = []
+    with torch.no_grad():
+        for index in range(1, count + 1):
+            painted = image.float()
+            painted[0, torch.from_numpy(parts == index)] = LUNG
+            change = (nodule_map(image) - nodule_map(painted))[sample.scope]
+            changes.append(float(change.square().sum()))
+    chosen = torch.from_numpy(parts == 1 + int(np.argmax(changes)))
+    assert torch.equal(sample.fine_mask, chosen)
+
+
+def test_two_nodules_by_two_blobs():
+    model = build(num_nodules=2, level=0.2)
+    see_brightness(model.classifier)
+    sample, = model.test_step(
+        data_of(draw((30, 30, 6, NODULE), (90, 90, 5, VESSEL))))
+    first, second = sample.nodule_masks
+    assert torch.equal(first, disc(30, 30, 6)) and torch.equal(sample.fine_mask, first)
+    assert torch.equal(second, disc(90, 90, 5))
+
+
+def test_a_finer_map_narrows_the_scope():
+    model = build(multi_gap=network(3), level=0.1)
+    see_brightness(model.classifier)
+    with torch.no_grad():
+        for name, parameter in model.multi_gap.named_parameters():
+            parameter.zero_()
+            if name.endswith('conv.weight'):
+                parameter[0, 0, 1, 1] = 1.0
+            if name == 'backbone.features.0.conv.bias':
+                parameter[0] = -(40 - MEAN[0]) / STD[0]
+        # of the three branches the finest alone
+        model.multi_gap.head.fc.weight[1, 0] = 1.0
+    image = draw((60, 60, 6, NODULE), (60, 76, 3, VESSEL))
+    fine, = model.test_step(data_of(image))
+    wide, = see_and_build_one_gap().test_step(data_of(image))
+    assert fine.scope.sum() < wide.scope.sum() / 2
+    assert not (fine.scope & ~wide.scope).any()
+    assert torch.equal(fine.coarse_mask, disc(60, 60, 6))
+    assert wide.coarse_mask.sum() > fine.coarse_mask.sum()
+    torch.testing.assert_close(fine.map, wide.map)
+
+
+def see_and_build_one_gap():
+    model = build(level=0.1)
+    see_brightness(model.classifier)
+    return model
+
+
+def test_outcomes_without_a_nodule():
+    model = see_and_build_one_gap()
+    dark = torch.full((1, 128, 128), 0, dtype=torch.uint8)
+    with torch.no_grad():
+        model.classifier.head.fc.weight[:, 1] = torch.tensor([0.5, 0.0])
+        model.classifier.backbone.branches[0].conv.bias[1] = 1.0
+    # classified as negative
+    negative, = model.test_step(data_of(dark))
+    assert int(negative.pred_label) == 0
+    # positive, but the map is flat
+    with torch.no_grad():
+        model.classifier.head.fc.weight[:, 1] = torch.tensor([0.0, 0.5])
+    flat, = model.test_step(data_of(dark))
+    assert int(flat.pred_label) == 1
+    for sample in (negative, flat):
+        assert sample.nodule_masks == []
+        for key in ('scope', 'coarse_mask', 'fine_mask'):
+            assert not sample.get(key).any() and sample.get(key).shape == (128, 128)
+    # a blob, but nothing brighter than lung in it
+    faint = dark.clone()
+    faint[0, 50:60, 50:60] = 42
+    nothing, = model.test_step(data_of(faint))
+    assert nothing.scope.any() and len(nothing.nodule_masks) == 1
+    assert not nothing.coarse_mask.any() and not nothing.fine_mask.any()
+
+
+def test_a_slice_does_not_depend_on_its_batch_mates():
+    model = see_and_build_one_gap()
+    images = [draw((60, 60, 6, NODULE), (60, 74, 3, VESSEL)), draw((3, 100, 5, NODULE)),
+              draw()]
+    together = model.test_step(data_of(*images))
+    for image, expected in zip(images, together):
+        # 8-bit or not, one channel or three: the same slice
+        for same in (image, image.float(), image.expand(3, -1, -1)):
+            alone, = model.test_step(data_of(same))
+            assert torch.equal(alone.fine_mask, expected.fine_mask)
+            torch.testing.assert_close(alone.map, expected.map)
+    assert torch.equal(together[1].fine_mask, disc(3, 100, 5))
+
+
+def test_training_changes_the_network_of_several_gaps_alone():
+    model = build(multi_gap=network(2)).train()
+    assert not model.classifier.training and model.multi_gap.training
+    images = torch.randn(2, 3, 64, 64)
+    samples = [DataSample().set_gt_label(label) for label in (0, 1)]
+    model(images, samples, mode='loss')['loss'].backward()
+    assert all(each.grad is None for each in model.classifier.parameters())
+    assert all(each.grad is not None for each in model.multi_gap.parameters())
+    # Validation judges it too, and segments nothing
+    model.eval()
+    torch.testing.assert_close(model(images), model.multi_gap(images))
+    sample = model.val_step(data_of(draw()))[0]
+    assert 'pred_score' in sample and 'fine_mask' not in sample
+    alone = build()
+    assert all(each.requires_grad for each in alone.train().parameters())
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match='num_gaps=1'):
+        MODELS.build(dict(type='mmlesion.NAMSegmentor', classifier=network(2)))
+    with pytest.raises(ValueError, match='num_nodules must be 1 or more'):
+        build(num_nodules=0)
