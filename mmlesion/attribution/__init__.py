@@ -8,6 +8,7 @@
 from .attention import AttentionMap, AttentionRollout
 from .base import ActivationMap
 from .cam import CAM
+from .default_layer import last_feature_layer
 from .gradient import GradCAM, GradCAMPlusPlus, GradientMap, LayerCAM
 from .insertion_deletion import InsertionDeletion, insertion_deletion
 from .parameter_randomisation import RandomisedLayer, randomise_parameters
@@ -19,5 +20,5 @@ __all__ = [
     'CAM', 'HESAM', 'ActivationMap', 'AttentionMap', 'AttentionRollout', 'GradCAM',
     'GradCAMPlusPlus', 'GradientMap', 'InsertionDeletion', 'LayerCAM',
     'RandomisedLayer', 'ScoreCAM', 'SoftActivationMap', 'insertion_deletion',
-    'normalise_map', 'randomise_parameters', 'resize_map'
+    'last_feature_layer', 'normalise_map', 'randomise_parameters', 'resize_map'
 ]

@@ -1,0 +1,124 @@
+"""Which layer to map where nobody has named one."""
+from collections import Counter
+from contextlib import ExitStack
+from math import prod
+
+from torch import nn
+
+from .base import ActivationMap
+from .gradient import GradCAM
+from .layer_outputs import find_layer, replace_tensors
+
+
+def last_feature_layer(model: nn.Module, inputs, forward=None, within=None) -> str:
+    """Name of the layer of a model's last feature maps, found by one run.
+
+    Of the maps that leave the backbone it is the one computed last: ``layer4`` of
+    a ResNet, the end of the decoder of a U-Net. If none leaves it in the shape of
+    an image (slices folded into the batch, a class token alone), it is the last
+    stage that puts out such maps; and if no stage does (a transformer), the last
+    one whose patches the score of the predicted class depends on. Behind a
+    transformer's last attention, that is no longer so.
+
+    Args:
+        model (nn.Module): Any model.
+        inputs: As of :class:`ActivationMap`.
+        forward (callable, optional): Likewise.
+        within (str, optional): Name of the part that makes features. Defaults to
+            ``backbone``, or, without such, the whole model.
+
+    Returns:
+        str: Name for ``layers`` of any method.
+
+    Raises:
+        ValueError: If the model has no layer with feature maps.
+    """
+    if within is None:
+        within = 'backbone' if isinstance(
+            getattr(model, 'backbone', None), nn.Module) else ''
+    root = find_layer(model, within) if within else model
+    stages, (rank, leaving) = _run(model, root, within, inputs, forward)
+    for maps in (leaving, [each for _, found in stages for each in found]):
+        maps = [each for each in maps if _is_picture(each, rank)]
+        if maps:
+            return _name(maps, stages, within, leaving)
+    method = ActivationMap(model, forward=forward)
+    for name, found in reversed(stages):
+        if len(found) == 1 and _has_a_say(model, name, inputs, method.forward):
+            return name
+    raise ValueError(f'{type(root).__name__} has no layer with feature maps (at least '
+                     'two cells): name one')
+
+
+def _run(model, root, within, inputs, forward):
+    """Maps of each stage in the order they ran; rank of the input, maps leaving."""
+    stages, whole = [], []
+
+    def note(name):
+        return lambda module, args, output: stages.append((name, _maps(output)))
+
+    def note_root(module, args, output):
+        whole[:] = [args[0].dim() if args else None, _maps(output)]
+
+    method = ActivationMap(model, forward=forward)
+    with ExitStack() as stack, method.running(gradient=False):
+        for name, module in _stages(root, within):
+            stack.callback(module.register_forward_hook(note(name)).remove)
+        stack.callback(root.register_forward_hook(note_root).remove)
+        method.forward(inputs)
+    if not whole:
+        raise ValueError(f'{within} never ran in the forward pass: name a layer')
+    runs = Counter(name for name, _ in stages)  # not an activation that many share
+    return [stage for stage in stages if runs[stage[0]] == 1], whole
+
+
+def _stages(root, prefix):
+    """Children of a module, and those of its lists, which do not run themselves."""
+    for name, child in root.named_children():
+        name = f'{prefix}.{name}' if prefix else name
+        yield name, child
+        if isinstance(child, (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
+            yield from _stages(child, name)
+
+
+def _maps(output):
+    """All feature maps in a layer's output."""
+    found = []
+
+    def keep(each):
+        found.append(each)
+        return each
+
+    replace_tensors(output, keep)
+    return found
+
+
+def _is_picture(each, rank):
+    """(B, C, *grid) with as many dimensions as the input, no side of one cell."""
+    return each.dim() == rank and min(each.shape[2:]) > 1
+
+
+def _name(maps, stages, within, leaving):
+    """The stage that put one of the maps out last, else the whole."""
+    same = [(order, found, name) for order, (name, found) in enumerate(stages)
+            if any(each is one for each in found for one in maps)]
+    if not same:  # reshaped on the way out
+        index = max(i for i, each in enumerate(leaving)
+                    if any(each is one for one in maps))
+        return within if len(leaving) == 1 else f'{within}#{index}'
+    last = [each for each in same[-1][1] if any(each is one for one in maps)][-1]
+    # The same maps leave a container and its last part: the shorter name.
+    _, found, name = min(
+        (entry for entry in same if any(each is last for each in entry[1])),
+        key=lambda entry: entry[2].count('.'))
+    index = next(i for i, each in enumerate(found) if each is last)
+    return name if len(found) == 1 else f'{name}#{index}'
+
+
+def _has_a_say(model, name, inputs, forward):
+    """Whether the score depends on more than one place of a layer's tokens."""
+    try:
+        maps = GradCAM(model, [name], relu=False, forward=forward)(inputs)
+    except ValueError:  # tokens of an unknown grid, or the score never sees them
+        return False
+    return prod(maps.shape[2:]) > 1 and bool(maps.any())
