@@ -3,16 +3,19 @@ import cv2
 import numpy as np
 
 _TITLE_PX = 22
+_BAR_PX = 64
+_BOX_COLOUR = (0, 220, 220)
 
 
-def overlay_map(picture, heat, opacity=0.5):
+def overlay_map(picture, heat, opacity=0.5, limits=None):
     """Colour a picture by a map: the stronger the map, the less picture.
 
     Args:
-        picture (np.ndarray): Grey values of any range; the least becomes black,
-            the largest white.
+        picture (np.ndarray): Grey values of any range.
         heat (np.ndarray): Map in [0, 1]; where it is 0 the picture stays grey.
         opacity (float): Share of the colour where the map is 1.
+        limits (tuple[float, float], optional): Grey values of black and of white.
+            Defaults to the least and the largest of the picture.
 
     Shape:
         - picture: (H, W)
@@ -33,17 +36,17 @@ def overlay_map(picture, heat, opacity=0.5):
     if not (heat.min() >= 0 and heat.max() <= 1):
         raise ValueError('an overlay needs a map in [0, 1], got '
                          f'{heat.min():g} to {heat.max():g}: normalise it first')
-    span = float(np.ptp(picture)) or 1.
-    grey = (picture - picture.min()) / span * 255
+    low, high = limits or (float(picture.min()), float(picture.max()))
+    grey = ((picture - low) / ((high - low) or 1.)).clip(0, 1) * 255
     heat = cv2.resize(heat, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    colour = cv2.applyColorMap(
-        (heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    colour = _colours(heat)
     share = opacity * heat[..., None]
     mixed = (1 - share) * grey[..., None] + share * colour
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
-def overlays_side_by_side(picture, maps, least_side=192):
+def overlays_side_by_side(picture, maps, least_side=192, most_side=640,
+                          title='input', limits=None, box_px=None):
     """The picture alone and under each map, each with its title.
 
     Args:
@@ -51,6 +54,10 @@ def overlays_side_by_side(picture, maps, least_side=192):
         maps (dict[str, np.ndarray]): Map in [0, 1] by title.
         least_side (int): Small pictures are enlarged to about so many pixels, by
             a whole factor.
+        most_side (int): Large ones are shrunk to so many.
+        title (str): Of the picture alone.
+        limits (tuple[float, float], optional): As :func:`overlay_map`.
+        box_px (sequence[float], optional): Box to draw, xyxy pixels of the picture.
 
     Shape:
         - picture: (H, W)
@@ -60,14 +67,71 @@ def overlays_side_by_side(picture, maps, least_side=192):
         np.ndarray: uint8, RGB.
     """
     picture = np.asarray(picture, np.float32)
-    factor = max(1, round(least_side / max(picture.shape)))
-    panels = {'input': overlay_map(picture, np.zeros((1, 1)))}
-    panels.update((name, overlay_map(picture, heat)) for name, heat in maps.items())
+    limits = limits or (float(picture.min()), float(picture.max()))
+    longest = max(picture.shape)
+    factor = max(1, round(least_side / longest))
+    if longest > most_side:
+        factor = most_side / longest
+        picture = cv2.resize(
+            picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    panels = [(title, np.zeros((1, 1))), *maps.items()]
     shown = []
-    for name, panel in panels.items():
-        panel = panel.repeat(factor, 0).repeat(factor, 1)
-        title = np.zeros((_TITLE_PX, panel.shape[1], 3), np.uint8)
-        cv2.putText(title, name, (3, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
-                    (255, 255, 255), 1, cv2.LINE_AA)
-        shown.append(np.concatenate([title, panel]))
+    for name, heat in panels:
+        panel = overlay_map(picture, heat, limits=limits)
+        if factor > 1:
+            panel = panel.repeat(factor, 0).repeat(factor, 1)
+        if box_px is not None:
+            x1, y1, x2, y2 = (int(round(float(each) * factor)) for each in box_px)
+            cv2.rectangle(panel, (x1, y1), (x2, y2), _BOX_COLOUR, 1)
+        shown.append(np.concatenate([_title(name, panel.shape[1]), panel]))
     return np.concatenate(shown, 1)
+
+
+def overlay_rows(picture, rows, ends=('least', 'most'), boxes_px=None, **kwargs):
+    """A row of overlays for each thing explained, and the bar of colours.
+
+    Args:
+        picture (np.ndarray): As :func:`overlay_map`.
+        rows (sequence[tuple[str, dict[str, np.ndarray]]]): Of each row the title,
+            and its maps in [0, 1] by theirs.
+        ends (tuple[str, str]): What 0 and 1 mean, at the ends of the bar.
+        boxes_px (sequence, optional): A box for each row, xyxy pixels of the
+            picture.
+        **kwargs: For :func:`overlays_side_by_side`.
+
+    Shape:
+        - picture: (H, W)
+        - output: (H', W', 3)
+
+    Returns:
+        np.ndarray: uint8, RGB.
+    """
+    boxes = [None] * len(rows) if boxes_px is None else boxes_px
+    table = np.concatenate([
+        overlays_side_by_side(picture, maps, title=title, box_px=box, **kwargs)
+        for (title, maps), box in zip(rows, boxes)])
+    bar = np.zeros((len(table), _BAR_PX, 3), np.uint8)
+    height = len(table) - 2 * _TITLE_PX
+    bar[_TITLE_PX:-_TITLE_PX, 8:24] = _colours(
+        np.linspace(1, 0, height, dtype=np.float32)[:, None])
+    bar[:_TITLE_PX] = _title(ends[1], _BAR_PX)
+    bar[-_TITLE_PX:] = _title(ends[0], _BAR_PX)
+    return np.concatenate([table, bar], 1)
+
+
+def _title(text, width):
+    """A black strip with a text, which shrinks until it fits."""
+    strip = np.zeros((_TITLE_PX, width, 3), np.uint8)
+    size = 0.42
+    while size > 0.25 and width < 6 + cv2.getTextSize(
+            text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]:
+        size -= 0.02
+    cv2.putText(strip, text, (3, 15), cv2.FONT_HERSHEY_SIMPLEX, size,
+                (255, 255, 255), 1, cv2.LINE_AA)
+    return strip
+
+
+def _colours(heat):
+    """RGB of a map in [0, 1]."""
+    return cv2.applyColorMap(
+        (heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]

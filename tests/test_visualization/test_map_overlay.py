@@ -2,7 +2,11 @@
 import numpy as np
 import pytest
 
-from mmlesion.visualization.map_overlay import overlay_map, overlays_side_by_side
+from mmlesion.visualization.map_overlay import (
+    overlay_map,
+    overlay_rows,
+    overlays_side_by_side,
+)
 
 
 def test_grey_where_the_map_is_zero_and_coloured_where_it_is_one():
@@ -17,6 +21,31 @@ def test_grey_where_the_map_is_zero_and_coloured_where_it_is_one():
     opaque = overlay_map(picture, heat, opacity=1.)
     # the last colour of inferno: pale yellow
     assert opaque[1, 1].tolist() == [252, 255, 164]
+
+
+def test_black_and_white_where_the_limits_are():
+    shown = overlay_map(np.array([[-200., -160., 40., 240., 300.]]), np.zeros((1, 1)),
+                        limits=(-160, 240))
+    assert shown[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_a_row_for_each_thing_and_the_colours_beside_them():
+    rows = [('lesion 0.9', dict(CAM=np.zeros((2, 2)))),
+            ('lesion 0.8', dict(CAM=np.ones((2, 2))))]
+    picture = np.linspace(0, 1, 64 * 96).reshape(64, 96)
+    shown = overlay_rows(picture, rows, boxes_px=[(0, 0, 5, 5), (20, 10, 40, 30)])
+    high, wide = 22 + 2 * 64, 2 * 96  # enlarged twice
+    assert shown.shape == (2 * high, 2 * wide + 64, 3)
+    bar = shown[:, 2 * wide + 8]
+    assert bar[22].tolist() == [252, 255, 164]  # the end of inferno
+    assert bar[-23].tolist() == [0, 0, 4]  # its start
+    # the box's upper left corner, in the second row
+    assert shown[high + 22 + 20, 40].tolist() == [0, 220, 220]
+
+
+def test_large_pictures_are_shrunk():
+    shown = overlays_side_by_side(np.random.rand(100, 200), {}, most_side=50)
+    assert shown.shape == (22 + 25, 50, 3)
 
 
 def test_a_constant_picture_is_black():
