@@ -7,6 +7,34 @@ from mmengine.dataset import pseudo_collate
 from mmlesion.attribution import GradCAM
 
 
+class NoDetectionError(ValueError):
+    """No detection of an image reaches the score that was asked for."""
+
+
+def is_detector(model):
+    """Whether a model is a detector of MMDetection, of one or two stages."""
+    return any(getattr(model, head, None) is not None
+               for head in ('roi_head', 'bbox_head'))
+
+
+def detection_titles(model, sample, indices):
+    """What chosen detections are: their class and score, for people.
+
+    Args:
+        model (nn.Module): ``dataset_meta`` may name the classes.
+        sample (DetDataSample): With predictions.
+        indices (sequence[int]): Which of them.
+
+    Returns:
+        list[str]: Such as ``'lesion 0.87'``.
+    """
+    names = (getattr(model, 'dataset_meta', None) or {}).get('classes')
+    found = sample.pred_instances
+    return [f'{names[label] if names else f"class {label}"} {score:.2f}'
+            for label, score in zip(found.labels[indices].tolist(),
+                                    found.scores[indices].tolist())]
+
+
 class DetectionScores:
     """Scores of chosen detections, in the graph of the forward pass.
 
@@ -27,6 +55,7 @@ class DetectionScores:
             the head's order.
 
     Raises:
+        NoDetectionError: If no detection reaches ``score_thr``.
         ValueError: If there is no such detection or anchor.
     """
 
@@ -84,8 +113,8 @@ class DetectionScores:
             if not chosen:
                 best = f'the best has {scores.max():.3f}' if len(scores) else (
                     'there is none at all')
-                raise ValueError(f'no detection reaches the score {self.score_thr}: '
-                                 f'{best}')
+                raise NoDetectionError(
+                    f'no detection reaches the score {self.score_thr}: {best}')
             return chosen
         chosen = [int(index) for index in self.indices]
         wrong = [index for index in chosen if not 0 <= index < len(scores)]
@@ -180,6 +209,7 @@ def explain_detections(model, data, layers, method=GradCAM, indices=None,
         of the K.
 
     Raises:
+        NoDetectionError: If no detection reaches ``score_thr``.
         ValueError: If there is no such detection, anchor or layer.
     """
     scores = DetectionScores(model, indices, score_thr, max_detections, anchors)
