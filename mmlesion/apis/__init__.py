@@ -8,15 +8,20 @@ from .command_line import (
     end_with_one_sentence,
     use_mixed_precision,
 )
+from .compare_maps import compare_maps
 from .cross_validate import cross_validate, cross_validation_table
 from .evaluate import evaluate_detector
+from .explain import explain
 from .explain_detections import DetectionScores, explain_detections
 from .nodule_inputs import set_nodule_inputs
 from .results_table import results_table
+from .segment_nodule_crops import crop_table, segment_nodule_crops
+from .trained_model import load_trained_model
 
 __all__ = [
-    'DetectionScores', 'add_common_arguments', 'config_from_arguments',
-    'cross_validate', 'cross_validation_table', 'end_with_one_sentence',
-    'evaluate_detector', 'explain_detections', 'results_table', 'set_nodule_inputs',
+    'DetectionScores', 'add_common_arguments', 'compare_maps',
+    'config_from_arguments', 'crop_table', 'cross_validate', 'cross_validation_table',
+    'end_with_one_sentence', 'evaluate_detector', 'explain', 'explain_detections',
+    'load_trained_model', 'results_table', 'segment_nodule_crops', 'set_nodule_inputs',
     'use_mixed_precision'
 ]

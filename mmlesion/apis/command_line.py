@@ -9,12 +9,14 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
 
-def add_common_arguments(parser):
+def add_common_arguments(parser, distributed=True):
     """Add the arguments that training and testing share, as MMDetection's.
 
     Args:
         parser (argparse.ArgumentParser): Gets the arguments.
+        distributed (bool): Whether the program may run in several processes.
     """
+    parser.set_defaults(launcher='none', local_rank=0)
     parser.add_argument(
         '--work-dir', help='folder of logs and results; by default '
         'work_dir of the config, or work_dirs/<name of the config>')
@@ -26,12 +28,13 @@ def add_common_arguments(parser):
         '--trust-checkpoint', action='store_true',
         help='let the checkpoint run the code it carries; otherwise a '
         'checkpoint with any is refused')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none', help='what started the processes')
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
-        help='set by torch.distributed.launch')
+    if distributed:
+        parser.add_argument(
+            '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
+            default='none', help='what started the processes')
+        parser.add_argument(
+            '--local_rank', '--local-rank', type=int, default=0,
+            help='set by torch.distributed.launch')
     parser.epilog = ('On bad input the program ends with one sentence; '
                      'MMLESION_DEBUG=1 shows the traceback as well.')
 
