@@ -51,12 +51,15 @@ class Cavity:
 
 @dataclass(frozen=True)
 class Thickening:
-    """A crescent of soft tissue between the chest wall and the lung.
+    """A lumpy crescent of soft tissue between the chest wall and the lung.
+
+    The lumps, some 2 cm wide, are what the refined lung mask takes in (Zusag et al.,
+    Sec. 2.1); a smooth crescent looks like a chest wall of another shape.
 
     Attributes:
         centre: (x, y, z) in mm, on the surface of the lung.
         reach_mm: How far it stretches along the wall from its middle.
-        thickness_mm: In its middle.
+        thickness_mm: Of the lumps in its middle, about.
         hu: Soft tissue.
         seed: Of the uneven surface.
     """
@@ -70,7 +73,7 @@ class Thickening:
     def draw(cls, centre, reach_mm: float, rng: np.random.Generator) -> 'Thickening':
         """Draw all but place and reach."""
         return cls(tuple(float(c) for c in centre), float(reach_mm),
-                   float(rng.uniform(0.32, 0.48) * reach_mm),
+                   float(rng.uniform(10, 15)),
                    float(rng.uniform(20, 65)), int(rng.integers(2**31)))
 
 
@@ -164,8 +167,9 @@ def paint_thickening(canvas: Canvas, thickening: Thickening, lung: np.ndarray,
     if box is None:
         return {}
     far = sum(np.square(c / np.float32(thickening.reach_mm)) for c in place)
-    thick = np.float32(thickening.thickness_mm * size) * (1 - far) * (
-        1 + np.float32(0.2) * uneven(place, 18, thickening.seed))
+    lumps = 0.45 + np.float32(0.9) * uneven(place, 22, thickening.seed)
+    thick = np.float32(thickening.thickness_mm * size) * (1 - far) * np.clip(
+        lumps, 0.12, 1.3)
     distance = thick - wall_mm[box]
     np.minimum(distance, thick, out=distance)
     inside, rim = _limits(canvas, lung, box)
