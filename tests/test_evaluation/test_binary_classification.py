@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from mmlesion.evaluation.functional import (
-    average_precision,
+    binary_areas,
     binary_rates,
     log_loss,
-    roc_auc,
     roc_curve,
 )
 from mmlesion.evaluation.metrics import BinaryClassificationMetric
@@ -22,8 +21,12 @@ SCORES = [.9, .6, .4, .6, .3, .1]
 LABELS = [1, 1, 1, 0, 0, 0]
 
 
+def auc(scores, labels):
+    return binary_areas(scores, labels)['auc']
+
+
 def test_auc_counts_pairs_and_a_tie_as_half():
-    assert roc_auc(SCORES, LABELS) == pytest.approx(Fraction(15, 18))
+    assert auc(SCORES, LABELS) == pytest.approx(Fraction(15, 18))
 
 
 def test_auc_is_the_area_under_the_curve():
@@ -35,13 +38,13 @@ def test_auc_is_the_area_under_the_curve():
     assert curve['thresholds'].tolist() == [math.inf, .9, .6, .4, .3, .1]
     x, y = curve['false_positive_rate'], curve['true_positive_rate']
     area = sum((b - a) * (c + d) / 2 for a, b, c, d in zip(x, x[1:], y, y[1:]))
-    assert area == pytest.approx(roc_auc(SCORES, LABELS))
+    assert area == pytest.approx(auc(SCORES, LABELS))
 
 
 def test_average_precision():
     # a third of the positives at each of precision 1, 2/3 and 3/4
     expected = (1 + Fraction(2, 3) + Fraction(3, 4)) / 3
-    assert average_precision(SCORES, LABELS) == pytest.approx(float(expected))
+    assert binary_areas(SCORES, LABELS)['auprc'] == pytest.approx(float(expected))
 
 
 def test_rates_at_one_half():
@@ -73,15 +76,15 @@ def test_log_loss():
     assert log_loss([0.], [1]) == pytest.approx(-math.log(1e-7))
 
 
-@pytest.mark.parametrize('scores, labels, auc', [
+@pytest.mark.parametrize('scores, labels, area', [
     ([.1, .9], [0, 1], 1), ([.1, .9], [1, 0], 0), ([.5] * 4, [0, 1, 0, 1], .5)])
-def test_limits(scores, labels, auc):
-    assert roc_auc(scores, labels) == auc
+def test_limits(scores, labels, area):
+    assert auc(scores, labels) == area
 
 
 def test_one_class_alone():
-    assert math.isnan(roc_auc([.1, .2], [1, 1]))
-    assert math.isnan(average_precision([.1], [0]))
+    assert math.isnan(auc([.1, .2], [1, 1]))
+    assert math.isnan(binary_areas([.1], [0])['auprc'])
     rates = binary_rates([.1, .9], [1, 1])
     assert rates['sensitivity'] == .5 and math.isnan(rates['specificity'])
 
@@ -90,10 +93,10 @@ def test_order_and_monotone_scale_do_not_matter():
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(0, 20, 200) / 20, rng.integers(0, 2, 200)
     order = rng.permutation(200)
-    assert roc_auc(scores[order], labels[order]) == roc_auc(scores, labels)
-    assert roc_auc(scores**3, labels) == roc_auc(scores, labels)
+    assert auc(scores[order], labels[order]) == auc(scores, labels)
+    assert auc(scores**3, labels) == auc(scores, labels)
     pairs = scores[labels == 1][:, None] - scores[labels == 0]
-    assert roc_auc(scores, labels) == pytest.approx(
+    assert auc(scores, labels) == pytest.approx(
         (np.sign(pairs) + 1).mean() / 2)
 
 
@@ -102,7 +105,7 @@ def test_order_and_monotone_scale_do_not_matter():
     ([.1, math.nan], [1, 0], '1 of 2 scores are NaN, the first that of case 1'),
     ([.1, .2], [1, 2], 'got 2 for case 1')])
 def test_what_cannot_be_is_one_sentence(scores, labels, sentence):
-    for function in (binary_rates, roc_curve, roc_auc, average_precision, log_loss):
+    for function in (binary_rates, roc_curve, binary_areas, log_loss):
         with pytest.raises(ValueError, match=sentence):
             function(scores, labels)
     with pytest.raises(ValueError, match='within 0 and 1'):

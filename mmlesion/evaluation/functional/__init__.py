@@ -1,10 +1,9 @@
 """Arrays in, numbers out. NumPy only: no torch, no OpenMMLab."""
 from .activation_map_scores import IMAGE_NUMBERS, ActivationMapScores
 from .binary_classification import (
-    average_precision,
+    binary_areas,
     binary_rates,
     log_loss,
-    roc_auc,
     roc_curve,
 )
 from .box_iou import box_iou
@@ -25,9 +24,8 @@ from .pixel_ranking import PixelRanking, rank_pixels
 
 __all__ = [
     'ActivationMapScores', 'FROCCurve', 'FROCMatches', 'IMAGE_NUMBERS',
-    'LesionHits', 'PixelHistogram', 'PixelRanking', 'average_precision',
+    'LesionHits', 'PixelHistogram', 'PixelRanking', 'binary_areas',
     'binary_rates', 'bootstrap_froc', 'box_iou', 'boxes_to_mask',
     'deeplesion_subgroups', 'energy_inside', 'froc', 'lesion_hits', 'log_loss',
-    'match_boxes', 'percentile_interval', 'pointing_game', 'rank_pixels', 'roc_auc',
-    'roc_curve',
+    'match_boxes', 'percentile_interval', 'pointing_game', 'rank_pixels', 'roc_curve',
 ]

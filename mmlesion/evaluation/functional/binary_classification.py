@@ -78,19 +78,19 @@ def roc_curve(scores, labels) -> dict:
         thresholds=np.concatenate([[np.inf], -values]))
 
 
-def roc_auc(scores, labels) -> float:
-    """Area under the ROC curve.
-
-    The chance that a positive case has a higher score than a negative one,
-    equal scores counting one half. In [0, 1], 0.5 is guessing, higher is better;
-    NaN without cases of both classes.
+def binary_areas(scores, labels) -> dict:
+    """Areas under the ROC and under the precision-recall curve.
 
     Args:
         scores (array_like): As :func:`binary_rates`.
         labels (array_like): As :func:`binary_rates`.
 
     Returns:
-        float: The area.
+        dict: ``auc``, the chance that a positive case has a higher score than a
+        negative one, equal scores counting one half (guessing: 0.5), and
+        ``auprc``, ``sum_n (R_n - R_{n-1}) P_n`` over the distinct scores, falling,
+        without interpolation (guessing: the share of positives). In [0, 1], higher
+        is better, NaN without the cases that they need.
 
     Shape:
         - scores, labels: (N,)
@@ -98,30 +98,8 @@ def roc_auc(scores, labels) -> float:
     Raises:
         ValueError: As :func:`roc_curve`.
     """
-    return float(rank_pixels(*_checked(scores, labels)).auroc)
-
-
-def average_precision(scores, labels) -> float:
-    """Area under the precision-recall curve, without interpolation.
-
-    ``sum_n (R_n - R_{n-1}) P_n`` over the distinct scores, falling. In [0, 1],
-    higher is better; guessing gives the share of positives. NaN without
-    positives.
-
-    Args:
-        scores (array_like): As :func:`binary_rates`.
-        labels (array_like): As :func:`binary_rates`.
-
-    Returns:
-        float: The area.
-
-    Shape:
-        - scores, labels: (N,)
-
-    Raises:
-        ValueError: As :func:`roc_curve`.
-    """
-    return float(rank_pixels(*_checked(scores, labels)).auprc)
+    ranking = rank_pixels(*_checked(scores, labels))
+    return dict(auc=float(ranking.auroc), auprc=float(ranking.auprc))
 
 
 def log_loss(scores, labels) -> float:

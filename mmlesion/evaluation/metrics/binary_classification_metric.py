@@ -8,7 +8,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmlesion.registry import METRICS
 
-from ..functional import average_precision, binary_rates, log_loss, roc_auc
+from ..functional import binary_areas, binary_rates, log_loss
 
 
 @METRICS.register_module()
@@ -87,8 +87,7 @@ class BinaryClassificationMetric(BaseMetric):
             os.replace(unfinished, path)  # a kill leaves the old file or the new
         return dict(
             **binary_rates(scores, labels, self.threshold),
-            auc=roc_auc(scores, labels),
-            auprc=average_precision(scores, labels),
+            **binary_areas(scores, labels),
             log_loss=log_loss(scores, labels))
 
 
