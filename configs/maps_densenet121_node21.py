@@ -13,23 +13,7 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='LinearClsHead', num_classes=2, in_channels=1024))
 optim_wrapper = dict(optimizer=dict(lr=5e-6))  # Sec. 2.2
-# Grad-CAM "concerning the last layer", Sec. 2.3
 custom_hooks = [
-    dict(type='mmlesion.EpochSeedHook'),
-    dict(type='mmlesion.NonFiniteLossHook'),
-    dict(
-        type='mmlesion.ActivationMapHook',
-        method='GradCAM',
-        layers='backbone.transitions.3',
-        target=1,  # the class with nodules
-        key='gradcam'),
-]
-test_evaluator = [
-    dict(type='mmlesion.BinaryClassificationMetric', case_keys=('img_id', )),
-    # "normalized to the range of 0 to 1", images with nodules, Sec. 2.4
-    dict(
-        type='mmlesion.ActivationMapMetric',
-        map_key='gradcam',
-        prefix='gradcam',
-        normalise='image'),
+    *_base_.custom_hooks,
+    dict(**_base_.gradcam, layers='backbone.transitions.3')
 ]

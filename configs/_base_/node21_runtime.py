@@ -1,11 +1,42 @@
+# Training and measuring of Behrendt et al., Quantitative evaluation of activation
+# maps: the numbers of their Table 1.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 default_hooks = dict(
     logger=dict(interval=20),
-    # "The checkpoint with the lowest validation loss is chosen"
+    # "The checkpoint with the lowest validation loss is chosen", Sec. 2.2
     checkpoint=dict(
         interval=1, max_keep_ckpts=1, save_best='binary/log_loss', rule='less'))
 custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
     dict(type='mmlesion.NonFiniteLossHook')
 ]
+# Grad-CAM "concerning the last layer", Sec. 2.3, which each config names.
+gradcam = dict(
+    type='mmlesion.ActivationMapHook',
+    method='GradCAM',
+    target=1,  # the class with nodules
+    key='gradcam',
+    interval=None)  # in the test alone
 randomness = dict(seed=0)
+
+val_evaluator = dict(
+    type='mmlesion.BinaryClassificationMetric', case_keys=('img_id', ))
+# "normalized to the range of 0 to 1", images with nodules, Sec. 2.4
+maps_metric = dict(type='mmlesion.ActivationMapMetric', normalise='image')
+test_evaluator = [
+    val_evaluator,
+    dict(**maps_metric, map_key='gradcam', prefix='gradcam'),
+]
+# Columns of tools/results_table.py: Table 1. The paper does not say whether its
+# pixel AUPRC is of all pixels together or the mean of the images'; both are here,
+# beside what guessing gets.
+table = {
+    'AUPRC': 'binary/auprc',
+    'AUROC': 'binary/auc',
+    'Grad-CAM': 'gradcam/auprc_pooled',
+    'attention': 'attention/auprc_pooled',
+    'prevalence': 'gradcam/prevalence_pooled',
+    'Grad-CAM, by image': 'gradcam/auprc_mean',
+    'attention, by image': 'attention/auprc_mean',
+    'prevalence, by image': 'gradcam/prevalence_mean',
+}

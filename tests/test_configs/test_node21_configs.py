@@ -71,6 +71,12 @@ def test_numbers_of_the_paper(name, lr, batch_size):
         assert dataset.pipeline[1].scale == (224, 224)
     assert cfg.default_hooks.checkpoint.save_best == 'binary/log_loss'
     assert cfg.default_scope == 'mmpretrain'
+    measured = [each.get('map_key') for each in cfg.test_evaluator]
+    assert measured == [None, 'gradcam'] + ['attention'] * (name != 'densenet121')
+    maps = {hook.key: hook for hook in cfg.custom_hooks if 'key' in hook}
+    assert set(maps) == set(measured[1:])
+    assert maps['gradcam'].target == 1
+    assert {each.normalise for each in cfg.test_evaluator[1:]} == {'image'}
 
 
 def test_one_command_gives_the_row_of_table_1(tmp_path, classifier_scope):
@@ -81,7 +87,7 @@ def test_one_command_gives_the_row_of_table_1(tmp_path, classifier_scope):
     change, channels, layer = SMALL['patchconvnet']
     cfg.model.backbone.update(change, init_cfg=None)
     cfg.model.head.in_channels = channels
-    cfg.custom_hooks[2].layers = layer
+    cfg.custom_hooks[-1].layers = layer
     cfg.test_dataloader.dataset.update(
         data_root=str(tmp_path / 'data'), split='all')
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False, batch_size=5)
@@ -90,6 +96,7 @@ def test_one_command_gives_the_row_of_table_1(tmp_path, classifier_scope):
                 'val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg.pop(key)
     numbers = Runner.from_cfg(cfg).test()
+    assert set(cfg.table.values()) <= set(numbers)
     for name in ('binary/auc', 'binary/auprc', 'gradcam/auprc_pooled',
                  'attention/auprc_pooled', 'attention/auprc_mean'):
         assert 0 <= numbers[name] <= 1

@@ -39,10 +39,6 @@ test_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(**dataset, split='test', test_mode=True))
-# Image AUROC and AUPRC: Table 1, left.
-val_evaluator = dict(
-    type='mmlesion.BinaryClassificationMetric', case_keys=('img_id', ))
-test_evaluator = val_evaluator
 
 model = dict(
     type='ImageClassifier',
