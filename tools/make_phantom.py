@@ -13,12 +13,7 @@ Examples:
 import argparse
 import sys
 
-from mmlesion.phantom import (
-    write_deeplesion,
-    write_lidc,
-    write_node21,
-    write_signs,
-)
+from mmlesion.phantom import write_deeplesion, write_lidc, write_node21, write_signs
 
 
 def parse_args():
@@ -58,7 +53,10 @@ def parse_args():
         '--without', type=int, default=150, help='radiographs without nodules')
     node21.add_argument('--size', type=int, default=1024, help='pixels per side')
     node21.add_argument('--pictures-per-patient', type=int, default=4)
-    node21.add_argument('--diameters-mm', type=float, nargs=2, default=(6, 30))
+    node21.add_argument(
+        '--diameters-mm', type=float, nargs=2, default=(6, 30), help='of the nodules')
+    node21.add_argument('--solid-hu', type=float, nargs=2, default=(0, 90),
+                        help='their density; calcified ones have 200 to 1000')
 
     signs = layouts.add_parser(
         'signs', parents=[both], help='CT of whole chests with signs of aspergillosis')
@@ -79,7 +77,7 @@ def write(args):
         return write_node21(
             args.out, args.with_nodules, args.without, **every,
             pictures_per_patient=args.pictures_per_patient,
-            diameters_mm=args.diameters_mm)
+            diameters_mm=args.diameters_mm, solid_hu=args.solid_hu)
     if args.dataset == 'signs':
         return write_signs(args.out, args.patients, args.controls, **every)
     return write_deeplesion(

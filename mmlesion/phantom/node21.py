@@ -23,6 +23,7 @@ COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label', 'patient')
 WATER_PER_CM = 0.19
 FIELD_MM = 350.0
 DIAMETERS_MM = (6.0, 30.0)  # of NODE21's nodules
+SOLID_HU = (0.0, 90.0)  # soft tissue
 _SLICES_AT_ONCE = 48
 
 
@@ -69,7 +70,8 @@ def project_thorax(patient: Patient, grid_mm: float = 2.0) -> Thorax:
 
 def simulate_radiograph(thorax: Thorax, lung_hu: float, num_nodules: int,
                         rng: np.random.Generator, size: int = 1024,
-                        diameters_mm: tuple[float, float] = DIAMETERS_MM):
+                        diameters_mm: tuple[float, float] = DIAMETERS_MM,
+                        solid_hu: tuple[float, float] = SOLID_HU):
     """One radiograph of a thorax: its own position, dose and nodules.
 
     Args:
@@ -80,6 +82,7 @@ def simulate_radiograph(thorax: Thorax, lung_hu: float, num_nodules: int,
         size: Pixels of each side.
         diameters_mm: Of the nodules, least and greatest; as many between 6 and 12
             as between 12 and 24.
+        solid_hu: Density of solid nodules, least and greatest.
 
     Returns:
         tuple[ndarray, list]: 12-bit grey values (size, size) uint16, bright where
@@ -109,7 +112,7 @@ def simulate_radiograph(thorax: Thorax, lung_hu: float, num_nodules: int,
         if len(boxes) == num_nodules:
             break
         found = _nodule(
-            thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm)
+            thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, solid_hu)
         if found is not None:
             box, thickness_cm = found
             x, y, width, height = box
@@ -139,7 +142,8 @@ def _blurred(picture, sigma_px):
     return cv2.resize(small, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm):
+def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm,
+            solid_hu):
     """Box and water (cm) that a nodule adds; None where there is no room."""
     radius = np.exp(rng.uniform(*np.log(np.divide(diameters_mm, 2))))
     place = rng.integers(len(thorax.z_mm)), rng.integers(len(thorax.y_mm)), \
@@ -169,7 +173,7 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm):
     inside = 1 - np.square(np.hypot(x, y) * pixel_mm / (radius * outline))
     inside = np.maximum(inside, 0)
     # One in six is not solid.
-    hu = rng.uniform(-550, -250) if rng.random() < 1 / 6 else rng.uniform(0, 90)
+    hu = rng.uniform(-550, -250) if rng.random() < 1 / 6 else rng.uniform(*solid_hu)
     depth_cm = 2 * radius / 10 * rng.uniform(0.8, 1.1)
     thickness_cm = depth_cm * np.sqrt(inside) * (hu - lung_hu) / 1000
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
@@ -182,7 +186,8 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm):
 def write_node21(out_dir: str | Path, num_with: int, num_without: int,
                  size: int = 1024, seed: int = 0, workers: int = 1,
                  pictures_per_patient: int = 4, grid_mm: float = 2.0,
-                 diameters_mm: tuple[float, float] = DIAMETERS_MM) -> Path:
+                 diameters_mm: tuple[float, float] = DIAMETERS_MM,
+                 solid_hu: tuple[float, float] = SOLID_HU) -> Path:
     """Simulate chest radiographs and write them as NODE21 is published.
 
     Written are ``metadata.csv`` (a row for each nodule's box, one with ``label`` 0
@@ -206,6 +211,8 @@ def write_node21(out_dir: str | Path, num_with: int, num_without: int,
         pictures_per_patient: Pictures that share an anatomy.
         grid_mm: Of the grid on which the anatomy is painted.
         diameters_mm: Least and greatest diameter of a nodule, 6 to 30 in NODE21.
+        solid_hu: Least and greatest density of a solid nodule (five in six are);
+            calcified ones have 200 to 1000.
 
     Returns:
         The folder written.
@@ -219,7 +226,8 @@ def write_node21(out_dir: str | Path, num_with: int, num_without: int,
         layout='node21', version=RADIOGRAPH_VERSION, num_with=int(num_with),
         num_without=int(num_without), size=int(size), seed=int(seed),
         pictures_per_patient=int(pictures_per_patient), grid_mm=float(grid_mm),
-        diameters_mm=[float(each) for each in diameters_mm])
+        diameters_mm=[float(each) for each in diameters_mm],
+        solid_hu=[float(each) for each in solid_hu])
     _check(settings, workers)
     if same_exists(out_dir, settings):
         return out_dir
@@ -268,6 +276,10 @@ def _check(settings: dict, workers: int) -> None:
     if len(greatest) != 1 or not 3 <= least <= greatest[0] <= 40:
         raise ValueError('diameters_mm must be the least and the greatest, of 3 to 40 '
                          f'mm, got {settings["diameters_mm"]}')
+    least, *greatest = settings['solid_hu']
+    if len(greatest) != 1 or not -500 <= least <= greatest[0] <= 2000:
+        raise ValueError('solid_hu must be the least and the greatest, of -500 to 2000 '
+                         f'HU, got {settings["solid_hu"]}')
     if not 1 <= settings['grid_mm'] <= 8:
         raise ValueError(f'grid_mm must be 1 to 8, got {settings["grid_mm"]}')
 
@@ -308,7 +320,7 @@ def _write_patient(job: tuple) -> int:
             nodules = int(rng.choice((1, 2, 3), p=(0.75, 0.19, 0.06)))
         pixels, boxes = simulate_radiograph(
             thorax, patient.lung_hu, nodules, rng, settings['size'],
-            settings['diameters_mm'])
+            settings['diameters_mm'], settings['solid_hu'])
         file = f'{name}.mha'
         write_radiograph(
             Path(root) / 'images' / file, pixels, FIELD_MM / settings['size'])

@@ -10,6 +10,7 @@ from mmlesion.phantom import Patient
 from mmlesion.phantom.node21 import (
     FIELD_MM,
     Thorax,
+    _nodule,
     project_thorax,
     simulate_radiograph,
     write_node21,
@@ -68,6 +69,23 @@ def test_other_sizes_can_be_asked_for(thorax):
         _, boxes = simulate_radiograph(thorax, -850, 3, rng, 512, (20, 24))
         sides += [side * FIELD_MM / 512 for box in boxes for side in box[2:]]
     assert 15 < min(sides) and max(sides) < 31 and 19 < np.mean(sides) < 25
+
+
+def test_denser_nodules_absorb_more():
+    z, x = np.arange(-75., 335, 4), np.arange(-205., 205, 4)
+    y = np.arange(-155., 155, 8)
+    even = Thorax(np.full((z.size, x.size), 5, np.float32),
+                  np.ones((z.size, y.size, x.size), bool), z, y, x)
+
+    def seen(hu):
+        rng, found = np.random.default_rng(1), None
+        while found is None:  # where the first has room
+            found = _nodule(even, -850, rng, 256, FIELD_MM / 256, np.eye(2),
+                            np.array((0, 120)), (20, 20), (hu, hu))
+        return found[1].max()
+
+    # Of -850 HU the one takes away 0.85 of water and puts 1.05 there, and so on.
+    assert seen(900) / seen(50) == pytest.approx(1750 / 900)
 
 
 def test_a_picture_without_nodules_has_no_box(thorax):
@@ -150,6 +168,7 @@ def test_bad_numbers_are_told(tmp_path, folder):
             (dict(grid_mm=20), 'grid_mm must be 1 to 8'),
             (dict(diameters_mm=(30, 6)), 'least and the greatest, of 3 to 40'),
             (dict(diameters_mm=(6, )), 'least and the greatest, of 3 to 40'),
+            (dict(solid_hu=(90, 0)), 'least and the greatest, of -500 to 2000'),
             (dict(workers=0), 'workers must be 1 or more')):
         with pytest.raises(ValueError, match=message):
             write_node21(
