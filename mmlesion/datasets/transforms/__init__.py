@@ -7,9 +7,11 @@ from .load_slice_stack import LoadSliceStack
 from .mix_windows_hu import MixWindowsHU
 from .random_symmetry import RandomSymmetry
 from .resize_to_spacing import ResizeToSpacing
+from .subtract_background import SubtractBackground
 from .window_hu import WindowHU
 
 __all__ = [
     'CropToBody', 'undo_crop', 'LoadLIDCSlice', 'LoadNodulePatch', 'LoadRadiograph',
-    'LoadSliceStack', 'MixWindowsHU', 'RandomSymmetry', 'ResizeToSpacing', 'WindowHU'
+    'LoadSliceStack', 'MixWindowsHU', 'RandomSymmetry', 'ResizeToSpacing',
+    'SubtractBackground', 'WindowHU'
 ]
