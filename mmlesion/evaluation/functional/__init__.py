@@ -19,13 +19,20 @@ from .map_localisation import (
     lesion_hits,
     pointing_game,
 )
+from .nodule_segmentation import (
+    SliceScore,
+    nodule_segmentation_table,
+    score_slice,
+    scores_by_size,
+)
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
 
 __all__ = [
     'ActivationMapScores', 'FROCCurve', 'FROCMatches', 'IMAGE_NUMBERS',
-    'LesionHits', 'PixelHistogram', 'PixelRanking', 'binary_areas',
-    'binary_rates', 'bootstrap_froc', 'box_iou', 'boxes_to_mask',
+    'LesionHits', 'PixelHistogram', 'PixelRanking', 'SliceScore',
+    'binary_areas', 'binary_rates', 'bootstrap_froc', 'box_iou', 'boxes_to_mask',
     'deeplesion_subgroups', 'energy_inside', 'froc', 'lesion_hits', 'log_loss',
-    'match_boxes', 'percentile_interval', 'pointing_game', 'rank_pixels', 'roc_curve',
+    'match_boxes', 'nodule_segmentation_table', 'percentile_interval',
+    'pointing_game', 'rank_pixels', 'roc_curve', 'score_slice', 'scores_by_size',
 ]

@@ -1,0 +1,176 @@
+"""Nodules found and outlined in slices: the numbers of Feng et al., Table 1."""
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SliceScore:
+    """What a segmentation made of one slice.
+
+    Attributes:
+        num_nodules (int): True nodules.
+        num_found (int): Of these, how many the segmentation touches.
+        called (bool): Whether anything was segmented.
+        dice (float): Of segmentation and all true nodules, 0 to 1; 0 where
+            nothing was segmented, NaN in a slice without a nodule.
+        area_mm2 (float): Of the true nodules.
+        predicted_area_mm2 (float): Of the segmentation.
+    """
+
+    num_nodules: int
+    num_found: int
+    called: bool
+    dice: float
+    area_mm2: float
+    predicted_area_mm2: float
+
+    @property
+    def doa_mm2(self) -> float:
+        """Absolute difference of the two areas."""
+        return abs(self.predicted_area_mm2 - self.area_mm2)
+
+    @property
+    def diameter_mm(self) -> float:
+        """Diameter of the disc that has the true nodules' area."""
+        return 2 * math.sqrt(self.area_mm2 / math.pi)
+
+
+def score_slice(predicted: np.ndarray, nodules: np.ndarray,
+                spacing_mm: Sequence[float]) -> SliceScore:
+    r"""Compare a segmentation with the true nodules of a slice.
+
+    A nodule counts as found if the segmentation shares at least one pixel with
+    it. The paper does not give its criterion. In its Table 1, hits and false hits
+    on slices with a nodule add up to 0.85 or 0.86 for every method that shares the
+    one classifier, so a slice is either a hit or a miss as a whole there too.
+
+    .. math::
+        \mathrm{Dice} = \frac{2\,|P \cap T|}{|P| + |T|}
+
+    Source: Feng et al., Discriminative Localization in CNNs for
+    Weakly-Supervised Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
+
+    Args:
+        predicted (np.ndarray): The segmentation, 0 or False outside.
+        nodules (np.ndarray): True nodules, 0 outside, else the nodule's number.
+        spacing_mm (Sequence[float]): Pixel size (y, x).
+
+    Shape:
+        - predicted, nodules: (H, W)
+
+    Returns:
+        SliceScore: The comparison.
+
+    Raises:
+        ValueError: If the shapes differ or a spacing is not positive.
+    """
+    predicted, nodules = np.asarray(predicted) != 0, np.asarray(nodules)
+    if predicted.ndim != 2 or predicted.shape != nodules.shape:
+        raise ValueError(f'the segmentation has shape {predicted.shape}, the true '
+                         f'nodules {nodules.shape}; expected the same (H, W)')
+    spacing_mm = tuple(float(value) for value in spacing_mm)
+    if len(spacing_mm) != 2 or not all(0 < value < math.inf for value in spacing_mm):
+        raise ValueError('spacing_mm must be two positive numbers (y, x), but is '
+                         f'{spacing_mm}')
+    truth = nodules != 0
+    sizes = int(predicted.sum()), int(truth.sum())
+    shared = nodules[predicted & truth]
+    pixel_mm2 = spacing_mm[0] * spacing_mm[1]
+    return SliceScore(
+        num_nodules=len(np.unique(nodules[truth])),
+        num_found=len(np.unique(shared)), called=sizes[0] > 0,
+        dice=2 * len(shared) / sum(sizes) if sizes[1] else math.nan,
+        area_mm2=sizes[1] * pixel_mm2, predicted_area_mm2=sizes[0] * pixel_mm2)
+
+
+def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
+    """The row of a method in the paper's Table 1, and what it says of two nodules.
+
+    Slices with one nodule and without give the rates:
+
+    - ``tpr``: share of slices with a nodule where it was found;
+    - ``fpr``: share of slices without one where something was segmented;
+    - ``fpr_nodule``: share of slices with a nodule where something was segmented,
+      but not the nodule;
+    - ``dice_mean``, ``dice_std``: over all slices with a nodule;
+    - ``tp_dice_mean``, ``tp_dice_std``: over those where it was found;
+    - ``tp_doa_mean``, ``tp_doa_std``: likewise, the absolute difference of the
+      areas in mm2, lower is better.
+
+    Deviations are those of the values at hand (divided by their number). NaN where
+    there is no slice to count. Slices with two nodules and more are counted apart:
+    ``two_both`` and ``two_one``, in how many of ``num_two`` both and just one were
+    found; slices with three and more are left out.
+
+    Source: Feng et al., MICCAI 2017, Sec. 3.2 ("Segmentation evaluation is focused
+    on slices with one nodule").
+
+    Args:
+        scores (Iterable[SliceScore]): One for each slice.
+
+    Returns:
+        dict[str, float]: The numbers above, ``num_nodule`` and ``num_empty``, the
+        slices with one and without.
+    """
+    scores = list(scores)
+    one = [each for each in scores if each.num_nodules == 1]
+    none = [each for each in scores if each.num_nodules == 0]
+    two = [each for each in scores if each.num_nodules == 2]
+    found = [each for each in one if each.num_found]
+    return dict(
+        tpr=_share(each.num_found for each in one),
+        fpr=_share(each.called for each in none),
+        fpr_nodule=_share(each.called and not each.num_found for each in one),
+        **_mean_and_deviation('dice', (each.dice for each in one)),
+        **_mean_and_deviation('tp_dice', (each.dice for each in found)),
+        **_mean_and_deviation('tp_doa', (each.doa_mm2 for each in found)),
+        two_both=sum(each.num_found == 2 for each in two),
+        two_one=sum(each.num_found == 1 for each in two),
+        num_two=len(two), num_nodule=len(one), num_empty=len(none))
+
+
+def scores_by_size(scores: Iterable[SliceScore],
+                   edges_mm: Sequence[float]) -> list[dict[str, float]]:
+    """TP Dice and TP DOA by the size of the nodule (the paper's Fig. 3).
+
+    Args:
+        scores (Iterable[SliceScore]): One for each slice; only those with one
+            nodule, found, are looked at.
+        edges_mm (Sequence[float]): Rising bounds of the diameters (of the disc of
+            the nodule's area in the slice); a bin holds its lower bound.
+
+    Returns:
+        list[dict[str, float]]: For each bin ``low_mm``, ``high_mm``, ``count`` and
+        the four numbers ``tp_...`` of :func:`nodule_segmentation_table`.
+
+    Raises:
+        ValueError: If there are fewer than two bounds or they do not rise.
+    """
+    edges_mm = [float(edge) for edge in edges_mm]
+    if len(edges_mm) < 2 or any(
+            not low < high for low, high in zip(edges_mm, edges_mm[1:])):
+        raise ValueError('edges_mm must be two or more rising numbers, but is '
+                         f'{edges_mm}')
+    found = [each for each in scores if each.num_nodules == 1 and each.num_found]
+    rows = []
+    for low, high in zip(edges_mm, edges_mm[1:]):
+        inside = [each for each in found if low <= each.diameter_mm < high]
+        rows.append(dict(
+            low_mm=low, high_mm=high, count=len(inside),
+            **_mean_and_deviation('tp_dice', (each.dice for each in inside)),
+            **_mean_and_deviation('tp_doa', (each.doa_mm2 for each in inside))))
+    return rows
+
+
+def _share(flags: Iterable[bool]) -> float:
+    flags = [bool(flag) for flag in flags]
+    return sum(flags) / len(flags) if flags else math.nan
+
+
+def _mean_and_deviation(name: str, values: Iterable[float]) -> dict[str, float]:
+    values = np.array(list(values), float)
+    return {f'{name}_mean': float(values.mean()) if values.size else math.nan,
+            f'{name}_std': float(values.std()) if values.size else math.nan}

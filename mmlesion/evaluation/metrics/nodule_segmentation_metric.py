@@ -1,0 +1,190 @@
+import csv
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from mmlesion.registry import METRICS
+
+from ..functional import SliceScore, nodule_segmentation_table, score_slice
+
+_COLUMNS = (('TPR', 'tpr'), ('FPR', 'fpr'), ('FPR nodule', 'fpr_nodule'),
+            ('Dice', 'dice'), ('TP Dice', 'tp_dice'), ('TP DOA (mm2)', 'tp_doa'))
+
+
+@METRICS.register_module()
+class NoduleSegmentationMetric(BaseMetric):
+    """Nodules found and outlined in slices: the paper's Table 1.
+
+    Reads from each data sample the segmentations (``mask_keys``), ``mask`` (the
+    true nodules, as ``LoadLIDCSlice(with_mask=True)`` and ``PackInputs`` give them)
+    and ``spacing_mm`` (y, x). For each kind of segmentation the numbers of
+    :func:`mmlesion.evaluation.functional.nodule_segmentation_table` are returned
+    under its name (``fine_mask`` is ``fine/tpr`` and so on): rates and Dice from 0
+    to 1, ``tp_doa`` in mm2, NaN where there is no slice to count. So
+    ``save_best='nodule/fine/dice_mean'`` keeps the best checkpoint.
+
+    A slice with two nodules is compared with ``nodule_masks``, a list of one mask
+    for each, where the model gives it.
+
+    Source: Feng et al., Discriminative Localization in CNNs for Weakly-Supervised
+    Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
+
+    Args:
+        mask_keys (Sequence[str]): Of the segmentations in the data sample.
+        reference (dict[str, dict], optional): Published rows, by title, to print
+            under ours: any of ``tpr``, ``fpr``, ``fpr_nodule`` and of ``dice``,
+            ``tp_dice``, ``tp_doa``, each of these three (mean, deviation).
+        outfile_prefix (str, optional): Write a row for each slice and segmentation
+            to ``<outfile_prefix>.slices.csv``.
+        collect_device (str): 'cpu' or 'gpu', where processes exchange results.
+        prefix (str, optional): Of the returned names, 'nodule' by default.
+
+    Attributes:
+        rows (list[dict]): What the csv holds, after ``evaluate``.
+
+    Shape:
+        - segmentations: (H, W), bool
+        - mask: (H, W) or (H, W, 1), 0 or the nodule's number
+
+    Raises:
+        ValueError: If a sample lacks something, or a segmentation is of another
+            size than the mask; the sentence names the slice.
+    """
+
+    default_prefix = 'nodule'
+
+    def __init__(self,
+                 mask_keys: Sequence[str] = ('coarse_mask', 'fine_mask'),
+                 reference: dict[str, dict] | None = None,
+                 outfile_prefix: str | None = None,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.mask_keys = tuple(mask_keys)
+        self.reference = reference or {}
+        self.outfile_prefix = outfile_prefix
+        self.rows: list[dict] = []
+
+    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+        """Score each slice."""
+        for sample in data_samples:
+            name = sample.get('img_id') or sample.get('img_path', 'a slice')
+            absent = [key for key in ('mask', 'spacing_mm', *self.mask_keys)
+                      if sample.get(key) is None]
+            if absent:
+                raise ValueError(
+                    f"{name}: NoduleSegmentationMetric needs '{absent[0]}' in the "
+                    'data sample: masks by LoadLIDCSlice(with_mask=True), '
+                    'segmentations by the model, spacing_mm by the meta_keys of '
+                    'PackInputs.')
+            nodules = _plane(sample['mask'])
+            regions = sample.get('nodule_masks')
+            for key in self.mask_keys:
+                predicted = _plane(sample[key])
+                if regions and len(np.unique(nodules)) == 3:  # 0 and two nodules
+                    predicted = np.any([_plane(region) for region in regions], 0)
+                try:
+                    score = score_slice(predicted, nodules, sample['spacing_mm'])
+                except ValueError as error:
+                    raise ValueError(f"{name}: '{key}': {error}") from None
+                self.results.append(dict(
+                    img_id=str(name), patient=sample.get('patient', ''),
+                    segmentation=key.removesuffix('_mask'), **asdict(score)))
+
+    def evaluate(self, size: int) -> dict:
+        """Gather the slices of all processes and compute.
+
+        Args:
+            size (int): Number of slices of the data set.
+
+        Returns:
+            dict: The numbers, their names with the prefix.
+        """
+        # One result for each segmentation of a slice
+        return super().evaluate(size * len(self.mask_keys))
+
+    def compute_metrics(self, results: list) -> dict:
+        """Compute the table, log it, write the slices."""
+        self.rows = results
+        tables = {
+            name: nodule_segmentation_table(scores_of(results, name))
+            for name in dict.fromkeys(row['segmentation'] for row in results)}
+        MMLogger.get_current_instance().info(
+            '\n'.join(['', *_format(tables, self.reference)]))
+        if self.outfile_prefix:
+            _write(Path(f'{self.outfile_prefix}.slices.csv'), results)
+        return {f'{name}/{key}': value for name, table in tables.items()
+                for key, value in table.items()}
+
+
+def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
+    """The scores of one kind of segmentation.
+
+    Args:
+        rows (Sequence[dict]): ``NoduleSegmentationMetric.rows``.
+        segmentation (str): Such as ``'fine'``.
+
+    Returns:
+        list[SliceScore]: In the order of the rows.
+    """
+    names = [one.name for one in fields(SliceScore)]
+    return [SliceScore(**{name: row[name] for name in names})
+            for row in rows if row['segmentation'] == segmentation]
+
+
+def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
+    """Lines of a table like the paper's, ours above the published rows."""
+    rows = [('', *(title for title, _ in _COLUMNS))]
+    for name, table in tables.items():
+        rows.append((name, *(_cell(
+            (table[f'{key}_mean'], table[f'{key}_std']) if f'{key}_mean' in table
+            else table[key]) for _, key in _COLUMNS)))
+    rows += [(title, *(_cell(row.get(key, math.nan)) for _, key in _COLUMNS))
+             for title, row in reference.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ['  '.join([row[0].ljust(widths[0])] + [
+        cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
+        for row in rows]
+    any_table = next(iter(tables.values()), nodule_segmentation_table(()))
+    lines.insert(0, f'Nodule segmentation: {any_table["num_nodule"]} slices with one '
+                    f'nodule, {any_table["num_empty"]} without')
+    lines += [f'two nodules, {name}: both found in {table["two_both"]} of '
+              f'{table["num_two"]} slices, one in {table["two_one"]}'
+              for name, table in tables.items() if table['num_two']]
+    return lines
+
+
+def _cell(value) -> str:
+    if isinstance(value, Sequence):
+        mean, deviation = value
+        if not math.isfinite(mean):
+            return '-'
+        # Square millimetres to one place, shares to two
+        places = 1 if mean > 1 else 2
+        return f'{mean:.{places}f} ± {deviation:.{places}f}'
+    return f'{value:.2f}' if math.isfinite(value) else '-'
+
+
+def _plane(values) -> np.ndarray:
+    if hasattr(values, 'detach'):
+        values = values.detach().cpu().numpy()
+    values = np.asarray(values)
+    return values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+
+
+def _write(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'{path.name}.part')
+    with open(unfinished, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [],
+                                lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(unfinished, path)  # a kill leaves the old file or the new one
+    MMLogger.get_current_instance().info(f'Slices one by one in {path}')

@@ -1,0 +1,120 @@
+"""Nodules segmented from labels of slices: Feng et al., Figs. 2 and 3."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .map_overlay import overlay_map
+
+#: RGB of the outlines.
+OUTLINE_COLOURS = dict(
+    truth=(0, 220, 0), scope=(255, 255, 255), coarse=(64, 128, 255),
+    fine=(255, 48, 48))
+_TITLE_PX = 22
+
+
+def nodule_panels(picture, truth, activation_map=None, scope=None, coarse=None,
+                  fine=None, least_side=320):
+    """The steps from a slice to a nodule, side by side.
+
+    Panels: the slice; the map over it with the scope; the coarse segmentation
+    within the scope; the fine one. In each the true nodules are outlined in green.
+    Steps that are not given have no panel.
+
+    Source: Feng et al., MICCAI 2017, Fig. 2; the panel of the fine segmentation is
+    ours.
+
+    Args:
+        picture (np.ndarray): The slice, grey values of any range.
+        truth (np.ndarray): True nodules, 0 outside.
+        activation_map (np.ndarray, optional): The map; what is below 0 counts as 0.
+        scope (np.ndarray, optional): Where candidates are looked for, bool.
+        coarse (np.ndarray, optional): Coarse segmentation, bool.
+        fine (np.ndarray, optional): Fine segmentation, bool.
+        least_side (int): Small pictures are enlarged to about so many pixels, by a
+            whole factor.
+
+    Shape:
+        - picture, truth, scope, coarse, fine: (H, W)
+        - activation_map: (h, w), resized
+        - output: (H', W', 3)
+
+    Returns:
+        np.ndarray: uint8, RGB.
+    """
+    picture = np.asarray(picture, np.float32)
+    panels = [('slice', None, {})]
+    if activation_map is not None:
+        heat = np.asarray(activation_map, np.float32).clip(0)
+        panels.append(('map, scope', heat / max(float(heat.max()), 1e-12),
+                       dict(scope=scope)))
+    if coarse is not None:
+        panels.append(('coarse', None, dict(scope=scope, coarse=coarse)))
+    if fine is not None:
+        panels.append(('fine', None, dict(fine=fine)))
+    factor = max(1, round(least_side / max(picture.shape)))
+    shown = []
+    for title, heat, masks in panels:
+        panel = overlay_map(picture, np.zeros((1, 1)) if heat is None else heat)
+        panel = np.ascontiguousarray(panel.repeat(factor, 0).repeat(factor, 1))
+        for name, mask in dict(truth=truth, **masks).items():
+            if mask is not None:
+                _outline(panel, mask, factor, OUTLINE_COLOURS[name])
+        bar = np.zeros((_TITLE_PX, panel.shape[1], 3), np.uint8)
+        cv2.putText(bar, title, (3, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
+                    (255, 255, 255), 1, cv2.LINE_AA)
+        shown.append(np.concatenate([bar, panel]))
+    return np.concatenate(shown, 1)
+
+
+def draw_size_curves(curves, out_file, title='Segmentation of found nodules'):
+    """Draw Dice and difference of areas against the size of the nodule.
+
+    Means with their standard deviations, by bins of the diameter; a bin without a
+    nodule has no point.
+
+    Source: Feng et al., MICCAI 2017, Fig. 3.
+
+    Args:
+        curves (dict[str, list[dict]]): By name of the segmentation, the rows of
+            :func:`mmlesion.evaluation.functional.scores_by_size`.
+        out_file (str or Path): PNG to write.
+        title (str): Title.
+
+    Raises:
+        ValueError: There is no curve.
+    """
+    if not curves:
+        raise ValueError('No curve by size to draw.')
+    figure = Figure(figsize=(10, 4.2), layout='constrained')
+    for place, (key, label) in enumerate((
+            ('tp_dice', 'TP Dice'), ('tp_doa', 'TP DOA (mm²)')), 1):
+        axes = figure.add_subplot(1, 2, place)
+        for shift, (name, rows) in enumerate(curves.items()):
+            rows = [row for row in rows if row['count']]
+            # Side by side, lest the bars of two methods hide one another
+            middles = [(row['low_mm'] + row['high_mm']) / 2 + 0.25 * (
+                shift - (len(curves) - 1) / 2) for row in rows]
+            axes.errorbar(
+                middles, [row[f'{key}_mean'] for row in rows],
+                [row[f'{key}_std'] for row in rows], marker='o', capsize=3,
+                label=f'{name} ({sum(row["count"] for row in rows)} slices)')
+        axes.set(xlabel='diameter of the nodule in the slice (mm)', ylabel=label,
+                 title=title if place == 1 else '')
+        axes.set_ylim(bottom=0, top=1 if key == 'tp_dice' else None)
+        axes.grid(alpha=0.3)
+        axes.legend(loc='best', fontsize=9)
+    Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(out_file, dpi=120)
+
+
+def _outline(panel, mask, factor, colour):
+    """Draw the border of a mask on an enlarged picture, outside of it."""
+    mask = np.asarray(mask) != 0
+    large = mask.astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
+    found, _ = cv2.findContours(cv2.dilate(large, np.ones((3, 3), np.uint8)),
+                                cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(panel, found, -1, colour, 1)
