@@ -7,12 +7,10 @@ meta_keys = ('img_id', 'patient', 'series_uid', 'slice_number', 'num_nodules',
 
 window = dict(type='mmlesion.WindowHU', window=(-1000, 400))  # ours
 pack = dict(type='PackInputs', meta_keys=meta_keys)
-# 3 channels for weights learnt on photographs; the paper names no augmentation
-train_pipeline = [dict(type='mmlesion.LoadLIDCSlice', channels=3), window, pack]
+# the paper names no augmentation
+train_pipeline = [dict(type='mmlesion.LoadLIDCSlice'), window, pack]
 # the masks are for Table 1 alone
-test_pipeline = [
-    dict(type='mmlesion.LoadLIDCSlice', channels=3, with_mask=True), window, pack
-]
+test_pipeline = [dict(type='mmlesion.LoadLIDCSlice', with_mask=True), window, pack]
 
 dataset = dict(
     type='mmlesion.LIDCSliceDataset',

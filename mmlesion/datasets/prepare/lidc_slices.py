@@ -32,7 +32,10 @@ from ..slice_index import (
 from ..staple import staple_consensus
 from .folder_lock import hold_folder, remove_partial
 from .lidc_series import LIDCSeries, find_lidc_series, masks_in_volume, slice_at
-from .nodule_writer import PROBLEMS_NAME, write_problems
+from .nodule_writer import write_problems
+
+#: What could not be prepared, one sentence a line; absent if nothing.
+SLICE_PROBLEMS_NAME = 'slice_problems.txt'
 
 #: Sides of the crop in pixels: Feng et al., MICCAI 2017, Sec. 3.1.
 SLICE_SIZE_PX = 384
@@ -85,7 +88,7 @@ class PreparedSlices:
         if self.problems:
             raise ValueError(
                 f'{self.problems[0]}; so {len(self.problems)} series could not be '
-                f'prepared (listed in {PROBLEMS_NAME}), all others are')
+                f'prepared (listed in {SLICE_PROBLEMS_NAME}), all others are')
 
 
 def prepare_lidc_slices(data_root: str,
@@ -166,7 +169,7 @@ def prepare_lidc_slices(data_root: str,
             done.already_there += bool(rows) and was_there
             done.cut_off += cut_off
             done.problems += [problem] if problem else []
-        write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
+        write_problems(osp.join(out_dir, SLICE_PROBLEMS_NAME), done.problems)
         if not done.rows:
             raise ValueError(
                 (done.problems or ['no series has a slice with or without a nodule'])

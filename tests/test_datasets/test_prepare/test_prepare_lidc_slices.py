@@ -198,7 +198,7 @@ def test_a_scan_without_lungs_is_said(tmp_path):
     chest(tmp_path / 'tree', [[{5: square(40, 30, 4)}] * 2 + [None] * 2], lungs=())
     with pytest.raises(ValueError, match='series: .*lung.*no slice of 1 series could'):
         prepare(tmp_path / 'tree')
-    assert 'lung' in (tmp_path / 'tree/out/problems.txt').read_text()
+    assert 'lung' in (tmp_path / 'tree/out/slice_problems.txt').read_text()
 
 
 def test_what_is_wrong_with_a_series_is_said_and_the_others_are_prepared(
