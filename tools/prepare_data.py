@@ -4,6 +4,7 @@ Examples:
     python tools/prepare_data.py deeplesion --data-root data/DeepLesion
     python tools/prepare_data.py lidc --data-root data/LIDC-IDRI
     python tools/prepare_data.py lidc-slices --data-root data/LIDC-IDRI --workers 4
+    python tools/prepare_data.py signs --scans data/signs/scans.csv
 """
 import argparse
 import sys
@@ -11,47 +12,49 @@ import sys
 
 def parse_args(argv=None):
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Prepare a data set for training.')
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='dataset', required=True)
-
-    def add(name, root, about, help, description):
+    def add(name, source, root, about, help, description):
         one = commands.add_parser(name, help=help, description=(
             description + ' May be stopped at any time and run again.'))
-        one.add_argument('--data-root', default=root,
+        one.add_argument(source, dest='root', default=root,
                          help=f'{about} (default: %(default)s)')
-        one.add_argument(
-            '--overwrite', action='store_true', help='write again what is there')
+        one.add_argument('--cache-dir' if name == 'deeplesion' else '--out', dest='out',
+                         help='where to write (default: in the same folder)')
+        one.add_argument('--overwrite', action='store_true', help='do it all again')
         return one
 
-    one = add('deeplesion', 'data/DeepLesion', 'folder of DL_info.csv and Images_png',
-              'cache the slices of DeepLesion', 'Write the slices of DeepLesion to a '
-              'cache, quicker to read than the PNGs, that takes about as much disk.')
-    one.add_argument('--cache-dir', help='where to write (default: DATA_ROOT/cache)')
-    one.add_argument('--num-slices', type=int, help='store only what stacks of this '
-                     'many slices need (default: all slices)')
-    one.add_argument('--workers', type=int, help='processes (default: one per core)')
-
-    one = add('lidc', 'data/LIDC-IDRI', 'tree of DICOM and XML',
-              'cut the nodules of LIDC-IDRI', 'Write nodules.csv and the patches of '
-              'all nodules that three readers rated.')
-    one.add_argument('--crops', help='folder of image/ and nodule_mask/: take crops of '
-                     'nodules')
-    one.add_argument('--crop-list', help='csv with patient_id, nodule_id, seriesuid of '
-                     'the crops')
-    slices = add('lidc-slices', 'data/LIDC-IDRI', 'tree of DICOM and XML',
-                 'cut slices of LIDC-IDRI with and without nodules', 'Write slices.csv '
-                 'and, around the lungs, slices and the masks of their nodules.')
-    for each in (one, slices):
-        each.add_argument('--out', help='where to write (default: DATA_ROOT)')
-        each.add_argument(
-            '--xml', help='folder or tar archive of XML not beside the DICOM files')
+    deeplesion = add(
+        'deeplesion', '--data-root', 'data/DeepLesion', 'folder of DL_info.csv and '
+        'Images_png', 'cache the slices of DeepLesion', 'Write the slices to a cache, '
+        'quicker to read than the PNGs, that takes about as much disk.')
+    deeplesion.add_argument('--num-slices', type=int, help='store only what stacks of '
+                            'this many slices need (default: all slices)')
+    lidc = add('lidc', '--data-root', 'data/LIDC-IDRI', 'tree of DICOM and XML',
+               'cut the nodules of LIDC-IDRI', 'Write nodules.csv and the patches of '
+               'all nodules that three readers rated.')
+    lidc.add_argument('--crops', help='folder of image/ and nodule_mask/ of nodules')
+    lidc.add_argument('--crop-list', help='their csv, patient_id, nodule_id, seriesuid')
+    slices = add('lidc-slices', '--data-root', 'data/LIDC-IDRI', 'tree of DICOM and '
+                 'XML', 'cut slices of LIDC-IDRI with and without nodules', 'Write '
+                 'slices.csv and, around the lungs, slices and masks of nodules.')
     slices.add_argument('--size', type=int, default=384,
                         help='sides of the crop in pixels (default: %(default)s)')
     slices.add_argument('--max-negatives', type=int, default=20, help='slices without '
                         'a nodule to keep of a series (default: %(default)s)')
     slices.add_argument('--seed', type=int, default=0, help='of drawing these')
-    slices.add_argument('--workers', type=int, default=1, help='processes, each with '
-                        'one scan in memory (default: %(default)s)')
+    for each in (lidc, slices):
+        each.add_argument(
+            '--xml', help='folder or tar archive of XML not beside the DICOM files')
+    signs = add('signs', '--scans', 'data/signs/scans.csv', 'csv of scans and labels',
+                'project the lungs of scans', 'Write projections.csv and pictures.')
+    signs.add_argument('--grid', dest='grid_shape', type=int, nargs=3,
+                       default=(216, 256, 256), help='z, y, x that scans are scaled to')
+    signs.add_argument('--rotations', type=int, default=27, help='of the turns of 5 '
+                       'degrees, the first so many (default: %(default)s)')
+    for each, number in ((deeplesion, None), (slices, 1), (signs, None)):
+        each.add_argument('--workers', type=int, default=number, help='processes, each '
+                          f'with one scan in memory (default: {number or "all cores"})')
     args = parser.parse_args(argv)
     if args.dataset == 'lidc' and args.crops and not (args.crop_list and args.xml):
         parser.error('--crops needs --crop-list and --xml')
@@ -62,28 +65,24 @@ def prepare(args):
     """Call the package and report."""
     from mmlesion.datasets import prepare
     options = dict(vars(args))
-    dataset, root = options.pop('dataset'), options.pop('data_root')
-    if dataset == 'deeplesion':
-        print(prepare.prepare_deeplesion(root, **options).summary())
-        return
-    if dataset == 'lidc-slices':
-        done = prepare.prepare_lidc_slices(root, options.pop('out') or root, **options)
-    elif args.crops:
-        done = prepare.prepare_lidc_crops(
-            args.crops, args.crop_list, args.xml, args.out or root,
-            overwrite=args.overwrite)
+    dataset, root, out = (options.pop(name) for name in ('dataset', 'root', 'out'))
+    if dataset.startswith('lidc'):
+        out = out or root
+    crops = [options.pop(name, None) for name in ('crops', 'crop_list')]
+    if crops[0]:
+        done = prepare.prepare_lidc_crops(*crops, out_dir=out, **options)
     else:
-        done = prepare.prepare_lidc(
-            root, args.out or root, args.xml, overwrite=args.overwrite)
+        function = getattr(prepare, f'prepare_{dataset}'.replace('-', '_'))
+        done = function(root, out, **options)
     print(done.summary())
-    done.check()
+    if dataset != 'deeplesion':  # which stops at what is wrong
+        done.check()
 
 
 def main(argv=None):
     """Prepare, or say in one sentence why not."""
-    args = parse_args(argv)
     try:
-        prepare(args)
+        prepare(parse_args(argv))
     except (OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or str(error)
         if getattr(error, 'filename', None):

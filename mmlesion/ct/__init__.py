@@ -10,12 +10,14 @@ from .files import (
     volume_to_image,
     write_volume,
 )
-from .lung_mask import LUNG_THRESHOLD_HU, lung_mask
+from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
+from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .projections import (
     GREY_RANGE,
     GRID_SHAPE,
     HU_RANGES,
+    PROJECTION_MODES,
     REGIONS,
     ROTATIONS_DEG,
     VIEWS,
@@ -39,11 +41,13 @@ from .windowing import FULL_WINDOW_HU, window_hu
 __all__ = [
     'BODY_THRESHOLD_HU', 'body_box', 'VOLUME_SUFFIXES', 'image_to_volume',
     'read_volume', 'volume_to_image', 'write_volume', 'LUNG_THRESHOLD_HU',
-    'lung_mask', 'PNG_OFFSET_HU',
+    'WatershedSteps', 'lung_mask', 'LEFT_LUNG', 'NO_LUNG', 'RIGHT_LUNG',
+    'left_right_lungs', 'PNG_OFFSET_HU',
     'decode_png_hu', 'read_png_hu', 'write_png_hu', 'read_radiograph',
     'write_radiograph', 'resample',
-    'GREY_RANGE', 'GRID_SHAPE', 'HU_RANGES', 'REGIONS', 'ROTATIONS_DEG', 'VIEWS',
-    'project_lungs', 'region_slices', 'resample_to_grid', 'rescale_projection',
+    'GREY_RANGE', 'GRID_SHAPE', 'HU_RANGES', 'PROJECTION_MODES', 'REGIONS',
+    'ROTATIONS_DEG', 'VIEWS', 'project_lungs', 'region_slices', 'resample_to_grid',
+    'rescale_projection',
     'ARCHIVE_SUFFIX', 'PARTIAL_SUFFIX', 'SliceArchive', 'write_slice_archive',
     'SLICE_INTERVAL_MM', 'SliceMix', 'check_num_slices', 'plan_slices',
     'CTVolume', 'FULL_WINDOW_HU', 'window_hu'

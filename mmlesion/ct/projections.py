@@ -18,6 +18,9 @@ GREY_RANGE = ((-1400, 240), )
 #: "Rescaled to 512 x 512 x 432 pixels and downsampled by 2" (Sec. 2.3), as (z, y, x).
 GRID_SHAPE = (216, 256, 256)
 
+#: What becomes of voxels out of the range; see :func:`project_lungs`.
+PROJECTION_MODES = ('exclude', 'clip')
+
 #: Projected along z, y and x.
 VIEWS = ('axial', 'coronal', 'sagittal')
 
@@ -154,8 +157,9 @@ def project_lungs(volume: CTVolume,
                          f'{volume.shape}, but has {mask.shape}')
     if not mask.any():
         raise ValueError('the lung mask is empty: there is nothing to project')
-    if mode not in ('exclude', 'clip'):
-        raise ValueError(f"mode must be 'exclude' or 'clip', but is {mode!r}")
+    if mode not in PROJECTION_MODES:
+        raise ValueError(f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, '
+                         f'but is {mode!r}')
     if not ranges_hu or any(not low < high for low, high in ranges_hu):
         raise ValueError('ranges_hu must be pairs of rising numbers, but is '
                          f'{ranges_hu}')

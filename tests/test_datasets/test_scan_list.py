@@ -33,7 +33,7 @@ def test_no_sign_and_other_columns(tmp_path):
 
 @pytest.mark.parametrize('rows, message', [
     (['a,P1,2,,,,,,,'], "row 2: disease must be 0, 1 or empty, but is '2'"),
-    (['a,P1,1,,yes,,,,,'], "row 2: left_upper_cavity must be 0, 1 or empty"),
+    (['a,P1,1,,yes,,,,,'], 'row 2: left_upper_cavity must be 0, 1 or empty'),
     (['a,,1,,,,,,,'], 'row 2: patient is empty'),
     ([',P1,1,,,,,,,'], 'row 2: scan is empty'),
     (['a,P1,1'], 'row 2: expected one cell for each column'),
@@ -49,10 +49,9 @@ def test_bad_rows_are_told(tmp_path, rows, message):
     (['a,P1,train', 'b,P1,test'],
      "row 3: patient P1 is of split 'test', but of 'train' in row 2"),
     (['a,P1,train', 'b,P2,'], 'row 3: split is empty, but other rows have one'),
-    (['a,P1,dev'], "row 2: split must be one of train, val, test or empty")])
+    (['a,P1,dev'], 'row 2: split must be one of train, val, test or empty')])
 def test_a_given_split_is_checked(tmp_path, rows, message):
-    rows = [row.replace(',', ',', 1).rsplit(',', 1) for row in rows]
-    rows = [f'{start},1,,{split}' for start, split in rows]
+    rows = ['{},{},1,,{}'.format(*row.split(',')) for row in rows]
     with pytest.raises(ValueError, match=message):
         read_scan_list(write(tmp_path, *rows,
                              header='scan,patient,disease,survival,split'))

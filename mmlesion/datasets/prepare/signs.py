@@ -15,6 +15,7 @@ from mmlesion.ct import (
     GREY_RANGE,
     GRID_SHAPE,
     PARTIAL_SUFFIX,
+    PROJECTION_MODES,
     REGIONS,
     ROTATIONS_DEG,
     VIEWS,
@@ -82,9 +83,9 @@ class PreparedSigns:
 
 
 def prepare_signs(scans: str,
-                  out_dir: str,
+                  out_dir: str | None = None,
                   grid_shape: Sequence[int] = GRID_SHAPE,
-                  rotate: bool = True,
+                  rotations: int = len(ROTATIONS_DEG),
                   mode: str = 'exclude',
                   workers: int | None = None,
                   overwrite: bool = False,
@@ -107,9 +108,11 @@ def prepare_signs(scans: str,
 
     Args:
         scans (str): The csv; see :func:`~mmlesion.datasets.read_scan_list`.
-        out_dir (str): Where to write ``projections.csv`` and ``projections/``.
+        out_dir (str, optional): Where to write ``projections.csv`` and
+            ``projections/``. Defaults to the csv's folder.
         grid_shape (Sequence[int]): (D, H, W) that each scan is rescaled to.
-        rotate (bool): Write the 27 rotations, else the scan as it lies only.
+        rotations (int): Write the first so many of :data:`mmlesion.ct.ROTATIONS_DEG`;
+            1 is the scan as it lies.
         mode (str): As :func:`mmlesion.ct.project_lungs`.
         workers (int, optional): Processes. Defaults to the number of cores.
         overwrite (bool): Write again what is there.
@@ -127,9 +130,16 @@ def prepare_signs(scans: str,
     """
     if workers is not None and workers < 1:
         raise ValueError(f'workers must be positive, but is {workers}')
+    if mode not in PROJECTION_MODES:
+        raise ValueError(f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, '
+                         f'but is {mode!r}')
+    if not 1 <= rotations <= len(ROTATIONS_DEG):
+        raise ValueError(f'rotations must be 1 to {len(ROTATIONS_DEG)}, but is '
+                         f'{rotations}')
     rows = read_scan_list(scans)
-    settings = dict(version=_VERSION, mode=mode, rotate=bool(rotate),
+    settings = dict(version=_VERSION, mode=mode, rotations=int(rotations),
                     grid_shape=[int(side) for side in grid_shape])
+    out_dir = out_dir or osp.dirname(scans) or '.'
     folder = osp.join(out_dir, PROJECTION_FOLDER)
     os.makedirs(folder, exist_ok=True)
     names = [_folder_name(row.scan) for row in rows]
@@ -149,8 +159,9 @@ def prepare_signs(scans: str,
             done.already_there += not fresh
             prepared[number] = replace(
                 rows[number], folder=f'{PROJECTION_FOLDER}/{names[number]}',
-                rotations=len(_rotations(settings)), empty=tuple(empty))
+                rotations=rotations, empty=tuple(empty))
         done.rows = [prepared[number] for number in sorted(prepared)]
+        done.problems.sort()
         write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
         if not done.rows:
             raise ValueError(f'{done.problems[0]}; none of {len(rows)} scans could be '
@@ -165,10 +176,6 @@ def _folder_name(scan: str) -> str:
     stem = re.sub(r'(\.nii)?\.[a-z]+(\.gz)?$', '', scan)
     return (re.sub(r'\W+', '_', stem).strip('_')[-60:] + '_'
             + hashlib.sha1(scan.encode()).hexdigest()[:8])
-
-
-def _rotations(settings: dict) -> Sequence[tuple]:
-    return ROTATIONS_DEG if settings['rotate'] else ROTATIONS_DEG[:1]
 
 
 def _prepare_scan(path: str, target: str, settings: dict,
@@ -187,7 +194,8 @@ def _prepare_scan(path: str, target: str, settings: dict,
     partial = f'{target}.{os.getpid()}{PARTIAL_SUFFIX}'
     os.makedirs(partial)
     try:
-        for number, angles in enumerate(_rotations(settings)):
+        for number, angles in enumerate(
+                ROTATIONS_DEG[:settings['rotations']]):
             _write_projections(partial, number, settings['mode'],
                                *(_turn(grid, each, angles) for each in (
                                    grid.array, whole, refined)))

@@ -1,0 +1,4 @@
+_base_ = './psam_cavity_axial.py'
+train_dataloader = dict(dataset=dict(task='disease'))
+val_dataloader = dict(dataset=dict(task='disease'))
+test_dataloader = dict(dataset=dict(task='disease'))

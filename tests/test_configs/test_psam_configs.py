@@ -1,0 +1,117 @@
+"""Classifiers of projections: every config parsed, built, one step each."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS, DefaultScope
+
+pytest.importorskip('mmpretrain', reason='configs of mmpretrain')
+from mmpretrain.registry import MODELS  # noqa: E402
+from mmpretrain.structures import DataSample  # noqa: E402
+
+ROOT = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / 'phantom')
+                 for path in folder.glob('psam_*.py'))
+SIGNS = ('cavity', 'fungus_ball', 'pleural_thickening')
+VIEWS = ('axial', 'coronal', 'sagittal')
+
+
+@pytest.fixture(autouse=True)
+def classification_scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def read(name):
+    return Config.fromfile(ROOT / name)
+
+
+def test_networks_of_the_paper():
+    rows = [f'disease_{net}' for net in ('vgg19', 'inceptionv3')]
+    rows += [f'{task}_vgg19' for task in (*SIGNS, 'survival')]
+    assert {f'psam_{row}_{view}.py' for row in rows for view in VIEWS} == {
+        name for name in CONFIGS if '/' not in name}
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_the_name_says_task_and_view(name):
+    cfg = read(name)
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        if split == 'val' and 'survival' in name:
+            assert loader is None
+            continue
+        assert loader.dataset.split == split
+        assert f'psam_{loader.dataset.task}_' in name
+        assert name.endswith(f'_{loader.dataset.get("view", "axial")}.py')
+
+
+@pytest.mark.parametrize('name, layers', [
+    ('psam_cavity_vgg19_axial.py', 3 + 16), ('psam_survival_vgg19_axial.py', 3 + 16),
+    ('psam_disease_inceptionv3_axial.py', 3 + 94)])
+def test_networks_in_full_size(name, layers):
+    """Forward and backward on the meta device, which computes shapes alone."""
+    cfg = read(name)
+    cfg.model.backbone.init_cfg = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+        model.train()
+        scores = model(torch.zeros(2, 3, 216, 256))
+    assert scores.shape == (2, 2)
+    scores.sum().backward()
+    weights = {key: each for key, each in model.named_parameters() if each.ndim > 1}
+    assert len(weights) == layers
+    # VGG19's first two blocks are layers 0 to 5
+    still = {f'backbone.features.{layer}.conv.weight' for layer in (0, 1, 3, 4)}
+    for key, each in weights.items():
+        frozen = 'vgg19' in name and key in still
+        assert each.requires_grad != frozen and (each.grad is None) == frozen
+
+
+@pytest.mark.parametrize('name', ['psam_survival_vgg19_coronal.py',
+                                  'phantom/psam_cavity_axial.py'])
+def test_loss_and_prediction(name):
+    cfg = read(name).model
+    cfg.backbone.update(depth=11, init_cfg=None)
+    model = MODELS.build(cfg)
+    batch = dict(
+        inputs=[torch.randint(0, 255, (3, 32, 40), dtype=torch.uint8)] * 2,
+        data_samples=[DataSample().set_gt_label(label) for label in (0, 1)])
+    data = model.data_preprocessor(batch, training=True)
+    loss, _ = model.parse_losses(model.loss(data['inputs'], data['data_samples']))
+    loss.backward()
+    assert torch.isfinite(loss)
+    model.eval()
+    with torch.no_grad():
+        result = model.predict(data['inputs'])[0]
+    assert result.pred_score.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_numbers_of_the_paper():
+    for task, epochs in (('disease', 60), ('cavity', 300), ('survival', 20)):
+        cfg = read(f'psam_{task}_vgg19_coronal.py')
+        assert cfg.train_cfg.max_epochs == epochs
+        assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=1e-4, momentum=.9)
+        assert cfg.train_dataloader.batch_size == 32
+        assert cfg.model.head.mid_channels == 1024 and cfg.model.head.dropout == .5
+        assert cfg.model.backbone.depth == 19 and cfg.model.backbone.frozen_stages == 2
+    assert cfg.load_from.endswith('disease_vgg19_coronal/epoch_60.pth')
+    assert cfg.custom_hooks[-1].layers == ['head.fc2', 'head.fc']
+
+
+def test_the_augmentation_keeps_size_and_type():
+    import numpy as np
+    cfg = read('psam_cavity_vgg19_axial.py')
+    steps = [TRANSFORMS.build(step) for step in cfg.train_pipeline[1:-1]]
+    picture = np.zeros((60, 40, 3), np.uint8)
+    picture[20:40, 10:30] = 0, 0, 255  # red
+    results = dict(img=picture)
+    for step in steps:
+        results = step(results)
+    turned = results['img']
+    assert turned.shape == picture.shape and turned.dtype == np.uint8
+    assert not np.array_equal(turned, picture)
+    # the area between 0.8 and 1.2 squared, and still red
+    assert 0.6 < (turned[..., 2] > 127).sum() / 400 < 1.5
+    assert not turned[..., :2].any()

@@ -1,0 +1,161 @@
+"""From a list of scans to projections: what is written, resumed and told."""
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmlesion.ct import (
+    REGIONS,
+    VIEWS,
+    CTVolume,
+    lung_mask,
+    project_lungs,
+    read_volume,
+    rescale_projection,
+    write_volume,
+)
+from mmlesion.datasets import LungProjectionDataset, read_scan_list
+from mmlesion.datasets.prepare import prepare_signs
+from mmlesion.datasets.scan_list import projection_path
+
+TOOL = Path(__file__).resolve().parents[3] / 'tools/prepare_data.py'
+HEADER = 'scan,patient,disease,survival,' + ','.join(
+    f'{region}_cavity' for region in REGIONS)
+GRID = (24, 48, 48)
+
+
+def chest(seed=0, left=True):
+    """An elliptic body of 380 x 270 mm with two lungs, noise and a dense spot."""
+    z, y, x = np.mgrid[:24, :48, :48]
+    array = np.full(z.shape, -1000)
+    array[((x - 23.5) / 23)**2 + ((y - 23.5) / 17)**2 < 1] = 40
+    for middle in (13, 34) if left else (13, ):
+        array[((x - middle) / 7)**2 + ((y - 23) / 11)**2
+              + ((z - 12) / 11)**2 < 1] = -850
+    array[18:20, 22:25, 12:15] = 100  # in the right upper region
+    array = array + np.random.default_rng(seed).normal(0, 10, array.shape)
+    return CTVolume(array.astype(np.int16), (12., 8., 8.))
+
+
+@pytest.fixture
+def scans(tmp_path):
+    for number in range(3):
+        write_volume(tmp_path / f's{number}.nii.gz', chest(number))
+    (tmp_path / 'scans.csv').write_text('\n'.join([HEADER, *(
+        f's{number}.nii.gz,P{number},1,,1,0,0,0,0,0' for number in range(3))]) + '\n')
+    return tmp_path
+
+
+def prepare(folder, **kwargs):
+    kwargs = dict(dict(grid_shape=GRID, workers=1, progress=False, rotations=1),
+                  **kwargs)
+    return prepare_signs(str(folder / 'scans.csv'), str(folder / 'out'), **kwargs)
+
+
+def test_pictures_are_the_projections(scans):
+    done = prepare(scans)
+    assert len(done.rows) == 3 and not done.problems and not done.already_there
+    index = read_scan_list(scans / 'out/projections.csv', prepared=True)
+    assert index[1].signs['cavity']['left_upper'] == 1 and index[1].rotations == 1
+    folder = scans / 'out' / index[1].folder
+    assert len(list(folder.glob('*.png'))) == 7 * 3
+    grid = read_volume(scans / 's1.nii.gz')
+    expected = project_lungs(grid, lung_mask(grid, 'watershed'))
+    for area in REGIONS:
+        for view in VIEWS:
+            picture = cv2.imread(projection_path(str(folder), area, view, 0))
+            np.testing.assert_array_equal(  # red, green, blue: air, lung, soft
+                picture[..., ::-1],
+                np.rint(255 * rescale_projection(expected[area][view])))
+    grey = project_lungs(grid, lung_mask(grid), ((-1400, 240), ))['whole']['coronal']
+    picture = cv2.imread(projection_path(str(folder), 'whole', 'coronal', 0), -1)
+    assert picture.shape == (24, 48)
+    np.testing.assert_array_equal(picture, np.rint(255 * rescale_projection(grey))[
+        ..., 0])
+
+
+def test_the_rotations(scans):
+    lines = (scans / 'scans.csv').read_text().splitlines()
+    (scans / 'scans.csv').write_text('\n'.join(lines[:2]))
+    prepare(scans, rotations=27)
+    dataset = LungProjectionDataset(
+        task='cavity', data_root=str(scans / 'out'), balance=False)
+    assert len(dataset) == 6 * 27
+    pictures = {cv2.imread(dataset.get_data_info(number)['img_path']).tobytes()
+                for number in range(27)}
+    assert len(pictures) == 27
+
+
+def test_a_second_run_does_what_is_missing(scans):
+    prepare(scans)
+    out = scans / 'out'
+    first, second, _ = sorted((out / 'projections').iterdir())
+    (second / 'scan.json').unlink()  # never renamed so; as if cut off
+    (out / 'projections/x.123.partial').mkdir()
+    before = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    done = prepare(scans)
+    assert done.already_there == 2 and (second / 'scan.json').exists()
+    assert before == {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    assert not list(out.rglob('*.partial'))
+    write_volume(scans / 's0.nii.gz', chest(7))  # another scan of the same name
+    assert prepare(scans).already_there == 2
+    assert prepare(scans, mode='clip').already_there == 0
+    assert prepare(scans, mode='clip', overwrite=True).already_there == 0
+    assert json.loads((first / 'scan.json').read_text())['mode'] == 'clip'
+
+
+def test_a_missing_lung_leaves_its_regions_out(scans):
+    write_volume(scans / 's2.nii.gz', chest(left=False))
+    rows = prepare(scans).rows
+    assert [row.empty for row in rows[:2]] == [(), ()]
+    assert rows[2].empty == ('left_upper', 'left_middle', 'left_lower')
+
+
+def test_what_cannot_be_prepared_is_told_and_the_others_are(scans):
+    path = scans / 's0.nii.gz'
+    path.write_bytes(path.read_bytes()[:-2000])
+    write_volume(scans / 's1.nii.gz', CTVolume(np.full(GRID, 40, np.int16), (12, 8, 8)))
+    done = prepare(scans)
+    assert [row.patient for row in done.rows] == ['P2']
+    problems = (scans / 'out/problems.txt').read_text().splitlines()
+    assert problems == sorted(done.problems)
+    assert problems[0].startswith('s0.nii.gz: ') and 'cut off' in problems[0]
+    assert problems[1].startswith('s1.nii.gz: ') and 'no air' in problems[1]
+    with pytest.raises(ValueError, match='so 2 scans could not be prepared'):
+        done.check()
+    (scans / 's2.nii.gz').unlink()
+    with pytest.raises(ValueError, match='none of 3 scans could be prepared'):
+        prepare(scans)
+
+
+def test_bad_lists_and_arguments_are_told(scans):
+    with pytest.raises(ValueError, match='workers must be positive'):
+        prepare(scans, workers=0)
+    with pytest.raises(ValueError, match='rotations must be 1 to 27, but is 28'):
+        prepare(scans, rotations=28)
+    with pytest.raises(FileNotFoundError, match='none.csv: no such file'):
+        prepare_signs(str(scans / 'none.csv'), str(scans / 'out'))
+    with pytest.raises(ValueError, match="'exclude' or 'clip', but is 'drop'"):
+        prepare(scans, mode='drop')
+    assert not (scans / 'out').exists()
+
+
+def test_the_command_line(scans, capsys):
+    spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    arguments = ['signs', '--scans', str(scans / 'scans.csv'), '--rotations', '1',
+                 '--workers', '1', '--grid', *map(str, GRID)]
+    assert tool.main(arguments) == 0
+    assert capsys.readouterr().out == (
+        '3 scans of 3 patients are ready (0 were there before), with 63 projections; '
+        '0 sub-regions are without lung.\n')
+    assert (scans / 'projections.csv').exists()  # beside the list
+    (scans / 's1.nii.gz').unlink()
+    assert tool.main(arguments) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        'prepare_data: s1.nii.gz: no such file or folder; so 1 scans could not be '
+        'prepared (listed in problems.txt), all others are')
