@@ -11,7 +11,8 @@ from mmengine.dataset import pseudo_collate
 from tqdm import tqdm
 
 from mmlesion import attribution
-from mmlesion.ct import FULL_WINDOW_HU, write_volume
+from mmlesion.ct import FULL_WINDOW_HU, window_hu, write_volume
+from mmlesion.datasets.transforms.crop_to_body import undo_crop
 from mmlesion.engine.hooks.activation_map_hook import (
     GRADIENT_METHODS,
     METHODS,
@@ -47,13 +48,14 @@ def explain(cfg, checkpoint, out_dir, images=None, methods=('GradCAM', ), layers
     single boxes. Written for each image, over what is there:
 
     - ``<name>.png``: a row for each class or box, the picture and an overlay for
-      each method (and layer), every map from its least to its largest value unless
-      ``value_range`` is given;
+      each method (and layer), every map from its least to its largest value, which
+      stand above it, unless ``value_range`` is given;
     - ``<name>_<method>.npy``: its raw float32 maps on the layer's grid, (K, h, w), or
       (K, M, h, w) of a layer that sees M slices one by one;
     - ``<name>_<method>.nii.gz``, where the image is a slice of a scan: the largest
       of these maps at each pixel of the network's picture, in its place;
-    - ``<name>.json``: what the K are, and by which layers and methods.
+    - ``<name>.json``: what the K are (boxes in pixels of the original picture), and
+      by which layers and methods.
 
     Args:
         cfg (Config): The config, of any host; its test pipeline reads the images.
@@ -88,6 +90,8 @@ def explain(cfg, checkpoint, out_dir, images=None, methods=('GradCAM', ), layers
             file cannot be read, or no box of any image reaches ``score_thr``.
     """
     _check_methods(methods)
+    if window is not None:
+        window_hu(np.zeros(1), window)  # checks it
     model = load_trained_model(cfg, checkpoint, device)
     to_hu = _hu_of_grey(cfg)
     inputs = ExplainInputs(cfg, images, slices, window, max_images)
@@ -151,8 +155,9 @@ class _Classes(_Explainer):
                 f'{type(self.model).__name__} is neither a classifier of MMPretrain '
                 'nor a detector of MMDetection: it predicted no pred_score')
         scores = sample.pred_score.flatten().tolist()
-        names = list(self.model.dataset_meta.get('classes') or [
-            f'class {index}' for index in range(len(scores))])
+        names = list(self.model.dataset_meta.get('classes') or ())
+        if len(names) != len(scores):
+            names = [f'class {index}' for index in range(len(scores))]
         classes = self._classes(sample, names, name)
         inputs = self.model.data_preprocessor(batch, False)['inputs']
         maps = {}
@@ -215,7 +220,7 @@ class _Boxes(_Explainer):
                 self.model, data, layers, getattr(attribution, method), **self.chosen)
             maps.update((title, by_target(each))
                         for title, each in _by_title(method, raw).items())
-        found = sample.pred_instances
+        found = undo_crop(sample).pred_instances
         boxes = getattr(found.bboxes, 'tensor', found.bboxes)
         return dict(
             maps=maps, layers=self.layers, size=sample.batch_input_shape,
@@ -271,8 +276,10 @@ def _write(stem, data, found, window, to_hu, value_range):
             full[None], 'fixed' if value_range else 'image', value_range)[0]
         if shown.dim() == 4:
             shown = shown[:, shown.shape[1] // 2]
-        for (_, panels), each in zip(rows, shown):
-            panels[title] = each.cpu().numpy()
+        for (_, panels), each, one in zip(rows, shown, full):
+            # what the ends of the colours are: an empty map looks like a weak one
+            ends = '' if value_range else f' {one.min():.2g} to {one.max():.2g}'
+            panels[f'{title}{ends}'] = each.cpu().numpy()
         files[title] = f'{stem.name}_{title.replace(" ", "_")}'
         array = raw.cpu().numpy()
         _put(stem.with_name(f'{files[title]}.npy'),

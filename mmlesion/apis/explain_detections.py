@@ -28,9 +28,9 @@ def detection_titles(model, sample, indices):
     Returns:
         list[str]: Such as ``'lesion 0.87'``.
     """
-    names = (getattr(model, 'dataset_meta', None) or {}).get('classes')
+    names = (getattr(model, 'dataset_meta', None) or {}).get('classes') or ()
     found = sample.pred_instances
-    return [f'{names[label] if names else f"class {label}"} {score:.2f}'
+    return [f'{names[label] if label < len(names) else f"class {label}"} {score:.2f}'
             for label, score in zip(found.labels[indices].tolist(),
                                     found.scores[indices].tolist())]
 

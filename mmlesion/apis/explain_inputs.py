@@ -85,6 +85,8 @@ class ExplainInputs:
             self.whole = Compose(loader.dataset.pipeline)
             self.rest = Compose(rest)
             self.jobs = self._jobs_of(Path(images))
+        if max_images is not None and max_images < 1:
+            raise ValueError(f'max_images must be positive, got {max_images}')
         self.jobs = self.jobs[:max_images]
 
     def __len__(self):

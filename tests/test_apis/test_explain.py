@@ -10,13 +10,15 @@ import pytest
 import SimpleITK
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.utils import get_installed_path
 
 from mmlesion.apis import explain, load_trained_model
 from mmlesion.apis.explain_inputs import ExplainInputs
 from mmlesion.attribution import CAM, LayerCAM, resize_map
-from mmlesion.ct import CTVolume, write_volume
+from mmlesion.ct import CTVolume, write_radiograph, write_volume
+from mmlesion.datasets.nodule_patches import NodulePatches, write_nodule_patches
+from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.phantom import write_deeplesion
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,6 +198,38 @@ def test_an_array_is_shown_as_it_is(classifier, tmp_path):
     assert run(classifier, tmp_path, tmp_path / 'patch.npy')[0]['name'] == 'patch'
 
 
+def inputs_of(first, *args):
+    """Names and inputs of a config whose pipeline begins with ``first``."""
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(
+        pipeline=[first, dict(type='PackInputs')]))))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return {name: data['inputs'] for name, data in ExplainInputs(cfg, *args)}
+
+
+def test_radiographs_of_a_folder(tmp_path):
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    write_radiograph(tmp_path / 'a.mha', pixels)
+    cv2.imwrite(str(tmp_path / 'a.png'), pixels)
+    np.save(tmp_path / 'b.npy', pixels)
+    found = inputs_of(dict(type='mmlesion.LoadRadiograph'), tmp_path)
+    # two of one name are told apart by what they are
+    assert list(found) == ['a_mha', 'a_png', 'b']
+    for name in ('a_mha', 'a_png'):
+        np.testing.assert_allclose(found[name][2], pixels / 47 * 255, atol=1e-4)
+    assert (found['b'].numpy() == pixels).all()  # as the array has it
+
+
+def test_patches_of_nodules(tmp_path):
+    planes = np.random.default_rng(0).integers(-1000, 400, (23, 32, 32), np.int16)
+    write_nodule_patches(
+        tmp_path / 'n_1.slices', NodulePatches(planes, np.ones((23, 32, 32), bool)))
+    np.save(tmp_path / 'n_2.npy', planes[5:16])
+    found = inputs_of(
+        dict(type='mmlesion.LoadNodulePatch', inputs='11c'), str(tmp_path))
+    assert list(found) == ['n_1', 'n_2']
+    assert torch.equal(found['n_1'], found['n_2'])
+
+
 def test_boxes_of_the_phantom_by_our_detector(detector, tmp_path):
     written = run(detector, tmp_path, methods=['GradCAM', 'LayerCAM'], score_thr=0,
                   max_detections=2, window=(-160, 240))
@@ -233,10 +267,40 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     cfg = Config.fromfile(detector / 'net.py')
     (_, data), = ExplainInputs(cfg, tmp_path / 'ct.mha')
     pixels = data['inputs'][:, 10, 10].numpy() / 255 * 4095 - 1024
+    write_volume(tmp_path / 'dicom', CTVolume(array, (5., .8, .8), (0., 0., 50.)))
+    (name, same), = ExplainInputs(cfg, tmp_path / 'dicom')
+    assert name == 'dicom_004' and torch.equal(same['inputs'], data['inputs'])
     column = array[:, 18, 14].astype(float)
     assert pixels[7] == pytest.approx(column[4], abs=.1)
     assert pixels[8] == pytest.approx(.6 * column[4] + .4 * column[5], abs=.1)
     assert pixels[0] == pytest.approx(.8 * column[1] + .2 * column[2], abs=.1)
+
+
+def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
+    cfg = Config.fromfile(detector / 'net.py')
+    cfg.work_dir, cfg.launcher = str(tmp_path / 'work'), 'none'
+    cfg.load_from = str(detector / 'net.pth')
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.default_hooks.pop('visualization')
+    cfg.custom_hooks = [dict(
+        type='mmlesion.ActivationMapHook', layers='backbone.backbone', score_thr=0.,
+        max_detections=2, out_dir=str(tmp_path / 'maps'),
+        formats=['png', 'npy', 'nii.gz'])]
+    cfg.test_evaluator = [
+        dict(type='mmlesion.FROCMetric'), dict(type='mmlesion.ActivationMapMetric')]
+    numbers = LesionRunner.from_cfg(cfg).test()
+    assert numbers['map/num_images'] == 2 and 'froc/sens@4' in numbers
+    sample = DATASETS.build(cfg.test_dataloader.dataset)[0]['data_samples']
+    series, number = Path(sample.img_path).parts[-2:]
+    stem = tmp_path / f'maps/{series}_{number[:-4]}_GradCAM'
+    assert np.load(f'{stem}.npy').shape[:2] == (2, 5)
+    volume = SimpleITK.ReadImage(f'{stem}.nii.gz')
+    # of the body that was cut out, in mm of the whole slice
+    middles = (np.asarray(sample.crop_offset) + .5 / sample.scale_factor[0] - .5)
+    assert volume.GetOrigin()[:2] == pytest.approx(
+        middles * sample.spacing_mm, abs=1e-4)
+    assert volume.GetSize()[:2] == sample.img_shape[::-1]
+    assert cv2.imread(f'{stem}.png') is not None
 
 
 def test_a_stock_detector_with_padding(retinanet, tmp_path):
@@ -265,6 +329,8 @@ def test_images_without_a_box_are_told_and_passed_over(detector, tmp_path, capsy
     (dict(targets=[3]), r'no target 3: .* classes 0 to 2 \(cat, dog, cow\)'),
     (dict(targets=['horse']), 'no target horse'),
     (dict(targets=['label']), "a: there is no label, so that target 'label'"),
+    (dict(window=(240, -160)), 'window must be two finite numbers, the lower end'),
+    (dict(max_images=0), 'max_images must be positive, got 0'),
     (dict(methods=['AttentionMap']), 'AttentionMap: the model has no attention'),
     (dict(methods=['SoftActivationMap']), 'needs one head with a method activation_'),
 ])
