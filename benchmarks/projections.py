@@ -6,7 +6,7 @@ one would write it at first. Of ours, too, the pictures of all 27 rotations of a
 the turning included.
 """
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 
 from benchmarks import alternate
 from mmlesion.ct import (

@@ -20,8 +20,9 @@ def test_two_hidden_layers_by_hand():
     head = MLPClsHead(2, in_channels=2, mid_channels=2)
     head.eval()
     with torch.no_grad():
-        for layer, weight in ((head.fc1, [[1., 0], [0, -1]]), (head.fc2, [[2., 5], [1, 1]]),
-                              (head.fc, [[1., -1], [0, 3]])):
+        for layer, weight in (
+                (head.fc1, [[1., 0], [0, -1]]), (head.fc2, [[2., 5], [1, 1]]),
+                (head.fc, [[1., -1], [0, 3]])):
             layer.weight.copy_(torch.tensor(weight))
             layer.bias.zero_()
     # (3, 4) -> (3, -4) -> (3, 0) -> (6, 3) -> (3, 9)
