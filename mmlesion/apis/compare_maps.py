@@ -44,8 +44,8 @@ def compare_maps(configs, checkpoints, out_dir, nodules=None, num=6, seed=0,
 
     Raises:
         ValueError: Configs and checkpoints are not as many, a checkpoint is of
-            another model, a head draws no maps, inputs differ, or a nodule is not
-            in the test data of all.
+            another model, a head draws no maps, inputs differ, a nodule is not in
+            the test data of all, or there is none.
     """
     if not configs or len(configs) != len(checkpoints):
         raise ValueError('One checkpoint for each config is needed, got '
@@ -57,28 +57,51 @@ def compare_maps(configs, checkpoints, out_dir, nodules=None, num=6, seed=0,
             raise ValueError(f'{cfg.filename}: a second config of the name '
                              f'{network.name}.')
         networks[network.name] = network
-    first = next(iter(networks.values()))
     if nodules is None:
-        nodules = _draw_nodules(first.dataset, num, seed)
+        nodules = _choose_nodules(next(iter(networks.values())).dataset, num, seed)
+    if not nodules or num_slices < 1:
+        raise ValueError('At least one nodule and one slice are needed, got '
+                         f'{len(nodules)} and {num_slices}.')
+    _check_inputs(networks, nodules)
     out_dir = Path(out_dir)
     paths, wholes = [], []
     for nodule in tqdm(nodules, desc=f'Drawing {out_dir}', unit='nodule'):
-        shown = [network.look(nodule, num_slices) for network in networks.values()]
-        if len({each['pictures'].shape for each in shown}) > 1:
-            raise ValueError('The networks must have the same input, but have '
-                             + ', '.join(f'{name} {each["channels"]} channels'
-                                         for name, each in zip(networks, shown)))
+        rows = [network.look(nodule, num_slices) for network in networks.values()]
         paths.append(out_dir / f'{nodule}.png')
-        one = shown[0]
-        draw_nodule_maps(
-            one['pictures'], one['masks'], [one['label']] * len(one['pictures']),
-            {name: each['maps'] for name, each in zip(networks, shown)},
-            {name: each['scores'] for name, each in zip(networks, shown)},
-            paths[-1], one['columns'], _title(nodule, one))
-        wholes.append(shown)
+        about = '{kind}, rated {malignancy:.1f}, {diameter_mm:.0f} mm'
+        _draw(networks, rows, paths[-1], f'{nodule}: {about.format(**rows[0][-1])}')
+        wholes.append([dict(row[-1], name='{kind}\n{diameter_mm:.0f} mm'.format(
+            **row[-1])) for row in rows])
     paths.append(out_dir / 'nodules.png')
-    _draw_overview(networks, nodules, wholes, paths[-1])
+    _draw(networks, list(zip(*wholes)), paths[-1])
     return paths
+
+
+def _draw(names, rows, path, title=''):
+    """Each network's row of columns, which show the same."""
+    def of(row, key):
+        return [column[key] for column in row]
+
+    draw_nodule_maps(
+        np.stack(of(rows[0], 'picture')), np.stack(of(rows[0], 'mask')),
+        of(rows[0], 'label'),
+        {name: np.stack(of(row, 'map')) for name, row in zip(names, rows)},
+        {name: np.stack(of(row, 'score')) for name, row in zip(names, rows)},
+        path, of(rows[0], 'name'), title)
+
+
+def _check_inputs(networks, nodules):
+    """All nodules are test data of all networks, of the same channels."""
+    for network in networks.values():
+        absent = [nodule for nodule in nodules if nodule not in network.place]
+        if absent:
+            raise ValueError(
+                f'{network.filename}: no nodule {absent[0]} is in its test data.')
+    channels = {name: len(network.packed(nodules[0])['inputs'])
+                for name, network in networks.items()}
+    if len(set(channels.values())) > 1:
+        raise ValueError('The networks must have the same input, but have ' + ', '.join(
+            f'{name} {count} channels' for name, count in channels.items()))
 
 
 class _Network:
@@ -94,56 +117,36 @@ class _Network:
         self.place = {self.dataset.get_data_info(index)['nodule_id']: index
                       for index in range(len(self.dataset))}
 
+    def packed(self, nodule):
+        """A nodule as the test pipeline packs it."""
+        return self.dataset[self.place[nodule]]
+
     @torch.no_grad()
     def look(self, nodule, num_slices):
-        """Pictures, masks, maps and scores of single slices and of the volume."""
-        if nodule not in self.place:
-            raise ValueError(
-                f'{self.filename}: no nodule {nodule} is in its test data.')
-        packed = self.dataset[self.place[nodule]]
+        """A column for each single slice, and last one for the volume."""
+        packed = self.packed(nodule)
         volume, sample = packed['inputs'], packed['data_samples']  # (C, H, W)
-        middle = len(volume) // 2
-        num_slices = min(num_slices, len(volume))
-        chosen = [int((part + 0.5) * len(volume) / num_slices)
-                  for part in range(num_slices)]
+        count = min(num_slices, len(volume))
+        chosen = [int((part + 0.5) * len(volume) / count) for part in range(count)]
         inputs = [volume[index].expand_as(volume) for index in chosen] + [volume]
         batch = self.model.data_preprocessor(dict(inputs=inputs), False)['inputs']
-        maps = normalise_map(self.map_of(batch, MALIGNANT))[:, 0].cpu()
-        scores = self.model(batch).softmax(1)[:, MALIGNANT].cpu()
-        shown = [*chosen, middle]
-        return dict(
-            channels=len(volume), pictures=volume[shown].numpy(),
-            masks=sample.mask.numpy().transpose(2, 0, 1)[shown] > 0,
-            label=int(sample.gt_label), maps=maps.numpy(), scores=scores.numpy(),
-            columns=[f'slice {index + 1}' for index in chosen] + ['all slices'],
+        maps = normalise_map(self.map_of(batch, MALIGNANT))[:, 0]
+        scores = self.model(batch).softmax(1)[:, MALIGNANT]
+        shown = [*chosen, len(volume) // 2]
+        names = [*(f'slice {index + 1}' for index in chosen), 'all slices']
+        label = int(sample.gt_label)
+        return [dict(
+            name=name, picture=volume[index].numpy(),
+            mask=sample.mask[..., index].numpy() > 0, map=heat.cpu().numpy(),
+            score=float(score), label=label, kind=('benign', 'malignant')[label],
             malignancy=sample.malignancy, diameter_mm=sample.diameter_mm)
+            for name, index, heat, score in zip(names, shown, maps, scores)]
 
 
-def _draw_nodules(dataset, num, seed):
+def _choose_nodules(dataset, num, seed):
     """Nodules of both classes in turn, malignant first."""
     rng = np.random.default_rng(seed)
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     kinds = [[samples[index]['nodule_id'] for index in rng.permutation(len(samples))
               if samples[index]['gt_label'] == label] for label in (MALIGNANT, 0)]
     return [*kinds[0][:(num + 1) // 2], *kinds[1][:num // 2]]
-
-
-def _title(nodule, one):
-    kind = ('benign', 'malignant')[one['label']]
-    return (f'{nodule}: {kind}, rated {one["malignancy"]:.1f}, '
-            f'{one["diameter_mm"]:.0f} mm')
-
-
-def _draw_overview(networks, nodules, wholes, path):
-    """The volumes' maps of all nodules in one picture."""
-    firsts = [shown[0] for shown in wholes]
-    draw_nodule_maps(
-        np.stack([one['pictures'][-1] for one in firsts]),
-        np.stack([one['masks'][-1] for one in firsts]),
-        [one['label'] for one in firsts],
-        {name: np.stack([shown[row]['maps'][-1] for shown in wholes])
-         for row, name in enumerate(networks)},
-        {name: np.stack([shown[row]['scores'][-1] for shown in wholes])
-         for row, name in enumerate(networks)},
-        path, [f'{("benign", "malignant")[one["label"]]}\n{one["diameter_mm"]:.0f} mm'
-               for one in firsts])

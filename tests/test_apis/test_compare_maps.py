@@ -1,12 +1,14 @@
 """Maps of two tiny networks on the same nodules: what is fed, drawn and refused."""
+import runpy
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 pytest.importorskip('mmpretrain', reason='classifiers of mmpretrain')
 from mmlesion.apis import compare_maps  # noqa: E402
@@ -17,6 +19,7 @@ from mmlesion.datasets.nodule_patches import (  # noqa: E402
     write_nodule_patches,
 )
 
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'compare_maps.py'
 ROW = NoduleRow(
     nodule_id='', patient='', series_uid='1.2', label=1, malignancy=4.25,
     num_readers=4, diameter_mm=8.5, outside=0.0, subtlety=5.0,
@@ -97,12 +100,11 @@ def test_each_slice_alone_fills_all_channels_and_all_come_last(root, drawn):
     cfg, checkpoint, model = network(root, CAM, 'cam')
     compare_maps([cfg], [checkpoint], root / 'out', ['n3'], num_slices=5)
     pictures, masks, labels, maps, scores, path, columns, title = drawn[0]
-    assert labels == [1] * 6 and path.name == 'n3.png'
+    assert list(labels) == [1] * 6 and path.name == 'n3.png'
     # the middles of five equal parts of eleven slices
     assert columns == [f'slice {number}' for number in (2, 4, 6, 8, 10)] + [
         'all slices']
     assert title == 'n3: malignant, rated 4.2, 8 mm'
-    from mmengine.registry import DATASETS
     packed = DATASETS.build(cfg.test_dataloader.dataset)[3]
     volume = packed['inputs'].float()
     np.testing.assert_array_equal(pictures[:5], volume[[1, 3, 5, 7, 9]])
@@ -132,6 +134,27 @@ def test_nodules_are_drawn_by_the_seed_from_both_classes(root, drawn):
     assert chosen(num=99)[1] == [1, 1, 1, 0, 0, 0]
 
 
+def test_the_program(root, monkeypatch, capsys):
+    cfg, checkpoint, _ = network(root, CAM, 'cam')
+    out = root / 'pictures'
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['compare_maps.py', *map(str, args)])
+        runpy.run_path(str(TOOL), run_name='__main__')
+
+    run(cfg.filename, checkpoint, '--out', out, '--nodules', 'n4', '--slices', 1)
+    assert sorted(path.name for path in out.iterdir()) == ['n4.png', 'nodules.png']
+    assert f'2 pictures: {out}' in capsys.readouterr().out
+    for args, sentence in (
+            ([root / 'no.py', checkpoint], r'Config .*no.py does not exist\.'),
+            ([cfg.filename, root / 'no.pth'], r'Checkpoint .*no.pth does not exist\.')):
+        with pytest.raises(SystemExit, match=sentence):
+            run(*args, '--out', out)
+    with pytest.raises(SystemExit):
+        run(cfg.filename, '--out', out)
+    assert 'a checkpoint for each config is needed' in capsys.readouterr().err
+
+
 def test_what_cannot_be_compared_is_one_sentence(root):
     cfg, checkpoint, _ = network(root, CAM, 'cam')
     other, foreign, _ = network(root, SAM, 'sam')
@@ -145,6 +168,8 @@ def test_what_cannot_be_compared_is_one_sentence(root):
             ([cfg, cfg], [checkpoint] * 2, {}, 'a second config of the name CAM'),
             ([plain], [without], {}, 'needs one head with a method'),
             ([cfg], [checkpoint], dict(nodules=['n9']), 'no nodule n9 is in its test'),
+            ([cfg], [checkpoint], dict(num=0), 'At least one nodule .* 0 and 5'),
+            ([cfg], [checkpoint], dict(num_slices=0), 'one slice .* 6 and 0'),
             ([cfg, one], [checkpoint, single], {},
              'CAM 11 channels, SAM 1 channels')):
         with pytest.raises(ValueError, match=sentence):
