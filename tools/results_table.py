@@ -1,7 +1,8 @@
-"""Print one table of several cross-validations: mean ± deviation over folds.
+"""Print one table of several experiments: mean ± deviation over folds, or a test.
 
-Example, Table 1 of the NODE21 paper:
+Examples, Table 1 of the NODE21 paper and the numbers of SAPSAM:
     python tools/results_table.py work_dirs/maps_{deit,densenet121,patchconvnet}_node21
+    python tools/results_table.py work_dirs/psam_*
 """
 import argparse
 
@@ -14,7 +15,8 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'folders', nargs='+', metavar='WORK_DIR',
-        help='work directory of tools/cross_validate.py; a row each')
+        help='work directory of tools/cross_validate.py or of tools/test.py; a row '
+        'each')
     parser.add_argument(
         '--columns', nargs='+', metavar='METRIC',
         help='metrics such as binary/auc; by default those that the configs '

@@ -1,17 +1,23 @@
-"""One table of several cross-validations, as papers print it."""
+"""One table of several experiments, as papers print it."""
 import difflib
 import json
 from pathlib import Path
+
+from mmengine.config import Config
 
 SUMMARY = 'cross_validation.json'
 
 
 def results_table(folders, columns=None) -> str:
-    """Mean and standard deviation over folds, a row for each experiment.
+    """The numbers of several experiments, a row for each.
+
+    Of a cross-validation each number is the mean over the folds, with its standard
+    deviation; of any other experiment that of its last test.
 
     Args:
         folders (sequence[str | Path]): Work directories of
-            :func:`mmlesion.apis.cross_validate`; a row is named by its folder.
+            :func:`mmlesion.apis.cross_validate`, or in which ``tools/test.py`` has
+            tested; a row is named by its folder.
         columns (dict[str, str], optional): Metric by the column's title. By
             default the ``table`` of the experiments' configs, all that the first
             names and then what others add; ``-`` stands where an experiment
@@ -21,7 +27,8 @@ def results_table(folders, columns=None) -> str:
         str: Lines of a Markdown table, every number times 100.
 
     Raises:
-        FileNotFoundError: A folder holds no finished cross-validation.
+        FileNotFoundError: A folder holds neither a finished cross-validation nor a
+            test.
         ValueError: A file is damaged; no experiment has a column's metric; or
             there are no columns.
     """
@@ -50,11 +57,10 @@ def results_table(folders, columns=None) -> str:
 
 
 def _read(folder):
-    """What ``cross_validate`` wrote."""
+    """What ``cross_validate`` wrote, or else the last test."""
     path = folder / SUMMARY
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file; expected a folder in which '
-                                'tools/cross_validate.py has finished.')
+        return _read_test(folder)
     try:
         summary = json.loads(path.read_text())
         summary['metrics'], summary['num_folds']
@@ -64,7 +70,29 @@ def _read(folder):
     return summary
 
 
+def _read_test(folder):
+    """The numbers of the last test, which MMEngine names by its time."""
+    tests = [path for path in sorted(folder.glob('*/*.json'))
+             if path.stem == path.parent.name]
+    configs = sorted(folder.glob('*.py'), key=lambda path: path.stat().st_mtime)
+    if not tests or not configs:
+        raise FileNotFoundError(f'{folder / SUMMARY}: no such file; expected a folder '
+                                'in which tools/cross_validate.py has finished or '
+                                'tools/test.py has tested.')
+    try:
+        metrics = {name: dict(mean=value, std=None)
+                   for name, value in json.loads(tests[-1].read_text()).items()
+                   if isinstance(value, (int, float))}
+    except (ValueError, AttributeError):
+        raise ValueError(f'{tests[-1]}: damaged; expected the numbers of a test.'
+                         ) from None
+    table = Config.fromfile(configs[-1]).get('table')
+    return dict(metrics=metrics, num_folds='-', table=table)
+
+
 def _cell(metric):
     if metric is None or metric['mean'] is None:
         return '-'
+    if metric['std'] is None:
+        return f'{100 * metric["mean"]:.2f}'
     return f'{100 * metric["mean"]:.2f} ± {100 * metric["std"]:.2f}'

@@ -43,6 +43,20 @@ def test_chosen_columns_need_no_table_in_the_config(tmp_path, capsys):
     assert '| cam   | 50.00 ± 25.00 | 5     |' in capsys.readouterr().out
 
 
+def test_a_single_test_counts_by_its_last_run(tmp_path):
+    folds = write(tmp_path / 'folds', dict(F1='binary/f1'), binary__f1=(.5, .25))
+    single = tmp_path / 'single'
+    for time, value in (('20260101_090000', .1), ('20260102_080000', .9)):
+        (single / time / 'vis_data').mkdir(parents=True)
+        (single / time / f'{time}.json').write_text(json.dumps(
+            {'binary/f1': value, 'binary/accuracy': .3, 'time': .1}))
+    (single / time / 'vis_data/scalars.json').write_text('{"lr": 1}')
+    (single / 'some.py').write_text("table = dict(precision='binary/accuracy')")
+    assert results_table([single, folds]).splitlines()[2:] == [
+        '| single | 30.00     | 90.00         | -     |',
+        '| folds  | -         | 50.00 ± 25.00 | 5     |']
+
+
 def test_bad_input_is_one_sentence(tmp_path):
     folder = write(tmp_path / 'cam', binary__auc=(.5, .1))
     with pytest.raises(ValueError, match='cam: the configs name no columns'):
