@@ -75,8 +75,8 @@ def lung_mask(volume: CTVolume,
 
     Source: Zusag et al., SAPSAM, Sec. 2.1. Differs from it in: components in 3-D,
     sizes in mm, each lung by itself, and dents at the chest wall. That its external
-    marker ends at 35 px changes nothing in the flooding, for what lies beyond is outside
-    too; here it ends the reach of the later steps. With ``fill_between``,
+    marker ends at 35 px changes nothing in the flooding, for what lies beyond is
+    outside too; here it ends the reach of the later steps. With ``fill_between``,
     ``outline_only`` and the footprints of the public notebook that the paper's way
     resembles ("improved lung segmentation using watershed", Kaggle, Data Science Bowl
     2017) the result is that notebook's to the bit; see ``benchmarks/lung_mask.py``.

@@ -40,7 +40,8 @@ def find_lungs(volume: CTVolume,
     - a smaller one is kept where most of it lies above lung (a cavity; gas of
       stomach and bowels has no lung beneath it).
 
-    The field of view may cut through the lungs: nothing is asked of the image's border.
+    The field of view may cut through the lungs: nothing is asked of the image's border,
+    as long as most of a lung lies within the convex hull of what is seen of the body.
 
     Args:
         volume (CTVolume): Axial slices in HU.
