@@ -1,19 +1,22 @@
 """LIDC-IDRI to slices: which ones, where they are cropped, and what fails."""
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mmlesion.ct import CTVolume, SliceArchive, volume_to_image
+from mmlesion.ct import CTVolume, SliceArchive, read_volume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
 from mmlesion.datasets.lidc_consensus import match_readers, reader_votes
 from mmlesion.datasets.prepare import prepare_lidc_slices
 from mmlesion.datasets.prepare.lidc_series import find_lidc_series, slice_at
+from mmlesion.datasets.prepare.lidc_slices import place_crop
 from mmlesion.datasets.slice_index import read_slice_index
 from mmlesion.phantom import write_lidc
 from mmlesion.phantom.lidc_readers import Reading, lidc_xml
 
+REAL = (Path(__file__).resolve().parents[3] / '../shared/data/chest_ct').resolve()
 SPACING_MM = (5.0, 4.0, 4.0)
 # Where the lungs are: columns 12 to 79 and rows 21 to 59 of a picture of 96 x 110
 LUNGS = ((40, 28), (40, 63))
@@ -177,6 +180,19 @@ def test_the_crop_lies_around_the_lungs(tmp_path):
     chest(tmp_path / 'tree', [[{5: square(40, 30, 4)}] * 2 + [None] * 2])
     (row, *_) = prepare(tmp_path / 'tree').rows
     assert abs(row.offset_y_px + 32 - 40) <= 2 and abs(row.offset_x_px + 32 - 45.5) <= 2
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='the real chest CT is not at hand')
+def test_the_crop_lies_around_the_lungs_of_a_real_scan():
+    """Within two of its pixels, of 4.17 mm, of the middle of the given mask's box."""
+    (y, x), has_lung = place_crop(read_volume(REAL / 'ct-64.nrrd'), 40)
+    lung = read_volume(REAL / 'wholeLung-64.nrrd').array > 0
+    for axis, first in ((1, y), (2, x)):
+        places = np.flatnonzero(lung.any(tuple({0, 1, 2} - {axis})))
+        middle = (places[0] + places[-1] + 1) / 2
+        assert abs(first + 20 - middle) <= 2
+    given = set(np.flatnonzero(lung.any((1, 2))).tolist())
+    assert len(given ^ set(has_lung)) <= 4
 
 
 def test_a_crop_larger_than_one_side_stays_within_the_other(tmp_path):
