@@ -49,17 +49,18 @@ def segment_phases(image: np.ndarray,
     cost = _data_term(image, means)  # (K, H, W)
     if smoothness < 0:
         raise ValueError(f'smoothness must not be negative, got {smoothness}.')
-    phases = np.arange(len(cost))[:, None, None]
     labels = cost.argmin(0)
-    # What a neighbour of each phase takes off; a frame of nothing around
-    support = np.pad((labels == phases) * np.float32(smoothness),
-                     ((0, 0), (1, 1), (1, 1)))
+    height, width = labels.shape
+    # Flat, with a frame of one more label, that of no phase
+    framed = np.pad(labels, 1, constant_values=len(cost)).ravel()
+    neighbours = [(dy * (width + 2) + dx, np.float32(smoothness * weight))
+                  for dy, dx, weight in NEIGHBOURS]
+    sets = _undecided(cost, smoothness)
     for _ in range(max_sweeps):
-        changed = [_update(cost, labels, support, phases, smoothness, y, x)
-                   for y in (0, 1) for x in (0, 1)]
+        changed = [_update(framed, neighbours, *each) for each in sets]
         if not any(changed):
             break
-    return labels
+    return framed.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
 
 
 def potts_energy(image: np.ndarray, labels: np.ndarray, means: np.ndarray,
@@ -92,22 +93,30 @@ def _data_term(image, means):
                for channel, mean in zip(np.moveaxis(image, 2, 0), means.T))
 
 
-def _update(cost, labels, support, phases, smoothness, y, x) -> bool:
-    """Relabel every second pixel of every second row from (y, x), in place."""
-    old = labels[y::2, x::2]
-    if not old.size:
-        return False
-    height, width = 2 * old.shape[0] - 1, 2 * old.shape[1] - 1
-    energy = cost[:, y::2, x::2].copy()
-    for dy, dx, weight in NEIGHBOURS:
-        top, left = y + 1 + dy, x + 1 + dx
-        energy -= np.float32(weight) * support[
-            :, top:top + height:2, left:left + width:2]
-    best = energy.argmin(0)
-    better = (energy.min(0) < np.take_along_axis(energy, old[None], 0)[0])
-    if not better.any():
-        return False
-    old[better] = best[better]
-    support[:, y + 1:y + 1 + height:2, x + 1:x + 1 + width:2] = (
-        old == phases) * np.float32(smoothness)
-    return True
+def _undecided(cost, smoothness):
+    """Places in the framed image, and costs, of pixels that neighbours could move.
+
+    All neighbours together weigh so much; a pixel whose nearest mean is nearer than
+    the next by more keeps its label, whatever theirs.
+    """
+    most = smoothness * sum(weight for _, _, weight in NEIGHBOURS)
+    undecided = np.count_nonzero(cost <= cost.min(0) + np.float32(most), axis=0) > 1
+    sets = []
+    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        rows, columns = np.nonzero(undecided[y::2, x::2])
+        rows, columns = 2 * rows + y, 2 * columns + x
+        place = (rows + 1) * (cost.shape[2] + 2) + columns + 1
+        costs = np.pad(cost[:, rows, columns], ((0, 1), (0, 0)), constant_values=np.inf)
+        sets.append((place, costs))  # (n, ), (K + 1, n)
+    return sets
+
+
+def _update(framed, neighbours, place, costs) -> bool:
+    """Relabel the pixels of one set, in place; whether any changed."""
+    energy, pixels = costs.copy(), np.arange(len(place))
+    for step, weight in neighbours:
+        energy[framed[place + step], pixels] -= weight
+    old, best = framed[place], energy.argmin(0)
+    better = energy[best, pixels] < energy[old, pixels]
+    framed[place[better]] = best[better]
+    return bool(better.any())
