@@ -61,10 +61,11 @@ def parse_args():
     signs = layouts.add_parser(
         'signs', parents=[both], help='CT of whole chests with signs of aspergillosis')
     signs.add_argument(
-        '--patients', type=int, default=24, help='with the disease, 1 to 8 scans each')
+        '--patients', type=int, default=24, help='number with the disease')
     signs.add_argument(
         '--controls', type=int, default=16, help='without, one scan each')
     signs.add_argument('--size', type=int, default=128, help='pixels per side')
+    signs.add_argument('--max-visits', type=int, default=8, help='most scans of each')
     return parser.parse_args()
 
 
@@ -79,7 +80,8 @@ def write(args):
             pictures_per_patient=args.pictures_per_patient,
             diameters_mm=args.diameters_mm, solid_hu=args.solid_hu)
     if args.dataset == 'signs':
-        return write_signs(args.out, args.patients, args.controls, **every)
+        return write_signs(args.out, args.patients, args.controls,
+                           max_visits=args.max_visits, **every)
     return write_deeplesion(
         args.out, args.train, args.val, args.test, **every, context_mm=args.context_mm)
 

@@ -37,6 +37,7 @@ _BACKGROUND_SHARES = dict(consolidation=0.41, ground_glass=0.14, emphysema=0.24,
 # From the top of the standard patient's lungs, with some mm to spare, to their base.
 _TOP_MM, _BASE_MM = -28.0, 294.0
 _COARSE_MM = 4.0
+_NOISE_PIXEL_MM = 0.75
 _VOXELS_AT_ONCE = 3_000_000
 
 
@@ -117,17 +118,19 @@ class SignScan:
     origin: tuple[float, float, float]
 
 
-def draw_course(patient: Patient, rng: np.random.Generator, diseased: bool) -> Course:
+def draw_course(patient: Patient, rng: np.random.Generator, diseased: bool,
+                max_visits: int = 8) -> Course:
     """Draw what a patient has, and when he is scanned and dies.
 
-    Patients have 1 to 8 scans (Zusag et al., Sec. 1.1), controls one. The chance to
-    die rises with the severity, and with it what can be seen: the number and size of
-    signs and other diseases.
+    Patients have 1 to 8 scans (Zusag et al., Sec. 1.1), controls one. The chance to die
+    rises with the severity, and with it what can be seen: the number and size of signs
+    and other diseases.
 
     Args:
         patient: The anatomy.
         rng: Source of all the choices.
         diseased: False for a control.
+        max_visits: Most scans.
 
     Raises:
         RuntimeError: No sign found room.
@@ -135,7 +138,7 @@ def draw_course(patient: Patient, rng: np.random.Generator, diseased: bool) -> C
     if not diseased:
         return Course(patient)
     severity = float(rng.uniform())
-    visits = min(int(rng.geometric(0.36)), 8)
+    visits = min(int(rng.geometric(0.36)), max_visits)
     years = tuple(np.cumsum([0, *rng.uniform(0.4, 2.2, visits - 1)]).tolist())
     died = bool(rng.random() < 1 / (1 + np.exp(-12 * (severity - 0.5))))
     end = years[-1] + (rng.uniform(0.1, 1.9) if died else rng.uniform(1.5, 6))
@@ -164,6 +167,8 @@ def simulate_sign_scan(course: Course, visit: int, rng: np.random.Generator,
     spacing = (float(z[1] - z[0]), float(y[1] - y[0]), float(x[1] - x[0]))
     protocol = Protocol.draw(rng)
     protocol.interval_mm, protocol.spacing_mm = spacing[0], spacing[1]
+    # The mean over a pixel of 3 mm has a quarter of the noise in pixels of 0.75 mm
+    protocol.sigma_hu *= min(1.0, _NOISE_PIXEL_MM / spacing[1])
     # High-resolution CT, mostly without contrast medium
     protocol.enhancement = Enhancement(
         0.0 if rng.random() < 0.7 else rng.uniform(0.5, 1))

@@ -18,14 +18,15 @@ from .pathology import SIGNS
 from .sign_scan import SignScan, draw_course, simulate_sign_scan
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
-SIGNS_PHANTOM_VERSION = 2
+SIGNS_PHANTOM_VERSION = 3
 _COLUMNS = ('scan', 'patient', 'disease', 'survival',
             *(f'{region}_{sign}' for region in REGIONS for sign in SIGNS))
 _TRUTH_COLUMNS = ('scan', 'sign', 'region', 'x_mm', 'y_mm', 'z_mm', 'volume_mm3')
 
 
 def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int = 16,
-                size: int = 128, seed: int = 0, workers: int = 1) -> Path:
+                size: int = 128, seed: int = 0, workers: int = 1,
+                max_visits: int = 8) -> Path:
     """Simulate CT of whole chests with signs of aspergillosis, and their list.
 
     Written are ``scans.csv`` as :class:`mmlesion.LungProjectionDataset` is prepared
@@ -36,10 +37,10 @@ def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int =
     ``truth.csv`` (a row for each sign with its place in the world and its volume, and
     for each other disease) and ``phantom.json`` (what it was made with).
 
-    Patients have 1 to 8 scans over the years, in which signs appear and grow, controls
-    one without any disease. Those with much disease die earlier: ``survival`` is 1 in
-    the last two years before death, 0 more than two years before a survivor was last
-    seen, else empty.
+    Patients have 1 to ``max_visits`` scans over the years, in which signs appear and
+    grow, controls one without any disease. Those with much disease die earlier:
+    ``survival`` is 1 in the last two years before death, 0 more than two years before
+    a survivor was last seen, else empty.
 
     A patient depends on ``seed`` and its number alone. Everything is written to
     ``<out_dir>.partial`` first, which is renamed at the end; a broken run is taken up
@@ -52,6 +53,7 @@ def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int =
         size: Width and height of a scan in pixels, with ``27 / 32 * size`` slices.
         seed: Everything random follows from it.
         workers: Number of processes.
+        max_visits: Most scans of a patient; few make more patients of as many scans.
 
     Returns:
         The folder written.
@@ -63,7 +65,8 @@ def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int =
     out_dir = Path(out_dir)
     settings = dict(
         layout='signs', version=SIGNS_PHANTOM_VERSION, num_patients=int(num_patients),
-        num_controls=int(num_controls), size=int(size), seed=int(seed))
+        num_controls=int(num_controls), size=int(size), seed=int(seed),
+        max_visits=int(max_visits))
     _check(settings, workers)
     if same_exists(out_dir, settings):
         return out_dir
@@ -101,8 +104,9 @@ def _check(settings: dict, workers: int) -> None:
                          'are both 0')
     if not 64 <= settings['size'] <= 512:
         raise ValueError(f'size must be 64 to 512 pixels, got {settings["size"]}')
-    if workers < 1:
-        raise ValueError(f'workers must be 1 or more, got {workers}')
+    if workers < 1 or settings['max_visits'] < 1:
+        raise ValueError('workers and max_visits must be 1 or more, got '
+                         f'{workers} and {settings["max_visits"]}')
 
 
 def _write_csv(path: Path, columns: tuple, rows: list[dict]) -> None:
@@ -116,7 +120,7 @@ def _write_patient(job: tuple) -> None:
     root, settings, name = Path(job[0]), job[1], job[2]
     diseased = name[0] == 'P'
     rng = np.random.default_rng([settings['seed'], 4, diseased, int(name[1:])])
-    course = draw_course(Patient(rng), rng, diseased)
+    course = draw_course(Patient(rng), rng, diseased, settings['max_visits'])
     rows, truth = [], []
     for visit in range(len(course.years)):
         scan = simulate_sign_scan(course, visit, rng, settings['size'])

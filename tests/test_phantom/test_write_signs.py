@@ -97,7 +97,7 @@ def test_what_makes_no_sense_is_said(tmp_path, folder):
             (dict(num_patients=-1), 'num_patients must be 0 or more, got -1'),
             (dict(num_patients=0, num_controls=0), 'nothing to simulate'),
             (dict(size=32), 'size must be 64 to 512 pixels, got 32'),
-            (dict(workers=0), 'workers must be 1 or more, got 0')):
+            (dict(workers=0), 'workers and max_visits must be 1 or more, got 0 and 8')):
         with pytest.raises(ValueError, match=sentence):
             write_signs(tmp_path / 'x', **{**SMALL, **wrong})
     with pytest.raises(FileExistsError, match='other settings'):
