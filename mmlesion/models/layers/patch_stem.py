@@ -9,8 +9,8 @@ class PatchStem(nn.Sequential):
 
     Convolutions of 3 x 3 pixels and stride 2, each with batch normalisation and
     ReLU, double their channels up to ``out_channels``; one of 1 x 1 follows. A
-    transformer that starts from random weights learns with it from far fewer
-    pictures. Any ``PatchEmbed`` takes it as its convolution, that of MMPretrain's
+    transformer that starts from random weights learns faster with it. Any
+    ``PatchEmbed`` takes it as its convolution, that of MMPretrain's
     ``VisionTransformer`` by ``patch_cfg=dict(conv_type='mmlesion.PatchStem')``.
 
     Source: Xiao et al., Early Convolutions Help Transformers See Better, NeurIPS
