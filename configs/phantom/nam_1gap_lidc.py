@@ -18,13 +18,13 @@ scratch = [
     dict(type='Constant', layer='_BatchNorm', val=1)
 ]
 small = dict(
-    depth=11, width=16, branch_channels=128, norm_cfg=dict(type='BN'), init_cfg=scratch)
+    depth=11, width=8, branch_channels=64, norm_cfg=dict(type='BN'), init_cfg=scratch)
 model = dict(
     # of the window's 0..255: -2..2
     data_preprocessor=dict(mean=[127.5] * 3, std=[63.75] * 3),
-    classifier=dict(backbone=small, head=dict(in_channels=[128])))
+    classifier=dict(backbone=small, head=dict(in_channels=[64])))
 
-train_cfg = dict(max_epochs=14)
+train_cfg = dict(max_epochs=12, val_interval=4)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

@@ -8,13 +8,13 @@ model = dict(
             type='Pretrained',
             prefix='classifier',
             # another file: --cfg-options model.classifier.init_cfg.checkpoint=FILE
-            checkpoint='work_dirs/phantom_nam_1gap_lidc/epoch_14.pth'),
+            checkpoint='work_dirs/phantom_nam_1gap_lidc/epoch_12.pth'),
         backbone=dict(init_cfg=None)),
     multi_gap=dict(
         type='ImageClassifier',
         backbone=dict(type='mmlesion.MultiGAPVGG', num_gaps=2, **_base_.small),
         head=dict(
-            type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[128, 128])))
+            type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[64, 64])))
 test_evaluator = [
     *_base_.test_evaluator[:1],
     dict(

@@ -3,7 +3,7 @@
 _base_ = './nam_2gap_lidc.py'
 work_dir = 'work_dirs/phantom_nam_3gap_lidc'
 model = dict(
-    multi_gap=dict(backbone=dict(num_gaps=3), head=dict(in_channels=[128, 128, 128])))
+    multi_gap=dict(backbone=dict(num_gaps=3), head=dict(in_channels=[64, 64, 64])))
 test_evaluator = [
     *_base_.test_evaluator[:1],
     dict(

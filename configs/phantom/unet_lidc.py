@@ -11,8 +11,8 @@ train_dataloader = dict(
     batch_size=16, num_workers=1, dataset=dict(data_root=data_root, pipeline=pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
 test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
-model = dict(backbone=dict(code_channels=128), head=dict(in_channels=16))
-train_cfg = dict(max_epochs=12)
+model = dict(backbone=dict(code_channels=64), head=dict(in_channels=8))
+train_cfg = dict(max_epochs=8)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = dict(
     _delete_=True, type='CosineAnnealingLR', convert_to_iter_based=True)

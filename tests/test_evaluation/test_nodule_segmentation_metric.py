@@ -52,7 +52,7 @@ def test_numbers_by_segmentation(tmp_path):
 
 
 def test_two_nodules_are_compared_with_the_masks_of_both():
-    metric = NoduleSegmentationMetric(mask_keys=('fine_mask', ))
+    metric = NoduleSegmentationMetric()
     first, second = plane((0, 0, 1, 1)), plane((7, 7, 8, 8))
     metric.process(None, [
         sample('both', TWO, NONE, first, nodule_masks=[first, second]),
@@ -63,6 +63,8 @@ def test_two_nodules_are_compared_with_the_masks_of_both():
     assert numbers['nodule/fine/num_two'] == 2
     assert numbers['nodule/fine/two_both'] == numbers['nodule/fine/two_one'] == 1
     assert numbers['nodule/fine/tp_doa_mean'] == 3
+    # They are fine ones: the coarse mask stands for itself
+    assert numbers['nodule/coarse/two_both'] == numbers['nodule/coarse/two_one'] == 0
 
 
 def test_processes_add_up():

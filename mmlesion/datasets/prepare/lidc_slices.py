@@ -108,7 +108,8 @@ def prepare_lidc_slices(data_root: str,
     out. Of a series' negative slices, some drawn at random are kept.
 
     Slices are cropped, not resampled, to a square around the middle of the lung
-    mask's box, the same for all slices of a series. What lies beyond the image is
+    mask's box (of the only lung where there is one), the same for all slices of a
+    series. What lies beyond the image is
     air. An image that is no larger than the crop is taken whole, without looking
     for lungs. Slices whose crop cuts a nodule off are left out.
 

@@ -29,8 +29,8 @@ class NoduleSegmentationMetric(BaseMetric):
     to 1, ``tp_doa`` in mm2, NaN where there is no slice to count. So
     ``save_best='nodule/fine/dice_mean'`` keeps the best checkpoint.
 
-    A slice with two nodules is compared with ``nodule_masks``, a list of one mask
-    for each, where the model gives it.
+    In a slice with two nodules, ``fine_mask`` stands for all of ``nodule_masks``, a
+    list of one mask for each nodule, where the model gives it.
 
     Source: Feng et al., Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
@@ -87,7 +87,8 @@ class NoduleSegmentationMetric(BaseMetric):
             regions = sample.get('nodule_masks')
             for key in self.mask_keys:
                 predicted = _plane(sample[key])
-                if regions and len(np.unique(nodules)) == 3:  # 0 and two nodules
+                # 0 and two nodules
+                if regions and key == 'fine_mask' and len(np.unique(nodules)) == 3:
                     predicted = np.any([_plane(region) for region in regions], 0)
                 try:
                     score = score_slice(predicted, nodules, sample['spacing_mm'])

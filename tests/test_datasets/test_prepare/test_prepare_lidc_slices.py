@@ -175,11 +175,13 @@ def test_one_reader_alone_and_small_nodules_make_no_slice(tmp_path):
                           hu[5, y:y + 64, x:x + 64])
 
 
-def test_the_crop_lies_around_the_lungs(tmp_path):
-    """Their middle is row 40, column 45.5; the body's is elsewhere."""
-    chest(tmp_path / 'tree', [[{5: square(40, 30, 4)}] * 2 + [None] * 2])
-    (row, *_) = prepare(tmp_path / 'tree').rows
-    assert abs(row.offset_y_px + 32 - 40) <= 2 and abs(row.offset_x_px + 32 - 45.5) <= 2
+@pytest.mark.parametrize('lungs, middle', [(LUNGS, 45.5), (LUNGS[1:], 63)])
+def test_the_crop_lies_around_the_lungs_or_the_only_one(tmp_path, lungs, middle):
+    """Their middle is row 40; the body's is elsewhere."""
+    chest(tmp_path / 'tree', [[{5: square(40, 60, 4)}] * 2 + [None] * 2], lungs)
+    (row, *_) = prepare(tmp_path / 'tree', size=50).rows
+    assert abs(row.offset_y_px + 25 - 40) <= 2
+    assert abs(row.offset_x_px + 25 - middle) <= 2
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='the real chest CT is not at hand')
