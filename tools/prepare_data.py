@@ -38,18 +38,18 @@ def parse_args(argv=None):
     slices = add('lidc-slices', '--data-root', 'data/LIDC-IDRI', 'tree of DICOM and '
                  'XML', 'cut slices of LIDC-IDRI with and without nodules', 'Write '
                  'slices.csv and, around the lungs, slices and masks of nodules.')
-    slices.add_argument('--size', type=int, default=384,
-                        help='sides of the crop in pixels (default: %(default)s)')
-    slices.add_argument('--max-negatives', type=int, default=20, help='slices without '
-                        'a nodule to keep of a series (default: %(default)s)')
+    slices.add_argument('--size', type=int, default=384, help='sides of the crop, px')
+    slices.add_argument('--max-negatives', type=int, default=20,
+                        help='slices without a nodule of a series (default: 20)')
     slices.add_argument('--seed', type=int, default=0, help='of drawing these')
     for each in (lidc, slices):
-        each.add_argument(
-            '--xml', help='folder or tar archive of XML not beside the DICOM files')
+        each.add_argument('--xml', help='folder or tar archive of XML not beside DICOM')
     signs = add('signs', '--scans', 'data/signs/scans.csv', 'csv of scans and labels',
                 'project the lungs of scans', 'Write projections.csv and pictures.')
     signs.add_argument('--grid', dest='grid_shape', type=int, nargs=3,
                        default=(216, 256, 256), help='z, y, x that scans are scaled to')
+    signs.add_argument('--mode', default='exclude', choices=('exclude', 'clip'),
+                       help='voxels out of a range (default: %(default)s)')
     signs.add_argument('--rotations', type=int, default=27, help='of the turns of 5 '
                        'degrees, the first so many (default: %(default)s)')
     for each, number in ((deeplesion, None), (slices, 1), (signs, None)):

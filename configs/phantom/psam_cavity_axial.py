@@ -3,7 +3,8 @@
 # that make the data. The other psam_*.py of this folder inherit from here.
 _base_ = '../psam_cavity_vgg19_axial.py'
 data_root = 'data/phantom/signs/'
-loader = dict(num_workers=1, dataset=dict(data_root=data_root))
+loader = dict(
+    num_workers=1, dataset=dict(data_root=data_root, num_rotations=3))
 train_dataloader = dict(drop_last=True, **loader)  # batch normalisation
 val_dataloader = loader
 test_dataloader = loader
@@ -12,16 +13,16 @@ model = dict(
         _delete_=True,
         type='mmlesion.VGGStride8',  # fine maps, to say where a sign is
         depth=11,
-        width=12,
+        width=8,
         with_bn=True),
     head=dict(
-        in_channels=96,
+        in_channels=64,
         mid_channels=64,
         init_cfg=dict(type='Kaiming', layer='Linear')))
-train_cfg = dict(max_epochs=12)
+train_cfg = dict(max_epochs=30, val_interval=3)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=50),
-    dict(type='CosineAnnealingLR', T_max=12, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30),
+    dict(type='CosineAnnealingLR', T_max=30, convert_to_iter_based=True),
 ]

@@ -21,6 +21,7 @@ from mmlesion.datasets import LungProjectionDataset, read_scan_list
 from mmlesion.datasets.prepare import prepare_signs
 from mmlesion.datasets.scan_list import projection_path
 
+REAL = (Path(__file__).resolve().parents[3] / '../shared/data/chest_ct').resolve()
 TOOL = Path(__file__).resolve().parents[3] / 'tools/prepare_data.py'
 HEADER = 'scan,patient,disease,survival,' + ','.join(
     f'{region}_cavity' for region in REGIONS)
@@ -159,3 +160,21 @@ def test_the_command_line(scans, capsys):
     assert capsys.readouterr().err.splitlines()[-1] == (
         'prepare_data: s1.nii.gz: no such file or folder; so 1 scans could not be '
         'prepared (listed in problems.txt), all others are')
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='the real chest CT is not there')
+def test_a_real_scan_as_dicom_and_as_nrrd_gives_the_same_pictures(tmp_path):
+    (tmp_path / 'dicom').symlink_to(REAL / 'dicom')
+    (tmp_path / 'scan.nrrd').symlink_to(REAL / 'ct-64.nrrd')
+    empty = ',' * 5
+    (tmp_path / 'scans.csv').write_text(
+        f'{HEADER}\ndicom,P1,1,,{empty}\nscan.nrrd,P2,1,,{empty}\n')
+    done = prepare(tmp_path, grid_shape=(72, 64, 64))
+    assert not done.problems and [row.empty for row in done.rows] == [(), ()]
+    dicom, nrrd = (tmp_path / 'out' / row.folder for row in done.rows)
+    for path in dicom.glob('*.png'):
+        picture = cv2.imread(str(path), -1)
+        other = cv2.imread(str(nrrd / path.name), -1)
+        # whole HU of a scan scaled to other slices, whose distance DICOM rounds
+        assert np.abs(picture - other.astype(float)).mean() < 0.1
+        assert picture.min() == 0 and picture.max() == 255
