@@ -76,4 +76,5 @@ def apply_symmetry(img: np.ndarray, turns: int, mirror: bool,
         img = img[:, ::-1]
     if reverse:
         img = img[..., ::-1]
-    return np.ascontiguousarray(img)
+    # not ascontiguousarray, which keeps the negative step of an axis of length 1
+    return img.copy()

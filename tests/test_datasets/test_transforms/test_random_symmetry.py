@@ -51,3 +51,9 @@ def test_prob():
     assert drawn(RandomSymmetry(prob=0), patch(), 20) == {patch().tobytes()}
     with pytest.raises(ValueError, match='prob must be within 0 and 1, got 2'):
         RandomSymmetry(prob=2)
+
+
+def test_one_slice_reversed_has_no_negative_step():
+    turned = apply_symmetry(patch(channels=1), 0, True, True)
+    assert min(turned.strides) > 0
+    assert np.array_equal(turned, patch(channels=1)[:, ::-1])
