@@ -48,7 +48,7 @@ def parse_args(argv=None):
                 'project the lungs of scans', 'Write projections.csv and pictures.')
     signs.add_argument('--grid', dest='grid_shape', type=int, nargs=3,
                        default=(216, 256, 256), help='z, y, x that scans are scaled to')
-    signs.add_argument('--mode', default='exclude', choices=('exclude', 'clip'),
+    signs.add_argument('--mode', default='clip', choices=('clip', 'exclude'),
                        help='voxels out of a range (default: %(default)s)')
     signs.add_argument('--rotations', type=int, default=27, help='of the turns of 5 '
                        'degrees, the first so many (default: %(default)s)')

@@ -19,7 +19,7 @@ GREY_RANGE = ((-1400, 240), )
 GRID_SHAPE = (216, 256, 256)
 
 #: What becomes of voxels out of the range; see :func:`project_lungs`.
-PROJECTION_MODES = ('exclude', 'clip')
+PROJECTION_MODES = ('clip', 'exclude')
 
 #: Projected along z, y and x.
 VIEWS = ('axial', 'coronal', 'sagittal')
@@ -113,7 +113,7 @@ def resample_to_grid(volume: CTVolume,
 def project_lungs(volume: CTVolume,
                   mask: np.ndarray,
                   ranges_hu: Sequence[tuple[float, float]] = HU_RANGES,
-                  mode: str = 'exclude') -> dict[str, dict[str, np.ndarray]]:
+                  mode: str = 'clip') -> dict[str, dict[str, np.ndarray]]:
     r"""Average intensity projections inside a mask, in ranges of HU.
 
     For each ray along an axis, and each range of HU, the mean of the voxels on it
@@ -121,10 +121,11 @@ def project_lungs(volume: CTVolume,
     .. math::
         P_r(u, v) = \frac{\sum_{w \in M_r} I(u, v, w)}{|M_r(u, v)|}
 
-    with :math:`M_r` the voxels of the mask within the range (``mode='exclude'``), or
-    all of the mask, those outside of the range counting as its nearest end
-    (``'clip'``). The paper does not say which. The first shows how dense what falls
-    into the range is, whatever there is of it; the second also how much there is.
+    with :math:`M_r` all voxels of the mask, those outside of the range counting as its
+    nearest end (``mode='clip'``), or those within the range alone (``'exclude'``). The
+    paper does not say which. The first is what the work that it names for the ranges
+    does (Gao et al., 2018), and shows how much of a ray is in the range; in the second
+    one voxel is as bright as a whole ray of them, be it by noise.
 
     All areas, views and ranges are summed up in one pass over the slices.
 
@@ -135,7 +136,7 @@ def project_lungs(volume: CTVolume,
         mask (np.ndarray): True within the lungs.
         ranges_hu (Sequence[tuple]): Lower and upper end of each range. A voxel on a
             bound of two belongs to the upper; the last range includes its end.
-        mode (str): ``'exclude'`` or ``'clip'``.
+        mode (str): ``'clip'`` or ``'exclude'``.
 
     Shape:
         - mask: (D, H, W), that of the volume.

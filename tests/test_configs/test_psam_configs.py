@@ -1,6 +1,8 @@
 """Classifiers of projections: every config parsed, built, one step each."""
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,6 +11,9 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 pytest.importorskip('mmpretrain', reason='configs of mmpretrain')
 from mmpretrain.registry import MODELS  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
+
+from mmlesion.apis import results_table  # noqa: E402
+from mmlesion.engine.lesion_runner import LesionRunner  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / 'phantom')
@@ -101,7 +106,6 @@ def test_numbers_of_the_paper():
 
 
 def test_the_augmentation_keeps_size_and_type():
-    import numpy as np
     cfg = read('psam_cavity_vgg19_axial.py')
     steps = [TRANSFORMS.build(step) for step in cfg.train_pipeline[1:-1]]
     picture = np.zeros((60, 40, 3), np.uint8)
@@ -115,3 +119,47 @@ def test_the_augmentation_keeps_size_and_type():
     # the area between 0.8 and 1.2 squared, and still red
     assert 0.6 < (turned[..., 2] > 127).sum() / 400 < 1.5
     assert not turned[..., :2].any()
+
+
+def tiny(name, folder, **kwargs):
+    """A phantom config on the pictures in ``folder``, one epoch without learning."""
+    cfg = read(f'phantom/{name}.py')
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        if loader is not None:
+            loader.update(batch_size=4, num_workers=0, persistent_workers=False)
+            loader.dataset.update(data_root=str(folder), num_rotations=1)
+    cfg.train_cfg.update(max_epochs=1, val_interval=1)
+    cfg.optim_wrapper.optimizer.lr = 0
+    cfg.param_scheduler = None
+    cfg.work_dir = str(folder / name)
+    cfg.update(kwargs)
+    return cfg
+
+
+def test_from_disease_to_survival_to_the_table(tmp_path):
+    """What is not reset comes from the other task's checkpoint; a test gives a row."""
+    lines = ['scan,patient,disease,survival,folder,rotations,empty']
+    for number in range(32):
+        survival = number // 2 % 2 if number % 2 else ''
+        lines.append(f's{number},P{number},{number % 2},{survival},s{number},1,')
+        (tmp_path / f's{number}').mkdir()
+        picture = np.random.randint(0, 255, (24, 32, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f's{number}/whole_axial_00.png'), picture)
+    (tmp_path / 'projections.csv').write_text('\n'.join(lines))
+    LesionRunner.from_cfg(tiny('psam_disease_axial', tmp_path)).train()
+    disease = str(tmp_path / 'psam_disease_axial/epoch_1.pth')
+    LesionRunner.from_cfg(
+        tiny('psam_survival_axial', tmp_path, load_from=disease)).train()
+    after = str(tmp_path / 'psam_survival_axial/epoch_1.pth')
+    old, new = (torch.load(path, weights_only=False)['state_dict']
+                for path in (disease, after))
+    changed = {key for key in new if 'running' not in key and 'tracked' not in key
+               and not torch.equal(new[key], old[key])}
+    # biases were 0 in both
+    assert changed == {'head.fc2.weight', 'head.fc.weight'}
+    cfg = tiny('psam_survival_axial', tmp_path, load_from=after)
+    numbers = LesionRunner.from_cfg(cfg).test()
+    assert set(results_table([cfg.work_dir]).splitlines()[0].split()) == set(
+        '| x 100 | precision | recall | F1 | folds |'.split())
+    assert f'{100 * numbers["binary/f1"]:.2f}' in results_table([cfg.work_dir])

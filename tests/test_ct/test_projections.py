@@ -54,9 +54,10 @@ def test_a_ray_by_hand():
     array = np.repeat(array, 2, 2)
     mask = np.ones(array.shape, bool)
     mask[4] = False
-    mean = project_lungs(CTVolume(array), mask)['whole']['axial'][0, 0]
+    mean = project_lungs(
+        CTVolume(array), mask, mode='exclude')['whole']['axial'][0, 0]
     np.testing.assert_array_equal(mean, [-975, np.nan, -160])
-    mean = project_lungs(CTVolume(array), mask, mode='clip')['whole']['axial'][0, 0]
+    mean = project_lungs(CTVolume(array), mask)['whole']['axial'][0, 0]
     # (-950 - 1000 - 900 - 900) / 4, (-900 - 900 - 160 - 160) / 4,
     # (-160 - 160 - 160 + 240) / 4
     np.testing.assert_array_equal(mean, [-937.5, -530, -60])
@@ -95,9 +96,10 @@ def test_a_scan_upside_down_in_its_file_has_its_upper_regions_at_the_head():
     flipped = CTVolume(array[::-1], direction=np.diag([1., 1., -1.]))
     mask = np.ones(array.shape, bool)
     soft = {area: np.isfinite(views['axial'][..., 2]).any()
-            for area, views in project_lungs(flipped, mask).items()}
+            for area, views in project_lungs(
+                flipped, mask, mode='exclude').items()}
     assert soft['left_upper'] and soft['right_upper'] and not soft['left_middle']
-    coronal = project_lungs(flipped, mask)['whole']['coronal']
+    coronal = project_lungs(flipped, mask, mode='exclude')['whole']['coronal']
     assert np.isfinite(coronal[0, :, 2]).all() and np.isnan(coronal[1:, :, 2]).all()
 
 
@@ -108,7 +110,7 @@ def test_a_missing_lung_and_a_mask_at_the_border_are_fine():
     assert np.isnan(projections['left_upper']['sagittal']).all()
     assert rescale_projection(projections['left_upper']['axial']).max() == 0
     mask[:] = True
-    assert np.isfinite(project_lungs(volume, mask, mode='clip')['whole']['axial']).all()
+    assert np.isfinite(project_lungs(volume, mask)['whole']['axial']).all()
 
 
 def test_each_channel_is_rescaled_by_itself():
@@ -152,7 +154,7 @@ def test_turning_there_and_back_about_x_then_z():
 @pytest.mark.parametrize('change, sentence', [
     (dict(mask=np.zeros((9, 6, 8), bool)), 'the lung mask is empty'),
     (dict(mask=np.ones((9, 6, 7), bool)), r'has \(9, 6, 7\)'),
-    (dict(mode='drop'), "'exclude' or 'clip', but is 'drop'"),
+    (dict(mode='drop'), "'clip' or 'exclude', but is 'drop'"),
     (dict(ranges_hu=((5, 5), )), 'rising numbers')])
 def test_bad_input_is_told(change, sentence):
     volume, mask = chest()

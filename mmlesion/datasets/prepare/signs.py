@@ -86,7 +86,7 @@ def prepare_signs(scans: str,
                   out_dir: str | None = None,
                   grid_shape: Sequence[int] = GRID_SHAPE,
                   rotations: int = len(ROTATIONS_DEG),
-                  mode: str = 'exclude',
+                  mode: str = 'clip',
                   workers: int | None = None,
                   overwrite: bool = False,
                   progress: bool = True) -> PreparedSigns:

@@ -103,9 +103,9 @@ def test_a_second_run_does_what_is_missing(scans):
     assert not list(out.rglob('*.partial'))
     write_volume(scans / 's0.nii.gz', chest(7))  # another scan of the same name
     assert prepare(scans).already_there == 2
-    assert prepare(scans, mode='clip').already_there == 0
-    assert prepare(scans, mode='clip', overwrite=True).already_there == 0
-    assert json.loads((first / 'scan.json').read_text())['mode'] == 'clip'
+    assert prepare(scans, mode='exclude').already_there == 0
+    assert prepare(scans, mode='exclude', overwrite=True).already_there == 0
+    assert json.loads((first / 'scan.json').read_text())['mode'] == 'exclude'
 
 
 def test_a_missing_lung_leaves_its_regions_out(scans):
@@ -139,7 +139,7 @@ def test_bad_lists_and_arguments_are_told(scans):
         prepare(scans, rotations=28)
     with pytest.raises(FileNotFoundError, match='none.csv: no such file'):
         prepare_signs(str(scans / 'none.csv'), str(scans / 'out'))
-    with pytest.raises(ValueError, match="'exclude' or 'clip', but is 'drop'"):
+    with pytest.raises(ValueError, match="'clip' or 'exclude', but is 'drop'"):
         prepare(scans, mode='drop')
     assert not (scans / 'out').exists()
 
