@@ -177,8 +177,9 @@ def project_lungs(volume: CTVolume,
 def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
     """Rescale each channel of a projection to [0, 1].
 
-    Its least value becomes 0 and its greatest 1. Rays without a voxel are 0, and so
-    is a channel that has no two values.
+    Its least value becomes 0 and its greatest 1, and where all are equal they are 1:
+    lungs without any air below the air-like range are as bright in that channel as
+    the healthy part of others. Rays without a voxel are 0.
 
     Source: Zusag et al., SAPSAM, Sec. 2.3: "Intensities within each channel in the
     projection images were rescaled to [0,1]".
@@ -198,7 +199,8 @@ def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
         there = np.isfinite(values)
         if there.any():
             low, high = values[there].min(), values[there].max()
-            out[there, channel] = (values[there] - low) / max(high - low, 1e-6)
+            out[there, channel] = (
+                (values[there] - low) / (high - low) if high > low else 1)
     return out
 
 

@@ -116,7 +116,7 @@ def test_a_missing_lung_and_a_mask_at_the_border_are_fine():
 def test_each_channel_is_rescaled_by_itself():
     mean_hu = np.array([[[-1000, -500, 7], [-950, np.nan, 7], [-900, -400, 7]]])
     np.testing.assert_allclose(
-        rescale_projection(mean_hu), [[[0, 0, 0], [.5, 0, 0], [1, 1, 0]]])
+        rescale_projection(mean_hu), [[[0, 0, 1], [.5, 0, 1], [1, 1, 1]]])
 
 
 def test_the_grid_halves_by_the_mean_of_eight():
