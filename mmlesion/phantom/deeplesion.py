@@ -1,7 +1,6 @@
 """A simulated data set in DeepLesion's own layout."""
 import csv
 import json
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .body import Patient, Region
+from .jobs import run_jobs
 from .made_with import same_exists, write_text
 from .scan import Scan, simulate_scan
 
@@ -81,7 +81,7 @@ def write_deeplesion(out_dir: str | Path, num_train: int, num_val: int,
     total = sum(job[3] for job in jobs)
     with tqdm(total=total, initial=total - sum(job[5] for job in todo),
               desc=f'Simulating {out_dir}', unit='key slice') as bar:
-        for count in _run(todo, workers):
+        for count in run_jobs(_write_patient, todo, workers):
             bar.update(count)
     rows: list[dict] = []
     for patient, *_ in jobs:
@@ -129,17 +129,6 @@ def _plan(settings: dict) -> list[tuple]:
             left -= count
             place += 1
     return [(number, *job) for number, job in enumerate(jobs, start=1)]
-
-
-def _run(todo: list[tuple], workers: int):
-    if workers == 1 or len(todo) < 2:
-        yield from map(_write_patient, todo)
-        return
-    # Started afresh instead of forked: safe in programs with threads.
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(min(workers, len(todo)), initializer=cv2.setNumThreads,
-                      initargs=(1, )) as pool:
-        yield from pool.imap_unordered(_write_patient, todo)
 
 
 def _write_patient(job: tuple) -> int:

@@ -1,7 +1,6 @@
 """Simulated chest CT with nodules in the layout of LIDC-IDRI."""
 import csv
 import json
-import multiprocessing
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from mmlesion.ct.dicom import write_dicom_image
 
 from .body import Patient, Region
 from .focus import Focus, paint_focus
+from .jobs import run_jobs
 from .lidc_readers import lidc_xml, read_nodule
 from .made_with import same_exists, write_text
 from .scan import Protocol, finish, paint_anatomy, paint_table
@@ -100,7 +100,7 @@ def write_lidc(out_dir: str | Path, num_patients: int = 40, size: int = 160,
             for number in range(1, num_patients + 1) if f'{number:04d}' not in done]
     with tqdm(total=num_patients, initial=num_patients - len(todo),
               desc=f'Simulating {out_dir}', unit='patient') as bar:
-        for _ in _run(todo, workers):
+        for _ in run_jobs(_write_patient, todo, workers):
             bar.update()
     rows = [row for number in range(1, num_patients + 1) for row in json.loads(
         (partial / 'rows' / f'{number:04d}.json').read_text())]
@@ -111,17 +111,6 @@ def write_lidc(out_dir: str | Path, num_patients: int = 40, size: int = 160,
     shutil.rmtree(partial / 'rows')
     os.replace(partial, out_dir)
     return out_dir
-
-
-def _run(todo: list[tuple], workers: int):
-    if workers == 1 or len(todo) < 2:
-        yield from map(_write_patient, todo)
-        return
-    # Started afresh instead of forked: safe in programs with threads.
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(min(workers, len(todo)), initializer=cv2.setNumThreads,
-                      initargs=(1, )) as pool:
-        yield from pool.imap_unordered(_write_patient, todo)
 
 
 def _write_patient(job: tuple) -> None:

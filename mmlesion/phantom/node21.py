@@ -1,7 +1,6 @@
 """Simulated chest radiographs in NODE21's own layout."""
 import csv
 import json
-import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from mmlesion.ct import write_radiograph
 
 from .body import Enhancement, Patient, Region
+from .jobs import run_jobs
 from .made_with import same_exists, write_text
 from .scan import paint_anatomy
 
@@ -243,7 +243,7 @@ def write_node21(out_dir: str | Path, num_with: int, num_without: int,
     total = num_with + num_without
     with tqdm(total=total, initial=total - sum(len(job[3]) for job in todo),
               desc=f'Simulating {out_dir}', unit='radiograph') as bar:
-        for count in _run(todo, workers):
+        for count in run_jobs(_write_patient, todo, workers):
             bar.update(count)
     rows = []
     for number, _ in jobs:
@@ -293,17 +293,6 @@ def _plan(settings: dict) -> list[tuple]:
     each = settings['pictures_per_patient']
     return [(number, names[first:first + each]) for number, first in
             enumerate(range(0, len(names), each), start=1)]
-
-
-def _run(todo: list[tuple], workers: int):
-    if workers == 1 or len(todo) < 2:
-        yield from map(_write_patient, todo)
-        return
-    # Started afresh instead of forked: safe in programs with threads.
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(min(workers, len(todo)), initializer=cv2.setNumThreads,
-                      initargs=(1, )) as pool:
-        yield from pool.imap_unordered(_write_patient, todo)
 
 
 def _write_patient(job: tuple) -> int:
