@@ -12,9 +12,8 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from mmlesion.apis import end_with_one_sentence
-from mmlesion.apis.sign_maps import position_table, sign_maps
-from mmlesion.ct.back_projection import COMBINATIONS
+from mmlesion.apis import end_with_one_sentence, position_table, sign_maps
+from mmlesion.ct import COMBINATIONS
 
 
 def parse_args():

@@ -16,12 +16,13 @@ from .explain_detections import DetectionScores, explain_detections
 from .nodule_inputs import set_nodule_inputs
 from .results_table import results_table
 from .segment_nodule_crops import crop_table, segment_nodule_crops
+from .sign_maps import position_table, sign_maps
 from .trained_model import load_trained_model
 
 __all__ = [
     'DetectionScores', 'add_common_arguments', 'compare_maps',
     'config_from_arguments', 'crop_table', 'cross_validate', 'cross_validation_table',
     'end_with_one_sentence', 'evaluate_detector', 'explain', 'explain_detections',
-    'load_trained_model', 'results_table', 'segment_nodule_crops', 'set_nodule_inputs',
-    'use_mixed_precision'
+    'load_trained_model', 'position_table', 'results_table', 'segment_nodule_crops',
+    'set_nodule_inputs', 'sign_maps', 'use_mixed_precision'
 ]

@@ -14,18 +14,17 @@ from tqdm import tqdm
 from mmlesion.attribution import GradCAM, last_feature_layer
 from mmlesion.ct import (
     REGIONS,
+    back_project,
     lung_mask,
     read_volume,
     region_slices,
     resample_to_grid,
     write_volume,
 )
-from mmlesion.ct.back_projection import back_project
 from mmlesion.datasets.lung_projection import WHOLE_TASKS
 from mmlesion.datasets.scan_list import projection_path, read_scan_list
-from mmlesion.evaluation.functional.map_position import map_position
-from mmlesion.visualization import write_picture
-from mmlesion.visualization.sign_map_figure import draw_sign_map
+from mmlesion.evaluation.functional import map_position
+from mmlesion.visualization import draw_sign_map, write_picture
 
 from .trained_model import load_trained_model
 
@@ -78,7 +77,7 @@ def sign_maps(configs, checkpoints, out_dir, split='test', scan_dir=None,
 
     In each sub-region of each scan, Grad-CAM of the sign's score is computed on each
     view's projection and laid back into the scan within the lung mask, see
-    :func:`mmlesion.ct.back_projection.back_project`. Written are
+    :func:`mmlesion.ct.back_project`. Written are
 
     - ``<scan>_<sign>.nii.gz``: the position in the scan's geometry; in each sub-region
       a map from 0 to the mean probability of the networks;

@@ -2,6 +2,7 @@
 
 NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 """
+from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
 from .files import (
     VOLUME_SUFFIXES,
@@ -39,6 +40,7 @@ from .volume import CTVolume
 from .windowing import FULL_WINDOW_HU, window_hu
 
 __all__ = [
+    'COMBINATIONS', 'back_project',
     'BODY_THRESHOLD_HU', 'body_box', 'VOLUME_SUFFIXES', 'image_to_volume',
     'read_volume', 'volume_to_image', 'write_volume', 'LUNG_THRESHOLD_HU',
     'WatershedSteps', 'lung_mask', 'LEFT_LUNG', 'NO_LUNG', 'RIGHT_LUNG',

@@ -9,10 +9,11 @@ from .froc_curve import draw_froc
 from .nodule_map_figure import draw_nodule_maps
 from .nodule_segmentation import draw_size_curves, nodule_panels
 from .roc_curve import draw_epoch_curves, draw_roc
+from .sign_map_figure import draw_sign_map
 
 __all__ = [
     'CTVisualizer', 'choose_window', 'draw_contextual_attention',
     'draw_epoch_curves', 'draw_froc', 'draw_nodule_maps', 'draw_roc',
-    'draw_size_curves', 'draw_spatial_attention', 'nodule_panels', 'slice_names',
-    'write_picture'
+    'draw_sign_map', 'draw_size_curves', 'draw_spatial_attention', 'nodule_panels',
+    'slice_names', 'write_picture'
 ]

@@ -19,6 +19,7 @@ from .map_localisation import (
     lesion_hits,
     pointing_game,
 )
+from .map_position import MapPosition, map_position
 from .nodule_segmentation import (
     SliceScore,
     nodule_segmentation_table,
@@ -30,9 +31,9 @@ from .pixel_ranking import PixelRanking, rank_pixels
 
 __all__ = [
     'ActivationMapScores', 'FROCCurve', 'FROCMatches', 'IMAGE_NUMBERS',
-    'LesionHits', 'PixelHistogram', 'PixelRanking', 'SliceScore',
+    'LesionHits', 'MapPosition', 'PixelHistogram', 'PixelRanking', 'SliceScore',
     'binary_areas', 'binary_rates', 'bootstrap_froc', 'box_iou', 'boxes_to_mask',
     'deeplesion_subgroups', 'energy_inside', 'froc', 'lesion_hits', 'log_loss',
-    'match_boxes', 'nodule_segmentation_table', 'percentile_interval',
+    'map_position', 'match_boxes', 'nodule_segmentation_table', 'percentile_interval',
     'pointing_game', 'rank_pixels', 'roc_curve', 'score_slice', 'scores_by_size',
 ]
