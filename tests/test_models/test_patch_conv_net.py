@@ -145,3 +145,12 @@ class _First(nn.Module):
 
     def forward(self, outputs):
         return outputs[0]
+
+
+def test_the_stem_is_normalised_if_asked():
+    arch = dict(embed_dims=32, depth=1, init_scale=1.)
+    net = PatchConvNet(arch=arch, stem_norm_cfg=dict(type='BN'))
+    norms = [each for each in net.patch_embed.modules()
+             if isinstance(each, torch.nn.BatchNorm2d)]
+    assert [each.num_features for each in norms] == [4, 8, 16, 32]
+    assert net(torch.randn(2, 3, 32, 48))[0].shape == (2, 32)

@@ -1,4 +1,5 @@
 import torch
+from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
@@ -52,6 +53,9 @@ class PatchConvNet(BaseModule):
             channels of a head.
         drop_path_rate (float): The same for all blocks.
         out_type (str): 'cls_token' or 'featmap'.
+        stem_norm_cfg (dict, optional): Normalisation after each convolution of the
+            stem, none as published. ``dict(type='BN')`` helps a small network that
+            starts from random weights.
         init_cfg (dict, optional): See :class:`mmengine.model.BaseModule`.
 
     Shape:
@@ -73,6 +77,7 @@ class PatchConvNet(BaseModule):
                  qk_scale: float | None = None,
                  drop_path_rate: float = 0.,
                  out_type: str = 'cls_token',
+                 stem_norm_cfg: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if isinstance(arch, str):
@@ -88,7 +93,7 @@ class PatchConvNet(BaseModule):
             raise ValueError(f'PatchConvNet: embed_dims must be a multiple of 8 and of '
                              f'num_heads={num_heads}, got {dims}.')
         self.out_type = out_type
-        self.patch_embed = _Stem(in_channels, dims)
+        self.patch_embed = _Stem(in_channels, dims, stem_norm_cfg)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dims))
         self.blocks = nn.ModuleList(
             _ConvBlock(dims, scale, drop_path_rate) for _ in range(arch['depth']))
@@ -144,14 +149,15 @@ class PatchConvNet(BaseModule):
 class _Stem(nn.Module):
     """Patches of 16 x 16 pixels by four convolutions of stride 2."""
 
-    def __init__(self, in_channels, dims):
+    def __init__(self, in_channels, dims, norm_cfg):
         super().__init__()
         widths = (in_channels, dims // 8, dims // 4, dims // 2, dims)
         layers = []
         for before, after in zip(widths[:-1], widths[1:]):
             conv = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
             # A container of one: the published names have this level.
-            layers += [nn.Sequential(conv), nn.GELU()]
+            norm = [build_norm_layer(norm_cfg, after)[1]] if norm_cfg else []
+            layers += [nn.Sequential(conv, *norm), nn.GELU()]
         self.proj = nn.Sequential(*layers[:-1])
 
     def forward(self, x):

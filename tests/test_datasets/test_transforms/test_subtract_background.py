@@ -35,3 +35,13 @@ def test_one_channel_stays_a_channel():
 def test_a_width_of_nothing_is_one_sentence():
     with pytest.raises(ValueError, match='sigma_px must be above 0, got 0'):
         SubtractBackground(0)
+
+
+def test_smoothed_it_is_a_difference_of_gaussians():
+    img = np.random.default_rng(0).normal(100, 20, (40, 30)).astype(np.float32)
+    out = SubtractBackground(3., smooth_px=1.).transform(dict(img=img))['img']
+    narrow, wide = (SubtractBackground(sigma).transform(dict(img=img))['img']
+                    for sigma in (1., 3.))
+    np.testing.assert_allclose(out, wide - narrow, atol=1e-4)
+    with pytest.raises(ValueError, match='from 0 to below sigma_px=3'):
+        SubtractBackground(3., smooth_px=3.)
