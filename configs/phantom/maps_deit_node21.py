@@ -16,7 +16,7 @@ model = dict(
     head=dict(type='VisionTransformerClsHead', num_classes=2, in_channels=64))
 # At 1e-3 and more the loss stays at ln 2 for thirty epochs, or for good.
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
-train_cfg = dict(max_epochs=50, val_interval=5)
+train_cfg = dict(max_epochs=36, val_interval=4)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(**_base_.gradcam, layers='backbone.layers.1.ln1')
