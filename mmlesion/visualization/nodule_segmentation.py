@@ -19,9 +19,9 @@ def nodule_panels(picture, truth, activation_map=None, scope=None, coarse=None,
                   fine=None, least_side=320):
     """The steps from a slice to a nodule, side by side.
 
-    Panels: the slice; the map over it with the scope; the coarse segmentation
-    within the scope; the fine one. In each the true nodules are outlined in green.
-    Steps that are not given have no panel.
+    Panels: the slice; the map over it with the scope ("no nodule" where there is
+    none); the coarse segmentation within the scope; the fine one. In each the true
+    nodules are outlined in green. Steps that are not given have no panel.
 
     Source: Feng et al., MICCAI 2017, Fig. 2; the panel of the fine segmentation is
     ours.
@@ -48,8 +48,8 @@ def nodule_panels(picture, truth, activation_map=None, scope=None, coarse=None,
     panels = [('slice', None, {})]
     if activation_map is not None:
         heat = np.asarray(activation_map, np.float32).clip(0)
-        panels.append(('map, scope', heat / max(float(heat.max()), 1e-12),
-                       dict(scope=scope)))
+        title = 'map, scope' if scope is None or np.any(scope) else 'map: no nodule'
+        panels.append((title, heat / max(float(heat.max()), 1e-12), dict(scope=scope)))
     if coarse is not None:
         panels.append(('coarse', None, dict(scope=scope, coarse=coarse)))
     if fine is not None:
