@@ -48,11 +48,15 @@ def config(root, view='axial', task='cavity'):
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
-    """Random weights for the configs above."""
+    """Random weights for the configs above; every feature speaks for the sign, so
+    that no map is empty."""
     cfg = config('')
     init_default_scope('mmpretrain')
     torch.manual_seed(1)
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    with torch.no_grad():
+        weights = model.head.fc.weight
+        weights.copy_(weights.abs() * weights.new_tensor([[-1.], [1.]]))
     path = tmp_path_factory.mktemp('weights') / 'random.pth'
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)
