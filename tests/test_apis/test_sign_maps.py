@@ -128,11 +128,13 @@ def test_the_position_keeps_to_a_scan_of_other_voxels(root):
 
 def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
     configs = [config(root, view) for view in VIEWS]
+    scans = read_scan_list(root / 'projections.csv', prepared=True)
+    scans = scans[:scans.index(with_cavity(root)[0]) + 1]
     summary = sign_maps(configs, [checkpoint] * 3, tmp_path, split='all',
-                        truth_dir=root / 'masks', max_scans=2, progress=False)
+                        truth_dir=root / 'masks', max_scans=len(scans),
+                        progress=False)
     with open(tmp_path / 'positions.csv', newline='') as file:
         rows = list(csv.DictReader(file))
-    scans = read_scan_list(root / 'projections.csv', prepared=True)[:2]
     assert {row['scan'] for row in rows} == {row.scan for row in scans}
     positive = [row for row in rows if row['label'] == '1']
     assert summary['positive_regions'] == len(positive) == len(
