@@ -19,9 +19,10 @@ def back_project(maps: Mapping[str, np.ndarray],
     .. math::
         a_{axial}(y, x),\quad a_{coronal}(z, x),\quad a_{sagittal}(z, y)
 
-    each scaled so that its greatest value is 1 and negative ones count as nothing. The
-    position is their geometric mean (``'product'``), arithmetic mean (``'mean'``) or
-    least value (``'min'``) inside the mask, and 0 outside.
+    each scaled so that its greatest value on a ray that meets the mask is 1; negative
+    ones count as nothing. The position is their geometric mean (``'product'``),
+    arithmetic mean (``'mean'``) or least value (``'min'``) inside the mask, and 0
+    outside.
 
     Source: Zusag et al., SAPSAM, Sec. 4 names "3D positioning of the detected
     pathological structures" as future work; how is ours. A sum lets two views that
@@ -38,7 +39,8 @@ def back_project(maps: Mapping[str, np.ndarray],
         - maps: (rows, columns); mask, output: (D, H, W), z rising to the head
 
     Returns:
-        np.ndarray: float32 in [0, 1]; all 0 where some map has no positive value.
+        np.ndarray: float32 in [0, 1]; all 0 where some map is nowhere positive on the
+        mask.
 
     Raises:
         ValueError: If there is no map, a view or combination is unknown, a map is not
@@ -52,7 +54,7 @@ def back_project(maps: Mapping[str, np.ndarray],
                          f'is {combination!r}')
     if not maps:
         raise ValueError('there is no map to be laid back into the volume')
-    rays = [_along_rays(name, each, mask.shape) for name, each in maps.items()]
+    rays = [_along_rays(name, each, mask) for name, each in maps.items()]
     if not all(each.any() for each in rays):
         return np.zeros(mask.shape, np.float32)
     if combination == 'min':
@@ -67,13 +69,13 @@ def back_project(maps: Mapping[str, np.ndarray],
     return np.where(mask, np.broadcast_to(position, mask.shape), np.float32(0))
 
 
-def _along_rays(view: str, activation: np.ndarray, shape: tuple) -> np.ndarray:
+def _along_rays(view: str, activation: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """One view's map on the voxels, of length 1 along its rays."""
     activation = np.asarray(activation, np.float32)
     if activation.ndim != 2 or not np.isfinite(activation).all():
         raise ValueError(f'the {view} map must be 2D and finite, but has shape '
                          f'{activation.shape}')
-    depth, height, width = shape
+    depth, height, width = mask.shape
     sizes = dict(axial=(height, width), coronal=(depth, width),
                  sagittal=(depth, height))
     if view not in sizes:
@@ -81,8 +83,8 @@ def _along_rays(view: str, activation: np.ndarray, shape: tuple) -> np.ndarray:
     rows, columns = sizes[view]
     full = cv2.resize(np.maximum(activation, 0), (columns, rows),
                       interpolation=cv2.INTER_LINEAR)
-    full /= max(full.max(), np.finfo(np.float32).tiny)
-    if view == 'axial':
-        return full[None]
-    full = full[::-1]  # the head was on top
-    return full[:, None] if view == 'coronal' else full[:, :, None]
+    if view != 'axial':
+        full = full[::-1]  # the head was on top
+    axis = list(sizes).index(view)
+    full = np.expand_dims(full, axis) * mask.any(axis, keepdims=True)
+    return full / max(full.max(), np.finfo(np.float32).tiny)

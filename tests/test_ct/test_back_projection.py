@@ -43,8 +43,13 @@ def test_it_is_the_naive_loop():
     maps = dict(axial=rng.normal(size=(5, 6)), coronal=rng.normal(size=(4, 6)),
                 sagittal=rng.normal(size=(4, 5)))
     mask = rng.random((4, 5, 6)) < 0.7
+    mask[:, 4] = False  # rays that miss the mask do not count for the scale
+    maps['axial'][4] = maps['sagittal'][:, 4] = 100
     position = back_project(maps, mask)
-    scaled = {view: np.maximum(each, 0) / each.max() for view, each in maps.items()}
+    met = dict(axial=mask.any(0), coronal=mask.any(1)[::-1],
+               sagittal=mask.any(2)[::-1])
+    scaled = {view: np.maximum(each, 0) / each[met[view]].max()
+              for view, each in maps.items()}
     for z, y, x in np.ndindex(4, 5, 6):
         expected = mask[z, y, x] * (scaled['axial'][y, x]
                                     * scaled['coronal'][3 - z, x]
