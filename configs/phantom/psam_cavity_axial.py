@@ -4,14 +4,14 @@
 _base_ = '../psam_cavity_vgg19_axial.py'
 data_root = 'data/phantom/signs/'
 loader = dict(
-    num_workers=1, dataset=dict(data_root=data_root, num_rotations=1))
+    num_workers=1, dataset=dict(data_root=data_root, num_rotations=3))
 # Left and right lungs mirror each other.
 train_pipeline = _base_.train_pipeline
 train_pipeline.insert(1, dict(type='RandomFlip', prob=0.5, direction='horizontal'))
 train_dataloader = dict(
     num_workers=1,
     drop_last=True,  # batch normalisation
-    dataset=dict(data_root=data_root, num_rotations=1, pipeline=train_pipeline))
+    dataset=dict(data_root=data_root, num_rotations=3, pipeline=train_pipeline))
 val_dataloader = loader
 test_dataloader = loader
 model = dict(
@@ -25,10 +25,10 @@ model = dict(
         in_channels=64,
         mid_channels=64,
         init_cfg=dict(type='Kaiming', layer='Linear', mode='fan_in')))
-train_cfg = dict(max_epochs=25, val_interval=5)
+train_cfg = dict(max_epochs=20, val_interval=2)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30),
-    dict(type='CosineAnnealingLR', T_max=25, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=20, convert_to_iter_based=True),
 ]
