@@ -50,7 +50,7 @@ def draw_sign_map(array, spacing_mm, part, maps, projections, position, place,
             _slice(each, view, place)
             for each in (array, _laid_over(view, heat, part, array.shape), position))
         true = None if truth is None else _slice(truth, view, place)
-        grey = projections[view].max(2)
+        grey = projections[view].mean(2)
         mm = _pixel_mm(view, spacing_mm)
         panels = [_panel(each, mm) for each in (
             overlay_map(plane, np.zeros((1, 1)), limits=SLICE_WINDOW_HU),
