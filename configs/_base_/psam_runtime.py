@@ -9,6 +9,10 @@ custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
     dict(type='mmlesion.NonFiniteLossHook')
 ]
+# MMEngine logs the mean of ten values of all that has "loss" in its name; the
+# validation's own is meant
+log_processor = dict(
+    by_epoch=True, mean_pattern=r'^(?!.*log_loss).*(loss|time|data_time|grad_norm)')
 randomness = dict(seed=0)
 val_evaluator = dict(
     type='mmlesion.BinaryClassificationMetric', case_keys=('img_id', ))
