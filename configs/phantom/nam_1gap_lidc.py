@@ -1,9 +1,9 @@
-# configs/nam_1gap_lidc.py shrunk to the generated data of 120 patients, whose slices
+# configs/nam_1gap_lidc.py shrunk to the generated data of 300 patients, whose slices
 # have 160 x 160 pixels (data/README.md has the commands). From scratch, so with batch
 # normalisation. All numbers here are ours.
 _base_ = '../nam_1gap_lidc.py'
 work_dir = 'work_dirs/phantom_nam_1gap_lidc'
-data_root = 'data/phantom/LIDC-IDRI/'
+data_root = 'data/phantom/LIDC-slices/'
 pipeline = [
     _base_.train_pipeline[0], _base_.window,
     dict(type='mmlesion.RandomSymmetry', flip_slices=False), _base_.pack
@@ -24,7 +24,7 @@ model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[63.75] * 3),
     classifier=dict(backbone=small, head=dict(in_channels=[64])))
 
-train_cfg = dict(max_epochs=12, val_interval=4)
+train_cfg = dict(max_epochs=20, val_interval=2)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

@@ -8,7 +8,7 @@ model = dict(
             type='Pretrained',
             prefix='classifier',
             # another file: --cfg-options model.classifier.init_cfg.checkpoint=FILE
-            checkpoint='work_dirs/phantom_nam_1gap_lidc/epoch_12.pth'),
+            checkpoint='work_dirs/phantom_nam_1gap_lidc/epoch_20.pth'),
         backbone=dict(init_cfg=None)),
     multi_gap=dict(
         type='ImageClassifier',

@@ -5,9 +5,16 @@ _base_ = '../psam_cavity_vgg19_axial.py'
 data_root = 'data/phantom/signs/'
 loader = dict(
     num_workers=1, dataset=dict(data_root=data_root, num_rotations=3))
-# Left and right lungs mirror each other.
-train_pipeline = _base_.train_pipeline
-train_pipeline.insert(1, dict(type='RandomFlip', prob=0.5, direction='horizontal'))
+load, *affine, pack = _base_.train_pipeline
+train_pipeline = [
+    load,
+    # left and right lungs mirror each other
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    # Turning and scaling blur small pictures. Networks that saw none unturned called
+    # a third of the very cavities they had learnt from.
+    dict(type='RandomApply', transforms=affine, prob=0.5),
+    pack
+]
 train_dataloader = dict(
     num_workers=1,
     drop_last=True,  # batch normalisation
@@ -17,12 +24,13 @@ test_dataloader = loader
 model = dict(
     backbone=dict(
         _delete_=True,
-        type='mmlesion.VGGStride8',  # fine maps, to say where a sign is
+        type='mmlesion.VGGStride8',
         depth=11,
-        width=8,
+        width=12,
+        out_indices=(2, ),  # of stride 4: fine maps, to say where a sign is
         with_bn=True),
     head=dict(
-        in_channels=64,
+        in_channels=48,
         mid_channels=64,
         init_cfg=dict(type='Kaiming', layer='Linear', mode='fan_in')))
 train_cfg = dict(max_epochs=20, val_interval=2)

@@ -1,8 +1,8 @@
-# configs/unet_lidc.py shrunk to the generated data of 120 patients. All numbers here
+# configs/unet_lidc.py shrunk to the generated data of 300 patients. All numbers here
 # are ours.
 _base_ = '../unet_lidc.py'
 work_dir = 'work_dirs/phantom_unet_lidc'
-data_root = 'data/phantom/LIDC-IDRI/'
+data_root = 'data/phantom/LIDC-slices/'
 pipeline = [
     *_base_.test_pipeline[:2], dict(type='mmlesion.RandomSymmetry', flip_slices=False),
     _base_.pack

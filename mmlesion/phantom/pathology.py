@@ -73,7 +73,7 @@ class Thickening:
     def draw(cls, centre, reach_mm: float, rng: np.random.Generator) -> 'Thickening':
         """Draw all but place and reach."""
         return cls(tuple(float(c) for c in centre), float(reach_mm),
-                   float(rng.uniform(10, 15)),
+                   float(rng.uniform(14, 20)),
                    float(rng.uniform(20, 65)), int(rng.integers(2**31)))
 
 

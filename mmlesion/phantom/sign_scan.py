@@ -302,7 +302,7 @@ def _place_signs(room: _Room, severity: float, visits: int,
     for region in rng.permutation(REGIONS):
         level = LEVELS.index(region.split('_')[1])
         if rng.random() < more * _SHARES['pleural_thickening'][level]:
-            reach = rng.uniform(26, 40)
+            reach = rng.uniform(28, 42)
             place = room.find(room.surface, region, reach, rng)
             if place is not None:
                 signs.append(Sign(str(region), Thickening.draw(place, reach, rng),

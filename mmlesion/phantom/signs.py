@@ -18,7 +18,7 @@ from .pathology import SIGNS
 from .sign_scan import SignScan, draw_course, simulate_sign_scan
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
-SIGNS_PHANTOM_VERSION = 3
+SIGNS_PHANTOM_VERSION = 4
 _COLUMNS = ('scan', 'patient', 'disease', 'survival',
             *(f'{region}_{sign}' for region in REGIONS for sign in SIGNS))
 _TRUTH_COLUMNS = ('scan', 'sign', 'region', 'x_mm', 'y_mm', 'z_mm', 'volume_mm3')

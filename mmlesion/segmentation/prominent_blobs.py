@@ -61,7 +61,7 @@ def prominent_blobs(activation_map: np.ndarray,
     peaks = h_maxima(heights, prominence).astype(bool) & (heights >= prominence)
     markers, _ = ndimage.label(peaks, np.ones((3, 3)))
     basins = watershed(-heights, markers, mask=heights > 0)
-    blobs = [_blob(heights, basins == index, level)
+    blobs = [_blob(heights, basins, index, level)
              for index in range(1, markers.max() + 1)]
     blobs = [blob._replace(height=blob.height * highest) for blob in blobs]
     return sorted(blobs, key=lambda blob: -blob.height)
@@ -95,9 +95,10 @@ def scope_within(activation_map: np.ndarray, outer: np.ndarray,
     return np.array(outer, bool)
 
 
-def _blob(heights, basin, level):
-    inside = np.where(basin, heights, -np.inf)
+def _blob(heights, basins, index, level):
+    inside = np.where(basins == index, heights, -np.inf)
     peak = tuple(int(each) for each in np.unravel_index(
         inside.argmax(), inside.shape))
     parts, _ = ndimage.label(inside >= level * heights[peak], np.ones((3, 3)))
-    return Blob(parts == parts[peak], peak, float(heights[peak]))
+    filled = ndimage.binary_fill_holes(parts == parts[peak])
+    return Blob(filled & np.isin(basins, (0, index)), peak, float(heights[peak]))

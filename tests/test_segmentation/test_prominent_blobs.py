@@ -49,6 +49,17 @@ def test_a_blob_may_touch_the_border():
     assert blob.peak == (0, 79) and blob.mask[0, 79] and blob.mask[:3, -3:].all()
 
 
+@pytest.mark.parametrize('within', [0.0, 6.0])
+def test_a_ring_is_filled_but_swallows_no_other_blob(within):
+    distance = np.hypot(ROWS - 30, COLUMNS - 40)
+    ring = 9.0 * np.exp(-(distance - 15)**2 / 18) + 1e-3 * COLUMNS
+    first, *rest = prominent_blobs(ring + bump(30, 40, within, 2.0))
+    assert first.mask[30, 30] and first.mask[30, 50]
+    assert len(rest) == (within > 0)
+    assert first.mask[30, 40] == (within == 0)
+    assert not any((first.mask & other.mask).any() for other in rest)
+
+
 def test_a_flat_map_has_no_blob():
     assert prominent_blobs(np.full((8, 8), 3.0)) == []
     valley = np.zeros((8, 8))
