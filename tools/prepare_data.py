@@ -33,16 +33,18 @@ def parse_args(argv=None):
     lidc = add('lidc', '--data-root', 'data/LIDC-IDRI', 'tree of DICOM and XML',
                'cut the nodules of LIDC-IDRI', 'Write nodules.csv and the patches of '
                'all nodules that three readers rated.')
-    lidc.add_argument('--crops', help='folder of image/ and nodule_mask/ of nodules')
     lidc.add_argument('--crop-list', help='their csv, patient_id, nodule_id, seriesuid')
     slices = add('lidc-slices', '--data-root', 'data/LIDC-IDRI', 'tree of DICOM and '
                  'XML', 'cut slices of LIDC-IDRI with and without nodules', 'Write '
                  'slices.csv and, around the lungs, slices and masks of nodules.')
-    slices.add_argument('--size', type=int, default=384, help='sides of the crop, px')
+    slices.add_argument('--size', type=int, help='sides of the square that is cut out, '
+                        'px (default: 384, of --crops 128)')
     slices.add_argument('--max-negatives', type=int, default=20,
                         help='slices without a nodule of a series (default: 20)')
     slices.add_argument('--seed', type=int, default=0, help='of drawing these')
     for each in (lidc, slices):
+        each.add_argument(
+            '--crops', help='folder of image/ and nodule_mask/ of nodules, instead')
         each.add_argument('--xml', help='folder or tar archive of XML not beside DICOM')
     signs = add('signs', '--scans', 'data/signs/scans.csv', 'csv of scans and labels',
                 'project the lungs of scans', 'Write projections.csv and pictures.')
@@ -58,6 +60,8 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.dataset == 'lidc' and args.crops and not (args.crop_list and args.xml):
         parser.error('--crops needs --crop-list and --xml')
+    if args.dataset == 'lidc-slices' and args.crops and not args.out:
+        parser.error('--crops needs --out')
     return args
 
 
@@ -68,8 +72,14 @@ def prepare(args):
     dataset, root, out = (options.pop(name) for name in ('dataset', 'root', 'out'))
     if dataset.startswith('lidc'):
         out = out or root
+    if options.get('size', 0) is None:
+        del options['size']
     crops = [options.pop(name, None) for name in ('crops', 'crop_list')]
-    if crops[0]:
+    if crops[0] and dataset == 'lidc-slices':
+        for name in ('xml', 'overwrite', 'workers'):  # it is done anew, in seconds
+            del options[name]
+        done = prepare.prepare_lidc_crop_slices(crops[0], out, **options)
+    elif crops[0]:
         done = prepare.prepare_lidc_crops(*crops, out_dir=out, **options)
     else:
         function = getattr(prepare, f'prepare_{dataset}'.replace('-', '_'))

@@ -29,6 +29,8 @@ model = dict(
         width=12,
         out_indices=(2, ),  # of stride 4: fine maps, to say where a sign is
         with_bn=True),
+    # A sign is a small part of a picture, which its mean over the picture hides
+    neck=dict(type='GeneralizedMeanPooling'),
     head=dict(
         in_channels=48,
         mid_channels=64,

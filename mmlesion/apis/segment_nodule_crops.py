@@ -1,12 +1,11 @@
 """How well nodules are outlined where the scope is right: no network needed."""
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from mmlesion.ct import VOLUME_SUFFIXES, read_volume
 from mmlesion.datasets.csv_rows import write_csv_rows
+from mmlesion.datasets.nodule_crops import find_nodule_crops, read_nodule_crop
 from mmlesion.segmentation import nodule_candidates, phase_means
 
 
@@ -61,18 +60,18 @@ def segment_nodule_crops(image_dir, mask_dir, scopes=(1.0, 1.2, 1.5, 2.0),
     scopes = [float(scope) for scope in scopes]
     if not scopes or min(scopes) <= 0:
         raise ValueError(f'scopes must be positive numbers, got {scopes}.')
-    pairs = _pairs(Path(image_dir), Path(mask_dir))
+    pairs = find_nodule_crops(image_dir, mask_dir)
     middles = []
     for paths in tqdm(pairs, desc='Reading', unit='nodule'):
-        image, mask, _ = _read(*paths)
-        middles.append(image[mask.sum((1, 2)).argmax()].ravel())
+        volume, mask = read_nodule_crop(*paths)
+        middles.append(volume.array[mask.sum((1, 2)).argmax()].ravel())
     means = phase_means(np.concatenate(middles))
     scores = []
     for paths in tqdm(pairs, desc='Segmenting', unit='nodule'):
-        image, mask, spacing_mm = _read(*paths)
+        volume, mask = read_nodule_crop(*paths)
         for scope in scopes:
-            scores.append(_score(image, mask, spacing_mm, scope, means, smoothness_hu,
-                                 paths[0].name))
+            scores.append(_score(volume.array, mask, volume.spacing_mm, scope, means,
+                                 smoothness_hu, paths[0].name))
     if out is not None:
         write_csv_rows(out, CropScore, scores)
     return scores
@@ -99,29 +98,6 @@ def crop_table(scores) -> str:
                 f'{np.mean(column):.3f} ± {np.std(column):.3f}'
                 for column in columns) + ' |')
     return '\n'.join(lines)
-
-
-def _pairs(image_dir, mask_dir):
-    images = sorted(path for path in image_dir.glob('*')
-                    if path.name.endswith(VOLUME_SUFFIXES))
-    if not images:
-        raise FileNotFoundError(f'{image_dir}: expected volumes there '
-                                f'({", ".join(VOLUME_SUFFIXES)}), found none.')
-    for path in images:
-        if not (mask_dir / path.name).is_file():
-            raise FileNotFoundError(f'{mask_dir / path.name}: no such file; expected '
-                                    f'the mask of {path}.')
-    return [(path, mask_dir / path.name) for path in images]
-
-
-def _read(image_path, mask_path):
-    """Image in HU and mask, both (D, H, W), and the spacing in mm."""
-    image, mask = read_volume(image_path), read_volume(mask_path).array > 0
-    if mask.shape != image.array.shape or not mask.any():
-        raise ValueError(f'{mask_path}: expected a nodule in a mask of shape '
-                         f'{image.array.shape}, got {mask.sum()} voxels in '
-                         f'{mask.shape}.')
-    return image.array, mask, image.spacing_mm
 
 
 def _score(image, mask, spacing_mm, scope, means, smoothness_hu, name):

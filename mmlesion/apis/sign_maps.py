@@ -65,7 +65,7 @@ class SignNetwork:
         if self.layer is None:
             self.layer = last_feature_layer(self.model, inputs)
         with GradCAM(self.model, self.layer, forward=forward) as cam:
-            maps = cam(inputs, 1)[:, 0]
+            maps = cam(inputs, _log_odds)[:, 0]
         probability = scores[0].detach().float().softmax(1)[:, 1]
         return probability.cpu().numpy(), maps.cpu().numpy()
 
@@ -89,7 +89,9 @@ def sign_maps(configs, checkpoints, out_dir, split='test', scan_dir=None,
     - ``summary.json``: what :func:`position_table` prints.
 
     Source: Zusag et al., SAPSAM, Secs. 2.5, 3.2 and 4. Differs from it in: the score is
-    that before the softmax.
+    log(p / (1 - p)), the difference of both classes' scores before the softmax. What
+    raises both alike - often the black around the lung - changes no probability, but
+    would be in the map of one score.
 
     Args:
         configs (sequence[Config]): Of one sign, each of another view; their test data
@@ -250,6 +252,10 @@ def position_table(summary: dict) -> str:
                 line += f'   chance {summary["chance"][name]:.3f}'
             lines.append(line)
     return '\n'.join(lines)
+
+
+def _log_odds(scores):
+    return scores[:, 1] - scores[:, 0]
 
 
 def _check_configs(configs, checkpoints) -> str:

@@ -239,7 +239,7 @@ def _write_series(series: LIDCSeries, readings: dict[str, LIDCReading], out_dir:
     corner, has_lung = place_crop(volume, settings['size'])
     masks, cut_off = {}, 0
     for number, plane in labels.items():
-        masks[number] = _crop(plane, corner, settings['size'], 0)
+        masks[number] = crop_plane(plane, corner, settings['size'], 0)
         if np.count_nonzero(masks[number]) < np.count_nonzero(plane):
             del masks[number]
             cut_off += 1
@@ -247,20 +247,43 @@ def _write_series(series: LIDCSeries, readings: dict[str, LIDCReading], out_dir:
     rng = np.random.default_rng(
         [settings['seed'], zlib.crc32(series.series_uid.encode())])
     negatives = rng.permutation(free)[:settings['max_negatives']].tolist()
+    return write_slices(out_dir, series.patient, series.series_uid, volume, negatives,
+                        masks, corner, settings['size']), cut_off
+
+
+def write_slices(out_dir: str, patient: str, series_uid: str, volume: CTVolume,
+                 negatives: Sequence[int], masks: dict[int, np.ndarray],
+                 corner: tuple[int, int], size: int,
+                 outside_hu: int = _OUTSIDE_HU) -> list[SliceRow]:
+    """Write crops of a series' slices, and the masks of those with nodules.
+
+    Args:
+        out_dir (str): Holds the folders of slices and of masks.
+        patient (str): For the index.
+        series_uid (str): Name of the files, and for the index.
+        volume (CTVolume): The series, in HU.
+        negatives (Sequence[int]): Slices without a nodule.
+        masks (dict): Slices with nodules, int16, already cropped.
+        corner (tuple[int, int]): First row and column of the crop.
+        size (int): Its sides in pixels.
+        outside_hu (int): What lies beyond the slices.
+
+    Returns:
+        list[SliceRow]: The slices, in order.
+    """
     numbers = sorted([*masks, *negatives])
     for folder, chosen, load in (
-            (SLICE_FOLDER, numbers, lambda number: _crop(
-                np.rint(volume.array[number]).clip(-32768, 32767), corner,
-                settings['size'], _OUTSIDE_HU)),
+            (SLICE_FOLDER, numbers, lambda number: crop_plane(
+                np.rint(volume.array[number]).clip(-32768, 32767), corner, size,
+                outside_hu)),
             (MASK_FOLDER, sorted(masks), masks.__getitem__)):
         if chosen:
             write_slice_archive(
-                osp.join(out_dir, folder, series.series_uid + ARCHIVE_SUFFIX),
-                chosen, load)
+                osp.join(out_dir, folder, series_uid + ARCHIVE_SUFFIX), chosen, load)
     return [SliceRow(
-        series.patient, series.series_uid, number,
+        patient, series_uid, number,
         len(np.unique(masks[number])) - 1 if number in masks else 0,
-        *volume.spacing_mm[1:], *corner) for number in numbers], cut_off
+        *volume.spacing_mm[1:], *corner) for number in numbers]
 
 
 def find_nodules(volume: CTVolume,
@@ -344,9 +367,9 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
     return tuple(corner), sorted(has_lung & set(range(depth)))
 
 
-def _crop(plane: np.ndarray, corner: tuple[int, int], size: int,
-          outside: int) -> np.ndarray:
-    """A square of a slice; what lies beyond the slice is filled."""
+def crop_plane(plane: np.ndarray, corner: tuple[int, int], size: int,
+               outside: int) -> np.ndarray:
+    """A square of a slice, int16; what lies beyond the slice is filled."""
     out = np.full((size, size), outside, np.int16)
     y, x = corner
     inner = plane[max(y, 0):y + size, max(x, 0):x + size]

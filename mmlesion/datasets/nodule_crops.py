@@ -1,0 +1,54 @@
+"""Volumes cut out around single nodules, with their masks, as files."""
+from pathlib import Path
+
+import numpy as np
+
+from mmlesion.ct import VOLUME_SUFFIXES, CTVolume, read_volume
+
+
+def find_nodule_crops(image_dir: str | Path,
+                      mask_dir: str | Path) -> list[tuple[Path, Path]]:
+    """Find crops and their masks.
+
+    Args:
+        image_dir: A volume file for each nodule.
+        mask_dir: Masks by the same names.
+
+    Returns:
+        Crop and mask of each nodule, by name.
+
+    Raises:
+        FileNotFoundError: There are no crops, or one has no mask.
+    """
+    image_dir, mask_dir = Path(image_dir), Path(mask_dir)
+    images = sorted(path for path in image_dir.glob('*')
+                    if path.name.endswith(VOLUME_SUFFIXES))
+    if not images:
+        raise FileNotFoundError(f'{image_dir}: expected volumes there '
+                                f'({", ".join(VOLUME_SUFFIXES)}), found none.')
+    for path in images:
+        if not (mask_dir / path.name).is_file():
+            raise FileNotFoundError(f'{mask_dir / path.name}: no such file; expected '
+                                    f'the mask of {path}.')
+    return [(path, mask_dir / path.name) for path in images]
+
+
+def read_nodule_crop(image_path: str | Path,
+                     mask_path: str | Path) -> tuple[CTVolume, np.ndarray]:
+    """Read a crop (HU) and its mask.
+
+    Args:
+        image_path: Volume file.
+        mask_path: Volume file, 0 outside the nodule.
+
+    Shape:
+        - mask: (D, H, W) bool, as the crop
+
+    Raises:
+        ValueError: The mask is empty or of another shape than the crop.
+    """
+    volume, mask = read_volume(image_path), read_volume(mask_path).array > 0
+    if mask.shape != volume.shape or not mask.any():
+        raise ValueError(f'{mask_path}: expected a nodule in a mask of shape '
+                         f'{volume.shape}, got {mask.sum()} voxels in {mask.shape}.')
+    return volume, mask

@@ -1,0 +1,131 @@
+"""Nodules cut out of LIDC-IDRI's scans to slices with and without them."""
+import os
+import os.path as osp
+import zlib
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mmlesion.ct import VOLUME_SUFFIXES, CTVolume
+
+from ..nodule_crops import find_nodule_crops, read_nodule_crop
+from ..slice_index import (
+    MASK_FOLDER,
+    SLICE_FOLDER,
+    SLICE_INDEX_NAME,
+    write_slice_index,
+)
+from .folder_lock import hold_folder
+from .lidc_slices import (
+    SLICE_PROBLEMS_NAME,
+    PreparedSlices,
+    crop_plane,
+    write_slices,
+)
+from .nodule_writer import write_problems
+
+# Slices are magnified, so that a cell of a map of stride 16 is smaller than most nodules
+_ZOOM = 2
+_LUNG_HU = -850
+
+
+def prepare_lidc_crop_slices(crop_dir: str,
+                             out_dir: str,
+                             size: int = 128,
+                             max_negatives: int = 20,
+                             seed: int = 0,
+                             progress: bool = True) -> PreparedSlices:
+    """Prepare slices of which only crops around nodules are at hand.
+
+    ``crop_dir`` holds ``image/<patient>_R_<nodule>.nii.gz`` (HU) and, of the same
+    names, ``nodule_mask/``. A slice is positive where the mask shows the nodule,
+    negative where it does not: shortly above and below it. Of each crop as many of
+    both are drawn as there are of the rarer ones, so that what tells them apart is the
+    nodule alone, and not the crop; a crop that has but one kind gives none.
+
+    Slices are magnified twice and cropped to a square around the crop's middle, filled
+    up with an even -850 HU: air would be taken for the darkest phase, which is lung.
+    Those whose square cuts the nodule off are left out. What is written is as of
+    :func:`prepare_lidc_slices`, each crop a series of its own, named after its file.
+
+    Args:
+        crop_dir (str): Folder of ``image`` and ``nodule_mask``.
+        out_dir (str): Where to write ``slices.csv``, ``slices/`` and
+            ``slice_masks/``.
+        size (int): Sides of the square in pixels, after the magnification.
+        max_negatives (int): Most slices of a crop without the nodule.
+        seed (int): Of the drawing.
+        progress (bool): Show a progress bar.
+
+    Returns:
+        PreparedSlices: What was done; ``problems`` as :func:`prepare_lidc_slices`.
+
+    Raises:
+        FileNotFoundError: If there are no crops, or one has no mask.
+        ValueError: If an argument is off or nothing can be prepared.
+        OSError: If the disk is full or another run holds the folder.
+    """
+    if size < 1 or max_negatives < 0 or seed < 0:
+        raise ValueError('size must be 1 or more, max_negatives and seed 0 or more, '
+                         f'but are {size}, {max_negatives} and {seed}')
+    pairs = find_nodule_crops(
+        osp.join(crop_dir, 'image'), osp.join(crop_dir, 'nodule_mask'))
+    done = PreparedSlices()
+    for folder in (SLICE_FOLDER, MASK_FOLDER):
+        os.makedirs(osp.join(out_dir, folder), exist_ok=True)
+    with hold_folder(out_dir):
+        for paths in tqdm(pairs, desc='Slices of crops', unit='nodule',
+                          disable=not progress):
+            try:
+                rows, cut_off = _write_crop(paths, out_dir, size, max_negatives, seed)
+            except ValueError as error:
+                done.problems.append(str(error))
+                continue
+            done.rows += rows
+            done.series += bool(rows)
+            done.cut_off += cut_off
+        write_problems(osp.join(out_dir, SLICE_PROBLEMS_NAME), done.problems)
+        if not done.rows:
+            raise ValueError(
+                (done.problems or ['no crop has slices both with and without its nodule'])
+                [0] + f'; no slice of {len(pairs)} crops could be prepared')
+        write_slice_index(osp.join(out_dir, SLICE_INDEX_NAME), done.rows)
+    return done
+
+
+def _write_crop(paths, out_dir, size, max_negatives, seed):
+    """Rows, and slices whose square cuts the nodule off."""
+    volume, mask = read_nodule_crop(*paths)
+    name = paths[0].name
+    name = next(name[:-len(suffix)] for suffix in VOLUME_SUFFIXES
+                if name.endswith(suffix))
+    volume = CTVolume(
+        _magnify(volume.array.astype(np.float32), cv2.INTER_LINEAR),
+        np.divide(volume.spacing_mm, (1, _ZOOM, _ZOOM)))
+    mask = _magnify(mask.astype(np.uint8), cv2.INTER_NEAREST)
+    corner = tuple((side - size) // 2 for side in mask.shape[1:])
+    masks, cut_off = {}, 0
+    for number in np.flatnonzero(mask.any((1, 2))).tolist():
+        plane = crop_plane(mask[number], corner, size, 0)
+        if plane.sum() == mask[number].sum():
+            masks[number] = plane
+        else:
+            cut_off += 1
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    negatives = np.flatnonzero(~mask.any((1, 2)))
+    number = min(len(masks), len(negatives), max_negatives)
+    if not number:
+        return [], cut_off
+    chosen = rng.permutation(list(masks))[:number].tolist()
+    return write_slices(
+        out_dir, name.split('_R_')[0], name, volume,
+        rng.permutation(negatives)[:number].tolist(),
+        {each: masks[each] for each in sorted(chosen)}, corner, size,
+        _LUNG_HU), cut_off
+
+
+def _magnify(array: np.ndarray, interpolation: int) -> np.ndarray:
+    """Each slice of (D, H, W)."""
+    return np.stack([cv2.resize(plane, None, fx=_ZOOM, fy=_ZOOM,
+                                interpolation=interpolation) for plane in array])
