@@ -5,7 +5,11 @@ _base_ = './nam_1gap_lidc.py'
 data_root = 'data/LIDC-crops/'
 pipeline = [
     _base_.train_pipeline[0], _base_.window,
-    dict(type='mmlesion.RandomSymmetry', flip_slices=False), _base_.pack
+    dict(type='mmlesion.RandomSymmetry', flip_slices=False),
+    # Nodules lie in the middle, where maps may show anything: away with them. 27 is
+    # -850 HU, what the squares are filled up with.
+    dict(type='RandomCrop', crop_size=128, padding=40, pad_val=27),
+    _base_.pack
 ]
 train_dataloader = dict(
     batch_size=32, num_workers=1, dataset=dict(data_root=data_root, pipeline=pipeline))

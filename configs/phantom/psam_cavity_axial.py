@@ -40,5 +40,5 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30),
-    dict(type='CosineAnnealingLR', T_max=20, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', convert_to_iter_based=True),  # to the end
 ]

@@ -2,7 +2,7 @@
 # disease; its best checkpoint is named by --cfg-options load_from=FILE. Those who are
 # tested are tested there, too.
 _base_ = './psam_disease_axial.py'
-load_from = 'work_dirs/psam_disease_axial/epoch_30.pth'
+load_from = 'work_dirs/psam_disease_axial/epoch_100.pth'
 survival = dict(dataset=dict(task='survival', num_val_folds=0))
 train_dataloader = survival
 test_dataloader = survival
