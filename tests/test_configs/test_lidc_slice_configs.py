@@ -68,11 +68,12 @@ def test_one_step_and_a_mask(name):
 
 
 @pytest.mark.parametrize('name', [
-    'nam_1gap_lidc', 'nam_2gap_lidc', 'nam_3gap_lidc', 'unet_lidc'])
+    'phantom/nam_1gap_lidc', 'phantom/nam_2gap_lidc', 'phantom/nam_3gap_lidc',
+    'phantom/unet_lidc', 'nam_1gap_lidc_crops'])
 def test_generated_data_train_and_give_the_rows_of_table_1(name, phantom, tmp_path):
     """One epoch of two steps, and the test with its figures."""
     from mmengine.runner import Runner
-    cfg = read(f'phantom/{name}')
+    cfg = read(name)
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.dataset.update(data_root=phantom, split='all', indices=6)
@@ -90,6 +91,6 @@ def test_generated_data_train_and_give_the_rows_of_table_1(name, phantom, tmp_pa
     assert numbers['nodule/fine/num_nodule'] + numbers['nodule/fine/num_two'] > 0
     assert 0 <= numbers['binary/accuracy'] <= 1
     assert 0 <= numbers['nodule/fine/tpr'] <= 1
-    assert ('nodule/coarse/tpr' in numbers) == (name != 'unet_lidc')
+    assert ('nodule/coarse/tpr' in numbers) == (name != 'phantom/unet_lidc')
     assert (tmp_path / 'nodules/nodule_size.png').is_file()
     assert list(tmp_path.glob('best_*.pth'))

@@ -25,7 +25,7 @@ from .lidc_slices import (
 )
 from .nodule_writer import write_problems
 
-# Slices are magnified, so that a cell of a map of stride 16 is smaller than most nodules
+# Slices are magnified, so that a cell of a map of stride 16 is smaller than a nodule
 _ZOOM = 2
 _LUNG_HU = -850
 
@@ -87,9 +87,10 @@ def prepare_lidc_crop_slices(crop_dir: str,
             done.cut_off += cut_off
         write_problems(osp.join(out_dir, SLICE_PROBLEMS_NAME), done.problems)
         if not done.rows:
-            raise ValueError(
-                (done.problems or ['no crop has slices both with and without its nodule'])
-                [0] + f'; no slice of {len(pairs)} crops could be prepared')
+            why = [*done.problems,
+                   'no crop has slices both with and without its nodule']
+            raise ValueError(f'{why[0]}; no slice of {len(pairs)} crops could be '
+                             'prepared')
         write_slice_index(osp.join(out_dir, SLICE_INDEX_NAME), done.rows)
     return done
 
