@@ -9,10 +9,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmlesion.apis.sign_maps import find_sign, position_table, sign_maps
+from mmlesion.apis.sign_maps import _network, find_sign, position_table, sign_maps
 from mmlesion.ct import CTVolume, read_volume, resample_to_grid, write_volume
 from mmlesion.datasets.prepare.signs import prepare_signs
-from mmlesion.datasets.scan_list import read_scan_list
+from mmlesion.datasets.scan_list import projection_path, read_scan_list
 from mmlesion.phantom import write_signs
 
 GRID = (54, 64, 64)
@@ -193,3 +193,14 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
     with pytest.raises(ValueError, match='expected a mask of the shape of its scan'):
         sign_maps([coronal], [checkpoint], tmp_path / 'out', split='all',
                   truth_dir=tmp_path / 'masks', progress=False)
+
+
+def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint):
+    row = read_scan_list(root / 'projections.csv', prepared=True)[0]
+    path = projection_path(root / row.folder, 'left_upper', 'axial', 0)
+    network = _network(config(root), checkpoint, None, 'cpu')
+    before = network([path])
+    with torch.no_grad():
+        network.model.head.fc.weight += torch.rand(16)
+    for one, other in zip(network([path]), before):
+        np.testing.assert_allclose(one, other, atol=1e-4 * abs(other).max())
