@@ -15,7 +15,7 @@ from mmlesion.apis import set_nodule_inputs  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / 'phantom')
-                 for path in folder.glob('*_lidc_*.py'))
+                 for path in folder.glob('*_lidc_*c.py'))
 NETS = ('resnet18', 'resnet34', 'vgg16', 'densenet121')
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mmlesion.ct.projections import region_slices
 from mmlesion.phantom import Patient
-from mmlesion.phantom.pathology import Cavity
+from mmlesion.phantom.pathology import Cavity, Thickening
 from mmlesion.phantom.sign_scan import Course, draw_course, simulate_sign_scan
 
 
@@ -112,15 +112,21 @@ def test_survival_counts_two_years(years, end, died, expected):
     assert [one.survival(visit) for visit in range(3)] == expected
 
 
+def volume_mm3(what):
+    """Of a ball, or of a crescent: half as thick on average as in its middle."""
+    if isinstance(what, Thickening):
+        return np.pi * what.reach_mm**2 * what.thickness_mm / 2
+    radius = what.radius_mm if isinstance(what, Cavity) else what.reach_mm
+    return 4 / 3 * np.pi * radius**3
+
+
 def test_those_who_die_have_more():
     """Extent of disease tells survival, though not surely."""
     volumes = {False: [], True: []}
     severities = {False: [], True: []}
     for seed in range(24):
         one = course(seed)
-        reach = [sign.what.radius_mm if isinstance(sign.what, Cavity)
-                 else sign.what.reach_mm for sign in one.signs]
-        volumes[one.died].append(np.power(reach, 3).sum())
+        volumes[one.died].append(sum(volume_mm3(sign.what) for sign in one.signs))
         severities[one.died].append(one.severity)
     assert np.median(volumes[True]) > 1.5 * np.median(volumes[False])
     assert min(severities[True]) < max(severities[False])
