@@ -15,21 +15,20 @@ train_dataloader = dict(
     batch_size=32, num_workers=1, dataset=dict(data_root=data_root, pipeline=pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
 test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
+small = dict(
+    depth=11,
+    width=16,
+    branch_channels=128,
+    norm_cfg=dict(type='BN'),
+    init_cfg=[
+        dict(type='Kaiming', layer='Conv2d'),
+        dict(type='Constant', layer='_BatchNorm', val=1)
+    ])
 model = dict(
     # of the window's 0..255: -2..2
     data_preprocessor=dict(mean=[127.5] * 3, std=[63.75] * 3),
     num_nodules=1,
-    classifier=dict(
-        backbone=dict(
-            depth=11,
-            width=16,
-            branch_channels=128,
-            norm_cfg=dict(type='BN'),
-            init_cfg=[
-                dict(type='Kaiming', layer='Conv2d'),
-                dict(type='Constant', layer='_BatchNorm', val=1)
-            ]),
-        head=dict(in_channels=[128])))
+    classifier=dict(backbone=small, head=dict(in_channels=[128])))
 
 train_cfg = dict(max_epochs=30, val_interval=2)
 optim_wrapper = dict(

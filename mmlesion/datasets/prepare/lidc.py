@@ -8,10 +8,11 @@ from functools import lru_cache, partial
 import numpy as np
 from scipy.signal import correlate
 
-from mmlesion.ct import CTVolume, read_volume
+from mmlesion.ct import CTVolume
 
 from ..lidc_consensus import match_readers, reader_votes
 from ..lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings
+from ..nodule_crops import read_nodule_crop
 from .lidc_series import LIDCSeries, find_lidc_series, masks_in_volume, slice_at
 from .nodule_writer import Nodule, PreparedLIDC, Series, write_nodules
 
@@ -131,13 +132,7 @@ def _find_in_crop(crop_dir: str, name: str, series_of: dict[str, str],
     reading = readings.get(series_uid)
     if reading is None:
         raise ValueError(f'{path}: no XML of its series {series_uid} is at hand')
-    volume = read_volume(path)
-    shown = read_volume(osp.join(crop_dir, 'nodule_mask', name)).array > 0
-    if shown.shape != volume.shape:
-        raise ValueError(f'{path}: the crop has {volume.shape} voxels (z, y, x), '
-                         f'but its mask {shown.shape}')
-    if not shown.any():
-        raise ValueError(f'{path}: its mask is empty')
+    volume, shown = read_nodule_crop(path, osp.join(crop_dir, 'nodule_mask', name))
     best, mask, group = 0.0, None, ()
     for candidate in match_readers(reading.nodules):
         dice, consensus = _lay_on_crop(candidate, volume, shown)
