@@ -26,6 +26,7 @@ test: install  ## all tests, e.g. make test PYTEST_ARGS='-n 0 -k froc'
 
 lint: install  ## style checks
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 demo: install  ## generate CT data, train, test by FROC, draw; reuses what is done
 	$(PY) tools/make_phantom.py deeplesion --out $(DEMO_DATA) $(DEMO_SIZE) \

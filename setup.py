@@ -1,4 +1,5 @@
 """Packaging of mmlesion: see "Installation" in README.md."""
+
 import os
 import shutil
 from pathlib import Path
@@ -37,8 +38,10 @@ class BuildWithMim(build_py):
                 target.symlink_to(os.path.relpath(source, mim))
             elif source.is_dir():
                 shutil.copytree(
-                    source, target,
-                    ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+                    source,
+                    target,
+                    ignore=shutil.ignore_patterns('__pycache__', '*.pyc'),
+                )
             else:
                 shutil.copy2(source, target)
 
@@ -87,4 +90,5 @@ setup(
         'test': requirements('test'),
     },
     cmdclass={'build_py': BuildWithMim},
-    zip_safe=False)
+    zip_safe=False,
+)

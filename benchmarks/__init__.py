@@ -12,6 +12,7 @@ one row of the table that ``python -m benchmarks`` prints:
   ``'< 3'`` is about ``ours``; None if nothing is asked.
 - ``note``: optional words.
 """
+
 import statistics
 import time
 
@@ -41,7 +42,6 @@ def alternate(ours, peer, min_seconds=2.0, min_repeats=5, max_repeats=200):
             before = time.perf_counter()
             function()
             taken.append(time.perf_counter() - before)
-        if (len(times[0]) >= min_repeats
-                and time.perf_counter() - started > min_seconds):
+        if len(times[0]) >= min_repeats and time.perf_counter() - started > min_seconds:
             break
     return statistics.median(times[0]), statistics.median(times[1])

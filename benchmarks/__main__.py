@@ -1,4 +1,5 @@
 """Run the benchmarks and print one table: ``python -m benchmarks [names]``."""
+
 import argparse
 import contextlib
 import importlib
@@ -9,15 +10,17 @@ import sys
 from pathlib import Path
 
 COLUMNS = ('what', 'ours', 'peer', 'unit', 'ratio', 'target', 'met', 'against')
-COMPARISONS = {
-    '>=': operator.ge, '<=': operator.le, '>': operator.gt, '<': operator.lt}
+COMPARISONS = {'>=': operator.ge, '<=': operator.le, '>': operator.gt, '<': operator.lt}
 
 
 def available():
     """Names of the modules of this folder that hold a benchmark."""
     folder = str(Path(__file__).parent)
-    return sorted(module.name for module in pkgutil.iter_modules([folder])
-                  if not module.name.startswith('_'))
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules([folder])
+        if not module.name.startswith('_')
+    )
 
 
 def met(row):
@@ -34,12 +37,13 @@ def met(row):
     for sign, compare in COMPARISONS.items():
         if str(target).startswith(sign):
             try:
-                return compare(row['ours'], float(target[len(sign):].split()[0]))
+                return compare(row['ours'], float(target[len(sign) :].split()[0]))
             except (IndexError, ValueError):
                 break
     raise ValueError(
         f'target of "{row["what"]}" is {target!r}; expected a number (least '
-        'ratio) or a comparison with ours such as ">= 10"')
+        'ratio) or a comparison with ours such as ">= 10"'
+    )
 
 
 def collect(names, package='benchmarks'):
@@ -58,9 +62,15 @@ def collect(names, package='benchmarks'):
         try:
             found = importlib.import_module(f'{package}.{name}').run()
         except (ImportError, FileNotFoundError, RuntimeError) as error:
-            rows.append(dict(
-                benchmark=name, what=name, met=None, skipped=True,
-                note=f'skipped: {type(error).__name__}: {error}'))
+            rows.append(
+                dict(
+                    benchmark=name,
+                    what=name,
+                    met=None,
+                    skipped=True,
+                    note=f'skipped: {type(error).__name__}: {error}',
+                )
+            )
             continue
         rows += [dict(row, benchmark=name, met=met(row)) for row in found]
     return rows
@@ -68,6 +78,7 @@ def collect(names, package='benchmarks'):
 
 def table(rows):
     """Rows as aligned text, notes below."""
+
     def number(value, form='.4g'):
         return '-' if value is None else format(value, form)
 
@@ -81,31 +92,39 @@ def table(rows):
         if isinstance(target, (int, float)):
             target = f'{target:g}x'
         ratio = row.get('ratio')
-        lines.append((
-            row['what'] + mark, number(row.get('ours')), number(row.get('peer')),
-            row.get('unit', '-'),
-            '-' if ratio is None else f'{ratio:.3g}x', target or '-',
-            {True: 'yes', False: 'NO', None: '-'}[row['met']],
-            row.get('peer_name') or '-'))
+        lines.append(
+            (
+                row['what'] + mark,
+                number(row.get('ours')),
+                number(row.get('peer')),
+                row.get('unit', '-'),
+                '-' if ratio is None else f'{ratio:.3g}x',
+                target or '-',
+                {True: 'yes', False: 'NO', None: '-'}[row['met']],
+                row.get('peer_name') or '-',
+            )
+        )
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
     text = [
         '  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-        for line in lines]
+        for line in lines
+    ]
     text.insert(1, '  '.join('-' * width for width in widths))
     return '\n'.join(text + notes)
 
 
 def main(argv=None):
     """Print the table (or JSON); exit code 1 if nothing could run."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__)
     parser.add_argument('names', nargs='*', help=f'of {", ".join(available())}')
     parser.add_argument('--json', action='store_true', help='rows as JSON')
     args = parser.parse_args(argv)
     unknown = sorted(set(args.names) - set(available()))
     if unknown:
-        parser.error(f'no benchmark named {", ".join(unknown)}; there are '
-                     f'{", ".join(available())}')
+        parser.error(
+            f'no benchmark named {", ".join(unknown)}; there are '
+            f'{", ".join(available())}'
+        )
     # What libraries print while they load is no part of the table.
     with contextlib.redirect_stdout(sys.stderr):
         rows = collect(args.names or available())

@@ -3,6 +3,7 @@
 The peers sort all pixels at once: scikit-learn where it is installed, and NumPy as
 scikit-learn does it. Ours counts image after image and remembers no pixel.
 """
+
 import importlib.util
 
 import numpy as np
@@ -21,8 +22,8 @@ def data_set(seed=0):
     masks = np.zeros(maps.shape, dtype=bool)
     for mask in masks:
         y, x = rng.integers(0, SIDE - 16, 2)
-        mask[y:y + 16, x:x + 16] = True
-    return np.maximum(maps - .5 + masks, 0), masks
+        mask[y : y + 16, x : x + 16] = True
+    return np.maximum(maps - 0.5 + masks, 0), masks
 
 
 def streamed(maps, masks):
@@ -50,18 +51,35 @@ def run():
     peers = [('NumPy, sorting all pixels', sorted_auprc)]
     if importlib.util.find_spec('sklearn'):
         from sklearn.metrics import average_precision_score
-        peers.append(('scikit-learn average_precision_score', lambda maps, masks:
-                      average_precision_score(masks.ravel(), maps.ravel())))
+
+        peers.append(
+            (
+                'scikit-learn average_precision_score',
+                lambda maps, masks: average_precision_score(
+                    masks.ravel(), maps.ravel()
+                ),
+            )
+        )
     what = f'pixel AUPRC, {maps.size / 1e6:.1f} M pixels'
     rows = []
     for name, peer in peers:
         error = abs(streamed(maps, masks) - peer(maps, masks))
         assert error < 1e-4, error
         ours, theirs = alternate(
-            lambda: streamed(maps, masks), lambda: peer(maps, masks), min_repeats=3)
-        rows.append(dict(
-            what=what, ours=ours, peer=theirs, unit='s', peer_name=name,
-            ratio=theirs / ours, target='< 0.3', note=f'differ by {error:.1g}'))
+            lambda: streamed(maps, masks), lambda: peer(maps, masks), min_repeats=3
+        )
+        rows.append(
+            dict(
+                what=what,
+                ours=ours,
+                peer=theirs,
+                unit='s',
+                peer_name=name,
+                ratio=theirs / ours,
+                target='< 0.3',
+                note=f'differ by {error:.1g}',
+            )
+        )
 
     def everything():
         scores = ActivationMapScores()
@@ -70,7 +88,15 @@ def run():
         return scores.compute()
 
     seconds, _ = alternate(everything, lambda: None, min_repeats=3)
-    rows.append(dict(
-        what=f'all numbers of ActivationMapMetric, {NUM_IMAGES} maps {SIDE} x {SIDE}',
-        ours=seconds, peer=None, unit='s', peer_name=None, ratio=None, target=None))
+    rows.append(
+        dict(
+            what=f'all of ActivationMapMetric, {NUM_IMAGES} maps {SIDE} x {SIDE}',
+            ours=seconds,
+            peer=None,
+            unit='s',
+            peer_name=None,
+            ratio=None,
+            target=None,
+        )
+    )
     return rows

@@ -3,6 +3,7 @@
 The size is the paper's: 512 channels, 5 images, a typical slice of 290 x 340
 pixels at stride 8. Memory is the peak of a forward and backward pass.
 """
+
 import torch
 
 from benchmarks import alternate
@@ -42,8 +43,7 @@ def run():
     logits.requires_grad_()
     grad = torch.randn_like(logits)
     rows = []
-    for name, dim, temperature in (('contextual', 1, 2.0),
-                                   ('spatial', (-2, -1), 3.0)):
+    for name, dim, temperature in (('contextual', 1, 2.0), ('spatial', (-2, -1), 3.0)):
 
         def step(function):
             logits.grad = None
@@ -51,8 +51,9 @@ def run():
             if device == 'cuda':
                 torch.cuda.synchronize()
 
-        ours, peer = alternate(lambda: step(max_softmax),
-                               lambda: step(softmax_over_max))
+        ours, peer = alternate(
+            lambda: step(max_softmax), lambda: step(softmax_over_max)
+        )
         rows.append(
             dict(
                 what=f'{name} attention, forward and backward, {device}',
@@ -61,7 +62,9 @@ def run():
                 unit='ms',
                 peer_name='softmax, division by max',
                 ratio=peer / ours,
-                target=1.5))
+                target=1.5,
+            )
+        )
         ours = peak_bytes(lambda: step(max_softmax), device)
         peer = peak_bytes(lambda: step(softmax_over_max), device)
         rows.append(
@@ -72,5 +75,7 @@ def run():
                 unit='MiB',
                 peer_name='softmax, division by max',
                 ratio=peer / ours,
-                target=1.0))
+                target=1.0,
+            )
+        )
     return rows

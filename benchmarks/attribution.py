@@ -5,6 +5,7 @@ pytorch-grad-cam where they are installed. All take turns in one process, and
 the least of each one's turns counts. On a CPU the time is that of its cores, in
 which other programs have no part.
 """
+
 import time
 
 import torch
@@ -15,7 +16,7 @@ from mmlesion.compat import declare_torchvision_operators
 CLASSES = 5
 
 
-def fastest(functions, budget=40., repeats=12):
+def fastest(functions, budget=40.0, repeats=12):
     """Least seconds of each function, all called in turns.
 
     Stops after ``repeats`` turns, or after three once ``budget`` seconds are
@@ -40,19 +41,23 @@ def fastest(functions, budget=40., repeats=12):
 def captum_maps(model, layer, images, classes):
     """``maps()`` for one class, ``maps(k)`` for k, one after another."""
     from captum.attr import LayerGradCam
+
     peer = LayerGradCam(model, layer)
-    return lambda: [peer.attribute(images, target=column)
-                    for column in classes.unbind(1)]
+    return lambda: [
+        peer.attribute(images, target=column) for column in classes.unbind(1)
+    ]
 
 
 def grad_cam_maps(model, layer, images, classes):
     """Likewise, by pytorch-grad-cam."""
     from pytorch_grad_cam import GradCAM as Peer
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
     peer = Peer(model, [layer])
     return lambda: [
         peer(images, [ClassifierOutputTarget(int(each)) for each in column])
-        for column in classes.unbind(1)]
+        for column in classes.unbind(1)
+    ]
 
 
 PEERS = {'captum': captum_maps, 'pytorch-grad-cam': grad_cam_maps}
@@ -95,25 +100,47 @@ def run():
         ours = least.pop('ours') / base
         note = '; '.join([f'forward {base * 1e3:.0f} ms', *missing])
         for name, seconds in least.items() or [(None, None)]:
-            rows.append(dict(
-                what=f'Grad-CAM of {count} class{"es" if count > 1 else ""}, '
-                f'ResNet-18, batch 8, {device}',
-                ours=ours, peer=seconds and seconds / base, unit='forward passes',
-                peer_name=name, ratio=seconds and seconds / base / ours,
-                target=f'<= {target}', note=note))
+            rows.append(
+                dict(
+                    what=f'Grad-CAM of {count} class{"es" if count > 1 else ""}, '
+                    f'ResNet-18, batch 8, {device}',
+                    ours=ours,
+                    peer=seconds and seconds / base,
+                    unit='forward passes',
+                    peer_name=name,
+                    ratio=seconds and seconds / base / ours,
+                    target=f'<= {target}',
+                    note=note,
+                )
+            )
     layer_cam = LayerCAM(model, ['layer3', 'layer4'])
     least = fastest(dict(forward=forward, ours=lambda: layer_cam(images, asked)))
-    rows.append(dict(
-        what=f'Layer-CAM of {CLASSES} classes, two stages, {device}',
-        ours=least['ours'] / least['forward'], peer=None, unit='forward passes',
-        peer_name=None, ratio=None, target=None))
+    rows.append(
+        dict(
+            what=f'Layer-CAM of {CLASSES} classes, two stages, {device}',
+            ours=least['ours'] / least['forward'],
+            peer=None,
+            unit='forward passes',
+            peer_name=None,
+            ratio=None,
+            target=None,
+        )
+    )
     try:
         largest = difference(model, 'layer4', images, classes)
     except ImportError as error:
         missing = f'captum not compared: {error}'
         rows[-1]['note'] = missing
     else:
-        rows.append(dict(
-            what="largest difference from captum's LayerGradCam", ours=largest,
-            peer=None, unit='', peer_name='captum', ratio=None, target='<= 1e-5'))
+        rows.append(
+            dict(
+                what="largest difference from captum's LayerGradCam",
+                ours=largest,
+                peer=None,
+                unit='',
+                peer_name='captum',
+                ratio=None,
+                target='<= 1e-5',
+            )
+        )
     return rows

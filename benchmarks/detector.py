@@ -6,6 +6,7 @@ pixels, the typical size of DeepLesion after cropping and resizing, and of
 precision. Published for 15 slices: 5.5 samples/s in training and 71 ms a key
 slice, on one GPU of unstated kind (a public log of the authors' MXNet code).
 """
+
 import logging
 import time
 
@@ -24,6 +25,7 @@ BATCH = 8
 def build(device):
     """The detector with random weights, since none can be fetched here."""
     from mmdet.utils import register_all_modules
+
     register_all_modules(init_default_scope=False)
     cfg = Config.fromfile(CONFIG).model
     cfg.backbone.backbone.init_cfg = None
@@ -38,15 +40,22 @@ def build(device):
 def samples(number, height, width, device):
     """Inputs as the data preprocessor gives them, one lesion each."""
     from mmdet.structures import DetDataSample
+
     inputs = torch.randn(number, 15, height, width, device=device) * 50
     data_samples = []
     for _ in range(number):
-        sample = DetDataSample(metainfo=dict(
-            img_shape=(height, width), ori_shape=(height, width),
-            pad_shape=(height, width), scale_factor=(1.0, 1.0)))
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(height, width),
+                ori_shape=(height, width),
+                pad_shape=(height, width),
+                scale_factor=(1.0, 1.0),
+            )
+        )
         sample.gt_instances = InstanceData(
-            bboxes=torch.tensor([[60., 60., 100., 110.]], device=device),
-            labels=torch.zeros(1, dtype=torch.long, device=device))
+            bboxes=torch.tensor([[60.0, 60.0, 100.0, 110.0]], device=device),
+            labels=torch.zeros(1, dtype=torch.long, device=device),
+        )
         data_samples.append(sample)
     return inputs, data_samples
 
@@ -77,6 +86,7 @@ def training_step(model, optimizer, batch, amp, device):
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
+
     return step
 
 
@@ -90,7 +100,7 @@ def run(device='cuda', sizes=SIZES, batch_size=BATCH, repeats=20):
         batch = samples(batch_size, height, width, device)
         model.train()
         seconds, peak = {}, {}
-        for amp in (True, False) if device == 'cuda' else (False, ):
+        for amp in (True, False) if device == 'cuda' else (False,):
             if device == 'cuda':
                 torch.cuda.reset_peak_memory_stats()
             step = training_step(model, optimizer, batch, amp, device)
@@ -99,28 +109,46 @@ def run(device='cuda', sizes=SIZES, batch_size=BATCH, repeats=20):
                 peak[amp] = torch.cuda.max_memory_allocated() / 2**20
         fastest = batch_size / seconds[max(seconds)]  # with AMP, if there is
         single = batch_size / seconds[False]
-        rows.append(dict(
-            what=f'training, 15 slices of {height}x{width}, batch {batch_size}',
-            ours=fastest, peer=single, unit='samples/s', ratio=fastest / single,
-            peer_name='the same in single precision',
-            target='>= 55' if (height, width) == SIZES[0] else None))
+        rows.append(
+            dict(
+                what=f'training, 15 slices of {height}x{width}, batch {batch_size}',
+                ours=fastest,
+                peer=single,
+                unit='samples/s',
+                ratio=fastest / single,
+                peer_name='the same in single precision',
+                target='>= 55' if (height, width) == SIZES[0] else None,
+            )
+        )
         if peak:
-            rows.append(dict(
-                what='- peak memory', ours=peak[True], peer=peak[False],
-                unit='MiB', ratio=peak[False] / peak[True], target=None,
-                peer_name='the same in single precision'))
+            rows.append(
+                dict(
+                    what='- peak memory',
+                    ours=peak[True],
+                    peer=peak[False],
+                    unit='MiB',
+                    ratio=peak[False] / peak[True],
+                    target=None,
+                    peer_name='the same in single precision',
+                )
+            )
         model.eval()
         one = samples(1, height, width, device)
         amp = device == 'cuda'
 
         def predict():
-            with torch.no_grad(), torch.autocast(
-                    device, torch.float16, enabled=amp):
+            with torch.no_grad(), torch.autocast(device, torch.float16, enabled=amp):
                 model.predict(*one)
 
-        rows.append(dict(
-            what=f'inference, one key slice, 15 slices of {height}x{width}',
-            ours=seconds_per_call(predict, device, repeats) * 1e3, peer=None,
-            unit='ms', ratio=None, peer_name=None,
-            target='<= 10' if (height, width) == SIZES[0] else None))
+        rows.append(
+            dict(
+                what=f'inference, one key slice, 15 slices of {height}x{width}',
+                ours=seconds_per_call(predict, device, repeats) * 1e3,
+                peer=None,
+                unit='ms',
+                ratio=None,
+                peer_name=None,
+                target='<= 10' if (height, width) == SIZES[0] else None,
+            )
+        )
     return rows

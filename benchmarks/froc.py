@@ -4,6 +4,7 @@ The size is DeepLesion's test split: 4,817 images, 4,912 lesions, 300 boxes an
 image. The loop is 3DCE's, restated: boxes by falling score, one at a time,
 compared with the lesions of their image by NumPy. It runs over all boxes, once.
 """
+
 import statistics
 import time
 
@@ -33,7 +34,7 @@ def test_set(seed=0):
     for count in np.bincount(image, minlength=NUM_IMAGES):
         lesions = random_boxes(count)
         boxes = random_boxes(BOXES)
-        scores = rng.random(BOXES)**6
+        scores = rng.random(BOXES) ** 6
         near = lesions[rng.integers(0, count, 20)]
         boxes[:20] = near + rng.normal(0, 4, near.shape)
         scores[:20] = rng.random(20)
@@ -61,20 +62,23 @@ def loop_over_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5):
                     hits += 1
         curve.append((false_positives, hits))
     curve = np.array(curve, dtype=float)
-    return (curve[:, 0] / len(pred_boxes),
-            curve[:, 1] / sum(len(lesions) for lesions in gt_boxes))
+    return (
+        curve[:, 0] / len(pred_boxes),
+        curve[:, 1] / sum(len(lesions) for lesions in gt_boxes),
+    )
 
 
 def iou_one(box, lesions):
     """Overlap of one box with some, sides of x2 - x1 + 1."""
-    width = (np.minimum(box[2], lesions[:, 2])
-             - np.maximum(box[0], lesions[:, 0]) + 1).clip(0)
-    height = (np.minimum(box[3], lesions[:, 3])
-              - np.maximum(box[1], lesions[:, 1]) + 1).clip(0)
+    width = (
+        np.minimum(box[2], lesions[:, 2]) - np.maximum(box[0], lesions[:, 0]) + 1
+    ).clip(0)
+    height = (
+        np.minimum(box[3], lesions[:, 3]) - np.maximum(box[1], lesions[:, 1]) + 1
+    ).clip(0)
     inter = width * height
     area = (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
-    areas = ((lesions[:, 2] - lesions[:, 0] + 1)
-             * (lesions[:, 3] - lesions[:, 1] + 1))
+    areas = (lesions[:, 2] - lesions[:, 0] + 1) * (lesions[:, 3] - lesions[:, 1] + 1)
     return inter / (area + areas - inter)
 
 
@@ -88,8 +92,10 @@ def timed(function):
 def run():
     """Measure the curve against the loop, and the bootstrap alone."""
     case = test_set()
-    assert np.allclose(iou_one(case[0][0][0], case[2][0]),
-                       box_iou(case[0][0][:1], case[2][0], plus_one=True))
+    assert np.allclose(
+        iou_one(case[0][0][0], case[2][0]),
+        box_iou(case[0][0][:1], case[2][0], plus_one=True),
+    )
 
     def ours():
         curve = froc(*case)
@@ -110,12 +116,32 @@ def run():
     bootstrap, _ = timed(lambda: bootstrap_froc(matches, patients, FPS))
     size = f'{NUM_IMAGES} images, {NUM_LESIONS} lesions, {BOXES} boxes an image'
     return [
-        dict(what=f'FROC, {size}', ours=seconds, peer=peer, unit='s',
-             peer_name='loop over boxes, NumPy IoU', ratio=peer / seconds,
-             target=30, note='the loop ran over all boxes; equal curves'),
-        dict(what='FROC, seconds', ours=seconds, peer=None, unit='s',
-             peer_name=None, ratio=None, target='< 3'),
-        dict(what=f'1000 bootstrap resamples of {NUM_PATIENTS} patients',
-             ours=bootstrap, peer=None, unit='s', peer_name=None, ratio=None,
-             target=None),
+        dict(
+            what=f'FROC, {size}',
+            ours=seconds,
+            peer=peer,
+            unit='s',
+            peer_name='loop over boxes, NumPy IoU',
+            ratio=peer / seconds,
+            target=30,
+            note='the loop ran over all boxes; equal curves',
+        ),
+        dict(
+            what='FROC, seconds',
+            ours=seconds,
+            peer=None,
+            unit='s',
+            peer_name=None,
+            ratio=None,
+            target='< 3',
+        ),
+        dict(
+            what=f'1000 bootstrap resamples of {NUM_PATIENTS} patients',
+            ours=bootstrap,
+            peer=None,
+            unit='s',
+            peer_name=None,
+            ratio=None,
+            target=None,
+        ),
     ]

@@ -3,6 +3,7 @@
 A simulated 384 x 384 slice with a nodule, four phases. All take turns in one process
 and the least of each one's turns counts, in core time.
 """
+
 import numpy as np
 
 from mmlesion.phantom import Patient, simulate_nodule_scan
@@ -17,10 +18,13 @@ PART = 64  # side of what the loop over pixels can do while one waits
 def loop_over_pixels(image, means):
     """Iterated conditional modes as one writes it down."""
     height, width = image.shape
-    data = [[[(value - mean)**2 for mean in means] for value in row]
-            for row in image.tolist()]
-    labels = [[min(range(len(means)), key=cell.__getitem__) for cell in row]
-              for row in data]
+    data = [
+        [[(value - mean) ** 2 for mean in means] for value in row]
+        for row in image.tolist()
+    ]
+    labels = [
+        [min(range(len(means)), key=cell.__getitem__) for cell in row] for row in data
+    ]
     changed = True
     while changed:
         changed = False
@@ -42,6 +46,7 @@ def loop_over_pixels(image, means):
 def dipy_sweeps(image, means, sweeps):
     """As many sweeps of DIPY's (6 neighbours in 3-D, here 4, one weight)."""
     from dipy.segment.mrf import ConstantObservationModel, IteratedConditionalModes
+
     model, modes = ConstantObservationModel(), IteratedConditionalModes()
     volume = image[..., None].astype(float)
     variance = np.full(len(means), SMOOTHNESS)
@@ -63,8 +68,16 @@ def run():
     image = scan.hu[middle].astype(np.float32)
     means = phase_means(image)
     final = segment_phases(image, means, SMOOTHNESS)
-    sweeps = next(count for count in range(100) if np.array_equal(
-        segment_phases(image, means, SMOOTHNESS, max_sweeps=count), final)) + 1
+    sweeps = (
+        next(
+            count
+            for count in range(100)
+            if np.array_equal(
+                segment_phases(image, means, SMOOTHNESS, max_sweeps=count), final
+            )
+        )
+        + 1
+    )
     part = image[:PART, :PART]
 
     whole = dict(ours=lambda: segment_phases(image, means, SMOOTHNESS))
@@ -75,16 +88,34 @@ def run():
         note = f'DIPY not measured: {error}'
     least = fastest(whole, repeats=5)
     peer = least.get('dipy')
-    rows = [dict(
-        what=f'ICM, 384 x 384, 4 phases, {sweeps} sweeps, core time',
-        ours=least['ours'], peer=peer, unit='s',
-        peer_name=peer and 'DIPY icm_ising, as many sweeps',
-        ratio=peer and peer / least['ours'], target='<= 0.3', note=note)]
-    least = fastest(dict(
-        ours=lambda: segment_phases(part, means, SMOOTHNESS),
-        loop=lambda: loop_over_pixels(part, means)), repeats=3)
-    rows.append(dict(
-        what=f'ICM, {PART} x {PART}, 4 phases, core time', ours=least['ours'],
-        peer=least['loop'], unit='s', peer_name='loop over pixels',
-        ratio=least['loop'] / least['ours'], target=None))
+    rows = [
+        dict(
+            what=f'ICM, 384 x 384, 4 phases, {sweeps} sweeps, core time',
+            ours=least['ours'],
+            peer=peer,
+            unit='s',
+            peer_name=peer and 'DIPY icm_ising, as many sweeps',
+            ratio=peer and peer / least['ours'],
+            target='<= 0.3',
+            note=note,
+        )
+    ]
+    least = fastest(
+        dict(
+            ours=lambda: segment_phases(part, means, SMOOTHNESS),
+            loop=lambda: loop_over_pixels(part, means),
+        ),
+        repeats=3,
+    )
+    rows.append(
+        dict(
+            what=f'ICM, {PART} x {PART}, 4 phases, core time',
+            ours=least['ours'],
+            peer=least['loop'],
+            unit='s',
+            peer_name='loop over pixels',
+            ratio=least['loop'] / least['ours'],
+            target=None,
+        )
+    )
     return rows

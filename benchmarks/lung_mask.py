@@ -7,6 +7,7 @@ footprints ours gives the same mask to the bit, which is asserted in the run.
 Slices are of a generated chest, 512 x 512 at 0.74 mm. Times are those that the one
 thread spent computing, whatever else the machine does meanwhile.
 """
+
 import statistics
 import time
 import tracemalloc
@@ -33,14 +34,20 @@ def octagon():
 
 def diamond(radius):
     """What so many dilations by SciPy's default cross make of a pixel."""
-    y, x = np.abs(np.mgrid[-radius:radius + 1, -radius:radius + 1])
+    y, x = np.abs(np.mgrid[-radius : radius + 1, -radius : radius + 1])
     return x + y <= radius
 
 
 #: The notebook's way as arguments of ``lung_mask``.
 NOTEBOOK_STEPS = WatershedSteps(
-    intermediate=diamond(10), external=diamond(55), top_hat=octagon(),
-    closing=np.ones((13, 13)), gap_mm2=0, fill_between=True, outline_only=True)
+    intermediate=diamond(10),
+    external=diamond(55),
+    top_hat=octagon(),
+    closing=np.ones((13, 13)),
+    gap_mm2=0,
+    fill_between=True,
+    outline_only=True,
+)
 
 
 def notebook_mask(slice_hu):
@@ -52,15 +59,17 @@ def notebook_mask(slice_hu):
         if len(areas) > 2 and region.area < areas[-2]:
             labels[tuple(region.coords.T)] = 0
     internal = labels > 0
-    external = (ndimage.binary_dilation(internal, iterations=55)
-                ^ ndimage.binary_dilation(internal, iterations=10))
+    external = ndimage.binary_dilation(
+        internal, iterations=55
+    ) ^ ndimage.binary_dilation(internal, iterations=10)
     gradient = np.hypot(ndimage.sobel(slice_hu, 1), ndimage.sobel(slice_hu, 0))
     gradient *= 255 / gradient.max()
     flooded = watershed(gradient, internal * 255 + external * 128)
     outline = ndimage.morphological_gradient(flooded, size=(3, 3)).astype(bool)
     outline |= ndimage.black_tophat(outline, structure=octagon()).astype(bool)
     return ndimage.binary_closing(
-        internal | outline, structure=np.ones((5, 5)), iterations=3)
+        internal | outline, structure=np.ones((5, 5)), iterations=3
+    )
 
 
 @lru_cache
@@ -80,10 +89,17 @@ def chest(seed=0, spacing_mm=0.74, levels_mm=(20, 60, 100, 140, 180, 220)):
 
 def like_notebook(volume):
     """Our mask of one slice after the other, as the notebook would have it."""
-    return np.concatenate([
-        lung_mask(CTVolume(slice_hu[None], volume.spacing_mm), 'watershed',
-                  NOTEBOOK_THRESHOLD_HU, steps=NOTEBOOK_STEPS)
-        for slice_hu in volume.array])
+    return np.concatenate(
+        [
+            lung_mask(
+                CTVolume(slice_hu[None], volume.spacing_mm),
+                'watershed',
+                NOTEBOOK_THRESHOLD_HU,
+                steps=NOTEBOOK_STEPS,
+            )
+            for slice_hu in volume.array
+        ]
+    )
 
 
 def peak_bytes(function):
@@ -126,23 +142,41 @@ def _measure():
 
     assert np.array_equal(like_notebook(volume), notebook())
     *ours, peer = core_seconds(
-        lambda: like_notebook(volume), lambda: lung_mask(volume, 'watershed'), notebook)
+        lambda: like_notebook(volume), lambda: lung_mask(volume, 'watershed'), notebook
+    )
     rows = []
     for what, seconds, note in zip(
-            ("notebook's footprints", "the paper's steps in mm"), ours,
-            ('equal masks', None)):
-        rows += [dict(
-            what=f'refined lung mask, 512 x 512, {what}, a slice', ours=seconds / count,
-            peer=peer / count, unit='s', peer_name="the notebook's way, SciPy",
-            ratio=peer / seconds, target=target, note=note)
-            for target in (10, '< 0.15')]
+        ("notebook's footprints", "the paper's steps in mm"),
+        ours,
+        ('equal masks', None),
+    ):
+        rows += [
+            dict(
+                what=f'refined lung mask, 512 x 512, {what}, a slice',
+                ours=seconds / count,
+                peer=peer / count,
+                unit='s',
+                peer_name="the notebook's way, SciPy",
+                ratio=peer / seconds,
+                target=target,
+                note=note,
+            )
+            for target in (10, '< 0.15')
+        ]
     # 5 mm slices, as many as make the memory that does not grow with them small
     thick = CTVolume(volume.array.repeat(8, 0), (5.0, *volume.spacing_mm[1:]))
     for method in ('threshold', 'watershed'):
         size, peak = thick.array.nbytes, peak_bytes(lambda: lung_mask(thick, method))
-        rows.append(dict(
-            what=f'{method}: peak memory, {len(thick.array)} slices 512 x 512',
-            ours=peak / 2**20, peer=None, unit='MiB', peer_name=None, ratio=None,
-            target=f'< {3 * size / 2**20:g}',
-            note=f'{peak / size:.2f} times the scan of {size / 2**20:g} MiB'))
+        rows.append(
+            dict(
+                what=f'{method}: peak memory, {len(thick.array)} slices 512 x 512',
+                ours=peak / 2**20,
+                peer=None,
+                unit='MiB',
+                peer_name=None,
+                ratio=None,
+                target=f'< {3 * size / 2**20:g}',
+                note=f'{peak / size:.2f} times the scan of {size / 2**20:g} MiB',
+            )
+        )
     return rows

@@ -5,6 +5,7 @@ mask. The peer takes each of the 63 by ``numpy.ma.mean`` from the part of the sc
 one would write it at first. Of ours, too, the pictures of all 27 rotations of a scan,
 the turning included.
 """
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
@@ -22,7 +23,7 @@ from mmlesion.ct import (
 
 def masked_means(array, mask):
     """The peer: a dict of (area, axis, range)."""
-    parts = dict(whole=(slice(None), ) * 3, **region_slices(array.shape))
+    parts = dict(whole=(slice(None),) * 3, **region_slices(array.shape))
     means = {}
     for area, part in parts.items():
         for number, (low, high) in enumerate(HU_RANGES):
@@ -36,11 +37,12 @@ def masked_means(array, mask):
 
 def chest(seed=0):
     """Two ellipsoids of lung in soft tissue, with noise; HU and mask."""
-    z, y, x = np.ogrid[:GRID_SHAPE[0], :GRID_SHAPE[1], :GRID_SHAPE[2]]
+    z, y, x = np.ogrid[: GRID_SHAPE[0], : GRID_SHAPE[1], : GRID_SHAPE[2]]
     mask = np.zeros(GRID_SHAPE, bool)
     for middle in (78, 178):
-        mask |= (((x - middle) / 42)**2 + ((y - 125) / 65)**2
-                 + ((z - 108) / 95)**2) < 1
+        mask |= (
+            ((x - middle) / 42) ** 2 + ((y - 125) / 65) ** 2 + ((z - 108) / 95) ** 2
+        ) < 1
     noise = np.random.default_rng(seed).normal(0, 150, GRID_SHAPE)
     return (np.where(mask, -800, 40) + noise).astype(np.int16), mask
 
@@ -57,7 +59,7 @@ def run():
 
 def _measure():
     array, mask = chest()
-    volume = CTVolume(array, (2., 1.4, 1.4))
+    volume = CTVolume(array, (2.0, 1.4, 1.4))
     lungs = CTVolume(mask.view(np.uint8), volume.spacing_mm)
     ours = project_lungs(volume, mask, mode='exclude')
     for (area, axis, number), mean in masked_means(array, mask).items():
@@ -68,16 +70,33 @@ def _measure():
         angles = ROTATIONS_DEG[-1]
         project_lungs(
             resample_to_grid(volume, volume.shape, angles),
-            resample_to_grid(lungs, volume.shape, angles, 'nearest', 0).array)
+            resample_to_grid(lungs, volume.shape, angles, 'nearest', 0).array,
+        )
 
-    seconds, peer = alternate(lambda: project_lungs(volume, mask, mode='exclude'),
-                              lambda: masked_means(array, mask))
+    seconds, peer = alternate(
+        lambda: project_lungs(volume, mask, mode='exclude'),
+        lambda: masked_means(array, mask),
+    )
     turned, _ = alternate(turn, lambda: None, min_repeats=3)
     what = 'projections of 256 x 256 x 216, 7 areas, 3 ranges, 3 axes'
     return [
-        dict(what=what, ours=seconds, peer=peer, unit='s', peer_name='numpy.ma.mean',
-             ratio=peer / seconds, target='< 2'),
-        dict(what=f'{what}, after a turn of scan and mask', ours=turned, peer=None,
-             unit='s', peer_name=None, ratio=None, target=None,
-             note='27 of these make the training pictures of a scan'),
+        dict(
+            what=what,
+            ours=seconds,
+            peer=peer,
+            unit='s',
+            peer_name='numpy.ma.mean',
+            ratio=peer / seconds,
+            target='< 2',
+        ),
+        dict(
+            what=f'{what}, after a turn of scan and mask',
+            ours=turned,
+            peer=None,
+            unit='s',
+            peer_name=None,
+            ratio=None,
+            target=None,
+            note='27 of these make the training pictures of a scan',
+        ),
     ]

@@ -4,6 +4,7 @@ The size is the paper's: 490 = 10 x 7 x 7 maps of 64 x 64 cells (512 pixels at
 stride 8), 300 boxes in a test and 64 (32 a sample, batch 2) in a training step.
 The peer pools all 490 maps into 7 x 7 bins and keeps of each map its own bin.
 """
+
 from functools import partial
 
 import torch
@@ -19,8 +20,9 @@ def roi_align_and_gather(maps, rois):
     """The identity that everyone has at hand."""
     pooled = roi_align(maps, rois, (K, K), SCALE, 2, 'avg', True)
     pooled = pooled.view(len(rois), CHANNELS, K, K, K, K)
-    i, j = (torch.arange(K, device=maps.device).view(shape)
-            for shape in ((K, 1), (1, K)))
+    i, j = (
+        torch.arange(K, device=maps.device).view(shape) for shape in ((K, 1), (1, K))
+    )
     return pooled[:, :, i, j, i, j]
 
 
@@ -42,6 +44,7 @@ def torchvision_align():
     """
     try:
         from torchvision.ops import ps_roi_align as operator
+
         operator(torch.zeros(1, K * K, 2, 2), torch.zeros(1, 5), K)
     except (ImportError, RuntimeError, AttributeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -52,8 +55,7 @@ def torchvision_align():
 def case(num_images, num_rois, device):
     """Maps, and boxes of 10 to 110 pixels."""
     generator = torch.Generator().manual_seed(0)
-    maps = torch.randn(num_images, CHANNELS * K * K, CELLS, CELLS,
-                       generator=generator)
+    maps = torch.randn(num_images, CHANNELS * K * K, CELLS, CELLS, generator=generator)
     image = torch.arange(num_rois)[:, None] % num_images
     corner = torch.rand(num_rois, 2, generator=generator) * 400
     size = torch.rand(num_rois, 2, generator=generator) * 100 + 10
@@ -80,25 +82,56 @@ def forward_backward(function, maps, rois):
 def compare(name, num_images, num_rois, step, device, torchvision):
     """Rows of one size on one device."""
     maps, rois = case(num_images, num_rois, device)
-    error = (ours_align(maps, rois)
-             - roi_align_and_gather(maps, rois)).abs().max().item()
+    error = (
+        (ours_align(maps, rois) - roi_align_and_gather(maps, rois)).abs().max().item()
+    )
     where = 'cpu, one thread' if device == 'cpu' else device
     pairs = [
-        (ours_align, 'ps_roi_align', roi_align_and_gather, 'RoIAlign-and-gather',
-         5 if device == 'cpu' else None, f'largest difference {error:.1e}'),
-        (ours_pool, 'ps_roi_pool', roi_align_and_gather, 'RoIAlign-and-gather',
-         None, 'another quantisation than the peer')]
+        (
+            ours_align,
+            'ps_roi_align',
+            roi_align_and_gather,
+            'RoIAlign-and-gather',
+            5 if device == 'cpu' else None,
+            f'largest difference {error:.1e}',
+        ),
+        (
+            ours_pool,
+            'ps_roi_pool',
+            roi_align_and_gather,
+            'RoIAlign-and-gather',
+            None,
+            'another quantisation than the peer',
+        ),
+    ]
     if torchvision is not None:
-        pairs.append((ours_align, 'ps_roi_align', torchvision,
-                      'torchvision.ops.ps_roi_align', None, None))
+        pairs.append(
+            (
+                ours_align,
+                'ps_roi_align',
+                torchvision,
+                'torchvision.ops.ps_roi_align',
+                None,
+                None,
+            )
+        )
     rows = []
     for function, title, peer, peer_name, target, note in pairs:
         ours_s, peer_s = alternate(
-            partial(step, function, maps, rois), partial(step, peer, maps, rois))
-        rows.append(dict(
-            what=f'{title}, {num_rois} boxes, {name}, {where}',
-            ours=ours_s * 1e3, peer=peer_s * 1e3, unit='ms', peer_name=peer_name,
-            ratio=peer_s / ours_s, target=target, note=note))
+            partial(step, function, maps, rois), partial(step, peer, maps, rois)
+        )
+        rows.append(
+            dict(
+                what=f'{title}, {num_rois} boxes, {name}, {where}',
+                ours=ours_s * 1e3,
+                peer=peer_s * 1e3,
+                unit='ms',
+                peer_name=peer_name,
+                ratio=peer_s / ours_s,
+                target=target,
+                note=note,
+            )
+        )
     return rows
 
 
@@ -115,13 +148,22 @@ def run():
         torch.set_num_threads(1 if device == 'cpu' else threads)
         try:
             rows += compare('forward', 1, 300, forward, device, torchvision)
-            rows += compare('forward and backward', 2, 64, forward_backward, device,
-                            torchvision)
+            rows += compare(
+                'forward and backward', 2, 64, forward_backward, device, torchvision
+            )
         finally:
             torch.set_num_threads(threads)
     if torchvision is None:
-        rows.append(dict(
-            what='beside torchvision.ops.ps_roi_align', ours=None, peer=None,
-            unit='ms', peer_name='torchvision.ops.ps_roi_align', ratio=None,
-            target=None, note=f'skipped: {reason}'))
+        rows.append(
+            dict(
+                what='beside torchvision.ops.ps_roi_align',
+                ours=None,
+                peer=None,
+                unit='ms',
+                peer_name='torchvision.ops.ps_roi_align',
+                ratio=None,
+                target=None,
+                note=f'skipped: {reason}',
+            )
+        )
     return rows

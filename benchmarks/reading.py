@@ -15,6 +15,7 @@ The slices are the real 13-slice sub-volume of DeepLesion where that lies beside
 the project, else generated ones. As real sub-volumes are 5 mm (49 % of
 DeepLesion) or 1 mm (48 %) apart, both are measured.
 """
+
 import os
 import statistics
 import tempfile
@@ -35,8 +36,12 @@ from mmlesion.datasets.transforms import (
 )
 
 NUM_SLICES = 9
-REAL = Path(__file__).resolve().parents[1].joinpath(
-    '../shared/data/deeplesion/Images_png/000015_01_01')
+REAL = (
+    Path(__file__)
+    .resolve()
+    .parents[1]
+    .joinpath('../shared/data/deeplesion/Images_png/000015_01_01')
+)
 
 
 def authors_reading(key_path, slice_interval_mm, spacing_mm):
@@ -67,7 +72,8 @@ def authors_reading(key_path, slice_interval_mm, spacing_mm):
             before, after = (
                 far * slice_at(sign * np.ceil(position))
                 + near * slice_at(sign * np.floor(position))
-                for sign in (-1, 1))
+                for sign in (-1, 1)
+            )
         images = [before, *images, after]
     image = cv2.merge([one.astype(float) for one in images])
     image = image.astype(np.float32) - 32768
@@ -78,11 +84,10 @@ def authors_reading(key_path, slice_interval_mm, spacing_mm):
     image[image < 0] = 0
     image *= 255
     rows, columns = np.nonzero(mask.astype(np.int32))
-    image = image[rows.min():rows.max() + 1, columns.min():columns.max() + 1, :]
+    image = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1, :]
     scale = spacing_mm / 0.8
     scale *= min(1, 512 / (max(image.shape[:2]) * scale))
-    image = cv2.resize(
-        image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     image -= 50
     blob = np.zeros((1, NUM_SLICES, *image.shape[:2]), np.float32)
     blob[0] = image.transpose(2, 0, 1)
@@ -92,13 +97,16 @@ def authors_reading(key_path, slice_interval_mm, spacing_mm):
 def our_reading(cache_dir=None, interpolation='exact'):
     """Our four transforms as one call (path, interval, spacing) -> stack."""
     transforms = (
-        LoadSliceStack(NUM_SLICES, interpolation=interpolation,
-                       cache_dir=cache_dir),
-        CropToBody(), WindowHU(), ResizeToSpacing())
+        LoadSliceStack(NUM_SLICES, interpolation=interpolation, cache_dir=cache_dir),
+        CropToBody(),
+        WindowHU(),
+        ResizeToSpacing(),
+    )
 
     def read(key_path, slice_interval_mm, spacing_mm):
-        sample = dict(img_path=key_path, interval_mm=slice_interval_mm,
-                      spacing_mm=spacing_mm)
+        sample = dict(
+            img_path=key_path, interval_mm=slice_interval_mm, spacing_mm=spacing_mm
+        )
         for transform in transforms:
             sample = transform(sample)
         image = np.ascontiguousarray(sample['img'].transpose(2, 0, 1))
@@ -112,15 +120,13 @@ def write_slices(folder, seed=0):
     """13 generated slices: an elliptic body on a table, with noise."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[:512, :512]
-    body = ((columns - 256) / 250)**2 + ((rows - 256) / 165)**2 < 1
+    body = ((columns - 256) / 250) ** 2 + ((rows - 256) / 165) ** 2 < 1
     table = (rows > 440) & (rows < 443)
     folder.mkdir(parents=True)
     for number in range(103, 116):
         slice_hu = np.where(body, 40, np.where(table, -300, -1000))
-        noise = cv2.GaussianBlur(
-            generator.normal(0, 45, (512, 512)), None, 1)
-        write_png_hu(folder / f'{number:03d}.png',
-                     np.maximum(slice_hu + noise, -1024))
+        noise = cv2.GaussianBlur(generator.normal(0, 45, (512, 512)), None, 1)
+        write_png_hu(folder / f'{number:03d}.png', np.maximum(slice_hu + noise, -1024))
 
 
 def core_seconds(*functions, repeats=25):
@@ -137,8 +143,11 @@ def core_seconds(*functions, repeats=25):
 def decode_only(key_path, slice_interval_mm):
     """Decode the slices that a sample needs: no way of reading PNGs avoids it."""
     folder, name = os.path.split(key_path)
-    offsets = {offset for mix in plan_slices(NUM_SLICES, slice_interval_mm)
-               for offset, _ in mix}
+    offsets = {
+        offset
+        for mix in plan_slices(NUM_SLICES, slice_interval_mm)
+        for offset, _ in mix
+    }
     for offset in offsets:
         path = f'{folder}/{int(name[:-4]) + offset:03d}.png'
         if os.path.exists(path):
@@ -162,13 +171,19 @@ def _measure(folder):
         source, kind = folder / 'Images_png' / REAL.name, 'generated'
         write_slices(source)
     numbers = [int(path.stem) for path in source.glob('*.png')]
-    write_slice_archive(folder / f'{REAL.name}.slices', numbers,
-                        lambda number: read_png_hu(source / f'{number:03d}.png'))
+    write_slice_archive(
+        folder / f'{REAL.name}.slices',
+        numbers,
+        lambda number: read_png_hu(source / f'{number:03d}.png'),
+    )
     rows = []
     for interval_mm in (5.0, 1.0):
         rows += _measure_interval(
-            str(source / '109.png'), interval_mm, str(folder),
-            f'9 {kind} slices, {interval_mm:g} mm apart')
+            str(source / '109.png'),
+            interval_mm,
+            str(folder),
+            f'9 {kind} slices, {interval_mm:g} mm apart',
+        )
     return rows
 
 
@@ -178,19 +193,46 @@ def _measure_interval(key_path, interval_mm, cache_dir, what):
     ours, cached, peer, decoding = core_seconds(
         partial(our_reading(), *sample),
         partial(our_reading(cache_dir), *sample),
-        partial(authors_reading, *sample), partial(decode_only, *sample[:2]))
-    share = (f'{decoding * 1e3:.1f} ms of {ours * 1e3:.1f} and of '
-             f'{peer * 1e3:.1f} are decoding')
+        partial(authors_reading, *sample),
+        partial(decode_only, *sample[:2]),
+    )
+    share = (
+        f'{decoding * 1e3:.1f} ms of {ours * 1e3:.1f} and of '
+        f'{peer * 1e3:.1f} are decoding'
+    )
     rows = [
-        dict(what=f'{what}, from PNG', ours=1 / ours, peer=1 / peer,
-             unit='samples/s', peer_name=peer_name, ratio=peer / ours,
-             target=target, note=share) for target in ('>= 10', 8)]
-    rows.append(dict(
-        what=f'{what}, all but decoding', ours=(ours - decoding) * 1e3,
-        peer=(peer - decoding) * 1e3, unit='ms', peer_name=peer_name,
-        ratio=(peer - decoding) / (ours - decoding), target=None))
-    rows.append(dict(
-        what=f'{what}, from the cache', ours=1 / cached, peer=1 / peer,
-        unit='samples/s', peer_name=f'{peer_name}, from PNG',
-        ratio=peer / cached, target='>= 60'))
+        dict(
+            what=f'{what}, from PNG',
+            ours=1 / ours,
+            peer=1 / peer,
+            unit='samples/s',
+            peer_name=peer_name,
+            ratio=peer / ours,
+            target=target,
+            note=share,
+        )
+        for target in ('>= 10', 8)
+    ]
+    rows.append(
+        dict(
+            what=f'{what}, all but decoding',
+            ours=(ours - decoding) * 1e3,
+            peer=(peer - decoding) * 1e3,
+            unit='ms',
+            peer_name=peer_name,
+            ratio=(peer - decoding) / (ours - decoding),
+            target=None,
+        )
+    )
+    rows.append(
+        dict(
+            what=f'{what}, from the cache',
+            ours=1 / cached,
+            peer=1 / peer,
+            unit='samples/s',
+            peer_name=f'{peer_name}, from PNG',
+            ratio=peer / cached,
+            target='>= 60',
+        )
+    )
     return rows

@@ -5,6 +5,7 @@ about 22 mm of 45 mm in LIDC-IDRI. Ours is one call, with the map of the unchang
 in it; the peer puts the ten whole slices into one batch. All take turns in one process
 and the least of each one's turns counts, in core time on a CPU.
 """
+
 import torch
 
 from mmlesion.models.backbones import MultiGAPVGG
@@ -34,11 +35,12 @@ def run():
     for size in (16, 32, SCOPE):
         masks = torch.zeros(COUNT, SIDE, SIDE, dtype=torch.bool, device=device)
         for mask in masks:
-            y, x = (100 + torch.randint(SCOPE - size + 1, (2, ))).tolist()
-            mask[y:y + size, x:x + size] = True
+            y, x = (100 + torch.randint(SCOPE - size + 1, (2,))).tolist()
+            mask[y : y + size, x : x + size] = True
         painted = torch.where(masks[:, None], fill[:, None, None], image)
         ours = torch.no_grad()(
-            lambda: residual_maps(layers, weights, image, masks, fill))
+            lambda: residual_maps(layers, weights, image, masks, fill)
+        )
         functions = dict(forward=lambda: maps(image[None]), ours=ours)
         if size == 32:
             functions['whole'] = lambda: (maps(image[None]), maps(painted))
@@ -46,14 +48,27 @@ def run():
             error = (ours()[1] - whole).abs().max() / whole.abs().max()
         least = fastest(functions, repeats=3)
         base, peer = least['forward'], least.get('whole')
-        rows.append(dict(
-            what=f'maps without each of {COUNT} candidates of {size} px, {device}',
-            ours=least['ours'] / base, peer=peer and peer / base,
-            unit='forward passes', peer_name=peer and 'whole slices in one batch',
-            ratio=peer and peer / least['ours'],
-            target='<= 3' if size == 32 else None,
-            note=f'forward {base * 1e3:.0f} ms'))
-    rows.append(dict(
-        what='largest difference from whole slices, relative', ours=error.item(),
-        peer=None, unit='', peer_name=None, ratio=None, target='<= 1e-4'))
+        rows.append(
+            dict(
+                what=f'maps without each of {COUNT} candidates of {size} px, {device}',
+                ours=least['ours'] / base,
+                peer=peer and peer / base,
+                unit='forward passes',
+                peer_name=peer and 'whole slices in one batch',
+                ratio=peer and peer / least['ours'],
+                target='<= 3' if size == 32 else None,
+                note=f'forward {base * 1e3:.0f} ms',
+            )
+        )
+    rows.append(
+        dict(
+            what='largest difference from whole slices, relative',
+            ours=error.item(),
+            peer=None,
+            unit='',
+            peer_name=None,
+            ratio=None,
+            target='<= 1e-4',
+        )
+    )
     return rows

@@ -2,8 +2,10 @@
 # MMDetection's own detector and heads on the backbone, anchors, targets and
 # losses of 3DCE.
 _base_ = [
-    '_base_/models/3dce_vgg16.py', '_base_/datasets/deeplesion_3slice.py',
-    '_base_/schedules/deeplesion_6e.py', '_base_/detection_runtime.py'
+    '_base_/models/3dce_vgg16.py',
+    '_base_/datasets/deeplesion_3slice.py',
+    '_base_/schedules/deeplesion_6e.py',
+    '_base_/detection_runtime.py',
 ]
 model = dict(
     type='FasterRCNN',
@@ -11,8 +13,8 @@ model = dict(
         _delete_=True,
         type='mmlesion.VGGStride8',
         depth=16,
-        init_cfg=dict(
-            type='Pretrained', checkpoint='open-mmlab://vgg16_caffe')),
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://vgg16_caffe'),
+    ),
     roi_head=dict(
         _delete_=True,
         type='StandardRoIHead',
@@ -20,7 +22,8 @@ model = dict(
             type='SingleRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=2),
             out_channels=512,
-            featmap_strides=[8]),
+            featmap_strides=[8],
+        ),
         bbox_head=dict(
             type='Shared2FCBBoxHead',
             in_channels=512,
@@ -29,4 +32,7 @@ model = dict(
             num_classes=1,
             bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-            loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0))))
+            loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0),
+        ),
+    ),
+)

@@ -2,14 +2,16 @@
 # arXiv 1810.12494, Table 1. Only the abstract of Wu et al. was at hand: from it are
 # the U-Net's three tasks and the mixed windows; all numbers are ours.
 _base_ = [
-    '_base_/models/nodule_classifier.py', '_base_/datasets/lidc_11c.py',
-    '_base_/schedules/lidc.py', '_base_/lidc_runtime.py'
+    '_base_/models/nodule_classifier.py',
+    '_base_/datasets/lidc_11c.py',
+    '_base_/schedules/lidc.py',
+    '_base_/lidc_runtime.py',
 ]
 # "mixes multiple WW/WC": that of the other rows, lung, soft tissue
 mix = dict(
-    type='mmlesion.MixWindowsHU',
-    windows=[(-1000, 400), (-1350, 150), (-160, 240)])
-pack = dict(_base_.pack, algorithm_keys=('attributes', ))
+    type='mmlesion.MixWindowsHU', windows=[(-1000, 400), (-1350, 150), (-160, 240)]
+)
+pack = dict(_base_.pack, algorithm_keys=('attributes',))
 train_pipeline = [
     _base_.load,
     # before mixing: the channels are still the slices in order
@@ -25,7 +27,9 @@ model = dict(
         num_classes=2,
         in_channels=32,
         code_channels=256,
-        num_planes=11))
+        num_planes=11,
+    ),
+)
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
@@ -36,5 +40,6 @@ test_evaluator = [
         type='mmlesion.ActivationMapMetric',
         map_key='pred_mask',
         mask_key='mask',
-        prefix='segmentation'),
+        prefix='segmentation',
+    ),
 ]

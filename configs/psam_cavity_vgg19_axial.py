@@ -1,7 +1,9 @@
 # Zusag et al., SAPSAM, Table 2: cavities on axial projections.
 _base_ = [
-    '_base_/models/projection_vgg19.py', '_base_/datasets/lung_projections.py',
-    '_base_/schedules/psam.py', '_base_/psam_runtime.py'
+    '_base_/models/projection_vgg19.py',
+    '_base_/datasets/lung_projections.py',
+    '_base_/schedules/psam.py',
+    '_base_/psam_runtime.py',
 ]
 train_dataloader = dict(dataset=dict(task='cavity'))
 val_dataloader = dict(dataset=dict(task='cavity'))

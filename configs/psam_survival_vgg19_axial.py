@@ -17,5 +17,5 @@ default_hooks = dict(checkpoint=dict(save_best=None, rule=None))
 custom_hooks = [
     *_base_.custom_hooks,
     # "The last two fully-connected layers were reset to a random state", Sec. 2.4
-    dict(type='mmlesion.ResetLayersHook', layers=['head.fc2', 'head.fc'])
+    dict(type='mmlesion.ResetLayersHook', layers=['head.fc2', 'head.fc']),
 ]

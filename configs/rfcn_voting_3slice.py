@@ -11,4 +11,7 @@ model = dict(
             num_classes=1,
             bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
-            loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0))))
+            loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0),
+        ),
+    )
+)

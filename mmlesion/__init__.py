@@ -3,6 +3,7 @@
 Importing this package costs nothing: OpenMMLab finds the components through
 :mod:`mmlesion.registry` when a config names ``mmlesion.X``.
 """
+
 from .version import __version__
 
 __all__ = ['__version__']

@@ -5,6 +5,7 @@
 of ours passes here, and so do the tools. Only metadata is read: the check
 imports nothing and takes milliseconds.
 """
+
 import importlib.util
 import sys
 import warnings
@@ -21,16 +22,20 @@ MODULE_RANGES = dict(
     mmengine=('0.10.4', '1'),
     mmcv=('2.1.0', '2.4'),
     mmdet=('3.3.0', '4'),
-    mmpretrain=('1.2.0', '2'))
+    mmpretrain=('1.2.0', '2'),
+)
 # Which distributions install a module of that name.
 DISTRIBUTIONS = dict(
     mmengine=('onedl-mmengine', 'mmengine', 'mmengine-lite'),
     mmcv=('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
     mmdet=('onedl-mmdetection', 'mmdet'),
-    mmpretrain=('onedl-mmpretrain', 'mmpretrain'))
+    mmpretrain=('onedl-mmpretrain', 'mmpretrain'),
+)
 REQUIRED = ('mmengine', 'mmcv')
-HINT = ('See "Installation" in README.md: requirements/onedl.txt and '
-        'requirements/openmmlab.txt are two sets that work.')
+HINT = (
+    'See "Installation" in README.md: requirements/onedl.txt and '
+    'requirements/openmmlab.txt are two sets that work.'
+)
 
 
 class VersionError(ImportError):
@@ -51,7 +56,8 @@ def check_versions():
     """
     found, problems = _installed_modules()
     problems += _outside(
-        'Python', '.'.join(map(str, sys.version_info[:3])), PYTHON_RANGE)
+        'Python', '.'.join(map(str, sys.version_info[:3])), PYTHON_RANGE
+    )
     torch = _version('torch')
     if torch is not None:
         problems += _outside('torch', torch, TORCH_RANGE)
@@ -60,32 +66,44 @@ def check_versions():
     for module, (name, version) in found.items():
         problems += _outside(name, version, MODULE_RANGES[module])
     if 'mmdet' in found and 'mmcv' in found:
-        (mmdet, mmdet_version), (mmcv, mmcv_version) = (
-            found['mmdet'], found['mmcv'])
+        (mmdet, mmdet_version), (mmcv, mmcv_version) = (found['mmdet'], found['mmcv'])
         if not _has_operators(mmcv):
             problems.append(
                 f'{mmcv} {mmcv_version} has been built without its operators, '
-                f'which {mmdet} needs (build it with MMCV_WITH_OPS=1)')
+                f'which {mmdet} needs (build it with MMCV_WITH_OPS=1)'
+            )
         # mmdet asserts this itself, but only once it is imported.
-        if (mmdet == 'mmdet' and Version(mmdet_version) < Version('3.4')
-                and Version(mmcv_version) >= Version('2.2')):
+        if (
+            mmdet == 'mmdet'
+            and Version(mmdet_version) < Version('3.4')
+            and Version(mmcv_version) >= Version('2.2')
+        ):
             problems.append(
                 f'{mmdet} {mmdet_version} needs MMCV below 2.2, but '
-                f'{mmcv} {mmcv_version} is installed')
+                f'{mmcv} {mmcv_version} is installed'
+            )
     if problems:
         raise VersionError(
             'mmlesion cannot run with what is installed: '
-            + '; '.join(problems) + '. ' + HINT)
+            + '; '.join(problems)
+            + '. '
+            + HINT
+        )
 
     name, version = found.get('mmengine', (None, None))
-    if (name in ('mmengine', 'mmengine-lite') and torch is not None
-            and Version(torch) >= Version('2.6')):
+    if (
+        name in ('mmengine', 'mmengine-lite')
+        and torch is not None
+        and Version(torch) >= Version('2.6')
+    ):
         # No error: training from scratch and single components do work.
         warnings.warn(
             f'{name} {version} cannot load checkpoints with torch {torch}, '
             'because torch 2.6 and later load weights only unless told '
             'otherwise: its own resuming, testing and pretrained weights will '
-            'fail. Use torch 2.4 or 2.5, or onedl-mmengine.', stacklevel=2)
+            'fail. Use torch 2.4 or 2.5, or onedl-mmengine.',
+            stacklevel=2,
+        )
 
 
 def declare_torchvision_operators():
@@ -111,13 +129,16 @@ def declare_torchvision_operators():
     else:
         return False
     import torch
+
     library = torch.library.Library('torchvision', 'FRAGMENT')
     for name in ('nms', 'qnms'):
         library.define(
-            f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+            f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
+        )
     # The schemas live as long as the object that defined them.
     declare_torchvision_operators.library = library
     import torchvision  # noqa: F401
+
     return True
 
 
@@ -128,6 +149,7 @@ def name_config_package():
     other projects join by this entry.
     """
     from mmengine.config.utils import MODULE2PACKAGE
+
     MODULE2PACKAGE.setdefault('mmlesion', 'mmlesion')
 
 
@@ -140,7 +162,8 @@ def _installed_modules():
             both = ' and '.join(f'{n} {v}' for n, v in installed)
             problems.append(
                 f'{both} are installed over one another (both are imported as '
-                f'`{module}`; uninstall both, then install one)')
+                f'`{module}`; uninstall both, then install one)'
+            )
         elif installed:
             found[module] = installed[0]
         elif module in REQUIRED and importlib.util.find_spec(module) is None:
@@ -151,8 +174,7 @@ def _installed_modules():
 def _has_operators(distribution):
     """Whether MMCV's compiled module is among the files of a distribution."""
     files = metadata.files(distribution)  # None if it does not list them
-    return files is None or any(
-        path.name.startswith('_ext.') for path in files)
+    return files is None or any(path.name.startswith('_ext.') for path in files)
 
 
 def _version(distribution):
@@ -168,5 +190,4 @@ def _outside(name, version, bounds):
     low, high = bounds
     if Version(low) <= Version(version) < Version(high):
         return []
-    return [f'{name} {version} is installed, at least {low} and below {high} '
-            'is needed']
+    return [f'{name} {version} is installed, at least {low} and below {high} is needed']

@@ -5,9 +5,9 @@ A config running under ``default_scope='mmdet'`` (or ``'mmpretrain'``) writes
 ``locations`` below import the modules that register ``X``: no
 ``custom_imports`` is needed.
 """
+
 # ruff: noqa: E402, I001  (the check comes before the imports it explains)
-from .compat import (check_versions, declare_torchvision_operators,
-                     name_config_package)
+from .compat import check_versions, declare_torchvision_operators, name_config_package
 
 check_versions()
 
@@ -25,26 +25,44 @@ declare_torchvision_operators()
 name_config_package()
 
 DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='mmlesion',
-    locations=['mmlesion.datasets'])
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='mmlesion',
+    locations=['mmlesion.datasets'],
+)
 TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, scope='mmlesion',
-    locations=['mmlesion.datasets.transforms'])
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope='mmlesion',
+    locations=['mmlesion.datasets.transforms'],
+)
 MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, scope='mmlesion',
-    locations=['mmlesion.models'])
+    'model', parent=MMENGINE_MODELS, scope='mmlesion', locations=['mmlesion.models']
+)
 TASK_UTILS = Registry(
-    'task util', parent=MMENGINE_TASK_UTILS, scope='mmlesion',
-    locations=['mmlesion.models'])
+    'task util',
+    parent=MMENGINE_TASK_UTILS,
+    scope='mmlesion',
+    locations=['mmlesion.models'],
+)
 METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope='mmlesion',
-    locations=['mmlesion.evaluation.metrics'])
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope='mmlesion',
+    locations=['mmlesion.evaluation.metrics'],
+)
 HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope='mmlesion',
-    locations=['mmlesion.engine.hooks'])
+    'hook', parent=MMENGINE_HOOKS, scope='mmlesion', locations=['mmlesion.engine.hooks']
+)
 OPTIM_WRAPPERS = Registry(
-    'optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='mmlesion',
-    locations=['mmlesion.engine.bf16_optim_wrapper'])
+    'optimizer wrapper',
+    parent=MMENGINE_OPTIM_WRAPPERS,
+    scope='mmlesion',
+    locations=['mmlesion.engine.bf16_optim_wrapper'],
+)
 VISUALIZERS = Registry(
-    'visualizer', parent=MMENGINE_VISUALIZERS, scope='mmlesion',
-    locations=['mmlesion.visualization'])
+    'visualizer',
+    parent=MMENGINE_VISUALIZERS,
+    scope='mmlesion',
+    locations=['mmlesion.visualization'],
+)

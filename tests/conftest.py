@@ -1,4 +1,5 @@
 """What all tests share: seeds, the host's scope, threads."""
+
 import os
 import random
 
@@ -10,8 +11,9 @@ from mmengine.registry import DefaultScope
 import mmlesion.registry  # noqa: F401  (settles torchvision before mmdet loads)
 
 # pytest-xdist runs one process per core: threads on top would only compete.
-torch.set_num_threads(max(
-    1, os.cpu_count() // int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))))
+torch.set_num_threads(
+    max(1, os.cpu_count() // int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1)))
+)
 
 
 @pytest.fixture(autouse=True)

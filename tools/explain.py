@@ -1,4 +1,5 @@
 """Show why a network said so: activation maps of images, beside one another."""
+
 import argparse
 from pathlib import Path
 
@@ -21,40 +22,75 @@ def parse_args():
     parser.add_argument('config', help='config file, of mmpretrain or mmdet')
     parser.add_argument('checkpoint', help='checkpoint of exactly this model')
     parser.add_argument(
-        'images', nargs='?', help='picture, radiograph, scan, patches (.slices), array '
-        "(.npy), or a folder of such; without it, the config's test data set")
+        'images',
+        nargs='?',
+        help='picture, radiograph, scan, patches (.slices), array '
+        "(.npy), or a folder of such; without it, the config's test data set",
+    )
     parser.add_argument(
-        '--method', nargs='+', default=['GradCAM'], metavar='NAME',
+        '--method',
+        nargs='+',
+        default=['GradCAM'],
+        metavar='NAME',
         help='GradCAM, GradCAMPlusPlus, LayerCAM; for classes also CAM, ScoreCAM, '
-        'SoftActivationMap, HESAM, AttentionMap, AttentionRollout')
+        'SoftActivationMap, HESAM, AttentionMap, AttentionRollout',
+    )
     parser.add_argument(
-        '--target', nargs='+', default=['predicted'], type=class_or_number,
+        '--target',
+        nargs='+',
+        default=['predicted'],
+        type=class_or_number,
         help="classes by number or name, 'predicted' or 'label'; of a detector, "
-        "numbers of boxes or 'predicted', the best (default: predicted)")
+        "numbers of boxes or 'predicted', the best (default: predicted)",
+    )
     parser.add_argument(
-        '--layers', nargs='+', default=[], metavar='NAME',
+        '--layers',
+        nargs='+',
+        default=[],
+        metavar='NAME',
         help='layers to map, such as backbone.layer4; by default that of the last '
-        'feature maps, which is told')
+        'feature maps, which is told',
+    )
     parser.add_argument('--out', metavar='DIR', help='default: WORK_DIR/maps')
     parser.add_argument(
-        '--window', nargs=2, type=float, metavar=('LOW', 'HIGH'),
+        '--window',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
         help='CT window of the pictures in HU, e.g. -160 240; for a network whose '
-        'config has no WindowHU, also of what it is shown of a scan')
+        'config has no WindowHU, also of what it is shown of a scan',
+    )
     parser.add_argument(
-        '--range', nargs=2, type=float, metavar=('LOW', 'HIGH'),
+        '--range',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
         help='the same raw values for the ends of all colours; by default each map '
-        'goes from its least to its largest')
+        'goes from its least to its largest',
+    )
     parser.add_argument(
-        '--slices', nargs='+', type=int, metavar='N',
-        help='slices of a scan, from 0 at the feet (default: the middle one)')
+        '--slices',
+        nargs='+',
+        type=int,
+        metavar='N',
+        help='slices of a scan, from 0 at the feet (default: the middle one)',
+    )
     parser.add_argument(
-        '--max-images', type=int, metavar='N', help='explain the first N only')
+        '--max-images', type=int, metavar='N', help='explain the first N only'
+    )
     parser.add_argument(
-        '--score-thr', type=float, default=0.3,
-        help='least score of a box (default: %(default)s)')
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='least score of a box (default: %(default)s)',
+    )
     parser.add_argument(
-        '--max-detections', type=int, default=5, metavar='N',
-        help='most boxes of an image, the best (default: %(default)s)')
+        '--max-detections',
+        type=int,
+        default=5,
+        metavar='N',
+        help='most boxes of an image, the best (default: %(default)s)',
+    )
     add_common_arguments(parser, distributed=False)
     return parser.parse_args()
 
@@ -66,9 +102,20 @@ def main():
     cfg = config_from_arguments(args)
     out_dir = args.out or Path(cfg.work_dir) / 'maps'
     written = explain(
-        cfg, args.checkpoint, out_dir, args.images, args.method, args.layers,
-        args.target, args.window, args.range, args.slices, args.max_images,
-        args.score_thr, args.max_detections)
+        cfg,
+        args.checkpoint,
+        out_dir,
+        args.images,
+        args.method,
+        args.layers,
+        args.target,
+        args.window,
+        args.range,
+        args.slices,
+        args.max_images,
+        args.score_thr,
+        args.max_detections,
+    )
     print(f'{len(written)} images explained: {out_dir}')
 
 

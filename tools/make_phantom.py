@@ -10,6 +10,7 @@ Examples:
     python tools/make_phantom.py signs --out data/phantom/signs \
         --patients 24 --controls 16 --size 128 --seed 0 --workers 2
 """
+
 import argparse
 import sys
 
@@ -26,44 +27,68 @@ def parse_args():
     both.add_argument('--workers', type=int, default=1, help='number of processes')
 
     deeplesion = layouts.add_parser(
-        'deeplesion', parents=[both], help='key slices with lesions, as PNG')
+        'deeplesion', parents=[both], help='key slices with lesions, as PNG'
+    )
     deeplesion.add_argument(
-        '--train', type=int, default=400, help='training key slices')
+        '--train', type=int, default=400, help='training key slices'
+    )
     deeplesion.add_argument('--val', type=int, default=60, help='validation key slices')
     deeplesion.add_argument('--test', type=int, default=150, help='test key slices')
     deeplesion.add_argument(
-        '--size', type=int, default=512,
-        help='pixels per side; below 512 only a part of the body is reconstructed')
+        '--size',
+        type=int,
+        default=512,
+        help='pixels per side; below 512 only a part of the body is reconstructed',
+    )
     deeplesion.add_argument(
-        '--context-mm', type=float, default=20.0,
-        help='neighbours reach this far to both sides of the key slice, in mm')
+        '--context-mm',
+        type=float,
+        default=20.0,
+        help='neighbours reach this far to both sides of the key slice, in mm',
+    )
 
     lidc = layouts.add_parser(
-        'lidc', parents=[both], help='chest CT with nodules, as DICOM and XML')
+        'lidc', parents=[both], help='chest CT with nodules, as DICOM and XML'
+    )
     lidc.add_argument('--patients', type=int, default=40, help='number of patients')
     lidc.add_argument(
-        '--size', type=int, default=160,
-        help='pixels per side; a part of the chest is reconstructed')
+        '--size',
+        type=int,
+        default=160,
+        help='pixels per side; a part of the chest is reconstructed',
+    )
 
     node21 = layouts.add_parser(
-        'node21', parents=[both], help='chest radiographs with nodules, as MetaImage')
+        'node21', parents=[both], help='chest radiographs with nodules, as MetaImage'
+    )
     node21.add_argument(
-        '--with-nodules', type=int, default=150, help='radiographs with nodules')
+        '--with-nodules', type=int, default=150, help='radiographs with nodules'
+    )
     node21.add_argument(
-        '--without', type=int, default=150, help='radiographs without nodules')
+        '--without', type=int, default=150, help='radiographs without nodules'
+    )
     node21.add_argument('--size', type=int, default=1024, help='pixels per side')
     node21.add_argument('--pictures-per-patient', type=int, default=4)
     node21.add_argument(
-        '--diameters-mm', type=float, nargs=2, default=(6, 30), help='of the nodules')
-    node21.add_argument('--solid-hu', type=float, nargs=2, default=(0, 90),
-                        help='their density; calcified ones have 200 to 1000')
+        '--diameters-mm', type=float, nargs=2, default=(6, 30), help='of the nodules'
+    )
+    node21.add_argument(
+        '--solid-hu',
+        type=float,
+        nargs=2,
+        default=(0, 90),
+        help='their density; calcified ones have 200 to 1000',
+    )
 
     signs = layouts.add_parser(
-        'signs', parents=[both], help='CT of whole chests with signs of aspergillosis')
+        'signs', parents=[both], help='CT of whole chests with signs of aspergillosis'
+    )
     signs.add_argument(
-        '--patients', type=int, default=24, help='number with the disease')
+        '--patients', type=int, default=24, help='number with the disease'
+    )
     signs.add_argument(
-        '--controls', type=int, default=16, help='without, one scan each')
+        '--controls', type=int, default=16, help='without, one scan each'
+    )
     signs.add_argument('--size', type=int, default=128, help='pixels per side')
     signs.add_argument('--max-visits', type=int, default=8, help='most scans of each')
     return parser.parse_args()
@@ -76,14 +101,21 @@ def write(args):
         return write_lidc(args.out, args.patients, **every)
     if args.dataset == 'node21':
         return write_node21(
-            args.out, args.with_nodules, args.without, **every,
+            args.out,
+            args.with_nodules,
+            args.without,
+            **every,
             pictures_per_patient=args.pictures_per_patient,
-            diameters_mm=args.diameters_mm, solid_hu=args.solid_hu)
+            diameters_mm=args.diameters_mm,
+            solid_hu=args.solid_hu,
+        )
     if args.dataset == 'signs':
-        return write_signs(args.out, args.patients, args.controls,
-                           max_visits=args.max_visits, **every)
+        return write_signs(
+            args.out, args.patients, args.controls, max_visits=args.max_visits, **every
+        )
     return write_deeplesion(
-        args.out, args.train, args.val, args.test, **every, context_mm=args.context_mm)
+        args.out, args.train, args.val, args.test, **every, context_mm=args.context_mm
+    )
 
 
 def main():

@@ -6,6 +6,7 @@ Examples:
     python tools/prepare_data.py lidc-slices --data-root data/LIDC-IDRI --workers 4
     python tools/prepare_data.py signs --scans data/signs/scans.csv
 """
+
 import argparse
 import sys
 
@@ -14,49 +15,108 @@ def parse_args(argv=None):
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='dataset', required=True)
+
     def add(name, source, root, about, help, description):
-        one = commands.add_parser(name, help=help, description=(
-            description + ' May be stopped at any time and run again.'))
-        one.add_argument(source, dest='root', default=root,
-                         help=f'{about} (default: %(default)s)')
-        one.add_argument('--cache-dir' if name == 'deeplesion' else '--out', dest='out',
-                         help='where to write (default: in the same folder)')
+        one = commands.add_parser(
+            name,
+            help=help,
+            description=(description + ' May be stopped at any time and run again.'),
+        )
+        one.add_argument(
+            source, dest='root', default=root, help=f'{about} (default: %(default)s)'
+        )
+        one.add_argument(
+            '--cache-dir' if name == 'deeplesion' else '--out',
+            dest='out',
+            help='where to write (default: in the same folder)',
+        )
         one.add_argument('--overwrite', action='store_true', help='do it all again')
         return one
 
     deeplesion = add(
-        'deeplesion', '--data-root', 'data/DeepLesion', 'folder of DL_info.csv and '
-        'Images_png', 'cache the slices of DeepLesion', 'Write the slices to a cache, '
-        'quicker to read than the PNGs, that takes about as much disk.')
-    deeplesion.add_argument('--num-slices', type=int, help='store only what stacks of '
-                            'this many slices need (default: all slices)')
-    lidc = add('lidc', '--data-root', 'data/LIDC-IDRI', 'tree of DICOM and XML',
-               'cut the nodules of LIDC-IDRI', 'Write nodules.csv and the patches of '
-               'all nodules that three readers rated.')
+        'deeplesion',
+        '--data-root',
+        'data/DeepLesion',
+        'folder of DL_info.csv and Images_png',
+        'cache the slices of DeepLesion',
+        'Write the slices to a cache, '
+        'quicker to read than the PNGs, that takes about as much disk.',
+    )
+    deeplesion.add_argument(
+        '--num-slices',
+        type=int,
+        help='store only what stacks of this many slices need (default: all slices)',
+    )
+    lidc = add(
+        'lidc',
+        '--data-root',
+        'data/LIDC-IDRI',
+        'tree of DICOM and XML',
+        'cut the nodules of LIDC-IDRI',
+        'Write nodules.csv and the patches of all nodules that three readers rated.',
+    )
     lidc.add_argument('--crop-list', help='their csv, patient_id, nodule_id, seriesuid')
-    slices = add('lidc-slices', '--data-root', 'data/LIDC-IDRI', 'tree of DICOM and '
-                 'XML', 'cut slices of LIDC-IDRI with and without nodules', 'Write '
-                 'slices.csv and, around the lungs, slices and masks of nodules.')
-    slices.add_argument('--size', type=int, help='sides of the square that is cut out, '
-                        'px (default: 384, of --crops 128)')
-    slices.add_argument('--max-negatives', type=int, default=20,
-                        help='slices without a nodule of a series (default: 20)')
+    slices = add(
+        'lidc-slices',
+        '--data-root',
+        'data/LIDC-IDRI',
+        'tree of DICOM and XML',
+        'cut slices of LIDC-IDRI with and without nodules',
+        'Write slices.csv and, around the lungs, slices and masks of nodules.',
+    )
+    slices.add_argument(
+        '--size',
+        type=int,
+        help='sides of the square that is cut out, px (default: 384, of --crops 128)',
+    )
+    slices.add_argument(
+        '--max-negatives',
+        type=int,
+        default=20,
+        help='slices without a nodule of a series (default: 20)',
+    )
     slices.add_argument('--seed', type=int, default=0, help='of drawing these')
     for each in (lidc, slices):
         each.add_argument(
-            '--crops', help='folder of image/ and nodule_mask/ of nodules, instead')
+            '--crops', help='folder of image/ and nodule_mask/ of nodules, instead'
+        )
         each.add_argument('--xml', help='folder or tar archive of XML not beside DICOM')
-    signs = add('signs', '--scans', 'data/signs/scans.csv', 'csv of scans and labels',
-                'project the lungs of scans', 'Write projections.csv and pictures.')
-    signs.add_argument('--grid', dest='grid_shape', type=int, nargs=3,
-                       default=(216, 256, 256), help='z, y, x that scans are scaled to')
-    signs.add_argument('--mode', default='clip', choices=('clip', 'exclude'),
-                       help='voxels out of a range (default: %(default)s)')
-    signs.add_argument('--rotations', type=int, default=27, help='of the turns of 5 '
-                       'degrees, the first so many (default: %(default)s)')
+    signs = add(
+        'signs',
+        '--scans',
+        'data/signs/scans.csv',
+        'csv of scans and labels',
+        'project the lungs of scans',
+        'Write projections.csv and pictures.',
+    )
+    signs.add_argument(
+        '--grid',
+        dest='grid_shape',
+        type=int,
+        nargs=3,
+        default=(216, 256, 256),
+        help='z, y, x that scans are scaled to',
+    )
+    signs.add_argument(
+        '--mode',
+        default='clip',
+        choices=('clip', 'exclude'),
+        help='voxels out of a range (default: %(default)s)',
+    )
+    signs.add_argument(
+        '--rotations',
+        type=int,
+        default=27,
+        help='of the turns of 5 degrees, the first so many (default: %(default)s)',
+    )
     for each, number in ((deeplesion, None), (slices, 1), (signs, None)):
-        each.add_argument('--workers', type=int, default=number, help='processes, each '
-                          f'with one scan in memory (default: {number or "all cores"})')
+        each.add_argument(
+            '--workers',
+            type=int,
+            default=number,
+            help='processes, each '
+            f'with one scan in memory (default: {number or "all cores"})',
+        )
     args = parser.parse_args(argv)
     if args.dataset == 'lidc' and args.crops and not (args.crop_list and args.xml):
         parser.error('--crops needs --crop-list and --xml')
@@ -68,6 +128,7 @@ def parse_args(argv=None):
 def prepare(args):
     """Call the package and report."""
     from mmlesion.datasets import prepare
+
     options = dict(vars(args))
     dataset, root, out = (options.pop(name) for name in ('dataset', 'root', 'out'))
     if dataset.startswith('lidc'):

@@ -1,4 +1,5 @@
 """Train a detector or a classifier by a config."""
+
 import argparse
 
 from mmlesion.apis import (
@@ -16,16 +17,25 @@ def parse_args():
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision: float16 '
-        'on a GPU, bfloat16 on a CPU (classifiers only)')
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 '
+        'on a GPU, bfloat16 on a CPU (classifiers only)',
+    )
     parser.add_argument(
-        '--auto-scale-lr', action='store_true',
+        '--auto-scale-lr',
+        action='store_true',
         help="scale the learning rate by the batch size, from the config's "
-        'auto_scale_lr.base_batch_size')
+        'auto_scale_lr.base_batch_size',
+    )
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
         help='resume from this checkpoint, or, without a name, from the last '
-        'one in the work directory')
+        'one in the work directory',
+    )
     return parser.parse_args()
 
 
@@ -38,8 +48,9 @@ def main():
         use_mixed_precision(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ValueError(f'--auto-scale-lr needs auto_scale_lr.'
-                             f'base_batch_size in {args.config}.')
+            raise ValueError(
+                f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}.'
+            )
         cfg.auto_scale_lr.enable = True
     if args.resume is not None:
         cfg.resume = True

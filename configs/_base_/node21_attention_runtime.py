@@ -8,7 +8,8 @@ custom_hooks = [
         method='AttentionMap',
         heads='max',
         key='attention',
-        interval=None)
+        interval=None,
+    ),
 ]
 test_evaluator = [
     *_base_.test_evaluator,

@@ -5,10 +5,12 @@ default_hooks = dict(
     logger=dict(interval=20),
     # "The checkpoint with the lowest validation loss is chosen", Sec. 2.2
     checkpoint=dict(
-        interval=1, max_keep_ckpts=1, save_best='binary/log_loss', rule='less'))
+        interval=1, max_keep_ckpts=1, save_best='binary/log_loss', rule='less'
+    ),
+)
 custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
-    dict(type='mmlesion.NonFiniteLossHook')
+    dict(type='mmlesion.NonFiniteLossHook'),
 ]
 # Grad-CAM "concerning the last layer", Sec. 2.3, which each config names.
 gradcam = dict(
@@ -16,11 +18,11 @@ gradcam = dict(
     method='GradCAM',
     target=1,  # the class with nodules
     key='gradcam',
-    interval=None)  # in the test alone
+    interval=None,
+)  # in the test alone
 randomness = dict(seed=0)
 
-val_evaluator = dict(
-    type='mmlesion.BinaryClassificationMetric', case_keys=('img_id', ))
+val_evaluator = dict(type='mmlesion.BinaryClassificationMetric', case_keys=('img_id',))
 # "normalized to the range of 0 to 1", images with nodules, Sec. 2.4
 maps_metric = dict(type='mmlesion.ActivationMapMetric', normalise='image')
 test_evaluator = [

@@ -4,18 +4,20 @@ default_hooks = dict(
     # "checkpoint evaluated on the validation data", "measured on the categorical
     # cross-entropy loss", Sec. 3.1
     checkpoint=dict(
-        interval=1, max_keep_ckpts=1, save_best='binary/log_loss', rule='less'))
+        interval=1, max_keep_ckpts=1, save_best='binary/log_loss', rule='less'
+    ),
+)
 custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
-    dict(type='mmlesion.NonFiniteLossHook')
+    dict(type='mmlesion.NonFiniteLossHook'),
 ]
 # MMEngine logs the mean of ten values of all that has "loss" in its name; the
 # validation's own is meant
 log_processor = dict(
-    by_epoch=True, mean_pattern=r'^(?!.*log_loss).*(loss|time|data_time|grad_norm)')
+    by_epoch=True, mean_pattern=r'^(?!.*log_loss).*(loss|time|data_time|grad_norm)'
+)
 randomness = dict(seed=0)
-val_evaluator = dict(
-    type='mmlesion.BinaryClassificationMetric', case_keys=('img_id', ))
+val_evaluator = dict(type='mmlesion.BinaryClassificationMetric', case_keys=('img_id',))
 test_evaluator = val_evaluator
 # Columns of tools/results_table.py: Table 2 and Secs. 3.1 and 3.3.
 table = {

@@ -2,7 +2,6 @@
 _base_ = './hesam_lidc_11c.py'
 model = dict(
     head=dict(
-        _delete_=True,
-        type='mmlesion.CAMHead',
-        num_classes=2,
-        in_channels=_base_.width))
+        _delete_=True, type='mmlesion.CAMHead', num_classes=2, in_channels=_base_.width
+    )
+)

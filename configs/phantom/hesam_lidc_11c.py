@@ -3,12 +3,12 @@
 # commands). All numbers here are ours.
 _base_ = '../hesam_lidc_11c.py'
 data_root = 'data/phantom/LIDC-IDRI/'
-train_dataloader = dict(
-    batch_size=16, num_workers=1, dataset=dict(data_root=data_root))
+train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root))
 val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
 test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
 width = 64
 model = dict(
     backbone=dict(code_channels=width, unet_channels=16, res_channels=(32, width)),
-    head=dict(in_channels=width))
+    head=dict(in_channels=width),
+)
 train_cfg = dict(max_epochs=30, val_interval=5)

@@ -4,15 +4,19 @@ _base_ = '../nam_1gap_lidc_crops.py'
 work_dir = 'work_dirs/phantom_nam_1gap_lidc'
 data_root = 'data/phantom/LIDC-slices/'
 pipeline = [
-    _base_.train_pipeline[0], _base_.window,
-    dict(type='mmlesion.RandomSymmetry', flip_slices=False), _base_.pack
+    _base_.train_pipeline[0],
+    _base_.window,
+    dict(type='mmlesion.RandomSymmetry', flip_slices=False),
+    _base_.pack,
 ]
 train_dataloader = dict(
-    batch_size=16, dataset=dict(data_root=data_root, pipeline=pipeline))
+    batch_size=16, dataset=dict(data_root=data_root, pipeline=pipeline)
+)
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))
 small = dict(width=8, branch_channels=64)
 model = dict(
-    num_nodules=2, classifier=dict(backbone=small, head=dict(in_channels=[64])))
+    num_nodules=2, classifier=dict(backbone=small, head=dict(in_channels=[64]))
+)
 train_cfg = dict(max_epochs=20)
 optim_wrapper = dict(optimizer=dict(weight_decay=0.02))

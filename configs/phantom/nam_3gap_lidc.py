@@ -3,17 +3,27 @@
 _base_ = './nam_2gap_lidc.py'
 work_dir = 'work_dirs/phantom_nam_3gap_lidc'
 model = dict(
-    multi_gap=dict(backbone=dict(num_gaps=3), head=dict(in_channels=[64, 64, 64])))
+    multi_gap=dict(backbone=dict(num_gaps=3), head=dict(in_channels=[64, 64, 64]))
+)
 test_evaluator = [
     *_base_.test_evaluator[:1],
     dict(
         type='mmlesion.NoduleSegmentationMetric',
         reference={  # Table 1
             'paper, coarse': dict(
-                tpr=0.75, fpr_nodule=0.11, dice=(0.50, 0.32),
-                tp_dice=(0.67, 0.18), tp_doa=(40.1, 50.9)),
+                tpr=0.75,
+                fpr_nodule=0.11,
+                dice=(0.50, 0.32),
+                tp_dice=(0.67, 0.18),
+                tp_doa=(40.1, 50.9),
+            ),
             'paper, fine': dict(
-                tpr=0.74, fpr_nodule=0.12, dice=(0.54, 0.34),
-                tp_dice=(0.74, 0.14), tp_doa=(29.3, 46.4)),
-        })
+                tpr=0.74,
+                fpr_nodule=0.12,
+                dice=(0.54, 0.34),
+                tp_dice=(0.74, 0.14),
+                tp_doa=(29.3, 46.4),
+            ),
+        },
+    ),
 ]

@@ -3,8 +3,7 @@
 # that make the data. The other psam_*.py of this folder inherit from here.
 _base_ = '../psam_cavity_vgg19_axial.py'
 data_root = 'data/phantom/signs/'
-loader = dict(
-    num_workers=1, dataset=dict(data_root=data_root, num_rotations=3))
+loader = dict(num_workers=1, dataset=dict(data_root=data_root, num_rotations=3))
 load, *affine, pack = _base_.train_pipeline
 train_pipeline = [
     load,
@@ -13,12 +12,13 @@ train_pipeline = [
     # Turning and scaling blur small pictures. Networks that saw none unturned called
     # a third of the very cavities they had learnt from.
     dict(type='RandomApply', transforms=affine, prob=0.5),
-    pack
+    pack,
 ]
 train_dataloader = dict(
     num_workers=1,
     drop_last=True,  # batch normalisation
-    dataset=dict(data_root=data_root, num_rotations=3, pipeline=train_pipeline))
+    dataset=dict(data_root=data_root, num_rotations=3, pipeline=train_pipeline),
+)
 val_dataloader = loader
 test_dataloader = loader
 model = dict(
@@ -27,17 +27,21 @@ model = dict(
         type='mmlesion.VGGStride8',
         depth=11,
         width=12,
-        out_indices=(2, ),  # of stride 4: fine maps, to say where a sign is
-        with_bn=True),
+        out_indices=(2,),  # of stride 4: fine maps, to say where a sign is
+        with_bn=True,
+    ),
     # A sign is a small part of a picture, which its mean over the picture hides
     neck=dict(type='GeneralizedMeanPooling'),
     head=dict(
         in_channels=48,
         mid_channels=64,
-        init_cfg=dict(type='Kaiming', layer='Linear', mode='fan_in')))
+        init_cfg=dict(type='Kaiming', layer='Linear', mode='fan_in'),
+    ),
+)
 train_cfg = dict(max_epochs=20, val_interval=2)
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05))
+    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.05)
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30),
     dict(type='CosineAnnealingLR', convert_to_iter_based=True),  # to the end

@@ -15,5 +15,5 @@ default_hooks = dict(checkpoint=dict(save_best=None, rule=None))
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='mmlesion.ResetLayersHook', layers=['head.fc2', 'head.fc'])
+    dict(type='mmlesion.ResetLayersHook', layers=['head.fc2', 'head.fc']),
 ]

@@ -5,4 +5,6 @@ model = dict(
         _delete_=True,
         type='mmlesion.SoftActivationHead',
         num_classes=2,
-        in_channels=_base_.width))
+        in_channels=_base_.width,
+    )
+)

@@ -1,4 +1,5 @@
 """What programs call."""
+
 # First: it settles what must be before mmdet is imported.
 from mmlesion import registry  # noqa: F401
 
@@ -20,9 +21,22 @@ from .sign_maps import position_table, sign_maps
 from .trained_model import load_trained_model
 
 __all__ = [
-    'DetectionScores', 'add_common_arguments', 'compare_maps',
-    'config_from_arguments', 'crop_table', 'cross_validate', 'cross_validation_table',
-    'end_with_one_sentence', 'evaluate_detector', 'explain', 'explain_detections',
-    'load_trained_model', 'position_table', 'results_table', 'segment_nodule_crops',
-    'set_nodule_inputs', 'sign_maps', 'use_mixed_precision'
+    'DetectionScores',
+    'add_common_arguments',
+    'compare_maps',
+    'config_from_arguments',
+    'crop_table',
+    'cross_validate',
+    'cross_validation_table',
+    'end_with_one_sentence',
+    'evaluate_detector',
+    'explain',
+    'explain_detections',
+    'load_trained_model',
+    'position_table',
+    'results_table',
+    'segment_nodule_crops',
+    'set_nodule_inputs',
+    'sign_maps',
+    'use_mixed_precision',
 ]

@@ -1,4 +1,5 @@
 """What the programs in ``tools/`` share: arguments, config, error messages."""
+
 import functools
 import os
 import re
@@ -18,25 +19,41 @@ def add_common_arguments(parser, distributed=True):
     """
     parser.set_defaults(launcher='none', local_rank=0)
     parser.add_argument(
-        '--work-dir', help='folder of logs and results; by default '
-        'work_dir of the config, or work_dirs/<name of the config>')
+        '--work-dir',
+        help='folder of logs and results; by default '
+        'work_dir of the config, or work_dirs/<name of the config>',
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_cfg.max_epochs=2 '
-        'key="[a,b]"')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_cfg.max_epochs=2 key="[a,b]"',
+    )
     parser.add_argument(
-        '--trust-checkpoint', action='store_true',
+        '--trust-checkpoint',
+        action='store_true',
         help='let the checkpoint run the code it carries; otherwise a '
-        'checkpoint with any is refused')
+        'checkpoint with any is refused',
+    )
     if distributed:
         parser.add_argument(
-            '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
-            default='none', help='what started the processes')
+            '--launcher',
+            choices=['none', 'pytorch', 'slurm', 'mpi'],
+            default='none',
+            help='what started the processes',
+        )
         parser.add_argument(
-            '--local_rank', '--local-rank', type=int, default=0,
-            help='set by torch.distributed.launch')
-    parser.epilog = ('On bad input the program ends with one sentence; '
-                     'MMLESION_DEBUG=1 shows the traceback as well.')
+            '--local_rank',
+            '--local-rank',
+            type=int,
+            default=0,
+            help='set by torch.distributed.launch',
+        )
+    parser.epilog = (
+        'On bad input the program ends with one sentence; '
+        'MMLESION_DEBUG=1 shows the traceback as well.'
+    )
 
 
 def config_from_arguments(args):
@@ -81,8 +98,10 @@ def use_mixed_precision(cfg):
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     elif cfg.get('default_scope') == 'mmdet':
-        raise ValueError("--amp needs a GPU for detectors, since MMCV's operators have "
-                         'no bfloat16 on a CPU; and there is none here.')
+        raise ValueError(
+            "--amp needs a GPU for detectors, since MMCV's operators have "
+            'no bfloat16 on a CPU; and there is none here.'
+        )
     else:
         cfg.optim_wrapper.type = 'mmlesion.Bf16OptimWrapper'
 
@@ -106,8 +125,13 @@ def end_with_one_sentence(main):
     def wrapped(*args, **kwargs):
         try:
             return main(*args, **kwargs)
-        except (ValueError, OSError, FloatingPointError, ImportError,
-                KeyError) as error:
+        except (
+            ValueError,
+            OSError,
+            FloatingPointError,
+            ImportError,
+            KeyError,
+        ) as error:
             unexpected = isinstance(error, KeyError) and ' ' not in str(error)
             if unexpected or os.environ.get('MMLESION_DEBUG'):
                 raise
@@ -121,6 +145,7 @@ def _sentence(error):
     # A KeyError shows its message quoted.
     text = str(error.args[0] if isinstance(error, KeyError) else error)
     if 'Original Traceback' in text:
-        text = re.split(rf'^(?:\w+\.)*{type(error).__name__}: ', text,
-                        flags=re.MULTILINE)[-1]
+        text = re.split(
+            rf'^(?:\w+\.)*{type(error).__name__}: ', text, flags=re.MULTILINE
+        )[-1]
     return ' '.join(text.split()) or type(error).__name__

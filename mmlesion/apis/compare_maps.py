@@ -1,4 +1,5 @@
 """Maps of several classifiers on the same nodules, slice by slice and whole."""
+
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from .trained_model import load_trained_model
 MALIGNANT = 1
 
 
-def compare_maps(configs, checkpoints, out_dir, nodules=None, num=6, seed=0,
-                 num_slices=5):
+def compare_maps(
+    configs, checkpoints, out_dir, nodules=None, num=6, seed=0, num_slices=5
+):
     """Draw CAM, SAM, HESAM... of the same nodules side by side.
 
     For each nodule a picture ``<nodule>.png``: columns are single slices, each fed
@@ -48,20 +50,25 @@ def compare_maps(configs, checkpoints, out_dir, nodules=None, num=6, seed=0,
             the test data of all, or there is none.
     """
     if not configs or len(configs) != len(checkpoints):
-        raise ValueError('One checkpoint for each config is needed, got '
-                         f'{len(configs)} configs and {len(checkpoints)} checkpoints.')
+        raise ValueError(
+            'One checkpoint for each config is needed, got '
+            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
+        )
     networks = {}
     for cfg, checkpoint in zip(configs, checkpoints):
         network = _Network(cfg, checkpoint)
         if network.name in networks:
-            raise ValueError(f'{cfg.filename}: a second config of the name '
-                             f'{network.name}.')
+            raise ValueError(
+                f'{cfg.filename}: a second config of the name {network.name}.'
+            )
         networks[network.name] = network
     if nodules is None:
         nodules = _choose_nodules(next(iter(networks.values())).dataset, num, seed)
     if not nodules or num_slices < 1:
-        raise ValueError('At least one nodule and one slice are needed, got '
-                         f'{len(nodules)} and {num_slices}.')
+        raise ValueError(
+            'At least one nodule and one slice are needed, got '
+            f'{len(nodules)} and {num_slices}.'
+        )
     _check_inputs(networks, nodules)
     out_dir = Path(out_dir)
     paths, wholes = [], []
@@ -70,8 +77,12 @@ def compare_maps(configs, checkpoints, out_dir, nodules=None, num=6, seed=0,
         paths.append(out_dir / f'{nodule}.png')
         about = '{kind}, rated {malignancy:.1f}, {diameter_mm:.0f} mm'
         _draw(networks, rows, paths[-1], f'{nodule}: {about.format(**rows[0][-1])}')
-        wholes.append([dict(row[-1], name='{kind}\n{diameter_mm:.0f} mm'.format(
-            **row[-1])) for row in rows])
+        wholes.append(
+            [
+                dict(row[-1], name='{kind}\n{diameter_mm:.0f} mm'.format(**row[-1]))
+                for row in rows
+            ]
+        )
     paths.append(out_dir / 'nodules.png')
     _draw(networks, list(zip(*wholes)), paths[-1])
     return paths
@@ -79,15 +90,20 @@ def compare_maps(configs, checkpoints, out_dir, nodules=None, num=6, seed=0,
 
 def _draw(names, rows, path, title=''):
     """Each network's row of columns, which show the same."""
+
     def of(row, key):
         return [column[key] for column in row]
 
     draw_nodule_maps(
-        np.stack(of(rows[0], 'picture')), np.stack(of(rows[0], 'mask')),
+        np.stack(of(rows[0], 'picture')),
+        np.stack(of(rows[0], 'mask')),
         of(rows[0], 'label'),
         {name: np.stack(of(row, 'map')) for name, row in zip(names, rows)},
         {name: np.stack(of(row, 'score')) for name, row in zip(names, rows)},
-        path, of(rows[0], 'name'), title)
+        path,
+        of(rows[0], 'name'),
+        title,
+    )
 
 
 def _check_inputs(networks, nodules):
@@ -96,12 +112,17 @@ def _check_inputs(networks, nodules):
         absent = [nodule for nodule in nodules if nodule not in network.place]
         if absent:
             raise ValueError(
-                f'{network.filename}: no nodule {absent[0]} is in its test data.')
-    channels = {name: len(network.packed(nodules[0])['inputs'])
-                for name, network in networks.items()}
+                f'{network.filename}: no nodule {absent[0]} is in its test data.'
+            )
+    channels = {
+        name: len(network.packed(nodules[0])['inputs'])
+        for name, network in networks.items()
+    }
     if len(set(channels.values())) > 1:
-        raise ValueError('The networks must have the same input, but have ' + ', '.join(
-            f'{name} {count} channels' for name, count in channels.items()))
+        raise ValueError(
+            'The networks must have the same input, but have '
+            + ', '.join(f'{name} {count} channels' for name, count in channels.items())
+        )
 
 
 class _Network:
@@ -114,8 +135,10 @@ class _Network:
         self.dataset = DATASETS.build(cfg.test_dataloader.dataset)
         self.model = load_trained_model(cfg, checkpoint)
         self.map_of = SoftActivationMap(self.model)
-        self.place = {self.dataset.get_data_info(index)['nodule_id']: index
-                      for index in range(len(self.dataset))}
+        self.place = {
+            self.dataset.get_data_info(index)['nodule_id']: index
+            for index in range(len(self.dataset))
+        }
 
     def packed(self, nodule):
         """A nodule as the test pipeline packs it."""
@@ -135,18 +158,32 @@ class _Network:
         shown = [*chosen, len(volume) // 2]
         names = [*(f'slice {index + 1}' for index in chosen), 'all slices']
         label = int(sample.gt_label)
-        return [dict(
-            name=name, picture=volume[index].numpy(),
-            mask=sample.mask[..., index].numpy() > 0, map=heat.cpu().numpy(),
-            score=float(score), label=label, kind=('benign', 'malignant')[label],
-            malignancy=sample.malignancy, diameter_mm=sample.diameter_mm)
-            for name, index, heat, score in zip(names, shown, maps, scores)]
+        return [
+            dict(
+                name=name,
+                picture=volume[index].numpy(),
+                mask=sample.mask[..., index].numpy() > 0,
+                map=heat.cpu().numpy(),
+                score=float(score),
+                label=label,
+                kind=('benign', 'malignant')[label],
+                malignancy=sample.malignancy,
+                diameter_mm=sample.diameter_mm,
+            )
+            for name, index, heat, score in zip(names, shown, maps, scores)
+        ]
 
 
 def _choose_nodules(dataset, num, seed):
     """Nodules of both classes in turn, malignant first."""
     rng = np.random.default_rng(seed)
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
-    kinds = [[samples[index]['nodule_id'] for index in rng.permutation(len(samples))
-              if samples[index]['gt_label'] == label] for label in (MALIGNANT, 0)]
-    return [*kinds[0][:(num + 1) // 2], *kinds[1][:num // 2]]
+    kinds = [
+        [
+            samples[index]['nodule_id']
+            for index in rng.permutation(len(samples))
+            if samples[index]['gt_label'] == label
+        ]
+        for label in (MALIGNANT, 0)
+    ]
+    return [*kinds[0][: (num + 1) // 2], *kinds[1][: num // 2]]

@@ -1,4 +1,5 @@
 """Train and test a config on each of several folds."""
+
 import copy
 import hashlib
 import inspect
@@ -20,18 +21,37 @@ from mmlesion.visualization import draw_epoch_curves, draw_roc
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
 SPLITS = ('train', 'val', 'test')
 # What may differ between the run that wrote a fold and one that goes on.
-NOT_COMPARED = ('work_dir', 'resume', 'load_from', 'launcher', 'trust_checkpoint',
-                'table')
+NOT_COMPARED = (
+    'work_dir',
+    'resume',
+    'load_from',
+    'launcher',
+    'trust_checkpoint',
+    'table',
+)
 # What made the weights.
-OF_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper',
-               'param_scheduler', 'randomness')
+OF_TRAINING = (
+    'model',
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'randomness',
+)
 #: Of maps, the numbers that the table shows; the file holds all.
-MAP_NUMBERS = ('auprc_mean', 'prevalence_mean', 'auprc_pooled', 'prevalence_pooled',
-               'auroc_pooled', 'dice_mean')
+MAP_NUMBERS = (
+    'auprc_mean',
+    'prevalence_mean',
+    'auprc_pooled',
+    'prevalence_pooled',
+    'auroc_pooled',
+    'dice_mean',
+)
 
 
-def cross_validate(cfg, num_folds: int = 5, seed: int = 0,
-                   test_only: bool = False) -> dict:
+def cross_validate(
+    cfg, num_folds: int = 5, seed: int = 0, test_only: bool = False
+) -> dict:
     """Train on all folds but one, test on that one, for each in turn.
 
     Works for any config whose data sets take ``fold``, ``num_folds`` and
@@ -79,15 +99,23 @@ def cross_validate(cfg, num_folds: int = 5, seed: int = 0,
         run = _test_again if test_only else _run_fold
         results.append(run(fold_cfg, f'fold {fold + 1} of {num_folds}'))
     summary = _summarise(results)
-    summary.update(config=cfg.filename, num_folds=num_folds, seed=seed,
-                   table=cfg.get('table') or {})
+    summary.update(
+        config=cfg.filename,
+        num_folds=num_folds,
+        seed=seed,
+        table=cfg.get('table') or {},
+    )
     if is_main_process():
         folder = Path(cfg.work_dir)
         _write(folder / 'cross_validation.json', summary)
         if summary['roc']:
-            draw_roc({f'fold {index + 1}': curve
-                      for index, curve in enumerate(summary['roc'])},
-                     folder / 'roc.png')
+            draw_roc(
+                {
+                    f'fold {index + 1}': curve
+                    for index, curve in enumerate(summary['roc'])
+                },
+                folder / 'roc.png',
+            )
         _draw_epochs(summary['epochs'], folder / 'epochs.png')
     return summary
 
@@ -103,15 +131,21 @@ def cross_validation_table(summary: dict) -> str:
     Returns:
         str: The table.
     """
-    shown = {name: row for name, row in summary['metrics'].items()
-             if _is_shown(name, summary['metrics'])}
+    shown = {
+        name: row
+        for name, row in summary['metrics'].items()
+        if _is_shown(name, summary['metrics'])
+    }
     width = max(map(len, shown), default=0)
-    lines = [f'{summary["num_folds"]} folds, seed {summary["seed"]}: mean, standard '
-             'deviation, value by fold']
+    lines = [
+        f'{summary["num_folds"]} folds, seed {summary["seed"]}: mean, standard '
+        'deviation, value by fold'
+    ]
     for name, row in shown.items():
         values = '  '.join(f'{value:.4f}' for value in row['values'])
-        lines.append(f'{name.ljust(width)}  {row["mean"]:.4f}  {row["std"]:.4f}  '
-                     f'| {values}')
+        lines.append(
+            f'{name.ljust(width)}  {row["mean"]:.4f}  {row["std"]:.4f}  | {values}'
+        )
     return '\n'.join(lines)
 
 
@@ -131,8 +165,9 @@ def _fold_config(cfg, fold, num_folds, seed):
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if loader is None:
-            raise ValueError(f'{cfg.filename}: cross-validation needs '
-                             f'{split}_dataloader.')
+            raise ValueError(
+                f'{cfg.filename}: cross-validation needs {split}_dataloader.'
+            )
         for dataset in _datasets(loader.dataset):
             kind = dataset.type
             if isinstance(kind, str):
@@ -140,22 +175,27 @@ def _fold_config(cfg, fold, num_folds, seed):
                 with DATASETS.switch_scope_and_registry(None) as registry:
                     kind = registry.get(kind)
             if kind is None:
-                raise ValueError(f'{cfg.filename}: there is no data set '
-                                 f'{dataset.type}.')
+                raise ValueError(
+                    f'{cfg.filename}: there is no data set {dataset.type}.'
+                )
             takes = inspect.signature(kind).parameters
             missing = [name for name in FOLD_ARGUMENTS if name not in takes]
             if missing:
                 raise ValueError(
                     f'{cfg.filename}: the data set {kind.__name__} of '
                     f'{split}_dataloader takes no {", ".join(missing)}, which '
-                    'cross-validation sets.')
+                    'cross-validation sets.'
+                )
             dataset.update(fold=fold, num_folds=num_folds, seed=seed)
     checkpoints = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if (checkpoints.get('save_best')
-            and cfg.val_dataloader.dataset == cfg.test_dataloader.dataset):
+    if (
+        checkpoints.get('save_best')
+        and cfg.val_dataloader.dataset == cfg.test_dataloader.dataset
+    ):
         raise ValueError(
             f'{cfg.filename}: save_best would choose the epoch by the very cases that '
-            'test it; validate on others, or leave it out.')
+            'test it; validate on others, or leave it out.'
+        )
     for metric in _metrics(cfg)[:1]:  # one file of cases
         metric.outfile_prefix = str(Path(cfg.work_dir) / 'test')
     return cfg
@@ -176,8 +216,11 @@ def _metrics(cfg):
     """The metrics that know how to write their cases."""
     evaluators = cfg.get('test_evaluator')
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    return [each for each in evaluators
-            if str(each.type).split('.')[-1] == 'BinaryClassificationMetric']
+    return [
+        each
+        for each in evaluators
+        if str(each.type).split('.')[-1] == 'BinaryClassificationMetric'
+    ]
 
 
 def _run_fold(cfg, title):
@@ -189,7 +232,8 @@ def _run_fold(cfg, title):
     if started.exists() and started.read_text() != fingerprint:
         raise ValueError(
             f'{folder} belongs to another config, or to other folds or another '
-            'seed; choose another --work-dir, or remove it.')
+            'seed; choose another --work-dir, or remove it.'
+        )
     if path.exists():
         print_log(f'{title}: read from {path}', 'current')
         return json.loads(path.read_text())
@@ -216,7 +260,8 @@ def _test_again(cfg, title):
     path = folder / 'result.json'
     if not path.exists():
         raise FileNotFoundError(
-            f'{path}: no such file; only a finished fold can be tested again.')
+            f'{path}: no such file; only a finished fold can be tested again.'
+        )
     _check_training(cfg, folder)
     print_log(f'{title}: {folder}, tested again', 'current')
     result = json.loads(path.read_text())
@@ -240,22 +285,26 @@ def _check_training(cfg, folder):
     """Compare with the config that MMEngine left beside the fold's weights."""
     path = max(folder.glob('*.py'), key=os.path.getmtime, default=None)
     if path is None:
-        raise FileNotFoundError(f'{folder}: the config that its weights were trained '
-                                'by (.py) is not there.')
+        raise FileNotFoundError(
+            f'{folder}: the config that its weights were trained by (.py) is not there.'
+        )
     trained = _what_trained(Config.fromfile(path))
     for key, value in _what_trained(cfg).items():
         if value != trained[key]:
             raise ValueError(
                 f'{folder} belongs to another config, or to other folds or another '
-                f'seed: {key} differs from that of {path}.')
+                f'seed: {key} differs from that of {path}.'
+            )
 
 
 def _what_trained(cfg):
     """What made the weights, and the cases they were not trained on, as text."""
     parts = {key: cfg.get(key) for key in OF_TRAINING}
     parts['test_dataloader.dataset'] = cfg.test_dataloader.dataset
-    return {key: json.dumps(value, sort_keys=True, default=str)
-            for key, value in parts.items()}
+    return {
+        key: json.dumps(value, sort_keys=True, default=str)
+        for key, value in parts.items()
+    }
 
 
 def _test(runner):
@@ -269,8 +318,9 @@ def _cases(folder):
 
 
 def _fingerprint(cfg):
-    kept = {key: value for key, value in cfg.to_dict().items()
-            if key not in NOT_COMPARED}
+    kept = {
+        key: value for key, value in cfg.to_dict().items() if key not in NOT_COMPARED
+    }
     # The folder may have been moved; what it is called inside does not matter.
     text = json.dumps(kept, sort_keys=True, default=str).replace(cfg.work_dir, '')
     return hashlib.sha256(text.encode()).hexdigest()
@@ -285,57 +335,80 @@ def _epochs(folder):
             if 'lr' in row or 'step' not in row:
                 continue  # of a training step, or of the final test
             step = row.pop('step')
-            epochs[step] = {name: value for name, value in row.items()
-                            if '/' in name and isinstance(value, (int, float))}
+            epochs[step] = {
+                name: value
+                for name, value in row.items()
+                if '/' in name and isinstance(value, (int, float))
+            }
     epochs = {step: row for step, row in epochs.items() if step and row}
     return [dict(epoch=step, **epochs[step]) for step in sorted(epochs)]
 
 
 def _summarise(results):
-    names = [name for name in results[0]['metrics']
-             if all(name in result['metrics'] for result in results)]
+    names = [
+        name
+        for name in results[0]['metrics']
+        if all(name in result['metrics'] for result in results)
+    ]
     metrics = {}
     for name in names:
         values = [_number(result['metrics'][name]) for result in results]
-        metrics[name] = dict(mean=float(np.mean(values)),
-                             std=float(np.std(values, ddof=1)), values=values)
+        metrics[name] = dict(
+            mean=float(np.mean(values)),
+            std=float(np.std(values, ddof=1)),
+            values=values,
+        )
     roc = []
     for result in results:
         scores = [case['score'] for case in result['cases']]
         labels = [case['label'] for case in result['cases']]
         if 0 < sum(labels) < len(labels):
             curve = roc_curve(scores, labels)
-            roc.append(dict(
-                false_positive_rate=curve['false_positive_rate'].tolist(),
-                true_positive_rate=curve['true_positive_rate'].tolist(),
-                auc=binary_areas(scores, labels)['auc']))
+            roc.append(
+                dict(
+                    false_positive_rate=curve['false_positive_rate'].tolist(),
+                    true_positive_rate=curve['true_positive_rate'].tolist(),
+                    auc=binary_areas(scores, labels)['auc'],
+                )
+            )
     return dict(metrics=metrics, roc=roc, epochs=_mean_epochs(results))
 
 
 def _mean_epochs(results):
     """Mean over folds of each metric after each epoch that all folds have."""
-    by_fold = [{row['epoch']: row for row in result['epochs']}
-               for result in results]
+    by_fold = [{row['epoch']: row for row in result['epochs']} for result in results]
     rows = []
     for epoch in sorted(set.intersection(*map(set, by_fold))):
         here = [rows_of[epoch] for rows_of in by_fold]
-        rows.append({name: float(np.mean([_number(row[name]) for row in here]))
-                     for name in here[0] if all(name in row for row in here)})
+        rows.append(
+            {
+                name: float(np.mean([_number(row[name]) for row in here]))
+                for name in here[0]
+                if all(name in row for row in here)
+            }
+        )
         rows[-1]['epoch'] = epoch
     return rows
 
 
 def _draw_epochs(rows, path):
     def column(ending):
-        return next((name for name in (rows[0] if rows else ())
-                     if name.endswith(ending)), None)
+        return next(
+            (name for name in (rows[0] if rows else ()) if name.endswith(ending)), None
+        )
 
     accuracy, loss = column('/accuracy'), column('/log_loss')
     if accuracy and loss:
-        draw_epoch_curves({'mean over folds': dict(
-            epoch=[row['epoch'] for row in rows],
-            accuracy=[row[accuracy] for row in rows],
-            loss=[row[loss] for row in rows])}, path)
+        draw_epoch_curves(
+            {
+                'mean over folds': dict(
+                    epoch=[row['epoch'] for row in rows],
+                    accuracy=[row[accuracy] for row in rows],
+                    loss=[row[loss] for row in rows],
+                )
+            },
+            path,
+        )
 
 
 def _number(value):
@@ -344,6 +417,7 @@ def _number(value):
 
 def _write(path, content):
     """Write JSON, NaN as null; a kill leaves the old file or the new."""
+
     def plain(value):
         if isinstance(value, dict):
             return {key: plain(each) for key, each in value.items()}

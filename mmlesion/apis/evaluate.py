@@ -1,4 +1,5 @@
 """Test a detector and leave its results in the work directory."""
+
 import json
 from pathlib import Path
 
@@ -12,8 +13,16 @@ from mmlesion.visualization import draw_froc
 ATTENTION_SAMPLES = 3
 
 
-def evaluate_detector(cfg, checkpoint, show_dir=None, attention=None,
-                      show=False, wait_time=2., out=None, tta=False):
+def evaluate_detector(
+    cfg,
+    checkpoint,
+    show_dir=None,
+    attention=None,
+    show=False,
+    wait_time=2.0,
+    out=None,
+    tta=False,
+):
     """Test a checkpoint by its config.
 
     Every ``FROCMetric`` of the config without an ``outfile_prefix`` writes
@@ -57,20 +66,25 @@ def evaluate_detector(cfg, checkpoint, show_dir=None, attention=None,
         hook = cfg.setdefault('default_hooks', ConfigDict()).get('visualization')
         if hook is None or hook.type != 'mmlesion.CTVisualizationHook':
             hook = ConfigDict(type='mmlesion.CTVisualizationHook')
-        hook.update(draw=True, show=show, wait_time=wait_time,
-                    test_out_dir=show_dir)
+        hook.update(draw=True, show=show, wait_time=wait_time, test_out_dir=show_dir)
         cfg.default_hooks.visualization = hook
     if attention is None and show_dir and _has_attention(cfg):
         attention = ATTENTION_SAMPLES
     if attention is not None:
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(
-            type='mmlesion.AttentionFigureHook', images=attention,
-            out_dir=str(Path(show_dir or cfg.work_dir) / 'attention'))]
+        cfg.custom_hooks = [
+            *(cfg.get('custom_hooks') or []),
+            dict(
+                type='mmlesion.AttentionFigureHook',
+                images=attention,
+                out_dir=str(Path(show_dir or cfg.work_dir) / 'attention'),
+            ),
+        ]
     json_files = _ask_for_json(cfg)
 
     runner = LesionRunner.from_cfg(cfg)
     if out is not None:
         from mmdet.evaluation import DumpDetResults
+
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     metrics = runner.test()
     if is_main_process():
@@ -102,7 +116,8 @@ def _ask_for_json(cfg):
             continue
         if evaluator.get('outfile_prefix') is None:
             evaluator.outfile_prefix = str(
-                Path(cfg.work_dir) / f'test{len(files) or ""}')
+                Path(cfg.work_dir) / f'test{len(files) or ""}'
+            )
         files.append(Path(f'{evaluator.outfile_prefix}.froc.json'))
     return files
 
@@ -110,10 +125,15 @@ def _ask_for_json(cfg):
 def _draw_curve(path):
     report = json.loads(path.read_text())
     total = report['overall']
-    bounds = {fp: pair for fp, pair in
-              zip(total['fps'], total.get('interval') or [])
-              if None not in pair}
-    draw_froc({'all lesions': report['curve']}, path.with_suffix('.png'),
-              intervals={'all lesions': bounds},
-              title=f'FROC, {report["num_images"]} images of '
-              f'{report["num_patients"]} patients')
+    bounds = {
+        fp: pair
+        for fp, pair in zip(total['fps'], total.get('interval') or [])
+        if None not in pair
+    }
+    draw_froc(
+        {'all lesions': report['curve']},
+        path.with_suffix('.png'),
+        intervals={'all lesions': bounds},
+        title=f'FROC, {report["num_images"]} images of '
+        f'{report["num_patients"]} patients',
+    )

@@ -1,4 +1,5 @@
 """Maps of why a trained network said so, for files or a test data set."""
+
 import copy
 import difflib
 import json
@@ -38,10 +39,23 @@ from .explain_inputs import ExplainInputs
 from .trained_model import load_trained_model
 
 
-def explain(cfg, checkpoint, out_dir, images=None, methods=('GradCAM', ), layers=(),
-            targets=('predicted', ), window=None, value_range=None, slices=None,
-            max_images=None, score_thr=0.3, max_detections=5, device=None,
-            progress=True):
+def explain(
+    cfg,
+    checkpoint,
+    out_dir,
+    images=None,
+    methods=('GradCAM',),
+    layers=(),
+    targets=('predicted',),
+    window=None,
+    value_range=None,
+    slices=None,
+    max_images=None,
+    score_thr=0.3,
+    max_detections=5,
+    device=None,
+    progress=True,
+):
     """Explain each image by maps of one method or several, side by side.
 
     Of a classifier of MMPretrain it explains classes, of a detector of MMDetection
@@ -102,20 +116,31 @@ def explain(cfg, checkpoint, out_dir, images=None, methods=('GradCAM', ), layers
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     written, nothing = [], None
-    for name, data in tqdm(inputs, desc='Explaining', unit='image',
-                           disable=not progress):
+    for name, data in tqdm(
+        inputs, desc='Explaining', unit='image', disable=not progress
+    ):
         try:
             found = explain_one(name, data)
         except NoDetectionError as error:
             nothing = f'{name}: {error}'
             tqdm.write(nothing)
             continue
-        written.append(_write(
-            out_dir / name, data, found, window=window, to_hu=to_hu,
-            value_range=value_range))
+        written.append(
+            _write(
+                out_dir / name,
+                data,
+                found,
+                window=window,
+                to_hu=to_hu,
+                value_range=value_range,
+            )
+        )
     if not written and nothing:
-        raise ValueError(f'{nothing}, and no other image has one: lower --score-thr'
-                         if len(inputs) > 1 else f'{nothing}: lower --score-thr')
+        raise ValueError(
+            f'{nothing}, and no other image has one: lower --score-thr'
+            if len(inputs) > 1
+            else f'{nothing}: lower --score-thr'
+        )
     return written
 
 
@@ -127,8 +152,10 @@ class _Explainer:
     def __init__(self, model, methods, layers, targets):
         wrong = [name for name in methods if name not in self.kinds]
         if wrong:
-            raise ValueError(f'method {wrong[0]} explains classes: for the boxes of a '
-                             f'detector choose of {", ".join(self.kinds)}')
+            raise ValueError(
+                f'method {wrong[0]} explains classes: for the boxes of a '
+                f'detector choose of {", ".join(self.kinds)}'
+            )
         self.model = model
         self.methods = methods
         self.layers = list(layers)
@@ -141,19 +168,19 @@ class _Explainer:
         if not self.layers:
             self.layers = [attribution.last_feature_layer(self.model, inputs, forward)]
             tqdm.write(f'Layer: {self.layers[0]} (the last feature maps)')
-        return (self.layers, )
+        return (self.layers,)
 
 
 class _Classes(_Explainer):
-
     def __call__(self, name, data):
         batch = pseudo_collate([data])
         with torch.no_grad():
-            sample, = self.model.test_step(copy.deepcopy(batch))
+            (sample,) = self.model.test_step(copy.deepcopy(batch))
         if 'pred_score' not in sample:
             raise ValueError(
                 f'{type(self.model).__name__} is neither a classifier of MMPretrain '
-                'nor a detector of MMDetection: it predicted no pred_score')
+                'nor a detector of MMDetection: it predicted no pred_score'
+            )
         scores = sample.pred_score.flatten().tolist()
         names = list(self.model.dataset_meta.get('classes') or ())
         if len(names) != len(scores):
@@ -170,10 +197,16 @@ class _Classes(_Explainer):
                 # Attention is the same for every class.
                 maps[title] = each.expand(len(classes), *each.shape[1:])
         return dict(
-            maps=maps, layers=self.layers, size=inputs.shape[2:], boxes_px=None,
+            maps=maps,
+            layers=self.layers,
+            size=inputs.shape[2:],
+            boxes_px=None,
             titles=[f'{names[index]} {scores[index]:.2f}' for index in classes],
-            explained=[dict(label=index, name=names[index], score=scores[index])
-                       for index in classes])
+            explained=[
+                dict(label=index, name=names[index], score=scores[index])
+                for index in classes
+            ],
+        )
 
     def _classes(self, sample, names, name):
         """Numbers of the classes asked for, each once."""
@@ -183,60 +216,84 @@ class _Classes(_Explainer):
                 target = int(sample.pred_label.flatten()[0])
             elif target == 'label':
                 if 'gt_label' not in sample:
-                    raise ValueError(f"{name}: there is no label, so that target "
-                                     "'label' cannot be explained")
+                    raise ValueError(
+                        f'{name}: there is no label, so that target '
+                        "'label' cannot be explained"
+                    )
                 target = int(sample.gt_label.flatten()[0])
             elif target in names:
                 target = names.index(target)
             if not isinstance(target, int) or not 0 <= target < len(names):
                 raise ValueError(
                     f'there is no target {target}: the model has the classes 0 to '
-                    f'{len(names) - 1} ({", ".join(names[:10])})')
+                    f'{len(names) - 1} ({", ".join(names[:10])})'
+                )
             classes.append(target)
         return list(dict.fromkeys(classes))
 
 
 class _Boxes(_Explainer):
-
     kinds = GRADIENT_METHODS
 
     def __init__(self, model, methods, layers, targets, score_thr, max_detections):
         super().__init__(model, methods, layers, targets)
-        wrong = [each for each in targets if each != 'predicted'] if (
-            'predicted' in targets) else [each for each in targets if each == 'label']
+        wrong = (
+            [each for each in targets if each != 'predicted']
+            if ('predicted' in targets)
+            else [each for each in targets if each == 'label']
+        )
         if wrong:
-            raise ValueError(f'target {wrong[0]} does not fit a detector: give numbers '
-                             "of boxes, or 'predicted' for the best")
+            raise ValueError(
+                f'target {wrong[0]} does not fit a detector: give numbers '
+                "of boxes, or 'predicted' for the best"
+            )
         self.chosen = dict(
             indices=None if 'predicted' in targets else list(targets),
-            score_thr=score_thr, max_detections=max_detections)
+            score_thr=score_thr,
+            max_detections=max_detections,
+        )
 
     def __call__(self, name, data):
         maps = {}
         for method in self.methods:
-            layers, = self.layers_of(
-                method, pseudo_collate([data]), DetectionScores(self.model).forward)
+            (layers,) = self.layers_of(
+                method, pseudo_collate([data]), DetectionScores(self.model).forward
+            )
             raw, sample, indices = explain_detections(
-                self.model, data, layers, getattr(attribution, method), **self.chosen)
-            maps.update((title, by_target(each))
-                        for title, each in _by_title(method, raw).items())
+                self.model, data, layers, getattr(attribution, method), **self.chosen
+            )
+            maps.update(
+                (title, by_target(each))
+                for title, each in _by_title(method, raw).items()
+            )
         found = undo_crop(sample).pred_instances
         boxes = getattr(found.bboxes, 'tensor', found.bboxes)
         return dict(
-            maps=maps, layers=self.layers, size=sample.batch_input_shape,
+            maps=maps,
+            layers=self.layers,
+            size=sample.batch_input_shape,
             boxes_px=boxes_on_input(data['data_samples'], sample, indices),
             titles=detection_titles(self.model, sample, indices),
-            explained=[dict(detection=index, label=int(found.labels[index]),
-                            score=float(found.scores[index]),
-                            box=boxes[index].tolist()) for index in indices])
+            explained=[
+                dict(
+                    detection=index,
+                    label=int(found.labels[index]),
+                    score=float(found.scores[index]),
+                    box=boxes[index].tolist(),
+                )
+                for index in indices
+            ],
+        )
 
 
 def _check_methods(methods):
     for name in methods:
         if name not in METHODS:
             close = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.3)
-            raise ValueError(f'there is no method {name!r}; expected one of '
-                             f'{", ".join(close or METHODS)}')
+            raise ValueError(
+                f'there is no method {name!r}; expected one of '
+                f'{", ".join(close or METHODS)}'
+            )
 
 
 def _by_title(method, raw):
@@ -265,7 +322,7 @@ def _write(stem, data, found, window, to_hu, value_range):
     if picture.dim() == 3:  # the middle slice of a volume
         picture = picture[len(picture) // 2]
     if window is not None:
-        limits = (0., 255.)
+        limits = (0.0, 255.0)
         if to_hu is not None:
             picture, limits = to_hu(picture), tuple(window)
     rows = [(title, {}) for title in found['titles']]
@@ -273,7 +330,8 @@ def _write(stem, data, found, window, to_hu, value_range):
     for title, raw in found['maps'].items():
         full = map_on_input(raw, size, padded)
         shown = attribution.normalise_map(
-            full[None], 'fixed' if value_range else 'image', value_range)[0]
+            full[None], 'fixed' if value_range else 'image', value_range
+        )[0]
         if shown.dim() == 4:
             shown = shown[:, shown.shape[1] // 2]
         for (_, panels), each, one in zip(rows, shown, full):
@@ -282,22 +340,35 @@ def _write(stem, data, found, window, to_hu, value_range):
             panels[f'{title}{ends}'] = each.cpu().numpy()
         files[title] = f'{stem.name}_{title.replace(" ", "_")}'
         array = raw.cpu().numpy()
-        _put(stem.with_name(f'{files[title]}.npy'),
-             lambda file, array=array: np.save(file, array))
+        _put(
+            stem.with_name(f'{files[title]}.npy'),
+            lambda file, array=array: np.save(file, array),
+        )
         if data['data_samples'].get('scan_geometry') is not None:
             write_volume(
                 stem.with_name(f'{files[title]}.nii.gz'),
-                map_volume(full.amax(0).cpu().numpy(), data['data_samples']))
-    ends = tuple(f'{each:g}' for each in value_range) if value_range else (
-        'least', 'most')
-    write_picture(f'{stem}.png', overlay_rows(
-        picture.numpy(), rows, ends, boxes_px=found['boxes_px'], limits=limits))
+                map_volume(full.amax(0).cpu().numpy(), data['data_samples']),
+            )
+    ends = (
+        tuple(f'{each:g}' for each in value_range) if value_range else ('least', 'most')
+    )
+    write_picture(
+        f'{stem}.png',
+        overlay_rows(
+            picture.numpy(), rows, ends, boxes_px=found['boxes_px'], limits=limits
+        ),
+    )
     report = dict(
-        name=stem.name, image=str(data['data_samples'].get('img_path')),
-        layers=found['layers'], explained=found['explained'],
-        maps={title: f'{file}.npy' for title, file in files.items()})
-    _put(stem.with_name(f'{stem.name}.json'),
-         lambda file: file.write(json.dumps(report, indent=1).encode()))
+        name=stem.name,
+        image=str(data['data_samples'].get('img_path')),
+        layers=found['layers'],
+        explained=found['explained'],
+        maps={title: f'{file}.npy' for title, file in files.items()},
+    )
+    _put(
+        stem.with_name(f'{stem.name}.json'),
+        lambda file: file.write(json.dumps(report, indent=1).encode()),
+    )
     return report
 
 

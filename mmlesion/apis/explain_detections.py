@@ -1,4 +1,5 @@
 """Why a detector predicted one box: activation maps of single detections."""
+
 import copy
 
 import torch
@@ -13,8 +14,9 @@ class NoDetectionError(ValueError):
 
 def is_detector(model):
     """Whether a model is a detector of MMDetection, of one or two stages."""
-    return any(getattr(model, head, None) is not None
-               for head in ('roi_head', 'bbox_head'))
+    return any(
+        getattr(model, head, None) is not None for head in ('roi_head', 'bbox_head')
+    )
 
 
 def detection_titles(model, sample, indices):
@@ -30,9 +32,12 @@ def detection_titles(model, sample, indices):
     """
     names = (getattr(model, 'dataset_meta', None) or {}).get('classes') or ()
     found = sample.pred_instances
-    return [f'{names[label] if label < len(names) else f"class {label}"} {score:.2f}'
-            for label, score in zip(found.labels[indices].tolist(),
-                                    found.scores[indices].tolist())]
+    return [
+        f'{names[label] if label < len(names) else f"class {label}"} {score:.2f}'
+        for label, score in zip(
+            found.labels[indices].tolist(), found.scores[indices].tolist()
+        )
+    ]
 
 
 class DetectionScores:
@@ -59,8 +64,9 @@ class DetectionScores:
         ValueError: If there is no such detection or anchor.
     """
 
-    def __init__(self, model, indices=None, score_thr=0.3, max_detections=5,
-                 anchors=None):
+    def __init__(
+        self, model, indices=None, score_thr=0.3, max_detections=5, anchors=None
+    ):
         if anchors is not None and indices is not None:
             raise ValueError('give indices of detections or anchors, not both')
         self.model = model
@@ -68,11 +74,16 @@ class DetectionScores:
         self.score_thr = score_thr
         self.max_detections = max_detections
         self.anchors = anchors
-        self.dense = None if getattr(model, 'roi_head', None) is not None else getattr(
-            model, 'bbox_head', None)
+        self.dense = (
+            None
+            if getattr(model, 'roi_head', None) is not None
+            else getattr(model, 'bbox_head', None)
+        )
         if anchors is not None and self.dense is None:
-            raise ValueError(f'{type(model).__name__} has no dense head: explain its '
-                             'detections by indices rather than anchors')
+            raise ValueError(
+                f'{type(model).__name__} has no dense head: explain its '
+                'detections by indices rather than anchors'
+            )
         self.head_output = None
         self.sample = None
 
@@ -86,7 +97,7 @@ class DetectionScores:
 
         handle = self.dense and self.dense.register_forward_hook(keep)
         try:
-            self.sample, = self.model(**batch, mode='predict')
+            (self.sample,) = self.model(**batch, mode='predict')
         finally:
             if handle:
                 handle.remove()
@@ -108,19 +119,25 @@ class DetectionScores:
     def _choose(self, scores):
         """Indices of the detections to explain."""
         if self.indices is None:
-            order = scores.argsort(descending=True)[:self.max_detections]
+            order = scores.argsort(descending=True)[: self.max_detections]
             chosen = order[scores[order] >= self.score_thr].tolist()
             if not chosen:
-                best = f'the best has {scores.max():.3f}' if len(scores) else (
-                    'there is none at all')
+                best = (
+                    f'the best has {scores.max():.3f}'
+                    if len(scores)
+                    else ('there is none at all')
+                )
                 raise NoDetectionError(
-                    f'no detection reaches the score {self.score_thr}: {best}')
+                    f'no detection reaches the score {self.score_thr}: {best}'
+                )
             return chosen
         chosen = [int(index) for index in self.indices]
         wrong = [index for index in chosen if not 0 <= index < len(scores)]
         if wrong or not chosen:
-            raise ValueError(f'there is no detection {wrong[0] if wrong else chosen}: '
-                             f'the image has {len(scores)}, counted from 0')
+            raise ValueError(
+                f'there is no detection {wrong[0] if wrong else chosen}: '
+                f'the image has {len(scores)}, counted from 0'
+            )
         return chosen
 
     def _dense_scores(self):
@@ -142,7 +159,8 @@ class DetectionScores:
                 raise ValueError(
                     f'there is no anchor {anchor} with class {label}: the image has '
                     f'{scores.shape[0]} anchors and the head {scores.shape[1]} '
-                    'classes, counted from 0')
+                    'classes, counted from 0'
+                )
         anchors, labels = zip(*self.anchors)
         return scores[list(anchors), list(labels)]
 
@@ -158,7 +176,8 @@ class DetectionScores:
             if len(same) == 0:
                 raise ValueError(
                     f'detection {index} cannot be traced to an anchor: '
-                    f'{type(self.dense).__name__} changes the scores of its output')
+                    f'{type(self.dense).__name__} changes the scores of its output'
+                )
             if len(same) > 1:  # equal scores: the nearest box
                 boxes = self._boxes(sample, same)
                 far = (boxes - found.bboxes[index].to(boxes)).abs().sum(1)
@@ -169,24 +188,37 @@ class DetectionScores:
     def _boxes(self, sample, anchors):
         """Boxes of anchors in the pixels of the predictions, (A, 4)."""
         head, levels = self.dense, self.head_output[1]
-        priors = torch.cat(head.prior_generator.grid_priors(
-            [level.shape[-2:] for level in levels],
-            dtype=levels[0].dtype, device=levels[0].device))
+        priors = torch.cat(
+            head.prior_generator.grid_priors(
+                [level.shape[-2:] for level in levels],
+                dtype=levels[0].dtype,
+                device=levels[0].device,
+            )
+        )
         deltas = rows_of(levels, head.bbox_coder.encode_size).detach()
         boxes = head.bbox_coder.decode(
-            priors[anchors], deltas[anchors], max_shape=sample.img_shape)
+            priors[anchors], deltas[anchors], max_shape=sample.img_shape
+        )
         boxes = getattr(boxes, 'tensor', boxes)
         return boxes / boxes.new_tensor(sample.scale_factor).repeat(2)
 
 
 def rows_of(levels, width):
     """The first image's maps (1, anchors*width, h, w) -> (all anchors, width)."""
-    return torch.cat([
-        level[0].permute(1, 2, 0).reshape(-1, width) for level in levels])
+    return torch.cat([level[0].permute(1, 2, 0).reshape(-1, width) for level in levels])
 
 
-def explain_detections(model, data, layers, method=GradCAM, indices=None,
-                       score_thr=0.3, max_detections=5, anchors=None, **kwargs):
+def explain_detections(
+    model,
+    data,
+    layers,
+    method=GradCAM,
+    indices=None,
+    score_thr=0.3,
+    max_detections=5,
+    anchors=None,
+    **kwargs,
+):
     """Maps of why a detector predicted single boxes of an image.
 
     All boxes share one pass through the detector.
@@ -215,5 +247,8 @@ def explain_detections(model, data, layers, method=GradCAM, indices=None,
     scores = DetectionScores(model, indices, score_thr, max_detections, anchors)
     with method(model, layers, forward=scores.forward, **kwargs) as cam:
         maps = cam(pseudo_collate([data]), scores)
-    return maps, scores.sample, list(
-        scores.indices if anchors is None else scores.anchors)
+    return (
+        maps,
+        scores.sample,
+        list(scores.indices if anchors is None else scores.anchors),
+    )

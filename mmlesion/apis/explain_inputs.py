@@ -1,4 +1,5 @@
 """What is to be explained: files, or the test data set of a config."""
+
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -27,8 +28,9 @@ SCAN_SUFFIXES = (*VOLUME_SUFFIXES, '.dcm')
 READABLE = dict(
     LoadImageFromFile=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
     LoadRadiograph=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
-    LoadNodulePatch=(ARCHIVE_SUFFIX, ),
-    LoadSliceStack=('.png', *VOLUME_SUFFIXES))
+    LoadNodulePatch=(ARCHIVE_SUFFIX,),
+    LoadSliceStack=('.png', *VOLUME_SUFFIXES),
+)
 MIDDLE = 'middle'
 
 
@@ -68,8 +70,10 @@ class ExplainInputs:
     def __init__(self, cfg, images=None, slices=None, window=None, max_images=None):
         loader = cfg.get('test_dataloader')
         if not loader or not loader.dataset.get('pipeline'):
-            raise ValueError(f'{cfg.filename}: expected a test_dataloader whose '
-                             'dataset has a pipeline.')
+            raise ValueError(
+                f'{cfg.filename}: expected a test_dataloader whose '
+                'dataset has a pipeline.'
+            )
         self.dataset_cfg = loader.dataset
         self.first, *rest = loader.dataset.pipeline
         self.kind = str(self.first.type).rpartition('.')[2]
@@ -81,7 +85,8 @@ class ExplainInputs:
             if self.kind not in READABLE:
                 raise ValueError(
                     f'{cfg.filename}: files can be given where the test pipeline '
-                    f'begins with {", ".join(READABLE)}, not with {self.kind}.')
+                    f'begins with {", ".join(READABLE)}, not with {self.kind}.'
+                )
             self.whole = Compose(loader.dataset.pipeline)
             self.rest = Compose(rest)
             self.jobs = self._jobs_of(Path(images))
@@ -93,8 +98,11 @@ class ExplainInputs:
         return len(self.jobs)
 
     def __iter__(self):
-        stems = Counter(stem_of(path) for path in {path for path, _ in self.jobs}
-                        if isinstance(path, Path))
+        stems = Counter(
+            stem_of(path)
+            for path in {path for path, _ in self.jobs}
+            if isinstance(path, Path)
+        )
         seen = set()
         for number, (source, index) in enumerate(self.jobs):
             if isinstance(source, Path):
@@ -124,26 +132,34 @@ class ExplainInputs:
         if path.is_file() and not path.name.lower().endswith(suffixes):
             raise ValueError(
                 f'{path}: the config reads its data by {self.kind}, which takes '
-                f'files {", ".join(suffixes)}')
+                f'files {", ".join(suffixes)}'
+            )
         files = [path]
         if path.is_dir():
-            files = sorted(each for each in path.iterdir()
-                           if each.name.lower().endswith(suffixes))
+            files = sorted(
+                each for each in path.iterdir() if each.name.lower().endswith(suffixes)
+            )
             if not files and self.kind == 'LoadSliceStack':  # a series of DICOM
                 files = [path]
         if not files:
-            raise ValueError(f'{path}: no file in this folder ends with '
-                             f'{", ".join(suffixes)}')
-        return [(file, index) for file in files
-                for index in (self.slices or [MIDDLE] if self._is_scan(file)
-                              else [None])]
+            raise ValueError(
+                f'{path}: no file in this folder ends with {", ".join(suffixes)}'
+            )
+        return [
+            (file, index)
+            for file in files
+            for index in (self.slices or [MIDDLE] if self._is_scan(file) else [None])
+        ]
 
     def _is_scan(self, path):
         """Whether slices are to be chosen from a file or folder."""
         if self.kind == 'LoadSliceStack':
             return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
-        return self.kind == 'LoadImageFromFile' and path.name.lower().endswith(
-            VOLUME_SUFFIXES) and _depth(path) > 1
+        return (
+            self.kind == 'LoadImageFromFile'
+            and path.name.lower().endswith(VOLUME_SUFFIXES)
+            and _depth(path) > 1
+        )
 
     def _read(self, path, index):
         """One file, or slice of it, through the pipeline; which slice."""
@@ -154,28 +170,37 @@ class ExplainInputs:
             results.update(self._slice(volume, index, path))
         elif path.suffix.lower() == '.npy':
             values = _array(path, self._channels())
-            results['img'] = self._grey(values) if (
-                self.kind == 'LoadImageFromFile') else values
+            results['img'] = (
+                self._grey(values) if (self.kind == 'LoadImageFromFile') else values
+            )
         elif self.kind == 'LoadSliceStack':
             return self._from_data_set(path), None
         elif self.kind == 'LoadImageFromFile':
             if path.name.lower().endswith(SCAN_SUFFIXES):
                 results['img'] = self._grey(read_radiograph(path))
             elif cv2.imread(str(path)) is None:
-                raise ValueError(f'{path}: not readable as a picture; it is damaged '
-                                 'or of another kind')
+                raise ValueError(
+                    f'{path}: not readable as a picture; it is damaged '
+                    'or of another kind'
+                )
         if 'img' not in results:
             return self.whole(results), None
         height, width = shape = results['img'].shape[:2]
         results.update(img_shape=shape, ori_shape=shape, height=height, width=width)
         if self.kind == 'LoadSliceStack':  # for CropToBody
-            results['key_slice_hu'] = results['img'][
-                ..., results['img'].shape[2] // 2]
+            results['key_slice_hu'] = results['img'][..., results['img'].shape[2] // 2]
         data = self.rest(results)
         if index is not None:
-            data['data_samples'].set_metainfo(dict(scan_geometry=CTVolume(
-                np.zeros((1, 1, 1)), volume.spacing_mm,
-                volume.index_to_world((index, 0, 0)), volume.direction)))
+            data['data_samples'].set_metainfo(
+                dict(
+                    scan_geometry=CTVolume(
+                        np.zeros((1, 1, 1)),
+                        volume.spacing_mm,
+                        volume.index_to_world((index, 0, 0)),
+                        volume.direction,
+                    )
+                )
+            )
         return data, index
 
     def _slice(self, volume, index, path):
@@ -205,13 +230,15 @@ class ExplainInputs:
         if not hasattr(self, '_places'):
             self._places = {
                 Path(self.dataset.get_data_info(number)['img_path']).resolve(): number
-                for number in range(len(self.dataset))}
+                for number in range(len(self.dataset))
+            }
         number = self._places.get(path.resolve())
         if number is None:
             raise ValueError(
                 f"{path}: no key slice of the config's test data set, and a PNG does "
                 'not say its spacing; expected one of these, or a scan as DICOM, '
-                'NIfTI, MetaImage or NRRD')
+                'NIfTI, MetaImage or NRRD'
+            )
         return self.dataset[number]
 
 
@@ -220,9 +247,10 @@ def stem_of(path):
     name = path.name or path.resolve().name
     if path.is_dir():
         return name
-    suffix = next((each for each in ('.nii.gz', ) if name.lower().endswith(each)),
-                  path.suffix)
-    return name[:len(name) - len(suffix)]
+    suffix = next(
+        (each for each in ('.nii.gz',) if name.lower().endswith(each)), path.suffix
+    )
+    return name[: len(name) - len(suffix)]
 
 
 @lru_cache(maxsize=1)
@@ -238,8 +266,9 @@ def _depth(path):
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        raise ValueError(f'{path}: not readable as an image; it is damaged or of '
-                         'another kind') from None
+        raise ValueError(
+            f'{path}: not readable as an image; it is damaged or of another kind'
+        ) from None
     return max(reader.GetSize()[2:], default=1)
 
 
@@ -248,8 +277,9 @@ def _check_slice(index, count, path):
     if index == MIDDLE:
         return count // 2
     if not 0 <= index < count:
-        raise ValueError(f'{path}: there is no slice {index}, the scan has {count}, '
-                         'counted from 0')
+        raise ValueError(
+            f'{path}: there is no slice {index}, the scan has {count}, counted from 0'
+        )
     return index
 
 
@@ -261,10 +291,16 @@ def _array(path, channels):
         raise ValueError(f'{path}: not readable as an array of NumPy') from None
     if array.ndim == 2:
         array = array[None].repeat(channels, 0)
-    if array.ndim != 3 or len(array) != channels or array.size == 0 or (
-            array.dtype.kind not in 'biuf'):
-        raise ValueError(f'{path}: expected numbers of shape (H, W) or ({channels}, H, '
-                         f'W), got {array.dtype} of {array.shape}')
+    if (
+        array.ndim != 3
+        or len(array) != channels
+        or array.size == 0
+        or (array.dtype.kind not in 'biuf')
+    ):
+        raise ValueError(
+            f'{path}: expected numbers of shape (H, W) or ({channels}, H, '
+            f'W), got {array.dtype} of {array.shape}'
+        )
     if not np.isfinite(array).all():
         raise ValueError(f'{path}: a value is NaN or infinite')
     return np.ascontiguousarray(array.transpose(1, 2, 0), np.float32)
@@ -274,12 +310,18 @@ def _stack(volume, index, load, path):
     """What LoadSliceStack gives, from a scan."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
     if abs(row_mm - column_mm) > 1e-3 * row_mm:
-        raise ValueError(f'{path}: expected square pixels, but they are {row_mm:g} x '
-                         f'{column_mm:g} mm; resample the scan first')
+        raise ValueError(
+            f'{path}: expected square pixels, but they are {row_mm:g} x '
+            f'{column_mm:g} mm; resample the scan first'
+        )
     last = len(volume.array) - 1
     planes = [
-        sum(np.float32(weight) * volume.array[min(max(index + offset, 0), last)]
-            for offset, weight in mix)
-        for mix in plan_slices(load.num_slices, slice_mm, load.interval_mm,
-                               load.interpolation)]
+        sum(
+            np.float32(weight) * volume.array[min(max(index + offset, 0), last)]
+            for offset, weight in mix
+        )
+        for mix in plan_slices(
+            load.num_slices, slice_mm, load.interval_mm, load.interpolation
+        )
+    ]
     return dict(img=np.stack(planes, 2), spacing_mm=row_mm, interval_mm=slice_mm)

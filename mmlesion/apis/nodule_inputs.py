@@ -25,8 +25,9 @@ def set_nodule_inputs(cfg, inputs: str):
         ValueError: There is no such input, or the config reads no nodules.
     """
     if inputs not in NUM_CHANNELS:
-        raise ValueError(f'The inputs of a nodule are {", ".join(NUM_CHANNELS)}, '
-                         f'got {inputs!r}.')
+        raise ValueError(
+            f'The inputs of a nodule are {", ".join(NUM_CHANNELS)}, got {inputs!r}.'
+        )
     before = None
     for step in _dicts(cfg):
         if step.get('type') == 'mmlesion.LoadNodulePatch':
@@ -39,7 +40,8 @@ def set_nodule_inputs(cfg, inputs: str):
     if before is None or 'in_channels' not in backbone:
         raise ValueError(
             f'{cfg.filename}: inputs can be chosen only where the data come by '
-            'mmlesion.LoadNodulePatch and model.backbone has in_channels.')
+            'mmlesion.LoadNodulePatch and model.backbone has in_channels.'
+        )
     windows = backbone['in_channels'] // NUM_CHANNELS[before]
     backbone['in_channels'] = windows * NUM_CHANNELS[inputs]
     if 'num_planes' in model.head:

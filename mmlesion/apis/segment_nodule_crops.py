@@ -1,4 +1,5 @@
 """How well nodules are outlined where the scope is right: no network needed."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ class CropScore:
         best: Dice of the one that fits best, which no screening can surpass.
         volume: 3-D Dice of the largest ones of all slices with the nodule.
     """
+
     nodule: str
     diameter_mm: float
     scope: float
@@ -33,8 +35,9 @@ class CropScore:
     volume: float
 
 
-def segment_nodule_crops(image_dir, mask_dir, scopes=(1.0, 1.2, 1.5, 2.0),
-                         smoothness_hu=100.0, out=None) -> list[CropScore]:
+def segment_nodule_crops(
+    image_dir, mask_dir, scopes=(1.0, 1.2, 1.5, 2.0), smoothness_hu=100.0, out=None
+) -> list[CropScore]:
     """Segment crops around nodules inside circles of several sizes.
 
     The candidates are those of :func:`mmlesion.segmentation.nodule_candidates`, slice
@@ -70,8 +73,17 @@ def segment_nodule_crops(image_dir, mask_dir, scopes=(1.0, 1.2, 1.5, 2.0),
     for paths in tqdm(pairs, desc='Segmenting', unit='nodule'):
         volume, mask = read_nodule_crop(*paths)
         for scope in scopes:
-            scores.append(_score(volume.array, mask, volume.spacing_mm, scope, means,
-                                 smoothness_hu, paths[0].name))
+            scores.append(
+                _score(
+                    volume.array,
+                    mask,
+                    volume.spacing_mm,
+                    scope,
+                    means,
+                    smoothness_hu,
+                    paths[0].name,
+                )
+            )
     if out is not None:
         write_csv_rows(out, CropScore, scores)
     return scores
@@ -87,16 +99,21 @@ def crop_table(scores) -> str:
         str: Lines of a Markdown table.
     """
     names = ('coarse', 'fine', 'best', 'volume')
-    lines = ['| scope | nodules | candidates | ' + ' | '.join(names) + ' |',
-             '|---' * (3 + len(names)) + '|']
+    lines = [
+        '| scope | nodules | candidates | ' + ' | '.join(names) + ' |',
+        '|---' * (3 + len(names)) + '|',
+    ]
     for scope in dict.fromkeys(score.scope for score in scores):
         rows = [score for score in scores if score.scope == scope]
         columns = [[getattr(row, name) for row in rows] for name in names]
         lines.append(
             f'| {scope:g} | {len(rows)} | '
-            f'{np.mean([row.candidates for row in rows]):.1f} | ' + ' | '.join(
-                f'{np.mean(column):.3f} ± {np.std(column):.3f}'
-                for column in columns) + ' |')
+            f'{np.mean([row.candidates for row in rows]):.1f} | '
+            + ' | '.join(
+                f'{np.mean(column):.3f} ± {np.std(column):.3f}' for column in columns
+            )
+            + ' |'
+        )
     return '\n'.join(lines)
 
 
@@ -105,18 +122,31 @@ def _score(image, mask, spacing_mm, scope, means, smoothness_hu, name):
     fine = np.zeros_like(mask)
     for index in np.flatnonzero(mask.any((1, 2))):
         candidates = nodule_candidates(
-            image[index], _circle(mask[index], scope), means, smoothness_hu**2)
+            image[index], _circle(mask[index], scope), means, smoothness_hu**2
+        )
         fine[index] = candidates == 1  # the largest
         if index == middle:
             of_middle = candidates
     truth, count = mask[middle], of_middle.max()
     area_mm2 = truth.sum() * spacing_mm[1] * spacing_mm[2]
     return CropScore(
-        name, round(float(2 * (area_mm2 / np.pi)**0.5), 3), scope, int(count),
-        *(round(each, 5) for each in (
-            _dice(of_middle > 0, truth), _dice(fine[middle], truth),
-            max([_dice(of_middle == index, truth) for index in range(1, count + 1)],
-                default=0.0), _dice(fine, mask))))
+        name,
+        round(float(2 * (area_mm2 / np.pi) ** 0.5), 3),
+        scope,
+        int(count),
+        *(
+            round(each, 5)
+            for each in (
+                _dice(of_middle > 0, truth),
+                _dice(fine[middle], truth),
+                max(
+                    [_dice(of_middle == index, truth) for index in range(1, count + 1)],
+                    default=0.0,
+                ),
+                _dice(fine, mask),
+            )
+        ),
+    )
 
 
 def _circle(mask, factor):
@@ -124,7 +154,7 @@ def _circle(mask, factor):
     places = np.argwhere(mask)
     centre = (places.min(0) + places.max(0)) / 2
     radius = np.hypot(*(places - centre).T).max() + 0.5  # to the pixels' edges
-    rows, columns = np.ogrid[:mask.shape[0], :mask.shape[1]]
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
     return np.hypot(rows - centre[0], columns - centre[1]) <= factor * radius
 
 

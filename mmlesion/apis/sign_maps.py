@@ -1,4 +1,5 @@
 """Where a pathological sign lies, in 3-D, by networks that saw projections."""
+
 import csv
 import json
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ class SignNetwork:
         pipeline: From the file of a projection to the model's input.
         layer: Mapped; None finds it at the first run.
     """
+
     view: str
     model: nn.Module
     pipeline: Compose
@@ -54,8 +56,10 @@ class SignNetwork:
         Returns:
             tuple[ndarray, ndarray]: (N,) and (N, h, w).
         """
-        batch = self.model.data_preprocessor(pseudo_collate([
-            self.pipeline(dict(img_path=path)) for path in paths]), False)
+        batch = self.model.data_preprocessor(
+            pseudo_collate([self.pipeline(dict(img_path=path)) for path in paths]),
+            False,
+        )
         inputs, scores = batch['inputs'], []
 
         def forward(pictures):
@@ -70,9 +74,20 @@ class SignNetwork:
         return probability.cpu().numpy(), maps.cpu().numpy()
 
 
-def sign_maps(configs, checkpoints, out_dir, split='test', scan_dir=None,
-              truth_dir=None, combination='product', layer=None, max_scans=None,
-              tolerance_mm=15.0, device=None, progress=True):
+def sign_maps(
+    configs,
+    checkpoints,
+    out_dir,
+    split='test',
+    scan_dir=None,
+    truth_dir=None,
+    combination='product',
+    layer=None,
+    max_scans=None,
+    tolerance_mm=15.0,
+    device=None,
+    progress=True,
+):
     """Find a sign's place in 3-D by networks of several views.
 
     In each sub-region of each scan, Grad-CAM of the sign's score is computed on each
@@ -121,8 +136,10 @@ def sign_maps(configs, checkpoints, out_dir, split='test', scan_dir=None,
             not fit, or there is no scan.
     """
     task = _check_configs(configs, checkpoints)
-    networks = [_network(cfg, checkpoint, layer, device)
-                for cfg, checkpoint in zip(configs, checkpoints)]
+    networks = [
+        _network(cfg, checkpoint, layer, device)
+        for cfg, checkpoint in zip(configs, checkpoints)
+    ]
     rows, root = _scan_rows(configs[0], split)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -131,26 +148,46 @@ def sign_maps(configs, checkpoints, out_dir, split='test', scan_dir=None,
         scan = read_volume(Path(scan_dir or root) / row.scan)
         found = find_sign(networks, row, root, scan, combination)
         stem = f'{_stem(row.scan)}_{task}'
-        write_volume(out_dir / f'{stem}.nii.gz',
-                     replace(scan, array=found.position))
+        write_volume(out_dir / f'{stem}.nii.gz', replace(scan, array=found.position))
         truth = _truth(truth_dir, stem, scan)
         for region in found.probabilities:
             label = row.signs[task].get(region)
             place = found.maximum(region)
-            table.append(dict(
-                scan=row.scan, patient=row.patient, region=region, label=label,
-                **{f'p_{view}': round(float(p), 4)
-                   for view, p in found.probabilities[region].items()},
-                **dict(zip(('x_mm', 'y_mm', 'z_mm'),
-                           scan.index_to_world(place).round(2).tolist())),
-                **_measured(found, region, truth, tolerance_mm)))
+            table.append(
+                dict(
+                    scan=row.scan,
+                    patient=row.patient,
+                    region=region,
+                    label=label,
+                    **{
+                        f'p_{view}': round(float(p), 4)
+                        for view, p in found.probabilities[region].items()
+                    },
+                    **dict(
+                        zip(
+                            ('x_mm', 'y_mm', 'z_mm'),
+                            scan.index_to_world(place).round(2).tolist(),
+                        )
+                    ),
+                    **_measured(found, region, truth, tolerance_mm),
+                )
+            )
             if label or (label is None and found.probability(region) >= 0.5):
-                write_picture(out_dir / f'{stem}_{region}.png', draw_sign_map(
-                    scan.array, scan.spacing_mm, found.parts[region],
-                    found.maps[region], found.projections[region], found.position,
-                    place, truth,
-                    f'{row.scan}, {region}: {task}, p = {found.probability(region):.2f}'
-                ))
+                write_picture(
+                    out_dir / f'{stem}_{region}.png',
+                    draw_sign_map(
+                        scan.array,
+                        scan.spacing_mm,
+                        found.parts[region],
+                        found.maps[region],
+                        found.projections[region],
+                        found.position,
+                        place,
+                        truth,
+                        f'{row.scan}, {region}: {task}, '
+                        f'p = {found.probability(region):.2f}',
+                    ),
+                )
     summary = _summary(task, table, combination, tolerance_mm, networks)
     _write(out_dir, table, summary)
     return summary
@@ -168,6 +205,7 @@ class FoundSign:
         probabilities, maps, projections: Of each sub-region with lung, by view; raw
             maps; RGB of 8 bits.
     """
+
     position: np.ndarray
     lung: np.ndarray
     parts: dict[str, tuple]
@@ -209,11 +247,13 @@ def find_sign(networks, row, root, scan, combination='product') -> FoundSign:
     regions = [region for region in REGIONS if region not in row.empty]
     if not regions:
         raise ValueError(f'{row.scan}: no sub-region has lung')
-    probabilities, maps, pictures = ({region: {} for region in regions}
-                                     for _ in range(3))
+    probabilities, maps, pictures = (
+        {region: {} for region in regions} for _ in range(3)
+    )
     for network in networks:
-        paths = [projection_path(str(folder), region, network.view, 0)
-                 for region in regions]
+        paths = [
+            projection_path(str(folder), region, network.view, 0) for region in regions
+        ]
         for path in paths:
             if not Path(path).is_file():
                 raise FileNotFoundError(f'{path}: no such file; prepare the scan again')
@@ -228,25 +268,34 @@ def find_sign(networks, row, root, scan, combination='product') -> FoundSign:
     for region, part in region_slices(grid.shape).items():
         if region in maps:
             position[part] = np.mean(list(probabilities[region].values())) * (
-                back_project(maps[region], lung[part], combination))
+                back_project(maps[region], lung[part], combination)
+            )
     return FoundSign(
         _on_scan(grid, position, scan, 'linear'),
         _on_scan(grid, lung.astype(np.uint8), scan, 'nearest') > 0,
-        region_slices(scan.shape), scan.spacing_mm, probabilities, maps, pictures)
+        region_slices(scan.shape),
+        scan.spacing_mm,
+        probabilities,
+        maps,
+        pictures,
+    )
 
 
 def position_table(summary: dict) -> str:
     """The summary as lines of text, each measure beside its chance level."""
-    lines = [f'{summary["sign"]}: {summary["positive_regions"]} positive sub-regions, '
-             f'views {", ".join(summary["layers"])}, {summary["combination"]}']
+    lines = [
+        f'{summary["sign"]}: {summary["positive_regions"]} positive sub-regions, '
+        f'views {", ".join(summary["layers"])}, {summary["combination"]}'
+    ]
     if summary['measured_regions']:
         found = summary['found']
         for name, text in (
-                ('inside', 'maximum inside the sign'),
-                ('within', f'maximum within {summary["tolerance_mm"]:g} mm of it'),
-                ('distance_mm', 'distance of the maximum, mean (mm)'),
-                ('median_mm', 'distance of the maximum, median (mm)'),
-                ('dice', 'Dice at the best threshold, mean')):
+            ('inside', 'maximum inside the sign'),
+            ('within', f'maximum within {summary["tolerance_mm"]:g} mm of it'),
+            ('distance_mm', 'distance of the maximum, mean (mm)'),
+            ('median_mm', 'distance of the maximum, median (mm)'),
+            ('dice', 'Dice at the best threshold, mean'),
+        ):
             line = f'  {text:36} {found[name]:8.3f}'
             if name in summary['chance']:
                 line += f'   chance {summary["chance"][name]:.3f}'
@@ -260,22 +309,28 @@ def _log_odds(scores):
 
 def _check_configs(configs, checkpoints) -> str:
     if not configs or len(configs) != len(checkpoints):
-        raise ValueError('One checkpoint for each config is needed, got '
-                         f'{len(configs)} configs and {len(checkpoints)} checkpoints.')
+        raise ValueError(
+            'One checkpoint for each config is needed, got '
+            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
+        )
     views, tasks = [], []
     for cfg in configs:
         data = cfg.get('test_dataloader', {}).get('dataset', {})
         if not str(data.get('type', '')).endswith('LungProjectionDataset'):
-            raise ValueError(f'{cfg.filename}: expected a test_dataloader with a '
-                             'mmlesion.LungProjectionDataset.')
+            raise ValueError(
+                f'{cfg.filename}: expected a test_dataloader with a '
+                'mmlesion.LungProjectionDataset.'
+            )
         tasks.append(data.task)
         views.append(data.get('view', 'axial'))
     if len(set(tasks)) > 1 or tasks[0] in WHOLE_TASKS:
-        raise ValueError('expected networks of one sign in the sub-regions, got '
-                         f'{", ".join(tasks)}')
+        raise ValueError(
+            f'expected networks of one sign in the sub-regions, got {", ".join(tasks)}'
+        )
     if len(set(views)) < len(views):
-        raise ValueError('expected each network to be of another view, got '
-                         f'{", ".join(views)}')
+        raise ValueError(
+            f'expected each network to be of another view, got {", ".join(views)}'
+        )
     return tasks[0]
 
 
@@ -288,8 +343,9 @@ def _network(cfg, checkpoint, layer, device) -> SignNetwork:
 def _scan_rows(cfg, split):
     """Rows of the index that belong to a split, and the index's folder."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    data = DATASETS.build(dict(
-        cfg.test_dataloader.dataset, split=split, balance=False, lazy_init=True))
+    data = DATASETS.build(
+        dict(cfg.test_dataloader.dataset, split=split, balance=False, lazy_init=True)
+    )
     rows = read_scan_list(data.ann_file, prepared=True)
     if split != 'all':
         chosen = {sample['scan'] for sample in data.load_data_list()}
@@ -305,8 +361,9 @@ def _grid_shape(folder) -> tuple:
 
 def _on_scan(grid, array, scan, interpolation):
     """An array of the grid on the voxels of the scan."""
-    return resample_to_grid(replace(grid, array=array), scan.shape,
-                            interpolation=interpolation, outside=0).array
+    return resample_to_grid(
+        replace(grid, array=array), scan.shape, interpolation=interpolation, outside=0
+    ).array
 
 
 def _stem(scan: str) -> str:
@@ -323,8 +380,10 @@ def _truth(truth_dir, stem, scan):
         return None
     mask = read_volume(path)
     if mask.shape != scan.shape:
-        raise ValueError(f'{path}: expected a mask of the shape of its scan '
-                         f'{scan.shape}, got {mask.shape}')
+        raise ValueError(
+            f'{path}: expected a mask of the shape of its scan '
+            f'{scan.shape}, got {mask.shape}'
+        )
     return mask.array > 0
 
 
@@ -332,33 +391,51 @@ def _measured(found, region, truth, tolerance_mm) -> dict:
     part = found.parts[region]
     if truth is None or not truth[part].any() or not found.lung[part].any():
         return dict.fromkeys(_MEASURES)
-    return {name: round(value, 4) for name, value in map_position(
-        found.position[part], truth[part], found.lung[part], found.spacing_mm,
-        tolerance_mm)._asdict().items()}
+    return {
+        name: round(value, 4)
+        for name, value in map_position(
+            found.position[part],
+            truth[part],
+            found.lung[part],
+            found.spacing_mm,
+            tolerance_mm,
+        )
+        ._asdict()
+        .items()
+    }
 
 
 def _summary(task, table, combination, tolerance_mm, networks) -> dict:
     positive = [row for row in table if row['label']]
     measured = [row for row in positive if row['distance_mm'] is not None]
     summary = dict(
-        sign=task, combination=combination, tolerance_mm=tolerance_mm,
+        sign=task,
+        combination=combination,
+        tolerance_mm=tolerance_mm,
         layers={network.view: network.layer for network in networks},
-        regions=len(table), positive_regions=len(positive),
-        measured_regions=len(measured))
+        regions=len(table),
+        positive_regions=len(positive),
+        measured_regions=len(measured),
+    )
     if measured:
-        values = {name: np.array([row[name] for row in measured])
-                  for name in _MEASURES}
+        values = {name: np.array([row[name] for row in measured]) for name in _MEASURES}
         distance = values['distance_mm']
         summary['found'] = dict(
-            inside=(distance == 0).mean(), within=(distance <= tolerance_mm).mean(),
-            distance_mm=distance.mean(), median_mm=np.median(distance),
-            dice=values['dice'].mean())
+            inside=(distance == 0).mean(),
+            within=(distance <= tolerance_mm).mean(),
+            distance_mm=distance.mean(),
+            median_mm=np.median(distance),
+            dice=values['dice'].mean(),
+        )
         summary['chance'] = dict(
             within=values['chance_within'].mean(),
-            distance_mm=values['chance_mm'].mean(), dice=values['chance_dice'].mean())
+            distance_mm=values['chance_mm'].mean(),
+            dice=values['chance_dice'].mean(),
+        )
         for part in ('found', 'chance'):
-            summary[part] = {name: round(float(value), 4)
-                             for name, value in summary[part].items()}
+            summary[part] = {
+                name: round(float(value), 4) for name, value in summary[part].items()
+            }
     return summary
 
 

@@ -1,4 +1,5 @@
 """The model of a config with the weights of a checkpoint."""
+
 from mmengine.device import get_device
 from mmengine.registry import MODELS, init_default_scope
 
@@ -27,7 +28,8 @@ def load_trained_model(cfg, checkpoint, device=None):
     """
     checkpoint = str(checkpoint)
     content = read_checkpoint(
-        checkpoint, trust=bool(cfg.get('trust_checkpoint', False)))
+        checkpoint, trust=bool(cfg.get('trust_checkpoint', False))
+    )
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model_cfg = cfg.model.copy()
     if cfg.get('data_preprocessor') is not None:  # mmpretrain keeps it outside

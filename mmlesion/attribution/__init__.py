@@ -5,6 +5,7 @@
 ...     maps = cam(images, targets)  # raw, (B, K, h, w)
 >>> picture = normalise_map(resize_map(maps, images.shape[-2:]), 'image')
 """
+
 from .attention import AttentionMap, AttentionRollout
 from .base import ActivationMap
 from .cam import CAM
@@ -17,8 +18,22 @@ from .score import ScoreCAM
 from .soft import HESAM, SoftActivationMap
 
 __all__ = [
-    'CAM', 'HESAM', 'ActivationMap', 'AttentionMap', 'AttentionRollout', 'GradCAM',
-    'GradCAMPlusPlus', 'GradientMap', 'InsertionDeletion', 'LayerCAM',
-    'RandomisedLayer', 'ScoreCAM', 'SoftActivationMap', 'insertion_deletion',
-    'last_feature_layer', 'normalise_map', 'randomise_parameters', 'resize_map'
+    'CAM',
+    'HESAM',
+    'ActivationMap',
+    'AttentionMap',
+    'AttentionRollout',
+    'GradCAM',
+    'GradCAMPlusPlus',
+    'GradientMap',
+    'InsertionDeletion',
+    'LayerCAM',
+    'RandomisedLayer',
+    'ScoreCAM',
+    'SoftActivationMap',
+    'insertion_deletion',
+    'last_feature_layer',
+    'normalise_map',
+    'randomise_parameters',
+    'resize_map',
 ]

@@ -52,15 +52,18 @@ class AttentionMap(ActivationMap):
                 raise ValueError(
                     f'layer {name!r} is a {type(module).__name__}, no attention with '
                     'a linear qkv (or q and k) and num_heads: name one of '
-                    f'{attention_names(self.model)}')
+                    f'{attention_names(self.model)}'
+                )
         if not names:
             self.modules = {
                 name: self.model.get_submodule(name)
                 for name in attention_names(self.model)
             }
         if not self.modules:
-            raise ValueError(f'{type(self).__name__}: the model has no attention with '
-                             'a linear qkv (or q and k) and num_heads')
+            raise ValueError(
+                f'{type(self).__name__}: the model has no attention with '
+                'a linear qkv (or q and k) and num_heads'
+            )
 
     # Of self-attention; class attention has class tokens as queries only.
     rows = 'first'
@@ -82,18 +85,22 @@ class AttentionMap(ActivationMap):
         self.start()
         weights = AttentionWeights(self.modules, self.receive, self.rows)
         try:
-            with self.running(gradient=False), \
-                    self.grid.watching(self.model) as seen, weights.watching():
+            with (
+                self.running(gradient=False),
+                self.grid.watching(self.model) as seen,
+                weights.watching(),
+            ):
                 self.forward(inputs)
             if self.last is None:
                 raise ValueError(
                     f'attention {", ".join(map(repr, self.modules))} never ran in the '
-                    'forward pass: name one that the output is computed with')
+                    'forward pass: name one that the output is computed with'
+                )
             name, rows = self.finish()
             grid = seen.of(rows.shape[-1], name)
         finally:
             self.last = None
-        maps = rows[..., rows.shape[-1] - prod(grid):].unflatten(-1, grid)
+        maps = rows[..., rows.shape[-1] - prod(grid) :].unflatten(-1, grid)
         if targets is None or callable(targets) or maps.shape[1] == 1:
             return maps
         # A token for each class: its row is the class's map.
@@ -128,10 +135,12 @@ class AttentionRollout(AttentionMap):
             raise ValueError(
                 f'attention {name!r} has {weights.shape[-2]} queries for '
                 f'{weights.shape[-1]} keys: rollout needs self-attention of all '
-                'tokens')
+                'tokens'
+            )
         weights = weights / weights.sum(-1, keepdim=True)
         identity = torch.eye(
-            weights.shape[-1], device=weights.device, dtype=weights.dtype)
+            weights.shape[-1], device=weights.device, dtype=weights.dtype
+        )
         mixed = (weights + identity) / 2
         self.last = name, mixed if self.last is None else mixed @ self.last[1]
 

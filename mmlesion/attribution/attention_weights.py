@@ -1,4 +1,5 @@
 """Attention weights of modules that do not hand them out."""
+
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -21,7 +22,8 @@ def kind_of(module: nn.Module):
     if isinstance(getattr(module, 'qkv', None), nn.Linear):
         return 'qkv'
     if isinstance(getattr(module, 'q', None), nn.Linear) and isinstance(
-            getattr(module, 'k', None), nn.Linear):
+        getattr(module, 'k', None), nn.Linear
+    ):
         return 'q_k'
     return None
 
@@ -81,7 +83,8 @@ class AttentionWeights:
             if len(args) > 4:
                 raise ValueError(
                     f'attention {name!r} is given need_weights by position: pass it '
-                    'by keyword')
+                    'by keyword'
+                )
             return args, dict(kwargs, need_weights=True, average_attn_weights=False)
 
         def take(module, args, kwargs, output):
@@ -113,7 +116,8 @@ class AttentionWeights:
                 def project(linear, inputs, output, part=part):
                     output = output if output.dim() == 3 else output[:, None]
                     parts[part] = output.unflatten(
-                        -1, (module.num_heads, -1)).transpose(1, 2)
+                        -1, (module.num_heads, -1)
+                    ).transpose(1, 2)
 
                 yield linear.register_forward_hook(project)
         yield from self._watch_parts(name, module, parts)
@@ -160,10 +164,12 @@ def check_weights(name: str, weights: Tensor, value: Tensor, mixed: Tensor):
     expected = weights @ value.detach().float()  # (B, heads, queries, d)
     expected = expected.transpose(1, 2).flatten(2)
     found = mixed.detach().float().reshape(len(expected), -1, expected.shape[-1])
-    found = found[:, :expected.shape[1]]
+    found = found[:, : expected.shape[1]]
     # Relative; bfloat16 rounds at 4e-3.
     if torch.linalg.vector_norm(found - expected) > (
-            0.03 * torch.linalg.vector_norm(found)):
+        0.03 * torch.linalg.vector_norm(found)
+    ):
         raise ValueError(
             f'attention {name!r} is not softmax(scale q k^T) of its projections '
-            '(relative positions or a mask?): its weights cannot be read')
+            '(relative positions or a mask?): its weights cannot be read'
+        )

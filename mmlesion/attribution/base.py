@@ -46,16 +46,13 @@ class ActivationMap:
         ValueError: If a layer's name is wrong.
     """
 
-    def __init__(self,
-                 model: nn.Module,
-                 layers=(),
-                 *,
-                 forward=None,
-                 grid=None,
-                 reshape=None):
+    def __init__(
+        self, model: nn.Module, layers=(), *, forward=None, grid=None, reshape=None
+    ):
         if not isinstance(model, nn.Module):
-            raise TypeError('model must be a torch.nn.Module, got '
-                            f'{type(model).__name__}')
+            raise TypeError(
+                f'model must be a torch.nn.Module, got {type(model).__name__}'
+            )
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         self.model = model
@@ -117,8 +114,10 @@ class ActivationMap:
         """
         tensor = tensor.detach()
         if tensor.numel() == 0:
-            raise ValueError(f'layer {name!r} put out an empty tensor of shape '
-                             f'{tuple(tensor.shape)}: there is nothing to map')
+            raise ValueError(
+                f'layer {name!r} put out an empty tensor of shape '
+                f'{tuple(tensor.shape)}: there is nothing to map'
+            )
         if self.reshape is not None:
             tensor = self.reshape(tensor)
         elif tensor.dim() == 3:
@@ -129,7 +128,8 @@ class ActivationMap:
         """One tensor if there is one, else a dict (see the class)."""
         flat = {
             name if len(found) == 1 else f'{name}#{index}': each
-            for name, found in maps.items() for index, each in enumerate(found)
+            for name, found in maps.items()
+            for index, each in enumerate(found)
         }
         return next(iter(flat.values())) if len(flat) == 1 else flat
 

@@ -40,20 +40,26 @@ class CAM(ActivationMap):
         super().__init__(model, layers, **kwargs)
         names = list(self.outputs.layers)
         if len(names) != 1:
-            raise ValueError(f'{type(self).__name__} needs exactly one layer, the one '
-                             f'that the head looks at, got {names}')
-        self.layer, = names
+            raise ValueError(
+                f'{type(self).__name__} needs exactly one layer, the one '
+                f'that the head looks at, got {names}'
+            )
+        (self.layer,) = names
         self.head = head
         if head is not None and not is_linear(find_layer(self.model, head)):
-            raise ValueError(f'head {head!r} is a '
-                             f'{type(find_layer(self.model, head)).__name__}: '
-                             f'{type(self).__name__} needs a linear layer')
+            raise ValueError(
+                f'head {head!r} is a '
+                f'{type(find_layer(self.model, head)).__name__}: '
+                f'{type(self).__name__} needs a linear layer'
+            )
 
     def refuse_callable(self, targets):
         """Raises TypeError if targets are a function of the output."""
         if callable(targets):
-            raise TypeError(f'{type(self).__name__} takes the weights of classes: '
-                            'targets must be class indices, not a callable')
+            raise TypeError(
+                f'{type(self).__name__} takes the weights of classes: '
+                'targets must be class indices, not a callable'
+            )
 
     def weights(self, features: Tensor, head: nn.Module, outputs) -> Tensor:
         """Weights of all classes, (classes, C) or (B, classes, C)."""
@@ -77,23 +83,27 @@ class CAM(ActivationMap):
     def compute(self, inputs, targets):
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         self.refuse_callable(targets)
-        with self.running(gradient=False), self.grid.watching(self.model), \
-                self.outputs.recording(gradient=False) as outputs, \
-                ExitStack() as stack:
+        with (
+            self.running(gradient=False),
+            self.grid.watching(self.model),
+            self.outputs.recording(gradient=False) as outputs,
+            ExitStack() as stack,
+        ):
             calls = self._record_heads(stack)
             logits = logits_of(self.forward(inputs))
             outputs.settle()
             if len(outputs.maps[self.layer]) > 1:
-                raise ValueError(f'layer {self.layer!r} put out '
-                                 f'{len(outputs.maps[self.layer])} feature maps; '
-                                 f'{type(self).__name__} needs one')
+                raise ValueError(
+                    f'layer {self.layer!r} put out '
+                    f'{len(outputs.maps[self.layer])} feature maps; '
+                    f'{type(self).__name__} needs one'
+                )
             features = self.features(outputs.maps[self.layer][0], self.layer)
             head, features = self._choose(calls, features, logits)
             weights = self.weights(features, head, outputs)
         weights = weights.expand(len(features), -1, -1)  # (B, classes, C)
         classes = class_indices(targets, logits)  # (B, K)
-        chosen = weights.gather(
-            1, classes[..., None].expand(-1, -1, weights.shape[2]))
+        chosen = weights.gather(1, classes[..., None].expand(-1, -1, weights.shape[2]))
         return weighted_sum(features, chosen)
 
     def _record_heads(self, stack):
@@ -104,8 +114,14 @@ class CAM(ActivationMap):
 
                 def note(module, inputs, output, name=name):
                     if inputs[0].numel() == len(inputs[0]) * inputs[0].shape[1]:
-                        calls.append((name, module, inputs[0].flatten(1).float(),
-                                      output.flatten(1)))
+                        calls.append(
+                            (
+                                name,
+                                module,
+                                inputs[0].flatten(1).float(),
+                                output.flatten(1),
+                            )
+                        )
 
                 stack.callback(module.register_forward_hook(note).remove)
         return calls
@@ -122,14 +138,16 @@ class CAM(ActivationMap):
         raise ValueError(
             f'{type(self).__name__}: {self.expected} {self.layer!r} (linear layers '
             f'that ran on one vector per sample: {ran}); use GradCAM, or name '
-            'another layer or head')
+            'another layer or head'
+        )
 
     expected = 'the model has no linear head on the average of layer'
 
     def is_head(self, scores: Tensor, logits: Tensor) -> bool:
         """Whether a linear layer's result is what the model put out."""
         return scores.shape == logits.shape and bool(
-            torch.allclose(scores, logits.to(scores)))
+            torch.allclose(scores, logits.to(scores))
+        )
 
 
 def is_linear(module: nn.Module) -> bool:

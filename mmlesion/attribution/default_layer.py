@@ -1,4 +1,5 @@
 """Which layer to map where nobody has named one."""
+
 from collections import Counter
 from contextlib import ExitStack
 from math import prod
@@ -34,8 +35,11 @@ def last_feature_layer(model: nn.Module, inputs, forward=None, within=None) -> s
         ValueError: If the model has no layer with feature maps.
     """
     if within is None:
-        within = 'backbone' if isinstance(
-            getattr(model, 'backbone', None), nn.Module) else ''
+        within = (
+            'backbone'
+            if isinstance(getattr(model, 'backbone', None), nn.Module)
+            else ''
+        )
     root = find_layer(model, within) if within else model
     stages, (rank, leaving) = _run(model, root, within, inputs, forward)
     for maps in (leaving, [each for _, found in stages for each in found]):
@@ -46,8 +50,10 @@ def last_feature_layer(model: nn.Module, inputs, forward=None, within=None) -> s
     for name, found in reversed(stages):
         if len(found) == 1 and _has_a_say(model, name, inputs, method.forward):
             return name
-    raise ValueError(f'{type(root).__name__} has no layer with feature maps (at least '
-                     'two cells): name one')
+    raise ValueError(
+        f'{type(root).__name__} has no layer with feature maps (at least '
+        'two cells): name one'
+    )
 
 
 def _run(model, root, within, inputs, forward):
@@ -100,17 +106,22 @@ def _is_picture(each, rank):
 
 def _name(maps, stages, within, leaving):
     """The stage that put one of the maps out last, else the whole."""
-    same = [(order, found, name) for order, (name, found) in enumerate(stages)
-            if any(each is one for each in found for one in maps)]
+    same = [
+        (order, found, name)
+        for order, (name, found) in enumerate(stages)
+        if any(each is one for each in found for one in maps)
+    ]
     if not same:  # reshaped on the way out
-        index = max(i for i, each in enumerate(leaving)
-                    if any(each is one for one in maps))
+        index = max(
+            i for i, each in enumerate(leaving) if any(each is one for one in maps)
+        )
         return within if len(leaving) == 1 else f'{within}#{index}'
     last = [each for each in same[-1][1] if any(each is one for one in maps)][-1]
     # The same maps leave a container and its last part: the shorter name.
     _, found, name = min(
         (entry for entry in same if any(each is last for each in entry[1])),
-        key=lambda entry: entry[2].count('.'))
+        key=lambda entry: entry[2].count('.'),
+    )
     index = next(i for i, each in enumerate(found) if each is last)
     return name if len(found) == 1 else f'{name}#{index}'
 

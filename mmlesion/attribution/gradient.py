@@ -29,8 +29,11 @@ class GradientMap(ActivationMap):
 
     def compute(self, inputs, targets):
         """Raw maps, see :meth:`ActivationMap.__call__`."""
-        with self.running(gradient=True), self.grid.watching(self.model), \
-                self.outputs.recording(gradient=True) as outputs:
+        with (
+            self.running(gradient=True),
+            self.grid.watching(self.model),
+            self.outputs.recording(gradient=True) as outputs,
+        ):
             output = self.forward(inputs)
             outputs.settle()
             with torch.enable_grad():
@@ -46,29 +49,36 @@ class GradientMap(ActivationMap):
             maps = {name: [[] for _ in found] for name, found in features.items()}
             for index, score in enumerate(scores.unbind()):
                 gradients = iter(
-                    self._gradients(score, tensors, index < len(scores) - 1))
+                    self._gradients(score, tensors, index < len(scores) - 1)
+                )
                 for name, found in features.items():
                     self._append(maps[name], name, found, gradients)
-        return self.named({
-            name: [torch.stack(each, 1) for each in found]
-            for name, found in maps.items()
-        })
+        return self.named(
+            {
+                name: [torch.stack(each, 1) for each in found]
+                for name, found in maps.items()
+            }
+        )
 
     def _gradients(self, score, tensors, retain):
         if not score.requires_grad:
             raise ValueError(
                 'the score does not depend on layer '
                 f'{", ".join(map(repr, self.outputs.layers))}: name a layer that it '
-                'is computed from, with no detach() or no_grad() in between')
+                'is computed from, with no detach() or no_grad() in between'
+            )
         return torch.autograd.grad(
-            score, tensors, retain_graph=retain, allow_unused=True)
+            score, tensors, retain_graph=retain, allow_unused=True
+        )
 
     def _append(self, maps, name, features, gradients):
         """Add one class to the maps of one layer."""
         taken = [next(gradients) for _ in features]
         if all(each is None for each in taken):
-            raise ValueError(f'the score does not depend on layer {name!r}: name a '
-                             'layer that it is computed from')
+            raise ValueError(
+                f'the score does not depend on layer {name!r}: name a '
+                'layer that it is computed from'
+            )
         for found, each, gradient in zip(maps, features, taken):
             if gradient is None:
                 # Of several maps (pyramid levels), a score may need only some.
@@ -124,7 +134,7 @@ class GradCAMPlusPlus(GradientMap):
         total = features.flatten(2).sum(2)  # (B, C)
         total = total.reshape(*total.shape, *[1] * (features.dim() - 2))
         below = 2 * squared + total * squared * gradient
-        alpha = torch.where(below != 0, squared / below, 0.)
+        alpha = torch.where(below != 0, squared / below, 0.0)
         weights = (alpha * gradient.relu()).flatten(2).sum(2)  # (B, C)
         return torch.einsum('bc,bc...->b...', weights, features).relu()
 

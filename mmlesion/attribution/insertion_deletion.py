@@ -1,4 +1,5 @@
 """Does the score follow the map? Pixels put in and taken out in its order."""
+
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ class InsertionDeletion(NamedTuple):
         - fractions: (S + 1, )
         - insertion, deletion: (B, K, S + 1)
     """
+
     fractions: Tensor
     insertion: Tensor
     deletion: Tensor
@@ -37,17 +39,19 @@ class InsertionDeletion(NamedTuple):
         return torch.trapezoid(self.deletion, self.fractions)
 
 
-def insertion_deletion(model: nn.Module,
-                       inputs: Tensor,
-                       maps: Tensor,
-                       targets=None,
-                       *,
-                       num_steps: int = 50,
-                       insert_into='blur',
-                       replace_by=0.,
-                       score: str = 'probability',
-                       chunk_size: int = 32,
-                       forward=None) -> InsertionDeletion:
+def insertion_deletion(
+    model: nn.Module,
+    inputs: Tensor,
+    maps: Tensor,
+    targets=None,
+    *,
+    num_steps: int = 50,
+    insert_into='blur',
+    replace_by=0.0,
+    score: str = 'probability',
+    chunk_size: int = 32,
+    forward=None,
+) -> InsertionDeletion:
     """Scores while pixels are put in and taken out, the map's greatest first.
 
     A map that shows what the score rests on makes it rise at once when its first
@@ -92,12 +96,15 @@ def insertion_deletion(model: nn.Module,
     if score not in ('probability', 'logit'):
         raise ValueError(f"score must be 'probability' or 'logit', got {score!r}")
     if num_steps < 1 or chunk_size < 1:
-        raise ValueError('num_steps and chunk_size must be at least 1, got '
-                         f'{num_steps} and {chunk_size}')
+        raise ValueError(
+            'num_steps and chunk_size must be at least 1, got '
+            f'{num_steps} and {chunk_size}'
+        )
     if inputs.dim() < 3 or maps.dim() != inputs.dim() or len(maps) != len(inputs):
         raise ValueError(
             f'maps of shape {tuple(maps.shape)} do not fit inputs of shape '
-            f'{tuple(inputs.shape)}: expected (B, K, *grid) and (B, C, *grid)')
+            f'{tuple(inputs.shape)}: expected (B, K, *grid) and (B, C, *grid)'
+        )
     if inputs.numel() == 0 or maps.numel() == 0:
         raise ValueError('the batch is empty: there is nothing to measure')
     if not torch.isfinite(maps).all():
@@ -120,7 +127,8 @@ def insertion_deletion(model: nn.Module,
             if classes.shape[1] != maps.shape[1]:
                 raise ValueError(
                     f'{maps.shape[1]} maps and {classes.shape[1]} targets for each '
-                    'sample: expected as many of one as of the other')
+                    'sample: expected as many of one as of the other'
+                )
 
         def scored(pictures, sample, index):
             output = forward(pictures)
@@ -129,7 +137,8 @@ def insertion_deletion(model: nn.Module,
                 if scores.shape != (len(pictures), 1):
                     raise ValueError(
                         'a callable target must return one score for each picture, '
-                        f'got shape {tuple(scores.shape)} for {len(pictures)}')
+                        f'got shape {tuple(scores.shape)} for {len(pictures)}'
+                    )
                 return scores[:, 0]
             logits = logits_of(output).float()
             if score == 'probability':
@@ -137,18 +146,27 @@ def insertion_deletion(model: nn.Module,
             return logits[:, classes[sample, index]]
 
         for sample, index in torch.cartesian_prod(
-                *map(torch.arange, maps.shape[:2])).tolist():
+            *map(torch.arange, maps.shape[:2])
+        ).tolist():
             picture = inputs[sample]
             for first in range(0, num_steps + 1, chunk_size):
                 steps = slice(first, first + chunk_size)
                 changed = place[sample, index] < counts[steps, None]
                 changed = changed.unflatten(1, grid).unsqueeze(1)
-                found[0, sample, index, steps] = scored(
-                    torch.where(changed, picture, starts[0][sample]), sample,
-                    index).float().cpu()
-                found[1, sample, index, steps] = scored(
-                    torch.where(changed, starts[1][sample], picture), sample,
-                    index).float().cpu()
+                found[0, sample, index, steps] = (
+                    scored(
+                        torch.where(changed, picture, starts[0][sample]), sample, index
+                    )
+                    .float()
+                    .cpu()
+                )
+                found[1, sample, index, steps] = (
+                    scored(
+                        torch.where(changed, starts[1][sample], picture), sample, index
+                    )
+                    .float()
+                    .cpu()
+                )
     return InsertionDeletion(fractions.float(), *found)
 
 
@@ -160,22 +178,26 @@ def _baseline(inputs: Tensor, kind) -> Tensor:
         dims = tuple(range(2, inputs.dim()))
         return inputs.mean(dims, keepdim=True).expand_as(inputs)
     if isinstance(kind, str):
-        raise ValueError("insert_into and replace_by must be 'blur', 'mean', a number "
-                         f'or a tensor, got {kind!r}')
+        raise ValueError(
+            "insert_into and replace_by must be 'blur', 'mean', a number "
+            f'or a tensor, got {kind!r}'
+        )
     kind = torch.as_tensor(kind, dtype=inputs.dtype, device=inputs.device)
     try:
         return kind.expand_as(inputs)
     except RuntimeError:
         raise ValueError(
             f'a tensor of shape {tuple(kind.shape)} does not broadcast to the inputs '
-            f'of shape {tuple(inputs.shape)}') from None
+            f'of shape {tuple(inputs.shape)}'
+        ) from None
 
 
-def _blurred(inputs: Tensor, sigma: float = 5., radius: int = 5) -> Tensor:
+def _blurred(inputs: Tensor, sigma: float = 5.0, radius: int = 5) -> Tensor:
     """Gaussian along each axis of the grid; the border is repeated."""
     offsets = torch.arange(
-        -radius, radius + 1, dtype=inputs.dtype, device=inputs.device)
-    kernel = torch.exp(-(offsets / sigma)**2 / 2)
+        -radius, radius + 1, dtype=inputs.dtype, device=inputs.device
+    )
+    kernel = torch.exp(-((offsets / sigma) ** 2) / 2)
     kernel = (kernel / kernel.sum())[None, None]
     for axis in range(2, inputs.dim()):
         moved = inputs.movedim(axis, -1)

@@ -1,4 +1,5 @@
 """What named layers put out during one forward pass."""
+
 import difflib
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,10 +21,16 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     # A last part alone ("layer4" for "backbone.layer4") is a frequent slip.
     tail = str(name).rsplit('.', 1)[-1]
-    close += [each for each in names
-              if each.rsplit('.', 1)[-1] == tail and each not in close][:3]
-    hint = f'the closest names are {", ".join(close)}' if close else (
-        'its children are ' + ', '.join(each for each, _ in model.named_children()))
+    close += [
+        each for each in names if each.rsplit('.', 1)[-1] == tail and each not in close
+    ][:3]
+    hint = (
+        f'the closest names are {", ".join(close)}'
+        if close
+        else (
+            'its children are ' + ', '.join(each for each, _ in model.named_children())
+        )
+    )
     raise ValueError(f'the model has no layer {name!r}; {hint}')
 
 
@@ -34,7 +41,8 @@ def replace_tensors(value, function):
         return function(value) if is_map else value
     if isinstance(value, Mapping):
         return type(value)(
-            (key, replace_tensors(each, function)) for key, each in value.items())
+            (key, replace_tensors(each, function)) for key, each in value.items()
+        )
     if isinstance(value, (list, tuple)):
         parts = [replace_tensors(each, function) for each in value]
         return type(value)(*parts) if hasattr(value, '_fields') else type(value)(parts)
@@ -63,7 +71,8 @@ class LayerOutputs:
 
     def __init__(self, model: nn.Module, names):
         self.layers = {
-            name: find_layer(model, name.partition('#')[0]) for name in names}
+            name: find_layer(model, name.partition('#')[0]) for name in names
+        }
         self.maps = {}
 
     @contextmanager
@@ -105,7 +114,8 @@ class LayerOutputs:
             if len(found) == before:
                 raise ValueError(
                     f'layer {name!r} put out no feature map (a floating-point '
-                    'tensor of at least 3 dimensions): name an earlier layer')
+                    'tensor of at least 3 dimensions): name an earlier layer'
+                )
             return output
 
         return hook
@@ -121,12 +131,14 @@ class LayerOutputs:
             if not found:
                 raise ValueError(
                     f'layer {plain!r} never ran in the forward pass: name one that '
-                    'the output is computed with')
+                    'the output is computed with'
+                )
             if index:
                 if not index.isdigit() or int(index) >= len(found):
                     raise ValueError(
                         f'layer {plain!r} put out {len(found)} maps, numbered from 0: '
-                        f'there is no {name!r}')
+                        f'there is no {name!r}'
+                    )
                 found[:] = [found[int(index)]]
 
     def tensors(self):

@@ -1,4 +1,5 @@
 """Do the maps depend on what the model has learnt?"""
+
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,18 +18,21 @@ class RandomisedLayer(NamedTuple):
     Shape:
         - similarity: (B, K)
     """
+
     name: str
     similarity: Tensor
 
 
-def randomise_parameters(model: nn.Module,
-                         explain: Callable[[], Tensor],
-                         layers: Sequence[str] | None = None,
-                         *,
-                         cascade: bool = True,
-                         absolute: bool = False,
-                         seed: int = 0,
-                         progress: bool = False) -> list[RandomisedLayer]:
+def randomise_parameters(
+    model: nn.Module,
+    explain: Callable[[], Tensor],
+    layers: Sequence[str] | None = None,
+    *,
+    cascade: bool = True,
+    absolute: bool = False,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[RandomisedLayer]:
     """Sanity check: shuffle the parameters layer by layer and compare the maps.
 
     A map that stays the same when the model forgets what it has learnt shows the
@@ -70,8 +74,11 @@ def randomise_parameters(model: nn.Module,
     """
     modules = dict(model.named_modules())
     if layers is None:
-        layers = [name for name, module in modules.items()
-                  if next(module.parameters(recurse=False), None) is not None]
+        layers = [
+            name
+            for name, module in modules.items()
+            if next(module.parameters(recurse=False), None) is not None
+        ]
         layers.reverse()
     for name in layers:
         if name not in modules:
@@ -80,8 +87,7 @@ def randomise_parameters(model: nn.Module,
             raise ValueError(f'layer {name!r} has no parameters to shuffle')
     generator = torch.Generator().manual_seed(seed)
     original = _ranked(explain(), absolute)
-    before = {parameter: parameter.detach().clone()
-              for parameter in model.parameters()}
+    before = {parameter: parameter.detach().clone() for parameter in model.parameters()}
     found = []
     try:
         for name in tqdm(layers, desc='shuffled layers', disable=not progress):
@@ -92,7 +98,8 @@ def randomise_parameters(model: nn.Module,
             if ranked.shape != original.shape:
                 raise ValueError(
                     f'after layer {name!r} was shuffled the maps have shape '
-                    f'{tuple(ranked.shape)}, before {tuple(original.shape)}')
+                    f'{tuple(ranked.shape)}, before {tuple(original.shape)}'
+                )
             found.append(RandomisedLayer(name, (ranked * original).sum(2).float()))
     finally:
         _restore(before)

@@ -24,22 +24,25 @@ def resize_map(maps: Tensor, size: tuple[int, ...], mode: str = 'linear') -> Ten
     size = tuple(int(side) for side in size)
     grid = maps.shape[2:]
     if len(size) != len(grid) or len(grid) not in (1, 2, 3) or min(size) < 1:
-        raise ValueError(f'maps of shape {tuple(maps.shape)} cannot be resized to '
-                         f'{size}: give one positive size for each of '
-                         f'{tuple(grid)}')
+        raise ValueError(
+            f'maps of shape {tuple(maps.shape)} cannot be resized to '
+            f'{size}: give one positive size for each of '
+            f'{tuple(grid)}'
+        )
     modes = dict(
         linear=('linear', 'bilinear', 'trilinear')[len(grid) - 1],
-        nearest='nearest-exact')
+        nearest='nearest-exact',
+    )
     if mode not in modes:
         raise ValueError(f'mode must be one of {list(modes)}, got {mode!r}')
     return F.interpolate(
-        maps, size, mode=modes[mode],
-        align_corners=False if mode == 'linear' else None)
+        maps, size, mode=modes[mode], align_corners=False if mode == 'linear' else None
+    )
 
 
-def normalise_map(maps: Tensor,
-                  mode: str = 'image',
-                  value_range: tuple[float, float] = (0., 1.)) -> Tensor:
+def normalise_map(
+    maps: Tensor, mode: str = 'image', value_range: tuple[float, float] = (0.0, 1.0)
+) -> Tensor:
     """Maps brought into [0, 1] for display.
 
     Normalising per image makes the strongest place of *every* map 1, also where
@@ -65,15 +68,18 @@ def normalise_map(maps: Tensor,
     if mode == 'fixed':
         low, high = map(float, value_range)
         if not high > low:
-            raise ValueError('value_range must be (low, high) with low < high, got '
-                             f'{tuple(value_range)}')
+            raise ValueError(
+                'value_range must be (low, high) with low < high, got '
+                f'{tuple(value_range)}'
+            )
         return ((maps - low) / (high - low)).clamp(0, 1)
     if mode != 'image':
-        raise ValueError("mode must be one of ['none', 'image', 'fixed'], got "
-                         f'{mode!r}')
+        raise ValueError(
+            f"mode must be one of ['none', 'image', 'fixed'], got {mode!r}"
+        )
     if maps.numel() == 0:
         return maps
     dims = tuple(range(2, maps.dim()))
     low = maps.amin(dims, keepdim=True)
     span = maps.amax(dims, keepdim=True) - low
-    return torch.where(span > 0, (maps - low) / span, 0.)
+    return torch.where(span > 0, (maps - low) / span, 0.0)

@@ -45,11 +45,15 @@ class ScoreCAM(ActivationMap):
     def compute(self, inputs, targets):
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         if not isinstance(inputs, Tensor):
-            raise TypeError('ScoreCAM masks the inputs: they must be one tensor, got '
-                            f'{type(inputs).__name__}')
+            raise TypeError(
+                'ScoreCAM masks the inputs: they must be one tensor, got '
+                f'{type(inputs).__name__}'
+            )
         with self.running(gradient=False):
-            with self.grid.watching(self.model), \
-                    self.outputs.recording(gradient=False) as outputs:
+            with (
+                self.grid.watching(self.model),
+                self.outputs.recording(gradient=False) as outputs,
+            ):
                 output = self.forward(inputs)
                 outputs.settle()
                 features = {
@@ -59,23 +63,29 @@ class ScoreCAM(ActivationMap):
             if not callable(targets):
                 targets = class_indices(targets, logits_of(output))
             del output
-            return self.named({
-                name: [self._maps(inputs, each, targets, name) for each in found]
-                for name, found in features.items()
-            })
+            return self.named(
+                {
+                    name: [self._maps(inputs, each, targets, name) for each in found]
+                    for name, found in features.items()
+                }
+            )
 
     def _maps(self, inputs, features, targets, name):
         """(B, K, *grid) of one layer."""
         if len(features) != len(inputs) or features.dim() != inputs.dim():
             raise ValueError(
                 f'layer {name!r} put out {tuple(features.shape)} for inputs of '
-                f'{tuple(inputs.shape)}: ScoreCAM needs one map per sample')
+                f'{tuple(inputs.shape)}: ScoreCAM needs one map per sample'
+            )
         maps = []
         for index, (image, channels) in enumerate(zip(inputs, features)):
             wanted = targets if callable(targets) else targets[index]
-            scores = torch.cat([
-                self._scores(image, chunk, wanted)
-                for chunk in channels.split(self.chunk_size)])  # (C, K)
+            scores = torch.cat(
+                [
+                    self._scores(image, chunk, wanted)
+                    for chunk in channels.split(self.chunk_size)
+                ]
+            )  # (C, K)
             maps.append(weighted_sum(channels[None], scores.softmax(0).T))
         return torch.cat(maps).relu()
 
@@ -88,7 +98,9 @@ class ScoreCAM(ActivationMap):
             wanted = wanted.expand(len(channels), -1)
         scores = scores_of(output, wanted).float()
         if len(scores) != len(channels):
-            raise ValueError(f'the callable target returned {len(scores)} scores for '
-                             f'{len(channels)} masked images: ScoreCAM needs one '
-                             '(or K) for each image of whatever batch it is given')
+            raise ValueError(
+                f'the callable target returned {len(scores)} scores for '
+                f'{len(channels)} masked images: ScoreCAM needs one '
+                '(or K) for each image of whatever batch it is given'
+            )
         return scores

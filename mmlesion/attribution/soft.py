@@ -41,15 +41,18 @@ class SoftActivationMap(CAM):
             super().__init__(model, layers, head=head, **kwargs)
             return
         super(CAM, self).__init__(model, (), **kwargs)
-        names = [name for name, module in self.model.named_modules()
-                 if name and hasattr(module, 'activation_maps')]
+        names = [
+            name
+            for name, module in self.model.named_modules()
+            if name and hasattr(module, 'activation_maps')
+        ]
         head = names[0] if head is None and len(names) == 1 else head
-        if head is None or not hasattr(
-                find_layer(self.model, head), 'activation_maps'):
+        if head is None or not hasattr(find_layer(self.model, head), 'activation_maps'):
             raise ValueError(
                 f'{type(self).__name__} without layers needs one head with a method '
                 f'activation_maps, found {names}: name it as head, or name the '
-                'layer of the features')
+                'layer of the features'
+            )
         self.drawing = find_layer(self.model, head)
 
     def rectified(self, features, pooled):
@@ -77,8 +80,10 @@ class SoftActivationMap(CAM):
             finally:
                 handle.remove()
         if not maps:
-            raise ValueError(f'the head {type(self.drawing).__name__} never ran in the '
-                             'forward pass: let forward return class scores')
+            raise ValueError(
+                f'the head {type(self.drawing).__name__} never ran in the '
+                'forward pass: let forward return class scores'
+            )
         classes = class_indices(targets, logits)  # (B, K)
         index = classes.reshape(*classes.shape, *[1] * (maps[0].dim() - 2))
         return maps[0].gather(1, index.expand(-1, -1, *maps[0].shape[2:]))
@@ -116,19 +121,30 @@ class HESAM(SoftActivationMap):
             ``fusion`` is unknown.
     """
 
-    def __init__(self, model, layers=(), code: str = None, head: str = None,
-                 gamma: str = None, fusion: str = 'weight', **kwargs):
+    def __init__(
+        self,
+        model,
+        layers=(),
+        code: str = None,
+        head: str = None,
+        gamma: str = None,
+        fusion: str = 'weight',
+        **kwargs,
+    ):
         if fusion not in ('weight', 'feature'):
-            raise ValueError("fusion must be one of ['weight', 'feature'], got "
-                             f'{fusion!r}')
+            raise ValueError(
+                f"fusion must be one of ['weight', 'feature'], got {fusion!r}"
+            )
         super().__init__(model, layers, head=head, **kwargs)
         self.fusion = fusion
         self.code = code
         if self.drawing is not None:
             return
         if code is None:
-            raise ValueError('HESAM with layers needs code, the name of the layer of '
-                             'the high-level code')
+            raise ValueError(
+                'HESAM with layers needs code, the name of the layer of '
+                'the high-level code'
+            )
         parameters = dict(self.model.named_parameters())
         if gamma is not None and gamma not in parameters:
             raise ValueError(f'the model has no parameter {gamma!r} for gamma')
@@ -148,7 +164,8 @@ class HESAM(SoftActivationMap):
                 f'the code of layer {self.code!r} has {maximum.shape[1]} channels for '
                 f'{maximum.shape[0]} samples, layer {self.layer!r} has '
                 f'{features.shape[1]} for {features.shape[0]}: HESAM adds one to '
-                'the other')
+                'the other'
+            )
         maximum = maximum[:, None]  # (B, 1, C)
         if self.gamma is not None:
             maximum = self.gamma.detach().float() * maximum

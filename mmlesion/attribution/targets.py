@@ -1,4 +1,5 @@
 """Which scores of a model's output a map is asked for."""
+
 from collections.abc import Mapping
 
 import torch
@@ -21,11 +22,15 @@ def logits_of(output) -> Tensor:
     if isinstance(found, Tensor) and found.dim() == 1:
         found = found[:, None]
     if not isinstance(found, Tensor) or found.dim() != 2:
-        what = (f'a tensor of shape {tuple(found.shape)}'
-                if isinstance(found, Tensor) else f'a {type(found).__name__}')
+        what = (
+            f'a tensor of shape {tuple(found.shape)}'
+            if isinstance(found, Tensor)
+            else f'a {type(found).__name__}'
+        )
         raise TypeError(
             f'the model put out {what} rather than class scores of shape (batch, '
-            'classes): give targets as a callable from that output to scores')
+            'classes): give targets as a callable from that output to scores'
+        )
     return found
 
 
@@ -50,11 +55,15 @@ def class_indices(targets, logits: Tensor) -> Tensor:
         classes = torch.as_tensor(targets, device=logits.device)
     except (TypeError, ValueError, RuntimeError):
         classes = torch.empty(0)
-    if classes.is_floating_point() or classes.is_complex() or (
-            classes.dtype == torch.bool):
+    if (
+        classes.is_floating_point()
+        or classes.is_complex()
+        or (classes.dtype == torch.bool)
+    ):
         raise TypeError(
             'targets must be a class index, one per sample, a (batch, K) table of '
-            f'them, or a callable, got {targets!r}')
+            f'them, or a callable, got {targets!r}'
+        )
     if classes.dim() == 0:
         classes = classes.expand(batch)
     if classes.dim() == 1:
@@ -62,11 +71,14 @@ def class_indices(targets, logits: Tensor) -> Tensor:
     if classes.dim() != 2 or len(classes) != batch or classes.shape[1] == 0:
         raise ValueError(
             f'targets of shape {tuple(torch.as_tensor(targets).shape)} do not fit a '
-            f'batch of {batch}: give ({batch},) or ({batch}, K)')
+            f'batch of {batch}: give ({batch},) or ({batch}, K)'
+        )
     wrong = classes[(classes < 0) | (classes >= num_classes)]
     if len(wrong):
-        raise ValueError(f'target {int(wrong[0])} is out of range: the model has '
-                         f'{num_classes} classes, 0 to {num_classes - 1}')
+        raise ValueError(
+            f'target {int(wrong[0])} is out of range: the model has '
+            f'{num_classes} classes, 0 to {num_classes - 1}'
+        )
     return classes.long()
 
 
@@ -85,14 +97,22 @@ def scores_of(output, targets) -> Tensor:
         logits = logits_of(output)
         return logits.gather(1, class_indices(targets, logits))
     scores = targets(output)
-    if isinstance(scores, (list, tuple)) and scores and all(
-            isinstance(each, Tensor) for each in scores):
+    if (
+        isinstance(scores, (list, tuple))
+        and scores
+        and all(isinstance(each, Tensor) for each in scores)
+    ):
         scores = torch.stack(list(scores))
     if not isinstance(scores, Tensor) or scores.dim() > 2:
-        what = (f'shape {tuple(scores.shape)}' if isinstance(scores, Tensor)
-                else type(scores).__name__)
-        raise TypeError('a callable target must return one score, one per sample '
-                        f'(B,) or K per sample (B, K), got {what}')
+        what = (
+            f'shape {tuple(scores.shape)}'
+            if isinstance(scores, Tensor)
+            else type(scores).__name__
+        )
+        raise TypeError(
+            'a callable target must return one score, one per sample '
+            f'(B,) or K per sample (B, K), got {what}'
+        )
     if scores.numel() == 0:
         raise ValueError('the callable target returned no score')
     return scores.reshape(len(scores) if scores.dim() else 1, -1)

@@ -1,4 +1,5 @@
 """From a transformer's tokens back to the grid of patches."""
+
 from contextlib import ExitStack, contextmanager
 from math import prod
 
@@ -44,21 +45,24 @@ class TokenGrid:
         if self.grid is not None:
             if prod(self.grid) <= num_tokens:
                 return self.grid
-            raise ValueError(f'grid {self.grid} has {prod(self.grid)} cells, but '
-                             f'layer {name!r} has {num_tokens} tokens')
+            raise ValueError(
+                f'grid {self.grid} has {prod(self.grid)} cells, but '
+                f'layer {name!r} has {num_tokens} tokens'
+            )
         fitting = [
             (num_tokens - prod(shape), -order, shape)
             for order, shape in enumerate(self.seen)
-            if 0 <= num_tokens - prod(shape) <= MAX_EXTRA_TOKENS]
+            if 0 <= num_tokens - prod(shape) <= MAX_EXTRA_TOKENS
+        ]
         if not fitting:
             raise ValueError(
                 f'layer {name!r} puts out {num_tokens} tokens and no convolution '
-                'shows their grid: give grid=(rows, columns)')
+                'shows their grid: give grid=(rows, columns)'
+            )
         return min(fitting)[-1]
 
     def to_maps(self, tokens: Tensor, name: str) -> Tensor:
         """Tokens (B, N, C) -> maps (B, C, *grid); leading extra tokens go."""
         grid = self.of(tokens.shape[1], name)
-        patches = tokens[:, tokens.shape[1] - prod(grid):]  # (B, prod(grid), C)
-        return patches.transpose(1, 2).reshape(
-            tokens.shape[0], tokens.shape[2], *grid)
+        patches = tokens[:, tokens.shape[1] - prod(grid) :]  # (B, prod(grid), C)
+        return patches.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)

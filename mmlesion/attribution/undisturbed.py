@@ -1,4 +1,5 @@
 """Running a model without leaving a trace in it."""
+
 from contextlib import contextmanager
 
 import torch

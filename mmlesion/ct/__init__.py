@@ -2,6 +2,7 @@
 
 NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 """
+
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
 from .files import (
@@ -40,17 +41,49 @@ from .volume import CTVolume
 from .windowing import FULL_WINDOW_HU, window_hu
 
 __all__ = [
-    'COMBINATIONS', 'back_project',
-    'BODY_THRESHOLD_HU', 'body_box', 'VOLUME_SUFFIXES', 'image_to_volume',
-    'read_volume', 'volume_to_image', 'write_volume', 'LUNG_THRESHOLD_HU',
-    'WatershedSteps', 'lung_mask', 'LEFT_LUNG', 'NO_LUNG', 'RIGHT_LUNG',
-    'left_right_lungs', 'PNG_OFFSET_HU',
-    'decode_png_hu', 'read_png_hu', 'write_png_hu', 'read_radiograph',
-    'write_radiograph', 'resample',
-    'GREY_RANGE', 'GRID_SHAPE', 'HU_RANGES', 'PROJECTION_MODES', 'REGIONS',
-    'ROTATIONS_DEG', 'VIEWS', 'project_lungs', 'region_slices', 'resample_to_grid',
+    'COMBINATIONS',
+    'back_project',
+    'BODY_THRESHOLD_HU',
+    'body_box',
+    'VOLUME_SUFFIXES',
+    'image_to_volume',
+    'read_volume',
+    'volume_to_image',
+    'write_volume',
+    'LUNG_THRESHOLD_HU',
+    'WatershedSteps',
+    'lung_mask',
+    'LEFT_LUNG',
+    'NO_LUNG',
+    'RIGHT_LUNG',
+    'left_right_lungs',
+    'PNG_OFFSET_HU',
+    'decode_png_hu',
+    'read_png_hu',
+    'write_png_hu',
+    'read_radiograph',
+    'write_radiograph',
+    'resample',
+    'GREY_RANGE',
+    'GRID_SHAPE',
+    'HU_RANGES',
+    'PROJECTION_MODES',
+    'REGIONS',
+    'ROTATIONS_DEG',
+    'VIEWS',
+    'project_lungs',
+    'region_slices',
+    'resample_to_grid',
     'rescale_projection',
-    'ARCHIVE_SUFFIX', 'PARTIAL_SUFFIX', 'SliceArchive', 'write_slice_archive',
-    'SLICE_INTERVAL_MM', 'SliceMix', 'check_num_slices', 'plan_slices',
-    'CTVolume', 'FULL_WINDOW_HU', 'window_hu'
+    'ARCHIVE_SUFFIX',
+    'PARTIAL_SUFFIX',
+    'SliceArchive',
+    'write_slice_archive',
+    'SLICE_INTERVAL_MM',
+    'SliceMix',
+    'check_num_slices',
+    'plan_slices',
+    'CTVolume',
+    'FULL_WINDOW_HU',
+    'window_hu',
 ]

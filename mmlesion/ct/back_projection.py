@@ -1,4 +1,5 @@
 """From maps on projections back to a place in the scan."""
+
 from collections.abc import Mapping
 
 import cv2
@@ -8,9 +9,9 @@ import numpy as np
 COMBINATIONS = ('product', 'mean', 'min')
 
 
-def back_project(maps: Mapping[str, np.ndarray],
-                 mask: np.ndarray,
-                 combination: str = 'product') -> np.ndarray:
+def back_project(
+    maps: Mapping[str, np.ndarray], mask: np.ndarray, combination: str = 'product'
+) -> np.ndarray:
     r"""Position in 3-D of what maps of a volume's projections point at.
 
     Each map is laid along its rays again, so that a voxel :math:`p = (z, y, x)` has a
@@ -50,8 +51,10 @@ def back_project(maps: Mapping[str, np.ndarray],
     if mask.ndim != 3 or mask.size == 0:
         raise ValueError(f'the mask must have shape (D, H, W), but has {mask.shape}')
     if combination not in COMBINATIONS:
-        raise ValueError(f'combination must be one of {", ".join(COMBINATIONS)}, but '
-                         f'is {combination!r}')
+        raise ValueError(
+            f'combination must be one of {", ".join(COMBINATIONS)}, but '
+            f'is {combination!r}'
+        )
     if not maps:
         raise ValueError('there is no map to be laid back into the volume')
     rays = [_along_rays(name, each, mask) for name, each in maps.items()]
@@ -65,7 +68,7 @@ def back_project(maps: Mapping[str, np.ndarray],
         position = np.float32(1)
         for each in rays:
             position = position * each
-        position = position**np.float32(1 / len(rays))
+        position = position ** np.float32(1 / len(rays))
     return np.where(mask, np.broadcast_to(position, mask.shape), np.float32(0))
 
 
@@ -73,16 +76,19 @@ def _along_rays(view: str, activation: np.ndarray, mask: np.ndarray) -> np.ndarr
     """One view's map on the voxels, of length 1 along its rays."""
     activation = np.asarray(activation, np.float32)
     if activation.ndim != 2 or not np.isfinite(activation).all():
-        raise ValueError(f'the {view} map must be 2D and finite, but has shape '
-                         f'{activation.shape}')
+        raise ValueError(
+            f'the {view} map must be 2D and finite, but has shape {activation.shape}'
+        )
     depth, height, width = mask.shape
-    sizes = dict(axial=(height, width), coronal=(depth, width),
-                 sagittal=(depth, height))
+    sizes = dict(
+        axial=(height, width), coronal=(depth, width), sagittal=(depth, height)
+    )
     if view not in sizes:
         raise ValueError(f'views are {", ".join(sizes)}, but one map is of {view!r}')
     rows, columns = sizes[view]
-    full = cv2.resize(np.maximum(activation, 0), (columns, rows),
-                      interpolation=cv2.INTER_LINEAR)
+    full = cv2.resize(
+        np.maximum(activation, 0), (columns, rows), interpolation=cv2.INTER_LINEAR
+    )
     if view != 'axial':
         full = full[::-1]  # the head was on top
     axis = list(sizes).index(view)

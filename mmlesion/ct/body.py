@@ -8,9 +8,9 @@ import numpy as np
 BODY_THRESHOLD_HU = -768
 
 
-def body_box(slice_hu: np.ndarray,
-             threshold_hu: float = BODY_THRESHOLD_HU,
-             kernel_size: int = 7) -> tuple[int, int, int, int]:
+def body_box(
+    slice_hu: np.ndarray, threshold_hu: float = BODY_THRESHOLD_HU, kernel_size: int = 7
+) -> tuple[int, int, int, int]:
     """Tight bounding box of the body in one axial slice.
 
     Pixels above the threshold are opened with a square (which removes the
@@ -37,7 +37,8 @@ def body_box(slice_hu: np.ndarray,
     slice_hu = np.asarray(slice_hu)
     if slice_hu.ndim != 2:
         raise ValueError(
-            f'body_box needs one slice (H, W), but got shape {slice_hu.shape}')
+            f'body_box needs one slice (H, W), but got shape {slice_hu.shape}'
+        )
     if kernel_size < 1:
         raise ValueError(f'kernel_size must be positive, but is {kernel_size}')
     height, width = slice_hu.shape

@@ -1,4 +1,5 @@
 """DICOM series: which files, in which order, and whether any is missing."""
+
 import locale
 import os
 import uuid
@@ -49,28 +50,34 @@ def read_dicom_image(folder: str, series_uid: str | None = None) -> sitk.Image:
     """
     paths = _series_paths(folder, series_uid)
     with _quiet():
-        slices = sorted((_read_header(path) for path in paths),
-                        key=lambda one: one.height)
+        slices = sorted(
+            (_read_header(path) for path in paths), key=lambda one: one.height
+        )
         spacing = _check_slices(slices, folder)
         try:
             image = sitk.ReadImage([one.path for one in slices])
         except RuntimeError as error:
-            raise ValueError(f'{folder}: the series cannot be read '
-                             f'({_last_line(error)})') from None
+            raise ValueError(
+                f'{folder}: the series cannot be read ({_last_line(error)})'
+            ) from None
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f'{folder}: expected one value per voxel, but the '
-                         f'series has {image.GetNumberOfComponentsPerPixel()}')
+        raise ValueError(
+            f'{folder}: expected one value per voxel, but the '
+            f'series has {image.GetNumberOfComponentsPerPixel()}'
+        )
     first = slices[0]
     image.SetSpacing((*image.GetSpacing()[:2], spacing))
     image.SetOrigin(first.position.tolist())
-    image.SetDirection(
-        np.column_stack([first.axes, first.normal]).ravel().tolist())
+    image.SetDirection(np.column_stack([first.axes, first.normal]).ravel().tolist())
     return image
 
 
-def write_dicom_image(folder: str, image: sitk.Image,
-                      patient: str = 'Anonymous',
-                      new_uid: Callable[[], str] | None = None) -> None:
+def write_dicom_image(
+    folder: str,
+    image: sitk.Image,
+    patient: str = 'Anonymous',
+    new_uid: Callable[[], str] | None = None,
+) -> None:
     """Write a volume as a DICOM CT series, one file a slice.
 
     Args:
@@ -86,7 +93,8 @@ def write_dicom_image(folder: str, image: sitk.Image,
     os.makedirs(folder, exist_ok=True)
     if os.listdir(folder):
         raise FileExistsError(
-            f'{folder}: a DICOM series needs an empty folder to be written to')
+            f'{folder}: a DICOM series needs an empty folder to be written to'
+        )
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     direction = np.reshape(image.GetDirection(), (3, 3))
@@ -96,14 +104,20 @@ def write_dicom_image(folder: str, image: sitk.Image,
         one = image[:, :, number]
         tags = {
             '0008|0016': '1.2.840.10008.5.1.4.1.1.2',  # CT image storage
-            '0008|0018': new_uid(), _MODALITY: 'CT', '0010|0010': patient,
-            '0010|0020': patient, '0020|000d': study, _SERIES_UID: series,
-            '0020|0052': frame, '0020|0013': str(number + 1),
+            '0008|0018': new_uid(),
+            _MODALITY: 'CT',
+            '0010|0010': patient,
+            '0010|0020': patient,
+            '0020|000d': study,
+            _SERIES_UID: series,
+            '0020|0052': frame,
+            '0020|0013': str(number + 1),
             '0018|0050': f'{image.GetSpacing()[2]:.10g}',
-            _POSITION: _join(image.TransformIndexToPhysicalPoint(
-                (0, 0, number))),
+            _POSITION: _join(image.TransformIndexToPhysicalPoint((0, 0, number))),
             _ORIENTATION: _join(direction[:, :2].T.ravel()),
-            '0028|1052': '0', '0028|1053': '1', '0028|1054': 'HU',
+            '0028|1052': '0',
+            '0028|1053': '1',
+            '0028|1054': 'HU',
         }
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
@@ -115,25 +129,30 @@ def write_dicom_image(folder: str, image: sitk.Image,
 def _series_paths(folder: str, series_uid: str | None) -> tuple[str, ...]:
     with _quiet():
         found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
-        files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
-                 for uid in found}
+        files = {
+            uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
+            for uid in found
+        }
     # A file that is cut off belongs to no series and would leave no gap at the
     # ends, so what says that it is DICOM must be in one
-    readable = {os.path.basename(path)
-                for paths in files.values() for path in paths}
+    readable = {os.path.basename(path) for paths in files.values() for path in paths}
     for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
         if _says_dicom(os.path.join(folder, name)):
-            raise ValueError(f'{os.path.join(folder, name)}: the DICOM file is '
-                             'damaged or cut off')
+            raise ValueError(
+                f'{os.path.join(folder, name)}: the DICOM file is damaged or cut off'
+            )
     if not found:
         raise ValueError(f'{folder}: no DICOM series is in this folder')
     if series_uid is None and len(found) > 1:
         raise ValueError(
             f'{folder}: {len(found)} DICOM series are in this folder, expected '
-            'one; choose by series_uid, one of ' + ', '.join(found))
+            'one; choose by series_uid, one of ' + ', '.join(found)
+        )
     if series_uid is not None and series_uid not in found:
-        raise ValueError(f'{folder}: no series {series_uid} is in this folder; '
-                         'there is ' + ', '.join(found))
+        raise ValueError(
+            f'{folder}: no series {series_uid} is in this folder; '
+            'there is ' + ', '.join(found)
+        )
     return files[series_uid or found[0]]
 
 
@@ -150,54 +169,64 @@ def _read_header(path: str) -> _Slice:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ValueError(f'{path}: the file cannot be read '
-                         f'({_last_line(error)})') from None
+        raise ValueError(
+            f'{path}: the file cannot be read ({_last_line(error)})'
+        ) from None
     known = reader.GetMetaDataKeys()
-    modality = (reader.GetMetaData(_MODALITY).strip()
-                if _MODALITY in known else 'unknown')
+    modality = (
+        reader.GetMetaData(_MODALITY).strip() if _MODALITY in known else 'unknown'
+    )
     if modality != 'CT':
-        raise ValueError(f"{path}: expected modality 'CT', but it is "
-                         f"'{modality}'")
+        raise ValueError(f"{path}: expected modality 'CT', but it is '{modality}'")
     try:
         position = np.array(
-            [float(v) for v in reader.GetMetaData(_POSITION).split('\\')])
+            [float(v) for v in reader.GetMetaData(_POSITION).split('\\')]
+        )
         axes = np.array(
-            [float(v) for v in reader.GetMetaData(_ORIENTATION).split('\\')])
+            [float(v) for v in reader.GetMetaData(_ORIENTATION).split('\\')]
+        )
         return _Slice(path, position.reshape(3), axes.reshape(2, 3).T)
     except (RuntimeError, ValueError):
-        raise ValueError(f'{path}: the slice does not say where it lies '
-                         '(ImagePositionPatient, ImageOrientationPatient)'
-                         ) from None
+        raise ValueError(
+            f'{path}: the slice does not say where it lies '
+            '(ImagePositionPatient, ImageOrientationPatient)'
+        ) from None
 
 
 def _check_slices(slices: list[_Slice], folder: str) -> float:
     """Check that slices are evenly stacked; their distance in mm."""
     if len(slices) < 2:
-        raise ValueError(f'{folder}: a volume needs at least two slices, but '
-                         f'the series has {len(slices)}')
+        raise ValueError(
+            f'{folder}: a volume needs at least two slices, but '
+            f'the series has {len(slices)}'
+        )
     for one in slices:
         if not np.allclose(one.axes, slices[0].axes, atol=1e-3):
             raise ValueError(
                 f'{one.path}: the slice is turned against the first of its '
-                'series; they make no volume')
+                'series; they make no volume'
+            )
     steps = np.diff([one.height for one in slices])
     usual = float(np.median(steps))
     for step, before, after in zip(steps, slices, slices[1:]):
-        names = (f'{os.path.basename(before.path)} and '
-                 f'{os.path.basename(after.path)}')
+        names = f'{os.path.basename(before.path)} and {os.path.basename(after.path)}'
         if abs(step) < 1e-3:
-            raise ValueError(f'{folder}: {names} lie at the same place; '
-                             'expected one slice for each')
+            raise ValueError(
+                f'{folder}: {names} lie at the same place; expected one slice for each'
+            )
         if abs(step - usual) > _UNEVEN * usual:
             raise ValueError(
                 f'{folder}: {names} are {step:.4g} mm apart, but the other '
                 f'slices {usual:.4g} mm; slices are missing or unevenly '
-                'spaced')
+                'spaced'
+            )
     across = slices[-1].position - slices[0].position
     across = across - slices[0].normal * (across @ slices[0].normal)
     if np.linalg.norm(across) > 0.1 * usual * (len(slices) - 1):
-        raise ValueError(f'{folder}: the slices are sheared against each other '
-                         '(tilted gantry), which is not supported')
+        raise ValueError(
+            f'{folder}: the slices are sheared against each other '
+            '(tilted gantry), which is not supported'
+        )
     return float(np.mean(steps))
 
 

@@ -1,4 +1,5 @@
 """CT volumes from and to files."""
+
 import gzip
 import math
 import os
@@ -15,8 +16,7 @@ from .volume import CTVolume
 VOLUME_SUFFIXES = ('.nii', '.nii.gz', '.mha', '.mhd', '.nrrd', '.nhdr')
 
 
-def read_volume(path: str | os.PathLike,
-                series_uid: str | None = None) -> CTVolume:
+def read_volume(path: str | os.PathLike, series_uid: str | None = None) -> CTVolume:
     """Read a CT volume in HU.
 
     Whatever the file's own order, the array comes out as axial slices: z
@@ -47,8 +47,10 @@ def read_volume(path: str | os.PathLike,
     elif path.lower().endswith(VOLUME_SUFFIXES):
         image = _read_file(path)
     else:
-        raise ValueError(f'{path}: expected the folder of a DICOM series or a '
-                         'file ' + ', '.join(VOLUME_SUFFIXES))
+        raise ValueError(
+            f'{path}: expected the folder of a DICOM series or a '
+            'file ' + ', '.join(VOLUME_SUFFIXES)
+        )
     image = sitk.DICOMOrient(image, 'LPS')
     return image_to_volume(image)
 
@@ -69,15 +71,24 @@ def write_volume(path: str | os.PathLike, volume: CTVolume) -> None:
     """
     path = os.fspath(path)
     image = volume_to_image(volume)
-    suffix = next((one for one in ('.nii', '.nii.gz', '.mha', '.nrrd')
-                   if path.lower().endswith(one)), '')
+    suffix = next(
+        (
+            one
+            for one in ('.nii', '.nii.gz', '.mha', '.nrrd')
+            if path.lower().endswith(one)
+        ),
+        '',
+    )
     if not suffix:
         if os.path.splitext(path)[1]:
-            raise ValueError(f'{path}: expected a file .nii, .nii.gz, .mha or '
-                             '.nrrd, or a folder for a DICOM series')
+            raise ValueError(
+                f'{path}: expected a file .nii, .nii.gz, .mha or '
+                '.nrrd, or a folder for a DICOM series'
+            )
         if not _fits_16_bit(volume.array):
-            raise ValueError(f'{path}: DICOM stores 16-bit HU, but the volume '
-                             'leaves [-32768, 32767]')
+            raise ValueError(
+                f'{path}: DICOM stores 16-bit HU, but the volume leaves [-32768, 32767]'
+            )
         rounded = np.rint(volume.array).astype(np.int16)
         stored = sitk.GetImageFromArray(rounded)
         stored.CopyInformation(image)
@@ -88,8 +99,10 @@ def write_volume(path: str | os.PathLike, volume: CTVolume) -> None:
         sitk.WriteImage(image, partial, useCompression=True)
         os.replace(partial, path)
     except RuntimeError:
-        raise OSError(f'{path}: the volume could not be written; is there a '
-                      'folder and space on the disk?') from None
+        raise OSError(
+            f'{path}: the volume could not be written; is there a '
+            'folder and space on the disk?'
+        ) from None
     finally:
         if os.path.exists(partial):
             os.remove(partial)
@@ -102,8 +115,12 @@ def image_to_volume(image: sitk.Image) -> CTVolume:
         array = array.astype(np.int16, copy=False)
     else:
         array = array.astype(np.float32, copy=False)
-    return CTVolume(array, image.GetSpacing()[::-1], image.GetOrigin(),
-                    np.reshape(image.GetDirection(), (3, 3)))
+    return CTVolume(
+        array,
+        image.GetSpacing()[::-1],
+        image.GetOrigin(),
+        np.reshape(image.GetDirection(), (3, 3)),
+    )
 
 
 def volume_to_image(volume: CTVolume) -> sitk.Image:
@@ -131,15 +148,16 @@ def _check_nifti_size(path: str) -> None:
             dims = struct.unpack_from(f'{order}8h', head, 40)
             bits = struct.unpack_from(f'{order}h', head, 72)[0]
             start = struct.unpack_from(f'{order}f', head, 108)[0]
-            expected = int(start) + bits // 8 * math.prod(dims[1:dims[0] + 1])
+            expected = int(start) + bits // 8 * math.prod(dims[1 : dims[0] + 1])
             size = len(head)
             while block := file.read(1 << 20):
                 size += len(block)
     except (EOFError, OSError, struct.error, zlib.error):
         raise ValueError(f'{path}: the file is damaged or cut off') from None
     if size < expected:
-        raise ValueError(f'{path}: the file is cut off after {size} of '
-                         f'{expected} bytes')
+        raise ValueError(
+            f'{path}: the file is cut off after {size} of {expected} bytes'
+        )
 
 
 def _read_file(path: str) -> sitk.Image:
@@ -148,15 +166,17 @@ def _read_file(path: str) -> sitk.Image:
     try:
         image = sitk.ReadImage(path)
     except RuntimeError:
-        raise ValueError(f'{path}: the file is damaged, cut off or not what '
-                         'its suffix says') from None
+        raise ValueError(
+            f'{path}: the file is damaged, cut off or not what its suffix says'
+        ) from None
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]  # NIfTI with a time axis of one
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(
             f'{path}: expected a volume with one value per voxel, but it has '
             f'size {image.GetSize()} and '
-            f'{image.GetNumberOfComponentsPerPixel()} value(s) per voxel')
+            f'{image.GetNumberOfComponentsPerPixel()} value(s) per voxel'
+        )
     return image
 
 

@@ -1,4 +1,5 @@
 """The lungs of a scan as a mask."""
+
 from dataclasses import dataclass
 
 import cv2
@@ -43,6 +44,7 @@ class WatershedSteps:
         outline_only (bool): Whether the top-hat closes only the outline of the flooded
             region, to be added to the air, rather than the region.
     """
+
     intermediate: Footprint = 7.0
     external: Footprint = 24.5
     top_hat: Footprint = 16.8
@@ -52,12 +54,14 @@ class WatershedSteps:
     outline_only: bool = False
 
 
-def lung_mask(volume: CTVolume,
-              method: str = 'threshold',
-              threshold_hu: float = LUNG_THRESHOLD_HU,
-              closing_mm: float = 5.0,
-              opening_mm: float = 2.0,
-              steps: WatershedSteps | None = None) -> np.ndarray:
+def lung_mask(
+    volume: CTVolume,
+    method: str = 'threshold',
+    threshold_hu: float = LUNG_THRESHOLD_HU,
+    closing_mm: float = 5.0,
+    opening_mm: float = 2.0,
+    steps: WatershedSteps | None = None,
+) -> np.ndarray:
     """Segment the lungs.
 
     Both methods start from the air of the lungs: components in 3-D within the body,
@@ -103,8 +107,9 @@ def lung_mask(volume: CTVolume,
             values not in HU, or there are no lungs.
     """
     if method not in ('threshold', 'watershed'):
-        raise ValueError("method must be 'threshold' or 'watershed', but is "
-                         f'{method!r}')
+        raise ValueError(
+            f"method must be 'threshold' or 'watershed', but is {method!r}"
+        )
     pixel_mm = volume.spacing_mm[1:]
     if method == 'threshold':
         closing = _kernel(closing_mm, pixel_mm, 'closing_mm')
@@ -132,17 +137,20 @@ class _Refinement:
     def __init__(self, steps: WatershedSteps, pixel_mm: tuple[float, float]) -> None:
         self.intermediate, self.external, self.top_hat, self.closing = (
             _kernel(getattr(steps, name), pixel_mm, name)
-            for name in ('intermediate', 'external', 'top_hat', 'closing'))
+            for name in ('intermediate', 'external', 'top_hat', 'closing')
+        )
         self.gap_px = steps.gap_mm2 / np.prod(pixel_mm)
         self.fill_between = steps.fill_between
         self.outline_only = steps.outline_only
 
-    def __call__(self, slice_hu: np.ndarray, lungs: list[np.ndarray],
-                 airway: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, slice_hu: np.ndarray, lungs: list[np.ndarray], airway: np.ndarray
+    ) -> np.ndarray:
         """Refine the air of one lung after the other, all (H, W), to one mask."""
         air = np.logical_or.reduce(lungs)
-        near = [_morphology(lung, cv2.MORPH_DILATE, self.intermediate)
-                for lung in lungs]
+        near = [
+            _morphology(lung, cv2.MORPH_DILATE, self.intermediate) for lung in lungs
+        ]
         reach = np.logical_or.reduce(near)
         if len(lungs) > 1:
             reach &= ~np.logical_and.reduce(near)  # what is near to both lies between
@@ -155,7 +163,8 @@ class _Refinement:
             region = _close(region, self.top_hat)
             regions.append(region | _holes(region, self.gap_px))
         mask = np.logical_or.reduce(
-            [air, *regions, _dents(regions, self.closing, self.gap_px)])
+            [air, *regions, _dents(regions, self.closing, self.gap_px)]
+        )
         mask = _close(mask, self.closing)
         if not self.fill_between:
             mask &= ~airway
@@ -163,13 +172,16 @@ class _Refinement:
         return mask & (slice_hu >= PADDING_HU)
 
 
-def _kernel(footprint: Footprint, pixel_mm: tuple[float, float],
-            name: str) -> np.ndarray:
+def _kernel(
+    footprint: Footprint, pixel_mm: tuple[float, float], name: str
+) -> np.ndarray:
     """(h, w) uint8 with odd sides."""
     if isinstance(footprint, np.ndarray):
         if footprint.ndim != 2 or not all(side % 2 for side in footprint.shape):
-            raise ValueError(f'{name} must have two odd sides as an array of pixels, '
-                             f'but has shape {footprint.shape}')
+            raise ValueError(
+                f'{name} must have two odd sides as an array of pixels, '
+                f'but has shape {footprint.shape}'
+            )
         return (footprint != 0).astype(np.uint8)
     if not 0 <= footprint < np.inf:
         raise ValueError(f'{name} must be a radius of 0 mm or more, but is {footprint}')
@@ -188,13 +200,15 @@ def _close(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     y, x = (side // 2 for side in kernel.shape)
     wide = cv2.copyMakeBorder(mask.view(np.uint8), y, y, x, x, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)
-    return closed[y:y + mask.shape[0], x:x + mask.shape[1]].view(bool)
+    return closed[y : y + mask.shape[0], x : x + mask.shape[1]].view(bool)
 
 
 def _gradient(slice_hu: np.ndarray) -> np.ndarray:
     """(H, W) magnitude of the Sobel gradient, up to 255."""
-    dx, dy = (cv2.Sobel(slice_hu, cv2.CV_32F, *order, borderType=cv2.BORDER_REFLECT)
-              for order in ((1, 0), (0, 1)))
+    dx, dy = (
+        cv2.Sobel(slice_hu, cv2.CV_32F, *order, borderType=cv2.BORDER_REFLECT)
+        for order in ((1, 0), (0, 1))
+    )
     gradient = np.hypot(dx, dy)
     # No order changes by it, but rounding makes ties, and these are the notebook's
     gradient *= 255 / max(gradient.max(), 1)
@@ -215,16 +229,20 @@ def _flood(relief: np.ndarray, air: np.ndarray, reach: np.ndarray) -> np.ndarray
 def _holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
     """(H, W) holes up to a size; what touches the slice's rim is none."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (~mask).view(np.uint8), connectivity=4)
+        (~mask).view(np.uint8), connectivity=4
+    )
     left, top, width, height, area = stats.T
-    inside = ((left > 0) & (top > 0) & (left + width < mask.shape[1])
-              & (top + height < mask.shape[0]))
+    inside = (
+        (left > 0)
+        & (top > 0)
+        & (left + width < mask.shape[1])
+        & (top + height < mask.shape[0])
+    )
     inside[0] = False  # the mask itself
     return (inside & (area <= largest_px))[labels]
 
 
-def _dents(lungs: list[np.ndarray], wall: np.ndarray,
-           largest_px: float) -> np.ndarray:
+def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.ndarray:
     """(H, W) what is missing to convex parts of the lungs at the chest wall.
 
     Thickened pleura makes dents wider than any closing may be that leaves the heart
@@ -232,25 +250,30 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray,
     outside of the convex hull of both lungs.
     """
     filled = np.zeros(lungs[0].shape, np.uint8)
-    outlines = [cv2.findContours(lung.view(np.uint8), cv2.RETR_EXTERNAL,
-                                 cv2.CHAIN_APPROX_SIMPLE)[0] for lung in lungs]
+    outlines = [
+        cv2.findContours(
+            lung.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        )[0]
+        for lung in lungs
+    ]
     if len(lungs) < 2 or not all(outlines):
         return filled.view(bool)  # where is the wall?
     outlines = sum(outlines, ())
-    inner = _morphology(_hull(np.concatenate(outlines), filled.shape),
-                        cv2.MORPH_ERODE, wall)
+    inner = _morphology(
+        _hull(np.concatenate(outlines), filled.shape), cv2.MORPH_ERODE, wall
+    )
     for outline in outlines:
         if cv2.contourArea(outline) < largest_px:
             continue
         part = cv2.drawContours(filled * 0, [outline], -1, 1, cv2.FILLED)
         hull = _hull(outline, filled.shape)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
-            hull.view(np.uint8) & ~part, connectivity=4)
+            hull.view(np.uint8) & ~part, connectivity=4
+        )
         rim = labels * _morphology(~hull, cv2.MORPH_DILATE, _CROSS)
         opening = np.bincount(rim.ravel(), minlength=count)
         to_inside = np.bincount(rim[inner], minlength=count)
-        dent = ((to_inside <= 0.2 * opening)
-                & (stats[:, cv2.CC_STAT_AREA] <= largest_px))
+        dent = (to_inside <= 0.2 * opening) & (stats[:, cv2.CC_STAT_AREA] <= largest_px)
         dent[0] = False  # the lung itself
         filled |= dent[labels]
     return filled.view(bool)
@@ -259,4 +282,5 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray,
 def _hull(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(H, W) convex hull of points."""
     return cv2.fillConvexPoly(
-        np.zeros(shape, np.uint8), cv2.convexHull(outline), 1).view(bool)
+        np.zeros(shape, np.uint8), cv2.convexHull(outline), 1
+    ).view(bool)

@@ -1,4 +1,5 @@
 """Where the lungs are in a scan: air inside the body, linked from slice to slice."""
+
 from dataclasses import dataclass
 
 import cv2
@@ -24,8 +25,7 @@ _AIRWAY_OFFSET = 0.3  # from the middle of the body, as a share of its half widt
 _AIRWAY_MM = 20.0  # least length
 
 
-def find_lungs(volume: CTVolume,
-               threshold_hu: float) -> tuple[np.ndarray, np.ndarray]:
+def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.ndarray]:
     """Find the air of the lungs and, apart from it, of the large airways.
 
     Air is what lies between :data:`PADDING_HU` and the threshold. In each slice it
@@ -66,6 +66,7 @@ def find_lungs(volume: CTVolume,
 @dataclass
 class _Regions:
     """Connected air of single slices inside of the body, numbered through."""
+
     labels: list[np.ndarray]  # each (H, W), 0 or 1 + number in its slice
     first: np.ndarray  # (D + 1,) number of the first region of each slice
     area: np.ndarray  # (N,) voxels
@@ -85,13 +86,14 @@ class _Regions:
     def components(self, chosen: np.ndarray) -> np.ndarray:
         """(N,) component of each region through links of chosen ones only."""
         links = self.links[chosen[self.links].all(1)]
-        graph = coo_matrix((np.ones(len(links), bool), tuple(links.T)),
-                           shape=(len(self), ) * 2)
+        graph = coo_matrix(
+            (np.ones(len(links), bool), tuple(links.T)), shape=(len(self),) * 2
+        )
         return connected_components(graph, directed=False)[1]
 
     def of_slice(self, number: int, values: np.ndarray) -> np.ndarray:
         """(H, W) each pixel's value of its region, 0 outside of regions."""
-        own = values[self.first[number]:self.first[number + 1]]
+        own = values[self.first[number] : self.first[number + 1]]
         return np.concatenate([np.zeros(1, values.dtype), own])[self.labels[number]]
 
     def paint(self, chosen: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -107,7 +109,8 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
         raise ValueError(
             'the lung mask needs axial slices, but the slices follow each other along '
             f'{np.round(volume.direction[:, 2], 3).tolist()} (x, y, z) instead of z; '
-            'read_volume turns scans so')
+            'read_volume turns scans so'
+        )
     lowest, air = np.inf, False
     for slice_hu in volume.array:
         if not np.isfinite(slice_hu).all():
@@ -120,7 +123,8 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
         raise ValueError(
             f'the scan holds no air: its lowest value is {lowest:g}, expected HU below '
             f'{threshold_hu:g} (are these stored values, without the rescale '
-            'intercept?)')
+            'intercept?)'
+        )
 
 
 def _regions(volume: CTVolume, threshold_hu: float) -> _Regions:
@@ -133,15 +137,23 @@ def _regions(volume: CTVolume, threshold_hu: float) -> _Regions:
         tables.append(table)
         first.append(first[-1] + len(table))
     table = np.concatenate(tables)
-    return _Regions(labels, np.array(first), table[:, 0], table[:, 1], table[:, 2:4],
-                    table[:, 4], np.concatenate(links or [np.zeros((0, 2), int)]))
+    return _Regions(
+        labels,
+        np.array(first),
+        table[:, 0],
+        table[:, 1],
+        table[:, 2:4],
+        table[:, 4],
+        np.concatenate(links or [np.zeros((0, 2), int)]),
+    )
 
 
 def _slice_regions(slice_hu, threshold_hu, spacing_mm):
     """Labels (H, W) and rows (area, gas, height, width, offset) of one slice."""
     air = (slice_hu < threshold_hu) & (slice_hu >= PADDING_HU)
     count, labels, stats, centres = cv2.connectedComponentsWithStats(
-        air.view(np.uint8), connectivity=4)
+        air.view(np.uint8), connectivity=4
+    )
     body = _body_hull(slice_hu, spacing_mm)
     columns = np.flatnonzero(body.any(0))
     if count == 1 or not columns.size:
@@ -154,9 +166,15 @@ def _slice_regions(slice_hu, threshold_hu, spacing_mm):
     numbers[kept] = np.arange(1, kept.sum() + 1)
     gas = np.bincount(labels[body & (slice_hu < _EMPHYSEMA_HU)], minlength=count)
     middle, half = columns.mean(), len(columns) / 2
-    table = np.column_stack([
-        area, gas, stats[:, cv2.CC_STAT_HEIGHT], stats[:, cv2.CC_STAT_WIDTH],
-        (centres[:, 0] - middle) / half])
+    table = np.column_stack(
+        [
+            area,
+            gas,
+            stats[:, cv2.CC_STAT_HEIGHT],
+            stats[:, cv2.CC_STAT_WIDTH],
+            (centres[:, 0] - middle) / half,
+        ]
+    )
     return numbers[labels], table[kept]
 
 
@@ -178,8 +196,9 @@ def _overlaps(before: np.ndarray, after: np.ndarray, first: list[int]) -> np.nda
     """(L, 2) pairs of regions of two neighbouring slices that share pixels."""
     both = (before > 0) & (after > 0)
     pairs = np.unique((before[both].astype(np.int64) << 32) + after[both])
-    return np.column_stack([first[0] + (pairs >> 32) - 1,
-                            first[1] + (pairs & 0xffffffff) - 1])
+    return np.column_stack(
+        [first[0] + (pairs >> 32) - 1, first[1] + (pairs & 0xFFFFFFFF) - 1]
+    )
 
 
 def _airways(regions: _Regions, volume: CTVolume, to_head: bool) -> np.ndarray:
@@ -189,9 +208,12 @@ def _airways(regions: _Regions, volume: CTVolume, to_head: bool) -> np.ndarray:
     step_mm, *pixel_mm = volume.spacing_mm
     area_mm2 = regions.area * np.prod(pixel_mm)
     sides_mm = regions.sides * pixel_mm
-    small = ((area_mm2 <= _AIRWAY_MM2) & (sides_mm.max(1) <= _AIRWAY_WIDTH_MM)
-             & (regions.area >= 0.5 * regions.sides.prod(1))
-             & (np.abs(regions.offset) <= _AIRWAY_OFFSET))
+    small = (
+        (area_mm2 <= _AIRWAY_MM2)
+        & (sides_mm.max(1) <= _AIRWAY_WIDTH_MM)
+        & (regions.area >= 0.5 * regions.sides.prod(1))
+        & (np.abs(regions.offset) <= _AIRWAY_OFFSET)
+    )
     chain = regions.components(small)
     depth = len(regions.labels)
     height = regions.slices if to_head else depth - 1 - regions.slices
@@ -218,12 +240,18 @@ def _lungs(regions: _Regions, volume: CTVolume, candidates: np.ndarray) -> np.nd
     if not size.any() or reach * np.prod(volume.spacing_mm[1:]) < _LUNG_MM2:
         raise ValueError(
             'the scan shows no lungs: no air within the body reaches '
-            f'{_LUNG_MM2 / 100:g} cm2 in a slice')
+            f'{_LUNG_MM2 / 100:g} cm2 in a slice'
+        )
     return candidates & (size >= _LUNG_SHARE * size[largest])[component]
 
 
-def _cavities(regions: _Regions, lungs: np.ndarray, candidates: np.ndarray,
-              volume: CTVolume, to_head: bool) -> np.ndarray:
+def _cavities(
+    regions: _Regions,
+    lungs: np.ndarray,
+    candidates: np.ndarray,
+    volume: CTVolume,
+    to_head: bool,
+) -> np.ndarray:
     """(N,) which other regions are cavities: air that mostly lies above lung."""
     component = regions.components(candidates)
     size = np.bincount(component, regions.area * candidates)
@@ -233,7 +261,7 @@ def _cavities(regions: _Regions, lungs: np.ndarray, candidates: np.ndarray,
     for number in numbers if to_head else reversed(numbers):
         own = regions.labels[number]
         count = np.bincount(own[beneath], minlength=own.max() + 1)[1:]
-        above[regions.first[number]:regions.first[number] + len(count)] = count
+        above[regions.first[number] : regions.first[number] + len(count)] = count
         beneath |= lungs[number]
     above = np.bincount(component, above * candidates)
     large = size * np.prod(volume.spacing_mm) >= _POCKET_MM3

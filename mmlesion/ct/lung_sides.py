@@ -1,4 +1,5 @@
 """Which lung is the left one."""
+
 import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
@@ -34,16 +35,19 @@ def left_right_lungs(mask: np.ndarray, volume: CTVolume) -> np.ndarray:
     """
     mask = np.asarray(mask, bool)
     if mask.shape != volume.shape or not mask.any():
-        raise ValueError(f'expected a mask of shape {volume.shape} with lung in it, '
-                         f'but it has shape {mask.shape} and {mask.sum()} voxels')
+        raise ValueError(
+            f'expected a mask of shape {volume.shape} with lung in it, '
+            f'but it has shape {mask.shape} and {mask.sum()} voxels'
+        )
     steps = [max(1, round(_COARSE_MM / one)) for one in volume.spacing_mm]
     coarse = np.ascontiguousarray(mask[tuple(slice(None, None, s) for s in steps)])
     if not coarse.any():
         raise ValueError(f'expected lungs, but the mask holds only {mask.sum()} voxels')
     spacing_mm = np.multiply(steps, volume.spacing_mm)
     sides = _coarse_sides(coarse, spacing_mm, volume.direction)
-    rows, columns = (np.arange(size) // step
-                     for size, step in zip(mask.shape[1:], steps[1:]))
+    rows, columns = (
+        np.arange(size) // step for size, step in zip(mask.shape[1:], steps[1:])
+    )
     result = np.empty(mask.shape, np.uint8)
     for number, inside in enumerate(mask):
         own = sides[number // steps[0]][rows[:, None], columns]
@@ -51,8 +55,9 @@ def left_right_lungs(mask: np.ndarray, volume: CTVolume) -> np.ndarray:
     return result
 
 
-def _coarse_sides(mask: np.ndarray, spacing_mm: np.ndarray,
-                  direction: np.ndarray) -> np.ndarray:
+def _coarse_sides(
+    mask: np.ndarray, spacing_mm: np.ndarray, direction: np.ndarray
+) -> np.ndarray:
     """(D, H, W) uint8 the side of the lung that is nearest to each voxel."""
     depth_mm = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)
     depth_mm = depth_mm[1:-1, 1:-1, 1:-1]
@@ -65,14 +70,17 @@ def _coarse_sides(mask: np.ndarray, spacing_mm: np.ndarray,
         centres = np.array(ndimage.center_of_mass(mask, parts, order + 1)) * spacing_mm
         apart = direction @ (centres[1] - centres[0])[::-1]  # (x, y, z)
         if abs(apart[0]) > max(abs(apart[1]), abs(apart[2])):
-            first, second = (LEFT_LUNG, RIGHT_LUNG)[::-1 if apart[0] > 0 else 1]
+            first, second = (LEFT_LUNG, RIGHT_LUNG)[:: -1 if apart[0] > 0 else 1]
             markers = np.zeros(count + 1, np.uint8)
             markers[order + 1] = first, second
             sides = watershed(-depth_mm, markers[parts], mask=mask)
             nearest = ndimage.distance_transform_edt(
-                sides == NO_LUNG, spacing_mm, return_distances=False,
-                return_indices=True)
+                sides == NO_LUNG,
+                spacing_mm,
+                return_distances=False,
+                return_indices=True,
+            )
             return sides[tuple(nearest)].astype(np.uint8)
-    middle = (np.array(ndimage.center_of_mass(mask)) - np.subtract(mask.shape, 1) / 2)
+    middle = np.array(ndimage.center_of_mass(mask)) - np.subtract(mask.shape, 1) / 2
     place = direction @ (middle * spacing_mm)[::-1]
     return np.full(mask.shape, LEFT_LUNG if place[0] > 0 else RIGHT_LUNG, np.uint8)

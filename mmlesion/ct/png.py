@@ -1,4 +1,5 @@
 """DeepLesion's 16-bit PNG slices."""
+
 import os
 from pathlib import Path
 
@@ -58,19 +59,19 @@ def decode_png_hu(data: bytes, name: str) -> np.ndarray:
     if data[:8] != _SIGNATURE:
         raise ValueError(
             f'{name}: expected a 16-bit PNG, but the file is '
-            + ('empty' if not data else 'no PNG'))
+            + ('empty' if not data else 'no PNG')
+        )
     depth, colour = data[24:25], data[25:26]
     if len(data) > 25 and (depth, colour) != (b'\x10', b'\x00'):
         raise ValueError(
             f'{name}: expected a PNG of one 16-bit channel (HU + 32768), but '
-            f'it has {depth[0]} bits and PNG colour type {colour[0]}')
+            f'it has {depth[0]} bits and PNG colour type {colour[0]}'
+        )
     # A cut file decodes to a picture that is black from the cut on in some
     # builds of OpenCV, so the end is looked for before.
     if _END not in data[-64:]:
-        raise ValueError(
-            f'{name}: the PNG is cut off after {len(data)} bytes')
-    image = cv2.imdecode(
-        np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        raise ValueError(f'{name}: the PNG is cut off after {len(data)} bytes')
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint16 or image.ndim != 2:
         raise ValueError(f'{name}: the PNG is damaged and cannot be decoded')
     # Flipping the top bit is subtracting 32768 with the result seen as signed
@@ -78,9 +79,9 @@ def decode_png_hu(data: bytes, name: str) -> np.ndarray:
     return image.view(np.int16)
 
 
-def write_png_hu(path: str | os.PathLike,
-                 slice_hu: np.ndarray,
-                 compression: int = 3) -> None:
+def write_png_hu(
+    path: str | os.PathLike, slice_hu: np.ndarray, compression: int = 3
+) -> None:
     """Write one slice as DeepLesion does: 16-bit PNG of HU + 32768.
 
     Args:
@@ -99,20 +100,21 @@ def write_png_hu(path: str | os.PathLike,
     slice_hu = np.asarray(slice_hu)
     if slice_hu.ndim != 2 or slice_hu.size == 0:
         raise ValueError(
-            f'{os.fspath(path)}: a slice has shape (H, W), but got '
-            f'{slice_hu.shape}')
+            f'{os.fspath(path)}: a slice has shape (H, W), but got {slice_hu.shape}'
+        )
     if slice_hu.dtype.kind == 'f':
         if not np.isfinite(slice_hu).all():
-            raise ValueError(
-                f'{os.fspath(path)}: the slice holds NaN or infinite HU')
+            raise ValueError(f'{os.fspath(path)}: the slice holds NaN or infinite HU')
         slice_hu = np.rint(slice_hu)
     if slice_hu.min() < -32768 or slice_hu.max() > 32767:
         raise ValueError(
             f'{os.fspath(path)}: HU of a 16-bit PNG lie in [-32768, 32767], '
-            f'but the slice reaches from {slice_hu.min()} to {slice_hu.max()}')
+            f'but the slice reaches from {slice_hu.min()} to {slice_hu.max()}'
+        )
     stored = (slice_hu.astype(np.int32) + PNG_OFFSET_HU).astype(np.uint16)
     encoded, data = cv2.imencode(
-        '.png', stored, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+        '.png', stored, [cv2.IMWRITE_PNG_COMPRESSION, compression]
+    )
     if not encoded:
         raise OSError(f'{os.fspath(path)}: the slice could not be encoded')
     try:

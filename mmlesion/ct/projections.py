@@ -1,4 +1,5 @@
 """Average intensity projections of the lungs, whole and by sub-region."""
+
 import itertools
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from .volume import CTVolume
 HU_RANGES = ((-1400, -900), (-900, -160), (-160, 240))
 
 #: All three as one, for grey projections of the whole lungs (Sec. 2.3).
-GREY_RANGE = ((-1400, 240), )
+GREY_RANGE = ((-1400, 240),)
 
 #: "Rescaled to 512 x 512 x 432 pixels and downsampled by 2" (Sec. 2.3), as (z, y, x).
 GRID_SHAPE = (216, 256, 256)
@@ -54,17 +55,24 @@ def region_slices(shape: Sequence[int]) -> dict[str, tuple[slice, slice, slice]]
     depth, height, width = shape
     bounds = [round(depth * third / 3) for third in range(4)]
     columns = dict(left=slice(width // 2, width), right=slice(0, width // 2))
-    rows = {level: slice(bounds[2 - number], bounds[3 - number])
-            for number, level in enumerate(LEVELS)}
-    return {f'{side}_{level}': (rows[level], slice(0, height), columns[side])
-            for side in SIDES for level in LEVELS}
+    rows = {
+        level: slice(bounds[2 - number], bounds[3 - number])
+        for number, level in enumerate(LEVELS)
+    }
+    return {
+        f'{side}_{level}': (rows[level], slice(0, height), columns[side])
+        for side in SIDES
+        for level in LEVELS
+    }
 
 
-def resample_to_grid(volume: CTVolume,
-                     shape: Sequence[int] = GRID_SHAPE,
-                     angles_deg: Sequence[float] = (0, 0, 0),
-                     interpolation: str = 'linear',
-                     outside: float = -1024) -> CTVolume:
+def resample_to_grid(
+    volume: CTVolume,
+    shape: Sequence[int] = GRID_SHAPE,
+    angles_deg: Sequence[float] = (0, 0, 0),
+    interpolation: str = 'linear',
+    outside: float = -1024,
+) -> CTVolume:
     """Rescale a scan to a grid of fixed size, turned if asked.
 
     The outer corners stay where they are, so voxels become what they must to fill
@@ -92,8 +100,10 @@ def resample_to_grid(volume: CTVolume,
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f'shape must be three positive numbers, but is {shape}')
     if interpolation not in INTERPOLATORS:
-        raise ValueError(f'interpolation must be one of {", ".join(INTERPOLATORS)}, '
-                         f'but is {interpolation!r}')
+        raise ValueError(
+            f'interpolation must be one of {", ".join(INTERPOLATORS)}, '
+            f'but is {interpolation!r}'
+        )
     volume = _axial(volume)
     image = volume_to_image(volume)
     scale = np.divide(volume.shape, shape)
@@ -103,17 +113,25 @@ def resample_to_grid(volume: CTVolume,
     turn.SetRotation(*np.deg2rad(np.asarray(angles_deg, float)).tolist())
     # SimpleITK asks where a new voxel comes from
     resampled = sitk.Resample(
-        image, tuple(shape[::-1]), turn.GetInverse(), INTERPOLATORS[interpolation],
+        image,
+        tuple(shape[::-1]),
+        turn.GetInverse(),
+        INTERPOLATORS[interpolation],
         volume.index_to_world((scale - 1) / 2).tolist(),
-        (scale * volume.spacing_mm)[::-1].tolist(), image.GetDirection(),
-        float(outside), image.GetPixelID())
+        (scale * volume.spacing_mm)[::-1].tolist(),
+        image.GetDirection(),
+        float(outside),
+        image.GetPixelID(),
+    )
     return image_to_volume(resampled)
 
 
-def project_lungs(volume: CTVolume,
-                  mask: np.ndarray,
-                  ranges_hu: Sequence[tuple[float, float]] = HU_RANGES,
-                  mode: str = 'clip') -> dict[str, dict[str, np.ndarray]]:
+def project_lungs(
+    volume: CTVolume,
+    mask: np.ndarray,
+    ranges_hu: Sequence[tuple[float, float]] = HU_RANGES,
+    mode: str = 'clip',
+) -> dict[str, dict[str, np.ndarray]]:
     r"""Average intensity projections inside a mask, in ranges of HU.
 
     For each ray along an axis, and each range of HU, the mean of the voxels on it
@@ -154,24 +172,31 @@ def project_lungs(volume: CTVolume,
     """
     mask = np.asarray(mask)
     if mask.shape != volume.shape:
-        raise ValueError(f'the lung mask must have the shape of its volume '
-                         f'{volume.shape}, but has {mask.shape}')
+        raise ValueError(
+            f'the lung mask must have the shape of its volume '
+            f'{volume.shape}, but has {mask.shape}'
+        )
     if not mask.any():
         raise ValueError('the lung mask is empty: there is nothing to project')
     if mode not in PROJECTION_MODES:
-        raise ValueError(f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, '
-                         f'but is {mode!r}')
+        raise ValueError(
+            f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, but is {mode!r}'
+        )
     if not ranges_hu or any(not low < high for low, high in ranges_hu):
-        raise ValueError('ranges_hu must be pairs of rising numbers, but is '
-                         f'{ranges_hu}')
+        raise ValueError(
+            f'ranges_hu must be pairs of rising numbers, but is {ranges_hu}'
+        )
     if not _is_axial(volume):
-        mask = _axial(CTVolume(mask, volume.spacing_mm, volume.origin,
-                               volume.direction)).array
+        mask = _axial(
+            CTVolume(mask, volume.spacing_mm, volume.origin, volume.direction)
+        ).array
         volume = _axial(volume)
     sums, counts = _sum_rays(volume.array, mask > 0, tuple(ranges_hu), mode)
     with np.errstate(invalid='ignore'):  # 0 / 0 is the NaN of an empty ray
-        return {area: {view: (sums[area][view] / counts[area][view])
-                       for view in VIEWS} for area in sums}
+        return {
+            area: {view: (sums[area][view] / counts[area][view]) for view in VIEWS}
+            for area in sums
+        }
 
 
 def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
@@ -200,14 +225,17 @@ def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
         if there.any():
             low, high = values[there].min(), values[there].max()
             out[there, channel] = (
-                (values[there] - low) / (high - low) if high > low else 1)
+                (values[there] - low) / (high - low) if high > low else 1
+            )
     return out
 
 
 def _is_axial(volume: CTVolume) -> bool:
     """Whether i, j and k rise mostly to the left, the back and the head."""
-    return bool((volume.direction.argmax(0) == (0, 1, 2)).all()
-                and (np.abs(volume.direction).argmax(0) == (0, 1, 2)).all())
+    return bool(
+        (volume.direction.argmax(0) == (0, 1, 2)).all()
+        and (np.abs(volume.direction).argmax(0) == (0, 1, 2)).all()
+    )
 
 
 def _axial(volume: CTVolume) -> CTVolume:
@@ -216,8 +244,9 @@ def _axial(volume: CTVolume) -> CTVolume:
     return image_to_volume(sitk.DICOMOrient(volume_to_image(volume), 'LPS'))
 
 
-def _sum_rays(array: np.ndarray, mask: np.ndarray, ranges_hu: tuple,
-              mode: str) -> tuple[dict, dict]:
+def _sum_rays(
+    array: np.ndarray, mask: np.ndarray, ranges_hu: tuple, mode: str
+) -> tuple[dict, dict]:
     """Sums and counts of each area and view, (rows, columns, R).
 
     float32 holds whole HU exactly up to rays of 10,000 voxels.
@@ -232,8 +261,10 @@ def _sum_rays(array: np.ndarray, mask: np.ndarray, ranges_hu: tuple,
     sagittal = np.zeros((2, len(SIDES), num, depth, height), np.float32)
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in ((0, 2), (0, 1)))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    halves = [slice(max(side.start - columns[0], 0), max(side.stop - columns[0], 0))
-              for side in sides]
+    halves = [
+        slice(max(side.start - columns[0], 0), max(side.stop - columns[0], 0))
+        for side in sides
+    ]
     for level, part in enumerate(levels):
         for z in range(part.start, part.stop):
             inside = mask[z][box]
@@ -247,26 +278,37 @@ def _sum_rays(array: np.ndarray, mask: np.ndarray, ranges_hu: tuple,
                     last = number == num - 1
                     below = slice_hu <= high if last else slice_hu < high
                     chosen, values = inside & (slice_hu >= low) & below, slice_hu
-                for what, image in enumerate((values * chosen,
-                                              chosen.astype(np.float32))):
+                for what, image in enumerate(
+                    (values * chosen, chosen.astype(np.float32))
+                ):
                     axial[(what, level, number, *box)] += image
                     coronal[what, number, z, box[1]] = image.sum(0)
                     for side, half in enumerate(halves):
-                        sagittal[what, side, number, z, box[0]] = (
-                            image[:, half].sum(1))
+                        sagittal[what, side, number, z, box[0]] = image[:, half].sum(1)
     return tuple(_areas(*each, slices) for each in zip(axial, coronal, sagittal))
 
 
-def _areas(axial: np.ndarray, coronal: np.ndarray, sagittal: np.ndarray,
-           slices: dict) -> dict:
+def _areas(
+    axial: np.ndarray, coronal: np.ndarray, sagittal: np.ndarray, slices: dict
+) -> dict:
     """Put the parts together: {area: {view: (rows, columns, R)}}, head on top."""
-    out = dict(whole=dict(axial=axial.sum(0), coronal=coronal[:, ::-1],
-                          sagittal=sagittal.sum(0)[:, ::-1]))
+    out = dict(
+        whole=dict(
+            axial=axial.sum(0),
+            coronal=coronal[:, ::-1],
+            sagittal=sagittal.sum(0)[:, ::-1],
+        )
+    )
     for (side, side_name), (level, level_name) in itertools.product(
-            enumerate(SIDES), enumerate(LEVELS)):
+        enumerate(SIDES), enumerate(LEVELS)
+    ):
         z, _, x = slices[f'{side_name}_{level_name}']
         out[f'{side_name}_{level_name}'] = dict(
-            axial=axial[level][:, :, x], coronal=coronal[:, z, x][:, ::-1],
-            sagittal=sagittal[side][:, z][:, ::-1])
-    return {area: {view: np.moveaxis(image, 0, -1) for view, image in views.items()}
-            for area, views in out.items()}
+            axial=axial[level][:, :, x],
+            coronal=coronal[:, z, x][:, ::-1],
+            sagittal=sagittal[side][:, z][:, ::-1],
+        )
+    return {
+        area: {view: np.moveaxis(image, 0, -1) for view, image in views.items()}
+        for area, views in out.items()
+    }

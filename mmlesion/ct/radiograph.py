@@ -1,4 +1,5 @@
 """Radiographs: one plane, grey values of no unit."""
+
 import os
 
 import numpy as np
@@ -29,22 +30,25 @@ def read_radiograph(path: str | os.PathLike) -> np.ndarray:
         pixels = sitk.GetArrayFromImage(sitk.ReadImage(path))
     except RuntimeError:
         raise ValueError(
-            f'{path}: not readable as an image; it is damaged or of another '
-            'kind') from None
+            f'{path}: not readable as an image; it is damaged or of another kind'
+        ) from None
     shape = pixels.shape
     if pixels.ndim == 3 and len(pixels) == 1:
         pixels = pixels[0]
     if pixels.ndim != 2 or pixels.size == 0:
-        raise ValueError(f'{path}: expected one plane with one value a pixel, but the '
-                         f'shape is {shape}')
+        raise ValueError(
+            f'{path}: expected one plane with one value a pixel, but the '
+            f'shape is {shape}'
+        )
     pixels = pixels.astype(np.float32)
     if not np.isfinite(pixels).all():
         raise ValueError(f'{path}: a pixel is NaN or infinite')
     return pixels
 
 
-def write_radiograph(path: str | os.PathLike, pixels: np.ndarray,
-                     spacing_mm: float = 1.) -> None:
+def write_radiograph(
+    path: str | os.PathLike, pixels: np.ndarray, spacing_mm: float = 1.0
+) -> None:
     """Write a radiograph, compressed, all of it or nothing.
 
     Args:
@@ -66,6 +70,7 @@ def write_radiograph(path: str | os.PathLike, pixels: np.ndarray,
     try:
         sitk.WriteImage(image, unfinished, useCompression=True)
     except RuntimeError:
-        raise OSError(f'could not write {path}: is the disk full, or the folder '
-                      'missing?') from None
+        raise OSError(
+            f'could not write {path}: is the disk full, or the folder missing?'
+        ) from None
     os.replace(unfinished, path)

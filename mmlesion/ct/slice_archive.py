@@ -1,4 +1,5 @@
 """Slices of one series in one file: quick to read, checked, never half there."""
+
 import os
 import struct
 import tempfile
@@ -16,8 +17,16 @@ PARTIAL_SUFFIX = '.partial'
 
 _MAGIC = b'MMLSLC1\n'
 _HEADER = struct.Struct('<8sIIQ')  # magic, slices, CRC, bytes of the file
-_RECORD = np.dtype([('number', '<i4'), ('height', '<i4'), ('width', '<i4'),
-                    ('packed', '<u4'), ('crc', '<u4'), ('offset', '<u8')])
+_RECORD = np.dtype(
+    [
+        ('number', '<i4'),
+        ('height', '<i4'),
+        ('width', '<i4'),
+        ('packed', '<u4'),
+        ('crc', '<u4'),
+        ('offset', '<u8'),
+    ]
+)
 
 
 class SliceArchive:
@@ -65,7 +74,8 @@ class SliceArchive:
             raise
         self.numbers = frozenset(self._records)
         self.stored = frozenset(
-            number for number, record in self._records.items() if record[3])
+            number for number, record in self._records.items() if record[3]
+        )
 
     def __enter__(self) -> 'SliceArchive':
         return self
@@ -97,17 +107,18 @@ class SliceArchive:
         if not packed:
             raise ValueError(
                 f'{self.path}: slice {number} was not stored; prepare the '
-                'cache again for more slices')
+                'cache again for more slices'
+            )
         self._file.seek(offset)
         chunk = self._file.read(packed + height * width)
         if zlib.crc32(chunk) != crc:
             raise ValueError(
                 f'{self.path}: slice {number} is damaged (its check sum '
-                'differs); delete the file and prepare the cache again')
+                'differs); delete the file and prepare the cache again'
+            )
         low = np.frombuffer(chunk, np.uint8, offset=packed)
         high = np.frombuffer(zlib.decompress(chunk[:packed]), np.uint8)
-        stored = cv2.merge([low.reshape(height, width),
-                            high.reshape(height, width)])
+        stored = cv2.merge([low.reshape(height, width), high.reshape(height, width)])
         stored = stored.reshape(height, width * 2).view('<u2')
         np.bitwise_xor(stored, PNG_OFFSET_HU, out=stored)
         return stored.view(np.int16)
@@ -118,22 +129,27 @@ class SliceArchive:
         if len(head) < _HEADER.size or head[:8] != _MAGIC:
             raise ValueError(
                 f'{self.path}: expected slices written by mmlesion, but the '
-                'file is ' + ('empty' if not head else 'of another kind'))
+                'file is ' + ('empty' if not head else 'of another kind')
+            )
         _, count, crc, stated = _HEADER.unpack(head)
         index = self._file.read(min(count * _RECORD.itemsize, size))
-        if zlib.crc32(index, zlib.crc32(_HEADER.pack(
-                _MAGIC, count, 0, stated))) != crc or size != stated:
+        if (
+            zlib.crc32(index, zlib.crc32(_HEADER.pack(_MAGIC, count, 0, stated))) != crc
+            or size != stated
+        ):
             raise ValueError(
                 f'{self.path}: the file is cut off or damaged; delete it and '
-                'prepare the cache again')
-        return {record[0]: record
-                for record in np.frombuffer(index, _RECORD).tolist()}
+                'prepare the cache again'
+            )
+        return {record[0]: record for record in np.frombuffer(index, _RECORD).tolist()}
 
 
-def write_slice_archive(path: str | os.PathLike,
-                        numbers: Iterable[int],
-                        load: Callable[[int], np.ndarray],
-                        absent: Iterable[int] = ()) -> int:
+def write_slice_archive(
+    path: str | os.PathLike,
+    numbers: Iterable[int],
+    load: Callable[[int], np.ndarray],
+    absent: Iterable[int] = (),
+) -> int:
     """Write a :class:`SliceArchive`, all of it or nothing.
 
     The bytes go to a file beside it, are flushed to the disk, and only then
@@ -157,7 +173,8 @@ def write_slice_archive(path: str | os.PathLike,
     index = np.zeros(len(numbers) + len(absent), _RECORD)
     index['number'] = numbers + absent
     descriptor, partial = tempfile.mkstemp(
-        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path))
+        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path)
+    )
     try:
         with open(descriptor, 'wb') as file:
             os.chmod(partial, 0o644)  # mkstemp hides the file from others
@@ -189,8 +206,7 @@ def write_slice_archive(path: str | os.PathLike,
 def _pack(slice_hu: np.ndarray) -> tuple[int, bytes]:
     stored = np.ascontiguousarray(slice_hu, np.int16).view(np.uint16)
     stored = (stored ^ np.uint16(PNG_OFFSET_HU)).astype('<u2')
-    low, high = np.moveaxis(stored.view(np.uint8).reshape(*slice_hu.shape, 2),
-                            -1, 0)
+    low, high = np.moveaxis(stored.view(np.uint8).reshape(*slice_hu.shape, 2), -1, 0)
     packed = zlib.compress(high.tobytes(), 1)
     return len(packed), packed + low.tobytes()
 

@@ -1,4 +1,5 @@
 """Which physical slices make a stack of evenly spaced ones."""
+
 import math
 
 #: Distance of neighbouring channels in mm (Yan et al., 3DCE, MICCAI 2018,
@@ -27,24 +28,32 @@ def check_num_slices(num_slices: int) -> int:
         ValueError: If it is no multiple of 3, or M is even, so that no triple
             would be the middle one.
     """
-    if isinstance(num_slices, bool) or not isinstance(num_slices, int) \
-            or num_slices < 3 or num_slices % 3:
+    if (
+        isinstance(num_slices, bool)
+        or not isinstance(num_slices, int)
+        or num_slices < 3
+        or num_slices % 3
+    ):
         raise ValueError(
             'num_slices must be a positive multiple of 3 (slices are read as '
-            f'triples), but is {num_slices!r}')
+            f'triples), but is {num_slices!r}'
+        )
     num_images = num_slices // 3
     if num_images % 2 == 0:
         raise ValueError(
             'num_slices must make an odd number of triples, so that one of '
             f'them holds the key slice in its middle (3, 9, 15, 21, 27, ...), '
-            f'but {num_slices} slices are {num_images} triples')
+            f'but {num_slices} slices are {num_images} triples'
+        )
     return num_images
 
 
-def plan_slices(num_slices: int,
-                slice_interval_mm: float,
-                interval_mm: float = SLICE_INTERVAL_MM,
-                interpolation: str = 'exact') -> list[SliceMix]:
+def plan_slices(
+    num_slices: int,
+    slice_interval_mm: float,
+    interval_mm: float = SLICE_INTERVAL_MM,
+    interpolation: str = 'exact',
+) -> list[SliceMix]:
     r"""Plan which physical slices, with which weights, make each channel.
 
     Channel :math:`c` lies :math:`p = c - (n - 1) / 2` steps from the key
@@ -81,25 +90,32 @@ def plan_slices(num_slices: int,
     if num_slices < 1 or num_slices % 2 == 0:
         raise ValueError(
             'num_slices must be odd, with the key slice in the middle, but is '
-            f'{num_slices}')
+            f'{num_slices}'
+        )
     if not (math.isfinite(interval_mm) and interval_mm >= 0):
         raise ValueError(
             'interval_mm must be a distance in mm, or 0 to repeat the key '
-            f'slice, but is {interval_mm}')
+            f'slice, but is {interval_mm}'
+        )
     if interpolation not in ('exact', 'legacy'):
         raise ValueError(
-            "interpolation must be 'exact' or 'legacy', but is "
-            f'{interpolation!r}')
+            f"interpolation must be 'exact' or 'legacy', but is {interpolation!r}"
+        )
     half = num_slices // 2
-    key_slice: SliceMix = ((0, 1.0), )
-    if (interval_mm == 0 or not math.isfinite(slice_interval_mm)
-            or slice_interval_mm <= 0):
+    key_slice: SliceMix = ((0, 1.0),)
+    if (
+        interval_mm == 0
+        or not math.isfinite(slice_interval_mm)
+        or slice_interval_mm <= 0
+    ):
         return [key_slice] * num_slices
     mix = _mix_exact if interpolation == 'exact' else _mix_legacy
     step = interval_mm / slice_interval_mm
     above = [mix(step, place) for place in range(1, half + 1)]
-    below = [tuple((-offset, weight) for offset, weight in channel)
-             for channel in reversed(above)]
+    below = [
+        tuple((-offset, weight) for offset, weight in channel)
+        for channel in reversed(above)
+    ]
     return below + [key_slice] + above
 
 
@@ -107,7 +123,7 @@ def _mix_exact(step: float, place: int) -> SliceMix:
     position = step * place
     nearest = round(position)
     if abs(position - nearest) < _ON_SLICE:
-        return ((nearest, 1.0), )
+        return ((nearest, 1.0),)
     near = math.floor(position)
     far_weight = position - near
     return (near, 1.0 - far_weight), (near + 1, far_weight)
@@ -118,8 +134,8 @@ def _mix_legacy(step: float, place: int) -> SliceMix:
     near_weight = math.ceil(step) - step
     position = step * place
     if far_weight == 0:  # the authors' test for "no interpolation needed"
-        return ((int(position), 1.0), )
+        return ((int(position), 1.0),)
     near, far = math.floor(position), math.ceil(position)
     if near == far:
-        return ((near, 1.0), )  # a + b = 1
+        return ((near, 1.0),)  # a + b = 1
     return (near, near_weight), (far, far_weight)

@@ -1,4 +1,5 @@
 """A CT scan as an array in Hounsfield units with its place in the world."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -44,19 +45,23 @@ class CTVolume:
     def __post_init__(self) -> None:
         self.array = np.asarray(self.array)
         if self.array.ndim != 3 or self.array.size == 0:
-            raise ValueError('a CT volume has shape (D, H, W), but the array '
-                             f'has {self.array.shape}')
+            raise ValueError(
+                f'a CT volume has shape (D, H, W), but the array has {self.array.shape}'
+            )
         self.spacing_mm = _triple(self.spacing_mm, 'spacing_mm')
         self.origin = _triple(self.origin, 'origin')
         if min(self.spacing_mm) <= 0:
-            raise ValueError('spacing_mm must be three positive numbers (z, y, '
-                             f'x), but is {self.spacing_mm}')
+            raise ValueError(
+                'spacing_mm must be three positive numbers (z, y, '
+                f'x), but is {self.spacing_mm}'
+            )
         self.direction = np.asarray(self.direction, float).reshape(3, 3)
         # Headers often round the cosines to four digits
-        if not np.allclose(self.direction.T @ self.direction, np.eye(3),
-                           atol=1e-3):
-            raise ValueError('direction must be an orthonormal 3 x 3 matrix, '
-                             f'but is {self.direction.tolist()}')
+        if not np.allclose(self.direction.T @ self.direction, np.eye(3), atol=1e-3):
+            raise ValueError(
+                'direction must be an orthonormal 3 x 3 matrix, '
+                f'but is {self.direction.tolist()}'
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -94,13 +99,13 @@ class CTVolume:
             np.ndarray: Voxel indices (z, y, x), not rounded.
         """
         steps = (np.asarray(place, float) - self.origin) @ np.linalg.inv(
-            self.direction).T
+            self.direction
+        ).T
         return steps[..., ::-1] / self.spacing_mm
 
 
 def _triple(values: Sequence[float], name: str) -> tuple:
     values = tuple(float(value) for value in values)
     if len(values) != 3 or not np.isfinite(values).all():
-        raise ValueError(f'{name} must be three finite numbers, but is '
-                         f'{values}')
+        raise ValueError(f'{name} must be three finite numbers, but is {values}')
     return values

@@ -1,4 +1,5 @@
 """Windowing of Hounsfield units."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 FULL_WINDOW_HU = (-1024.0, 3071.0)
 
 
-def window_hu(array_hu: np.ndarray,
-              window: Sequence[float] = FULL_WINDOW_HU,
-              out_range: Sequence[float] = (0.0, 255.0),
-              out: np.ndarray | None = None) -> np.ndarray:
+def window_hu(
+    array_hu: np.ndarray,
+    window: Sequence[float] = FULL_WINDOW_HU,
+    out_range: Sequence[float] = (0.0, 255.0),
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     r"""Map a window of HU linearly to a range and clip the rest.
 
     .. math::
@@ -48,20 +51,19 @@ def window_hu(array_hu: np.ndarray,
     return out
 
 
-def _check_window(window: Sequence[float],
-                  out_range: Sequence[float]) -> tuple:
+def _check_window(window: Sequence[float], out_range: Sequence[float]) -> tuple:
     values = []
     for name, pair in (('window', window), ('out_range', out_range)):
         try:
             low, high = (float(value) for value in pair)
         except (TypeError, ValueError):
             raise ValueError(
-                f'{name} must be two numbers (lower end, upper end), but is '
-                f'{pair!r}') from None
-        if not np.isfinite([low, high]).all() or (
-                name == 'window' and low >= high):
+                f'{name} must be two numbers (lower end, upper end), but is {pair!r}'
+            ) from None
+        if not np.isfinite([low, high]).all() or (name == 'window' and low >= high):
             raise ValueError(
                 f'{name} must be two finite numbers, the lower end first, but '
-                f'is {pair!r}')
+                f'is {pair!r}'
+            )
         values += [low, high]
     return tuple(values)

@@ -3,6 +3,7 @@
 The transforms need mmcv; a data set needs the library whose base class it
 has, and is left out where that is not installed.
 """
+
 from . import transforms  # noqa: F401
 from .deeplesion_csv import LESION_TYPES, SPLITS, LesionRow, read_deeplesion_csv
 from .lidc import LIDCNoduleDataset
@@ -14,14 +15,27 @@ from .patient_folds import patient_folds
 from .scan_list import ScanRow, read_scan_list
 
 __all__ = [
-    'LESION_TYPES', 'SPLITS', 'LIDCNoduleDataset', 'LIDCReading', 'LIDCSliceDataset',
-    'LesionRow', 'LungProjectionDataset', 'NODE21Dataset', 'ReaderNodule', 'ScanRow',
-    'patient_folds', 'read_deeplesion_csv', 'read_lidc_readings', 'read_lidc_xml',
-    'read_node21_csv', 'read_scan_list'
+    'LESION_TYPES',
+    'SPLITS',
+    'LIDCNoduleDataset',
+    'LIDCReading',
+    'LIDCSliceDataset',
+    'LesionRow',
+    'LungProjectionDataset',
+    'NODE21Dataset',
+    'ReaderNodule',
+    'ScanRow',
+    'patient_folds',
+    'read_deeplesion_csv',
+    'read_lidc_readings',
+    'read_lidc_xml',
+    'read_node21_csv',
+    'read_scan_list',
 ]
 
 try:
     from .deeplesion import DeepLesionDataset  # noqa: F401
+
     __all__ += ['DeepLesionDataset']
 except ModuleNotFoundError as error:
     if (error.name or '').split('.')[0] != 'mmdet':

@@ -1,4 +1,5 @@
 """Rows of one kind in a csv: written whole or not at all, checked when read."""
+
 import csv
 import math
 import os
@@ -9,8 +10,7 @@ from dataclasses import asdict, fields
 from mmlesion.ct import PARTIAL_SUFFIX
 
 
-def write_csv_rows(path: str | os.PathLike, row_type: type,
-                   rows: Sequence) -> None:
+def write_csv_rows(path: str | os.PathLike, row_type: type, rows: Sequence) -> None:
     """Write rows, all of them or nothing.
 
     Args:
@@ -23,12 +23,14 @@ def write_csv_rows(path: str | os.PathLike, row_type: type,
     """
     path = os.fspath(path)
     descriptor, partial = tempfile.mkstemp(
-        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path) or '.')
+        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path) or '.'
+    )
     try:
         with open(descriptor, 'w', newline='', encoding='utf-8') as file:
             os.chmod(partial, 0o644)  # mkstemp hides the file from others
-            writer = csv.DictWriter(file, [one.name for one in fields(row_type)],
-                                    lineterminator='\n')
+            writer = csv.DictWriter(
+                file, [one.name for one in fields(row_type)], lineterminator='\n'
+            )
             writer.writeheader()
             writer.writerows(asdict(row) for row in rows)
             file.flush()
@@ -40,8 +42,9 @@ def write_csv_rows(path: str | os.PathLike, row_type: type,
         raise
 
 
-def read_csv_rows(path: str | os.PathLike, row_type: type, what: str,
-                  made_by: str, check: Callable) -> list:
+def read_csv_rows(
+    path: str | os.PathLike, row_type: type, what: str, made_by: str, check: Callable
+) -> list:
     """Read rows and check them.
 
     Args:
@@ -66,14 +69,20 @@ def read_csv_rows(path: str | os.PathLike, row_type: type, what: str,
     try:
         with open(path, newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file, strict=True)
-            absent = [one.name for one in fields(row_type)
-                      if one.name not in (reader.fieldnames or ())]
+            absent = [
+                one.name
+                for one in fields(row_type)
+                if one.name not in (reader.fieldnames or ())
+            ]
             if absent:
-                raise ValueError(f'{path}: expected an index of {what}, but '
-                                 'there is no column ' + ', '.join(absent))
-            return [_parse_row(cells, row_type, check,
-                               f'{path}: row {reader.line_num}')
-                    for cells in reader]
+                raise ValueError(
+                    f'{path}: expected an index of {what}, but '
+                    'there is no column ' + ', '.join(absent)
+                )
+            return [
+                _parse_row(cells, row_type, check, f'{path}: row {reader.line_num}')
+                for cells in reader
+            ]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f'{path}: the file is no csv ({error})') from None
 
@@ -85,11 +94,12 @@ def _parse_row(cells: dict[str, str], row_type: type, check: Callable, where: st
         try:
             values[one.name] = one.type(cell)
         except (TypeError, ValueError):
-            raise ValueError(f'{where}: {one.name} must be of type '
-                             f'{one.type.__name__}, but is {cell!r}') from None
+            raise ValueError(
+                f'{where}: {one.name} must be of type '
+                f'{one.type.__name__}, but is {cell!r}'
+            ) from None
         if one.type is float and not math.isfinite(values[one.name]):
-            raise ValueError(f'{where}: {one.name} must be finite, but is '
-                             f'{cell!r}')
+            raise ValueError(f'{where}: {one.name} must be finite, but is {cell!r}')
     row = row_type(**values)
     wrong = check(row)
     if wrong:

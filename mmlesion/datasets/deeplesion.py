@@ -1,4 +1,5 @@
 """DeepLesion as an mmdet data set."""
+
 import os
 import os.path as osp
 from collections.abc import Sequence
@@ -59,30 +60,37 @@ class DeepLesionDataset(BaseDetDataset):
             puts a patient into two splits, or if nothing is left.
     """
 
-    METAINFO = dict(classes=('lesion', ), palette=[(255, 0, 0)])
+    METAINFO = dict(classes=('lesion',), palette=[(255, 0, 0)])
 
-    def __init__(self,
-                 *args,
-                 ann_file: str = 'DL_info.csv',
-                 data_prefix: dict | None = None,
-                 split: str = 'train',
-                 split_files: dict[str, str] | None = None,
-                 subset_file: str | None = None,
-                 only_existing: bool = False,
-                 drop_noisy: bool = True,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        ann_file: str = 'DL_info.csv',
+        data_prefix: dict | None = None,
+        split: str = 'train',
+        split_files: dict[str, str] | None = None,
+        subset_file: str | None = None,
+        only_existing: bool = False,
+        drop_noisy: bool = True,
+        **kwargs,
+    ) -> None:
         known = sorted(split_files) if split_files else [*SPLITS, 'all']
         if split not in known:
-            raise ValueError(f'{ann_file}: unknown split {split!r}; expected '
-                             'one of ' + ', '.join(known))
+            raise ValueError(
+                f'{ann_file}: unknown split {split!r}; expected '
+                'one of ' + ', '.join(known)
+            )
         self.split = split
         self.split_files = split_files
         self.subset_file = subset_file
         self.only_existing = only_existing
         self.drop_noisy = drop_noisy
         super().__init__(
-            *args, ann_file=ann_file,
-            data_prefix=data_prefix or dict(img='Images_png/'), **kwargs)
+            *args,
+            ann_file=ann_file,
+            data_prefix=data_prefix or dict(img='Images_png/'),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the csv and group its rows by key slice.
@@ -101,22 +109,30 @@ class DeepLesionDataset(BaseDetDataset):
             names = self._read_split_files(lesions)
         else:
             wanted = SPLITS.get(self.split)
-            names = [name for name, group in lesions.items()
-                     if wanted is None or group[0].split == wanted]
-        samples = [self._make_sample(img_id, lesions[name])
-                   for img_id, name in enumerate(names)]
+            names = [
+                name
+                for name, group in lesions.items()
+                if wanted is None or group[0].split == wanted
+            ]
+        samples = [
+            self._make_sample(img_id, lesions[name])
+            for img_id, name in enumerate(names)
+        ]
         if self.subset_file:
             kept = set(self._read_list(self.subset_file, set(names)))
-            samples = [sample for name, sample in zip(names, samples)
-                       if name in kept]
+            samples = [sample for name, sample in zip(names, samples) if name in kept]
         if self.only_existing:
-            samples = [sample for sample in samples
-                       if osp.isfile(sample['img_path'])]
+            samples = [sample for sample in samples if osp.isfile(sample['img_path'])]
         if not samples:
             raise ValueError(
                 f"{self.ann_file}: no key slice of split '{self.split}' is "
-                'left' + (f' whose PNG lies in {self.data_prefix["img"]}'
-                          if self.only_existing else ''))
+                'left'
+                + (
+                    f' whose PNG lies in {self.data_prefix["img"]}'
+                    if self.only_existing
+                    else ''
+                )
+            )
         return samples
 
     def _make_sample(self, img_id: int, rows: Sequence[LesionRow]) -> dict:
@@ -124,24 +140,34 @@ class DeepLesionDataset(BaseDetDataset):
         # Spacing, interval and size are those of the first row, as there
         width, height = first.image_size
         instances = [
-            dict(bbox=list(row.box_px), bbox_label=0, ignore_flag=0,
-                 lesion_type=row.lesion_type,
-                 diameter_mm=tuple(diameter * first.spacing_mm
-                                   for diameter in row.diameters_px),
-                 lesion_id=row.row) for row in rows
+            dict(
+                bbox=list(row.box_px),
+                bbox_label=0,
+                ignore_flag=0,
+                lesion_type=row.lesion_type,
+                diameter_mm=tuple(
+                    diameter * first.spacing_mm for diameter in row.diameters_px
+                ),
+                lesion_id=row.row,
+            )
+            for row in rows
         ]
-        file_name = first.file_name[len(first.series) + 1:]
+        file_name = first.file_name[len(first.series) + 1 :]
         return dict(
             img_id=img_id,
-            img_path=osp.join(self.data_prefix.get('img', ''), first.series,
-                              file_name),
-            series=first.series, key_slice=first.key_slice,
-            slice_range=first.slice_range, interval_mm=first.interval_mm,
-            spacing_mm=first.spacing_mm, height=height, width=width,
-            patient=first.patient, instances=instances)
+            img_path=osp.join(self.data_prefix.get('img', ''), first.series, file_name),
+            series=first.series,
+            key_slice=first.key_slice,
+            slice_range=first.slice_range,
+            interval_mm=first.interval_mm,
+            spacing_mm=first.spacing_mm,
+            height=height,
+            width=width,
+            patient=first.patient,
+            instances=instances,
+        )
 
-    def _read_split_files(
-            self, lesions: dict[str, list[LesionRow]]) -> list[str]:
+    def _read_split_files(self, lesions: dict[str, list[LesionRow]]) -> list[str]:
         """Read all custom splits, for one patient may be in one only."""
         owner: dict[int, str] = {}
         chosen: list[str] = []
@@ -153,7 +179,8 @@ class DeepLesionDataset(BaseDetDataset):
                     raise ValueError(
                         f'{path}: patient {patient} ({name}) is also in split '
                         f"'{owner[patient]}'; a patient may be in one split "
-                        'only')
+                        'only'
+                    )
             if split == self.split:
                 chosen = names
         return chosen
@@ -163,7 +190,8 @@ class DeepLesionDataset(BaseDetDataset):
             path = osp.join(self.data_root, path)
         if not osp.isfile(path):
             raise FileNotFoundError(
-                f'{path}: no such file; expected one key slice a line')
+                f'{path}: no such file; expected one key slice a line'
+            )
         names: dict[str, None] = {}
         with open(path, encoding='utf-8') as file:
             for number, line in enumerate(file, 1):
@@ -173,11 +201,14 @@ class DeepLesionDataset(BaseDetDataset):
                 if name not in known:
                     raise ValueError(
                         f"{path}: line {number}: '{name}' is no key slice of "
-                        + (f"split '{self.split}' of " if self.subset_file
-                           and not self.split_files else '')
+                        + (
+                            f"split '{self.split}' of "
+                            if self.subset_file and not self.split_files
+                            else ''
+                        )
                         + os.fspath(self.ann_file)
-                        + (' (noisy ones are dropped)' if self.drop_noisy
-                           else ''))
+                        + (' (noisy ones are dropped)' if self.drop_noisy else '')
+                    )
                 names[name] = None
         return list(names)
 
@@ -189,5 +220,8 @@ class DeepLesionDataset(BaseDetDataset):
                 print_log(
                     f'{self.ann_file}: row {row.row} puts patient '
                     f'{row.patient} into a second split; measured on another '
-                    'split, results are too good', 'current', 30)
+                    'split, results are too good',
+                    'current',
+                    30,
+                )
                 return

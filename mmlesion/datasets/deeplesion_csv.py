@@ -1,4 +1,5 @@
 """The official index of DeepLesion, ``DL_info.csv``."""
+
 import csv
 import math
 import os
@@ -12,8 +13,14 @@ SPLITS: dict[str, int] = dict(train=1, val=2, test=3)
 #: Official names of ``Coarse_lesion_type`` 1 to 8 (-1: not annotated, all of
 #: the training split).
 LESION_TYPES: dict[int, str] = {
-    1: 'bone', 2: 'abdomen', 3: 'mediastinum', 4: 'liver', 5: 'lung',
-    6: 'kidney', 7: 'soft tissue', 8: 'pelvis'
+    1: 'bone',
+    2: 'abdomen',
+    3: 'mediastinum',
+    4: 'liver',
+    5: 'lung',
+    6: 'kidney',
+    7: 'soft tissue',
+    8: 'pelvis',
 }
 
 #: How far a box may reach over the image's border. The official boxes are the
@@ -22,9 +29,19 @@ LESION_TYPES: dict[int, str] = {
 BORDER_SLACK_PX = 10.0
 
 #: The columns that are read; the official file has seven more.
-COLUMNS = ('File_name', 'Patient_index', 'Key_slice_index', 'Bounding_boxes',
-           'Lesion_diameters_Pixel_', 'Coarse_lesion_type', 'Possibly_noisy',
-           'Slice_range', 'Spacing_mm_px_', 'Image_size', 'Train_Val_Test')
+COLUMNS = (
+    'File_name',
+    'Patient_index',
+    'Key_slice_index',
+    'Bounding_boxes',
+    'Lesion_diameters_Pixel_',
+    'Coarse_lesion_type',
+    'Possibly_noisy',
+    'Slice_range',
+    'Spacing_mm_px_',
+    'Image_size',
+    'Train_Val_Test',
+)
 
 _FILE_NAME = re.compile(r'(?P<series>[^/\\]+)_(?P<slice>\d+)\.png')
 
@@ -87,8 +104,8 @@ def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f'{path}: no such file; expected the official DL_info.csv of '
-            'DeepLesion')
+            f'{path}: no such file; expected the official DL_info.csv of DeepLesion'
+        )
     try:
         with open(path, newline='', encoding='utf-8-sig') as file:
             return list(_parse_rows(csv.reader(file), path))
@@ -99,13 +116,13 @@ def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
 def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
     header = next(reader, None)
     if header is None:
-        raise ValueError(f'{path}: the file is empty; expected the columns '
-                         + ', '.join(COLUMNS))
+        raise ValueError(
+            f'{path}: the file is empty; expected the columns ' + ', '.join(COLUMNS)
+        )
     header = [name.strip() for name in header]
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        raise ValueError(f'{path}: row 1 lacks the column(s) '
-                         + ', '.join(missing))
+        raise ValueError(f'{path}: row 1 lacks the column(s) ' + ', '.join(missing))
     places = {name: header.index(name) for name in COLUMNS}
     first_of_file: dict[str, LesionRow] = {}
     for cells in reader:
@@ -113,15 +130,17 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
             continue
         where = f'{path}: row {reader.line_num}'
         if len(cells) != len(header):
-            raise ValueError(f'{where} has {len(cells)} columns, but the '
-                             f'header has {len(header)}')
+            raise ValueError(
+                f'{where} has {len(cells)} columns, but the header has {len(header)}'
+            )
         fields = {name: cells[place] for name, place in places.items()}
         row = _parse_row(fields, reader.line_num, where)
         first = first_of_file.setdefault(row.file_name, row)
         if (first.split, first.patient) != (row.split, row.patient):
             raise ValueError(
                 f'{where} gives {row.file_name} another patient or split than '
-                f'row {first.row}')
+                f'row {first.row}'
+            )
         yield row
 
 
@@ -129,80 +148,102 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
     name = fields['File_name'].strip()
     match = _FILE_NAME.fullmatch(name)
     if match is None:
-        raise ValueError(f"{where}: File_name must read '<series>_<slice>.png'"
-                         f', but is {name!r}')
+        raise ValueError(
+            f"{where}: File_name must read '<series>_<slice>.png', but is {name!r}"
+        )
     key_slice = _number(fields, 'Key_slice_index', where, int)
     if key_slice != int(match['slice']):
-        raise ValueError(f'{where}: Key_slice_index is {key_slice}, but '
-                         f'File_name is {name}')
+        raise ValueError(
+            f'{where}: Key_slice_index is {key_slice}, but File_name is {name}'
+        )
     width, height = _numbers(fields, 'Image_size', 2, where, int)
     if width < 1 or height < 1:
-        raise ValueError(f'{where}: Image_size must be positive, but is '
-                         f'{width} x {height}')
+        raise ValueError(
+            f'{where}: Image_size must be positive, but is {width} x {height}'
+        )
     spacing = _numbers(fields, 'Spacing_mm_px_', 3, where, nan_allowed=True)
-    if not (spacing[0] > 0 and math.isclose(spacing[0], spacing[1],
-                                            rel_tol=1e-3)):
-        raise ValueError(f'{where}: Spacing_mm_px_ must give one positive '
-                         f'pixel size for x and y, but is {spacing[:2]}')
+    if not (spacing[0] > 0 and math.isclose(spacing[0], spacing[1], rel_tol=1e-3)):
+        raise ValueError(
+            f'{where}: Spacing_mm_px_ must give one positive '
+            f'pixel size for x and y, but is {spacing[:2]}'
+        )
     split = _number(fields, 'Train_Val_Test', where, int)
     if split not in SPLITS.values():
-        raise ValueError(f'{where}: Train_Val_Test must be 1, 2 or 3, but is '
-                         f'{split}')
+        raise ValueError(f'{where}: Train_Val_Test must be 1, 2 or 3, but is {split}')
     lesion_type = _number(fields, 'Coarse_lesion_type', where, int)
     if lesion_type != -1 and lesion_type not in LESION_TYPES:
-        raise ValueError(f'{where}: Coarse_lesion_type must be -1 or 1 to 8, '
-                         f'but is {lesion_type}')
-    box_px = tuple(value - 1 for value in
-                   _numbers(fields, 'Bounding_boxes', 4, where))
+        raise ValueError(
+            f'{where}: Coarse_lesion_type must be -1 or 1 to 8, but is {lesion_type}'
+        )
+    box_px = tuple(value - 1 for value in _numbers(fields, 'Bounding_boxes', 4, where))
     _check_box(box_px, width, height, where)
     return LesionRow(
-        row=row, file_name=name, series=match['series'], key_slice=key_slice,
-        patient=_number(fields, 'Patient_index', where, int), box_px=box_px,
+        row=row,
+        file_name=name,
+        series=match['series'],
+        key_slice=key_slice,
+        patient=_number(fields, 'Patient_index', where, int),
+        box_px=box_px,
         diameters_px=_numbers(fields, 'Lesion_diameters_Pixel_', 2, where),
         lesion_type=lesion_type,
         noisy=_number(fields, 'Possibly_noisy', where, int) > 0,
         slice_range=_numbers(fields, 'Slice_range', 2, where, int),
-        spacing_mm=spacing[0], interval_mm=spacing[2],
-        image_size=(width, height), split=split)
+        spacing_mm=spacing[0],
+        interval_mm=spacing[2],
+        image_size=(width, height),
+        split=split,
+    )
 
 
 def _check_box(box_px: tuple, width: int, height: int, where: str) -> None:
     x1, y1, x2, y2 = box_px
     shown = ', '.join(f'{value + 1:g}' for value in box_px)
     if x2 <= x1 or y2 <= y1:
-        raise ValueError(f'{where}: the box ({shown}) has no area; expected '
-                         'x1 < x2 and y1 < y2')
+        raise ValueError(
+            f'{where}: the box ({shown}) has no area; expected x1 < x2 and y1 < y2'
+        )
     over = max(-x1, -y1, x2 - (width - 1), y2 - (height - 1))
     inside = x1 < width and y1 < height and x2 > 0 and y2 > 0
     if over > BORDER_SLACK_PX or not inside:
-        raise ValueError(f'{where}: the box ({shown}) lies outside the image '
-                         f'of {width} x {height} pixels')
+        raise ValueError(
+            f'{where}: the box ({shown}) lies outside the image '
+            f'of {width} x {height} pixels'
+        )
 
 
-def _numbers(fields: dict[str, str], name: str, count: int, where: str,
-             kind: type = float, nan_allowed: bool = False) -> tuple:
+def _numbers(
+    fields: dict[str, str],
+    name: str,
+    count: int,
+    where: str,
+    kind: type = float,
+    nan_allowed: bool = False,
+) -> tuple:
     cells = [cell.strip() for cell in fields[name].split(',')]
     if len(cells) != count:
-        raise ValueError(f'{where}: {name} must hold {count} number(s), but '
-                         f'is {fields[name]!r}')
-    return tuple(_parse_number(cell, name, where, kind, nan_allowed)
-                 for cell in cells)
+        raise ValueError(
+            f'{where}: {name} must hold {count} number(s), but is {fields[name]!r}'
+        )
+    return tuple(_parse_number(cell, name, where, kind, nan_allowed) for cell in cells)
 
 
 def _number(fields: dict[str, str], name: str, where: str, kind: type):
     return _numbers(fields, name, 1, where, kind)[0]
 
 
-def _parse_number(cell: str, name: str, where: str, kind: type,
-                  nan_allowed: bool):
+def _parse_number(cell: str, name: str, where: str, kind: type, nan_allowed: bool):
     try:
         value = float(cell) if cell or not nan_allowed else math.nan
     except ValueError:
-        raise ValueError(f'{where}: {name} must be numeric, but holds '
-                         f'{cell!r}') from None
+        raise ValueError(
+            f'{where}: {name} must be numeric, but holds {cell!r}'
+        ) from None
     if not (math.isfinite(value) or nan_allowed) or (
-            kind is int and value != int(value)):
-        raise ValueError(f'{where}: {name} must be '
-                         + ('an integer' if kind is int else 'finite')
-                         + f', but holds {cell!r}')
+        kind is int and value != int(value)
+    ):
+        raise ValueError(
+            f'{where}: {name} must be '
+            + ('an integer' if kind is int else 'finite')
+            + f', but holds {cell!r}'
+        )
     return kind(value)

@@ -1,4 +1,5 @@
 """LIDC-IDRI's nodules as a data set of benign and malignant ones."""
+
 import os.path as osp
 
 from mmengine.dataset import BaseDataset
@@ -54,25 +55,31 @@ class LIDCNoduleDataset(BaseDataset):
             split or fold, a fold with one class, or if nothing is left.
     """
 
-    METAINFO = dict(classes=('benign', 'malignant'),
-                    palette=[(0, 158, 115), (213, 94, 0)])
+    METAINFO = dict(
+        classes=('benign', 'malignant'), palette=[(0, 158, 115), (213, 94, 0)]
+    )
 
-    def __init__(self,
-                 ann_file: str = INDEX_NAME,
-                 data_prefix: dict | None = None,
-                 split: str = 'all',
-                 fold: int | None = None,
-                 num_folds: int = 5,
-                 seed: int = 0,
-                 patients_file: str | None = None,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        ann_file: str = INDEX_NAME,
+        data_prefix: dict | None = None,
+        split: str = 'all',
+        fold: int | None = None,
+        num_folds: int = 5,
+        seed: int = 0,
+        patients_file: str | None = None,
+        **kwargs,
+    ) -> None:
         if split not in ('all', 'train', 'test'):
-            raise ValueError(f"{ann_file}: unknown split {split!r}; expected "
-                             "'all', 'train' or 'test'")
+            raise ValueError(
+                f'{ann_file}: unknown split {split!r}; expected '
+                "'all', 'train' or 'test'"
+            )
         if split != 'all' and (fold is None or not 0 <= fold < num_folds):
             raise ValueError(
                 f"{ann_file}: split '{split}' needs a fold from 0 to "
-                f'{num_folds - 1}, but it is {fold}')
+                f'{num_folds - 1}, but it is {fold}'
+            )
         self.split = split
         self.fold = fold
         self.num_folds = num_folds
@@ -80,7 +87,9 @@ class LIDCNoduleDataset(BaseDataset):
         self.patients_file = patients_file
         super().__init__(
             ann_file=ann_file,
-            data_prefix=data_prefix or dict(img_path=PATCH_FOLDER), **kwargs)
+            data_prefix=data_prefix or dict(img_path=PATCH_FOLDER),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the index and take the split's part.
@@ -91,38 +100,54 @@ class LIDCNoduleDataset(BaseDataset):
         rows = read_nodule_index(self.ann_file)
         if self.split != 'all' and rows:
             try:
-                folds = patient_folds([row.patient for row in rows],
-                                      [row.label for row in rows],
-                                      self.num_folds, self.seed)
+                folds = patient_folds(
+                    [row.patient for row in rows],
+                    [row.label for row in rows],
+                    self.num_folds,
+                    self.seed,
+                )
             except ValueError as error:
                 raise ValueError(f'{self.ann_file}: {error}') from None
             held_out = self.split == 'test'
-            rows = [row for row, fold in zip(rows, folds)
-                    if (fold == self.fold) == held_out]
+            rows = [
+                row for row, fold in zip(rows, folds) if (fold == self.fold) == held_out
+            ]
         if self.patients_file:
             wanted = self._read_patients()
             rows = [row for row in rows if row.patient in wanted]
         if not rows:
-            raise ValueError(f"{self.ann_file}: no nodule of split "
-                             f"'{self.split}' is left"
-                             + (f' of the patients in {self.patients_file}'
-                                if self.patients_file else ''))
+            raise ValueError(
+                f'{self.ann_file}: no nodule of split '
+                f"'{self.split}' is left"
+                + (
+                    f' of the patients in {self.patients_file}'
+                    if self.patients_file
+                    else ''
+                )
+            )
         samples = [self._make_sample(row) for row in rows]
         for sample in samples:
             if not osp.isfile(sample['img_path']):
                 raise FileNotFoundError(
                     f'{sample["img_path"]}: no such file, but the index '
-                    f'{self.ann_file} names it; prepare the data again')
+                    f'{self.ann_file} names it; prepare the data again'
+                )
         return samples
 
     def _make_sample(self, row: NoduleRow) -> dict:
         return dict(
-            img_path=osp.join(self.data_prefix['img_path'],
-                              row.nodule_id + ARCHIVE_SUFFIX),
-            gt_label=row.label, nodule_id=row.nodule_id, patient=row.patient,
-            malignancy=row.malignancy, diameter_mm=row.diameter_mm,
+            img_path=osp.join(
+                self.data_prefix['img_path'], row.nodule_id + ARCHIVE_SUFFIX
+            ),
+            gt_label=row.label,
+            nodule_id=row.nodule_id,
+            patient=row.patient,
+            malignancy=row.malignancy,
+            diameter_mm=row.diameter_mm,
             attributes=[getattr(row, name) for name in ATTRIBUTES],
-            series_uid=row.series_uid, num_readers=row.num_readers)
+            series_uid=row.series_uid,
+            num_readers=row.num_readers,
+        )
 
     def _read_patients(self) -> set[str]:
         path = self.patients_file
@@ -130,7 +155,11 @@ class LIDCNoduleDataset(BaseDataset):
             path = osp.join(self.data_root, path)
         if not osp.isfile(path):
             raise FileNotFoundError(
-                f'{path}: no such file; expected one patient a line')
+                f'{path}: no such file; expected one patient a line'
+            )
         with open(path, encoding='utf-8') as file:
-            return {line.strip() for line in file
-                    if line.strip() and not line.startswith('#')}
+            return {
+                line.strip()
+                for line in file
+                if line.strip() and not line.startswith('#')
+            }

@@ -1,4 +1,5 @@
 """Which readers' nodules are one nodule, and what they agree on."""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -71,8 +72,9 @@ def fill_nodule(nodule: ReaderNodule) -> PixelMask:
     return PixelMask(slices, (x0, y0, x1, y1))
 
 
-def _fill(contour: Contour, offset: np.ndarray, shape: tuple[int, int],
-          with_border: bool) -> np.ndarray:
+def _fill(
+    contour: Contour, offset: np.ndarray, shape: tuple[int, int], with_border: bool
+) -> np.ndarray:
     points = (contour.points_px - offset)[None]
     filled = np.zeros(shape, np.uint8)
     cv2.fillPoly(filled, points, 1)
@@ -90,14 +92,16 @@ def overlap(one: PixelMask, other: PixelMask) -> int:
 
     def part(mask: PixelMask, plane: np.ndarray) -> np.ndarray:
         left, top = mask.box_px[:2]
-        return plane[y0 - top:y1 - top, x0 - left:x1 - left]
+        return plane[y0 - top : y1 - top, x0 - left : x1 - left]
 
-    return sum(int((part(one, plane) & part(other, other.slices[z])).sum())
-               for z, plane in one.slices.items() if z in other.slices)
+    return sum(
+        int((part(one, plane) & part(other, other.slices[z])).sum())
+        for z, plane in one.slices.items()
+        if z in other.slices
+    )
 
 
-def match_readers(
-        nodules: Sequence[ReaderNodule]) -> list[tuple[ReaderNodule, ...]]:
+def match_readers(nodules: Sequence[ReaderNodule]) -> list[tuple[ReaderNodule, ...]]:
     r"""Find which readers' nodules are one nodule.
 
     The rule: two readers' nodules may be the same if they share at least one
@@ -135,9 +139,10 @@ def match_readers(
         for k in other:
             group[k] = one
     unique = {id(members): members for members in group.values()}
-    return [tuple(nodules[k] for k in sorted(
-        members, key=lambda k: (nodules[k].reader, k)))
-        for members in sorted(unique.values(), key=min)]
+    return [
+        tuple(nodules[k] for k in sorted(members, key=lambda k: (nodules[k].reader, k)))
+        for members in sorted(unique.values(), key=min)
+    ]
 
 
 def mean_malignancy(nodules: Sequence[ReaderNodule]) -> float:
@@ -145,8 +150,9 @@ def mean_malignancy(nodules: Sequence[ReaderNodule]) -> float:
     return sum(one.ratings['malignancy'] for one in nodules) / len(nodules)
 
 
-def malignancy_label(nodules: Sequence[ReaderNodule],
-                     min_readers: int = MIN_READERS) -> int | None:
+def malignancy_label(
+    nodules: Sequence[ReaderNodule], min_readers: int = MIN_READERS
+) -> int | None:
     """The label of a nodule.
 
     Source: Lei et al., *Soft Activation Mapping of Lung Nodules in Low-dose CT
@@ -172,7 +178,7 @@ def equivalent_diameter(volume_mm3: float) -> float:
 
 
 def reader_masks(
-        nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
+    nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
     """What each reader covers, as voxels.
 
@@ -192,20 +198,25 @@ def reader_masks(
     masks = [fill_nodule(nodule) for nodule in nodules]
     x0, y0 = np.min([mask.box_px[:2] for mask in masks], 0).tolist()
     x1, y1 = np.max([mask.box_px[2:] for mask in masks], 0).tolist()
-    planes = [(reader, number, mask, z) for reader, mask in enumerate(masks)
-              for z in mask.slices if (number := slice_of_z(z)) is not None]
+    planes = [
+        (reader, number, mask, z)
+        for reader, mask in enumerate(masks)
+        for z in mask.slices
+        if (number := slice_of_z(z)) is not None
+    ]
     numbers = [number for _, number, _, _ in planes]
     first, stop = (min(numbers), max(numbers) + 1) if numbers else (0, 0)
     out = np.zeros((len(masks), stop - first, y1 - y0, x1 - x0), bool)
     for reader, number, mask, z in planes:
         left, top, right, bottom = mask.box_px
-        out[reader, number - first, top - y0:bottom - y0,
-            left - x0:right - x0] |= mask.slices[z]
+        out[reader, number - first, top - y0 : bottom - y0, left - x0 : right - x0] |= (
+            mask.slices[z]
+        )
     return out, (first, y0, x0)
 
 
 def reader_votes(
-        nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
+    nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
 ) -> tuple[dict[int, np.ndarray], tuple[int, int, int, int]]:
     """Count, for each pixel, the readers that cover it.
 
@@ -224,6 +235,9 @@ def reader_votes(
         - each slice's votes: (y1 - y0, x1 - x0).
     """
     masks, (first, y0, x0) = reader_masks(nodules, slice_of_z)
-    votes = {first + place: plane for place, plane in enumerate(
-        masks.sum(0, dtype=np.uint16)) if plane.any()}
+    votes = {
+        first + place: plane
+        for place, plane in enumerate(masks.sum(0, dtype=np.uint16))
+        if plane.any()
+    }
     return votes, (x0, y0, x0 + masks.shape[3], y0 + masks.shape[2])

@@ -1,4 +1,5 @@
 """Slices of LIDC-IDRI with and without nodules as a data set."""
+
 import logging
 import os.path as osp
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from .slice_index import (
 )
 
 #: Which of the six parts of the patients are whose: 4 : 1 : 1.
-_PARTS = dict(train=(0, 1, 2, 3), val=(4, ), test=(5, ), all=tuple(range(6)))
+_PARTS = dict(train=(0, 1, 2, 3), val=(4,), test=(5,), all=tuple(range(6)))
 
 
 @DATASETS.register_module()
@@ -60,28 +61,35 @@ class LIDCSliceDataset(BaseDataset):
             patients for six parts, or if nothing is left.
     """
 
-    METAINFO = dict(classes=('no nodule', 'nodule'),
-                    palette=[(0, 158, 115), (213, 94, 0)])
+    METAINFO = dict(
+        classes=('no nodule', 'nodule'), palette=[(0, 158, 115), (213, 94, 0)]
+    )
 
-    def __init__(self,
-                 ann_file: str = SLICE_INDEX_NAME,
-                 data_prefix: dict | None = None,
-                 split: str = 'all',
-                 num_nodules: Sequence[int] | None = None,
-                 equal_negatives: bool = True,
-                 seed: int = 0,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        ann_file: str = SLICE_INDEX_NAME,
+        data_prefix: dict | None = None,
+        split: str = 'all',
+        num_nodules: Sequence[int] | None = None,
+        equal_negatives: bool = True,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         if split not in _PARTS:
-            raise ValueError(f"{ann_file}: unknown split {split!r}; expected 'train', "
-                             "'val', 'test' or 'all'")
+            raise ValueError(
+                f"{ann_file}: unknown split {split!r}; expected 'train', "
+                "'val', 'test' or 'all'"
+            )
         self.split = split
         self.num_nodules = None if num_nodules is None else set(num_nodules)
         self.equal_negatives = equal_negatives
         self.seed = seed
         super().__init__(
             ann_file=ann_file,
-            data_prefix=data_prefix or dict(
-                img_path=SLICE_FOLDER, mask_path=MASK_FOLDER), **kwargs)
+            data_prefix=data_prefix
+            or dict(img_path=SLICE_FOLDER, mask_path=MASK_FOLDER),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the index and take the split's part.
@@ -92,23 +100,32 @@ class LIDCSliceDataset(BaseDataset):
         rows = read_slice_index(self.ann_file)
         if self.split != 'all' and rows:
             try:
-                parts = patient_folds([row.patient for row in rows],
-                                      [int(row.num_nodules > 0) for row in rows],
-                                      len(_PARTS['all']), self.seed)
+                parts = patient_folds(
+                    [row.patient for row in rows],
+                    [int(row.num_nodules > 0) for row in rows],
+                    len(_PARTS['all']),
+                    self.seed,
+                )
             except ValueError as error:
                 raise ValueError(f'{self.ann_file}: {error}') from None
-            rows = [row for row, part in zip(rows, parts)
-                    if part in _PARTS[self.split]]
+            rows = [row for row, part in zip(rows, parts) if part in _PARTS[self.split]]
         if self.num_nodules is not None:
             rows = [row for row in rows if row.num_nodules in self.num_nodules]
         if self.equal_negatives:
             rows = self._draw_negatives(rows)
         if not rows:
-            raise ValueError(f"{self.ann_file}: no slice of split '{self.split}' is "
-                             'left')
+            raise ValueError(
+                f"{self.ann_file}: no slice of split '{self.split}' is left"
+            )
         samples = [self._make_sample(row) for row in rows]
-        self._check_files({sample[key] for sample in samples
-                           for key in ('img_path', 'mask_path') if key in sample})
+        self._check_files(
+            {
+                sample[key]
+                for sample in samples
+                for key in ('img_path', 'mask_path')
+                if key in sample
+            }
+        )
         return samples
 
     def _draw_negatives(self, rows: list[SliceRow]) -> list[SliceRow]:
@@ -118,24 +135,30 @@ class LIDCSliceDataset(BaseDataset):
         if len(negatives) < wanted:
             print_log(
                 f"{self.ann_file}: split '{self.split}' has {wanted} slices with a "
-                f'nodule, but only {len(negatives)} without', 'current',
-                logging.WARNING)
+                f'nodule, but only {len(negatives)} without',
+                'current',
+                logging.WARNING,
+            )
             return rows
         rng = np.random.default_rng([self.seed, list(_PARTS).index(self.split)])
         drawn = set(rng.permutation(negatives)[:wanted].tolist())
-        return [row for index, row in enumerate(rows)
-                if row.num_nodules or index in drawn]
+        return [
+            row for index, row in enumerate(rows) if row.num_nodules or index in drawn
+        ]
 
     def _make_sample(self, row: SliceRow) -> dict:
         name = row.series_uid + ARCHIVE_SUFFIX
         sample = dict(
             img_path=osp.join(self.data_prefix['img_path'], name),
-            slice_number=row.slice_number, gt_label=int(row.num_nodules > 0),
+            slice_number=row.slice_number,
+            gt_label=int(row.num_nodules > 0),
             num_nodules=row.num_nodules,
             img_id=f'{row.patient}_{row.series_uid[-6:]}_{row.slice_number:03d}',
-            patient=row.patient, series_uid=row.series_uid,
+            patient=row.patient,
+            series_uid=row.series_uid,
             spacing_mm=(row.spacing_y_mm, row.spacing_x_mm),
-            crop_offset_px=(row.offset_y_px, row.offset_x_px))
+            crop_offset_px=(row.offset_y_px, row.offset_x_px),
+        )
         if row.num_nodules:
             sample['mask_path'] = osp.join(self.data_prefix['mask_path'], name)
         return sample
@@ -145,4 +168,5 @@ class LIDCSliceDataset(BaseDataset):
             if not osp.isfile(path):
                 raise FileNotFoundError(
                     f'{path}: no such file, but the index {self.ann_file} names it; '
-                    'prepare the data again')
+                    'prepare the data again'
+                )

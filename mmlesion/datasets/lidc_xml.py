@@ -2,6 +2,7 @@
 
 Every value is checked on reading, so that no later step meets a broken file.
 """
+
 import math
 import os
 import tarfile
@@ -17,8 +18,17 @@ from tqdm import tqdm
 
 #: The nine ratings of a nodule. All run from 1 to 5, except ``calcification``
 #: (1 to 6) and ``internalStructure`` (a kind, not a degree).
-RATINGS = ('subtlety', 'internalStructure', 'calcification', 'sphericity',
-           'margin', 'lobulation', 'spiculation', 'texture', 'malignancy')
+RATINGS = (
+    'subtlety',
+    'internalStructure',
+    'calcification',
+    'sphericity',
+    'margin',
+    'lobulation',
+    'spiculation',
+    'texture',
+    'malignancy',
+)
 
 # The largest official file has 2.2 MB; more is no LIDC file, and would only
 # cost time and memory
@@ -111,25 +121,32 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
     if _name(root) == 'IdriReadMessage':
         return None
     if _name(root) != 'LidcReadMessage':
-        raise ValueError(f'{source}: expected an XML of LIDC-IDRI (a '
-                         f"LidcReadMessage), but it is a '{_name(root)}'")
+        raise ValueError(
+            f'{source}: expected an XML of LIDC-IDRI (a '
+            f"LidcReadMessage), but it is a '{_name(root)}'"
+        )
     series_uid = _text(_child(root, 'ResponseHeader'), 'SeriesInstanceUid')
     if not series_uid:
-        raise ValueError(f'{source}: the file does not say which series it is '
-                         'of (ResponseHeader/SeriesInstanceUid)')
+        raise ValueError(
+            f'{source}: the file does not say which series it is '
+            'of (ResponseHeader/SeriesInstanceUid)'
+        )
     sessions = _children(root, 'readingSession')
     nodules, left_out = [], set()
     for reader, session in enumerate(sessions):
         for element in _children(session, 'unblindedReadNodule'):
-            where = (f"{source}: nodule {_text(element, 'noduleID')!r} of reader "
-                     f'{reader + 1}')
+            where = (
+                f'{source}: nodule {_text(element, "noduleID")!r} of reader '
+                f'{reader + 1}'
+            )
             nodule = _read_nodule(element, reader, where)
             if nodule is not None:
                 nodules.append(nodule)
             else:
                 left_out |= {_read_z(roi, where) for roi in _children(element, 'roi')}
-    return LIDCReading(source, series_uid, len(sessions), tuple(nodules),
-                       tuple(sorted(left_out)))
+    return LIDCReading(
+        source, series_uid, len(sessions), tuple(nodules), tuple(sorted(left_out))
+    )
 
 
 def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
@@ -147,8 +164,7 @@ def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'{path}: no such file; expected an XML of '
-                                'LIDC-IDRI')
+        raise FileNotFoundError(f'{path}: no such file; expected an XML of LIDC-IDRI')
     with open(path, 'rb') as file:
         return parse_lidc_xml(file.read(_MAX_BYTES + 1), path)
 
@@ -172,8 +188,10 @@ def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
     if os.path.isdir(path):
         names = sorted(
             os.path.join(folder, name)
-            for folder, _, files in os.walk(path) for name in files
-            if name.lower().endswith('.xml'))
+            for folder, _, files in os.walk(path)
+            for name in files
+            if name.lower().endswith('.xml')
+        )
         readings = (read_lidc_xml(name) for name in names)
     elif os.path.isfile(path) and not path.lower().endswith('.xml'):
         readings = _iterate_archive(path)
@@ -188,8 +206,9 @@ def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
         raise FileNotFoundError(f'{path}: no XML file is in it')
 
 
-def read_lidc_readings(path: str | os.PathLike,
-                       progress: bool = False) -> dict[str, LIDCReading]:
+def read_lidc_readings(
+    path: str | os.PathLike, progress: bool = False
+) -> dict[str, LIDCReading]:
     """Read all CT files of a folder or an archive, by series.
 
     In the official release 17 of the 1,035 files are copies of others; without
@@ -208,24 +227,30 @@ def read_lidc_readings(path: str | os.PathLike,
             series.
     """
     found: dict[str, LIDCReading] = {}
-    for reading in tqdm(iterate_lidc_xml(path), desc='Reading XML', unit='file',
-                        disable=not progress):
+    for reading in tqdm(
+        iterate_lidc_xml(path), desc='Reading XML', unit='file', disable=not progress
+    ):
         first = found.setdefault(reading.series_uid, reading)
         if first is not reading and not _same(first, reading):
             raise ValueError(
                 f'{reading.source}: it differs from {first.source}, which is of '
-                f'the same series {reading.series_uid}; remove one')
+                f'the same series {reading.series_uid}; remove one'
+            )
     return found
 
 
 def _same(one: LIDCReading, other: LIDCReading) -> bool:
-    return (len(one.nodules) == len(other.nodules)
-            and all(a.ratings == b.ratings
-                    and len(a.contours) == len(b.contours)
-                    and all(c.z_mm == d.z_mm and c.included == d.included
-                            and np.array_equal(c.points_px, d.points_px)
-                            for c, d in zip(a.contours, b.contours))
-                    for a, b in zip(one.nodules, other.nodules)))
+    return len(one.nodules) == len(other.nodules) and all(
+        a.ratings == b.ratings
+        and len(a.contours) == len(b.contours)
+        and all(
+            c.z_mm == d.z_mm
+            and c.included == d.included
+            and np.array_equal(c.points_px, d.points_px)
+            for c, d in zip(a.contours, b.contours)
+        )
+        for a, b in zip(one.nodules, other.nodules)
+    )
 
 
 def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
@@ -238,8 +263,9 @@ def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
                 content = archive.extractfile(member).read(_MAX_BYTES + 1)
                 yield parse_lidc_xml(content, f'{path}: {member.name}')
     except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError):
-        raise ValueError(f'{path}: the archive is damaged, cut off or no tar '
-                         'archive') from None
+        raise ValueError(
+            f'{path}: the archive is damaged, cut off or no tar archive'
+        ) from None
 
 
 class _PrologEndError(Exception):
@@ -248,8 +274,9 @@ class _PrologEndError(Exception):
 
 def _parse_xml(content: bytes, source: str) -> ElementTree.Element:
     if len(content) > _MAX_BYTES:
-        raise ValueError(f'{source}: no XML of LIDC-IDRI has more than '
-                         f'{_MAX_BYTES >> 20} MiB')
+        raise ValueError(
+            f'{source}: no XML of LIDC-IDRI has more than {_MAX_BYTES >> 20} MiB'
+        )
     try:
         doctype_line = _find_doctype(content)
         if not doctype_line:
@@ -258,12 +285,16 @@ def _parse_xml(content: bytes, source: str) -> ElementTree.Element:
         line = getattr(error, 'lineno', None) or error.position[0]
         raise ValueError(
             f'{source}: line {line}: the XML is broken or cut off '
-            f'({expat.ErrorString(error.code)})') from None
+            f'({expat.ErrorString(error.code)})'
+        ) from None
     except (LookupError, ValueError):  # a declared encoding of no use
-        raise ValueError(f'{source}: line 1: the XML declares an encoding that '
-                         'cannot be read') from None
-    raise ValueError(f'{source}: line {doctype_line}: a document type '
-                     'declaration, which no XML of LIDC-IDRI has, is not read')
+        raise ValueError(
+            f'{source}: line 1: the XML declares an encoding that cannot be read'
+        ) from None
+    raise ValueError(
+        f'{source}: line {doctype_line}: a document type '
+        'declaration, which no XML of LIDC-IDRI has, is not read'
+    )
 
 
 def _find_doctype(content: bytes) -> int:
@@ -288,13 +319,13 @@ def _find_doctype(content: bytes) -> int:
     return lines[0] if lines else 0
 
 
-def _read_nodule(element: ElementTree.Element, reader: int,
-                 where: str) -> ReaderNodule | None:
+def _read_nodule(
+    element: ElementTree.Element, reader: int, where: str
+) -> ReaderNodule | None:
     rated = _child(element, 'characteristics')
     if rated is None or not len(rated):
         return None
-    contours = tuple(_read_contour(roi, where)
-                     for roi in _children(element, 'roi'))
+    contours = tuple(_read_contour(roi, where) for roi in _children(element, 'roi'))
     if all(len(one.points_px) < 2 for one in contours):
         return None
     ratings = {}
@@ -302,12 +333,12 @@ def _read_nodule(element: ElementTree.Element, reader: int,
         value = _integer(rated, name, where)
         top = 6 if name == 'calcification' else 5
         if not 1 <= value <= top:
-            raise ValueError(f'{where}: {name} must be from 1 to {top}, but is '
-                             f'{value}')
+            raise ValueError(f'{where}: {name} must be from 1 to {top}, but is {value}')
         ratings[name] = value
     if not any(one.included for one in contours):
-        raise ValueError(f'{where}: there are holes only; expected an outline '
-                         'with inclusion TRUE')
+        raise ValueError(
+            f'{where}: there are holes only; expected an outline with inclusion TRUE'
+        )
     return ReaderNodule(reader, _text(element, 'noduleID'), ratings, contours)
 
 
@@ -318,8 +349,9 @@ def _read_z(roi: ElementTree.Element, where: str) -> float:
     except ValueError:
         z_mm = math.nan
     if not math.isfinite(z_mm):
-        raise ValueError(f'{where}: imageZposition must be a number in mm, but '
-                         f'is {text!r}')
+        raise ValueError(
+            f'{where}: imageZposition must be a number in mm, but is {text!r}'
+        )
     return z_mm
 
 
@@ -327,27 +359,34 @@ def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
     z_mm = _read_z(roi, where)
     inclusion = _text(roi, 'inclusion').upper()
     if inclusion not in ('TRUE', 'FALSE'):
-        raise ValueError(f'{where}: inclusion must be TRUE or FALSE, but is '
-                         f'{inclusion!r}')
-    points = [(_integer(point, 'xCoord', where),
-               _integer(point, 'yCoord', where))
-              for point in _children(roi, 'edgeMap')]
+        raise ValueError(
+            f'{where}: inclusion must be TRUE or FALSE, but is {inclusion!r}'
+        )
+    points = [
+        (_integer(point, 'xCoord', where), _integer(point, 'yCoord', where))
+        for point in _children(roi, 'edgeMap')
+    ]
     if not points:
         raise ValueError(f'{where}: the outline at z = {z_mm:g} has no point')
     for x, y in points:
         if not (0 <= x < _MAX_SIDE_PX and 0 <= y < _MAX_SIDE_PX):
-            raise ValueError(f'{where}: the point ({x}, {y}) lies in no image '
-                             f'(0 to {_MAX_SIDE_PX - 1} px)')
-    return Contour(z_mm, np.array(points, np.int32), inclusion == 'TRUE',
-                   _text(roi, 'imageSOP_UID'))
+            raise ValueError(
+                f'{where}: the point ({x}, {y}) lies in no image '
+                f'(0 to {_MAX_SIDE_PX - 1} px)'
+            )
+    return Contour(
+        z_mm,
+        np.array(points, np.int32),
+        inclusion == 'TRUE',
+        _text(roi, 'imageSOP_UID'),
+    )
 
 
 def _integer(parent: ElementTree.Element, name: str, where: str) -> int:
     text = _text(parent, name)
     # Not int() alone: it takes '1_0' and digits of any script
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ValueError(f'{where}: {name} must be a whole number, but is '
-                         f'{text!r}')
+        raise ValueError(f'{where}: {name} must be a whole number, but is {text!r}')
     return int(text)
 
 
@@ -356,16 +395,14 @@ def _name(element: ElementTree.Element) -> str:
 
 
 def _in_namespace(parent: ElementTree.Element, name: str) -> str:
-    return parent.tag[:parent.tag.find('}') + 1] + name
+    return parent.tag[: parent.tag.find('}') + 1] + name
 
 
-def _children(parent: ElementTree.Element,
-              name: str) -> list[ElementTree.Element]:
+def _children(parent: ElementTree.Element, name: str) -> list[ElementTree.Element]:
     return parent.findall(_in_namespace(parent, name))
 
 
-def _child(parent: ElementTree.Element,
-           name: str) -> ElementTree.Element | None:
+def _child(parent: ElementTree.Element, name: str) -> ElementTree.Element | None:
     return parent.find(_in_namespace(parent, name))
 
 

@@ -1,4 +1,5 @@
 """Projections of lungs as a data set, for the whole scan or its sub-regions."""
+
 import os.path as osp
 
 import numpy as np
@@ -65,30 +66,38 @@ class LungProjectionDataset(BaseDataset):
             classes.
     """
 
-    def __init__(self,
-                 task: str,
-                 view: str = 'axial',
-                 ann_file: str = PROJECTION_INDEX_NAME,
-                 data_prefix: dict | None = None,
-                 split: str = 'all',
-                 fold: int = 0,
-                 num_folds: int = 5,
-                 num_val_folds: int = 8,
-                 num_rotations: int | None = None,
-                 balance: bool = True,
-                 seed: int = 0,
-                 **kwargs) -> None:
-        for name, value, known in (('view', view, VIEWS),
-                                   ('split', split, (*SPLITS, 'all'))):
+    def __init__(
+        self,
+        task: str,
+        view: str = 'axial',
+        ann_file: str = PROJECTION_INDEX_NAME,
+        data_prefix: dict | None = None,
+        split: str = 'all',
+        fold: int = 0,
+        num_folds: int = 5,
+        num_val_folds: int = 8,
+        num_rotations: int | None = None,
+        balance: bool = True,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
+        for name, value, known in (
+            ('view', view, VIEWS),
+            ('split', split, (*SPLITS, 'all')),
+        ):
             if value not in known:
-                raise ValueError(f'{ann_file}: {name} must be one of '
-                                 f'{", ".join(known)}, but is {value!r}')
+                raise ValueError(
+                    f'{ann_file}: {name} must be one of '
+                    f'{", ".join(known)}, but is {value!r}'
+                )
         if not 0 <= fold < num_folds:
-            raise ValueError(f'{ann_file}: fold must be 0 to {num_folds - 1}, but is '
-                             f'{fold}')
+            raise ValueError(
+                f'{ann_file}: fold must be 0 to {num_folds - 1}, but is {fold}'
+            )
         if split == 'val' and not num_val_folds:
-            raise ValueError(f"{ann_file}: there is no split 'val' without "
-                             'num_val_folds')
+            raise ValueError(
+                f"{ann_file}: there is no split 'val' without num_val_folds"
+            )
         self.task = task
         self.view = view
         self.split = split
@@ -99,8 +108,11 @@ class LungProjectionDataset(BaseDataset):
         self.balance = balance
         self.seed = seed
         super().__init__(
-            ann_file=ann_file, data_prefix=data_prefix or dict(img_path=''),
-            metainfo=dict(classes=(f'no {task}', task)), **kwargs)
+            ann_file=ann_file,
+            data_prefix=data_prefix or dict(img_path=''),
+            metainfo=dict(classes=(f'no {task}', task)),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the index, take the split's part and balance it.
@@ -111,9 +123,11 @@ class LungProjectionDataset(BaseDataset):
         rows = read_scan_list(self.ann_file, prepared=True)
         signs = list(rows[0].signs)
         if self.task not in (*WHOLE_TASKS, *signs):
-            raise ValueError(f'{self.ann_file}: task must be one of '
-                             f'{", ".join((*WHOLE_TASKS, *signs))}, but is '
-                             f'{self.task!r}')
+            raise ValueError(
+                f'{self.ann_file}: task must be one of '
+                f'{", ".join((*WHOLE_TASKS, *signs))}, but is '
+                f'{self.task!r}'
+            )
         if self.split != 'all':
             splits = self._splits(rows)
             rows = [row for row, split in zip(rows, splits) if split == self.split]
@@ -124,12 +138,20 @@ class LungProjectionDataset(BaseDataset):
             raise ValueError(
                 f"{self.ann_file}: split '{self.split}' has {counts[1]} positive and "
                 f"{counts[0]} negative projections for '{self.task}'; expected some of "
-                'both: take another seed, fewer folds or more patients')
+                'both: take another seed, fewer folds or more patients'
+            )
         if self.balance:
             generator = np.random.default_rng(self.seed)
-            kept = np.sort(np.concatenate([
-                generator.choice(np.flatnonzero(labels == label), counts.min(),
-                                 replace=False) for label in (0, 1)]))
+            kept = np.sort(
+                np.concatenate(
+                    [
+                        generator.choice(
+                            np.flatnonzero(labels == label), counts.min(), replace=False
+                        )
+                        for label in (0, 1)
+                    ]
+                )
+            )
             samples = [samples[index] for index in kept]
         return samples
 
@@ -143,8 +165,12 @@ class LungProjectionDataset(BaseDataset):
             splits = np.where(folds == self.fold, 'test', 'train')
             if self.num_val_folds:
                 rest = np.flatnonzero(folds != self.fold)
-                validated = patient_folds(patients[rest], diseased[rest],
-                                          self.num_val_folds, self.seed) == 0
+                validated = (
+                    patient_folds(
+                        patients[rest], diseased[rest], self.num_val_folds, self.seed
+                    )
+                    == 0
+                )
                 splits[rest[validated]] = 'val'
         except ValueError as error:
             raise ValueError(f'{self.ann_file}: {error}') from None
@@ -156,20 +182,35 @@ class LungProjectionDataset(BaseDataset):
             label = getattr(row, self.task)
             labels = {} if label is None else dict(whole=label)
         else:
-            labels = {region: row.signs[self.task][region] for region in REGIONS
-                      if region in row.signs[self.task] and region not in row.empty}
+            labels = {
+                region: row.signs[self.task][region]
+                for region in REGIONS
+                if region in row.signs[self.task] and region not in row.empty
+            }
         number = row.rotations if self.num_rotations is None else self.num_rotations
         if number > row.rotations:
-            raise ValueError(f'{self.ann_file}: scan {row.scan} has {row.rotations} '
-                             f'rotations, but {number} are asked for; prepare it again')
+            raise ValueError(
+                f'{self.ann_file}: scan {row.scan} has {row.rotations} '
+                f'rotations, but {number} are asked for; prepare it again'
+            )
         folder = osp.join(self.data_prefix['img_path'], row.folder)
-        samples = [dict(
-            img_path=projection_path(folder, area, self.view, rotation),
-            img_id=f'{row.scan} {area} {rotation}', gt_label=label, scan=row.scan,
-            patient=row.patient, area=area, view=self.view, rotation=rotation)
-            for area, label in labels.items() for rotation in range(number)]
+        samples = [
+            dict(
+                img_path=projection_path(folder, area, self.view, rotation),
+                img_id=f'{row.scan} {area} {rotation}',
+                gt_label=label,
+                scan=row.scan,
+                patient=row.patient,
+                area=area,
+                view=self.view,
+                rotation=rotation,
+            )
+            for area, label in labels.items()
+            for rotation in range(number)
+        ]
         if samples and not osp.isfile(samples[-1]['img_path']):
             raise FileNotFoundError(
                 f'{samples[-1]["img_path"]}: no such file, but the index '
-                f'{self.ann_file} names it; prepare the data again')
+                f'{self.ann_file} names it; prepare the data again'
+            )
         return samples

@@ -1,4 +1,5 @@
 """NODE21 as a data set of MMEngine."""
+
 import csv
 import math
 import os
@@ -50,27 +51,35 @@ class NODE21Dataset(BaseDataset):
             do not suffice for.
     """
 
-    METAINFO = dict(classes=('no nodule', 'nodule'),
-                    palette=[(0, 158, 115), (213, 94, 0)])
+    METAINFO = dict(
+        classes=('no nodule', 'nodule'), palette=[(0, 158, 115), (213, 94, 0)]
+    )
 
-    def __init__(self,
-                 ann_file: str = 'metadata.csv',
-                 data_prefix: dict | None = None,
-                 split: str = 'all',
-                 fold: int = 0,
-                 num_folds: int = 5,
-                 num_test: int = 400,
-                 seed: int = 0,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        ann_file: str = 'metadata.csv',
+        data_prefix: dict | None = None,
+        split: str = 'all',
+        fold: int = 0,
+        num_folds: int = 5,
+        num_test: int = 400,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         if split not in ('train', 'val', 'test', 'all'):
-            raise ValueError(f"{ann_file}: unknown split {split!r}; expected 'train', "
-                             "'val', 'test' or 'all'")
+            raise ValueError(
+                f"{ann_file}: unknown split {split!r}; expected 'train', "
+                "'val', 'test' or 'all'"
+            )
         if not 0 <= fold < num_folds:
-            raise ValueError(f'{ann_file}: fold must be 0 to {num_folds - 1}, but is '
-                             f'{fold}')
+            raise ValueError(
+                f'{ann_file}: fold must be 0 to {num_folds - 1}, but is {fold}'
+            )
         if num_test < 0 or num_test % 2:
-            raise ValueError(f'{ann_file}: num_test must be even, half with nodules '
-                             f'and half without, but is {num_test}')
+            raise ValueError(
+                f'{ann_file}: num_test must be even, half with nodules '
+                f'and half without, but is {num_test}'
+            )
         self.split = split
         self.fold = fold
         self.num_folds = num_folds
@@ -78,7 +87,9 @@ class NODE21Dataset(BaseDataset):
         self.seed = seed
         super().__init__(
             ann_file=ann_file,
-            data_prefix=data_prefix or dict(img_path='images/'), **kwargs)
+            data_prefix=data_prefix or dict(img_path='images/'),
+            **kwargs,
+        )
 
     def load_data_list(self) -> list[dict]:
         """Read the csv and take the split's part.
@@ -92,27 +103,37 @@ class NODE21Dataset(BaseDataset):
                 folds = _splits(pictures, self.num_test, self.num_folds, self.seed)
             except ValueError as error:
                 raise ValueError(f'{self.ann_file}: {error}') from None
-            wanted = {'train': (folds >= 0) & (folds != self.fold),
-                      'val': folds == self.fold, 'test': folds < 0}[self.split]
+            wanted = {
+                'train': (folds >= 0) & (folds != self.fold),
+                'val': folds == self.fold,
+                'test': folds < 0,
+            }[self.split]
             pictures = [each for each, one in zip(pictures, wanted) if one]
         folder = self.data_prefix['img_path']
         if not osp.isdir(folder):
             raise FileNotFoundError(
                 f'{folder}: no such folder; expected the pictures that '
-                f'{self.ann_file} names')
+                f'{self.ann_file} names'
+            )
         existing = set(os.listdir(folder))
         for each in pictures:
             if each['img_name'] not in existing:
                 raise FileNotFoundError(
                     f'{osp.join(folder, each["img_name"])}: no such file, but row '
-                    f'{each["row"]} of {self.ann_file} names it')
-        return [dict(
-            img_path=osp.join(folder, each['img_name']),
-            img_id=osp.splitext(each['img_name'])[0],
-            patient=each['patient'],
-            gt_label=int(bool(each['boxes'])),
-            instances=[dict(bbox=box, bbox_label=0, ignore_flag=0)
-                       for box in each['boxes']]) for each in pictures]
+                    f'{each["row"]} of {self.ann_file} names it'
+                )
+        return [
+            dict(
+                img_path=osp.join(folder, each['img_name']),
+                img_id=osp.splitext(each['img_name'])[0],
+                patient=each['patient'],
+                gt_label=int(bool(each['boxes'])),
+                instances=[
+                    dict(bbox=box, bbox_label=0, ignore_flag=0) for box in each['boxes']
+                ],
+            )
+            for each in pictures
+        ]
 
 
 def read_node21_csv(path: str | os.PathLike) -> list[dict]:
@@ -131,27 +152,33 @@ def read_node21_csv(path: str | os.PathLike) -> list[dict]:
         ValueError: If a column is missing or a row is wrong, which it names.
     """
     if not osp.isfile(path):
-        raise FileNotFoundError(f'{path}: no such file; expected the csv of '
-                                'NODE21')
+        raise FileNotFoundError(f'{path}: no such file; expected the csv of NODE21')
     pictures = {}
     with open(path, newline='', encoding='utf-8-sig') as file:
         reader = csv.DictReader(file)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f'{path}: column {missing[0]!r} is missing; expected '
-                             + ', '.join(COLUMNS))
+            raise ValueError(
+                f'{path}: column {missing[0]!r} is missing; expected '
+                + ', '.join(COLUMNS)
+            )
         for row, cells in enumerate(reader, start=2):
             where = f'{path}, row {row}'
             name, box = _parse_row(cells, where)
             patient = cells.get('patient') or name
             found = pictures.setdefault(
-                name, dict(img_name=name, boxes=[], patient=patient, row=row))
+                name, dict(img_name=name, boxes=[], patient=patient, row=row)
+            )
             if found['row'] != row and (box is None or not found['boxes']):
-                raise ValueError(f'{where}: {name} was in row {found["row"]} already; '
-                                 'only pictures with nodules have several rows')
+                raise ValueError(
+                    f'{where}: {name} was in row {found["row"]} already; '
+                    'only pictures with nodules have several rows'
+                )
             if found['patient'] != patient:
-                raise ValueError(f'{where}: {name} is of patient {patient}, but of '
-                                 f'{found["patient"]} in row {found["row"]}')
+                raise ValueError(
+                    f'{where}: {name} is of patient {patient}, but of '
+                    f'{found["patient"]} in row {found["row"]}'
+                )
             if box is not None:
                 found['boxes'].append(box)
     if not pictures:
@@ -170,18 +197,22 @@ def _parse_row(cells: dict, where: str):
         return name, None
     try:
         x, y, width, height = (
-            float(cells[column]) for column in ('x', 'y', 'width', 'height'))
+            float(cells[column]) for column in ('x', 'y', 'width', 'height')
+        )
     except (TypeError, ValueError):
         x = y = width = height = math.nan
     if not (math.isfinite(x + y) and 0 < width < math.inf and 0 < height < math.inf):
         values = [cells[column] for column in ('x', 'y', 'width', 'height')]
-        raise ValueError(f'{where}: x, y, width and height of a nodule must be numbers '
-                         f'and the last two above 0, got {values}')
+        raise ValueError(
+            f'{where}: x, y, width and height of a nodule must be numbers '
+            f'and the last two above 0, got {values}'
+        )
     return name, [x, y, x + width, y + height]
 
 
-def _splits(pictures: list[dict], num_test: int, num_folds: int,
-            seed: int) -> np.ndarray:
+def _splits(
+    pictures: list[dict], num_test: int, num_folds: int, seed: int
+) -> np.ndarray:
     """The fold of each picture, -1 for the test set."""
     labels = np.array([int(bool(each['boxes'])) for each in pictures])
     patients = np.array([each['patient'] for each in pictures])
@@ -189,7 +220,8 @@ def _splits(pictures: list[dict], num_test: int, num_folds: int,
     if (counts < num_test // 2).any():
         raise ValueError(
             f'a test set of {num_test} needs {num_test // 2} pictures with and without '
-            f'nodules each, but there are {counts[1]} and {counts[0]}')
+            f'nodules each, but there are {counts[1]} and {counts[0]}'
+        )
     names, owner = np.unique(patients, return_inverse=True)
     held = np.zeros((len(names), 2), dtype=int)
     np.add.at(held, (owner, labels), 1)
@@ -204,8 +236,11 @@ def _splits(pictures: list[dict], num_test: int, num_folds: int,
     # kind that stand alone go, so that both are as many again.
     for patient in np.flatnonzero(in_test):
         kind = int(np.argmin(left))
-        if left[0] != left[1] and held[patient, 1 - kind] == 0 and (
-                0 < held[patient, kind] <= abs(left[0] - left[1])):
+        if (
+            left[0] != left[1]
+            and held[patient, 1 - kind] == 0
+            and (0 < held[patient, kind] <= abs(left[0] - left[1]))
+        ):
             in_test[patient] = False
             left[kind] += held[patient, kind]
     folds = np.full(len(pictures), -1)

@@ -1,4 +1,5 @@
 """Volumes cut out around single nodules, with their masks, as files."""
+
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +7,9 @@ import numpy as np
 from mmlesion.ct import VOLUME_SUFFIXES, CTVolume, read_volume
 
 
-def find_nodule_crops(image_dir: str | Path,
-                      mask_dir: str | Path) -> list[tuple[Path, Path]]:
+def find_nodule_crops(
+    image_dir: str | Path, mask_dir: str | Path
+) -> list[tuple[Path, Path]]:
     """Find crops and their masks.
 
     Args:
@@ -21,20 +23,25 @@ def find_nodule_crops(image_dir: str | Path,
         FileNotFoundError: There are no crops, or one has no mask.
     """
     image_dir, mask_dir = Path(image_dir), Path(mask_dir)
-    images = sorted(path for path in image_dir.glob('*')
-                    if path.name.endswith(VOLUME_SUFFIXES))
+    images = sorted(
+        path for path in image_dir.glob('*') if path.name.endswith(VOLUME_SUFFIXES)
+    )
     if not images:
-        raise FileNotFoundError(f'{image_dir}: expected volumes there '
-                                f'({", ".join(VOLUME_SUFFIXES)}), found none.')
+        raise FileNotFoundError(
+            f'{image_dir}: expected volumes there '
+            f'({", ".join(VOLUME_SUFFIXES)}), found none.'
+        )
     for path in images:
         if not (mask_dir / path.name).is_file():
-            raise FileNotFoundError(f'{mask_dir / path.name}: no such file; expected '
-                                    f'the mask of {path}.')
+            raise FileNotFoundError(
+                f'{mask_dir / path.name}: no such file; expected the mask of {path}.'
+            )
     return [(path, mask_dir / path.name) for path in images]
 
 
-def read_nodule_crop(image_path: str | Path,
-                     mask_path: str | Path) -> tuple[CTVolume, np.ndarray]:
+def read_nodule_crop(
+    image_path: str | Path, mask_path: str | Path
+) -> tuple[CTVolume, np.ndarray]:
     """Read a crop (HU) and its mask.
 
     Args:
@@ -49,6 +56,8 @@ def read_nodule_crop(image_path: str | Path,
     """
     volume, mask = read_volume(image_path), read_volume(mask_path).array > 0
     if mask.shape != volume.shape or not mask.any():
-        raise ValueError(f'{mask_path}: expected a nodule in a mask of shape '
-                         f'{volume.shape}, got {mask.sum()} voxels in {mask.shape}.')
+        raise ValueError(
+            f'{mask_path}: expected a nodule in a mask of shape '
+            f'{volume.shape}, got {mask.sum()} voxels in {mask.shape}.'
+        )
     return volume, mask

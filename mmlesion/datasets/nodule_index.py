@@ -1,4 +1,5 @@
 """The index of prepared nodules: one row a nodule."""
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -48,8 +49,7 @@ class NoduleRow:
 ATTRIBUTES = tuple(one.name for one in fields(NoduleRow))[-8:]
 
 
-def write_nodule_index(path: str | os.PathLike,
-                       rows: Sequence[NoduleRow]) -> None:
+def write_nodule_index(path: str | os.PathLike, rows: Sequence[NoduleRow]) -> None:
     """Write the index, all of it or nothing.
 
     Args:
@@ -76,14 +76,17 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
         ValueError: On missing columns, a malformed row or a nodule that is
             there twice; names the row (the header is row 1).
     """
-    rows = read_csv_rows(path, NoduleRow, 'nodules', 'tools/prepare_data.py lidc',
-                         _find_wrong)
+    rows = read_csv_rows(
+        path, NoduleRow, 'nodules', 'tools/prepare_data.py lidc', _find_wrong
+    )
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, 2):
         first = seen.setdefault(row.nodule_id, number)
         if first != number:
-            raise ValueError(f'{path}: row {number}: nodule {row.nodule_id} is '
-                             f'in row {first} already')
+            raise ValueError(
+                f'{path}: row {number}: nodule {row.nodule_id} is '
+                f'in row {first} already'
+            )
     return rows
 
 

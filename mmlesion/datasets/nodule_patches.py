@@ -1,4 +1,5 @@
 """A nodule's patches: cut from CT, stored, read."""
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ _NUM_PLANES = len(SLICE_OFFSETS_MM) + len(SIDES_IN_DIAMETERS) - 1
 #: middle slice; that slice in squares of 2, 3 and 4 diameters; 11 and 21
 #: slices from -z to +z.
 INPUT_PLANES = {
-    '1c': (_MIDDLE, ),
+    '1c': (_MIDDLE,),
     '3c': (_MIDDLE, len(SLICE_OFFSETS_MM), len(SLICE_OFFSETS_MM) + 1),
     '11c': tuple(range(_MIDDLE - 5, _MIDDLE + 6)),
     '21c': tuple(range(len(SLICE_OFFSETS_MM))),
@@ -52,8 +53,9 @@ class NodulePatches:
     outside: float = 0.0
 
 
-def cut_nodule_patches(volume: CTVolume, mask: np.ndarray,
-                       diameter_mm: float) -> NodulePatches:
+def cut_nodule_patches(
+    volume: CTVolume, mask: np.ndarray, diameter_mm: float
+) -> NodulePatches:
     """Cut a nodule's patches from a CT volume.
 
     In plane, the square around the middle of the mask is cut with parts of a
@@ -82,8 +84,9 @@ def cut_nodule_patches(volume: CTVolume, mask: np.ndarray,
     """
     mask = np.asarray(mask, bool)
     if mask.shape != volume.shape:
-        raise ValueError(f'the mask has {mask.shape} voxels (z, y, x), but the '
-                         f'volume {volume.shape}')
+        raise ValueError(
+            f'the mask has {mask.shape} voxels (z, y, x), but the volume {volume.shape}'
+        )
     if not mask.any():
         raise ValueError('the mask of the nodule is empty')
     if not diameter_mm > 0:
@@ -95,8 +98,7 @@ def cut_nodule_patches(volume: CTVolume, mask: np.ndarray,
     image = volume.array[near].astype(np.float32)
     covered_near = mask[near].astype(np.float32)
     corner = [one.start for one in near]
-    planes = [(sides_mm[0], SLICE_OFFSETS_MM),
-              *((side, (0, )) for side in sides_mm[1:])]
+    planes = [(sides_mm[0], SLICE_OFFSETS_MM), *((side, (0,)) for side in sides_mm[1:])]
     image_hu, masks = [], []
     for side_mm, offsets_mm in planes:
         weights = _weights(volume, near, centre, corner, side_mm, offsets_mm)
@@ -105,11 +107,12 @@ def cut_nodule_patches(volume: CTVolume, mask: np.ndarray,
     image_hu = np.rint(np.concatenate(image_hu))  # (23, 32, 32)
     return NodulePatches(
         np.clip(image_hu, -32768, 32767).astype(np.int16),
-        np.concatenate(masks) >= 0.5, _share_outside(volume, centre, sides_mm[0]))
+        np.concatenate(masks) >= 0.5,
+        _share_outside(volume, centre, sides_mm[0]),
+    )
 
 
-def write_nodule_patches(path: str | os.PathLike,
-                         patches: NodulePatches) -> None:
+def write_nodule_patches(path: str | os.PathLike, patches: NodulePatches) -> None:
     """Write patches with check sums, all or nothing.
 
     Args:
@@ -123,8 +126,9 @@ def write_nodule_patches(path: str | os.PathLike,
     write_slice_archive(path, range(len(planes)), planes.__getitem__)
 
 
-def read_nodule_patches(path: str | os.PathLike,
-                        inputs: str) -> tuple[np.ndarray, np.ndarray]:
+def read_nodule_patches(
+    path: str | os.PathLike, inputs: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Read the patches of one of the paper's four inputs.
 
     Args:
@@ -145,30 +149,37 @@ def read_nodule_patches(path: str | os.PathLike,
         if archive.stored != frozenset(range(2 * _NUM_PLANES)):
             raise ValueError(
                 f'{os.fspath(path)}: expected the {2 * _NUM_PLANES} planes of a '
-                f'nodule, but the file holds {len(archive.stored)}')
+                f'nodule, but the file holds {len(archive.stored)}'
+            )
         planes = INPUT_PLANES[inputs]
         image = np.stack([archive.read(number) for number in planes])
-        mask = np.stack([archive.read(_NUM_PLANES + number)
-                         for number in planes])
+        mask = np.stack([archive.read(_NUM_PLANES + number) for number in planes])
     return image, mask.astype(np.uint8)
 
 
-def _surroundings(volume: CTVolume, centre: Sequence[float],
-                  side_mm: float) -> tuple[slice, slice, slice]:
+def _surroundings(
+    volume: CTVolume, centre: Sequence[float], side_mm: float
+) -> tuple[slice, slice, slice]:
     """The voxels that patches can need: a small part of a whole scan."""
     reach_mm = (max(SLICE_OFFSETS_MM), side_mm / 2, side_mm / 2)
     found = []
     for place, reach, spacing, count in zip(
-            centre, reach_mm, volume.spacing_mm, volume.shape):
+        centre, reach_mm, volume.spacing_mm, volume.shape
+    ):
         first = int(np.floor(place - reach / spacing)) - 1
         last = int(np.ceil(place + reach / spacing)) + 2
         found.append(slice(max(0, first), min(count, last)))
     return tuple(found)
 
 
-def _weights(volume: CTVolume, near: Sequence[slice], centre: Sequence[float],
-             corner: Sequence[int], side_mm: float,
-             offsets_mm: Sequence[float]) -> list[np.ndarray]:
+def _weights(
+    volume: CTVolume,
+    near: Sequence[slice],
+    centre: Sequence[float],
+    corner: Sequence[int],
+    side_mm: float,
+    offsets_mm: Sequence[float],
+) -> list[np.ndarray]:
     """For each axis, how much each voxel counts for each place."""
     places = [np.asarray(offsets_mm)[:, None] / volume.spacing_mm[0] + centre[0]]
     for axis in (1, 2):
@@ -177,8 +188,10 @@ def _weights(volume: CTVolume, near: Sequence[slice], centre: Sequence[float],
         inside = (np.arange(parts) + 0.5) / parts
         pixels = np.arange(PATCH_SIZE_PX)[:, None] - PATCH_SIZE_PX / 2
         places.append((pixels + inside) * step + centre[axis])  # (32, parts)
-    return [_linear_weights(one - first, part.stop - part.start)
-            for one, first, part in zip(places, corner, near)]
+    return [
+        _linear_weights(one - first, part.stop - part.start)
+        for one, first, part in zip(places, corner, near)
+    ]
 
 
 def _linear_weights(places: np.ndarray, count: int) -> np.ndarray:
@@ -200,12 +213,12 @@ def _sample(array: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
     return along_y @ array @ along_x.T  # (M, 32, 32)
 
 
-def _share_outside(volume: CTVolume, centre: Sequence[float],
-                   side_mm: float) -> float:
+def _share_outside(volume: CTVolume, centre: Sequence[float], side_mm: float) -> float:
     half_mm = (max(SLICE_OFFSETS_MM) + 0.5, side_mm / 2, side_mm / 2)
     inside = 1.0
     for place, half, spacing, count in zip(
-            centre, half_mm, volume.spacing_mm, volume.shape):
+        centre, half_mm, volume.spacing_mm, volume.shape
+    ):
         half /= spacing
         seen = min(place + half, count - 0.5) - max(place - half, -0.5)
         inside *= seen / (2 * half)

@@ -1,11 +1,16 @@
 """Folds of a cross-validation that no patient straddles."""
+
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 
-def patient_folds(patients: Sequence[Hashable], labels: Sequence[int],
-                  num_folds: int = 5, seed: int = 0) -> np.ndarray:
+def patient_folds(
+    patients: Sequence[Hashable],
+    labels: Sequence[int],
+    num_folds: int = 5,
+    seed: int = 0,
+) -> np.ndarray:
     r"""Deal samples to folds: patients whole, classes evenly.
 
     Patients are shuffled, then taken by falling number of samples; each goes
@@ -33,15 +38,19 @@ def patient_folds(patients: Sequence[Hashable], labels: Sequence[int],
     """
     patients, labels = list(patients), np.asarray(labels)
     if len(patients) != len(labels):
-        raise ValueError(f'there are {len(patients)} patients for '
-                         f'{len(labels)} labels; expected one for each sample')
+        raise ValueError(
+            f'there are {len(patients)} patients for '
+            f'{len(labels)} labels; expected one for each sample'
+        )
     if num_folds < 2:
         raise ValueError(f'num_folds must be at least 2, but is {num_folds}')
     classes, coded = np.unique(labels, return_inverse=True)
     order = sorted(set(patients), key=str)
     if len(order) < num_folds:
-        raise ValueError(f'{num_folds} folds need at least as many patients, '
-                         f'but there are {len(order)}')
+        raise ValueError(
+            f'{num_folds} folds need at least as many patients, '
+            f'but there are {len(order)}'
+        )
     row = {patient: number for number, patient in enumerate(order)}
     owner = np.array([row[patient] for patient in patients])
     counts = np.zeros((len(order), len(classes)))
@@ -54,12 +63,15 @@ def patient_folds(patients: Sequence[Hashable], labels: Sequence[int],
     for patient in by_size:
         grown = (np.square(filled + shares[patient]) - np.square(filled)).sum(1)
         # The emptiest of those that are equal, lest a fold stay empty
-        fold = min(range(num_folds), key=lambda one: (
-            round(grown[one], 12), round(filled[one].sum(), 12)))
+        fold = min(
+            range(num_folds),
+            key=lambda one: (round(grown[one], 12), round(filled[one].sum(), 12)),
+        )
         filled[fold] += shares[patient]
         fold_of[patient] = fold
     for fold, class_index in np.argwhere(filled == 0):
         raise ValueError(
             f'fold {fold} of {num_folds} has no sample of class '
-            f'{classes[class_index]}; use fewer folds or more patients')
+            f'{classes[class_index]}; use fewer folds or more patients'
+        )
     return fold_of[owner]

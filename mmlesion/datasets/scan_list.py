@@ -1,4 +1,5 @@
 """Scans with labels of the whole and of sub-regions: a csv, and its projections."""
+
 import csv
 import os
 import os.path as osp
@@ -83,16 +84,23 @@ def read_scan_list(path: str | os.PathLike, prepared: bool = False) -> list[Scan
     path = os.fspath(path)
     if not osp.isfile(path):
         raise FileNotFoundError(
-            f'{path}: no such file' + ('; make it by tools/prepare_data.py signs'
-                                       if prepared else '; expected a list of scans'))
+            f'{path}: no such file'
+            + (
+                '; make it by tools/prepare_data.py signs'
+                if prepared
+                else '; expected a list of scans'
+            )
+        )
     try:
         with open(path, newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file, strict=True)
             names = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = names
             signs = _check_columns(names, path, prepared)
-            rows = [_parse_row(cells, signs, f'{path}: row {reader.line_num}')
-                    for cells in reader]
+            rows = [
+                _parse_row(cells, signs, f'{path}: row {reader.line_num}')
+                for cells in reader
+            ]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f'{path}: the file is no csv ({error})') from None
     if not rows:
@@ -114,16 +122,22 @@ def write_projection_index(path: str | os.PathLike, rows: Sequence[ScanRow]) -> 
     path = os.fspath(path)
     columns = [name for name in rows[0].cells if name not in _PREPARED]
     descriptor, partial = tempfile.mkstemp(
-        PARTIAL_SUFFIX, osp.basename(path) + '.', osp.dirname(path) or '.')
+        PARTIAL_SUFFIX, osp.basename(path) + '.', osp.dirname(path) or '.'
+    )
     try:
         with open(descriptor, 'w', newline='', encoding='utf-8') as file:
             os.chmod(partial, 0o644)  # mkstemp hides the file from others
             writer = csv.DictWriter(file, [*columns, *_PREPARED], lineterminator='\n')
             writer.writeheader()
             for row in rows:
-                writer.writerow(dict(
-                    {name: row.cells[name] for name in columns}, folder=row.folder,
-                    rotations=row.rotations, empty=' '.join(row.empty)))
+                writer.writerow(
+                    dict(
+                        {name: row.cells[name] for name in columns},
+                        folder=row.folder,
+                        rotations=row.rotations,
+                        empty=' '.join(row.empty),
+                    )
+                )
         os.replace(partial, path)
     except BaseException:
         if osp.exists(partial):
@@ -133,17 +147,28 @@ def write_projection_index(path: str | os.PathLike, rows: Sequence[ScanRow]) -> 
 
 def _check_columns(names: list[str], path: str, prepared: bool) -> list[str]:
     """The signs that the columns speak of."""
-    needed = ['scan', 'patient', 'disease', 'survival',
-              *(_PREPARED if prepared else ())]
-    found = [name.removeprefix(f'{region}_') for name in names for region in REGIONS
-             if name.startswith(f'{region}_')]
+    needed = [
+        'scan',
+        'patient',
+        'disease',
+        'survival',
+        *(_PREPARED if prepared else ()),
+    ]
+    found = [
+        name.removeprefix(f'{region}_')
+        for name in names
+        for region in REGIONS
+        if name.startswith(f'{region}_')
+    ]
     signs = list(dict.fromkeys(found))
     needed += [f'{region}_{sign}' for sign in signs for region in REGIONS]
     absent = [name for name in needed if name not in names]
     if absent:
-        raise ValueError(f'{path}: column {absent[0]!r} is missing; expected '
-                         'scan, patient, disease, survival and, for each sign, '
-                         f'one for each of {", ".join(REGIONS)}')
+        raise ValueError(
+            f'{path}: column {absent[0]!r} is missing; expected '
+            'scan, patient, disease, survival and, for each sign, '
+            f'one for each of {", ".join(REGIONS)}'
+        )
     return signs
 
 
@@ -154,29 +179,41 @@ def _parse_row(cells: dict, signs: list[str], where: str) -> ScanRow:
     for name in ('scan', 'patient'):
         if not cells[name]:
             raise ValueError(f'{where}: {name} is empty')
-    labels = {sign: {region: _label(cells, f'{region}_{sign}', where)
-                     for region in REGIONS} for sign in signs}
+    labels = {
+        sign: {region: _label(cells, f'{region}_{sign}', where) for region in REGIONS}
+        for sign in signs
+    }
     split = cells.get('split', '')
     if split not in ('', *SPLITS):
-        raise ValueError(f"{where}: split must be one of {', '.join(SPLITS)} or empty, "
-                         f'but is {split!r}')
+        raise ValueError(
+            f'{where}: split must be one of {", ".join(SPLITS)} or empty, '
+            f'but is {split!r}'
+        )
     rotations = cells.get('rotations', '0')
     if not rotations.isdigit():
         raise ValueError(f'{where}: rotations must be a number, but is {rotations!r}')
     return ScanRow(
-        scan=cells['scan'], patient=cells['patient'],
+        scan=cells['scan'],
+        patient=cells['patient'],
         disease=_label(cells, 'disease', where),
         survival=_label(cells, 'survival', where),
-        signs={sign: {region: label for region, label in of.items()
-                      if label is not None} for sign, of in labels.items()},
-        split=split, folder=cells.get('folder', ''), rotations=int(rotations),
-        empty=tuple(cells.get('empty', '').split()), cells=cells)
+        signs={
+            sign: {region: label for region, label in of.items() if label is not None}
+            for sign, of in labels.items()
+        },
+        split=split,
+        folder=cells.get('folder', ''),
+        rotations=int(rotations),
+        empty=tuple(cells.get('empty', '').split()),
+        cells=cells,
+    )
 
 
 def _label(cells: dict[str, str], name: str, where: str) -> int | None:
     if cells[name] not in ('', '0', '1'):
-        raise ValueError(f'{where}: {name} must be 0, 1 or empty, but is '
-                         f'{cells[name]!r}')
+        raise ValueError(
+            f'{where}: {name} must be 0, 1 or empty, but is {cells[name]!r}'
+        )
     return int(cells[name]) if cells[name] else None
 
 
@@ -186,15 +223,19 @@ def _check_unique(rows: list[ScanRow], path: str) -> None:
     for number, row in enumerate(rows, 2):
         first = scans.setdefault(osp.normpath(row.scan), number)
         if first != number:
-            raise ValueError(f'{path}: row {number}: scan {row.scan} is in row {first} '
-                             'already')
+            raise ValueError(
+                f'{path}: row {number}: scan {row.scan} is in row {first} already'
+            )
         before, split = splits.setdefault(row.patient, (number, row.split))
         if split != row.split:
             raise ValueError(
                 f'{path}: row {number}: patient {row.patient} is of split '
                 f'{row.split!r}, but of {split!r} in row {before}; expected each '
-                'patient in one split')
+                'patient in one split'
+            )
     if any(row.split for row in rows) and not all(row.split for row in rows):
         number = [bool(row.split) for row in rows].index(False) + 2
-        raise ValueError(f'{path}: row {number}: split is empty, but other rows have '
-                         'one; expected it in all rows or in none')
+        raise ValueError(
+            f'{path}: row {number}: split is empty, but other rows have '
+            'one; expected it in all rows or in none'
+        )

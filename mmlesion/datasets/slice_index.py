@@ -1,4 +1,5 @@
 """The index of prepared slices: one row a slice."""
+
 import os
 import re
 from collections.abc import Sequence
@@ -69,29 +70,38 @@ def read_slice_index(path: str | os.PathLike) -> list[SliceRow]:
             twice, or a series of two patients; names the row (the header is
             row 1).
     """
-    rows = read_csv_rows(path, SliceRow, 'slices', 'tools/prepare_data.py lidc-slices',
-                         _find_wrong)
+    rows = read_csv_rows(
+        path, SliceRow, 'slices', 'tools/prepare_data.py lidc-slices', _find_wrong
+    )
     seen: dict[tuple, int] = {}
     patient_of: dict[str, str] = {}
     for number, row in enumerate(rows, 2):
         first = seen.setdefault((row.series_uid, row.slice_number), number)
         if first != number:
-            raise ValueError(f'{path}: row {number}: slice {row.slice_number} of '
-                             f'series {row.series_uid} is in row {first} already')
+            raise ValueError(
+                f'{path}: row {number}: slice {row.slice_number} of '
+                f'series {row.series_uid} is in row {first} already'
+            )
         patient = patient_of.setdefault(row.series_uid, row.patient)
         if patient != row.patient:
-            raise ValueError(f'{path}: row {number}: series {row.series_uid} is of '
-                             f'{row.patient} here, but of {patient} above')
+            raise ValueError(
+                f'{path}: row {number}: series {row.series_uid} is of '
+                f'{row.patient} here, but of {patient} above'
+            )
     return rows
 
 
 def _find_wrong(row: SliceRow) -> str | None:
     if row.slice_number < 0 or row.num_nodules < 0:
-        return ('slice_number and num_nodules must be 0 or more, but are '
-                f'{row.slice_number} and {row.num_nodules}')
+        return (
+            'slice_number and num_nodules must be 0 or more, but are '
+            f'{row.slice_number} and {row.num_nodules}'
+        )
     if not (row.spacing_y_mm > 0 and row.spacing_x_mm > 0):
-        return ('spacing_y_mm and spacing_x_mm must be positive, but are '
-                f'{row.spacing_y_mm} and {row.spacing_x_mm}')
+        return (
+            'spacing_y_mm and spacing_x_mm must be positive, but are '
+            f'{row.spacing_y_mm} and {row.spacing_x_mm}'
+        )
     if not re.fullmatch(r'[\w.-]+', row.series_uid):
         return f'series_uid must be a name of a file, but is {row.series_uid!r}'
     if not row.patient:

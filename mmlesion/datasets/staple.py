@@ -1,4 +1,5 @@
 """One mask of a nodule out of several readers' ones."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +12,9 @@ MARGIN_MM = 10.0
 _MAX_ITERATIONS = 200
 
 
-def staple_consensus(masks: np.ndarray,
-                     spacing_mm: Sequence[float],
-                     margin_mm: float = MARGIN_MM) -> np.ndarray:
+def staple_consensus(
+    masks: np.ndarray, spacing_mm: Sequence[float], margin_mm: float = MARGIN_MM
+) -> np.ndarray:
     """Merge readers' masks by STAPLE.
 
     An expectation-maximisation of the true mask and of each reader's sensitivity
@@ -43,20 +44,30 @@ def staple_consensus(masks: np.ndarray,
     """
     masks = np.asarray(masks, bool)
     if masks.ndim != 4 or not masks.any():
-        raise ValueError('STAPLE needs masks (R, D, H, W) with something in them, '
-                         f'but they have shape {masks.shape}'
-                         + (' and are empty' if masks.ndim == 4 else ''))
+        raise ValueError(
+            'STAPLE needs masks (R, D, H, W) with something in them, '
+            f'but they have shape {masks.shape}'
+            + (' and are empty' if masks.ndim == 4 else '')
+        )
     if len(masks) == 1:
         return masks[0]
-    box = tuple(slice(places.min(), places.max() + 1)
-                for places in np.nonzero(masks.any(0)))
-    margins = [(round(margin_mm / spacing), ) * 2 for spacing in spacing_mm]
+    box = tuple(
+        slice(places.min(), places.max() + 1) for places in np.nonzero(masks.any(0))
+    )
+    margins = [(round(margin_mm / spacing),) * 2 for spacing in spacing_mm]
     readers = [np.pad(mask[box], margins).astype(np.uint8) for mask in masks]
-    probability = sitk.GetArrayFromImage(sitk.STAPLE(
-        [sitk.GetImageFromArray(reader) for reader in readers], 1.0, 1.0,
-        _MAX_ITERATIONS))
-    inner = tuple(slice(margin, side - margin) for (margin, _), side in
-                  zip(margins, probability.shape))
+    probability = sitk.GetArrayFromImage(
+        sitk.STAPLE(
+            [sitk.GetImageFromArray(reader) for reader in readers],
+            1.0,
+            1.0,
+            _MAX_ITERATIONS,
+        )
+    )
+    inner = tuple(
+        slice(margin, side - margin)
+        for (margin, _), side in zip(margins, probability.shape)
+    )
     consensus = np.zeros(masks.shape[1:], bool)
     consensus[box] = probability[inner] > 0.5
     return consensus

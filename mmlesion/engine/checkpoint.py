@@ -1,4 +1,5 @@
 """Reading checkpoints without running code that they carry."""
+
 import contextlib
 from pickle import UnpicklingError
 
@@ -37,15 +38,21 @@ def _harmless_globals():
     """What MMEngine writes beside tensors: log buffers and numpy values."""
     core = np._core if hasattr(np, '_core') else np.core
     rebuilders = [
-        _standing_for(f'numpy.{package}.multiarray', name,
-                      getattr(core.multiarray, name))
+        _standing_for(
+            f'numpy.{package}.multiarray', name, getattr(core.multiarray, name)
+        )
         # numpy 2 renamed the module, and files of both are about.
-        for package in ('core', '_core') for name in ('_reconstruct', 'scalar')
+        for package in ('core', '_core')
+        for name in ('_reconstruct', 'scalar')
     ]
     dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdFDSU'}
     return [
-        np.ndarray, np.dtype, *dtypes, *rebuilders, HistoryBuffer,
-        _standing_for('builtins', 'getattr', _statistic_of_history_buffer)
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        *rebuilders,
+        HistoryBuffer,
+        _standing_for('builtins', 'getattr', _statistic_of_history_buffer),
     ]
 
 
@@ -83,20 +90,21 @@ def read_checkpoint(path, map_location='cpu', trust=False):
     path = str(path)
     if '://' in path and not path.startswith(('http://', 'https://')):
         raise ValueError(
-            f'Checkpoint {path} must be a local file or an http(s) address.')
+            f'Checkpoint {path} must be a local file or an http(s) address.'
+        )
     try:
         with get_local_path(path) as local_path:
             if trust:
                 checkpoint = torch.load(
-                    local_path, map_location=map_location, weights_only=False)
+                    local_path, map_location=map_location, weights_only=False
+                )
             else:
                 with _allowing(_harmless_globals()):
                     checkpoint = torch.load(
-                        local_path, map_location=map_location,
-                        weights_only=True)
+                        local_path, map_location=map_location, weights_only=True
+                    )
     except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f'Checkpoint {path} does not exist.') from error
+        raise FileNotFoundError(f'Checkpoint {path} does not exist.') from error
     except IsADirectoryError as error:
         raise ValueError(
             f'Checkpoint {path} is a folder, a .pth file was expected.'
@@ -108,11 +116,13 @@ def read_checkpoint(path, map_location='cpu', trust=False):
         # truncated and foreign files.
         raise ValueError(
             f'Checkpoint {path} is damaged or is no PyTorch checkpoint '
-            f'({_first_line(error)}).') from error
+            f'({_first_line(error)}).'
+        ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'Checkpoint {path} holds a {type(checkpoint).__name__}, a dict '
-            'with the key "state_dict" was expected.')
+            'with the key "state_dict" was expected.'
+        )
     if not trust and isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
     return checkpoint
@@ -130,8 +140,12 @@ def _refusal(path, error):
     elif 'getattr(' in str(error):
         name = 'getattr'
     else:
-        return (f'Checkpoint {path} is damaged or is no PyTorch checkpoint '
-                f'({_first_line(error)}).')
-    return (f'Checkpoint {path} was not loaded: it asks to run {name}, which '
-            'plain weights never need; pass --trust-checkpoint only if you '
-            'trust where the file comes from.')
+        return (
+            f'Checkpoint {path} is damaged or is no PyTorch checkpoint '
+            f'({_first_line(error)}).'
+        )
+    return (
+        f'Checkpoint {path} was not loaded: it asks to run {name}, which '
+        'plain weights never need; pass --trust-checkpoint only if you '
+        'trust where the file comes from.'
+    )

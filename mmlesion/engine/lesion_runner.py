@@ -1,4 +1,5 @@
 """MMEngine's runner, careful about the checkpoints that it reads."""
+
 import atexit
 import re
 from collections import OrderedDict
@@ -38,8 +39,12 @@ class LesionRunner(Runner):
         Args:
             env_cfg (dict): As MMEngine's.
         """
-        if (self.distributed and self.launcher == 'pytorch'
-                and not is_distributed() and get_device() == 'cpu'):
+        if (
+            self.distributed
+            and self.launcher == 'pytorch'
+            and not is_distributed()
+            and get_device() == 'cpu'
+        ):
             torch.distributed.init_process_group('gloo')
             # Its threads must end before Python does, or the process aborts.
             atexit.register(_leave_process_group)
@@ -55,12 +60,17 @@ class LesionRunner(Runner):
         Returns:
             nn.Module: The model or its wrapper.
         """
-        if (model_wrapper_cfg is None and self.distributed
-                and get_device() == 'cpu' and not is_model_wrapper(model)):
+        if (
+            model_wrapper_cfg is None
+            and self.distributed
+            and get_device() == 'cpu'
+            and not is_model_wrapper(model)
+        ):
             model_wrapper_cfg = dict(
-                device_ids=None, broadcast_buffers=False,
-                find_unused_parameters=self.cfg.get(
-                    'find_unused_parameters', False))
+                device_ids=None,
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            )
         return super().wrap_model(model_wrapper_cfg, model)
 
     def _init_model_weights(self):
@@ -74,12 +84,14 @@ class LesionRunner(Runner):
         except URLError as error:
             names = '; '.join(
                 f'{key}={address}'
-                for key, address in _downloads(self.cfg.model, 'model'))
+                for key, address in _downloads(self.cfg.model, 'model')
+            )
             raise OSError(
                 f'Weights could not be downloaded ({error.reason}): {names}; '
                 'fetch the file elsewhere and name it by --cfg-options '
                 '<that key>=FILE, or start from random weights by setting '
-                'its init_cfg=None.') from error
+                'its init_cfg=None.'
+            ) from error
 
     def test(self):
         """Test with the checkpoint of exactly this model.
@@ -109,8 +121,13 @@ class LesionRunner(Runner):
                 f'{error}, which a checkpoint written by a training has.'
             ) from error
 
-    def load_checkpoint(self, filename, map_location='cpu', strict=False,
-                        revise_keys=((r'^module.', ''), )):
+    def load_checkpoint(
+        self,
+        filename,
+        map_location='cpu',
+        strict=False,
+        revise_keys=((r'^module.', ''),),
+    ):
         """Load a checkpoint into the model.
 
         Args:
@@ -134,8 +151,7 @@ class LesionRunner(Runner):
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
-        state_dict = _revise(checkpoint.get('state_dict', checkpoint),
-                             revise_keys)
+        state_dict = _revise(checkpoint.get('state_dict', checkpoint), revise_keys)
         _load(model, state_dict, filename, strict, self.logger)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
@@ -153,8 +169,7 @@ def load_exactly(model, checkpoint, filename):
     Raises:
         ValueError: The checkpoint belongs to another model.
     """
-    state_dict = _revise(
-        checkpoint.get('state_dict', checkpoint), ((r'^module.', ''), ))
+    state_dict = _revise(checkpoint.get('state_dict', checkpoint), ((r'^module.', ''),))
     _load(model, state_dict, filename, True, None)
 
 
@@ -196,26 +211,34 @@ def _load(model, state_dict, filename, strict, logger):
     except (RuntimeError, AttributeError) as error:
         raise ValueError(
             f'Checkpoint {filename} belongs to another model: '
-            f'{_difference(model.state_dict(), state_dict)}.') from error
+            f'{_difference(model.state_dict(), state_dict)}.'
+        ) from error
 
 
 def _difference(expected, found):
     """The keys in which two state dicts differ: counts, and the first each."""
+
     def shape(value):
         return tuple(getattr(value, 'shape', ()))
 
-    wrong = [key for key in expected
-             if key in found and shape(expected[key]) != shape(found[key])]
+    wrong = [
+        key
+        for key in expected
+        if key in found and shape(expected[key]) != shape(found[key])
+    ]
     parts = []
-    for what, keys in (('missing', [k for k in expected if k not in found]),
-                       ('unexpected', [k for k in found if k not in expected]),
-                       ('of another shape', wrong)):
+    for what, keys in (
+        ('missing', [k for k in expected if k not in found]),
+        ('unexpected', [k for k in found if k not in expected]),
+        ('of another shape', wrong),
+    ):
         if keys:
             names = ', '.join(keys[:2]) + (', ...' if len(keys) > 2 else '')
             noun = 'key' if len(keys) == 1 else 'keys'
             parts.append(f'{len(keys)} {noun} {what} ({names})')
     if wrong:
         key = wrong[0]
-        parts[-1] += (f', {key} being {shape(found[key])} instead of '
-                      f'{shape(expected[key])}')
+        parts[-1] += (
+            f', {key} being {shape(found[key])} instead of {shape(expected[key])}'
+        )
     return '; '.join(parts) or 'its values are no tensors'

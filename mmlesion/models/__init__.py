@@ -3,6 +3,7 @@
 Parts that build on MMDetection are imported where it is installed, and so are
 the classification heads, which build on MMPretrain.
 """
+
 from importlib.util import find_spec
 
 from . import backbones, layers, necks  # noqa: F401

@@ -1,4 +1,5 @@
 """Position-sensitive RoIAlign as one ordinary RoIAlign."""
+
 import torch
 from mmcv.ops import roi_align
 from torch import Tensor
@@ -6,11 +7,13 @@ from torch import Tensor
 from .ps_roi_inputs import check_ps_roi_inputs, compute_dtype, empty_output
 
 
-def ps_roi_align(input: Tensor,
-                 rois: Tensor,
-                 output_size: int = 7,
-                 spatial_scale: float = 1.0,
-                 sampling_ratio: int = 2) -> Tensor:
+def ps_roi_align(
+    input: Tensor,
+    rois: Tensor,
+    output_size: int = 7,
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = 2,
+) -> Tensor:
     r"""Position-sensitive RoIAlign: bin (i, j) reads its own group of maps.
 
     .. math::
@@ -68,15 +71,17 @@ def ps_roi_align(input: Tensor,
     maps = maps.to(dtype).contiguous()
 
     cells = cut_rois(rois, k, spatial_scale, adaptive=sampling_ratio <= 0)
-    pooled = roi_align(maps, cells.to(dtype), (1, 1), 1.0, max(sampling_ratio, 0),
-                       'avg', True)  # (R*k*k, C, 1, 1)
+    pooled = roi_align(
+        maps, cells.to(dtype), (1, 1), 1.0, max(sampling_ratio, 0), 'avg', True
+    )  # (R*k*k, C, 1, 1)
     pooled = pooled.reshape(len(rois), k, k, channels).permute(0, 3, 1, 2)
     return pooled.contiguous().to(input.dtype)
 
 
 @torch.no_grad()
-def cut_rois(rois: Tensor, k: int, spatial_scale: float,
-             adaptive: bool = False) -> Tensor:
+def cut_rois(
+    rois: Tensor, k: int, spatial_scale: float, adaptive: bool = False
+) -> Tensor:
     """Cut each RoI into its k*k bins, in cells of the map.
 
     Shape:
@@ -89,7 +94,7 @@ def cut_rois(rois: Tensor, k: int, spatial_scale: float,
     rois = rois.double()
     boxes = rois[:, 1:] * spatial_scale
     # Two cells outside every map, where RoIAlign reads zeros.
-    nowhere = boxes.new_tensor([-9., -9., -8., -8.])
+    nowhere = boxes.new_tensor([-9.0, -9.0, -8.0, -8.0])
     boxes = torch.where(boxes.isfinite().all(1, keepdim=True), boxes, nowhere)
 
     # mmcv's CPU kernel aborts on a negative size.

@@ -1,10 +1,12 @@
 """What the two position-sensitive poolings ask of their input."""
+
 import torch
 from torch import Tensor
 
 
-def check_ps_roi_inputs(input: Tensor, rois: Tensor, output_size: int,
-                        name: str) -> tuple[int, int]:
+def check_ps_roi_inputs(
+    input: Tensor, rois: Tensor, output_size: int, name: str
+) -> tuple[int, int]:
     """Check the arguments and return ``(C, k)``.
 
     Shape:
@@ -17,21 +19,26 @@ def check_ps_roi_inputs(input: Tensor, rois: Tensor, output_size: int,
     k = int(output_size)
     if k != output_size or k < 1:
         raise ValueError(
-            f'{name}: output_size must be a positive integer, got {output_size!r}.')
+            f'{name}: output_size must be a positive integer, got {output_size!r}.'
+        )
     if input.dim() != 4 or input.size(1) == 0 or input.size(1) % (k * k):
         raise ValueError(
             f'{name}: input must be (N, C*{k}*{k}, H, W), that is a multiple of '
-            f'{k * k} channels, got {tuple(input.shape)}.')
+            f'{k * k} channels, got {tuple(input.shape)}.'
+        )
     if not input.is_floating_point():
         raise ValueError(
-            f'{name}: input must be a floating-point tensor, got {input.dtype}.')
+            f'{name}: input must be a floating-point tensor, got {input.dtype}.'
+        )
     if rois.dim() != 2 or rois.size(1) != 5:
         raise ValueError(
             f'{name}: rois must be (R, 5) as (batch index, x1, y1, x2, y2), '
-            f'got {tuple(rois.shape)}.')
+            f'got {tuple(rois.shape)}.'
+        )
     if rois.device != input.device:
         raise ValueError(
-            f'{name}: input is on {input.device} but rois are on {rois.device}.')
+            f'{name}: input is on {input.device} but rois are on {rois.device}.'
+        )
     # On the CPU an index out of range would read foreign memory. On a GPU the
     # check would make the host wait for the device, so it is left out there.
     if rois.device.type == 'cpu' and len(rois):
@@ -39,7 +46,8 @@ def check_ps_roi_inputs(input: Tensor, rois: Tensor, output_size: int,
         if not (low >= 0 and high < input.size(0)):
             raise ValueError(
                 f'{name}: batch indices of rois must lie in [0, {input.size(0)}), '
-                f'got {low:g} to {high:g}.')
+                f'got {low:g} to {high:g}.'
+            )
     return input.size(1) // (k * k), k
 
 

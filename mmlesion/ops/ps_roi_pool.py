@@ -1,4 +1,5 @@
 """Position-sensitive RoI pooling from a summed-area table."""
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -7,10 +8,9 @@ from torch.autograd.function import once_differentiable
 from .ps_roi_inputs import check_ps_roi_inputs, compute_dtype, empty_output
 
 
-def ps_roi_pool(input: Tensor,
-                rois: Tensor,
-                output_size: int = 7,
-                spatial_scale: float = 1.0) -> Tensor:
+def ps_roi_pool(
+    input: Tensor, rois: Tensor, output_size: int = 7, spatial_scale: float = 1.0
+) -> Tensor:
     r"""Position-sensitive RoI pooling with the quantisation of MXNet.
 
     The mean over whole cells of bin (i, j), from its own group of maps:
@@ -86,7 +86,8 @@ class _BoxMeans(Function):
         folded = input.reshape(num_images, channels, k * k, height, width)
         # (N, k*k, H+1, W+1, C): entry (y, x) is the sum over all above and left.
         table = input.new_zeros(
-            num_images, k * k, height + 1, width + 1, channels, dtype=torch.float64)
+            num_images, k * k, height + 1, width + 1, channels, dtype=torch.float64
+        )
         table[:, :, 1:, 1:] = folded.permute(0, 2, 3, 4, 1)
         table.cumsum_(2).cumsum_(3)
         sums = table.reshape(-1, channels).index_select(0, corners.flatten())
@@ -104,7 +105,8 @@ class _BoxMeans(Function):
         k, channels = ctx.k, num_maps // ctx.k**2
         grad = grad.double() / area.clamp(min=1)[:, None]
         table = grad.new_zeros(
-            num_images * k * k * (height + 1) * (width + 1), channels)
+            num_images * k * k * (height + 1) * (width + 1), channels
+        )
         for corner, sign in zip(corners, (1, -1, -1, 1)):
             table.index_add_(0, corner, grad, alpha=sign)
         table = table.reshape(num_images, k * k, height + 1, width + 1, channels)
@@ -115,8 +117,9 @@ class _BoxMeans(Function):
 
 
 @torch.no_grad()
-def bin_corners(rois: Tensor, k: int, spatial_scale: float, height: int,
-                width: int) -> tuple[Tensor, Tensor]:
+def bin_corners(
+    rois: Tensor, k: int, spatial_scale: float, height: int, width: int
+) -> tuple[Tensor, Tensor]:
     """Find the four corners of each bin in the summed-area tables.
 
     Returns:
@@ -139,15 +142,21 @@ def bin_corners(rois: Tensor, k: int, spatial_scale: float, height: int,
         inside = inside.masked_fill(empty, 0)
         return (tables * ((height + 1) * (width + 1)) + inside).flatten()
 
-    corners = torch.stack([
-        corner(top, left), corner(top, right), corner(bottom, left),
-        corner(bottom, right)])
+    corners = torch.stack(
+        [
+            corner(top, left),
+            corner(top, right),
+            corner(bottom, left),
+            corner(bottom, right),
+        ]
+    )
     area = (bottom - top)[:, :, None] * (right - left)[:, None, :]
     return corners, area.masked_fill(empty, 0).flatten()
 
 
-def _bin_edges(low: Tensor, high: Tensor, k: int, spatial_scale: float,
-               size: int) -> tuple[Tensor, Tensor]:
+def _bin_edges(
+    low: Tensor, high: Tensor, k: int, spatial_scale: float, size: int
+) -> tuple[Tensor, Tensor]:
     """First and one-past-last cell of each bin along one axis, (R, k) each."""
     start = _round_half_away(low) * spatial_scale
     end = (_round_half_away(high) + 1) * spatial_scale
@@ -155,8 +164,7 @@ def _bin_edges(low: Tensor, high: Tensor, k: int, spatial_scale: float,
     index = torch.arange(k, device=low.device, dtype=low.dtype)
     first = torch.floor(index * step + start[:, None])
     last = torch.ceil((index + 1) * step + start[:, None])
-    return tuple(
-        torch.nan_to_num(edge).clamp(0, size).long() for edge in (first, last))
+    return tuple(torch.nan_to_num(edge).clamp(0, size).long() for edge in (first, last))
 
 
 def _round_half_away(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 Needs numpy, SciPy and OpenCV, and SimpleITK for files.
 """
+
 from .body import Enhancement, Patient, Region
 from .canvas import Canvas
 from .deeplesion import PHANTOM_VERSION, write_deeplesion
@@ -17,11 +18,38 @@ from .sign_scan import Course, SignScan, draw_course, simulate_sign_scan
 from .signs import write_signs
 
 __all__ = [
-    'LIDC_PHANTOM_VERSION', 'PHANTOM_VERSION', 'SIGNS', 'Canvas', 'Course',
-    'Enhancement', 'Focus', 'Layout', 'NoduleScan', 'Patient', 'Protocol', 'Recist',
-    'Region', 'Scan', 'SignScan', 'Thorax', 'correlated_noise', 'draw_course',
-    'draw_focus', 'make_vessel', 'paint_anatomy', 'paint_focus', 'place_foci',
-    'project_thorax', 'recist', 'simulate_nodule_scan', 'simulate_radiograph',
-    'simulate_scan', 'simulate_sign_scan', 'smooth_texture', 'write_deeplesion',
-    'write_lidc', 'write_node21', 'write_signs'
+    'LIDC_PHANTOM_VERSION',
+    'PHANTOM_VERSION',
+    'SIGNS',
+    'Canvas',
+    'Course',
+    'Enhancement',
+    'Focus',
+    'Layout',
+    'NoduleScan',
+    'Patient',
+    'Protocol',
+    'Recist',
+    'Region',
+    'Scan',
+    'SignScan',
+    'Thorax',
+    'correlated_noise',
+    'draw_course',
+    'draw_focus',
+    'make_vessel',
+    'paint_anatomy',
+    'paint_focus',
+    'place_foci',
+    'project_thorax',
+    'recist',
+    'simulate_nodule_scan',
+    'simulate_radiograph',
+    'simulate_scan',
+    'simulate_sign_scan',
+    'smooth_texture',
+    'write_deeplesion',
+    'write_lidc',
+    'write_node21',
+    'write_signs',
 ]

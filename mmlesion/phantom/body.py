@@ -1,4 +1,5 @@
 """The patient: size, shape and the layers from the skin to the body cavity."""
+
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -19,6 +20,7 @@ _WALL = (20, 20, 19, 17, 16, 14, 13, 14, 20, 24, 26, 28)
 
 class Region(IntEnum):
     """Where a lesion can grow: DeepLesion's coarse types. 0 is anywhere else."""
+
     OTHER = 0
     BONE = 1
     ABDOMEN = 2
@@ -37,13 +39,23 @@ class Enhancement:
     Args:
         strength: 0 without contrast medium, 1 in a good portal venous phase.
     """
+
     strength: float
 
     def __getattr__(self, organ: str) -> float:
         table = dict(
-            liver=(57, 108), spleen=(48, 122), kidney=(34, 175), medulla=(32, 140),
-            artery=(42, 165), vein=(40, 150), heart=(42, 145), muscle=(52, 62),
-            pancreas=(38, 92), bowel_wall=(38, 75), thyroid=(90, 150))
+            liver=(57, 108),
+            spleen=(48, 122),
+            kidney=(34, 175),
+            medulla=(32, 140),
+            artery=(42, 165),
+            vein=(40, 150),
+            heart=(42, 145),
+            muscle=(52, 62),
+            pancreas=(38, 92),
+            bowel_wall=(38, 75),
+            thyroid=(90, 150),
+        )
         if organ not in table:
             raise AttributeError(organ)
         plain, full = table[organ]
@@ -69,11 +81,23 @@ class Patient:
         self.bone_density = float(rng.uniform(0.7, 1.2))
         # Sideways waves: wave vector (1/mm) in the other axis and in z, phase, mm.
         self._waves = [
-            (1 / rng.uniform(22, 60), 1 / rng.uniform(35, 90), rng.uniform(0, 6.28),
-             rng.uniform(0.8, 2.4)) for _ in range(6)]
+            (
+                1 / rng.uniform(22, 60),
+                1 / rng.uniform(35, 90),
+                rng.uniform(0, 6.28),
+                rng.uniform(0.8, 2.4),
+            )
+            for _ in range(6)
+        ]
         self._surface = [
-            (1 / rng.uniform(6, 18), 1 / rng.uniform(6, 18), 1 / rng.uniform(8, 20),
-             *rng.uniform(0, 6.28, 3)) for _ in range(3)]
+            (
+                1 / rng.uniform(6, 18),
+                1 / rng.uniform(6, 18),
+                1 / rng.uniform(8, 20),
+                *rng.uniform(0, 6.28, 3),
+            )
+            for _ in range(3)
+        ]
         self.jitter_seed = int(rng.integers(2**31))
 
     def jitter(self, name: str, spread_mm: float = 6.0, size: int = 3) -> np.ndarray:
@@ -88,8 +112,10 @@ class Patient:
     def half_axes(self, z_mm):
         """Half width and half depth (mm) of the muscular trunk at heights z."""
         level = np.asarray(z_mm) / self.scale_z
-        return (np.interp(level, _LEVELS, _HALF_WIDTH) * self.scale_x,
-                np.interp(level, _LEVELS, _HALF_DEPTH) * self.scale_y)
+        return (
+            np.interp(level, _LEVELS, _HALF_WIDTH) * self.scale_x,
+            np.interp(level, _LEVELS, _HALF_DEPTH) * self.scale_y,
+        )
 
     def spine_y(self, z_mm):
         """Y (mm) of the middle of the vertebral bodies at heights z."""
@@ -121,7 +147,8 @@ class Patient:
         for kx, ky, kz, px, py, pz in self._surface:
             plane = np.sin(ky * canvas.y + py) * np.cos(kz * canvas.z + pz)
             total = total + plane.astype(np.float32) * np.sin(
-                kx * canvas.x + px).astype(np.float32)
+                kx * canvas.x + px
+            ).astype(np.float32)
         return total * np.float32(0.6)
 
     def depth(self, canvas: Canvas) -> np.ndarray:
@@ -141,13 +168,18 @@ class Patient:
         return radius / rho - radius
 
 
-def paint_layers(canvas: Canvas, patient: Patient, enhancement: Enhancement,
-                 wobble: np.ndarray) -> np.ndarray:
+def paint_layers(
+    canvas: Canvas, patient: Patient, enhancement: Enhancement, wobble: np.ndarray
+) -> np.ndarray:
     """Paint skin, fat, muscle and the fat-filled cavity; returns the depth (mm)."""
     depth = patient.depth(canvas)
     level = canvas.z / np.float32(patient.scale_z)
-    fat = patient.fat_mm * (1 + 0.25 * canvas.y / 100 + 0.04 * wobble
-                            + 0.3 * np.clip((level - 250) / 200, 0, 1))
+    fat = patient.fat_mm * (
+        1
+        + 0.25 * canvas.y / 100
+        + 0.04 * wobble
+        + 0.3 * np.clip((level - 250) / 200, 0, 1)
+    )
     skin = depth + np.float32(1) * fat
     canvas.blend(skin, 20.0, Region.OTHER)
     canvas.blend(skin - np.float32(2), -105.0, Region.SOFT_TISSUE)

@@ -1,4 +1,5 @@
 """A piece of space in which tissues are painted one over the other."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,8 +33,10 @@ class Canvas:
         self.x = np.asarray(x_mm, np.float32)[None, None, :]
         shape = (self.z.size, self.y.size, self.x.size)
         if warp is None:
-            warp = (np.zeros((shape[0], shape[1], 1), np.float32),
-                    np.zeros((shape[0], 1, shape[2]), np.float32))
+            warp = (
+                np.zeros((shape[0], shape[1], 1), np.float32),
+                np.zeros((shape[0], 1, shape[2]), np.float32),
+            )
         self.shift_x, self.shift_y = warp
         self.reach_mm = float(max(np.abs(w).max() for w in warp)) + 2.0
         self.hu = np.full(shape, AIR_HU, np.float32)
@@ -41,8 +44,9 @@ class Canvas:
         spacing = abs(float(self.x.flat[1] - self.x.flat[0])) if shape[2] > 1 else 1.0
         self.edge_mm = max(1.0, spacing)
 
-    def box(self, low: Sequence[float],
-            high: Sequence[float]) -> tuple[slice, slice, slice] | None:
+    def box(
+        self, low: Sequence[float], high: Sequence[float]
+    ) -> tuple[slice, slice, slice] | None:
         """Index of the voxels between two corners (x, y, z) in mm, None if empty."""
         index = []
         for axis, coordinates in zip((2, 1, 0), (self.z, self.y, self.x)):
@@ -60,11 +64,15 @@ class Canvas:
         if box is None:
             return self.x + self.shift_x, self.y + self.shift_y, self.z
         dz, dy, dx = box
-        return (self.x[:, :, dx] + self.shift_x[dz, dy],
-                self.y[:, dy] + self.shift_y[dz, :, dx], self.z[dz])
+        return (
+            self.x[:, :, dx] + self.shift_x[dz, dy],
+            self.y[:, dy] + self.shift_y[dz, :, dx],
+            self.z[dz],
+        )
 
-    def blend(self, distance_mm, hu, label: int = 0, box=None,
-              edge_mm: float | None = None) -> np.ndarray:
+    def blend(
+        self, distance_mm, hu, label: int = 0, box=None, edge_mm: float | None = None
+    ) -> np.ndarray:
         """Paint where the signed distance is positive; returns the weights used.
 
         Args:
@@ -74,7 +82,7 @@ class Canvas:
             box: Index from :meth:`box`; None paints the whole canvas.
             edge_mm: Width of the ramp at the surface.
         """
-        box = box or (slice(None), ) * 3
+        box = box or (slice(None),) * 3
         weight = distance_mm * np.float32(1 / (edge_mm or self.edge_mm))
         weight += np.float32(0.5)
         np.clip(weight, 0, 1, out=weight)
@@ -84,8 +92,16 @@ class Canvas:
             self.labels[box][weight > 0.5] = label
         return weight
 
-    def ellipsoid(self, centre, radii, hu, label: int = 0, angle: float = 0.0,
-                  wobble=0.0, edge_mm: float | None = None):
+    def ellipsoid(
+        self,
+        centre,
+        radii,
+        hu,
+        label: int = 0,
+        angle: float = 0.0,
+        wobble=0.0,
+        edge_mm: float | None = None,
+    ):
         """Paint an ellipsoid, turned by ``angle`` (radians) in the slice plane.
 
         Args:
@@ -113,8 +129,10 @@ class Canvas:
         """Box and approximate signed distance (mm) of an ellipsoid, or None."""
         reach = max(radii[0], radii[1]) if angle else None
         rx, ry = (reach, reach) if reach else (radii[0], radii[1])
-        box = self.box((centre[0] - rx, centre[1] - ry, centre[2] - radii[2]),
-                       (centre[0] + rx, centre[1] + ry, centre[2] + radii[2]))
+        box = self.box(
+            (centre[0] - rx, centre[1] - ry, centre[2] - radii[2]),
+            (centre[0] + rx, centre[1] + ry, centre[2] + radii[2]),
+        )
         if box is None:
             return None
         x, y, z = self.coordinates(box)
@@ -142,7 +160,8 @@ class Canvas:
             ax = end[:3] - start[:3]
             x, y, z = x - start[0], y - start[1], z - start[2]
             along = (x * ax[0] + y * ax[1] + z * ax[2]) * np.float32(
-                1 / max(float(ax @ ax), 1e-6))
+                1 / max(float(ax @ ax), 1e-6)
+            )
             np.clip(along, 0, 1, out=along)
             distance = np.square(x - along * ax[0])
             distance += np.square(y - along * ax[1])

@@ -1,4 +1,5 @@
 """A simulated data set in DeepLesion's own layout."""
+
 import csv
 import json
 import os
@@ -17,18 +18,39 @@ HU_OFFSET = 32768
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
 PHANTOM_VERSION = 4
 COLUMNS = (
-    'File_name', 'Patient_index', 'Study_index', 'Series_ID', 'Key_slice_index',
-    'Measurement_coordinates', 'Bounding_boxes', 'Lesion_diameters_Pixel_',
-    'Normalized_lesion_location', 'Coarse_lesion_type', 'Possibly_noisy', 'Slice_range',
-    'Spacing_mm_px_', 'Image_size', 'DICOM_windows', 'Patient_gender', 'Patient_age',
-    'Train_Val_Test')
+    'File_name',
+    'Patient_index',
+    'Study_index',
+    'Series_ID',
+    'Key_slice_index',
+    'Measurement_coordinates',
+    'Bounding_boxes',
+    'Lesion_diameters_Pixel_',
+    'Normalized_lesion_location',
+    'Coarse_lesion_type',
+    'Possibly_noisy',
+    'Slice_range',
+    'Spacing_mm_px_',
+    'Image_size',
+    'DICOM_windows',
+    'Patient_gender',
+    'Patient_age',
+    'Train_Val_Test',
+)
 _SPLITS = ((1, 'train'), (2, 'val'), (3, 'test'))
 
 
-def write_deeplesion(out_dir: str | Path, num_train: int, num_val: int,
-                     num_test: int, size: int = 512, seed: int = 0, workers: int = 1,
-                     context_mm: float = 20.0,
-                     num_vessels: tuple[int, int] = (3, 6)) -> Path:
+def write_deeplesion(
+    out_dir: str | Path,
+    num_train: int,
+    num_val: int,
+    num_test: int,
+    size: int = 512,
+    seed: int = 0,
+    workers: int = 1,
+    context_mm: float = 20.0,
+    num_vessels: tuple[int, int] = (3, 6),
+) -> Path:
     """Simulate CT key slices and write them as DeepLesion is published.
 
     Written are ``DL_info.csv`` (18 columns, 1-based boxes), ``Images_png/PPPPPP_SS_RR/
@@ -64,9 +86,15 @@ def write_deeplesion(out_dir: str | Path, num_train: int, num_val: int,
     """
     out_dir = Path(out_dir)
     settings = dict(
-        version=PHANTOM_VERSION, num_train=int(num_train), num_val=int(num_val),
-        num_test=int(num_test), size=int(size), seed=int(seed),
-        context_mm=float(context_mm), num_vessels=[int(n) for n in num_vessels])
+        version=PHANTOM_VERSION,
+        num_train=int(num_train),
+        num_val=int(num_val),
+        num_test=int(num_test),
+        size=int(size),
+        seed=int(seed),
+        context_mm=float(context_mm),
+        num_vessels=[int(n) for n in num_vessels],
+    )
     _check(settings, workers)
     if same_exists(out_dir, settings):
         return out_dir
@@ -76,11 +104,16 @@ def write_deeplesion(out_dir: str | Path, num_train: int, num_val: int,
         write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
     jobs = _plan(settings)
     done = {p.stem for p in (partial / 'rows').glob('*.json')}
-    todo = [(str(partial), settings, *job) for job in jobs
-            if f'{job[0]:06d}' not in done]
+    todo = [
+        (str(partial), settings, *job) for job in jobs if f'{job[0]:06d}' not in done
+    ]
     total = sum(job[3] for job in jobs)
-    with tqdm(total=total, initial=total - sum(job[5] for job in todo),
-              desc=f'Simulating {out_dir}', unit='key slice') as bar:
+    with tqdm(
+        total=total,
+        initial=total - sum(job[5] for job in todo),
+        desc=f'Simulating {out_dir}',
+        unit='key slice',
+    ) as bar:
         for count in run_jobs(_write_patient, todo, workers):
             bar.update(count)
     rows: list[dict] = []
@@ -102,17 +135,19 @@ def _check(settings: dict, workers: int) -> None:
         if settings[key] < 0:
             raise ValueError(f'{key} must be 0 or more, got {settings[key]}')
     if settings['num_train'] + settings['num_val'] + settings['num_test'] == 0:
-        raise ValueError('nothing to simulate: the numbers of training, validation and '
-                         'test key slices are all 0')
+        raise ValueError(
+            'nothing to simulate: the numbers of training, validation and '
+            'test key slices are all 0'
+        )
     if not 96 <= settings['size'] <= 1024:
         raise ValueError(f'size must be 96 to 1024 pixels, got {settings["size"]}')
     if not 0 <= settings['context_mm'] <= 100:
-        raise ValueError('context_mm must be 0 to 100, got '
-                         f'{settings["context_mm"]}')
+        raise ValueError(f'context_mm must be 0 to 100, got {settings["context_mm"]}')
     low, high = settings['num_vessels']
     if not 0 <= low <= high:
-        raise ValueError('num_vessels must be a least and a greatest number, got '
-                         f'{low} and {high}')
+        raise ValueError(
+            f'num_vessels must be a least and a greatest number, got {low} and {high}'
+        )
     if workers < 1:
         raise ValueError(f'workers must be 1 or more, got {workers}')
 
@@ -160,15 +195,30 @@ def _write_patient(job: tuple) -> int:
             scan = simulate_scan(*arguments, num_vessels=vessels)
             above = max(0.0, scan.layout.z_mm + 100 * patient.scale_z)
             key_number = scan.key + 1 + int(above / scan.interval_mm)
-        rows += _write_scan(Path(root), scan, key_number, patient, scan_rng,
-                            (number, study, series), split, age)
+        rows += _write_scan(
+            Path(root),
+            scan,
+            key_number,
+            patient,
+            scan_rng,
+            (number, study, series),
+            split,
+            age,
+        )
     write_text(Path(root) / 'rows' / f'{number:06d}.json', json.dumps(rows))
     return count
 
 
-def _write_scan(root: Path, scan: Scan, key_number: int, patient: Patient,
-                rng: np.random.Generator, name: tuple[int, int, int], split: int,
-                age: int) -> list[dict]:
+def _write_scan(
+    root: Path,
+    scan: Scan,
+    key_number: int,
+    patient: Patient,
+    rng: np.random.Generator,
+    name: tuple[int, int, int],
+    split: int,
+    age: int,
+) -> list[dict]:
     series = '{:06d}_{:02d}_{:02d}'.format(*name)
     images, masks = root / 'Images_png' / series, root / 'masks' / series
     images.mkdir(parents=True, exist_ok=True)
@@ -180,8 +230,9 @@ def _write_scan(root: Path, scan: Scan, key_number: int, patient: Patient,
         missing = set(rng.choice(depth, int(rng.integers(1, 4)), replace=False))
     if rng.random() < 0.05:  # the scan ends near the key slice
         end = int(rng.integers(1, scan.key + 1)) if scan.key else 0
-        missing |= set(range(end)) if rng.random() < 0.5 else set(
-            range(depth - end, depth))
+        missing |= (
+            set(range(end)) if rng.random() < 0.5 else set(range(depth - end, depth))
+        )
     missing.discard(scan.key)
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     for n in range(depth):
@@ -192,25 +243,36 @@ def _write_scan(root: Path, scan: Scan, key_number: int, patient: Patient,
         if scan.mask[n].any():
             _imwrite(masks / f'{first + n:03d}.png', scan.mask[n], quick)
     shared = {
-        'File_name': f'{series}_{key_number:03d}.png', 'Patient_index': name[0],
-        'Study_index': name[1], 'Series_ID': name[2], 'Key_slice_index': key_number,
-        'Possibly_noisy': 0, 'Slice_range': f'{first}, {first + depth - 1}',
-        'Spacing_mm_px_': _numbers((scan.spacing_mm, scan.spacing_mm,
-                                    scan.interval_mm)),
+        'File_name': f'{series}_{key_number:03d}.png',
+        'Patient_index': name[0],
+        'Study_index': name[1],
+        'Series_ID': name[2],
+        'Key_slice_index': key_number,
+        'Possibly_noisy': 0,
+        'Slice_range': f'{first}, {first + depth - 1}',
+        'Spacing_mm_px_': _numbers(
+            (scan.spacing_mm, scan.spacing_mm, scan.interval_mm)
+        ),
         'Image_size': '{}, {}'.format(*scan.hu.shape[:0:-1]),
-        'Patient_gender': patient.sex, 'Patient_age': age, 'Train_Val_Test': split}
+        'Patient_gender': patient.sex,
+        'Patient_age': age,
+        'Train_Val_Test': split,
+    }
     rows = []
     for focus, drawn, location in zip(scan.lesions, scan.diameters, scan.location):
         in_lung = focus.region == Region.LUNG
-        rows.append({
-            **shared,
-            # Pixels count from 1, as in the published file.
-            'Measurement_coordinates': _numbers(drawn.ends.ravel() + 1),
-            'Bounding_boxes': _numbers(drawn.bbox + 1),
-            'Lesion_diameters_Pixel_': _numbers((drawn.long_px, drawn.short_px)),
-            'Normalized_lesion_location': _numbers(location),
-            'Coarse_lesion_type': -1 if split == 1 else focus.region,
-            'DICOM_windows': '-1500, 500' if in_lung else '-175, 275'})
+        rows.append(
+            {
+                **shared,
+                # Pixels count from 1, as in the published file.
+                'Measurement_coordinates': _numbers(drawn.ends.ravel() + 1),
+                'Bounding_boxes': _numbers(drawn.bbox + 1),
+                'Lesion_diameters_Pixel_': _numbers((drawn.long_px, drawn.short_px)),
+                'Normalized_lesion_location': _numbers(location),
+                'Coarse_lesion_type': -1 if split == 1 else focus.region,
+                'DICOM_windows': '-1500, 500' if in_lung else '-175, 275',
+            }
+        )
     if rng.random() < 0.006:
         rows.append(_noisy_row(rows[0], scan, rng))
     return [{column: row[column] for column in COLUMNS} for row in rows]
@@ -221,12 +283,25 @@ def _noisy_row(row: dict, scan: Scan, rng: np.random.Generator) -> dict:
     side = scan.hu.shape[-1]
     x, y = rng.uniform(0.2, 0.7, 2) * side
     length = 0.08 * side
-    ends = (x, y, x + length, y, x + length / 2, y - length / 3, x + length / 2,
-            y + length / 3)
-    return {**row, 'Possibly_noisy': 1, 'Measurement_coordinates': _numbers(ends),
-            'Bounding_boxes': _numbers((x - 5, y - length / 3 - 5, x + length + 5,
-                                        y + length / 3 + 5)),
-            'Lesion_diameters_Pixel_': _numbers((length, 2 * length / 3))}
+    ends = (
+        x,
+        y,
+        x + length,
+        y,
+        x + length / 2,
+        y - length / 3,
+        x + length / 2,
+        y + length / 3,
+    )
+    return {
+        **row,
+        'Possibly_noisy': 1,
+        'Measurement_coordinates': _numbers(ends),
+        'Bounding_boxes': _numbers(
+            (x - 5, y - length / 3 - 5, x + length + 5, y + length / 3 + 5)
+        ),
+        'Lesion_diameters_Pixel_': _numbers((length, 2 * length / 3)),
+    }
 
 
 def _imwrite(path: Path, pixels: np.ndarray, options) -> None:

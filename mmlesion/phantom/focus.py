@@ -4,6 +4,7 @@ Both are drawn from one distribution of cross sections: radius, outline, HU, tex
 edge, and how the section moves and shrinks within the next few millimetres. They differ
 in one thing: a lesion ends within its own length, a vessel goes on.
 """
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,7 @@ class Focus:
             (x, y) in mm at 10 mm on either side, bend, and distance and spread of a
             fork (mm, relative), 0: no fork.
     """
+
     centre: tuple[float, float, float]
     radius_mm: float
     half_length_mm: float
@@ -59,8 +61,10 @@ class Focus:
         going_on = c['radius'] * (1 + c['taper'] * dz / 20)
         # A smooth maximum: bulge near the key slice, tube beyond it.
         power = 14
-        return ((np.maximum(ending, 0)**power + going_on**power)
-                / (1 + c['radius']**power))**(1 / power)
+        return (
+            (np.maximum(ending, 0) ** power + going_on**power)
+            / (1 + c['radius'] ** power)
+        ) ** (1 / power)
 
     def axis(self, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Centre (x, y) in mm of the section at dz mm from the key slice."""
@@ -71,8 +75,10 @@ class Focus:
             far = np.maximum(np.abs(dz) - 2, 0) / 8
             far = far / (1 + 0.25 * far)
             up = dz > 0
-            for side, way in ((up, self.course['drift_up']),
-                              (~up, self.course['drift_down'])):
+            for side, way in (
+                (up, self.course['drift_up']),
+                (~up, self.course['drift_down']),
+            ):
                 x = x + side * way[0] * far
                 y = y + side * way[1] * far
         return x, y
@@ -86,22 +92,30 @@ class Focus:
         limit = np.ones_like(r)
         for k, size, phase, twist in self.outline:
             limit += np.float32(size) * np.cos(
-                np.float32(k) * theta + (phase + twist * dz).astype(np.float32))
+                np.float32(k) * theta + (phase + twist * dz).astype(np.float32)
+            )
         count, length, phase = self.spikes
         if count:
             # Thin rays of uneven length: a comb under an uneven envelope.
             comb = np.float32(0.5) + np.float32(0.5) * np.cos(
-                np.float32(count) * theta + np.float32(phase)
-                + np.float32(0.8) * np.cos(np.float32(2) * theta))
+                np.float32(count) * theta
+                + np.float32(phase)
+                + np.float32(0.8) * np.cos(np.float32(2) * theta)
+            )
             uneven = np.float32(0.5) + np.float32(0.5) * np.cos(
-                np.float32(count // 2 + 1) * theta - np.float32(1.7 * phase))
-            limit += np.float32(length) * np.square(np.square(np.square(comb))) * (
-                np.float32(0.25) + np.float32(0.75) * uneven)
+                np.float32(count // 2 + 1) * theta - np.float32(1.7 * phase)
+            )
+            limit += (
+                np.float32(length)
+                * np.square(np.square(np.square(comb)))
+                * (np.float32(0.25) + np.float32(0.75) * uneven)
+            )
         return limit, r
 
 
-def paint_focus(canvas: Canvas, focus: Focus,
-                region_is_bone: bool = False) -> tuple | None:
+def paint_focus(
+    canvas: Canvas, focus: Focus, region_is_bone: bool = False
+) -> tuple | None:
     """Paint a lesion or a vessel.
 
     Neither covers gas, the air outside the body or (unless it lives there) bone.
@@ -125,7 +139,8 @@ def paint_focus(canvas: Canvas, focus: Focus,
     index = np.flatnonzero(alive)
     box = canvas.box(
         ((ax - reach)[alive].min(), (ay - reach)[alive].min(), -1e9),
-        ((ax + reach)[alive].max(), (ay + reach)[alive].max(), 1e9))
+        ((ax + reach)[alive].max(), (ay + reach)[alive].max(), 1e9),
+    )
     if box is None:
         return None
     box = (slice(int(index[0]), int(index[-1]) + 1), *box[1:])
@@ -160,9 +175,11 @@ def paint_focus(canvas: Canvas, focus: Focus,
         value += np.float32(focus.core_hu) * inner
     if focus.texture_hu:
         waves = np.random.default_rng(focus.texture_seed).uniform(
-            (0.25, 0.25, 0.2, 0, 0), (0.9, 0.9, 0.6, 6.28, 6.28), (2, 5))
+            (0.25, 0.25, 0.2, 0, 0), (0.9, 0.9, 0.6, 6.28, 6.28), (2, 5)
+        )
         for kx, ky, kz, px, py in waves.astype(np.float32):
             value += np.float32(focus.texture_hu) * (
-                np.sin(kx * x + px + kz * dz) * np.sin(ky * y + py))
+                np.sin(kx * x + px + kz * dz) * np.sin(ky * y + py)
+            )
     before += weight * (value - before)
     return box, weight

@@ -1,4 +1,5 @@
 """Simulating in several processes."""
+
 import multiprocessing
 from collections.abc import Callable, Iterator
 
@@ -18,6 +19,7 @@ def run_jobs(function: Callable, jobs: list, workers: int) -> Iterator:
         return
     # Started afresh instead of forked: safe in programs with threads.
     context = multiprocessing.get_context('spawn')
-    with context.Pool(min(workers, len(jobs)), initializer=cv2.setNumThreads,
-                      initargs=(1, )) as pool:
+    with context.Pool(
+        min(workers, len(jobs)), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         yield from pool.imap_unordered(function, jobs)

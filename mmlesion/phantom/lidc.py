@@ -1,4 +1,5 @@
 """Simulated chest CT with nodules in the layout of LIDC-IDRI."""
+
 import csv
 import json
 import os
@@ -22,8 +23,16 @@ from .scan import Protocol, finish, paint_anatomy, paint_table
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
 LIDC_PHANTOM_VERSION = 1
-_COLUMNS = ('patient', 'series_uid', 'nodule', 'malignant', 'diameter_mm', 'z_mm',
-            'y_px', 'x_px')
+_COLUMNS = (
+    'patient',
+    'series_uid',
+    'nodule',
+    'malignant',
+    'diameter_mm',
+    'z_mm',
+    'y_px',
+    'x_px',
+)
 _HALF_MM = 28.0  # of the stretch of lung that a series shows
 _COARSE_MM = 2.5
 # Distances of slices (mm) frequent in LIDC-IDRI, and thinner slices averaged into one
@@ -42,6 +51,7 @@ class NoduleScan:
         spacing_mm: (z, y, x).
         origin: World place (x, y, z) of the first voxel's centre, mm.
     """
+
     hu: np.ndarray
     masks: list[np.ndarray]
     foci: list[Focus]
@@ -50,8 +60,13 @@ class NoduleScan:
     origin: tuple[float, float, float]
 
 
-def write_lidc(out_dir: str | Path, num_patients: int = 40, size: int = 160,
-               seed: int = 0, workers: int = 1) -> Path:
+def write_lidc(
+    out_dir: str | Path,
+    num_patients: int = 40,
+    size: int = 160,
+    seed: int = 0,
+    workers: int = 1,
+) -> Path:
     """Simulate chest CT with nodules and write them as LIDC-IDRI is published.
 
     Written are ``LIDC-IDRI-0001/<study>/<series>/*.dcm`` with the four readers' XML in
@@ -84,11 +99,17 @@ def write_lidc(out_dir: str | Path, num_patients: int = 40, size: int = 160,
     if not 128 <= size <= 512:
         raise ValueError(f'size must be 128 to 512 pixels, got {size}')
     if seed < 0 or workers < 1:
-        raise ValueError(f'seed must be 0 or more and workers 1 or more, got {seed} '
-                         f'and {workers}')
+        raise ValueError(
+            f'seed must be 0 or more and workers 1 or more, got {seed} and {workers}'
+        )
     out_dir = Path(out_dir)
-    settings = dict(version=LIDC_PHANTOM_VERSION, layout='lidc',
-                    num_patients=int(num_patients), size=int(size), seed=int(seed))
+    settings = dict(
+        version=LIDC_PHANTOM_VERSION,
+        layout='lidc',
+        num_patients=int(num_patients),
+        size=int(size),
+        seed=int(seed),
+    )
     if same_exists(out_dir, settings):
         return out_dir
     partial = out_dir.with_name(out_dir.name + '.partial')
@@ -96,14 +117,24 @@ def write_lidc(out_dir: str | Path, num_patients: int = 40, size: int = 160,
         (partial / 'rows').mkdir(parents=True)
         write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
-    todo = [(str(partial), settings, number)
-            for number in range(1, num_patients + 1) if f'{number:04d}' not in done]
-    with tqdm(total=num_patients, initial=num_patients - len(todo),
-              desc=f'Simulating {out_dir}', unit='patient') as bar:
+    todo = [
+        (str(partial), settings, number)
+        for number in range(1, num_patients + 1)
+        if f'{number:04d}' not in done
+    ]
+    with tqdm(
+        total=num_patients,
+        initial=num_patients - len(todo),
+        desc=f'Simulating {out_dir}',
+        unit='patient',
+    ) as bar:
         for _ in run_jobs(_write_patient, todo, workers):
             bar.update()
-    rows = [row for number in range(1, num_patients + 1) for row in json.loads(
-        (partial / 'rows' / f'{number:04d}.json').read_text())]
+    rows = [
+        row
+        for number in range(1, num_patients + 1)
+        for row in json.loads((partial / 'rows' / f'{number:04d}.json').read_text())
+    ]
     with open(partial / 'truth.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator='\n')
         writer.writeheader()
@@ -134,19 +165,42 @@ def _write_patient(job: tuple) -> None:
     z_mm = [scan.origin[2] + k * scan.spacing_mm[0] for k in range(len(scan.hu))]
     readings, rows = [], []
     for index, (mask, focus, malignant) in enumerate(
-            zip(scan.masks, scan.foci, scan.malignant)):
-        readings.append(read_nodule(mask, malignant, focus.core_hu > 100, focus.aspect,
-                                    scan.spacing_mm[1], rng))
+        zip(scan.masks, scan.foci, scan.malignant)
+    ):
+        readings.append(
+            read_nodule(
+                mask,
+                malignant,
+                focus.core_hu > 100,
+                focus.aspect,
+                scan.spacing_mm[1],
+                rng,
+            )
+        )
         z, y, x = (float(places.mean()) for places in np.nonzero(mask))
         volume_mm3 = mask.sum() * np.prod(scan.spacing_mm)
-        rows.append(dict(
-            patient=name, series_uid=series_uid, nodule=index, malignant=int(malignant),
-            diameter_mm=round(float(np.cbrt(6 * volume_mm3 / np.pi)), 4),
-            z_mm=round(scan.origin[2] + z * scan.spacing_mm[0], 4), y_px=round(y, 3),
-            x_px=round(x, 3)))
+        rows.append(
+            dict(
+                patient=name,
+                series_uid=series_uid,
+                nodule=index,
+                malignant=int(malignant),
+                diameter_mm=round(float(np.cbrt(6 * volume_mm3 / np.pi)), 4),
+                z_mm=round(scan.origin[2] + z * scan.spacing_mm[0], 4),
+                y_px=round(y, 3),
+                x_px=round(x, 3),
+            )
+        )
     middle = len(scan.hu) // 2
-    xml = lidc_xml(study_uid, series_uid, slice_uids, z_mm, readings,
-                   small=[(middle, 5, 6)], others=[(middle + 1, 9, 8)])
+    xml = lidc_xml(
+        study_uid,
+        series_uid,
+        slice_uids,
+        z_mm,
+        readings,
+        small=[(middle, 5, 6)],
+        others=[(middle + 1, 9, 8)],
+    )
     (series / f'{number:03d}.xml').write_bytes(xml)
     # TCIA names folders by their UIDs
     series.rename(series.with_name(series_uid))
@@ -154,8 +208,9 @@ def _write_patient(job: tuple) -> None:
     write_text(root / 'rows' / f'{number:04d}.json', json.dumps(rows))
 
 
-def simulate_nodule_scan(patient: Patient, rng: np.random.Generator,
-                         size: int = 160) -> NoduleScan:
+def simulate_nodule_scan(
+    patient: Patient, rng: np.random.Generator, size: int = 160
+) -> NoduleScan:
     """Simulate a stretch of lung with one to three nodules.
 
     Args:
@@ -170,8 +225,12 @@ def simulate_nodule_scan(patient: Patient, rng: np.random.Generator,
         RuntimeError: No nodule found room.
     """
     interval, parts = _INTERVALS_MM[rng.integers(len(_INTERVALS_MM))]
-    protocol = replace(Protocol.draw(rng), interval_mm=interval, parts=parts,
-                       spacing_mm=float(rng.choice((0.585938, 0.664062, 0.703125))))
+    protocol = replace(
+        Protocol.draw(rng),
+        interval_mm=interval,
+        parts=parts,
+        spacing_mm=float(rng.choice((0.585938, 0.664062, 0.703125))),
+    )
     for _ in range(20):
         scan = _try_scan(patient, protocol, rng, size)
         if scan is not None:
@@ -179,8 +238,9 @@ def simulate_nodule_scan(patient: Patient, rng: np.random.Generator,
     raise RuntimeError(f'no nodule found room: image size {size} px is too small')
 
 
-def _try_scan(patient: Patient, protocol: Protocol, rng: np.random.Generator,
-              size: int) -> NoduleScan | None:
+def _try_scan(
+    patient: Patient, protocol: Protocol, rng: np.random.Generator, size: int
+) -> NoduleScan | None:
     interval, spacing = protocol.interval_mm, protocol.spacing_mm
     z_middle = rng.uniform(70, 180) * patient.scale_z
     half = round(_HALF_MM / interval)
@@ -194,7 +254,7 @@ def _try_scan(patient: Patient, protocol: Protocol, rng: np.random.Generator,
     cover = np.zeros((len(foci), *hu.shape), np.float32)
     inside = (np.arange(protocol.parts) + 0.5) / protocol.parts - 0.5
     for first in range(0, z.size, 8):
-        piece = z[first:first + 8]
+        piece = z[first : first + 8]
         fine = (piece[:, None] + interval * inside).ravel()
         shape = (piece.size, protocol.parts, size, size)
         canvas = paint_anatomy(fine, y, x, patient, protocol.enhancement)
@@ -205,8 +265,8 @@ def _try_scan(patient: Patient, protocol: Protocol, rng: np.random.Generator,
                 box, weight = painted
                 full = np.zeros(canvas.hu.shape, np.float32)
                 full[box] = weight
-                cover[index, first:first + 8] = full.reshape(shape).mean(1)
-        hu[first:first + 8] = canvas.hu.reshape(shape).mean(1)
+                cover[index, first : first + 8] = full.reshape(shape).mean(1)
+        hu[first : first + 8] = canvas.hu.reshape(shape).mean(1)
     masks = cover > 0.5
     for focus, mask in zip(foci, masks):
         # Hidden behind something else, or too small to be seen
@@ -215,23 +275,39 @@ def _try_scan(patient: Patient, protocol: Protocol, rng: np.random.Generator,
     finish(hu, protocol, rng)
     hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     return NoduleScan(
-        np.ascontiguousarray(hu[::-1]), [mask[::-1] for mask in masks], foci, malignant,
+        np.ascontiguousarray(hu[::-1]),
+        [mask[::-1] for mask in masks],
+        foci,
+        malignant,
         (interval, spacing, spacing),
-        (round(left, 2), round(top, 2), round(-float(z[-1]), 2)))
+        (round(left, 2), round(top, 2), round(-float(z[-1]), 2)),
+    )
 
 
-def _place(patient: Patient, protocol: Protocol, z: np.ndarray, side_mm: float,
-           rng: np.random.Generator) -> tuple | None:
+def _place(
+    patient: Patient,
+    protocol: Protocol,
+    z: np.ndarray,
+    side_mm: float,
+    rng: np.random.Generator,
+) -> tuple | None:
     """Nodules, field of view (left, top) and the skin of the back, all in mm."""
-    half_x, half_y = (float(v) + 1.5 * patient.fat_mm for v in patient.half_axes(
-        float(np.median(z))))
+    half_x, half_y = (
+        float(v) + 1.5 * patient.fat_mm for v in patient.half_axes(float(np.median(z)))
+    )
     x = np.arange(-half_x, half_x, _COARSE_MM)
     y = np.arange(-half_y, half_y, _COARSE_MM)
     levels = np.linspace(z[0] + 14, z[-1] - 14, 5)
     coarse = paint_anatomy(levels, y, x, patient, protocol.enhancement, True)
-    room = np.stack([cv2.distanceTransform((plane == Region.LUNG).astype(np.uint8),
-                                           cv2.DIST_L2, 3) * _COARSE_MM
-                     for plane in coarse.labels])
+    room = np.stack(
+        [
+            cv2.distanceTransform(
+                (plane == Region.LUNG).astype(np.uint8), cv2.DIST_L2, 3
+            )
+            * _COARSE_MM
+            for plane in coarse.labels
+        ]
+    )
     body = np.flatnonzero((coarse.hu[2] > -500).any(1))
     back_mm = float(y[body[-1]]) if body.size else half_y
     foci: list[Focus] = []
@@ -246,12 +322,15 @@ def _place(patient: Patient, protocol: Protocol, z: np.ndarray, side_mm: float,
         else:  # its square of two diameters inside of the field of view
             margin = 2 * radius + 4
             allowed &= (x > corner[0] + margin) & (x < corner[0] + side_mm - margin)
-            allowed &= ((y > corner[1] + margin)
-                        & (y < corner[1] + side_mm - margin))[:, None]
+            allowed &= ((y > corner[1] + margin) & (y < corner[1] + side_mm - margin))[
+                :, None
+            ]
         for other in foci:
-            apart = np.sqrt((levels[:, None, None] - other.centre[2])**2
-                            + (y[:, None] - other.centre[1])**2
-                            + (x - other.centre[0])**2)
+            apart = np.sqrt(
+                (levels[:, None, None] - other.centre[2]) ** 2
+                + (y[:, None] - other.centre[1]) ** 2
+                + (x - other.centre[0]) ** 2
+            )
             allowed &= apart > 2 * (radius + other.radius_mm) + 6
         spots = np.flatnonzero(allowed)
         if not spots.size:
@@ -261,8 +340,10 @@ def _place(patient: Patient, protocol: Protocol, z: np.ndarray, side_mm: float,
         k, j, i = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
         centre = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
         if corner is None:
-            corner = tuple(float(c - side_mm / 2 + rng.uniform(-0.15, 0.15) * side_mm)
-                           for c in centre[:2])
+            corner = tuple(
+                float(c - side_mm / 2 + rng.uniform(-0.15, 0.15) * side_mm)
+                for c in centre[:2]
+            )
         foci.append(draw_nodule(centre, radius, kind, rng))
         malignant.append(kind)
     return foci, malignant, corner, back_mm
@@ -274,27 +355,43 @@ def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def draw_nodule(centre, radius_mm: float, malignant: bool,
-                rng: np.random.Generator) -> Focus:
+def draw_nodule(
+    centre, radius_mm: float, malignant: bool, rng: np.random.Generator
+) -> Focus:
     """Draw a nodule: benign ones are smooth and round, malignant ones spiculated."""
     size = rng.uniform(0.07, 0.13) if malignant else rng.uniform(0.01, 0.04)
     orders = np.array((2, 3, 4, 5), float)
-    outline = np.stack((orders, size * rng.uniform(0.3, 1.2, 4) * (3 / orders)**0.7,
-                        rng.uniform(0, 6.28, 4), rng.normal(0, 0.03, 4)),
-                       axis=1).astype(np.float32)
+    outline = np.stack(
+        (
+            orders,
+            size * rng.uniform(0.3, 1.2, 4) * (3 / orders) ** 0.7,
+            rng.uniform(0, 6.28, 4),
+            rng.normal(0, 0.03, 4),
+        ),
+        axis=1,
+    ).astype(np.float32)
     spikes = (0, 0.0, 0.0)
     if malignant:
-        spikes = (int(rng.integers(8, 14)), float(rng.uniform(0.35, 0.6)),
-                  float(rng.uniform(0, 6.28)))
+        spikes = (
+            int(rng.integers(8, 14)),
+            float(rng.uniform(0.35, 0.6)),
+            float(rng.uniform(0, 6.28)),
+        )
     calcified = not malignant and rng.random() < 0.15
     slope, way = rng.uniform(0, 0.3), rng.uniform(0, 6.28)
     return Focus(
-        centre=tuple(float(v) for v in centre), radius_mm=radius_mm,
+        centre=tuple(float(v) for v in centre),
+        radius_mm=radius_mm,
         half_length_mm=radius_mm * float(rng.uniform(0.85, 1.1)),
-        slope=(slope * np.cos(way), slope * np.sin(way)), outline=outline,
+        slope=(slope * np.cos(way), slope * np.sin(way)),
+        outline=outline,
         aspect=float(rng.uniform(0.65, 0.95) if malignant else rng.uniform(0.8, 0.98)),
-        angle=float(rng.uniform(0, 3.14)), spikes=spikes,
-        hu=float(rng.uniform(-60, 70)), texture_hu=float(rng.uniform(0, 9)),
+        angle=float(rng.uniform(0, 3.14)),
+        spikes=spikes,
+        hu=float(rng.uniform(-60, 70)),
+        texture_hu=float(rng.uniform(0, 9)),
         core_hu=float(rng.uniform(200, 400)) if calcified else 0.0,
-        edge_mm=float(rng.uniform(0.8, 1.6)), region=int(Region.LUNG),
-        texture_seed=int(rng.integers(2**31)))
+        edge_mm=float(rng.uniform(0.8, 1.6)),
+        region=int(Region.LUNG),
+        texture_seed=int(rng.integers(2**31)),
+    )

@@ -1,4 +1,5 @@
 """Simulated radiologists who outline and rate nodules, and their XML."""
+
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -7,8 +8,17 @@ import numpy as np
 
 NUM_READERS = 4
 _NAMESPACE = 'http://www.nih.gov'
-_RATINGS = ('subtlety', 'internalStructure', 'calcification', 'sphericity',
-            'margin', 'lobulation', 'spiculation', 'texture', 'malignancy')
+_RATINGS = (
+    'subtlety',
+    'internalStructure',
+    'calcification',
+    'sphericity',
+    'margin',
+    'lobulation',
+    'spiculation',
+    'texture',
+    'malignancy',
+)
 
 
 @dataclass
@@ -20,12 +30,19 @@ class Reading:
             the first pixels outside.
         ratings: The nine ratings.
     """
+
     outlines: dict[int, np.ndarray]
     ratings: dict[str, int]
 
 
-def read_nodule(mask: np.ndarray, malignant: bool, calcified: bool, aspect: float,
-                spacing_mm: float, rng: np.random.Generator) -> list[Reading | None]:
+def read_nodule(
+    mask: np.ndarray,
+    malignant: bool,
+    calcified: bool,
+    aspect: float,
+    spacing_mm: float,
+    rng: np.random.Generator,
+) -> list[Reading | None]:
     """Let the readers look at a nodule.
 
     Each draws its border up to about half a millimetre further in or out and rounds
@@ -50,13 +67,17 @@ def read_nodule(mask: np.ndarray, malignant: bool, calcified: bool, aspect: floa
     readings = []
     for sees in seen:
         shift_px = float(np.clip(rng.normal(0, 0.3), -0.5, 0.5)) / spacing_mm
-        outlines = {number: outline for number, plane in enumerate(mask)
-                    if plane.any()
-                    and (outline := _outline(plane, shift_px)) is not None}
+        outlines = {
+            number: outline
+            for number, plane in enumerate(mask)
+            if plane.any() and (outline := _outline(plane, shift_px)) is not None
+        }
         if not outlines:  # drawn too far in for its size: draw what is there
-            outlines = {number: outline for number, plane in enumerate(mask)
-                        if plane.any()
-                        and (outline := _outline(plane, 0.0)) is not None}
+            outlines = {
+                number: outline
+                for number, plane in enumerate(mask)
+                if plane.any() and (outline := _outline(plane, 0.0)) is not None
+            }
         readings.append(Reading(outlines, ratings.pop()) if sees else None)
     return readings
 
@@ -75,8 +96,13 @@ def _outline(plane: np.ndarray, shift_px: float) -> np.ndarray | None:
     return np.concatenate([points, points[:1]])  # LIDC repeats the first point
 
 
-def _rate(malignant: bool, calcified: bool, aspect: float, count: int,
-          rng: np.random.Generator) -> list[dict[str, int]]:
+def _rate(
+    malignant: bool,
+    calcified: bool,
+    aspect: float,
+    count: int,
+    rng: np.random.Generator,
+) -> list[dict[str, int]]:
     def draw(mean: float, low: int = 1) -> np.ndarray:
         return np.clip(np.rint(rng.normal(mean, 0.6, count)), low, 5).astype(int)
 
@@ -84,19 +110,28 @@ def _rate(malignant: bool, calcified: bool, aspect: float, count: int,
     while (malignancy.mean() > 3) != malignant or malignancy.mean() == 3:
         malignancy = draw(4.2 if malignant else 1.9)
     columns = dict(
-        subtlety=draw(4.6), internalStructure=np.ones(count, int),
+        subtlety=draw(4.6),
+        internalStructure=np.ones(count, int),
         calcification=np.full(count, 3 if calcified else 6),
-        sphericity=draw(1 + 4 * aspect, 2), margin=draw(2.6 if malignant else 4.4),
+        sphericity=draw(1 + 4 * aspect, 2),
+        margin=draw(2.6 if malignant else 4.4),
         lobulation=draw(2.8 if malignant else 1.4),
-        spiculation=draw(4.2 if malignant else 1.2), texture=draw(4.8),
-        malignancy=malignancy)
+        spiculation=draw(4.2 if malignant else 1.2),
+        texture=draw(4.8),
+        malignancy=malignancy,
+    )
     return [{name: int(columns[name][n]) for name in _RATINGS} for n in range(count)]
 
 
-def lidc_xml(study_uid: str, series_uid: str, slice_uids: list[str],
-             z_mm: list[float], nodules: list[list[Reading | None]],
-             small: list[tuple[int, int, int]],
-             others: list[tuple[int, int, int]]) -> bytes:
+def lidc_xml(
+    study_uid: str,
+    series_uid: str,
+    slice_uids: list[str],
+    z_mm: list[float],
+    nodules: list[list[Reading | None]],
+    small: list[tuple[int, int, int]],
+    others: list[tuple[int, int, int]],
+) -> bytes:
     """The readers' file in the layout of the official release.
 
     Args:
@@ -108,13 +143,17 @@ def lidc_xml(study_uid: str, series_uid: str, slice_uids: list[str],
         small: Slice, y and x of nodules below 3 mm: a point without ratings.
         others: Slice, y and x of what is marked as no nodule.
     """
-    root = ElementTree.Element('LidcReadMessage', uid=series_uid + '.0',
-                               xmlns=_NAMESPACE)
+    root = ElementTree.Element(
+        'LidcReadMessage', uid=series_uid + '.0', xmlns=_NAMESPACE
+    )
     header = ElementTree.SubElement(root, 'ResponseHeader')
-    for name, text in (('Version', '1.8'), ('TaskDescription', 'Second unblinded read'),
-                       ('SeriesInstanceUid', series_uid),
-                       ('ResponseDescription', '1 - Reading complete'),
-                       ('StudyInstanceUID', study_uid)):
+    for name, text in (
+        ('Version', '1.8'),
+        ('TaskDescription', 'Second unblinded read'),
+        ('SeriesInstanceUid', series_uid),
+        ('ResponseDescription', '1 - Reading complete'),
+        ('StudyInstanceUID', study_uid),
+    ):
         _add(header, name, text)
 
     def place(parent: ElementTree.Element, number: int) -> None:

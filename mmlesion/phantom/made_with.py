@@ -1,4 +1,5 @@
 """The note in a simulated data set that says what it was made with."""
+
 import json
 import os
 from pathlib import Path
@@ -17,15 +18,18 @@ def same_exists(folder: Path, settings: dict) -> bool:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
             return False
-        raise FileExistsError(f'{folder} exists and was not made by the phantom: '
-                              'choose another folder or remove it')
+        raise FileExistsError(
+            f'{folder} exists and was not made by the phantom: '
+            'choose another folder or remove it'
+        )
     found = json.loads(note.read_text())
     other = [k for k in settings if found.get(k) != settings[k]]
     if other:
         raise FileExistsError(
             f'{folder} holds a phantom made with other settings ({other[0]}='
             f'{found.get(other[0])} instead of {settings[other[0]]}): choose another '
-            'folder or remove it')
+            'folder or remove it'
+        )
     return True
 
 

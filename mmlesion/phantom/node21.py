@@ -1,4 +1,5 @@
 """Simulated chest radiographs in NODE21's own layout."""
+
 import csv
 import json
 import os
@@ -39,6 +40,7 @@ class Thorax:
     Shape:
         - water_cm: (D, W) = (z, x); lung: (D, H, W) = (z, y, x)
     """
+
     water_cm: np.ndarray
     lung: np.ndarray
     z_mm: np.ndarray
@@ -61,17 +63,23 @@ def project_thorax(patient: Patient, grid_mm: float = 2.0) -> Thorax:
     for first in range(0, z_mm.size, _SLICES_AT_ONCE):
         part = slice(first, first + _SLICES_AT_ONCE)
         canvas = paint_anatomy(
-            z_mm[part], y_mm, x_mm, patient, Enhancement(0.0), with_labels=True)
+            z_mm[part], y_mm, x_mm, patient, Enhancement(0.0), with_labels=True
+        )
         density = np.maximum(canvas.hu, -1000) / 1000 + 1
         water_cm[part] = density.sum(1) * (2 * grid_mm / 10)
         lung[part] = (canvas.labels == Region.LUNG) & (canvas.hu < -700)
     return Thorax(water_cm, lung, z_mm, y_mm, x_mm)
 
 
-def simulate_radiograph(thorax: Thorax, lung_hu: float, num_nodules: int,
-                        rng: np.random.Generator, size: int = 1024,
-                        diameters_mm: tuple[float, float] = DIAMETERS_MM,
-                        solid_hu: tuple[float, float] = SOLID_HU):
+def simulate_radiograph(
+    thorax: Thorax,
+    lung_hu: float,
+    num_nodules: int,
+    rng: np.random.Generator,
+    size: int = 1024,
+    diameters_mm: tuple[float, float] = DIAMETERS_MM,
+    solid_hu: tuple[float, float] = SOLID_HU,
+):
     """One radiograph of a thorax: its own position, dose and nodules.
 
     Args:
@@ -103,20 +111,24 @@ def simulate_radiograph(thorax: Thorax, lung_hu: float, num_nodules: int,
     linear = turn * (pixel_mm / step)
     start = (middle - origin) / step - linear @ np.full(2, (size - 1) / 2)
     water_cm = cv2.warpAffine(
-        thorax.water_cm, np.c_[linear, start], (size, size),
+        thorax.water_cm,
+        np.c_[linear, start],
+        (size, size),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE)
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     added = np.zeros((size, size), np.float32)
     boxes = []
     for _ in range(20_000 * num_nodules):
         if len(boxes) == num_nodules:
             break
         found = _nodule(
-            thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, solid_hu)
+            thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, solid_hu
+        )
         if found is not None:
             box, thickness_cm = found
             x, y, width, height = box
-            added[y:y + height, x:x + width] += thickness_cm
+            added[y : y + height, x : x + width] += thickness_cm
             boxes.append(box)
     else:
         if num_nodules:
@@ -138,16 +150,19 @@ def _blurred(picture, sigma_px):
     """Wide Gaussian, at an eighth of the resolution."""
     small = cv2.resize(picture, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(
-        small, (0, 0), sigma_px / 8, borderType=cv2.BORDER_REPLICATE)
+        small, (0, 0), sigma_px / 8, borderType=cv2.BORDER_REPLICATE
+    )
     return cv2.resize(small, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm,
-            solid_hu):
+def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, solid_hu):
     """Box and water (cm) that a nodule adds; None where there is no room."""
     radius = np.exp(rng.uniform(*np.log(np.divide(diameters_mm, 2))))
-    place = rng.integers(len(thorax.z_mm)), rng.integers(len(thorax.y_mm)), \
-        rng.integers(len(thorax.x_mm))
+    place = (
+        rng.integers(len(thorax.z_mm)),
+        rng.integers(len(thorax.y_mm)),
+        rng.integers(len(thorax.x_mm)),
+    )
     grid = thorax.x_mm[1] - thorax.x_mm[0]
     for axis, spacing in enumerate((grid, 2 * grid, grid)):
         for side in (-0.7, 0.7):
@@ -163,13 +178,18 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm,
     corner = np.floor(centre).astype(int) - reach
     if (corner < 0).any() or (corner + 2 * reach + 1 >= size).any():
         return None
-    x, y = np.meshgrid(*(corner[axis] + 0.5 + np.arange(2 * reach + 1) - centre[axis]
-                         for axis in (0, 1)))
+    x, y = np.meshgrid(
+        *(
+            corner[axis] + 0.5 + np.arange(2 * reach + 1) - centre[axis]
+            for axis in (0, 1)
+        )
+    )
     theta = np.arctan2(y, x)
     outline = 1.0
     for order in (2, 3, 4, 5):
         outline = outline + rng.uniform(0, 0.16 / order) * np.cos(
-            order * theta + rng.uniform(0, 6.28))
+            order * theta + rng.uniform(0, 6.28)
+        )
     inside = 1 - np.square(np.hypot(x, y) * pixel_mm / (radius * outline))
     inside = np.maximum(inside, 0)
     # One in six is not solid.
@@ -177,17 +197,28 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm,
     depth_cm = 2 * radius / 10 * rng.uniform(0.8, 1.1)
     thickness_cm = depth_cm * np.sqrt(inside) * (hu - lung_hu) / 1000
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    cut = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
-    box = (int(corner[0] + columns[0]), int(corner[1] + rows[0]),
-           len(range(*cut[1].indices(size))), len(range(*cut[0].indices(size))))
+    cut = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = (
+        int(corner[0] + columns[0]),
+        int(corner[1] + rows[0]),
+        len(range(*cut[1].indices(size))),
+        len(range(*cut[0].indices(size))),
+    )
     return box, thickness_cm[cut].astype(np.float32)
 
 
-def write_node21(out_dir: str | Path, num_with: int, num_without: int,
-                 size: int = 1024, seed: int = 0, workers: int = 1,
-                 pictures_per_patient: int = 4, grid_mm: float = 2.0,
-                 diameters_mm: tuple[float, float] = DIAMETERS_MM,
-                 solid_hu: tuple[float, float] = SOLID_HU) -> Path:
+def write_node21(
+    out_dir: str | Path,
+    num_with: int,
+    num_without: int,
+    size: int = 1024,
+    seed: int = 0,
+    workers: int = 1,
+    pictures_per_patient: int = 4,
+    grid_mm: float = 2.0,
+    diameters_mm: tuple[float, float] = DIAMETERS_MM,
+    solid_hu: tuple[float, float] = SOLID_HU,
+) -> Path:
     """Simulate chest radiographs and write them as NODE21 is published.
 
     Written are ``metadata.csv`` (a row for each nodule's box, one with ``label`` 0
@@ -223,11 +254,17 @@ def write_node21(out_dir: str | Path, num_with: int, num_without: int,
     """
     out_dir = Path(out_dir)
     settings = dict(
-        layout='node21', version=RADIOGRAPH_VERSION, num_with=int(num_with),
-        num_without=int(num_without), size=int(size), seed=int(seed),
-        pictures_per_patient=int(pictures_per_patient), grid_mm=float(grid_mm),
+        layout='node21',
+        version=RADIOGRAPH_VERSION,
+        num_with=int(num_with),
+        num_without=int(num_without),
+        size=int(size),
+        seed=int(seed),
+        pictures_per_patient=int(pictures_per_patient),
+        grid_mm=float(grid_mm),
         diameters_mm=[float(each) for each in diameters_mm],
-        solid_hu=[float(each) for each in solid_hu])
+        solid_hu=[float(each) for each in solid_hu],
+    )
     _check(settings, workers)
     if same_exists(out_dir, settings):
         return out_dir
@@ -238,11 +275,16 @@ def write_node21(out_dir: str | Path, num_with: int, num_without: int,
         write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
     jobs = _plan(settings)
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
-    todo = [(str(partial), settings, *job) for job in jobs
-            if f'{job[0]:05d}' not in done]
+    todo = [
+        (str(partial), settings, *job) for job in jobs if f'{job[0]:05d}' not in done
+    ]
     total = num_with + num_without
-    with tqdm(total=total, initial=total - sum(len(job[3]) for job in todo),
-              desc=f'Simulating {out_dir}', unit='radiograph') as bar:
+    with tqdm(
+        total=total,
+        initial=total - sum(len(job[3]) for job in todo),
+        desc=f'Simulating {out_dir}',
+        unit='radiograph',
+    ) as bar:
         for count in run_jobs(_write_patient, todo, workers):
             bar.update(count)
     rows = []
@@ -264,22 +306,29 @@ def _check(settings: dict, workers: int) -> None:
         if settings[key] < 0:
             raise ValueError(f'{key} must be 0 or more, got {settings[key]}')
     if settings['num_with'] + settings['num_without'] == 0:
-        raise ValueError('nothing to simulate: the numbers of pictures with and '
-                         'without nodules are both 0')
+        raise ValueError(
+            'nothing to simulate: the numbers of pictures with and '
+            'without nodules are both 0'
+        )
     if not 128 <= settings['size'] <= 2048:
         raise ValueError(f'size must be 128 to 2048 pixels, got {settings["size"]}')
     if settings['pictures_per_patient'] < 1 or workers < 1:
         raise ValueError(
             'pictures_per_patient and workers must be 1 or more, got '
-            f'{settings["pictures_per_patient"]} and {workers}')
+            f'{settings["pictures_per_patient"]} and {workers}'
+        )
     least, *greatest = settings['diameters_mm']
     if len(greatest) != 1 or not 3 <= least <= greatest[0] <= 40:
-        raise ValueError('diameters_mm must be the least and the greatest, of 3 to 40 '
-                         f'mm, got {settings["diameters_mm"]}')
+        raise ValueError(
+            'diameters_mm must be the least and the greatest, of 3 to 40 '
+            f'mm, got {settings["diameters_mm"]}'
+        )
     least, *greatest = settings['solid_hu']
     if len(greatest) != 1 or not -500 <= least <= greatest[0] <= 2000:
-        raise ValueError('solid_hu must be the least and the greatest, of -500 to 2000 '
-                         f'HU, got {settings["solid_hu"]}')
+        raise ValueError(
+            'solid_hu must be the least and the greatest, of -500 to 2000 '
+            f'HU, got {settings["solid_hu"]}'
+        )
     if not 1 <= settings['grid_mm'] <= 8:
         raise ValueError(f'grid_mm must be 1 to 8, got {settings["grid_mm"]}')
 
@@ -291,14 +340,15 @@ def _plan(settings: dict) -> list[tuple]:
     order = np.random.default_rng([settings['seed'], 21]).permutation(len(names))
     names = [names[index] for index in order]
     each = settings['pictures_per_patient']
-    return [(number, names[first:first + each]) for number, first in
-            enumerate(range(0, len(names), each), start=1)]
+    return [
+        (number, names[first : first + each])
+        for number, first in enumerate(range(0, len(names), each), start=1)
+    ]
 
 
 def _write_patient(job: tuple) -> int:
     root, settings, number, names = job
-    seeds = np.random.SeedSequence([settings['seed'], 22, number]).spawn(
-        len(names) + 1)
+    seeds = np.random.SeedSequence([settings['seed'], 22, number]).spawn(len(names) + 1)
     patient = Patient(np.random.default_rng(seeds[0]))
     thorax = project_thorax(patient, settings['grid_mm'])
     rows = []
@@ -308,13 +358,21 @@ def _write_patient(job: tuple) -> int:
         if name[0] == 'n':
             nodules = int(rng.choice((1, 2, 3), p=(0.75, 0.19, 0.06)))
         pixels, boxes = simulate_radiograph(
-            thorax, patient.lung_hu, nodules, rng, settings['size'],
-            settings['diameters_mm'], settings['solid_hu'])
+            thorax,
+            patient.lung_hu,
+            nodules,
+            rng,
+            settings['size'],
+            settings['diameters_mm'],
+            settings['solid_hu'],
+        )
         file = f'{name}.mha'
         write_radiograph(
-            Path(root) / 'images' / file, pixels, FIELD_MM / settings['size'])
+            Path(root) / 'images' / file, pixels, FIELD_MM / settings['size']
+        )
         owner = f'phantom-{number:05d}'
         rows += [(file, *box, 1, owner) for box in boxes] or [
-            (file, 0, 0, 0, 0, 0, owner)]
+            (file, 0, 0, 0, 0, 0, owner)
+        ]
     write_text(Path(root) / 'rows' / f'{number:05d}.json', json.dumps(rows))
     return len(names)

@@ -1,4 +1,5 @@
 """Image noise with the texture of a reconstruction kernel."""
+
 from collections.abc import Iterator
 
 import cv2
@@ -15,8 +16,9 @@ def _filtered(white: np.ndarray, fine_px: float, coarse_px: float) -> np.ndarray
     return cv2.addWeighted(fine, 1.0, coarse, -0.75, 0)
 
 
-def correlated_noise(shape, sigma_hu: float, grain_mm: float, spacing_mm: float,
-                     rng: np.random.Generator) -> np.ndarray:
+def correlated_noise(
+    shape, sigma_hu: float, grain_mm: float, spacing_mm: float, rng: np.random.Generator
+) -> np.ndarray:
     """Noise without its low frequencies, as filtered backprojection leaves it.
 
     White noise, smoothed with a Gaussian of ``grain_mm`` and with most of a three
@@ -44,8 +46,9 @@ def correlated_noise(shape, sigma_hu: float, grain_mm: float, spacing_mm: float,
     return noise
 
 
-def smooth_texture(shape, scale_mm: float, spacing_mm,
-                   rng: np.random.Generator) -> Iterator[np.ndarray]:
+def smooth_texture(
+    shape, scale_mm: float, spacing_mm, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
     """Slowly varying random texture of unit standard deviation (tissue, not noise).
 
     Args:

@@ -1,4 +1,5 @@
 """Organs of chest, abdomen and pelvis, with the great vessels and the airways."""
+
 import numpy as np
 
 from .body import Enhancement, Patient, Region
@@ -36,29 +37,52 @@ def _mediastinum(canvas, patient, e, wobble):
     fat = np.float32(3) * wobble
     # A column of fat from the breastbone to the spine, wider at the hila.
     for x, y, z, rx, ry, rz in (
-            (0, -0.25 * b, 30, 31, 0.72 * b, 110),
-            (3, -0.40 * b, 115, 38, 0.60 * b, 80),
-            (0, 0.42 * b, 140, 33, 0.50 * b, 180), (10, -0.55 * b, 190, 38, 40, 70),
-            (2, 5, 125, 58, 20, 26)):
-        canvas.ellipsoid((x * sx, y, z * sz), (rx * sx, ry, rz * sz), -95.0,
-                         Region.MEDIASTINUM, wobble=fat)
+        (0, -0.25 * b, 30, 31, 0.72 * b, 110),
+        (3, -0.40 * b, 115, 38, 0.60 * b, 80),
+        (0, 0.42 * b, 140, 33, 0.50 * b, 180),
+        (10, -0.55 * b, 190, 38, 40, 70),
+        (2, 5, 125, 58, 20, 26),
+    ):
+        canvas.ellipsoid(
+            (x * sx, y, z * sz),
+            (rx * sx, ry, rz * sz),
+            -95.0,
+            Region.MEDIASTINUM,
+            wobble=fat,
+        )
     j = patient.jitter('heart')
     heart = np.array((20 * sx, -18 * sy, 190 * sz)) + j
     for (dx, dy, dz), radii, hu in (
-            ((0, 0, 0), (60, 47, 58), e.muscle + 30 * e.strength),
-            ((22, 10, 4), (27, 22, 36), e.heart),
-            ((-10, -20, 0), (26, 17, 38), e.heart + 8),
-            ((-38, 8, -8), (17, 21, 30), e.heart - 4),
-            ((-4, 33, -18), (28, 14, 20), e.heart)):
-        canvas.ellipsoid(heart + (dx * sx, dy * sy, dz * sz),
-                         (radii[0] * sx, radii[1] * sy, radii[2] * sz), hu,
-                         Region.OTHER, 0.5, wobble=np.float32(1.5) * wobble,
-                         edge_mm=2.5)
+        ((0, 0, 0), (60, 47, 58), e.muscle + 30 * e.strength),
+        ((22, 10, 4), (27, 22, 36), e.heart),
+        ((-10, -20, 0), (26, 17, 38), e.heart + 8),
+        ((-38, 8, -8), (17, 21, 30), e.heart - 4),
+        ((-4, 33, -18), (28, 14, 20), e.heart),
+    ):
+        canvas.ellipsoid(
+            heart + (dx * sx, dy * sy, dz * sz),
+            (radii[0] * sx, radii[1] * sy, radii[2] * sz),
+            hu,
+            Region.OTHER,
+            0.5,
+            wobble=np.float32(1.5) * wobble,
+            edge_mm=2.5,
+        )
     artery, vein = e.artery, e.vein
     tubes = (
-        ([(-14, -16, 165, 14), (-17, -20, 120, 15), (-12, -14, 88, 14),
-          (4, 4, 76, 13), (18, spine - 24, 88, 12.5), (23, spine - 14, 125, 12),
-          (21, spine - 18, 230, 11.5), (6, spine - 30, 300, 10.5)], artery),
+        (
+            [
+                (-14, -16, 165, 14),
+                (-17, -20, 120, 15),
+                (-12, -14, 88, 14),
+                (4, 4, 76, 13),
+                (18, spine - 24, 88, 12.5),
+                (23, spine - 14, 125, 12),
+                (21, spine - 18, 230, 11.5),
+                (6, spine - 30, 300, 10.5),
+            ],
+            artery,
+        ),
         ([(-31, -14, 30, 8), (-32, -16, 90, 9.5), (-28, -8, 165, 10)], vein),
         ([(18, -36, 165, 13), (12, -32, 125, 13), (22, -8, 112, 11)], e.heart),
         ([(12, -26, 122, 12), (-14, -4, 122, 10), (-45, 2, 128, 8)], e.heart),
@@ -67,18 +91,28 @@ def _mediastinum(canvas, patient, e, wobble):
         ([(6, -10, 80, 5), (14, -6, 30, 4.5), (22, 2, -50, 4)], artery),
         ([(16, 2, 80, 5.5), (30, 4, 20, 5), (60, 8, -20, 5)], artery),
         ([(-31, -14, 32, 8), (-12, -28, 22, 7), (26, -24, -5, 7)], vein),
-        ([(8, spine - 26, -60, 6), (6, spine - 27, 60, 7), (12, spine - 32, 200, 7.5),
-          (22, spine - 40, 262, 8)], 45.0))
+        (
+            [
+                (8, spine - 26, -60, 6),
+                (6, spine - 27, 60, 7),
+                (12, spine - 32, 200, 7.5),
+                (22, spine - 40, 262, 8),
+            ],
+            45.0,
+        ),
+    )
     for points, hu in tubes:
         canvas.tube([(x * sx, y * sy, z * sz, r) for x, y, z, r in points], hu)
     airway = (
         [(-2, 8, -60, 8.5), (-2, 10, 96, 8.5)],
         [(-2, 10, 94, 7.5), (-24, 12, 122, 6.5), (-38, 14, 150, 4.5)],
-        [(-2, 10, 94, 7), (26, 14, 130, 6), (40, 18, 160, 4.2)])
+        [(-2, 10, 94, 7), (26, 14, 130, 6), (40, 18, 160, 4.2)],
+    )
     for grow, hu in ((1.6, 40.0), (0.0, -990.0)):
         for points in airway:
-            canvas.tube([(x * sx, y * sy, z * sz, r + grow) for x, y, z, r in points],
-                        hu)
+            canvas.tube(
+                [(x * sx, y * sy, z * sz, r + grow) for x, y, z, r in points], hu
+            )
 
 
 def _upper_abdomen(canvas, patient, depth, e, wobble):
@@ -88,8 +122,17 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         return
     muscle_gap = depth - 15
 
-    def organ(name, centre, radii, hu, label=Region.OTHER, angle=0.0, rough=1.5,
-              spread=8.0, rim=None):
+    def organ(
+        name,
+        centre,
+        radii,
+        hu,
+        label=Region.OTHER,
+        angle=0.0,
+        rough=1.5,
+        spread=8.0,
+        rim=None,
+    ):
         centre = np.array(centre) * (sx, sy, sz) + patient.jitter(name, spread)
         radii = np.array(radii) * (sx, sy, sz)
         found = canvas.ellipsoid_distance(centre, radii, angle)
@@ -110,8 +153,14 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
     organ('left lobe', (8, -46, 262), (66, 38, 46), e.liver, Region.LIVER, 0.15, 2)
     organ('gallbladder', (-42, -44, 345), (15, 20, 30), 9.0, rim=(1.5, 40.0))
     organ('spleen', (92, 34, 278), (34, 50, 52), e.spleen, Region.OTHER, -0.5, 2.5)
-    stomach = organ('stomach', (50, -34, 285), (46, 36, 52), 18.0, angle=0.5,
-                    rim=(4.0, e.bowel_wall))
+    stomach = organ(
+        'stomach',
+        (50, -34, 285),
+        (46, 36, 52),
+        18.0,
+        angle=0.5,
+        rim=(4.0, e.bowel_wall),
+    )
     if stomach:
         box, distance = stomach
         surface = patient.jitter('fluid level', 20)[0] - 45 * sy
@@ -124,10 +173,19 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         centre = np.array((side * 62.0, y, z)) + shift
         angle = side * -0.6
         scale = np.array((sx, sy, sz))
-        organ(f'{name} fat', centre, (46, 42, 78), -104.0, Region.ABDOMEN, angle,
-              spread=0)
-        found = organ(f'{name} cortex', centre, (31, 26, 56), e.kidney, Region.KIDNEY,
-                      angle, 1.0, 0)
+        organ(
+            f'{name} fat', centre, (46, 42, 78), -104.0, Region.ABDOMEN, angle, spread=0
+        )
+        found = organ(
+            f'{name} cortex',
+            centre,
+            (31, 26, 56),
+            e.kidney,
+            Region.KIDNEY,
+            angle,
+            1.0,
+            0,
+        )
         if found is None:
             continue
         box, distance = found
@@ -137,14 +195,31 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         around = around * np.cos(zz * np.float32(0.3)) * np.float32(6)
         ring = np.minimum(distance - 6, 17 - distance)
         canvas.blend(np.minimum(ring, around), e.medulla, Region.KIDNEY, box, 3.0)
-        canvas.ellipsoid((centre - (side * 13, 0, 0)) * scale, (17, 9, 26), -85.0,
-                         angle=angle)
-        canvas.tube([((centre[0] - side * 12) * sx, centre[1] * sy, centre[2] * sz, 4),
-                     (side * 12, (y - 24) * sy, (z - 8) * sz, 5)], e.vein)
-    canvas.tube([(x * sx, y * sy, z * sz, r) for x, y, z, r in (
-        (-36, -12, 352, 14), (-22, -22, 345, 11), (6, -26, 332, 9), (40, -8, 318, 10),
-        (68, 8, 302, 8))] + patient.jitter('pancreas', 6, 4) * (1, 1, 1, 0),
-        e.pancreas, Region.ABDOMEN)
+        canvas.ellipsoid(
+            (centre - (side * 13, 0, 0)) * scale, (17, 9, 26), -85.0, angle=angle
+        )
+        canvas.tube(
+            [
+                ((centre[0] - side * 12) * sx, centre[1] * sy, centre[2] * sz, 4),
+                (side * 12, (y - 24) * sy, (z - 8) * sz, 5),
+            ],
+            e.vein,
+        )
+    canvas.tube(
+        [
+            (x * sx, y * sy, z * sz, r)
+            for x, y, z, r in (
+                (-36, -12, 352, 14),
+                (-22, -22, 345, 11),
+                (6, -26, 332, 9),
+                (40, -8, 318, 10),
+                (68, 8, 302, 8),
+            )
+        ]
+        + patient.jitter('pancreas', 6, 4) * (1, 1, 1, 0),
+        e.pancreas,
+        Region.ABDOMEN,
+    )
 
 
 def _bowel(canvas, patient, depth, e, wobble):
@@ -160,8 +235,12 @@ def _bowel(canvas, patient, depth, e, wobble):
         canvas.tube([(x, y, z, r - wall) for x, y, z, r in points], content)
 
     def content():
-        return float(rng.choice((_GAS_HU, 20.0, 15.0, 30.0, 260.0, -60.0),
-                                p=(0.2, 0.25, 0.15, 0.15, 0.15, 0.1)))
+        return float(
+            rng.choice(
+                (_GAS_HU, 20.0, 15.0, 30.0, 260.0, -60.0),
+                p=(0.2, 0.25, 0.15, 0.15, 0.15, 0.1),
+            )
+        )
 
     def haustra(start, end, radius, count):
         line = np.linspace(start, end, count)
@@ -170,8 +249,11 @@ def _bowel(canvas, patient, depth, e, wobble):
 
     loop(haustra((-100, 8, 345), (-92, -8, 480), 20, 12), content(), 2)
     loop(haustra((104, 22, 300), (100, 16, 470), 14, 12), content(), 2)
-    loop(haustra((-96, -30, 350), (0, -66, 395 + rng.uniform(-20, 30)), 16, 9),
-         content(), 2)
+    loop(
+        haustra((-96, -30, 350), (0, -66, 395 + rng.uniform(-20, 30)), 16, 9),
+        content(),
+        2,
+    )
     loop(haustra((0, -66, 395), (100, -28, 318), 15, 9), content(), 2)
     loop(haustra((96, 10, 470), (20, 12, 540), 14, 9), content(), 2)
     loop(haustra((16, 24, 535), (0, 52, 590), 15, 6), content(), 2.5)
@@ -182,14 +264,24 @@ def _bowel(canvas, patient, depth, e, wobble):
         way *= rng.uniform(14, 30) / np.linalg.norm(way)
         bend = rng.normal(0, 9, 3)
         radius = rng.uniform(8, 13)
-        loop([(*(centre - way), radius), (*(centre + bend), radius * 1.08),
-              (*(centre + way), radius)], content())
+        loop(
+            [
+                (*(centre - way), radius),
+                (*(centre + bend), radius * 1.08),
+                (*(centre + way), radius),
+            ],
+            content(),
+        )
     scale = np.array((sx, sy, sz))
     bladder = np.array((0, -28, 574)) * scale
     canvas.ellipsoid(bladder, (38, 30, 34) * scale, e.muscle - 10)
     canvas.ellipsoid(bladder, (35, 27, 31) * scale, 6.0)
-    canvas.ellipsoid((0, 12, 588) * scale, (26, 17, 24) * scale, e.muscle + 8,
-                     wobble=np.float32(2) * wobble)
+    canvas.ellipsoid(
+        (0, 12, 588) * scale,
+        (26, 17, 24) * scale,
+        e.muscle + 8,
+        wobble=np.float32(2) * wobble,
+    )
 
 
 def _deep_muscles_and_vessels(canvas, patient, depth, e):
@@ -201,42 +293,108 @@ def _deep_muscles_and_vessels(canvas, patient, depth, e):
         # The muscles of the buttock lie outside the hip bone, the iliacus inside.
         a, b = patient.half_axes(540 * sz)
         for x, y, z, rx, ry, rz, angle in (
-                (0.74, 0.40, 545, 62, 36, 100, 0.9),
-                (0.52, 0.12, 500, 40, 16, 70, 0.95),
-                (0.55, -0.15, 590, 42, 42, 60, 0)):
-            found = canvas.ellipsoid_distance((side * x * a, y * b, z * sz),
-                                              (rx * sx, ry * sy, rz * sz), side * angle)
+            (0.74, 0.40, 545, 62, 36, 100, 0.9),
+            (0.52, 0.12, 500, 40, 16, 70, 0.95),
+            (0.55, -0.15, 590, 42, 42, 60, 0),
+        ):
+            found = canvas.ellipsoid_distance(
+                (side * x * a, y * b, z * sz), (rx * sx, ry * sy, rz * sz), side * angle
+            )
             if found:
                 box, distance = found
                 np.minimum(distance, depth[box], out=distance)
                 canvas.blend(distance, e.muscle, soft, box)
-        canvas.tube([(side * 31 * sx, spine[z] + 33, z * sz, r) for z, r in (
-            (-60, 19), (60, 20), (180, 22), (300, 25), (420, 25), (520, 17))],
-            e.muscle, soft)
-        canvas.tube([(side * x * sx, spine[z] + dy, z * sz, r) for x, dy, z, r in (
-            (26, 6, 300, 8), (34, 2, 380, 16), (42, -4, 460, 20), (56, -30, 560, 19),
-            (70, -45, 610, 17))], e.muscle, soft)
-        canvas.tube([(side * 58 * sx, spine[z] + 20, z * sz, 13)
-                     for z in (300, 380, 460)], e.muscle, soft)
-        canvas.tube([(side * x * sx, spine[z] - dy, z * sz, r) for x, dy, z, r in (
-            (4, 31, 420, 8), (24, 38, 460, 6), (50, 52, 560, 5.5), (66, 75, 610, 5))],
-            e.artery)
-        canvas.tube([(side * x * sx, spine[z] - dy, z * sz, r) for x, dy, z, r in (
-            (16, 27, 420, 9), (30, 28, 460, 7), (53, 40, 560, 7), (60, 66, 610, 6.5))],
-            e.vein)
-    canvas.tube([(6 * sx, spine[300] - 30, 290 * sz, 10.5),
-                 (3 * sx, spine[380] - 32, 380 * sz, 9.5),
-                 (2 * sx, spine[420] - 31, 424 * sz, 9)], e.artery)
-    canvas.tube([(-24 * sx, spine[260] - 40, 215 * sz, 11),
-                 (-21 * sx, spine[300] - 29, 300 * sz, 12),
-                 (-18 * sx, spine[420] - 27, 424 * sz, 11)], e.vein)
-    canvas.tube([(-14 * sx, spine[340] - 46, 345 * sz, 7),
-                 (-34 * sx, spine[300] - 50, 310 * sz, 7),
-                 (-55 * sx, spine[260] - 55, 290 * sz, 6)], e.vein)
+        canvas.tube(
+            [
+                (side * 31 * sx, spine[z] + 33, z * sz, r)
+                for z, r in (
+                    (-60, 19),
+                    (60, 20),
+                    (180, 22),
+                    (300, 25),
+                    (420, 25),
+                    (520, 17),
+                )
+            ],
+            e.muscle,
+            soft,
+        )
+        canvas.tube(
+            [
+                (side * x * sx, spine[z] + dy, z * sz, r)
+                for x, dy, z, r in (
+                    (26, 6, 300, 8),
+                    (34, 2, 380, 16),
+                    (42, -4, 460, 20),
+                    (56, -30, 560, 19),
+                    (70, -45, 610, 17),
+                )
+            ],
+            e.muscle,
+            soft,
+        )
+        canvas.tube(
+            [(side * 58 * sx, spine[z] + 20, z * sz, 13) for z in (300, 380, 460)],
+            e.muscle,
+            soft,
+        )
+        canvas.tube(
+            [
+                (side * x * sx, spine[z] - dy, z * sz, r)
+                for x, dy, z, r in (
+                    (4, 31, 420, 8),
+                    (24, 38, 460, 6),
+                    (50, 52, 560, 5.5),
+                    (66, 75, 610, 5),
+                )
+            ],
+            e.artery,
+        )
+        canvas.tube(
+            [
+                (side * x * sx, spine[z] - dy, z * sz, r)
+                for x, dy, z, r in (
+                    (16, 27, 420, 9),
+                    (30, 28, 460, 7),
+                    (53, 40, 560, 7),
+                    (60, 66, 610, 6.5),
+                )
+            ],
+            e.vein,
+        )
+    canvas.tube(
+        [
+            (6 * sx, spine[300] - 30, 290 * sz, 10.5),
+            (3 * sx, spine[380] - 32, 380 * sz, 9.5),
+            (2 * sx, spine[420] - 31, 424 * sz, 9),
+        ],
+        e.artery,
+    )
+    canvas.tube(
+        [
+            (-24 * sx, spine[260] - 40, 215 * sz, 11),
+            (-21 * sx, spine[300] - 29, 300 * sz, 12),
+            (-18 * sx, spine[420] - 27, 424 * sz, 11),
+        ],
+        e.vein,
+    )
+    canvas.tube(
+        [
+            (-14 * sx, spine[340] - 46, 345 * sz, 7),
+            (-34 * sx, spine[300] - 50, 310 * sz, 7),
+            (-55 * sx, spine[260] - 55, 290 * sz, 6),
+        ],
+        e.vein,
+    )
 
 
-def paint_organs(canvas: Canvas, patient: Patient, enhancement: Enhancement,
-                 depth: np.ndarray, wobble: np.ndarray) -> None:
+def paint_organs(
+    canvas: Canvas,
+    patient: Patient,
+    enhancement: Enhancement,
+    depth: np.ndarray,
+    wobble: np.ndarray,
+) -> None:
     """Paint all organs, back to front, over the layers of the body.
 
     Args:

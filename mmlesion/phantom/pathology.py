@@ -1,4 +1,5 @@
 """What grows in a diseased lung: cavities, fungus balls, pleura, background."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ class Cavity:
         tilt: Where it lies apart from the back, (x, z), small.
         seed: Of the uneven surfaces.
     """
+
     centre: tuple[float, float, float]
     radius_mm: float
     wall_mm: float
@@ -42,11 +44,16 @@ class Cavity:
     def draw(cls, centre, radius_mm: float, rng: np.random.Generator) -> 'Cavity':
         """Draw all but place and size; a ball is 0.65 to 0.85 as wide as the hole."""
         return cls(
-            tuple(float(c) for c in centre), float(radius_mm),
+            tuple(float(c) for c in centre),
+            float(radius_mm),
             float(rng.uniform(2.5, 5) * radius_mm / 20 + 1),
-            tuple(rng.uniform(0.8, 1, 3).tolist()), float(rng.uniform(20, 60)),
-            float(rng.uniform(0.65, 0.85)), float(rng.uniform(35, 75)),
-            tuple(rng.uniform(-0.35, 0.35, 2).tolist()), int(rng.integers(2**31)))
+            tuple(rng.uniform(0.8, 1, 3).tolist()),
+            float(rng.uniform(20, 60)),
+            float(rng.uniform(0.65, 0.85)),
+            float(rng.uniform(35, 75)),
+            tuple(rng.uniform(-0.35, 0.35, 2).tolist()),
+            int(rng.integers(2**31)),
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Thickening:
         hu: Soft tissue.
         seed: Of the uneven surface.
     """
+
     centre: tuple[float, float, float]
     reach_mm: float
     thickness_mm: float
@@ -72,9 +80,13 @@ class Thickening:
     @classmethod
     def draw(cls, centre, reach_mm: float, rng: np.random.Generator) -> 'Thickening':
         """Draw all but place and reach."""
-        return cls(tuple(float(c) for c in centre), float(reach_mm),
-                   float(rng.uniform(14, 20)),
-                   float(rng.uniform(20, 65)), int(rng.integers(2**31)))
+        return cls(
+            tuple(float(c) for c in centre),
+            float(reach_mm),
+            float(rng.uniform(14, 20)),
+            float(rng.uniform(20, 65)),
+            int(rng.integers(2**31)),
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,7 @@ class Background:
         root: (x, y, z) in mm: where the bronchi of this lung come from.
         seed: Of everything uneven.
     """
+
     kind: str
     centre: tuple[float, float, float]
     reach_mm: float
@@ -97,8 +110,13 @@ class Background:
     seed: int
 
 
-def paint_cavity(canvas: Canvas, cavity: Cavity, lung: np.ndarray,
-                 size: float = 1.0, with_ball: bool = True) -> dict[str, tuple]:
+def paint_cavity(
+    canvas: Canvas,
+    cavity: Cavity,
+    lung: np.ndarray,
+    size: float = 1.0,
+    with_ball: bool = True,
+) -> dict[str, tuple]:
     """Paint a cavity and its ball, which lies at its back with air before it.
 
     Args:
@@ -121,9 +139,11 @@ def paint_cavity(canvas: Canvas, cavity: Cavity, lung: np.ndarray,
         return {}
     half = radius * np.array(cavity.aspect)
     outer = _ellipsoid(place, half) + np.float32(0.06 * radius) * uneven(
-        place, 1.5 * radius, cavity.seed)
+        place, 1.5 * radius, cavity.seed
+    )
     inner = outer - np.float32(wall) * (
-        1 + np.float32(0.2) * uneven(place, radius, cavity.seed + 1))
+        1 + np.float32(0.2) * uneven(place, radius, cavity.seed + 1)
+    )
     inside, rim = _limits(canvas, lung, box)
     canvas.blend(np.where(rim, outer, -1e3), cavity.wall_hu, box=box)
     canvas.blend(np.where(inside, inner, -1e3), _GAS_HU, box=box)
@@ -136,7 +156,8 @@ def paint_cavity(canvas: Canvas, cavity: Cavity, lung: np.ndarray,
         shift = (hole - 0.8 * ball) * way / np.linalg.norm(way)
         moved = [c - np.float32(s) for c, s in zip(place, shift)]
         distance = _ellipsoid(moved, ball) + np.float32(0.06 * radius) * uneven(
-            place, 0.7 * radius, cavity.seed + 2)
+            place, 0.7 * radius, cavity.seed + 2
+        )
         np.minimum(distance, inner + np.float32(0.5), out=distance)
         # Matted threads with some air between them.
         hu = cavity.ball_hu + 20 * uneven(place, 6, cavity.seed + 3)
@@ -146,8 +167,13 @@ def paint_cavity(canvas: Canvas, cavity: Cavity, lung: np.ndarray,
     return masks
 
 
-def paint_thickening(canvas: Canvas, thickening: Thickening, lung: np.ndarray,
-                     wall_mm: np.ndarray, size: float = 1.0) -> dict[str, tuple]:
+def paint_thickening(
+    canvas: Canvas,
+    thickening: Thickening,
+    lung: np.ndarray,
+    wall_mm: np.ndarray,
+    size: float = 1.0,
+) -> dict[str, tuple]:
     """Paint thickened pleura: a crescent along the chest wall.
 
     Args:
@@ -168,8 +194,11 @@ def paint_thickening(canvas: Canvas, thickening: Thickening, lung: np.ndarray,
         return {}
     far = sum(np.square(c / np.float32(thickening.reach_mm)) for c in place)
     lumps = 0.45 + np.float32(0.9) * uneven(place, 22, thickening.seed)
-    thick = np.float32(thickening.thickness_mm * size) * (1 - far) * np.clip(
-        lumps, 0.12, 1.3)
+    thick = (
+        np.float32(thickening.thickness_mm * size)
+        * (1 - far)
+        * np.clip(lumps, 0.12, 1.3)
+    )
     distance = thick - wall_mm[box]
     np.minimum(distance, thick, out=distance)
     inside, rim = _limits(canvas, lung, box)
@@ -177,8 +206,9 @@ def paint_thickening(canvas: Canvas, thickening: Thickening, lung: np.ndarray,
     return {'pleural_thickening': (box, inside & (distance > 0))}
 
 
-def paint_background(canvas: Canvas, disease: Background, lung: np.ndarray,
-                     size: float = 1.0) -> None:
+def paint_background(
+    canvas: Canvas, disease: Background, lung: np.ndarray, size: float = 1.0
+) -> None:
     """Paint a disease of the lung that is none of the signs.
 
     Args:
@@ -197,14 +227,18 @@ def paint_background(canvas: Canvas, disease: Background, lung: np.ndarray,
     depth = _ellipsoid(place, np.full(3, reach))
     for wave, share in ((1.2, 0.3), (0.45, 0.12)):
         depth = depth + np.float32(share * reach) * uneven(
-            place, wave * reach, disease.seed)
+            place, wave * reach, disease.seed
+        )
     inside, rim = _limits(canvas, lung, box)
     depth = np.where(rim, depth, np.float32(-1e3))
     if disease.kind == 'consolidation':
         hu = 25 + 15 * uneven(place, 12, disease.seed + 1)
         # Bronchi stay open: thin dark branches.
-        open_mm = 1.1 - 6 * np.abs(uneven(place, 45, disease.seed + 2)) - 6 * np.abs(
-            uneven(place, 40, disease.seed + 3))
+        open_mm = (
+            1.1
+            - 6 * np.abs(uneven(place, 45, disease.seed + 2))
+            - 6 * np.abs(uneven(place, 40, disease.seed + 3))
+        )
         hu -= 850 * np.clip(open_mm + 0.5, 0, 1)
         canvas.blend(depth, hu, box=box, edge_mm=max(6.0, canvas.edge_mm))
         return
@@ -214,8 +248,11 @@ def paint_background(canvas: Canvas, disease: Background, lung: np.ndarray,
         patchy = 0.7 + 0.3 * uneven(place, 14, disease.seed + 1)
         view += weight * np.float32(180 + 150 * disease.strength) * patchy
     else:  # emphysema: thin lung with holes of some mm
-        holes = uneven(place, 16, disease.seed + 1) + uneven(
-            place, 13, disease.seed + 2) - np.float32(1.1 - 0.5 * disease.strength)
+        holes = (
+            uneven(place, 16, disease.seed + 1)
+            + uneven(place, 13, disease.seed + 2)
+            - np.float32(1.1 - 0.5 * disease.strength)
+        )
         view -= weight * np.float32(35)
         share = weight * np.clip(holes * 3, 0, 1)
         view += share * (np.float32(-970) - view)
@@ -266,9 +303,11 @@ def _around(canvas, centre, reach_mm):
     box = canvas.box(centre - reach_mm, centre + reach_mm)
     if box is None:
         return None, None
-    return box, (canvas.x[:, :, box[2]] - np.float32(centre[0]),
-                 canvas.y[:, box[1]] - np.float32(centre[1]),
-                 canvas.z[box[0]] - np.float32(centre[2]))
+    return box, (
+        canvas.x[:, :, box[2]] - np.float32(centre[0]),
+        canvas.y[:, box[1]] - np.float32(centre[1]),
+        canvas.z[box[0]] - np.float32(centre[2]),
+    )
 
 
 def _ellipsoid(place, half_axes):

@@ -4,6 +4,7 @@ All foci of a key slice are drawn and placed without knowing which of them are l
 lots decide that at the end. So nothing that one slice shows - place, size, outline, HU,
 texture - can tell them apart, except what differs by the course along z.
 """
+
 from dataclasses import dataclass
 
 import cv2
@@ -15,10 +16,14 @@ from .focus import Focus
 _COARSE_MM = 2.5
 # Share of the scans, and heights (mm, standard patient) where the region is found.
 _REGIONS = {
-    Region.BONE: (0.03, (60, 560)), Region.ABDOMEN: (0.22, (300, 430)),
-    Region.MEDIASTINUM: (0.17, (40, 175)), Region.LIVER: (0.14, (230, 330)),
-    Region.LUNG: (0.24, (25, 225)), Region.KIDNEY: (0.05, (310, 380)),
-    Region.SOFT_TISSUE: (0.06, (0, 590)), Region.PELVIS: (0.09, (455, 580)),
+    Region.BONE: (0.03, (60, 560)),
+    Region.ABDOMEN: (0.22, (300, 430)),
+    Region.MEDIASTINUM: (0.17, (40, 175)),
+    Region.LIVER: (0.14, (230, 330)),
+    Region.LUNG: (0.24, (25, 225)),
+    Region.KIDNEY: (0.05, (310, 380)),
+    Region.SOFT_TISSUE: (0.06, (0, 590)),
+    Region.PELVIS: (0.09, (455, 580)),
 }
 
 
@@ -32,6 +37,7 @@ class Layout:
         spacing_mm: Pixel spacing.
         back_mm: y of the skin of the back (the couch lies below).
     """
+
     z_mm: float
     origin_mm: tuple[float, float]
     spacing_mm: float
@@ -64,35 +70,58 @@ def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> fl
     return rng.uniform(15, 90) + 25 * strength.strength * rng.random()
 
 
-def draw_focus(region: Region, centre, radius_mm: float, enhancement: Enhancement,
-               tissue_hu: float, rng: np.random.Generator) -> Focus:
+def draw_focus(
+    region: Region,
+    centre,
+    radius_mm: float,
+    enhancement: Enhancement,
+    tissue_hu: float,
+    rng: np.random.Generator,
+) -> Focus:
     """Draw everything about a focus that does not depend on its kind."""
     shape = rng.choice(3, p=(0.5, 0.33, 0.17))  # smooth, lobulated, spiculated
     size = (0.035, 0.11, 0.09)[shape]
     orders = np.array((2, 3, 4, 5), float)
-    outline = np.stack((orders, size * rng.uniform(0.3, 1.2, 4) * (3 / orders)**0.7,
-                        rng.uniform(0, 6.28, orders.size),
-                        rng.normal(0, 0.03, orders.size)), axis=1).astype(np.float32)
+    outline = np.stack(
+        (
+            orders,
+            size * rng.uniform(0.3, 1.2, 4) * (3 / orders) ** 0.7,
+            rng.uniform(0, 6.28, orders.size),
+            rng.normal(0, 0.03, orders.size),
+        ),
+        axis=1,
+    ).astype(np.float32)
     spikes = (0, 0.0, 0.0)
     if shape == 2:
-        spikes = (int(rng.integers(7, 14)),
-                  float(rng.uniform(0.3, 0.6) * min(1, 9 / radius_mm)),
-                  float(rng.uniform(0, 6.28)))
+        spikes = (
+            int(rng.integers(7, 14)),
+            float(rng.uniform(0.3, 0.6) * min(1, 9 / radius_mm)),
+            float(rng.uniform(0, 6.28)),
+        )
     slope, way = rng.uniform(0.15, 0.6), rng.uniform(0, 6.28)
     core = 0.0
     if rng.random() < 0.15 and radius_mm > 5:
         core = float(rng.choice((-30.0, -45.0, 160.0), p=(0.45, 0.4, 0.15)))
     # As long as wide; large ones flatter, so that 15 slices at 2 mm see their ends.
-    half_length = max(3.0, radius_mm * rng.uniform(0.8, 1.1)
-                      * min(1, (8 / radius_mm)**0.5))
+    half_length = max(
+        3.0, radius_mm * rng.uniform(0.8, 1.1) * min(1, (8 / radius_mm) ** 0.5)
+    )
     return Focus(
-        centre=tuple(centre), radius_mm=radius_mm, half_length_mm=half_length,
-        slope=(slope * np.cos(way), slope * np.sin(way)), outline=outline,
-        aspect=float(rng.uniform(0.62, 0.95)), angle=float(rng.uniform(0, 3.14)),
-        spikes=spikes, hu=float(_draw_hu(region, enhancement, tissue_hu, rng)),
-        texture_hu=float(rng.uniform(0, 9)), core_hu=core,
-        edge_mm=float(rng.uniform(0.8, 2.4)), region=int(region),
-        texture_seed=int(rng.integers(2**31)))
+        centre=tuple(centre),
+        radius_mm=radius_mm,
+        half_length_mm=half_length,
+        slope=(slope * np.cos(way), slope * np.sin(way)),
+        outline=outline,
+        aspect=float(rng.uniform(0.62, 0.95)),
+        angle=float(rng.uniform(0, 3.14)),
+        spikes=spikes,
+        hu=float(_draw_hu(region, enhancement, tissue_hu, rng)),
+        texture_hu=float(rng.uniform(0, 9)),
+        core_hu=core,
+        edge_mm=float(rng.uniform(0.8, 2.4)),
+        region=int(region),
+        texture_seed=int(rng.integers(2**31)),
+    )
 
 
 def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
@@ -110,18 +139,32 @@ def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
     if rng.random() < 0.35:
         angle = rng.uniform(0, 6.28)
         spread = rng.uniform(0.35, 0.7)
-        fork = dict(side=float(rng.choice((-1, 1))), from_mm=float(rng.uniform(3, 8)),
-                    way=(spread * np.cos(angle), spread * np.sin(angle)))
-    focus.course = dict(radius=float(rng.uniform(0.58, 0.88)),
-                        taper=float(rng.normal(0, 0.15)), drift_up=drifts[0],
-                        drift_down=drifts[1], fork=fork)
+        fork = dict(
+            side=float(rng.choice((-1, 1))),
+            from_mm=float(rng.uniform(3, 8)),
+            way=(spread * np.cos(angle), spread * np.sin(angle)),
+        )
+    focus.course = dict(
+        radius=float(rng.uniform(0.58, 0.88)),
+        taper=float(rng.normal(0, 0.15)),
+        drift_up=drifts[0],
+        drift_down=drifts[1],
+        fork=fork,
+    )
     return focus
 
 
-def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Generator,
-               size: int, spacing_mm: float, paint_anatomy, region: Region | None,
-               num_vessels: tuple[int, int],
-               view: Layout | None = None) -> Layout | None:
+def place_foci(
+    patient: Patient,
+    enhancement: Enhancement,
+    rng: np.random.Generator,
+    size: int,
+    spacing_mm: float,
+    paint_anatomy,
+    region: Region | None,
+    num_vessels: tuple[int, int],
+    view: Layout | None = None,
+) -> Layout | None:
     """Choose height, field of view and foci of a key slice.
 
     Args:
@@ -146,23 +189,28 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
         z_mm = rng.uniform(*_REGIONS[region][1]) * patient.scale_z
     else:
         z_mm = view.z_mm
-    half_x, half_y = (float(v) + 1.5 * patient.fat_mm + 8
-                      for v in patient.half_axes(z_mm))
+    half_x, half_y = (
+        float(v) + 1.5 * patient.fat_mm + 8 for v in patient.half_axes(z_mm)
+    )
     x = np.arange(-half_x, half_x, _COARSE_MM)
     y = np.arange(-half_y, half_y, _COARSE_MM)
     coarse = paint_anatomy(np.array([z_mm]), y, x, patient, enhancement, True)
     labels, hu = coarse.labels[0], coarse.hu[0]
     body = np.flatnonzero((hu > -500).any(1))
     back_mm = float(y[body[-1]]) if body.size else half_y
-    room = {r: cv2.distanceTransform((labels == r).astype(np.uint8), cv2.DIST_L2, 3)
-            * _COARSE_MM for r in _REGIONS}
+    room = {
+        r: cv2.distanceTransform((labels == r).astype(np.uint8), cv2.DIST_L2, 3)
+        * _COARSE_MM
+        for r in _REGIONS
+    }
     num_lesions = int(rng.choice((1, 2, 3), p=(0.72, 0.22, 0.06)))
     wanted = num_lesions + int(rng.integers(num_vessels[0], num_vessels[1] + 1))
     whole_body = size * spacing_mm > 2.2 * min(half_x, half_y)
     if whole_body and view is None:
         # The whole body is seen, as in most real images: choose the spacing so.
-        spacing_mm = float(np.clip(2 * half_x * rng.uniform(1.02, 1.2) / size, 0.5,
-                                   0.976562))
+        spacing_mm = float(
+            np.clip(2 * half_x * rng.uniform(1.02, 1.2) / size, 0.5, 0.976562)
+        )
     wanted += 3 * (whole_body and num_vessels[1] > 0)
     fov_mm = size * spacing_mm
     limit = 0.2 * fov_mm
@@ -178,8 +226,9 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
     for n in range(wanted):
         target = region
         if n and rng.random() > 0.65:
-            areas = np.array([np.sqrt((_inside(room[r], x, y, window) > 2).sum())
-                              for r in names])
+            areas = np.array(
+                [np.sqrt((_inside(room[r], x, y, window) > 2).sum()) for r in names]
+            )
             if areas.sum() == 0:
                 continue
             target = names[rng.choice(len(areas), p=areas / areas.sum())]
@@ -210,8 +259,9 @@ def place_foci(patient: Patient, enhancement: Enhancement, rng: np.random.Genera
     for target, centre, r in placed:
         iy = int(np.clip(np.searchsorted(y, centre[1]), 0, y.size - 1))
         ix = int(np.clip(np.searchsorted(x, centre[0]), 0, x.size - 1))
-        foci.append(draw_focus(target, (*centre, z_mm), r, enhancement,
-                               float(hu[iy, ix]), rng))
+        foci.append(
+            draw_focus(target, (*centre, z_mm), r, enhancement, float(hu[iy, ix]), rng)
+        )
     order = rng.permutation(len(foci))
     lesions = [foci[i] for i in order[:num_lesions]]
     vessels = [make_vessel(foci[i], rng) for i in order[num_lesions:]]

@@ -1,4 +1,5 @@
 """Diameters and boxes of a lesion, as radiologists draw them in DeepLesion."""
+
 from typing import NamedTuple
 
 import cv2
@@ -13,6 +14,7 @@ class Recist(NamedTuple):
         long_px, short_px: Lengths in pixels.
         bbox: (x1, y1, x2, y2): extent of the four ends plus the margin.
     """
+
     ends: np.ndarray
     long_px: float
     short_px: float
@@ -37,8 +39,10 @@ def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     mask = (np.asarray(mask) > 0).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
-        raise ValueError('recist() needs a mask with at least one pixel, got an empty '
-                         f'one of shape {mask.shape}')
+        raise ValueError(
+            'recist() needs a mask with at least one pixel, got an empty '
+            f'one of shape {mask.shape}'
+        )
     outline = max(contours, key=len)[:, 0, :].astype(np.float64)
     hull = cv2.convexHull(outline.astype(np.float32))[:, 0, :].astype(np.float64)
     apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
@@ -55,13 +59,12 @@ def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     at = np.arange(0, long_px + 0.25, 0.5)
     upper, lower = np.full(at.size, -np.inf), np.full(at.size, np.inf)
     closed_a, closed_c = np.append(along, along[0]), np.append(across, across[0])
-    for a0, a1, c0, c1 in zip(closed_a[:-1], closed_a[1:], closed_c[:-1],
-                              closed_c[1:]):
+    for a0, a1, c0, c1 in zip(closed_a[:-1], closed_a[1:], closed_c[:-1], closed_c[1:]):
         first = int(np.ceil(max(min(a0, a1), 0) * 2 - 1e-9))
         last = int(np.floor(min(max(a0, a1), at[-1]) * 2 + 1e-9))
         for n in range(first, min(last, at.size - 1) + 1):
             part = 0.0 if a1 == a0 else (at[n] - a0) / (a1 - a0)
-            values = (c0, c1) if a1 == a0 else (c0 + part * (c1 - c0), )
+            values = (c0, c1) if a1 == a0 else (c0 + part * (c1 - c0),)
             upper[n] = max(upper[n], *values)
             lower[n] = min(lower[n], *values)
     chord = np.where(np.isfinite(upper) & np.isfinite(lower), upper - lower, 0.0)

@@ -1,4 +1,5 @@
 """One key slice with its neighbours: anatomy, lesions, vessels, noise."""
+
 from dataclasses import dataclass, replace
 
 import cv2
@@ -16,11 +17,30 @@ from .vessels import paint_vessel_trees
 
 _VOXELS_AT_ONCE = 1_200_000
 # Pixel spacings (mm) frequent in DeepLesion between 0.5 and 0.98.
-SPACINGS_MM = (0.535156, 0.585938, 0.625, 0.664062, 0.691406, 0.703125, 0.732422,
-               0.742188, 0.78125, 0.820312, 0.859375, 0.898438, 0.9375, 0.976562)
+SPACINGS_MM = (
+    0.535156,
+    0.585938,
+    0.625,
+    0.664062,
+    0.691406,
+    0.703125,
+    0.732422,
+    0.742188,
+    0.78125,
+    0.820312,
+    0.859375,
+    0.898438,
+    0.9375,
+    0.976562,
+)
 # Slice interval (mm), how often, and number of thinner slices averaged into one.
-INTERVALS_MM = ((1.0, 0.25, 1), (2.0, 0.25, 1), (2.5, 0.15, 2), (3.0, 0.1, 2),
-                (5.0, 0.25, 3))
+INTERVALS_MM = (
+    (1.0, 0.25, 1),
+    (2.0, 0.25, 1),
+    (2.5, 0.15, 2),
+    (3.0, 0.1, 2),
+    (5.0, 0.25, 3),
+)
 
 
 @dataclass
@@ -35,6 +55,7 @@ class Protocol:
         grain_mm: Size of the noise's grain: the reconstruction kernel.
         sigma_hu: Strength of the noise.
     """
+
     enhancement: Enhancement
     interval_mm: float
     parts: int
@@ -49,9 +70,10 @@ class Protocol:
         weights = np.array([w for _, w, _ in INTERVALS_MM])
         interval, _, parts = INTERVALS_MM[rng.choice(len(INTERVALS_MM), p=weights)]
         grain = rng.uniform(0.5, 0.9)
-        sigma = rng.uniform(5, 10.5) * (5 / interval)**0.25 * (0.8 / grain)**0.5
-        return cls(enhancement, interval, parts, float(rng.choice(SPACINGS_MM)), grain,
-                   sigma)
+        sigma = rng.uniform(5, 10.5) * (5 / interval) ** 0.25 * (0.8 / grain) ** 0.5
+        return cls(
+            enhancement, interval, parts, float(rng.choice(SPACINGS_MM)), grain, sigma
+        )
 
 
 @dataclass
@@ -67,6 +89,7 @@ class Scan:
         layout: Height, field of view and foci.
         protocol: How it was taken.
     """
+
     hu: np.ndarray
     mask: np.ndarray
     key: int
@@ -101,8 +124,14 @@ class Scan:
         return self.layout.origin_mm
 
 
-def paint_anatomy(z_mm, y_mm, x_mm, patient: Patient, enhancement: Enhancement,
-                  with_labels: bool = False) -> Canvas:
+def paint_anatomy(
+    z_mm,
+    y_mm,
+    x_mm,
+    patient: Patient,
+    enhancement: Enhancement,
+    with_labels: bool = False,
+) -> Canvas:
     """Paint a patient without lesions on a grid; returns the canvas."""
     canvas = Canvas(z_mm, y_mm, x_mm, patient.warp(z_mm, y_mm, x_mm), with_labels)
     wobble = patient.wobble(canvas)
@@ -122,10 +151,15 @@ def paint_table(canvas: Canvas, y_mm: float) -> None:
         canvas.blend(np.broadcast_to(distance, canvas.hu.shape).copy(), hu)
 
 
-def simulate_scan(patient: Patient, rng: np.random.Generator, size: int = 512,
-                  context_mm: float = 20.0, region: Region | None = None,
-                  num_vessels: tuple[int, int] = (3, 6),
-                  follow: Scan | None = None) -> Scan:
+def simulate_scan(
+    patient: Patient,
+    rng: np.random.Generator,
+    size: int = 512,
+    context_mm: float = 20.0,
+    region: Region | None = None,
+    num_vessels: tuple[int, int] = (3, 6),
+    follow: Scan | None = None,
+) -> Scan:
     """Simulate one key slice with its neighbours.
 
     Args:
@@ -149,8 +183,9 @@ def simulate_scan(patient: Patient, rng: np.random.Generator, size: int = 512,
         scan = _try_scan(patient, rng, size, context_mm, region, num_vessels, follow)
         if scan is not None:
             return scan
-    raise RuntimeError(f'no lesion found room: image size {size} px is too small for '
-                       f'region {region}')
+    raise RuntimeError(
+        f'no lesion found room: image size {size} px is too small for region {region}'
+    )
 
 
 def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
@@ -161,8 +196,17 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
     if follow is not None:
         slices = len(follow.hu) - follow.key + half
         view = replace(follow.layout, z_mm=follow.layout.z_mm + slices * interval)
-    layout = place_foci(patient, protocol.enhancement, rng, size, protocol.spacing_mm,
-                        paint_anatomy, region, num_vessels, view)
+    layout = place_foci(
+        patient,
+        protocol.enhancement,
+        rng,
+        size,
+        protocol.spacing_mm,
+        paint_anatomy,
+        region,
+        num_vessels,
+        view,
+    )
     if layout is None:
         return None
     protocol = replace(protocol, spacing_mm=layout.spacing_mm)
@@ -178,7 +222,7 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
     table_y = layout.back_mm + 6
     for first in range(0, z.size, chunk):
         last = min(first + chunk, z.size)
-        piece = z_fine[first * parts:last * parts]
+        piece = z_fine[first * parts : last * parts]
         canvas = paint_anatomy(piece, y, x, patient, protocol.enhancement)
         paint_table(canvas, table_y)
         for vessel in layout.vessels:
@@ -189,8 +233,9 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
                 box, weight = painted
                 full = np.zeros(canvas.hu.shape, np.float32)
                 full[box] = weight
-                cover[n, first:last] = full.reshape(last - first, parts, size,
-                                                    size).mean(1)
+                cover[n, first:last] = full.reshape(
+                    last - first, parts, size, size
+                ).mean(1)
         hu[first:last] = canvas.hu.reshape(last - first, parts, size, size).mean(1)
     mask = np.zeros(hu.shape, np.uint8)
     for n in range(len(layout.lesions)):
@@ -204,8 +249,9 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
     return Scan(hu, mask, half, kept, location, layout, protocol)
 
 
-def _measured(layout: Layout, key_mask: np.ndarray,
-              spacing: float) -> list[Recist] | None:
+def _measured(
+    layout: Layout, key_mask: np.ndarray, spacing: float
+) -> list[Recist] | None:
     """Diameters of all lesions; None if one is hidden behind something else."""
     found = []
     for n, lesion in enumerate(layout.lesions):
@@ -221,8 +267,11 @@ def _location(patient: Patient, focus: Focus):
     half_x, half_y = patient.half_axes(focus.centre[2])
     x = 0.5 + focus.centre[0] / (2 * (half_x + patient.fat_mm))
     y = 0.5 + focus.centre[1] / (2 * (half_y + patient.fat_mm))
-    return (float(np.clip(x, 0, 1)), float(np.clip(y, 0, 1)),
-            patient.fraction_z(focus.centre[2]))
+    return (
+        float(np.clip(x, 0, 1)),
+        float(np.clip(y, 0, 1)),
+        patient.fraction_z(focus.centre[2]),
+    )
 
 
 def finish(hu: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> None:
@@ -239,7 +288,8 @@ def finish(hu: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> None
         texture *= strength
         texture += plane
         cv2.GaussianBlur(texture, (0, 0), 0.75 * grain / spacing, dst=plane)
-        noise = correlated_noise((1, *plane.shape), protocol.sigma_hu, grain, spacing,
-                                 rng)[0]
+        noise = correlated_noise(
+            (1, *plane.shape), protocol.sigma_hu, grain, spacing, rng
+        )[0]
         noise[air] *= np.float32(0.6)
         plane += noise

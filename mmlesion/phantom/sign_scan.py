@@ -1,4 +1,5 @@
 """Whole chests with signs of aspergillosis, scanned several times."""
+
 import copy
 from dataclasses import dataclass, field
 
@@ -32,8 +33,9 @@ _SHARES = dict(cavity=(0.5, 0.2, 0.12), pleural_thickening=(0.5, 0.15, 0.12))
 # without as with one, to be told apart.
 _BALL_SHARE = 0.75
 # Of 276 studies: consolidation 112, bronchiectasis 86, emphysema 66, ground glass 38.
-_BACKGROUND_SHARES = dict(consolidation=0.41, ground_glass=0.14, emphysema=0.24,
-                          bronchiectasis=0.31)
+_BACKGROUND_SHARES = dict(
+    consolidation=0.41, ground_glass=0.14, emphysema=0.24, bronchiectasis=0.31
+)
 # From the top of the standard patient's lungs, with some mm to spare, to their base.
 _TOP_MM, _BASE_MM = -28.0, 294.0
 _COARSE_MM = 4.0
@@ -52,6 +54,7 @@ class Sign:
         ball_onset: Of a cavity: the same for its ball; none if not below the number
             of visits.
     """
+
     region: str
     what: Cavity | Thickening | Background
     onset: int = 0
@@ -71,10 +74,11 @@ class Course:
         end_years: When the patient died, or was last known to be alive.
         died: Which of both.
     """
+
     patient: Patient
     severity: float = 0.0
     signs: list[Sign] = field(default_factory=list)
-    years: tuple[float, ...] = (0.0, )
+    years: tuple[float, ...] = (0.0,)
     end_years: float = 0.0
     died: bool = False
 
@@ -109,6 +113,7 @@ class SignScan:
         spacing_mm: (z, y, x).
         origin: World place (x, y, z) of the first voxel's centre, mm.
     """
+
     hu: np.ndarray
     masks: dict[str, np.ndarray]
     lung: np.ndarray
@@ -118,8 +123,9 @@ class SignScan:
     origin: tuple[float, float, float]
 
 
-def draw_course(patient: Patient, rng: np.random.Generator, diseased: bool,
-                max_visits: int = 8) -> Course:
+def draw_course(
+    patient: Patient, rng: np.random.Generator, diseased: bool, max_visits: int = 8
+) -> Course:
     """Draw what a patient has, and when he is scanned and dies.
 
     Patients have 1 to 8 scans (Zusag et al., Sec. 1.1), controls one. The chance to die
@@ -150,8 +156,9 @@ def draw_course(patient: Patient, rng: np.random.Generator, diseased: bool,
     raise RuntimeError('no sign found room in the lungs')
 
 
-def simulate_sign_scan(course: Course, visit: int, rng: np.random.Generator,
-                       size: int = 128) -> SignScan:
+def simulate_sign_scan(
+    course: Course, visit: int, rng: np.random.Generator, size: int = 128
+) -> SignScan:
     """Simulate one scan of the whole lungs.
 
     Args:
@@ -171,7 +178,8 @@ def simulate_sign_scan(course: Course, visit: int, rng: np.random.Generator,
     protocol.sigma_hu *= min(1.0, _NOISE_PIXEL_MM / spacing[1])
     # High-resolution CT, mostly without contrast medium
     protocol.enhancement = Enhancement(
-        0.0 if rng.random() < 0.7 else rng.uniform(0.5, 1))
+        0.0 if rng.random() < 0.7 else rng.uniform(0.5, 1)
+    )
     hu = np.empty((z.size, size, size), np.float32)
     lung = np.empty(hu.shape, bool)
     there = [sign for sign in course.signs if sign.onset <= visit]
@@ -191,9 +199,14 @@ def simulate_sign_scan(course: Course, visit: int, rng: np.random.Generator,
         hu[part] = canvas.hu
     finish(hu, protocol, rng)
     hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
-    return _scan(hu[::-1], lung[::-1], there, painted, spacing,
-                 (round(float(x[0]), 3), round(float(y[0]), 3),
-                  round(-float(z[-1]), 3)))
+    return _scan(
+        hu[::-1],
+        lung[::-1],
+        there,
+        painted,
+        spacing,
+        (round(float(x[0]), 3), round(float(y[0]), 3), round(-float(z[-1]), 3)),
+    )
 
 
 def _paint(canvas: Canvas, sign: Sign, lung, patient, size, visit) -> dict:
@@ -211,17 +224,33 @@ def _scan(hu, lung, there, painted, spacing, origin) -> SignScan:
     regions = {name: set() for name in SIGNS}
     for sign, found in zip(there, painted):
         if isinstance(sign.what, Background):
-            truth.append(dict(sign=sign.what.kind, region=sign.region, place=None,
-                              volume_mm3=None))
+            truth.append(
+                dict(
+                    sign=sign.what.kind, region=sign.region, place=None, volume_mm3=None
+                )
+            )
         for name, mask in found.items():
             mask = mask[::-1]
             place = [float(index.mean()) for index in np.nonzero(mask)]
-            truth.append(dict(sign=name, region=sign.region, place=place,
-                              volume_mm3=float(mask.sum() * np.prod(spacing))))
+            truth.append(
+                dict(
+                    sign=name,
+                    region=sign.region,
+                    place=place,
+                    volume_mm3=float(mask.sum() * np.prod(spacing)),
+                )
+            )
             regions[name].add(sign.region)
             masks[name] = masks.get(name, False) | mask
-    return SignScan(np.ascontiguousarray(hu), masks, np.ascontiguousarray(lung),
-                    regions, truth, spacing, origin)
+    return SignScan(
+        np.ascontiguousarray(hu),
+        masks,
+        np.ascontiguousarray(lung),
+        regions,
+        truth,
+        spacing,
+        origin,
+    )
 
 
 def _grid(patient: Patient, size: int, shift_mm) -> tuple:
@@ -255,34 +284,47 @@ class _Room:
         self.axes = z, y, x
         # Where vessels.py and organs.py let the vessels and bronchi begin
         scale = (patient.scale_x, patient.scale_y, patient.scale_z)
-        self.hila = {side: tuple(np.multiply((sign * 42, 10, 130), scale))
-                     for side, sign in zip(SIDES, (1, -1))}
+        self.hila = {
+            side: tuple(np.multiply((sign * 42, 10, 130), scale))
+            for side, sign in zip(SIDES, (1, -1))
+        }
         self.depth = ndimage.distance_transform_edt(lung) * _COARSE_MM
         wall = chest_wall_mm(canvas, patient, depth)
         # With some lung before it: not in the recess beside the diaphragm
         near = ndimage.maximum_filter(self.depth, 2 * round(14 / _COARSE_MM) + 1)
         self.surface = lung & (wall > 0) & (wall < 1.5 * _COARSE_MM) & (near > 12)
         # z falls to the head here, and rises to the head in a scan
-        self.slices = {name: (slice(z.size - part[0].stop, z.size - part[0].start),
-                              *part[1:])
-                       for name, part in region_slices(lung.shape).items()}
+        self.slices = {
+            name: (slice(z.size - part[0].stop, z.size - part[0].start), *part[1:])
+            for name, part in region_slices(lung.shape).items()
+        }
         self.taken: tuple[tuple[np.ndarray, float], ...] = ()
 
-    def find(self, allowed: np.ndarray, region: str, reach: float,
-             rng: np.random.Generator, apart: float = 1.0):
+    def find(
+        self,
+        allowed: np.ndarray,
+        region: str,
+        reach: float,
+        rng: np.random.Generator,
+        apart: float = 1.0,
+    ):
         """A place (x, y, z) with all its reach in the region; None if there is none."""
         part = self.slices[region]
         z, y, x = (axis[at] for axis, at in zip(self.axes, part))
         margin = reach + 7  # scans are taken some mm higher or lower
         if z[-1] - z[0] < 2 * margin:
             return None
-        allowed = allowed[part] & ((z > z[0] + margin) & (z < z[-1] - margin))[
-            :, None, None]
+        allowed = (
+            allowed[part] & ((z > z[0] + margin) & (z < z[-1] - margin))[:, None, None]
+        )
         middle = x[0] if region.startswith('left') else x[-1]
         allowed &= np.abs(x - middle) > margin
         for centre, other in self.taken:
-            far = np.sqrt((z[:, None, None] - centre[2])**2
-                          + (y[:, None] - centre[1])**2 + (x - centre[0])**2)
+            far = np.sqrt(
+                (z[:, None, None] - centre[2]) ** 2
+                + (y[:, None] - centre[1]) ** 2
+                + (x - centre[0]) ** 2
+            )
             allowed &= far > apart * (reach + other)
         spots = np.flatnonzero(allowed)
         if not spots.size:
@@ -291,8 +333,9 @@ class _Room:
         return np.array((x[i], y[j], z[k])) + rng.uniform(-1, 1, 3)
 
 
-def _place_signs(room: _Room, severity: float, visits: int,
-                 rng: np.random.Generator) -> list[Sign]:
+def _place_signs(
+    room: _Room, severity: float, visits: int, rng: np.random.Generator
+) -> list[Sign]:
     signs = []
     more = 0.7 + 0.6 * severity
 
@@ -305,9 +348,10 @@ def _place_signs(room: _Room, severity: float, visits: int,
             reach = rng.uniform(28, 42)
             place = room.find(room.surface, region, reach, rng)
             if place is not None:
-                signs.append(Sign(str(region), Thickening.draw(place, reach, rng),
-                                  onset()))
-                room.taken += ((place, reach), )
+                signs.append(
+                    Sign(str(region), Thickening.draw(place, reach, rng), onset())
+                )
+                room.taken += ((place, reach),)
         if rng.random() < more * _SHARES['cavity'][level]:
             found = _place_cavity(room, str(region), visits, onset(), rng)
             signs += found
@@ -315,8 +359,7 @@ def _place_signs(room: _Room, severity: float, visits: int,
         return []
     # What is there from the first visit on makes the patient a patient.
     if min(sign.onset for sign in signs) > 0:
-        signs[0] = Sign(signs[0].region, signs[0].what, 0,
-                        signs[0].ball_onset)
+        signs[0] = Sign(signs[0].region, signs[0].what, 0, signs[0].ball_onset)
     # Beneath the signs: painted before them
     return _place_backgrounds(room, severity, rng) + signs
 
@@ -327,7 +370,7 @@ def _place_cavity(room, region, visits, onset, rng) -> list[Sign]:
         place = room.find(room.depth > 0.9 * radius, region, radius, rng)
         if place is None:
             continue
-        room.taken += ((place, radius), )
+        room.taken += ((place, radius),)
         ball = visits
         # A ball needs room and, for its crescent to be seen, a hole of some size.
         if radius > 13 and rng.random() < _BALL_SHARE:
@@ -348,7 +391,17 @@ def _place_backgrounds(room, severity, rng) -> list[Sign]:
             if place is None:
                 continue
             hilum = room.hila[region.split('_')[0]]
-            found.append(Sign(region, Background(
-                kind, tuple(place.tolist()), reach, severity, hilum,
-                int(rng.integers(2**31)))))
+            found.append(
+                Sign(
+                    region,
+                    Background(
+                        kind,
+                        tuple(place.tolist()),
+                        reach,
+                        severity,
+                        hilum,
+                        int(rng.integers(2**31)),
+                    ),
+                )
+            )
     return found

@@ -1,4 +1,5 @@
 """Simulated CT of whole chests with signs of aspergillosis, as a list of scans."""
+
 import csv
 import json
 import os
@@ -19,14 +20,25 @@ from .sign_scan import SignScan, draw_course, simulate_sign_scan
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
 SIGNS_PHANTOM_VERSION = 4
-_COLUMNS = ('scan', 'patient', 'disease', 'survival',
-            *(f'{region}_{sign}' for region in REGIONS for sign in SIGNS))
+_COLUMNS = (
+    'scan',
+    'patient',
+    'disease',
+    'survival',
+    *(f'{region}_{sign}' for region in REGIONS for sign in SIGNS),
+)
 _TRUTH_COLUMNS = ('scan', 'sign', 'region', 'x_mm', 'y_mm', 'z_mm', 'volume_mm3')
 
 
-def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int = 16,
-                size: int = 128, seed: int = 0, workers: int = 1,
-                max_visits: int = 8) -> Path:
+def write_signs(
+    out_dir: str | Path,
+    num_patients: int = 24,
+    num_controls: int = 16,
+    size: int = 128,
+    seed: int = 0,
+    workers: int = 1,
+    max_visits: int = 8,
+) -> Path:
     """Simulate CT of whole chests with signs of aspergillosis, and their list.
 
     Written are ``scans.csv`` as :class:`mmlesion.LungProjectionDataset` is prepared
@@ -64,9 +76,14 @@ def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int =
     """
     out_dir = Path(out_dir)
     settings = dict(
-        layout='signs', version=SIGNS_PHANTOM_VERSION, num_patients=int(num_patients),
-        num_controls=int(num_controls), size=int(size), seed=int(seed),
-        max_visits=int(max_visits))
+        layout='signs',
+        version=SIGNS_PHANTOM_VERSION,
+        num_patients=int(num_patients),
+        num_controls=int(num_controls),
+        size=int(size),
+        seed=int(seed),
+        max_visits=int(max_visits),
+    )
     _check(settings, workers)
     if same_exists(out_dir, settings):
         return out_dir
@@ -79,8 +96,12 @@ def write_signs(out_dir: str | Path, num_patients: int = 24, num_controls: int =
     names += [f'C{n:04d}' for n in range(1, num_controls + 1)]
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [(str(partial), settings, name) for name in names if name not in done]
-    with tqdm(total=len(names), initial=len(names) - len(todo),
-              desc=f'Simulating {out_dir}', unit='patient') as bar:
+    with tqdm(
+        total=len(names),
+        initial=len(names) - len(todo),
+        desc=f'Simulating {out_dir}',
+        unit='patient',
+    ) as bar:
         for _ in run_jobs(_write_patient, todo, workers):
             bar.update()
     rows, truth = [], []
@@ -100,13 +121,16 @@ def _check(settings: dict, workers: int) -> None:
         if settings[key] < 0:
             raise ValueError(f'{key} must be 0 or more, got {settings[key]}')
     if settings['num_patients'] + settings['num_controls'] == 0:
-        raise ValueError('nothing to simulate: the numbers of patients and of controls '
-                         'are both 0')
+        raise ValueError(
+            'nothing to simulate: the numbers of patients and of controls are both 0'
+        )
     if not 64 <= settings['size'] <= 512:
         raise ValueError(f'size must be 64 to 512 pixels, got {settings["size"]}')
     if workers < 1 or settings['max_visits'] < 1:
-        raise ValueError('workers and max_visits must be 1 or more, got '
-                         f'{workers} and {settings["max_visits"]}')
+        raise ValueError(
+            'workers and max_visits must be 1 or more, got '
+            f'{workers} and {settings["max_visits"]}'
+        )
 
 
 def _write_csv(path: Path, columns: tuple, rows: list[dict]) -> None:
@@ -127,11 +151,19 @@ def _write_patient(job: tuple) -> None:
         stem = f'{name}_{visit + 1}'
         _write_scan(root, stem, scan)
         file, survival = f'scans/{stem}.nii.gz', course.survival(visit)
-        rows.append({
-            'scan': file, 'patient': name, 'disease': int(diseased),
-            'survival': '' if survival is None else survival,
-            **{f'{region}_{sign}': int(region in scan.regions[sign])
-               for region in REGIONS for sign in SIGNS}})
+        rows.append(
+            {
+                'scan': file,
+                'patient': name,
+                'disease': int(diseased),
+                'survival': '' if survival is None else survival,
+                **{
+                    f'{region}_{sign}': int(region in scan.regions[sign])
+                    for region in REGIONS
+                    for sign in SIGNS
+                },
+            }
+        )
         truth += [_truth_row(file, scan, one) for one in scan.truth]
     write_text(root / 'rows' / f'{name}.json', json.dumps(dict(rows=rows, truth=truth)))
 
@@ -140,8 +172,9 @@ def _write_scan(root: Path, stem: str, scan: SignScan) -> None:
     files = {f'scans/{stem}': scan.hu, f'masks/{stem}_lung': scan.lung}
     files.update((f'masks/{stem}_{sign}', mask) for sign, mask in scan.masks.items())
     for name, array in files.items():
-        write_volume(root / f'{name}.nii.gz',
-                     CTVolume(array, scan.spacing_mm, scan.origin))
+        write_volume(
+            root / f'{name}.nii.gz', CTVolume(array, scan.spacing_mm, scan.origin)
+        )
 
 
 def _truth_row(file: str, scan: SignScan, one: dict) -> dict:

@@ -1,4 +1,5 @@
 """Bones: spine, ribs, sternum, shoulder blades, pelvis and hips."""
+
 import numpy as np
 
 from .body import Patient, Region
@@ -12,8 +13,9 @@ def _shell(canvas, box, distance, patient, cortex_mm=1.8, marrow_hu=190.0):
     """Compact bone outside, spongy bone inside a signed distance."""
     density = patient.bone_density
     canvas.blend(distance, 560.0 * density + 120, Region.OTHER, box)
-    canvas.blend(distance - np.float32(cortex_mm), marrow_hu * density, Region.BONE,
-                 box)
+    canvas.blend(
+        distance - np.float32(cortex_mm), marrow_hu * density, Region.BONE, box
+    )
 
 
 def _spine(canvas: Canvas, patient: Patient):
@@ -41,10 +43,10 @@ def _spine(canvas: Canvas, patient: Patient):
     canal = 1 - np.sqrt(np.square(x / 11) + np.square((y - 22) / 9))
     ring = np.float32(4.2) - np.abs(canal * 10 + np.float32(4.2))
     bony = np.float32(0.30) - np.abs(phase - np.float32(0.35))
-    wing = np.minimum(5 - np.abs(y - 22 - np.abs(x) * np.float32(0.18)),
-                      38 - np.abs(x))
-    wing = np.minimum(wing, np.float32(0.14) * 30 - np.abs(
-        phase - np.float32(0.32)) * 30)
+    wing = np.minimum(5 - np.abs(y - 22 - np.abs(x) * np.float32(0.18)), 38 - np.abs(x))
+    wing = np.minimum(
+        wing, np.float32(0.14) * 30 - np.abs(phase - np.float32(0.32)) * 30
+    )
     spinous = np.minimum(np.float32(4.6) - np.abs(x) - (y - 30) / 14, 55 - y)
     spinous = np.minimum(spinous, y - 27)
     arch = np.maximum(np.maximum(wing, spinous), np.minimum(ring, bony * 30 + 4))
@@ -92,22 +94,46 @@ def paint_skeleton(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     a, b = half(90 * sz)
     _plate(canvas, patient, (0, -b + 12, 95 * sz), (19, 6.5, 90 * sz), 0)
     for side in (-1, 1):
-        _plate(canvas, patient, (side * a * 0.72, b * 0.66, 60 * sz),
-               (36, 5, 75 * sz), side * -0.5)
-        _plate(canvas, patient, (side * 48, -b * 0.75, -12 * sz), (44, 7, 9),
-               side * 0.3)
+        _plate(
+            canvas,
+            patient,
+            (side * a * 0.72, b * 0.66, 60 * sz),
+            (36, 5, 75 * sz),
+            side * -0.5,
+        )
+        _plate(
+            canvas, patient, (side * 48, -b * 0.75, -12 * sz), (44, 7, 9), side * 0.3
+        )
         # Pelvis: the iliac wing as a flat ellipsoid, the joint and the hip.
         a5, b5 = half(500 * sz)
-        _plate(canvas, patient, (side * a5 * 0.60, b5 * 0.22, 490 * sz),
-               (52, 8.5, 72 * sz), side * 0.95)
-        _plate(canvas, patient, (side * a5 * 0.58, b5 * 0.0, 570 * sz),
-               (16, 34, 34), side * -0.35)
+        _plate(
+            canvas,
+            patient,
+            (side * a5 * 0.60, b5 * 0.22, 490 * sz),
+            (52, 8.5, 72 * sz),
+            side * 0.95,
+        )
+        _plate(
+            canvas,
+            patient,
+            (side * a5 * 0.58, b5 * 0.0, 570 * sz),
+            (16, 34, 34),
+            side * -0.35,
+        )
         a6, b6 = half(600 * sz)
-        _plate(canvas, patient, (side * a6 * 0.60, b6 * 0.02, 592 * sz), (25, 25, 26),
-               0)
-        _plate(canvas, patient, (side * a6 * 0.83, b6 * 0.10, 620 * sz), (19, 17, 36),
-               0)
-        _plate(canvas, patient, (side * 40, -b6 * 0.42, 622 * sz), (42, 8, 16),
-               side * 0.35)
-    _plate(canvas, patient, (0, float(patient.spine_y(520 * sz)) + 14, 520 * sz),
-           (52, 19, 62 * sz), 0)
+        _plate(
+            canvas, patient, (side * a6 * 0.60, b6 * 0.02, 592 * sz), (25, 25, 26), 0
+        )
+        _plate(
+            canvas, patient, (side * a6 * 0.83, b6 * 0.10, 620 * sz), (19, 17, 36), 0
+        )
+        _plate(
+            canvas, patient, (side * 40, -b6 * 0.42, 622 * sz), (42, 8, 16), side * 0.35
+        )
+    _plate(
+        canvas,
+        patient,
+        (0, float(patient.spine_y(520 * sz)) + 14, 520 * sz),
+        (52, 19, 62 * sz),
+        0,
+    )

@@ -1,4 +1,5 @@
 """Branching vessels of lung, liver and mesentery."""
+
 from functools import lru_cache
 
 import numpy as np
@@ -7,9 +8,16 @@ from .body import Enhancement, Patient
 from .canvas import Canvas
 
 
-def grow_tree(root, way, length_mm: float, radius_mm: float, generations: int,
-              rng: np.random.Generator, spread: float = 0.55,
-              centre=None) -> np.ndarray:
+def grow_tree(
+    root,
+    way,
+    length_mm: float,
+    radius_mm: float,
+    generations: int,
+    rng: np.random.Generator,
+    spread: float = 0.55,
+    centre=None,
+) -> np.ndarray:
     """Segments of a randomly branching tree.
 
     Every branch ends in two that keep the sum of the radii's third powers (Murray's
@@ -37,8 +45,11 @@ def grow_tree(root, way, length_mm: float, radius_mm: float, generations: int,
         end = start + way * length[:, None]
         share = rng.uniform(0.35, 0.65, len(start))
         children = np.stack((share, 1 - share)) ** (1 / 3) * radius
-        rows.append(np.concatenate((start, radius[:, None], end,
-                                    children.max(0)[:, None]), axis=1))
+        rows.append(
+            np.concatenate(
+                (start, radius[:, None], end, children.max(0)[:, None]), axis=1
+            )
+        )
         if generation == generations:
             break
         side = np.cross(way, rng.normal(size=way.shape))
@@ -62,10 +73,16 @@ def _tree(patient: Patient, organ: str) -> np.ndarray:
     if organ == 'lung':
         for side in (-1, 1):
             hilum = np.array((side * 40, 8, 130)) * scale
-            for x, y, z in ((0.6, -0.4, -0.9), (1, -0.6, 0.1), (0.9, 0.5, -0.2),
-                            (0.7, 0.4, 0.9), (0.5, -0.4, 0.9)):
-                found.append(grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng,
-                                       centre=hilum))
+            for x, y, z in (
+                (0.6, -0.4, -0.9),
+                (1, -0.6, 0.1),
+                (0.9, 0.5, -0.2),
+                (0.7, 0.4, 0.9),
+                (0.5, -0.4, 0.9),
+            ):
+                found.append(
+                    grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng, centre=hilum)
+                )
     elif organ == 'liver':
         porta = np.array((-48, -14, 295)) * scale
         for way in ((-1, -0.3, -0.3), (-0.7, 0.6, 0.2), (0.6, -1, -0.4)):
@@ -76,8 +93,9 @@ def _tree(patient: Patient, organ: str) -> np.ndarray:
     else:
         for z in (335, 375, 420, 465):
             for way in ((0.7, -1, 0.4), (-0.7, -1, 0.4), (0, -1, 1)):
-                found.append(grow_tree(np.array((2, 2, z)) * scale, way, 22, 4.0, 4,
-                                       rng))
+                found.append(
+                    grow_tree(np.array((2, 2, z)) * scale, way, 22, 4.0, 4, rng)
+                )
     return np.concatenate(found)
 
 
@@ -86,13 +104,20 @@ def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
     y, x = canvas.y.ravel(), canvas.x.ravel()
     low = np.minimum(segments[:, :3], segments[:, 4:7]) - 12
     high = np.maximum(segments[:, :3], segments[:, 4:7]) + 12
-    near = ((low[:, 0] < x[-1]) & (high[:, 0] > x[0]) & (low[:, 1] < y[-1])
-            & (high[:, 1] > y[0]) & (low[:, 2] < z[-1]) & (high[:, 2] > z[0]))
+    near = (
+        (low[:, 0] < x[-1])
+        & (high[:, 0] > x[0])
+        & (low[:, 1] < y[-1])
+        & (high[:, 1] > y[0])
+        & (low[:, 2] < z[-1])
+        & (high[:, 2] > z[0])
+    )
     for s in segments[near]:
         if max(s[3], s[7]) < 0.7:
             continue
-        box = canvas.box(np.minimum(s[:3], s[4:7]) - s[3],
-                         np.maximum(s[:3], s[4:7]) + s[3])
+        box = canvas.box(
+            np.minimum(s[:3], s[4:7]) - s[3], np.maximum(s[:3], s[4:7]) + s[3]
+        )
         if box is None:
             continue
         # Only inside the organ: what the tissue already is decides.
@@ -105,23 +130,27 @@ def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
         np.copyto(view, before, where=~keep)
 
 
-def paint_vessel_trees(canvas: Canvas, patient: Patient,
-                       enhancement: Enhancement) -> None:
+def paint_vessel_trees(
+    canvas: Canvas, patient: Patient, enhancement: Enhancement
+) -> None:
     """Paint the vessels of lung, liver and mesentery, the same for each patient."""
     level = canvas.z.ravel() / patient.scale_z
     labels = canvas.labels
     canvas.labels = None
     try:
         if level.min() < 290:
-            _paint(canvas, _tree(patient, 'lung'), enhancement.heart,
-                   lambda hu: hu < -300)
+            _paint(
+                canvas, _tree(patient, 'lung'), enhancement.heart, lambda hu: hu < -300
+            )
         if level.max() > 190 and level.min() < 380:
             plain, vein = enhancement.liver, enhancement.vein
             hu = vein + 10 if enhancement.strength > 0.3 else plain - 16
-            _paint(canvas, _tree(patient, 'liver'), hu,
-                   lambda v: np.abs(v - plain) < 70)
+            _paint(
+                canvas, _tree(patient, 'liver'), hu, lambda v: np.abs(v - plain) < 70
+            )
         if level.max() > 300 and level.min() < 540:
-            _paint(canvas, _tree(patient, 'mesentery'), enhancement.vein,
-                   lambda v: v < 0)
+            _paint(
+                canvas, _tree(patient, 'mesentery'), enhancement.vein, lambda v: v < 0
+            )
     finally:
         canvas.labels = labels

@@ -8,6 +8,7 @@
 NumPy, SciPy, scikit-image; torch for :func:`residual_maps`, which says which of the
 candidates the network saw. No OpenMMLab.
 """
+
 from .candidates import nodule_candidates
 from .icm import potts_energy, segment_phases
 from .phase_means import PHASE_WINDOW_HU, phase_means
@@ -15,7 +16,14 @@ from .prominent_blobs import Blob, prominent_blobs, scope_within
 from .residual_maps import activation_change, residual_maps
 
 __all__ = [
-    'PHASE_WINDOW_HU', 'Blob', 'activation_change', 'nodule_candidates', 'phase_means',
-    'potts_energy', 'prominent_blobs', 'residual_maps', 'scope_within',
-    'segment_phases'
+    'PHASE_WINDOW_HU',
+    'Blob',
+    'activation_change',
+    'nodule_candidates',
+    'phase_means',
+    'potts_energy',
+    'prominent_blobs',
+    'residual_maps',
+    'scope_within',
+    'segment_phases',
 ]

@@ -4,11 +4,13 @@ from scipy import ndimage
 from .icm import segment_phases
 
 
-def nodule_candidates(image: np.ndarray,
-                      scope: np.ndarray,
-                      means: np.ndarray,
-                      smoothness: float,
-                      min_pixels: int = 4) -> np.ndarray:
+def nodule_candidates(
+    image: np.ndarray,
+    scope: np.ndarray,
+    means: np.ndarray,
+    smoothness: float,
+    min_pixels: int = 4,
+) -> np.ndarray:
     """Candidates for a nodule inside a scope: the coarse segmentation.
 
     The scope's bounding box is divided into phases; connected parts, inside the
@@ -40,11 +42,14 @@ def nodule_candidates(image: np.ndarray,
     """
     scope = np.asarray(scope, bool)
     if scope.shape != np.shape(image)[:2]:
-        raise ValueError(f'the scope has shape {scope.shape} and the image '
-                         f'{np.shape(image)[:2]}: one size was expected.')
+        raise ValueError(
+            f'the scope has shape {scope.shape} and the image '
+            f'{np.shape(image)[:2]}: one size was expected.'
+        )
     if not scope.any():
-        raise ValueError('the scope is empty: there is no place to look for '
-                         'candidates.')
+        raise ValueError(
+            'the scope is empty: there is no place to look for candidates.'
+        )
     box = ndimage.find_objects(scope.astype(int))[0]
     image = np.asarray(image, float)[box]
     bright = (segment_phases(image, means, smoothness) > 0) & scope[box]
@@ -64,11 +69,16 @@ def _without_partial_volume(image, bright, lung):
     """Pixels of each bright part that are nearer to its median than to lung."""
     parts, count = _connected(bright)
     image = np.atleast_3d(image)  # (H, W, C)
-    medians = np.stack([
-        ndimage.median(channel, parts, np.arange(count + 1))
-        for channel in np.moveaxis(image, 2, 0)], 1)  # (count + 1, C)
+    medians = np.stack(
+        [
+            ndimage.median(channel, parts, np.arange(count + 1))
+            for channel in np.moveaxis(image, 2, 0)
+        ],
+        1,
+    )  # (count + 1, C)
     return bright & (
-        ((image - medians[parts])**2).sum(2) < ((image - lung)**2).sum(2))
+        ((image - medians[parts]) ** 2).sum(2) < ((image - lung) ** 2).sum(2)
+    )
 
 
 def _connected(mask):

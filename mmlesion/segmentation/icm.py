@@ -1,17 +1,20 @@
 """Phases of an image by iterated conditional modes."""
+
 import numpy as np
 
 #: Steps to a pixel's neighbours, and the weight of each: an edge counts 1, a
 #: corner 1 / sqrt(2), the inverse of its distance.
 NEIGHBOURS = tuple(
     (dy, dx, 1.0 if dy * dx == 0 else 0.5**0.5)
-    for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
+    for dy in (-1, 0, 1)
+    for dx in (-1, 0, 1)
+    if dy or dx
+)
 
 
-def segment_phases(image: np.ndarray,
-                   means: np.ndarray,
-                   smoothness: float,
-                   max_sweeps: int = 100) -> np.ndarray:
+def segment_phases(
+    image: np.ndarray, means: np.ndarray, smoothness: float, max_sweeps: int = 100
+) -> np.ndarray:
     r"""Label each pixel with a phase of known mean; neighbours like to agree.
 
     A local minimum, over the labels L, of
@@ -53,8 +56,10 @@ def segment_phases(image: np.ndarray,
     height, width = labels.shape
     # Flat, with a frame of one more label, that of no phase
     framed = np.pad(labels, 1, constant_values=len(cost)).ravel()
-    neighbours = [(dy * (width + 2) + dx, np.float32(smoothness * weight))
-                  for dy, dx, weight in NEIGHBOURS]
+    neighbours = [
+        (dy * (width + 2) + dx, np.float32(smoothness * weight))
+        for dy, dx, weight in NEIGHBOURS
+    ]
     sets = _undecided(cost, smoothness)
     for _ in range(max_sweeps):
         changed = [_update(framed, neighbours, *each) for each in sets]
@@ -63,16 +68,18 @@ def segment_phases(image: np.ndarray,
     return framed.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
 
 
-def potts_energy(image: np.ndarray, labels: np.ndarray, means: np.ndarray,
-                 smoothness: float) -> float:
+def potts_energy(
+    image: np.ndarray, labels: np.ndarray, means: np.ndarray, smoothness: float
+) -> float:
     """Energy that :func:`segment_phases` lowers, in squared units of the image."""
     cost = _data_term(image, means)
     height, width = labels.shape
     total = np.take_along_axis(cost, labels[None], 0).sum(dtype=float)
     for dy, dx, weight in NEIGHBOURS:
-        here = labels[max(dy, 0):height + min(dy, 0), max(dx, 0):width + min(dx, 0)]
-        there = labels[max(-dy, 0):height + min(-dy, 0),
-                       max(-dx, 0):width + min(-dx, 0)]
+        here = labels[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
+        there = labels[
+            max(-dy, 0) : height + min(-dy, 0), max(-dx, 0) : width + min(-dx, 0)
+        ]
         # each pair is seen from both of its pixels
         total += 0.5 * smoothness * weight * np.count_nonzero(here != there)
     return float(total)
@@ -86,11 +93,14 @@ def _data_term(image, means):
     if image.ndim != 3 or means.ndim != 2 or image.shape[2] != means.shape[1]:
         raise ValueError(
             'expected an image (H, W) with means (K, ), or (H, W, C) with (K, C), got '
-            f'{image.shape} and {means.shape}.')
+            f'{image.shape} and {means.shape}.'
+        )
     if not np.isfinite(image).all():
         raise ValueError('the image holds values that are not finite.')
-    return sum((channel - mean[:, None, None])**2
-               for channel, mean in zip(np.moveaxis(image, 2, 0), means.T))
+    return sum(
+        (channel - mean[:, None, None]) ** 2
+        for channel, mean in zip(np.moveaxis(image, 2, 0), means.T)
+    )
 
 
 def _undecided(cost, smoothness):

@@ -5,10 +5,12 @@ import numpy as np
 PHASE_WINDOW_HU = (-1000.0, 400.0)
 
 
-def phase_means(image: np.ndarray,
-                num_phases: int = 4,
-                value_range: tuple[float, float] = PHASE_WINDOW_HU,
-                max_rounds: int = 100) -> np.ndarray:
+def phase_means(
+    image: np.ndarray,
+    num_phases: int = 4,
+    value_range: tuple[float, float] = PHASE_WINDOW_HU,
+    max_rounds: int = 100,
+) -> np.ndarray:
     r"""Intensities of a slice's phases, from its whole intensity distribution.
 
     The means of the piecewise constant model without its smoothness term: pixels
@@ -41,26 +43,36 @@ def phase_means(image: np.ndarray,
     """
     limits = np.atleast_2d(np.asarray(value_range, float))  # (C, 2)
     if limits.shape[1] != 2 or not (limits[:, 0] < limits[:, 1]).all():
-        raise ValueError('value_range must be (low, high) with low < high, or one such '
-                         f'pair for each channel, got {value_range}.')
+        raise ValueError(
+            'value_range must be (low, high) with low < high, or one such '
+            f'pair for each channel, got {value_range}.'
+        )
     if num_phases < 2:
         raise ValueError(f'num_phases must be 2 or more, got {num_phases}.')
     pixels = np.asarray(image, float).reshape(-1, len(limits))
     if not pixels.size or not np.isfinite(pixels).all():
-        raise ValueError('the image is empty or holds values that are not finite: it '
-                         'has no intensity distribution.')
+        raise ValueError(
+            'the image is empty or holds values that are not finite: it '
+            'has no intensity distribution.'
+        )
     pixels = np.clip(pixels, limits[:, 0], limits[:, 1])
     parts = (np.arange(num_phases) + 0.5) / num_phases
     means = limits[:, 0] + parts[:, None] * (limits[:, 1] - limits[:, 0])  # (K, C)
     # equal pixels move alike: a windowed slice has few hundred different ones
     values, counts = np.unique(pixels, axis=0, return_counts=True)
     for _ in range(max_rounds):
-        nearest = ((values[None] - means[:, None])**2).sum(2).argmin(0)
+        nearest = ((values[None] - means[:, None]) ** 2).sum(2).argmin(0)
         sizes = np.bincount(nearest, counts, num_phases)
-        sums = np.stack([np.bincount(nearest, counts * channel, num_phases)
-                         for channel in values.T], 1)
-        moved = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None],
-                         means)
+        sums = np.stack(
+            [
+                np.bincount(nearest, counts * channel, num_phases)
+                for channel in values.T
+            ],
+            1,
+        )
+        moved = np.where(
+            sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], means
+        )
         if np.array_equal(moved, means):
             break
         means = moved

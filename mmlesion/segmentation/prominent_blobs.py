@@ -14,14 +14,15 @@ class Blob(NamedTuple):
         peak: Row and column of its highest pixel.
         height: How far the peak is above the map's median.
     """
+
     mask: np.ndarray
     peak: tuple[int, int]
     height: float
 
 
-def prominent_blobs(activation_map: np.ndarray,
-                    prominence: float = 0.25,
-                    level: float = 0.5) -> list[Blob]:
+def prominent_blobs(
+    activation_map: np.ndarray, prominence: float = 0.25, level: float = 0.5
+) -> list[Blob]:
     """Blobs of an activation map, the most prominent first.
 
     Heights are counted from the map's median, which is that of the background: a
@@ -52,7 +53,8 @@ def prominent_blobs(activation_map: np.ndarray,
     if heights.ndim != 2 or not heights.size or not np.isfinite(heights).all():
         raise ValueError(
             'expected an activation map (H, W) of finite values, got shape '
-            f'{heights.shape}.')
+            f'{heights.shape}.'
+        )
     heights = heights - np.median(heights)
     highest = heights.max()
     if highest <= 0:
@@ -61,14 +63,19 @@ def prominent_blobs(activation_map: np.ndarray,
     peaks = h_maxima(heights, prominence).astype(bool) & (heights >= prominence)
     markers, _ = ndimage.label(peaks, np.ones((3, 3)))
     basins = watershed(-heights, markers, mask=heights > 0)
-    blobs = [_blob(heights, basins, index, level)
-             for index in range(1, markers.max() + 1)]
+    blobs = [
+        _blob(heights, basins, index, level) for index in range(1, markers.max() + 1)
+    ]
     blobs = [blob._replace(height=blob.height * highest) for blob in blobs]
     return sorted(blobs, key=lambda blob: -blob.height)
 
 
-def scope_within(activation_map: np.ndarray, outer: np.ndarray,
-                 prominence: float = 0.25, level: float = 0.5) -> np.ndarray:
+def scope_within(
+    activation_map: np.ndarray,
+    outer: np.ndarray,
+    prominence: float = 0.25,
+    level: float = 0.5,
+) -> np.ndarray:
     """The most prominent blob of a finer map inside a scope, else the scope.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Multi-GAP Segmentation". A
@@ -87,8 +94,10 @@ def scope_within(activation_map: np.ndarray, outer: np.ndarray,
         ValueError: The sizes differ, or as :func:`prominent_blobs`.
     """
     if np.shape(activation_map) != np.shape(outer):
-        raise ValueError(f'the map has shape {np.shape(activation_map)} and the scope '
-                         f'{np.shape(outer)}: one size was expected.')
+        raise ValueError(
+            f'the map has shape {np.shape(activation_map)} and the scope '
+            f'{np.shape(outer)}: one size was expected.'
+        )
     for blob in prominent_blobs(activation_map, prominence, level):
         if outer[blob.peak]:
             return blob.mask & outer
@@ -97,8 +106,7 @@ def scope_within(activation_map: np.ndarray, outer: np.ndarray,
 
 def _blob(heights, basins, index, level):
     inside = np.where(basins == index, heights, -np.inf)
-    peak = tuple(int(each) for each in np.unravel_index(
-        inside.argmax(), inside.shape))
+    peak = tuple(int(each) for each in np.unravel_index(inside.argmax(), inside.shape))
     parts, _ = ndimage.label(inside >= level * heights[peak], np.ones((3, 3)))
     filled = ndimage.binary_fill_holes(parts == parts[peak])
     return Blob(filled & np.isin(basins, (0, index)), peak, float(heights[peak]))

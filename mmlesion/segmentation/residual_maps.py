@@ -1,4 +1,5 @@
 """Activation maps of a slice with one candidate after the other painted over."""
+
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,8 +13,13 @@ from mmlesion.attribution import resize_map
 POINTWISE = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.Dropout)
 
 
-def residual_maps(layers: Sequence[nn.Module], weights: Tensor, image: Tensor,
-                  masks: Tensor, fill: Tensor) -> tuple[Tensor, Tensor]:
+def residual_maps(
+    layers: Sequence[nn.Module],
+    weights: Tensor,
+    image: Tensor,
+    masks: Tensor,
+    fill: Tensor,
+) -> tuple[Tensor, Tensor]:
     r"""Nodule activation map, and those of the image without each candidate.
 
     .. math::
@@ -50,8 +56,10 @@ def residual_maps(layers: Sequence[nn.Module], weights: Tensor, image: Tensor,
             these kinds.
     """
     if masks.dim() != 3 or masks.shape[1:] != image.shape[1:] or not len(masks):
-        raise ValueError(f'expected masks (B, {image.shape[1]}, {image.shape[2]}) of '
-                         f'at least one candidate, got {tuple(masks.shape)}.')
+        raise ValueError(
+            f'expected masks (B, {image.shape[1]}, {image.shape[2]}) of '
+            f'at least one candidate, got {tuple(masks.shape)}.'
+        )
     if not masks.flatten(1).any(1).all():
         raise ValueError('a candidate is empty: there is nothing to paint over.')
     kinds = [_reach_and_stride(layer) for layer in layers]
@@ -71,9 +79,15 @@ def residual_maps(layers: Sequence[nn.Module], weights: Tensor, image: Tensor,
     original = torch.einsum('k,khw->hw', weights, image)
     residual = original.repeat(len(masks), 1, 1)
     height, width = original.shape
-    _paste(torch.einsum('k,bkhw->bhw', weights, changed), rows, columns, residual,
-           _Windows([0] * len(masks), height), _Windows([0] * len(masks), width),
-           original.shape)
+    _paste(
+        torch.einsum('k,bkhw->bhw', weights, changed),
+        rows,
+        columns,
+        residual,
+        _Windows([0] * len(masks), height),
+        _Windows([0] * len(masks), width),
+        original.shape,
+    )
     return original, residual
 
 
@@ -110,6 +124,7 @@ class _Windows(NamedTuple):
     of one size; they may begin before the image and end after it, where features
     are zero, as the padding of convolutions.
     """
+
     starts: list[int]
     size: int
     margin: int = 0  # cells at either end that a convolution gets wrong
@@ -133,24 +148,34 @@ class _Windows(NamedTuple):
 
     def after(self, stride: int) -> '_Windows':
         """The windows of the layer's outputs."""
-        return _Windows([(start + self.margin) // stride for start in self.starts],
-                        (self.size - 2 * self.margin) // stride)
+        return _Windows(
+            [(start + self.margin) // stride for start in self.starts],
+            (self.size - 2 * self.margin) // stride,
+        )
 
 
 def _around(occupied: Tensor, step: int) -> _Windows:
     """Windows around the occupied cells, (B, side) bool."""
     places = [each.nonzero()[:, 0] for each in occupied]
     starts = [int(each[0]) // step * step for each in places]
-    return _Windows(starts, max(
-        int(each[-1]) + 1 - start for each, start in zip(places, starts)))
+    return _Windows(
+        starts, max(int(each[-1]) + 1 - start for each, start in zip(places, starts))
+    )
 
 
 def _cut(features: Tensor, rows: _Windows, columns: _Windows) -> Tensor:
     """A window of each sample, (B, C, rows.size, columns.size); zero outside."""
     cut = features.new_zeros(*features.shape[:2], rows.size, columns.size)
     height, width = features.shape[2:]
-    _paste(features, _Windows([0] * len(features), height),
-           _Windows([0] * len(features), width), cut, rows, columns, (height, width))
+    _paste(
+        features,
+        _Windows([0] * len(features), height),
+        _Windows([0] * len(features), width),
+        cut,
+        rows,
+        columns,
+        (height, width),
+    )
     return cut
 
 
@@ -158,8 +183,9 @@ def _paste(source, source_rows, source_columns, target, rows, columns, sides):
     """Copy what two windows share of the image from one to the other, in place."""
     for index in range(len(source)):
         here, there = [], []
-        for origin, goal, side in zip((source_rows, source_columns), (rows, columns),
-                                      sides):
+        for origin, goal, side in zip(
+            (source_rows, source_columns), (rows, columns), sides
+        ):
             begin, start = origin.starts[index], goal.starts[index]
             low = max(begin, start, 0)
             high = max(low, min(begin + origin.size, start + goal.size, side))
@@ -174,22 +200,35 @@ def _reach_and_stride(layer: nn.Module) -> tuple[int, int]:
     for part in (each for each in layer.modules() if not list(each.children())):
         if isinstance(part, nn.MaxPool2d) and part is layer:
             stride = part.kernel_size
-            if (isinstance(stride, int) and part.stride == stride and not part.padding
-                    and part.dilation == 1 and not part.ceil_mode):
+            if (
+                isinstance(stride, int)
+                and part.stride == stride
+                and not part.padding
+                and part.dilation == 1
+                and not part.ceil_mode
+            ):
                 return 0, stride
         elif isinstance(part, nn.Conv2d):
-            sees = [dilation * (size // 2)
-                    for dilation, size in zip(part.dilation, part.kernel_size)]
-            if (set(part.stride) == {1} and tuple(part.padding) == tuple(sees)
-                    and sees[0] == sees[1] and part.padding_mode == 'zeros'
-                    and all(size % 2 for size in part.kernel_size)):
+            sees = [
+                dilation * (size // 2)
+                for dilation, size in zip(part.dilation, part.kernel_size)
+            ]
+            if (
+                set(part.stride) == {1}
+                and tuple(part.padding) == tuple(sees)
+                and sees[0] == sees[1]
+                and part.padding_mode == 'zeros'
+                and all(size % 2 for size in part.kernel_size)
+            ):
                 reach += sees[0]
                 continue
         elif isinstance(part, POINTWISE) and not (
-                part.training and isinstance(part, (nn.BatchNorm2d, nn.Dropout))):
+            part.training and isinstance(part, (nn.BatchNorm2d, nn.Dropout))
+        ):
             continue
         raise ValueError(
             f'residual_maps cannot follow {part} locally: expected convolutions of '
             'stride 1 that keep the size, max poolings without overlap or what acts '
-            'on each pixel alone, in evaluation mode.')
+            'on each pixel alone, in evaluation mode.'
+        )
     return reach, 1

@@ -1,8 +1,9 @@
 """Pictures: detections on CT, attention, FROC curves."""
+
 from .attention_figure import (
-                               draw_contextual_attention,
-                               draw_spatial_attention,
-                               slice_names,
+    draw_contextual_attention,
+    draw_spatial_attention,
+    slice_names,
 )
 from .ct_visualizer import CTVisualizer, choose_window, write_picture
 from .froc_curve import draw_froc
@@ -12,8 +13,17 @@ from .roc_curve import draw_epoch_curves, draw_roc
 from .sign_map_figure import draw_sign_map
 
 __all__ = [
-    'CTVisualizer', 'choose_window', 'draw_contextual_attention',
-    'draw_epoch_curves', 'draw_froc', 'draw_nodule_maps', 'draw_roc',
-    'draw_sign_map', 'draw_size_curves', 'draw_spatial_attention', 'nodule_panels',
-    'slice_names', 'write_picture'
+    'CTVisualizer',
+    'choose_window',
+    'draw_contextual_attention',
+    'draw_epoch_curves',
+    'draw_froc',
+    'draw_nodule_maps',
+    'draw_roc',
+    'draw_sign_map',
+    'draw_size_curves',
+    'draw_spatial_attention',
+    'nodule_panels',
+    'slice_names',
+    'write_picture',
 ]

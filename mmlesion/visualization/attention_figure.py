@@ -1,4 +1,5 @@
 """Pictures of the two attentions, as Figures 2 and 3 of Tao et al."""
+
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from .ct_visualizer import choose_window
 _BOX_COLOUR = '#4080ff'  # the ground truth's blue
 
 
-def draw_contextual_attention(weights, slices_hu, box_px, out_file, title='',
-                              window=None):
+def draw_contextual_attention(
+    weights, slices_hu, box_px, out_file, title='', window=None
+):
     r"""Draw how much each slice counts at each cell of a lesion (Fig. 2).
 
     Each row of the heat maps belongs to the patch on its left, the middle
@@ -48,15 +50,25 @@ def draw_contextual_attention(weights, slices_hu, box_px, out_file, title='',
     lesion = lesion.reshape(*weights.shape[:2], -1)  # (M, C, cells)
     channel = lesion.var(axis=(0, 2)).argmax()
     names = slice_names(len(weights))
-    cells = [f'{y},{x}' for y in range(rows.start, rows.stop)
-             for x in range(cols.start, cols.stop)]
+    cells = [
+        f'{y},{x}'
+        for y in range(rows.start, rows.stop)
+        for x in range(cols.start, cols.stop)
+    ]
 
     height = 1.15 * len(names)
     figure = Figure(figsize=(15, height + 1.9))
     grid = figure.add_gridspec(
-        len(names), 7, width_ratios=[1.2, 0.05, 6, 0.18, 0.75, 6, 0.18],
-        hspace=0.06, wspace=0.06, left=0.05, right=0.94,
-        top=1 - 0.95 / (height + 1.9), bottom=0.95 / (height + 1.9))
+        len(names),
+        7,
+        width_ratios=[1.2, 0.05, 6, 0.18, 0.75, 6, 0.18],
+        hspace=0.06,
+        wspace=0.06,
+        left=0.05,
+        right=0.94,
+        top=1 - 0.95 / (height + 1.9),
+        bottom=0.95 / (height + 1.9),
+    )
     patches = _patches(slices_hu, box_px)
     window = window or choose_window(slices_hu[len(names) // 2], [box_px])
     for index, (patch, box) in enumerate(patches):
@@ -65,26 +77,35 @@ def draw_contextual_attention(weights, slices_hu, box_px, out_file, title='',
         axes.set_ylabel(names[index], rotation=0, ha='right', va='center')
     mean = lesion.mean(axis=1)
     for column, shown, what, (low, high) in (
-            (2, mean, f'mean of {weights.shape[1]} channels', _range(mean)),
-            (5, lesion[:, channel], f'channel {channel}, which varies most',
-             (0, 1))):
+        (2, mean, f'mean of {weights.shape[1]} channels', _range(mean)),
+        (5, lesion[:, channel], f'channel {channel}, which varies most', (0, 1)),
+    ):
         axes = figure.add_subplot(grid[:, column])
-        image = axes.imshow(shown, aspect='auto', vmin=low, vmax=high,
-                            cmap='viridis', interpolation='nearest')
+        image = axes.imshow(
+            shown,
+            aspect='auto',
+            vmin=low,
+            vmax=high,
+            cmap='viridis',
+            interpolation='nearest',
+        )
         axes.set_title(what, fontsize=11)
         axes.set_yticks([])
         step = -(-len(cells) // 16)  # at most 16 labels fit
-        axes.set_xticks(range(0, len(cells), step), cells[::step],
-                        rotation=90, fontsize=8)
+        axes.set_xticks(
+            range(0, len(cells), step), cells[::step], rotation=90, fontsize=8
+        )
         axes.set_xlabel('cell of the feature map (y, x)')
-        figure.colorbar(image, cax=figure.add_subplot(grid[:, column + 1]),
-                        label='attention / maximum over slices')
+        figure.colorbar(
+            image,
+            cax=figure.add_subplot(grid[:, column + 1]),
+            label='attention / maximum over slices',
+        )
     figure.suptitle(f'Contextual attention at a lesion   {title}', fontsize=13)
     _write(figure, out_file)
 
 
-def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='',
-                           window=None):
+def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='', window=None):
     r"""Draw where each slice's features are kept (Fig. 3).
 
     Rows: the slices, the attention's mean over the channels, one channel.
@@ -124,16 +145,24 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='',
     total_height = 3 * 1.1 * side * height / width + 1.0
     figure = Figure(figsize=(total_width, total_height))
     grid = figure.add_gridspec(
-        3, len(names) + 1, width_ratios=[1] * len(names) + [0.06],
-        hspace=0.1, wspace=0.06, left=1 / total_width,
-        right=1 - 0.9 / total_width, top=1 - 0.85 / total_height,
-        bottom=0.1 / total_height)
+        3,
+        len(names) + 1,
+        width_ratios=[1] * len(names) + [0.06],
+        hspace=0.1,
+        wspace=0.06,
+        left=1 / total_width,
+        right=1 - 0.9 / total_width,
+        top=1 - 0.85 / total_height,
+        bottom=0.1 / total_height,
+    )
     images = [None, weights.mean(axis=1), weights[:, channel]]
-    labels = ['slice', f'mean of\n{weights.shape[1]}\nchannels',
-              f'channel\n{channel},\nwhich\nvaries\nmost']
+    labels = [
+        'slice',
+        f'mean of\n{weights.shape[1]}\nchannels',
+        f'channel\n{channel},\nwhich\nvaries\nmost',
+    ]
     ranges = [(None, None), _range(images[1]), (0, 1)]
-    for row, (maps, label, (low, high)) in enumerate(
-            zip(images, labels, ranges)):
+    for row, (maps, label, (low, high)) in enumerate(zip(images, labels, ranges)):
         for index, name in enumerate(names):
             axes = figure.add_subplot(grid[row, index])
             if maps is None:
@@ -141,17 +170,27 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='',
                 axes.set_title(name, fontsize=11)
             else:
                 shown = axes.imshow(
-                    maps[index], vmin=low, vmax=high, cmap='viridis',
-                    extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+                    maps[index],
+                    vmin=low,
+                    vmax=high,
+                    cmap='viridis',
+                    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+                )
                 _outline(axes, box_px, 'white')
-            axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5),
-                     ylim=(height - 0.5, -0.5))
+            axes.set(
+                xticks=[],
+                yticks=[],
+                xlim=(-0.5, width - 0.5),
+                ylim=(height - 0.5, -0.5),
+            )
             if index == 0:
                 axes.set_ylabel(label, rotation=0, ha='right', va='center')
         if maps is not None:
             figure.colorbar(
-                shown, cax=figure.add_subplot(grid[row, len(names)]),
-                label='attention / maximum')
+                shown,
+                cax=figure.add_subplot(grid[row, len(names)]),
+                label='attention / maximum',
+            )
     figure.suptitle(f'Spatial attention   {title}', fontsize=13)
     _write(figure, out_file)
 
@@ -166,16 +205,18 @@ def slice_names(num_images):
         list[str]: M names.
     """
     middle = num_images // 2
-    return [f'K{index - middle:+d}' if index != middle else 'K'
-            for index in range(num_images)]
+    return [
+        f'K{index - middle:+d}' if index != middle else 'K'
+        for index in range(num_images)
+    ]
 
 
 def _check(weights, slices_hu):
-    if weights.ndim != 4 or slices_hu.ndim != 3 \
-            or len(weights) != len(slices_hu):
+    if weights.ndim != 4 or slices_hu.ndim != 3 or len(weights) != len(slices_hu):
         raise ValueError(
             'weights of shape (M, C, h, w) and slices of shape (M, H, W) were '
-            f'expected, not {weights.shape} and {slices_hu.shape}.')
+            f'expected, not {weights.shape} and {slices_hu.shape}.'
+        )
 
 
 def _range(mean):
@@ -200,8 +241,10 @@ def _lesion_cells(weights, slices_hu, box_px):
         return slice(first, last)
 
     x1, y1, x2, y2 = box_px
-    return (touched(y1, y2, slices_hu.shape[1], weights.shape[2]),
-            touched(x1, x2, slices_hu.shape[2], weights.shape[3]))
+    return (
+        touched(y1, y2, slices_hu.shape[1], weights.shape[2]),
+        touched(x1, x2, slices_hu.shape[2], weights.shape[3]),
+    )
 
 
 def _patches(slices_hu, box_px):
@@ -210,12 +253,14 @@ def _patches(slices_hu, box_px):
     side = int(np.ceil(2 * max(x2 - x1 + 1, y2 - y1 + 1, 8)))
     left = int(round((x1 + x2) / 2 - side / 2))
     top = int(round((y1 + y2) / 2 - side / 2))
-    padded = np.pad(slices_hu, ((0, 0), (side, side), (side, side)),
-                    constant_values=-1024)  # air beyond the border
+    padded = np.pad(
+        slices_hu, ((0, 0), (side, side), (side, side)), constant_values=-1024
+    )  # air beyond the border
     top_p, left_p = max(top + side, 0), max(left + side, 0)
     box = (x1 - left, y1 - top, x2 - left, y2 - top)
-    return [(patch[top_p:top_p + side, left_p:left_p + side], box)
-            for patch in padded]
+    return [
+        (patch[top_p : top_p + side, left_p : left_p + side], box) for patch in padded
+    ]
 
 
 def _show_slice(axes, slice_hu, box_px, window):
@@ -228,9 +273,16 @@ def _outline(axes, box_px, colour):
     if box_px is None:
         return
     x1, y1, x2, y2 = box_px
-    axes.add_patch(Rectangle(
-        (x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False,
-        edgecolor=colour, linewidth=1.2))
+    axes.add_patch(
+        Rectangle(
+            (x1 - 0.5, y1 - 0.5),
+            x2 - x1 + 1,
+            y2 - y1 + 1,
+            fill=False,
+            edgecolor=colour,
+            linewidth=1.2,
+        )
+    )
 
 
 def _write(figure, out_file):

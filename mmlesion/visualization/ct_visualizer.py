@@ -1,4 +1,5 @@
 """Detections drawn on windowed CT, in the colours of Tao et al."""
+
 from pathlib import Path
 
 import cv2
@@ -12,13 +13,12 @@ from mmlesion.registry import VISUALIZERS
 
 #: RGB of ground truth, true positives and false positives (Tao et al., Fig. 4).
 COLOURS = dict(
-    ground_truth=(64, 128, 255),
-    true_positive=(0, 220, 0),
-    false_positive=(255, 48, 48))
+    ground_truth=(64, 128, 255), true_positive=(0, 220, 0), false_positive=(255, 48, 48)
+)
 #: Display windows in HU, lower and upper end.
-LUNG_WINDOW_HU = (-1350., 150.)
-SOFT_TISSUE_WINDOW_HU = (-160., 240.)
-_AIR_HU = -500.
+LUNG_WINDOW_HU = (-1350.0, 150.0)
+SOFT_TISSUE_WINDOW_HU = (-160.0, 240.0)
+_AIR_HU = -500.0
 _MARGIN_PX = 15
 _LONG_SIDE_PX = 1024
 
@@ -75,15 +75,17 @@ class CTVisualizer(Visualizer):
         **kwargs: As :class:`mmengine.visualization.Visualizer`.
     """
 
-    def __init__(self, name='visualizer', window=None, iou_thr=0.5,
-                 max_boxes=16, **kwargs):
+    def __init__(
+        self, name='visualizer', window=None, iou_thr=0.5, max_boxes=16, **kwargs
+    ):
         super().__init__(name, **kwargs)
         self.window = window
         self.iou_thr = iou_thr
         self.max_boxes = max_boxes
 
-    def draw_detections(self, img_hu, gt_boxes, pred_boxes, pred_scores,
-                        title='', score_thr=0.3):
+    def draw_detections(
+        self, img_hu, gt_boxes, pred_boxes, pred_scores, title='', score_thr=0.3
+    ):
         """Draw boxes on a slice.
 
         Args:
@@ -106,45 +108,73 @@ class CTVisualizer(Visualizer):
         gt_boxes = np.asarray(gt_boxes, float).reshape(-1, 4)
         pred_boxes = np.asarray(pred_boxes, float).reshape(-1, 4)
         pred_scores = np.asarray(pred_scores, float).reshape(-1)
-        order = pred_scores.argsort(kind='stable')[-self.max_boxes:]
+        order = pred_scores.argsort(kind='stable')[-self.max_boxes :]
         order = order[pred_scores[order] >= score_thr]
         # The best comes last, so that it is drawn on top.
         pred_boxes, pred_scores = pred_boxes[order], pred_scores[order]
         hits = np.zeros(len(pred_boxes), bool)
         if len(gt_boxes) and len(pred_boxes):
-            hits = box_iou(
-                pred_boxes, gt_boxes, plus_one=True).max(axis=1) >= self.iou_thr
+            hits = (
+                box_iou(pred_boxes, gt_boxes, plus_one=True).max(axis=1) >= self.iou_thr
+            )
 
         window = self.window or choose_window(
-            img_hu, np.concatenate([gt_boxes, pred_boxes[::-1]]))
+            img_hu, np.concatenate([gt_boxes, pred_boxes[::-1]])
+        )
         grey = window_hu(img_hu, window).astype(np.uint8)
-        scale = max(1., _LONG_SIDE_PX / max(grey.shape))
-        grey = cv2.resize(grey, None, fx=scale, fy=scale,
-                          interpolation=cv2.INTER_CUBIC)
+        scale = max(1.0, _LONG_SIDE_PX / max(grey.shape))
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
         for box in gt_boxes:
             _draw_box(picture, box, scale, COLOURS['ground_truth'])
         for box, score, hit in zip(pred_boxes, pred_scores, hits):
             kind = 'true_positive' if hit else 'false_positive'
             _draw_box(picture, box, scale, COLOURS[kind], f'{score:.2f}')
-        return np.concatenate([
-            _text_row(picture.shape[1], [
-                (f'{title}    window {window[0]:g} to {window[1]:g} HU'.strip(),
-                 None)]),
-            picture,
-            _text_row(picture.shape[1], [
-                (f'ground truth ({len(gt_boxes)})', COLOURS['ground_truth']),
-                (f'true positive ({hits.sum()})', COLOURS['true_positive']),
-                (f'false positive ({(~hits).sum()})',
-                 COLOURS['false_positive']),
-                (f'score from {score_thr:g}, at most {self.max_boxes}, '
-                 f'IoU from {self.iou_thr:g}', None)
-            ])
-        ])
+        return np.concatenate(
+            [
+                _text_row(
+                    picture.shape[1],
+                    [
+                        (
+                            f'{title}    window {window[0]:g} to '
+                            f'{window[1]:g} HU'.strip(),
+                            None,
+                        )
+                    ],
+                ),
+                picture,
+                _text_row(
+                    picture.shape[1],
+                    [
+                        (f'ground truth ({len(gt_boxes)})', COLOURS['ground_truth']),
+                        (f'true positive ({hits.sum()})', COLOURS['true_positive']),
+                        (
+                            f'false positive ({(~hits).sum()})',
+                            COLOURS['false_positive'],
+                        ),
+                        (
+                            f'score from {score_thr:g}, at most {self.max_boxes}, '
+                            f'IoU from {self.iou_thr:g}',
+                            None,
+                        ),
+                    ],
+                ),
+            ]
+        )
 
-    def add_datasample(self, name, image=None, data_sample=None, draw_gt=True,
-                       draw_pred=True, show=False, wait_time=0, out_file=None,
-                       pred_score_thr=0.3, step=0):
+    def add_datasample(
+        self,
+        name,
+        image=None,
+        data_sample=None,
+        draw_gt=True,
+        draw_pred=True,
+        show=False,
+        wait_time=0,
+        out_file=None,
+        pred_score_thr=0.3,
+        step=0,
+    ):
         """Draw a sample; show it, write it, or hand it to the backends.
 
         Each process of a distributed test writes its own samples' files.
@@ -177,7 +207,8 @@ class CTVisualizer(Visualizer):
         if np.ndim(image) != 2:
             raise ValueError(
                 f'{name}: a slice in HU of shape (H, W) was expected, not '
-                f'{np.shape(image)}.')
+                f'{np.shape(image)}.'
+            )
         gt_boxes = _ground_truth(data_sample) if draw_gt else np.empty((0, 4))
         pred_boxes, pred_scores = np.empty((0, 4)), np.empty(0)
         if draw_pred and 'pred_instances' in data_sample:
@@ -185,7 +216,8 @@ class CTVisualizer(Visualizer):
             pred = data_sample.pred_instances
             pred_boxes, pred_scores = _array(pred.bboxes), _array(pred.scores)
         picture = self.draw_detections(
-            image, gt_boxes, pred_boxes, pred_scores, name, pred_score_thr)
+            image, gt_boxes, pred_boxes, pred_scores, name, pred_score_thr
+        )
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
@@ -216,8 +248,11 @@ def _array(values):
 
 def _ground_truth(data_sample):
     if 'instances' in data_sample:
-        boxes = [instance['bbox'] for instance in data_sample.instances
-                 if not instance.get('ignore_flag', 0)]
+        boxes = [
+            instance['bbox']
+            for instance in data_sample.instances
+            if not instance.get('ignore_flag', 0)
+        ]
         return np.array(boxes, float).reshape(-1, 4)
     if 'gt_instances' in data_sample:
         return _array(data_sample.gt_instances.bboxes)
@@ -236,8 +271,16 @@ def _draw_box(picture, box_px, scale, colour, text=''):
     above = y1 - 6
     y = above if above >= height else min(y2 + height + 6, picture.shape[0] - 2)
     for shade, thickness in (((0, 0, 0), 4), (colour, 2)):
-        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.6, shade,
-                    thickness, cv2.LINE_AA)
+        cv2.putText(
+            picture,
+            text,
+            (x, y),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.6,
+            shade,
+            thickness,
+            cv2.LINE_AA,
+        )
 
 
 def _text_row(width, entries):
@@ -249,9 +292,11 @@ def _text_row(width, entries):
 
     def needed(size):
         return sum(
-            gap + (square + 8) * (colour is not None) + cv2.getTextSize(
-                text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]
-            for text, colour in entries)
+            gap
+            + (square + 8) * (colour is not None)
+            + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]
+            for text, colour in entries
+        )
 
     while needed(size) > width - gap and size > 0.25:
         size -= 0.05
@@ -262,8 +307,15 @@ def _text_row(width, entries):
             top = (height - square) // 2
             cv2.rectangle(row, (x, top), (x + square, top + square), colour, -1)
             x += square + 8
-        cv2.putText(row, text, (x, height // 2 + 7), cv2.FONT_HERSHEY_SIMPLEX,
-                    size, (255, 255, 255), 1, cv2.LINE_AA)
-        x += cv2.getTextSize(
-            text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0] + gap
+        cv2.putText(
+            row,
+            text,
+            (x, height // 2 + 7),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            size,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
+        x += cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0] + gap
     return row

@@ -1,4 +1,5 @@
 """Activation maps laid over the picture that the network saw."""
+
 import cv2
 import numpy as np
 
@@ -31,13 +32,17 @@ def overlay_map(picture, heat, opacity=0.5, limits=None):
     picture = np.asarray(picture, np.float32)
     heat = np.asarray(heat, np.float32)
     if picture.ndim != 2 or heat.ndim != 2:
-        raise ValueError('an overlay needs a picture (H, W) and a map (h, w), got '
-                         f'{picture.shape} and {heat.shape}')
+        raise ValueError(
+            'an overlay needs a picture (H, W) and a map (h, w), got '
+            f'{picture.shape} and {heat.shape}'
+        )
     if not (heat.min() >= 0 and heat.max() <= 1):
-        raise ValueError('an overlay needs a map in [0, 1], got '
-                         f'{heat.min():g} to {heat.max():g}: normalise it first')
+        raise ValueError(
+            'an overlay needs a map in [0, 1], got '
+            f'{heat.min():g} to {heat.max():g}: normalise it first'
+        )
     low, high = limits or (float(picture.min()), float(picture.max()))
-    grey = ((picture - low) / ((high - low) or 1.)).clip(0, 1) * 255
+    grey = ((picture - low) / ((high - low) or 1.0)).clip(0, 1) * 255
     heat = cv2.resize(heat, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
     colour = _colours(heat)
     share = opacity * heat[..., None]
@@ -45,8 +50,15 @@ def overlay_map(picture, heat, opacity=0.5, limits=None):
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
-def overlays_side_by_side(picture, maps, least_side=192, most_side=640,
-                          title='input', limits=None, box_px=None):
+def overlays_side_by_side(
+    picture,
+    maps,
+    least_side=192,
+    most_side=640,
+    title='input',
+    limits=None,
+    box_px=None,
+):
     """The picture alone and under each map, each with its title.
 
     Args:
@@ -73,7 +85,8 @@ def overlays_side_by_side(picture, maps, least_side=192, most_side=640,
     if longest > most_side:
         factor = most_side / longest
         picture = cv2.resize(
-            picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+            picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA
+        )
     panels = [(title, np.zeros((1, 1))), *maps.items()]
     shown = []
     for name, heat in panels:
@@ -107,13 +120,17 @@ def overlay_rows(picture, rows, ends=('least', 'most'), boxes_px=None, **kwargs)
         np.ndarray: uint8, RGB.
     """
     boxes = [None] * len(rows) if boxes_px is None else boxes_px
-    table = np.concatenate([
-        overlays_side_by_side(picture, maps, title=title, box_px=box, **kwargs)
-        for (title, maps), box in zip(rows, boxes)])
+    table = np.concatenate(
+        [
+            overlays_side_by_side(picture, maps, title=title, box_px=box, **kwargs)
+            for (title, maps), box in zip(rows, boxes)
+        ]
+    )
     bar = np.zeros((len(table), _BAR_PX, 3), np.uint8)
     height = len(table) - 2 * _TITLE_PX
     bar[_TITLE_PX:-_TITLE_PX, 8:24] = _colours(
-        np.linspace(1, 0, height, dtype=np.float32)[:, None])
+        np.linspace(1, 0, height, dtype=np.float32)[:, None]
+    )
     bar[:_TITLE_PX] = _title(ends[1], _BAR_PX)
     bar[-_TITLE_PX:] = _title(ends[0], _BAR_PX)
     return np.concatenate([table, bar], 1)
@@ -123,15 +140,26 @@ def _title(text, width):
     """A black strip with a text, which shrinks until it fits."""
     strip = np.zeros((_TITLE_PX, width, 3), np.uint8)
     size = 0.42
-    while size > 0.25 and width < 6 + cv2.getTextSize(
-            text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]:
+    while (
+        size > 0.25
+        and width < 6 + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]
+    ):
         size -= 0.02
-    cv2.putText(strip, text, (3, 15), cv2.FONT_HERSHEY_SIMPLEX, size,
-                (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(
+        strip,
+        text,
+        (3, 15),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        size,
+        (255, 255, 255),
+        1,
+        cv2.LINE_AA,
+    )
     return strip
 
 
 def _colours(heat):
     """RGB of a map in [0, 1]."""
     return cv2.applyColorMap(
-        (heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+        (heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO
+    )[..., ::-1]

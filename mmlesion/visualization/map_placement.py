@@ -1,4 +1,5 @@
 """Where maps and predicted boxes lie: in the network's picture, in the scan."""
+
 import numpy as np
 
 from mmlesion.attribution import resize_map
@@ -79,14 +80,19 @@ def map_volume(full, data_sample):
     height, width = data_sample.get('ori_shape') or full.shape
     cut = 'crop_offset' not in data_sample and (
         abs(height * scale_y - full.shape[0]) > 1
-        or abs(width * scale_x - full.shape[1]) > 1)
+        or abs(width * scale_x - full.shape[1]) > 1
+    )
     if cut or place is None and spacing_mm is None:
         return CTVolume(full[None])
     if place is None:
         place = CTVolume(np.zeros((1, 1, 1)), (1, spacing_mm, spacing_mm))
     x0, y0 = data_sample.get('crop_offset', (0, 0))
     # The middle of the first pixel, in pixels of the original slice.
-    first = (0, y0 + .5 / scale_y - .5, x0 + .5 / scale_x - .5)
+    first = (0, y0 + 0.5 / scale_y - 0.5, x0 + 0.5 / scale_x - 0.5)
     slice_mm, row_mm, column_mm = place.spacing_mm
-    return CTVolume(full[None], (slice_mm, row_mm / scale_y, column_mm / scale_x),
-                    place.index_to_world(first), place.direction)
+    return CTVolume(
+        full[None],
+        (slice_mm, row_mm / scale_y, column_mm / scale_x),
+        place.index_to_world(first),
+        place.direction,
+    )

@@ -1,4 +1,5 @@
 """Maps of several methods on the same slices or nodules, as Figs. 1, 5 and 6."""
+
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ _WRONG = '#d40000'
 _OUTLINE = '#40e0ff'
 
 
-def draw_nodule_maps(pictures, masks, labels, maps, scores, out_file, columns=None,
-                     title=''):
+def draw_nodule_maps(
+    pictures, masks, labels, maps, scores, out_file, columns=None, title=''
+):
     """Draw pictures in a row, and below them a row of maps for each method.
 
     Under each map stands its malignancy score, red where that is on the wrong side
@@ -40,14 +42,21 @@ def draw_nodule_maps(pictures, masks, labels, maps, scores, out_file, columns=No
         ValueError: There is no column, or maps, scores or masks are not as many.
     """
     count = len(pictures)
-    lengths = [len(masks), len(labels), *map(len, maps.values()),
-               *(len(scores.get(name, ())) for name in maps)]
+    lengths = [
+        len(masks),
+        len(labels),
+        *map(len, maps.values()),
+        *(len(scores.get(name, ())) for name in maps),
+    ]
     if not count or set(lengths) != {count}:
-        raise ValueError(f'{count} pictures need as many masks, labels, maps and '
-                         f'scores, got {lengths}.')
+        raise ValueError(
+            f'{count} pictures need as many masks, labels, maps and '
+            f'scores, got {lengths}.'
+        )
     rows = 1 + len(maps)
-    figure = Figure(figsize=(1.45 * count + 0.6, 1.62 * rows + 0.5),
-                    layout='constrained')
+    figure = Figure(
+        figsize=(1.45 * count + 0.6, 1.62 * rows + 0.5), layout='constrained'
+    )
     grid = figure.subplots(rows, count, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
@@ -61,8 +70,12 @@ def draw_nodule_maps(pictures, masks, labels, maps, scores, out_file, columns=No
             axes, score = grid[row, column], float(scores[name][column])
             _draw(axes, picture, heat[column], mask)
             wrong = (score > 0.5) != bool(labels[column])
-            axes.set_xlabel(f'{score:.3f}', fontsize=9, labelpad=2,
-                            color=_WRONG if wrong else 'black')
+            axes.set_xlabel(
+                f'{score:.3f}',
+                fontsize=9,
+                labelpad=2,
+                color=_WRONG if wrong else 'black',
+            )
     for row, name in enumerate(['CT', *maps]):
         grid[row, 0].set_ylabel(name, fontsize=10)
     figure.suptitle(title, fontsize=11)

@@ -1,4 +1,5 @@
 """Nodules segmented from labels of slices: Feng et al., Figs. 2 and 3."""
+
 from pathlib import Path
 
 import cv2
@@ -10,13 +11,20 @@ from .map_overlay import overlay_map
 
 #: RGB of the outlines.
 OUTLINE_COLOURS = dict(
-    truth=(0, 220, 0), scope=(255, 255, 255), coarse=(64, 128, 255),
-    fine=(255, 48, 48))
+    truth=(0, 220, 0), scope=(255, 255, 255), coarse=(64, 128, 255), fine=(255, 48, 48)
+)
 _TITLE_PX = 22
 
 
-def nodule_panels(picture, truth, activation_map=None, scope=None, coarse=None,
-                  fine=None, least_side=320):
+def nodule_panels(
+    picture,
+    truth,
+    activation_map=None,
+    scope=None,
+    coarse=None,
+    fine=None,
+    least_side=320,
+):
     """The steps from a slice to a nodule, side by side.
 
     Panels: the slice; the map over it with the scope ("no nodule" where there is
@@ -63,8 +71,16 @@ def nodule_panels(picture, truth, activation_map=None, scope=None, coarse=None,
             if mask is not None:
                 _outline(panel, mask, factor, OUTLINE_COLOURS[name])
         bar = np.zeros((_TITLE_PX, panel.shape[1], 3), np.uint8)
-        cv2.putText(bar, title, (3, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
-                    (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            bar,
+            title,
+            (3, 15),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.42,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
         shown.append(np.concatenate([bar, panel]))
     return np.concatenate(shown, 1)
 
@@ -89,20 +105,31 @@ def draw_size_curves(curves, out_file, title='Segmentation of found nodules'):
     if not curves:
         raise ValueError('No curve by size to draw.')
     figure = Figure(figsize=(10, 4.2), layout='constrained')
-    for place, (key, label) in enumerate((
-            ('tp_dice', 'TP Dice'), ('tp_doa', 'TP DOA (mm²)')), 1):
+    for place, (key, label) in enumerate(
+        (('tp_dice', 'TP Dice'), ('tp_doa', 'TP DOA (mm²)')), 1
+    ):
         axes = figure.add_subplot(1, 2, place)
         for shift, (name, rows) in enumerate(curves.items()):
             rows = [row for row in rows if row['count']]
             # Side by side, lest the bars of two methods hide one another
-            middles = [(row['low_mm'] + row['high_mm']) / 2 + 0.25 * (
-                shift - (len(curves) - 1) / 2) for row in rows]
+            middles = [
+                (row['low_mm'] + row['high_mm']) / 2
+                + 0.25 * (shift - (len(curves) - 1) / 2)
+                for row in rows
+            ]
             axes.errorbar(
-                middles, [row[f'{key}_mean'] for row in rows],
-                [row[f'{key}_std'] for row in rows], marker='o', capsize=3,
-                label=f'{name} ({sum(row["count"] for row in rows)} slices)')
-        axes.set(xlabel='diameter of the nodule in the slice (mm)', ylabel=label,
-                 title=title if place == 1 else '')
+                middles,
+                [row[f'{key}_mean'] for row in rows],
+                [row[f'{key}_std'] for row in rows],
+                marker='o',
+                capsize=3,
+                label=f'{name} ({sum(row["count"] for row in rows)} slices)',
+            )
+        axes.set(
+            xlabel='diameter of the nodule in the slice (mm)',
+            ylabel=label,
+            title=title if place == 1 else '',
+        )
         axes.set_ylim(bottom=0, top=1 if key == 'tp_dice' else None)
         axes.grid(alpha=0.3)
         axes.legend(loc='best', fontsize=9)
@@ -115,6 +142,9 @@ def _outline(panel, mask, factor, colour):
     """Draw the border of a mask on an enlarged picture, outside of it."""
     mask = np.asarray(mask) != 0
     large = mask.astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
-    found, _ = cv2.findContours(cv2.dilate(large, np.ones((3, 3), np.uint8)),
-                                cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    found, _ = cv2.findContours(
+        cv2.dilate(large, np.ones((3, 3), np.uint8)),
+        cv2.RETR_LIST,
+        cv2.CHAIN_APPROX_NONE,
+    )
     cv2.drawContours(panel, found, -1, colour, 1)

@@ -1,4 +1,5 @@
 """ROC curves as a picture."""
+
 from pathlib import Path
 
 import numpy as np
@@ -30,20 +31,40 @@ def draw_roc(curves, out_file, title='ROC'):
     heights = []
     for name, curve in curves.items():
         x, y = curve['false_positive_rate'], curve['true_positive_rate']
-        axes.plot(x, y, linewidth=1.2 if len(curves) > 1 else 2,
-                  alpha=0.6 if len(curves) > 1 else 1,
-                  label=f'{name}: {curve["auc"]:.3f}')
+        axes.plot(
+            x,
+            y,
+            linewidth=1.2 if len(curves) > 1 else 2,
+            alpha=0.6 if len(curves) > 1 else 1,
+            label=f'{name}: {curve["auc"]:.3f}',
+        )
         heights.append(np.interp(grid, x, y))
     if len(curves) > 1:
         mean, deviation = np.mean(heights, axis=0), np.std(heights, axis=0, ddof=1)
         areas = [curve['auc'] for curve in curves.values()]
-        axes.plot(grid, mean, color='black', linewidth=2,
-                  label=f'mean: {np.mean(areas):.3f} ± {np.std(areas, ddof=1):.3f}')
-        axes.fill_between(grid, (mean - deviation).clip(0), (mean + deviation).clip(
-            max=1), color='black', alpha=0.12, linewidth=0)
+        axes.plot(
+            grid,
+            mean,
+            color='black',
+            linewidth=2,
+            label=f'mean: {np.mean(areas):.3f} ± {np.std(areas, ddof=1):.3f}',
+        )
+        axes.fill_between(
+            grid,
+            (mean - deviation).clip(0),
+            (mean + deviation).clip(max=1),
+            color='black',
+            alpha=0.12,
+            linewidth=0,
+        )
     axes.plot([0, 1], [0, 1], color='grey', linestyle=':', linewidth=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1.005), title=title,
-             xlabel='1 - specificity', ylabel='sensitivity')
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1.005),
+        title=title,
+        xlabel='1 - specificity',
+        ylabel='sensitivity',
+    )
     axes.grid(alpha=0.3)
     axes.legend(title='area under the curve', loc='lower right', fontsize=9)
     _write(figure, out_file)
@@ -69,9 +90,10 @@ def draw_epoch_curves(curves, out_file, title='Test folds'):
     axes = figure.add_subplot()
     losses = axes.twinx()
     for name, curve in curves.items():
-        line, = axes.plot(curve['epoch'], curve['accuracy'], label=name)
-        losses.plot(curve['epoch'], curve['loss'], linestyle='--',
-                    color=line.get_color())
+        (line,) = axes.plot(curve['epoch'], curve['accuracy'], label=name)
+        losses.plot(
+            curve['epoch'], curve['loss'], linestyle='--', color=line.get_color()
+        )
     axes.set(xlabel='epoch', ylabel='accuracy (solid)', title=title)
     losses.set_ylabel('loss (dashed)')
     losses.set_ylim(bottom=0)

@@ -1,4 +1,5 @@
 """Where a pathological sign lies: slices, projections and maps by view."""
+
 import cv2
 import numpy as np
 
@@ -14,8 +15,9 @@ _MAXIMUM_COLOUR = (0, 220, 220)
 _AXES = dict(axial=0, coronal=1, sagittal=2)
 
 
-def draw_sign_map(array, spacing_mm, part, maps, projections, position, place,
-                  truth=None, title=''):
+def draw_sign_map(
+    array, spacing_mm, part, maps, projections, position, place, truth=None, title=''
+):
     """Draw the maps of one sub-region of a scan.
 
     A row for each view: the slice through the maximum; the same under the view's own
@@ -48,21 +50,40 @@ def draw_sign_map(array, spacing_mm, part, maps, projections, position, place,
         heat = np.maximum(raw, 0) / max(float(raw.max()), np.finfo(np.float32).tiny)
         plane, laid, found = (
             _slice(each, view, place)
-            for each in (array, _laid_over(view, heat, part, array.shape), position))
+            for each in (array, _laid_over(view, heat, part, array.shape), position)
+        )
         true = None if truth is None else _slice(truth, view, place)
         grey = projections[view].mean(2)
         mm = _pixel_mm(view, spacing_mm)
-        panels = [_panel(each, mm) for each in (
-            overlay_map(plane, np.zeros((1, 1)), limits=SLICE_WINDOW_HU),
-            overlay_map(plane, laid, limits=SLICE_WINDOW_HU),
-            projections[view], overlay_map(grey, heat, limits=(0, 255)))]
-        panels.append(_panel(
-            overlay_map(plane, found / max(float(position.max()), 1e-6),
-                        limits=SLICE_WINDOW_HU),
-            mm, true, _pixel(view, place, array.shape)))
+        panels = [
+            _panel(each, mm)
+            for each in (
+                overlay_map(plane, np.zeros((1, 1)), limits=SLICE_WINDOW_HU),
+                overlay_map(plane, laid, limits=SLICE_WINDOW_HU),
+                projections[view],
+                overlay_map(grey, heat, limits=(0, 255)),
+            )
+        ]
+        panels.append(
+            _panel(
+                overlay_map(
+                    plane,
+                    found / max(float(position.max()), 1e-6),
+                    limits=SLICE_WINDOW_HU,
+                ),
+                mm,
+                true,
+                _pixel(view, place, array.shape),
+            )
+        )
         rows.append(np.concatenate(panels, 1))
-    columns = ('slice', 'map on the slice', 'projection', 'map on the projection',
-               'position in 3-D')
+    columns = (
+        'slice',
+        'map on the slice',
+        'projection',
+        'map on the projection',
+        'position in 3-D',
+    )
     head = np.concatenate([_strip(each, _PANEL_PX) for each in columns], 1)
     picture = np.concatenate([head, *rows])
     return np.concatenate([_strip(title, picture.shape[1]), picture])
@@ -91,8 +112,9 @@ def _laid_over(view, heat, part, shape):
     """A view's map along its rays, on all voxels of the scan."""
     sizes = [index.stop - index.start for index in part]
     del sizes[_AXES[view]]
-    full = cv2.resize(np.float32(heat), tuple(sizes[::-1]),
-                      interpolation=cv2.INTER_LINEAR)
+    full = cv2.resize(
+        np.float32(heat), tuple(sizes[::-1]), interpolation=cv2.INTER_LINEAR
+    )
     full = full if view == 'axial' else full[::-1]
     laid = np.zeros(shape, np.float32)
     laid[part] = np.expand_dims(full, _AXES[view])
@@ -103,13 +125,20 @@ def _panel(picture, pixel_mm, outline=None, pixel=None):
     """A picture in a square, in its true proportions."""
     size = np.multiply(picture.shape[:2], pixel_mm)
     height, width = np.maximum(
-        np.round(size / size.max() * (_PANEL_PX - 4)).astype(int), 1)
+        np.round(size / size.max() * (_PANEL_PX - 4)).astype(int), 1
+    )
     scale = np.divide((height, width), picture.shape[:2])
-    picture = cv2.resize(np.ascontiguousarray(picture), (int(width), int(height)),
-                         interpolation=cv2.INTER_LINEAR)
+    picture = cv2.resize(
+        np.ascontiguousarray(picture),
+        (int(width), int(height)),
+        interpolation=cv2.INTER_LINEAR,
+    )
     if outline is not None and outline.any():
-        large = cv2.resize(np.ascontiguousarray(outline).astype(np.uint8),
-                           (int(width), int(height)), interpolation=cv2.INTER_NEAREST)
+        large = cv2.resize(
+            np.ascontiguousarray(outline).astype(np.uint8),
+            (int(width), int(height)),
+            interpolation=cv2.INTER_NEAREST,
+        )
         contours, _ = cv2.findContours(large, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, _TRUE_COLOUR, 1)
     if pixel is not None:
@@ -117,12 +146,20 @@ def _panel(picture, pixel_mm, outline=None, pixel=None):
         cv2.drawMarker(picture, (column, row), _MAXIMUM_COLOUR, cv2.MARKER_CROSS, 11, 1)
     panel = np.zeros((_PANEL_PX, _PANEL_PX, 3), np.uint8)
     top, left = (_PANEL_PX - height) // 2, (_PANEL_PX - width) // 2
-    panel[top:top + height, left:left + width] = picture
+    panel[top : top + height, left : left + width] = picture
     return panel
 
 
 def _strip(text, width):
     strip = np.zeros((_TITLE_PX, width, 3), np.uint8)
-    cv2.putText(strip, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
-                (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(
+        strip,
+        text,
+        (4, 15),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.42,
+        (255, 255, 255),
+        1,
+        cv2.LINE_AA,
+    )
     return strip

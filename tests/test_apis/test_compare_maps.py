@@ -1,4 +1,5 @@
 """Maps of two tiny networks on the same nodules: what is fed, drawn and refused."""
+
 import runpy
 import sys
 from dataclasses import replace
@@ -21,10 +22,23 @@ from mmlesion.datasets.nodule_patches import (  # noqa: E402
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'compare_maps.py'
 ROW = NoduleRow(
-    nodule_id='', patient='', series_uid='1.2', label=1, malignancy=4.25,
-    num_readers=4, diameter_mm=8.5, outside=0.0, subtlety=5.0,
-    internal_structure=1.0, calcification=6.0, sphericity=3.5, margin=2.0,
-    lobulation=1.0, spiculation=4.0, texture=5.0)
+    nodule_id='',
+    patient='',
+    series_uid='1.2',
+    label=1,
+    malignancy=4.25,
+    num_readers=4,
+    diameter_mm=8.5,
+    outside=0.0,
+    subtlety=5.0,
+    internal_structure=1.0,
+    calcification=6.0,
+    sphericity=3.5,
+    margin=2.0,
+    lobulation=1.0,
+    spiculation=4.0,
+    texture=5.0,
+)
 CAM = dict(type='mmlesion.CAMHead', num_classes=2, in_channels=8)
 SAM = dict(CAM, type='mmlesion.SoftActivationHead')
 
@@ -40,15 +54,25 @@ def classification_scope():
 def root(tmp_path):
     """Three malignant and three benign nodules."""
     (tmp_path / 'patches').mkdir()
-    rows = [replace(ROW, nodule_id=f'n{number}', label=number % 2,
-                    patient=f'LIDC-IDRI-{number:04d}') for number in range(6)]
+    rows = [
+        replace(
+            ROW,
+            nodule_id=f'n{number}',
+            label=number % 2,
+            patient=f'LIDC-IDRI-{number:04d}',
+        )
+        for number in range(6)
+    ]
     write_nodule_index(tmp_path / 'nodules.csv', rows)
     generator = np.random.default_rng(0)
     for row in rows:
         write_nodule_patches(
-            tmp_path / 'patches' / f'{row.nodule_id}.slices', NodulePatches(
+            tmp_path / 'patches' / f'{row.nodule_id}.slices',
+            NodulePatches(
                 generator.integers(-1000, 400, (23, 32, 32)).astype(np.int16),
-                generator.random((23, 32, 32)) < 0.3))
+                generator.random((23, 32, 32)) < 0.3,
+            ),
+        )
     return tmp_path
 
 
@@ -82,15 +106,18 @@ def drawn(monkeypatch):
     """What reaches the drawing function, which draws nothing here."""
     calls = []
     monkeypatch.setattr(
-        sys.modules['mmlesion.apis.compare_maps'], 'draw_nodule_maps',
-        lambda *args: calls.append(args))
+        sys.modules['mmlesion.apis.compare_maps'],
+        'draw_nodule_maps',
+        lambda *args: calls.append(args),
+    )
     return calls
 
 
 def test_pictures(root):
     pairs = [network(root, CAM, 'cam'), network(root, SAM, 'resnet18_sam')]
-    paths = compare_maps([pair[0] for pair in pairs], [pair[1] for pair in pairs],
-                         root / 'out', num=2)
+    paths = compare_maps(
+        [pair[0] for pair in pairs], [pair[1] for pair in pairs], root / 'out', num=2
+    )
     assert len(paths) == 3 and paths[-1].name == 'nodules.png'
     assert all(path.stat().st_size > 5000 for path in paths)
 
@@ -103,7 +130,8 @@ def test_each_slice_alone_fills_all_channels_and_all_come_last(root, drawn):
     assert list(labels) == [1] * 6 and path.name == 'n3.png'
     # the middles of five equal parts of eleven slices
     assert columns == [f'slice {number}' for number in (2, 4, 6, 8, 10)] + [
-        'all slices']
+        'all slices'
+    ]
     assert title == 'n3: malignant, rated 4.2, 8 mm'
     packed = DATASETS.build(cfg.test_dataloader.dataset)[3]
     volume = packed['inputs'].float()
@@ -114,9 +142,11 @@ def test_each_slice_alone_fills_all_channels_and_all_come_last(root, drawn):
         batch = (fed[None] - 127.5) / 63.75
         raw = SoftActivationMap(model)(batch, 1)
         np.testing.assert_allclose(
-            maps['CAM'][column], normalise_map(raw)[0, 0], atol=1e-5)
+            maps['CAM'][column], normalise_map(raw)[0, 0], atol=1e-5
+        )
         assert scores['CAM'][column] == pytest.approx(
-            float(model(batch).softmax(1)[0, 1]), abs=1e-6)
+            float(model(batch).softmax(1)[0, 1]), abs=1e-6
+        )
 
 
 def test_nodules_are_drawn_by_the_seed_from_both_classes(root, drawn):
@@ -146,8 +176,9 @@ def test_the_program(root, monkeypatch, capsys):
     assert sorted(path.name for path in out.iterdir()) == ['n4.png', 'nodules.png']
     assert f'2 pictures: {out}' in capsys.readouterr().out
     for args, sentence in (
-            ([root / 'no.py', checkpoint], r'Config .*no.py does not exist\.'),
-            ([cfg.filename, root / 'no.pth'], r'Checkpoint .*no.pth does not exist\.')):
+        ([root / 'no.py', checkpoint], r'Config .*no.py does not exist\.'),
+        ([cfg.filename, root / 'no.pth'], r'Checkpoint .*no.pth does not exist\.'),
+    ):
         with pytest.raises(SystemExit, match=sentence):
             run(*args, '--out', out)
     with pytest.raises(SystemExit):
@@ -159,19 +190,26 @@ def test_what_cannot_be_compared_is_one_sentence(root):
     cfg, checkpoint, _ = network(root, CAM, 'cam')
     other, foreign, _ = network(root, SAM, 'sam')
     plain, without, _ = network(
-        root, dict(type='LinearClsHead', num_classes=2, in_channels=8,
-                   loss=dict(type='CrossEntropyLoss')), 'plain')
+        root,
+        dict(
+            type='LinearClsHead',
+            num_classes=2,
+            in_channels=8,
+            loss=dict(type='CrossEntropyLoss'),
+        ),
+        'plain',
+    )
     one, single, _ = network(root, SAM, 'sam', '1c', 1)
     for configs, checkpoints, kwargs, sentence in (
-            ([cfg], [], {}, '1 configs and 0 checkpoints'),
-            ([cfg], [foreign], {}, 'belongs to another model'),
-            ([cfg, cfg], [checkpoint] * 2, {}, 'a second config of the name CAM'),
-            ([plain], [without], {}, 'needs one head with a method'),
-            ([cfg], [checkpoint], dict(nodules=['n9']), 'no nodule n9 is in its test'),
-            ([cfg], [checkpoint], dict(num=0), 'At least one nodule .* 0 and 5'),
-            ([cfg], [checkpoint], dict(num_slices=0), 'one slice .* 6 and 0'),
-            ([cfg, one], [checkpoint, single], {},
-             'CAM 11 channels, SAM 1 channels')):
+        ([cfg], [], {}, '1 configs and 0 checkpoints'),
+        ([cfg], [foreign], {}, 'belongs to another model'),
+        ([cfg, cfg], [checkpoint] * 2, {}, 'a second config of the name CAM'),
+        ([plain], [without], {}, 'needs one head with a method'),
+        ([cfg], [checkpoint], dict(nodules=['n9']), 'no nodule n9 is in its test'),
+        ([cfg], [checkpoint], dict(num=0), 'At least one nodule .* 0 and 5'),
+        ([cfg], [checkpoint], dict(num_slices=0), 'one slice .* 6 and 0'),
+        ([cfg, one], [checkpoint, single], {}, 'CAM 11 channels, SAM 1 channels'),
+    ):
         with pytest.raises(ValueError, match=sentence):
             compare_maps(configs, checkpoints, root / 'out', **kwargs)
     assert not (root / 'out').exists()

@@ -1,4 +1,5 @@
 """Cross-validation of a tiny classifier on pictures made on the spot."""
+
 import json
 from pathlib import Path
 
@@ -25,10 +26,20 @@ class Bright(BaseDataset):
 
     def load_data_list(self):
         rng = np.random.default_rng(0)
-        rows = [dict(img=rng.normal(100 + 60 * (n % 2), 20, (16, 16, 1)),
-                     gt_label=n % 2, sample_idx=n, case=n) for n in range(20)]
-        return [row for row in rows if ((row['case'] // 2) % self.num_folds
-                                        == self.fold) != self.train]
+        rows = [
+            dict(
+                img=rng.normal(100 + 60 * (n % 2), 20, (16, 16, 1)),
+                gt_label=n % 2,
+                sample_idx=n,
+                case=n,
+            )
+            for n in range(20)
+        ]
+        return [
+            row
+            for row in rows
+            if ((row['case'] // 2) % self.num_folds == self.fold) != self.train
+        ]
 
 
 class Breakdown(Hook):
@@ -40,35 +51,58 @@ class Breakdown(Hook):
 
 
 def config(work_dir, dataset='DimAndBright', hooks=()):
-    pack = [dict(type='PackInputs', meta_keys=('case', ))]
+    pack = [dict(type='PackInputs', meta_keys=('case',))]
 
     def loader(train):
         return dict(
-            batch_size=5, num_workers=0,
+            batch_size=5,
+            num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=train),
-            dataset=dict(type='RepeatDataset', times=1, dataset=dict(
-                type=dataset, pipeline=pack, train=train)))
+            dataset=dict(
+                type='RepeatDataset',
+                times=1,
+                dataset=dict(type=dataset, pipeline=pack, train=train),
+            ),
+        )
 
-    return Config(dict(
-        default_scope='mmpretrain', work_dir=str(work_dir), log_level='ERROR',
-        model=dict(
-            type='ImageClassifier',
-            data_preprocessor=dict(mean=[128.], std=[64.]),
-            backbone=dict(type='mmlesion.UNetResNet', in_channels=1,
-                          code_channels=8, unet_channels=4, res_channels=(4, 8)),
-            head=dict(type='mmlesion.HESAMHead', num_classes=2, in_channels=8,
-                      feature_size=8)),
-        train_dataloader=loader(True), val_dataloader=loader(False),
-        test_dataloader=loader(False),
-        val_evaluator=dict(type='mmlesion.BinaryClassificationMetric'),
-        test_evaluator=dict(type='mmlesion.BinaryClassificationMetric'),
-        train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
-        val_cfg=dict(), test_cfg=dict(),
-        optim_wrapper=dict(optimizer=dict(type='Adam', lr=.01)),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
-        custom_hooks=[dict(type='mmlesion.EpochSeedHook'), *hooks],
-        visualizer=dict(type='UniversalVisualizer',
-                        vis_backends=[dict(type='LocalVisBackend')])))
+    return Config(
+        dict(
+            default_scope='mmpretrain',
+            work_dir=str(work_dir),
+            log_level='ERROR',
+            model=dict(
+                type='ImageClassifier',
+                data_preprocessor=dict(mean=[128.0], std=[64.0]),
+                backbone=dict(
+                    type='mmlesion.UNetResNet',
+                    in_channels=1,
+                    code_channels=8,
+                    unet_channels=4,
+                    res_channels=(4, 8),
+                ),
+                head=dict(
+                    type='mmlesion.HESAMHead',
+                    num_classes=2,
+                    in_channels=8,
+                    feature_size=8,
+                ),
+            ),
+            train_dataloader=loader(True),
+            val_dataloader=loader(False),
+            test_dataloader=loader(False),
+            val_evaluator=dict(type='mmlesion.BinaryClassificationMetric'),
+            test_evaluator=dict(type='mmlesion.BinaryClassificationMetric'),
+            train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
+            val_cfg=dict(),
+            test_cfg=dict(),
+            optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.01)),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+            custom_hooks=[dict(type='mmlesion.EpochSeedHook'), *hooks],
+            visualizer=dict(
+                type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')]
+            ),
+        )
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +125,9 @@ def test_numbers_and_files(whole):
     assert auc['mean'] == pytest.approx(sum(auc['values']) / 2)
     # the sample's deviation of two values is their distance over root 2
     assert auc['std'] == pytest.approx(
-        abs(auc['values'][0] - auc['values'][1]) / 2**.5)
-    assert auc['mean'] > .9
+        abs(auc['values'][0] - auc['values'][1]) / 2**0.5
+    )
+    assert auc['mean'] > 0.9
     assert [row['epoch'] for row in summary['epochs']] == [1, 2, 3]
     assert {'binary/accuracy', 'binary/log_loss'} <= set(summary['epochs'][0])
     last = summary['epochs'][-1]['binary/accuracy']
@@ -106,8 +141,10 @@ def test_numbers_and_files(whole):
 
 
 def test_each_case_is_tested_once(whole):
-    cases = [json.loads((whole[0] / f'fold{n}' / 'result.json').read_text())['cases']
-             for n in range(2)]
+    cases = [
+        json.loads((whole[0] / f'fold{n}' / 'result.json').read_text())['cases']
+        for n in range(2)
+    ]
     assert all(len(fold) == 10 for fold in cases)
 
 
@@ -137,13 +174,18 @@ def test_finished_folds_are_tested_again(whole):
     cfg = config(folder)
     cfg.test_evaluator = [
         cfg.test_evaluator,
-        dict(type='mmlesion.BinaryClassificationMetric', positive=0, prefix='dim')]
+        dict(type='mmlesion.BinaryClassificationMetric', positive=0, prefix='dim'),
+    ]
     again = cross_validate(cfg, 2, seed=3, test_only=True)
     assert weights.stat().st_mtime_ns == written
-    assert {name: row for name, row in again['metrics'].items()
-            if not name.startswith('dim/')} == before['metrics']
+    assert {
+        name: row
+        for name, row in again['metrics'].items()
+        if not name.startswith('dim/')
+    } == before['metrics']
     assert again['metrics']['dim/auc']['values'] == pytest.approx(
-        before['metrics']['binary/auc']['values'])
+        before['metrics']['binary/auc']['values']
+    )
     assert again['epochs'] == before['epochs'] and again['roc'] == before['roc']
     # a later call without the option reads them
     assert cross_validate(cfg, 2, seed=3)['metrics'] == again['metrics']
@@ -165,16 +207,19 @@ def test_the_best_epoch_by_other_cases_is_tested(tmp_path):
     # Validated on the training cases; the epoch that fits them least is kept.
     cfg.val_dataloader.dataset.dataset.train = True
     cfg.val_evaluator = dict(
-        type='mmlesion.BinaryClassificationMetric', positive=0, prefix='dim')
+        type='mmlesion.BinaryClassificationMetric', positive=0, prefix='dim'
+    )
     cfg.default_hooks.checkpoint.update(
-        save_best='dim/log_loss', rule='greater', max_keep_ckpts=1)
+        save_best='dim/log_loss', rule='greater', max_keep_ckpts=1
+    )
     summary = cross_validate(cfg, 2, seed=3)
     for fold in range(2):
         folder = tmp_path / f'fold{fold}'
         rows = json.loads((folder / 'result.json').read_text())['epochs']
         worst = max(rows, key=lambda row: row['dim/log_loss'])['epoch']
         assert [path.name for path in folder.glob('best_*.pth')] == [
-            f'best_dim_log_loss_epoch_{worst}.pth']
+            f'best_dim_log_loss_epoch_{worst}.pth'
+        ]
     # Tested from the files again, these epochs' weights give the same numbers.
     again = cross_validate(cfg, 2, seed=3, test_only=True)
     assert again['metrics'] == summary['metrics']
@@ -193,24 +238,35 @@ def test_no_epoch_is_chosen_by_the_cases_that_test_it(tmp_path):
 
 def test_the_table_shows_few_of_the_numbers_about_maps():
     names = ('binary/auc', 'map/auprc_pooled', 'map/hit_rate_mean', 'map/auroc_pooled')
-    row = dict(mean=.5, std=.1, values=[.4, .6])
+    row = dict(mean=0.5, std=0.1, values=[0.4, 0.6])
     table = cross_validation_table(
-        dict(num_folds=2, seed=0, metrics=dict.fromkeys(names, row)))
+        dict(num_folds=2, seed=0, metrics=dict.fromkeys(names, row))
+    )
     assert [line.split()[0] for line in table.splitlines()[1:]] == [
-        'binary/auc', 'map/auprc_pooled', 'map/auroc_pooled']
+        'binary/auc',
+        'map/auprc_pooled',
+        'map/auroc_pooled',
+    ]
 
 
 class NoFolds(Bright):
-
     def __init__(self, train, **kwargs):
         super().__init__(train, **kwargs)
 
 
-@pytest.mark.parametrize('change, num_folds, sentence', [
-    (dict(dataset=NoFolds), 2, 'NoFolds of train_dataloader takes no fold, num_folds'),
-    (dict(dataset='CIFAR10'), 2, 'CIFAR10 of train_dataloader takes no fold'),
-    (dict(dataset='Bright'), 2, 'there is no data set Bright'),
-    (dict(), 1, 'needs 2 folds or more, got 1')])
+@pytest.mark.parametrize(
+    'change, num_folds, sentence',
+    [
+        (
+            dict(dataset=NoFolds),
+            2,
+            'NoFolds of train_dataloader takes no fold, num_folds',
+        ),
+        (dict(dataset='CIFAR10'), 2, 'CIFAR10 of train_dataloader takes no fold'),
+        (dict(dataset='Bright'), 2, 'there is no data set Bright'),
+        (dict(), 1, 'needs 2 folds or more, got 1'),
+    ],
+)
 def test_what_cannot_be_is_one_sentence(change, num_folds, sentence, tmp_path):
     with pytest.raises(ValueError, match=sentence):
         cross_validate(config(tmp_path, **change), num_folds)

@@ -1,4 +1,5 @@
 """tools/explain.py and what it calls: maps, pictures and places of what is given."""
+
 import json
 import runpy
 import sys
@@ -60,11 +61,15 @@ def save(cfg, path, classes):
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
             torch.nn.init.kaiming_normal_(module.weight)
             if name.endswith(('cls', 'fc')):
-                module.weight.data *= .1
+                module.weight.data *= 0.1
             elif name.endswith('reg'):
                 module.weight.data *= 1e-4
-    torch.save(dict(state_dict=model.state_dict(),
-                    meta=dict(dataset_meta=dict(classes=classes))), path)
+    torch.save(
+        dict(
+            state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes))
+        ),
+        path,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -86,8 +91,11 @@ def detector(tmp_path_factory):
     """Folder of our detector's config, its checkpoint and generated slices."""
     folder = tmp_path_factory.mktemp('detector')
     data = write_deeplesion(folder / 'data', 1, 1, 2, size=128, seed=3)
-    (folder / 'net.py').write_text(DETECTOR.format(
-        base=str(ROOT / 'configs/phantom/3dce_csatt_15slice.py'), data=str(data)))
+    (folder / 'net.py').write_text(
+        DETECTOR.format(
+            base=str(ROOT / 'configs/phantom/3dce_csatt_15slice.py'), data=str(data)
+        )
+    )
     save(Config.fromfile(folder / 'net.py'), folder / 'net.pth', ['lesion'])
     return folder
 
@@ -97,13 +105,14 @@ def retinanet(tmp_path_factory):
     """Folder of a stock detector, shrunk, with its checkpoint."""
     folder = tmp_path_factory.mktemp('retinanet')
     base = Path(get_installed_path('mmdet')) / (
-        '.mim/configs/retinanet/retinanet_r50_fpn_1x_coco.py')
+        '.mim/configs/retinanet/retinanet_r50_fpn_1x_coco.py'
+    )
     cfg = Config.fromfile(base)
     cfg.model.backbone = dict(type='ResNet', depth=18, base_channels=8)
     cfg.model.neck.in_channels = [8, 16, 32, 64]
     cfg.model.bbox_head.update(num_classes=2, stacked_convs=1, feat_channels=8)
     cfg.model.neck.out_channels = cfg.model.bbox_head.in_channels = 8
-    cfg.model.test_cfg.update(nms_pre=20, score_thr=0.)
+    cfg.model.test_cfg.update(nms_pre=20, score_thr=0.0)
     cfg.test_dataloader.dataset.pipeline[1].scale = (96, 64)
     cfg.dump(folder / 'net.py')
     save(cfg, folder / 'net.pth', ['a', 'b'])
@@ -112,13 +121,19 @@ def retinanet(tmp_path_factory):
 
 def run(folder, out, images=None, **kwargs):
     cfg = Config.fromfile(folder / 'net.py')
-    return explain(cfg, folder / 'net.pth', out, images, progress=False,
-                   device='cpu', **kwargs)
+    return explain(
+        cfg, folder / 'net.pth', out, images, progress=False, device='cpu', **kwargs
+    )
 
 
 def test_pictures_of_a_folder_by_several_methods(classifier, tmp_path):
-    written = run(classifier, tmp_path, classifier / 'pictures',
-                  methods=['LayerCAM', 'CAM'], targets=[2, 'cat'])
+    written = run(
+        classifier,
+        tmp_path,
+        classifier / 'pictures',
+        methods=['LayerCAM', 'CAM'],
+        targets=[2, 'cat'],
+    )
     assert [each['name'] for each in written] == ['a', 'b']
     report = json.loads((tmp_path / 'a.json').read_text())
     assert report == written[0]
@@ -127,7 +142,8 @@ def test_pictures_of_a_folder_by_several_methods(classifier, tmp_path):
     assert report['maps'] == dict(LayerCAM='a_LayerCAM.npy', CAM='a_CAM.npy')
     # the maps are those of the engine
     model = load_trained_model(
-        Config.fromfile(classifier / 'net.py'), classifier / 'net.pth', 'cpu')
+        Config.fromfile(classifier / 'net.py'), classifier / 'net.pth', 'cpu'
+    )
     pixels = cv2.imread(str(classifier / 'pictures/a.png'))[..., ::-1]
     inputs = (torch.tensor(pixels.copy()).permute(2, 0, 1)[None] - 127.5) / 64
     for method in (LayerCAM, CAM):
@@ -149,12 +165,30 @@ def test_a_data_set_in_place_of_files_and_its_labels(classifier, tmp_path):
 
 
 def test_the_tool_prints_the_layer_and_where_to_look(
-        classifier, tmp_path, capsys, monkeypatch):
+    classifier, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv('LOCAL_RANK', '0')
-    monkeypatch.setattr(sys, 'argv', [
-        'explain.py', *(str(classifier / name) for name in (
-            'net.py', 'net.pth', 'pictures/b.png')), '--method', 'GradCAM', 'LayerCAM',
-        '--target', '1', '--range', '0', '2', '--work-dir', str(tmp_path)])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'explain.py',
+            *(
+                str(classifier / name)
+                for name in ('net.py', 'net.pth', 'pictures/b.png')
+            ),
+            '--method',
+            'GradCAM',
+            'LayerCAM',
+            '--target',
+            '1',
+            '--range',
+            '0',
+            '2',
+            '--work-dir',
+            str(tmp_path),
+        ],
+    )
     runpy.run_path(str(ROOT / 'tools/explain.py'), run_name='__main__')
     out = capsys.readouterr().out
     assert 'Layer: backbone.layer4 (the last feature maps)' in out
@@ -167,30 +201,34 @@ def scan(path):
     array = np.repeat(np.arange(-1000, 1000, 100, dtype=np.int16), 64 * 64)
     array = array.reshape(20, 64, 64)
     array[:, 20:40, 20:40] += 50
-    write_volume(path, CTVolume(array, (2., .7, .7), (-30., -40., 100.)))
+    write_volume(path, CTVolume(array, (2.0, 0.7, 0.7), (-30.0, -40.0, 100.0)))
     return path
 
 
 def test_a_slice_of_a_scan_for_a_network_on_pictures(classifier, tmp_path):
     path = scan(tmp_path / 'ct.nii.gz')
     written = run(
-        classifier, tmp_path / 'out', path, window=(-160, 240), slices=[3, 10])
+        classifier, tmp_path / 'out', path, window=(-160, 240), slices=[3, 10]
+    )
     assert [each['name'] for each in written] == ['ct_003', 'ct_010']
     volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_010_GradCAM.nii.gz'))
     assert volume.GetSize() == (64, 64, 1)
-    assert volume.GetSpacing() == pytest.approx((.7, .7, 2), abs=1e-6)
+    assert volume.GetSpacing() == pytest.approx((0.7, 0.7, 2), abs=1e-6)
     # the reader turns the scan to LPS; a slice lies 2 mm above the last
     assert volume.GetOrigin() == pytest.approx((-30, -40, 120), abs=1e-4)
     raw = np.load(tmp_path / 'out/ct_010_GradCAM.npy')
     full = resize_map(torch.from_numpy(raw)[None], (64, 64))[0, 0]
     np.testing.assert_allclose(
-        SimpleITK.GetArrayFromImage(volume)[0], full.numpy(), atol=1e-6)
+        SimpleITK.GetArrayFromImage(volume)[0], full.numpy(), atol=1e-6
+    )
     cfg = Config.fromfile(classifier / 'net.py')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        (_, data), = ExplainInputs(cfg, path, window=(-160, 240))
+        ((_, data),) = ExplainInputs(cfg, path, window=(-160, 240))
     # the middle slice: 0 and 50 HU, of 255 grey values
-    assert data['inputs'].unique().tolist() == [round(160 / 400 * 255),
-                                                round(210 / 400 * 255)]
+    assert data['inputs'].unique().tolist() == [
+        round(160 / 400 * 255),
+        round(210 / 400 * 255),
+    ]
 
 
 def test_an_array_is_shown_as_it_is(classifier, tmp_path):
@@ -200,8 +238,13 @@ def test_an_array_is_shown_as_it_is(classifier, tmp_path):
 
 def inputs_of(first, *args):
     """Names and inputs of a config whose pipeline begins with ``first``."""
-    cfg = Config(dict(test_dataloader=dict(dataset=dict(
-        pipeline=[first, dict(type='PackInputs')]))))
+    cfg = Config(
+        dict(
+            test_dataloader=dict(
+                dataset=dict(pipeline=[first, dict(type='PackInputs')])
+            )
+        )
+    )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return {name: data['inputs'] for name, data in ExplainInputs(cfg, *args)}
 
@@ -222,17 +265,25 @@ def test_radiographs_of_a_folder(tmp_path):
 def test_patches_of_nodules(tmp_path):
     planes = np.random.default_rng(0).integers(-1000, 400, (23, 32, 32), np.int16)
     write_nodule_patches(
-        tmp_path / 'n_1.slices', NodulePatches(planes, np.ones((23, 32, 32), bool)))
+        tmp_path / 'n_1.slices', NodulePatches(planes, np.ones((23, 32, 32), bool))
+    )
     np.save(tmp_path / 'n_2.npy', planes[5:16])
     found = inputs_of(
-        dict(type='mmlesion.LoadNodulePatch', inputs='11c'), str(tmp_path))
+        dict(type='mmlesion.LoadNodulePatch', inputs='11c'), str(tmp_path)
+    )
     assert list(found) == ['n_1', 'n_2']
     assert torch.equal(found['n_1'], found['n_2'])
 
 
 def test_boxes_of_the_phantom_by_our_detector(detector, tmp_path):
-    written = run(detector, tmp_path, methods=['GradCAM', 'LayerCAM'], score_thr=0,
-                  max_detections=2, window=(-160, 240))
+    written = run(
+        detector,
+        tmp_path,
+        methods=['GradCAM', 'LayerCAM'],
+        score_thr=0,
+        max_detections=2,
+        window=(-160, 240),
+    )
     assert len(written) == 2
     for report in written:
         assert report['layers'] == ['backbone.backbone']
@@ -247,8 +298,9 @@ def test_boxes_of_the_phantom_by_our_detector(detector, tmp_path):
     assert written[0]['name'] == f'{series}_{number[:-4]}'
 
     # the same slice by its path
-    again = run(detector, tmp_path / 'one', written[1]['image'], targets=[1],
-                score_thr=0)
+    again = run(
+        detector, tmp_path / 'one', written[1]['image'], targets=[1], score_thr=0
+    )
     assert [each['image'] for each in again] == [written[1]['image']]
     assert again[0]['explained'][0]['detection'] == 1
 
@@ -257,23 +309,25 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     generator = np.random.default_rng(0)
     array = np.full((9, 64, 64), -1000, np.int16)
     array[:, 8:56, 4:60] = generator.integers(-100, 200, (9, 48, 56))
-    write_volume(tmp_path / 'ct.mha', CTVolume(array, (5., .8, .8), (0., 0., 50.)))
-    report, = run(detector, tmp_path / 'out', tmp_path / 'ct.mha', score_thr=0)
+    write_volume(
+        tmp_path / 'ct.mha', CTVolume(array, (5.0, 0.8, 0.8), (0.0, 0.0, 50.0))
+    )
+    (report,) = run(detector, tmp_path / 'out', tmp_path / 'ct.mha', score_thr=0)
     assert report['name'] == 'ct_004'
     volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_004_GradCAM.nii.gz'))
     assert volume.GetSize() == (56, 48, 1)  # the body alone
-    assert volume.GetOrigin() == pytest.approx((4 * .8, 8 * .8, 50 + 4 * 5), abs=1e-4)
+    assert volume.GetOrigin() == pytest.approx((4 * 0.8, 8 * 0.8, 50 + 4 * 5), abs=1e-4)
     # the stack is that of LoadSliceStack: 2 mm between physical slices of 5 mm
     cfg = Config.fromfile(detector / 'net.py')
-    (_, data), = ExplainInputs(cfg, tmp_path / 'ct.mha')
+    ((_, data),) = ExplainInputs(cfg, tmp_path / 'ct.mha')
     pixels = data['inputs'][:, 10, 10].numpy() / 255 * 4095 - 1024
-    write_volume(tmp_path / 'dicom', CTVolume(array, (5., .8, .8), (0., 0., 50.)))
-    (name, same), = ExplainInputs(cfg, tmp_path / 'dicom')
+    write_volume(tmp_path / 'dicom', CTVolume(array, (5.0, 0.8, 0.8), (0.0, 0.0, 50.0)))
+    ((name, same),) = ExplainInputs(cfg, tmp_path / 'dicom')
     assert name == 'dicom_004' and torch.equal(same['inputs'], data['inputs'])
     column = array[:, 18, 14].astype(float)
-    assert pixels[7] == pytest.approx(column[4], abs=.1)
-    assert pixels[8] == pytest.approx(.6 * column[4] + .4 * column[5], abs=.1)
-    assert pixels[0] == pytest.approx(.8 * column[1] + .2 * column[2], abs=.1)
+    assert pixels[7] == pytest.approx(column[4], abs=0.1)
+    assert pixels[8] == pytest.approx(0.6 * column[4] + 0.4 * column[5], abs=0.1)
+    assert pixels[0] == pytest.approx(0.8 * column[1] + 0.2 * column[2], abs=0.1)
 
 
 def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
@@ -282,12 +336,20 @@ def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
     cfg.load_from = str(detector / 'net.pth')
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     cfg.default_hooks.pop('visualization')
-    cfg.custom_hooks = [dict(
-        type='mmlesion.ActivationMapHook', layers='backbone.backbone', score_thr=0.,
-        max_detections=2, out_dir=str(tmp_path / 'maps'),
-        formats=['png', 'npy', 'nii.gz'])]
+    cfg.custom_hooks = [
+        dict(
+            type='mmlesion.ActivationMapHook',
+            layers='backbone.backbone',
+            score_thr=0.0,
+            max_detections=2,
+            out_dir=str(tmp_path / 'maps'),
+            formats=['png', 'npy', 'nii.gz'],
+        )
+    ]
     cfg.test_evaluator = [
-        dict(type='mmlesion.FROCMetric'), dict(type='mmlesion.ActivationMapMetric')]
+        dict(type='mmlesion.FROCMetric'),
+        dict(type='mmlesion.ActivationMapMetric'),
+    ]
     numbers = LesionRunner.from_cfg(cfg).test()
     assert numbers['map/num_images'] == 2 and 'froc/sens@4' in numbers
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]['data_samples']
@@ -296,9 +358,10 @@ def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
     assert np.load(f'{stem}.npy').shape[:2] == (2, 5)
     volume = SimpleITK.ReadImage(f'{stem}.nii.gz')
     # of the body that was cut out, in mm of the whole slice
-    middles = (np.asarray(sample.crop_offset) + .5 / sample.scale_factor[0] - .5)
+    middles = np.asarray(sample.crop_offset) + 0.5 / sample.scale_factor[0] - 0.5
     assert volume.GetOrigin()[:2] == pytest.approx(
-        middles * sample.spacing_mm, abs=1e-4)
+        middles * sample.spacing_mm, abs=1e-4
+    )
     assert volume.GetSize()[:2] == sample.img_shape[::-1]
     assert cv2.imread(f'{stem}.png') is not None
 
@@ -306,46 +369,69 @@ def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
 def test_a_stock_detector_with_padding(retinanet, tmp_path):
     """A picture of 60 x 90 is resized to 64 x 96; deeper levels in one map each."""
     cv2.imwrite(str(tmp_path / 'p.png'), np.random.randint(0, 255, (60, 90, 3)))
-    report, = run(retinanet, tmp_path / 'out', tmp_path / 'p.png', score_thr=0,
-                  max_detections=3)
+    (report,) = run(
+        retinanet, tmp_path / 'out', tmp_path / 'p.png', score_thr=0, max_detections=3
+    )
     assert report['layers'] == ['backbone.layer4']
     assert np.load(tmp_path / 'out/p_GradCAM.npy').shape == (3, 2, 3)
-    report, = run(retinanet, tmp_path / 'out', tmp_path / 'p.png', score_thr=0,
-                  layers=['bbox_head.cls_convs.0.conv'], max_detections=1)
+    (report,) = run(
+        retinanet,
+        tmp_path / 'out',
+        tmp_path / 'p.png',
+        score_thr=0,
+        layers=['bbox_head.cls_convs.0.conv'],
+        max_detections=1,
+    )
     assert list(report['maps']) == [
-        f'GradCAM bbox_head.cls_convs.0.conv#{level}' for level in range(5)]
+        f'GradCAM bbox_head.cls_convs.0.conv#{level}' for level in range(5)
+    ]
 
 
 def test_images_without_a_box_are_told_and_passed_over(detector, tmp_path, capsys):
-    with pytest.raises(ValueError, match=r'no detection reaches the score 0.999: the '
-                                         r'best has .*lower --score-thr'):
-        run(detector, tmp_path, score_thr=.999)
+    with pytest.raises(
+        ValueError,
+        match=r'no detection reaches the score 0.999: the '
+        r'best has .*lower --score-thr',
+    ):
+        run(detector, tmp_path, score_thr=0.999)
     assert capsys.readouterr().out.count('no detection reaches') == 2
 
 
-@pytest.mark.parametrize('kwargs, sentence', [
-    (dict(methods=['GradCAN']), "no method 'GradCAN'; expected one of GradCAM"),
-    (dict(layers=['layer4']), "no layer 'layer4'; the closest names are.*layer4"),
-    (dict(targets=[3]), r'no target 3: .* classes 0 to 2 \(cat, dog, cow\)'),
-    (dict(targets=['horse']), 'no target horse'),
-    (dict(targets=['label']), "a: there is no label, so that target 'label'"),
-    (dict(window=(240, -160)), 'window must be two finite numbers, the lower end'),
-    (dict(max_images=0), 'max_images must be positive, got 0'),
-    (dict(methods=['AttentionMap']), 'AttentionMap: the model has no attention'),
-    (dict(methods=['SoftActivationMap']), 'needs one head with a method activation_'),
-])
+@pytest.mark.parametrize(
+    'kwargs, sentence',
+    [
+        (dict(methods=['GradCAN']), "no method 'GradCAN'; expected one of GradCAM"),
+        (dict(layers=['layer4']), "no layer 'layer4'; the closest names are.*layer4"),
+        (dict(targets=[3]), r'no target 3: .* classes 0 to 2 \(cat, dog, cow\)'),
+        (dict(targets=['horse']), 'no target horse'),
+        (dict(targets=['label']), "a: there is no label, so that target 'label'"),
+        (dict(window=(240, -160)), 'window must be two finite numbers, the lower end'),
+        (dict(max_images=0), 'max_images must be positive, got 0'),
+        (dict(methods=['AttentionMap']), 'AttentionMap: the model has no attention'),
+        (
+            dict(methods=['SoftActivationMap']),
+            'needs one head with a method activation_',
+        ),
+    ],
+)
 def test_what_does_not_fit_a_classifier(classifier, tmp_path, kwargs, sentence):
     with pytest.raises(ValueError, match=sentence):
         run(classifier, tmp_path, classifier / 'pictures', **kwargs)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('kwargs, sentence', [
-    (dict(methods=['CAM']), 'method CAM explains classes: for the boxes of a detector '
-                            'choose of GradCAM, '),
-    (dict(targets=['label']), 'target label does not fit a detector'),
-    (dict(targets=[9999]), 'there is no detection 9999: the image has'),
-])
+@pytest.mark.parametrize(
+    'kwargs, sentence',
+    [
+        (
+            dict(methods=['CAM']),
+            'method CAM explains classes: for the boxes of a detector '
+            'choose of GradCAM, ',
+        ),
+        (dict(targets=['label']), 'target label does not fit a detector'),
+        (dict(targets=[9999]), 'there is no detection 9999: the image has'),
+    ],
+)
 def test_what_does_not_fit_a_detector(detector, tmp_path, kwargs, sentence):
     with pytest.raises(ValueError, match=sentence):
         run(detector, tmp_path, max_images=1, **kwargs)
@@ -362,21 +448,35 @@ def array_file(folder, array):
     return folder / 'x.npy'
 
 
-@pytest.mark.parametrize('make, sentence', [
-    (lambda f: f / 'none.png', r'none\.png: no such file or folder'),
-    (lambda f: f, 'no file in this folder ends with .png, .jpg'),
-    (lambda f: damaged(f, 'a.pdf'), r'a\.pdf: the config reads its data by LoadImage'),
-    (lambda f: damaged(f, 'a.png'), r'a\.png: not readable as a picture'),
-    (lambda f: damaged(f, 'a.mha'), r'a\.mha: not readable as an image'),
-    (lambda f: damaged(f, 'a.npy'), r'a\.npy: not readable as an array'),
-    (lambda f: array_file(f, np.zeros((5, 4, 4))),
-     r'expected numbers of shape \(H, W\) or \(3, H, W\), got float64 of \(5, 4, 4\)'),
-    (lambda f: array_file(f, np.full((4, 4), np.nan)), 'a value is NaN or infinite'),
-])
+@pytest.mark.parametrize(
+    'make, sentence',
+    [
+        (lambda f: f / 'none.png', r'none\.png: no such file or folder'),
+        (lambda f: f, 'no file in this folder ends with .png, .jpg'),
+        (
+            lambda f: damaged(f, 'a.pdf'),
+            r'a\.pdf: the config reads its data by LoadImage',
+        ),
+        (lambda f: damaged(f, 'a.png'), r'a\.png: not readable as a picture'),
+        (lambda f: damaged(f, 'a.mha'), r'a\.mha: not readable as an image'),
+        (lambda f: damaged(f, 'a.npy'), r'a\.npy: not readable as an array'),
+        (
+            lambda f: array_file(f, np.zeros((5, 4, 4))),
+            r'expected numbers of shape \(H, W\) or \(3, H, W\), '
+            r'got float64 of \(5, 4, 4\)',
+        ),
+        (
+            lambda f: array_file(f, np.full((4, 4), np.nan)),
+            'a value is NaN or infinite',
+        ),
+    ],
+)
 def test_files_that_cannot_be_explained(classifier, tmp_path, make, sentence):
     cfg = Config.fromfile(classifier / 'net.py')
-    with pytest.raises((ValueError, FileNotFoundError), match=sentence), \
-            DefaultScope.overwrite_default_scope('mmpretrain'):
+    with (
+        pytest.raises((ValueError, FileNotFoundError), match=sentence),
+        DefaultScope.overwrite_default_scope('mmpretrain'),
+    ):
         list(ExplainInputs(cfg, make(tmp_path)))
 
 
@@ -397,7 +497,8 @@ def test_slices_that_are_not_there(classifier, detector, tmp_path):
 
 
 def test_a_config_without_a_test_data_set_and_a_foreign_checkpoint(
-        classifier, tmp_path):
+    classifier, tmp_path
+):
     cfg = Config.fromfile(classifier / 'net.py')
     cfg.test_dataloader = None
     with pytest.raises(ValueError, match='expected a test_dataloader whose dataset'):

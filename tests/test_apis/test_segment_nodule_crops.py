@@ -1,4 +1,5 @@
 """Crops segmented inside given scopes: numbers, files, one sentence on bad input."""
+
 import csv
 import sys
 from pathlib import Path
@@ -23,8 +24,10 @@ def write_crop(folder, name, radius, vessel=False):
     if vessel:
         image[:, :, 32:35] = 30
     image[:, 36:] = 60  # wall: soft tissue is in the crops as in whole slices
-    for kind, array in (('image', image.astype(np.int16)),
-                        ('mask', ball.astype(np.uint8))):
+    for kind, array in (
+        ('image', image.astype(np.int16)),
+        ('mask', ball.astype(np.uint8)),
+    ):
         (folder / kind).mkdir(exist_ok=True)
         write_volume(folder / kind / f'{name}.nii.gz', CTVolume(array, SPACING_MM))
 
@@ -33,15 +36,24 @@ def test_scores_of_drawn_nodules(tmp_path):
     write_crop(tmp_path, 'a', 6)
     write_crop(tmp_path, 'b', 8, vessel=True)
     scores = segment_nodule_crops(
-        tmp_path / 'image', tmp_path / 'mask', scopes=(1, 1.7),
-        out=tmp_path / 'crops.csv')
+        tmp_path / 'image',
+        tmp_path / 'mask',
+        scopes=(1, 1.7),
+        out=tmp_path / 'crops.csv',
+    )
     assert [(score.nodule, score.scope) for score in scores] == [
-        ('a.nii.gz', 1), ('a.nii.gz', 1.7), ('b.nii.gz', 1), ('b.nii.gz', 1.7)]
+        ('a.nii.gz', 1),
+        ('a.nii.gz', 1.7),
+        ('b.nii.gz', 1),
+        ('b.nii.gz', 1.7),
+    ]
     for score in scores:
         # The noise decides some pixels of a sharp edge at most
         assert score.best == score.fine > 0.97 and score.volume > 0.97
     # 197 pixels of 0.25 mm2 within 8 pixels of a point
-    assert scores[2].diameter_mm == pytest.approx(2 * (197 / 4 / np.pi)**0.5, abs=1e-3)
+    assert scores[2].diameter_mm == pytest.approx(
+        2 * (197 / 4 / np.pi) ** 0.5, abs=1e-3
+    )
     assert scores[2].candidates == 1 and scores[2].coarse == scores[2].fine
     # The wider scope takes the vessel in
     assert scores[3].candidates == 2 and scores[3].coarse < scores[3].fine
@@ -57,8 +69,12 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     write_crop(tmp_path, 'a', 6)
     monkeypatch.syspath_prepend(ROOT / 'tools')
     import segment_nodule_crops as tool
-    monkeypatch.setattr(sys, 'argv', [
-        'tool', str(tmp_path / 'image'), str(tmp_path / 'mask'), '--scopes', '1.5'])
+
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        ['tool', str(tmp_path / 'image'), str(tmp_path / 'mask'), '--scopes', '1.5'],
+    )
     tool.main()
     assert '| 1.5 | 1 | ' in capsys.readouterr().out
     monkeypatch.setattr(sys, 'argv', ['tool', str(tmp_path), str(tmp_path / 'mask')])
@@ -73,8 +89,9 @@ def test_bad_input(tmp_path):
         segment_nodule_crops(images, masks, scopes=[0])
     with pytest.raises(FileNotFoundError, match='expected volumes there'):
         segment_nodule_crops(tmp_path, masks)
-    write_volume(masks / 'a.nii.gz', CTVolume(
-        np.zeros((5, 40, 40), np.uint8), SPACING_MM))
+    write_volume(
+        masks / 'a.nii.gz', CTVolume(np.zeros((5, 40, 40), np.uint8), SPACING_MM)
+    )
     with pytest.raises(ValueError, match=r'a.nii.gz: expected a nodule .* got 0 vox'):
         segment_nodule_crops(images, masks)
     (masks / 'a.nii.gz').unlink()

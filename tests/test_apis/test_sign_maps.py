@@ -1,4 +1,5 @@
 """Signs placed in 3-D: geometry, files, measures, sentences."""
+
 import csv
 import json
 
@@ -22,27 +23,41 @@ VIEWS = ('axial', 'coronal', 'sagittal')
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     """Two patients and a control, and their projections."""
-    root = write_signs(tmp_path_factory.mktemp('phantom') / 'signs', 2, 1, size=64,
-                       seed=2)
-    prepare_signs(str(root / 'scans.csv'), grid_shape=GRID, rotations=1, workers=1,
-                  progress=False)
+    root = write_signs(
+        tmp_path_factory.mktemp('phantom') / 'signs', 2, 1, size=64, seed=2
+    )
+    prepare_signs(
+        str(root / 'scans.csv'), grid_shape=GRID, rotations=1, workers=1, progress=False
+    )
     return root
 
 
 def config(root, view='axial', task='cavity'):
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
-    cfg = Config(dict(
-        default_scope='mmpretrain',
-        model=dict(
-            type='ImageClassifier',
-            backbone=dict(type='mmlesion.VGGStride8', depth=11, width=2),
-            neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=2, in_channels=16)),
-        data_preprocessor=dict(num_classes=2, mean=[0.] * 3, std=[255.] * 3,
-                               to_rgb=True),
-        test_dataloader=dict(dataset=dict(
-            type='mmlesion.LungProjectionDataset', data_root=str(root), task=task,
-            view=view, pipeline=pipeline, test_mode=True))))
+    cfg = Config(
+        dict(
+            default_scope='mmpretrain',
+            model=dict(
+                type='ImageClassifier',
+                backbone=dict(type='mmlesion.VGGStride8', depth=11, width=2),
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(type='LinearClsHead', num_classes=2, in_channels=16),
+            ),
+            data_preprocessor=dict(
+                num_classes=2, mean=[0.0] * 3, std=[255.0] * 3, to_rgb=True
+            ),
+            test_dataloader=dict(
+                dataset=dict(
+                    type='mmlesion.LungProjectionDataset',
+                    data_root=str(root),
+                    task=task,
+                    view=view,
+                    pipeline=pipeline,
+                    test_mode=True,
+                )
+            ),
+        )
+    )
     return cfg
 
 
@@ -56,7 +71,7 @@ def checkpoint(tmp_path_factory):
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
     with torch.no_grad():
         weights = model.head.fc.weight
-        weights.copy_(weights.abs() * weights.new_tensor([[-1.], [1.]]))
+        weights.copy_(weights.abs() * weights.new_tensor([[-1.0], [1.0]]))
     path = tmp_path_factory.mktemp('weights') / 'random.pth'
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)
@@ -79,17 +94,23 @@ class Oracle:
             # By the third and the half of the whole picture, the head on top
             top = ['upper', 'middle', 'lower'].index(level) * rows if axis else 0
             left = columns if side == 'left' and axis != 2 else 0
-            maps.append(seen[top:top + rows, left:left + columns])
+            maps.append(seen[top : top + rows, left : left + columns])
         return np.full(len(paths), 0.8), np.stack(maps)
 
 
 def with_cavity(root):
     """The first row with a cavity, its scan and the true mask."""
-    row = next(row for row in read_scan_list(root / 'projections.csv', prepared=True)
-               if 1 in row.signs['cavity'].values())
+    row = next(
+        row
+        for row in read_scan_list(root / 'projections.csv', prepared=True)
+        if 1 in row.signs['cavity'].values()
+    )
     stem = row.scan.split('/')[1].split('.')[0]
-    return row, read_volume(root / row.scan), read_volume(
-        root / 'masks' / f'{stem}_cavity.nii.gz').array > 0
+    return (
+        row,
+        read_volume(root / row.scan),
+        read_volume(root / 'masks' / f'{stem}_cavity.nii.gz').array > 0,
+    )
 
 
 @pytest.mark.parametrize('combination', ['product', 'mean', 'min'])
@@ -107,8 +128,10 @@ def test_maps_of_the_true_sign_lead_back_to_it(root, combination):
         elif not label:
             assert not found.position[part].any()
     if combination == 'min':
-        assert found.position[mask & found.lung].mean() > 5 * found.position[
-            found.lung & ~mask].mean()
+        assert (
+            found.position[mask & found.lung].mean()
+            > 5 * found.position[found.lung & ~mask].mean()
+        )
 
 
 def test_the_position_keeps_to_a_scan_of_other_voxels(root):
@@ -129,16 +152,25 @@ def test_the_position_keeps_to_a_scan_of_other_voxels(root):
 def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
     configs = [config(root, view) for view in VIEWS]
     scans = read_scan_list(root / 'projections.csv', prepared=True)
-    scans = scans[:scans.index(with_cavity(root)[0]) + 1]
-    summary = sign_maps(configs, [checkpoint] * 3, tmp_path, split='all',
-                        truth_dir=root / 'masks', max_scans=len(scans),
-                        progress=False)
+    scans = scans[: scans.index(with_cavity(root)[0]) + 1]
+    summary = sign_maps(
+        configs,
+        [checkpoint] * 3,
+        tmp_path,
+        split='all',
+        truth_dir=root / 'masks',
+        max_scans=len(scans),
+        progress=False,
+    )
     with open(tmp_path / 'positions.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert {row['scan'] for row in rows} == {row.scan for row in scans}
     positive = [row for row in rows if row['label'] == '1']
-    assert summary['positive_regions'] == len(positive) == len(
-        list(tmp_path.glob('*.png')))
+    assert (
+        summary['positive_regions']
+        == len(positive)
+        == len(list(tmp_path.glob('*.png')))
+    )
     assert summary['measured_regions'] > 0
     assert summary == json.loads((tmp_path / 'summary.json').read_text())
     measured = [row for row in positive if row['distance_mm']]
@@ -160,16 +192,24 @@ def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
 def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path):
     with open(root / 'projections.csv', newline='') as file:
         row = next(csv.DictReader(file))
-    blank = {name: '' if name.endswith(('cavity', 'ball', 'thickening')) else cell
-             for name, cell in row.items()}
+    blank = {
+        name: '' if name.endswith(('cavity', 'ball', 'thickening')) else cell
+        for name, cell in row.items()
+    }
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data/projections').symlink_to(root / 'projections')
     with open(tmp_path / 'data/projections.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, list(blank))
         writer.writeheader()
         writer.writerow(blank)
-    summary = sign_maps([config(tmp_path / 'data')], [checkpoint], tmp_path / 'out',
-                        split='all', scan_dir=root, progress=False)
+    summary = sign_maps(
+        [config(tmp_path / 'data')],
+        [checkpoint],
+        tmp_path / 'out',
+        split='all',
+        scan_dir=root,
+        progress=False,
+    )
     assert summary['positive_regions'] == 0 and summary['regions'] == 6
     assert (tmp_path / 'out/P0001_1_cavity.nii.gz').exists()
 
@@ -177,22 +217,37 @@ def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path):
 def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
     axial, coronal = config(root), config(root, 'coronal')
     for configs, checkpoints, sentence in (
-            ([axial], [], 'One checkpoint for each config is needed, got 1 configs'),
-            ([axial, config(root)], [checkpoint] * 2, 'of another view, got axial, a'),
-            ([axial, config(root, 'coronal', 'fungus_ball')], [checkpoint] * 2,
-             'networks of one sign in the sub-regions, got cavity, fungus_ball'),
-            ([config(root, task='disease')], [checkpoint],
-             'networks of one sign in the sub-regions, got disease'),
-            ([Config(dict(model=dict()))], [checkpoint], 'expected a test_dataloader')):
+        ([axial], [], 'One checkpoint for each config is needed, got 1 configs'),
+        ([axial, config(root)], [checkpoint] * 2, 'of another view, got axial, a'),
+        (
+            [axial, config(root, 'coronal', 'fungus_ball')],
+            [checkpoint] * 2,
+            'networks of one sign in the sub-regions, got cavity, fungus_ball',
+        ),
+        (
+            [config(root, task='disease')],
+            [checkpoint],
+            'networks of one sign in the sub-regions, got disease',
+        ),
+        ([Config(dict(model=dict()))], [checkpoint], 'expected a test_dataloader'),
+    ):
         with pytest.raises(ValueError, match=sentence):
             sign_maps(configs, checkpoints, tmp_path, progress=False)
     # A mask of another scan
     (tmp_path / 'masks').mkdir()
-    write_volume(tmp_path / 'masks/P0001_1_cavity.nii.gz',
-                 CTVolume(np.zeros((3, 4, 5), np.int16)))
+    write_volume(
+        tmp_path / 'masks/P0001_1_cavity.nii.gz',
+        CTVolume(np.zeros((3, 4, 5), np.int16)),
+    )
     with pytest.raises(ValueError, match='expected a mask of the shape of its scan'):
-        sign_maps([coronal], [checkpoint], tmp_path / 'out', split='all',
-                  truth_dir=tmp_path / 'masks', progress=False)
+        sign_maps(
+            [coronal],
+            [checkpoint],
+            tmp_path / 'out',
+            split='all',
+            truth_dir=tmp_path / 'masks',
+            progress=False,
+        )
 
 
 def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint):

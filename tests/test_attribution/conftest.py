@@ -1,4 +1,5 @@
 """Small networks that the attribution tests explain."""
+
 import pytest
 import torch
 from torch import nn
@@ -9,13 +10,16 @@ class SmallNet(nn.Module):
 
     def __init__(self, dims=2, classes=5):
         super().__init__()
-        conv, norm = {
-            2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}[dims]
+        conv, norm = {2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}[
+            dims
+        ]
         self.stage1 = nn.Sequential(
-            conv(3, 6, 3, padding=1), norm(6), nn.ReLU(inplace=True))
+            conv(3, 6, 3, padding=1), norm(6), nn.ReLU(inplace=True)
+        )
         self.stage2 = nn.Sequential(
-            conv(6, 8, 3, padding=1, stride=2), norm(8), nn.ReLU(inplace=True))
-        self.dropout = nn.Dropout(.5)
+            conv(6, 8, 3, padding=1, stride=2), norm(8), nn.ReLU(inplace=True)
+        )
+        self.dropout = nn.Dropout(0.5)
         self.fc = nn.Linear(8, classes)
         self.spare = nn.Linear(8, 2)
 
@@ -39,10 +43,18 @@ def net3d():
 def hooks_of(model):
     """Number of hooks of all kinds in a model."""
     return sum(
-        len(getattr(module, kind)) for module in model.modules() for kind in (
-            '_forward_hooks', '_forward_pre_hooks', '_backward_hooks',
-            '_backward_pre_hooks', '_forward_hooks_with_kwargs',
-            '_forward_hooks_always_called', '_forward_pre_hooks_with_kwargs'))
+        len(getattr(module, kind))
+        for module in model.modules()
+        for kind in (
+            '_forward_hooks',
+            '_forward_pre_hooks',
+            '_backward_hooks',
+            '_backward_pre_hooks',
+            '_forward_hooks_with_kwargs',
+            '_forward_hooks_always_called',
+            '_forward_pre_hooks_with_kwargs',
+        )
+    )
 
 
 def state_of(model):
@@ -53,7 +65,10 @@ def state_of(model):
         [p.requires_grad for p in model.parameters()],
         [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         {name: value.clone() for name, value in model.state_dict().items()},
-        hooks_of(model), torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+        hooks_of(model),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+    )
 
 
 @pytest.fixture

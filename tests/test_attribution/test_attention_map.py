@@ -1,4 +1,5 @@
 """Attention of the class token, and rollout, against attention written out."""
+
 import pytest
 import torch
 from torch import nn
@@ -21,11 +22,12 @@ class Attention(nn.Module):
 
     def forward(self, x):
         b, n, c = x.shape
-        q, k, v = self.qkv(x).reshape(b, n, 3, self.num_heads, -1).permute(
-            2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(x).reshape(b, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        )
         if hasattr(self, 'q_norm'):
             q, k = self.q_norm(q), self.k_norm(k)
-        logits = q @ k.transpose(-2, -1) / q.shape[-1]**.5
+        logits = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
         if self.bias:
             logits = logits + torch.arange(n)
         self.used = logits.softmax(-1).detach()
@@ -39,17 +41,16 @@ class ClassAttention(nn.Module):
         super().__init__()
         self.num_heads = 1
         self.q, self.k, self.v, self.proj = (nn.Linear(dims, dims) for _ in range(4))
-        self.scale = .7
+        self.scale = 0.7
         self.classes = classes
 
     def forward(self, x):
-        q = self.q(x[:, :self.classes]) * self.scale
+        q = self.q(x[:, : self.classes]) * self.scale
         self.used = (q @ self.k(x).transpose(1, 2)).softmax(-1).detach()
         return self.proj(self.used @ self.v(x))
 
 
 class TorchAttention(nn.Module):
-
     def __init__(self):
         super().__init__()
         self.inner = nn.MultiheadAttention(8, 2, batch_first=True)
@@ -74,15 +75,16 @@ class ViT(nn.Module):
         x = torch.cat([self.tokens.expand(len(x), -1, -1), x], 1)
         for layer in self.layers:
             out = layer(x)
-            x = torch.cat([x[:, :out.shape[1]] + out, x[:, out.shape[1]:]], 1)
+            x = torch.cat([x[:, : out.shape[1]] + out, x[:, out.shape[1] :]], 1)
         return self.fc(x[:, 0])
 
 
 IMAGES = (2, 3, 8, 12)  # a grid of 2 x 3
 
 
-@pytest.mark.parametrize('heads, reduce', [
-    ('mean', lambda w: w.mean(1)), ('max', lambda w: w.amax(1))])
+@pytest.mark.parametrize(
+    'heads, reduce', [('mean', lambda w: w.mean(1)), ('max', lambda w: w.amax(1))]
+)
 @pytest.mark.parametrize('extra', [1, 2])
 @pytest.mark.parametrize('norm', [False, True])
 def test_the_class_tokens_row_on_a_grid_that_is_not_square(heads, reduce, extra, norm):
@@ -124,8 +126,7 @@ def test_an_earlier_layer_by_name():
     x = torch.randn(IMAGES)
     maps = AttentionMap(model, 'layers.0')(x)
     model(x)
-    torch.testing.assert_close(
-        maps, first.used.mean(1)[:, :1, 1:].reshape(2, 1, 2, 3))
+    torch.testing.assert_close(maps, first.used.mean(1)[:, :1, 1:].reshape(2, 1, 2, 3))
 
 
 @pytest.mark.parametrize('heads', ['mean', 'max'])
@@ -141,9 +142,9 @@ def test_rollout_is_the_product_over_layers(heads):
     for layer in layers:
         weights = layer.used.mean(1) if heads == 'mean' else layer.used.amax(1)
         weights = weights / weights.sum(-1, keepdim=True)
-        product = (.5 * weights + .5 * torch.eye(7)) @ product
+        product = (0.5 * weights + 0.5 * torch.eye(7)) @ product
     torch.testing.assert_close(maps, product[:, :1, 1:].reshape(2, 1, 2, 3))
-    torch.testing.assert_close(rounded, maps, atol=.01, rtol=.05)
+    torch.testing.assert_close(rounded, maps, atol=0.01, rtol=0.05)
 
 
 def test_attention_with_anything_else_in_its_logits_is_refused():
@@ -189,21 +190,22 @@ def test_bad_input_is_one_sentence(net):
 def test_mmpretrain_vision_transformers(distilled):
     models = pytest.importorskip('mmpretrain.models', reason='needs mmpretrain')
     arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16)
-    kind = (models.DistilledVisionTransformer if distilled
-            else models.VisionTransformer)
+    kind = models.DistilledVisionTransformer if distilled else models.VisionTransformer
     model = kind(arch=arch, img_size=(16, 24), patch_size=8)
     model.eval()
     attention, taken = model.layers[1].attn, []
     handle = attention.qkv.register_forward_hook(
-        lambda module, inputs, output: taken.append(output))
+        lambda module, inputs, output: taken.append(output)
+    )
     x = torch.randn(2, 3, 16, 24)
     maps = AttentionMap(model)(x)
     rollout = AttentionRollout(model)(x)
     handle.remove()
     q, k, _ = taken[0].reshape(2, -1, 3, 2, 8).permute(2, 0, 3, 1, 4)
-    weights = (q @ k.transpose(-2, -1) / 8**.5).softmax(-1).mean(1)
+    weights = (q @ k.transpose(-2, -1) / 8**0.5).softmax(-1).mean(1)
     torch.testing.assert_close(
-        maps, weights[:, :1, 1 + distilled:].reshape(2, 1, 2, 3))
+        maps, weights[:, :1, 1 + distilled :].reshape(2, 1, 2, 3)
+    )
     # A row of the product sums to 1, extra tokens included.
     assert rollout.shape == (2, 1, 2, 3)
     assert (rollout.sum((1, 2, 3)) < 1).all() and (rollout > 0).all()

@@ -10,18 +10,19 @@ from mmlesion.attribution import CAM, HESAM, GradCAM, SoftActivationMap
 
 def test_worked_by_hand():
     """Two channels on 1 x 2, weights (2, -1): 2 * (1, 2) - (3, 0) = (-1, 4)."""
+
     class Head(nn.Module):
         def __init__(self):
             super().__init__()
             self.layer = nn.Identity()
             self.fc = nn.Linear(2, 2)
-            self.fc.weight = nn.Parameter(torch.tensor([[0., 0.], [2., -1.]]))
+            self.fc.weight = nn.Parameter(torch.tensor([[0.0, 0.0], [2.0, -1.0]]))
 
         def forward(self, x):
             return self.fc(self.layer(x).mean((2, 3)))
 
-    maps = CAM(Head(), ['layer'])(torch.tensor([[[[1., 2.]], [[3., 0.]]]]), [1])
-    assert maps.tolist() == [[[[-1., 4.]]]]
+    maps = CAM(Head(), ['layer'])(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]), [1])
+    assert maps.tolist() == [[[[-1.0, 4.0]]]]
 
 
 def test_is_grad_cam_without_relu_times_the_number_of_cells(net):
@@ -38,8 +39,9 @@ def test_its_mean_is_the_score_without_the_bias(net3d):
         maps = CAM(net3d, ['stage2'])(x, [[0, 1], [2, 3]])
     assert maps.dtype == torch.float32
     expected = (net3d(x) - net3d.fc.bias).gather(1, torch.tensor([[0, 1], [2, 3]]))
-    torch.testing.assert_close(maps.mean((2, 3, 4)), expected.detach(), atol=.02,
-                               rtol=.05)
+    torch.testing.assert_close(
+        maps.mean((2, 3, 4)), expected.detach(), atol=0.02, rtol=0.05
+    )
 
 
 @pytest.mark.parametrize('pool', ['mean', 'sum', 'relu', 'conv'])
@@ -62,7 +64,8 @@ def test_heads_that_are_linear(pool):
     features = features.relu() if pool == 'relu' else features
     expected = torch.einsum('bkhw,k->bhw', features, model.fc.weight[1].flatten())
     torch.testing.assert_close(
-        CAM(model, ['conv'])(x, 1)[:, 0], expected.detach(), atol=1e-6, rtol=1e-4)
+        CAM(model, ['conv'])(x, 1)[:, 0], expected.detach(), atol=1e-6, rtol=1e-4
+    )
 
 
 def test_leaves_no_trace(net, assert_untouched):
@@ -76,16 +79,27 @@ def test_leaves_no_trace(net, assert_untouched):
 
 def test_bad_input_is_one_sentence(net):
     x = torch.randn(1, 3, 8, 8)
-    with pytest.raises(ValueError, match="no linear head on the average of layer "
-                       r"'stage1' \(.*'fc'\); use GradCAM"):
+    with pytest.raises(
+        ValueError,
+        match='no linear head on the average of layer '
+        r"'stage1' \(.*'fc'\); use GradCAM",
+    ):
         CAM(net, ['stage1'])(x, 0)
-    deep = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    deep = nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 4),
+        nn.ReLU(),
+        nn.Linear(4, 2),
+    )
     with pytest.raises(ValueError, match='no linear head'):
         CAM(deep, ['0'])(x, 0)
     with pytest.raises(ValueError, match='no linear head .*: none'):
-        CAM(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-            ['0'])(x, 0)
+        CAM(
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            ['0'],
+        )(x, 0)
     with pytest.raises(TypeError, match='targets must be class indices'):
         CAM(net, ['stage2'])(x, lambda output: output[:, 0])
     with pytest.raises(ValueError, match='needs exactly one layer'):
@@ -124,10 +138,10 @@ def test_sam_and_hesam_against_a_loop_over_the_equations():
     d = model.code(x).amax((2, 3))
     ways = dict(
         sam=SoftActivationMap(model, ['features']),
-        feature=HESAM(model, ['features'],
-                      code='code', fusion='feature'),
+        feature=HESAM(model, ['features'], code='code', fusion='feature'),
         same=HESAM(model, ['features'], code='code'),
-        learnt=HESAM(model, ['features'], code='code', gamma='gamma'))
+        learnt=HESAM(model, ['features'], code='code', gamma='gamma'),
+    )
     for name, method in ways.items():
         expected = torch.zeros(3, 2, 8, 8)
         for b in range(3):
@@ -146,7 +160,8 @@ def test_sam_and_hesam_against_a_loop_over_the_equations():
 def test_hesam_finds_alpha_whatever_is_added_to_it(fusion):
     model = SoftNet(fusion)
     maps = HESAM(model, ['features'], code='code', gamma='gamma', fusion=fusion)(
-        torch.randn(2, 1, 8, 8), [0, 1])
+        torch.randn(2, 1, 8, 8), [0, 1]
+    )
     assert maps.shape == (2, 1, 8, 8) and maps.abs().max() > 0
 
 
@@ -176,6 +191,7 @@ def test_bad_soft_heads_are_one_sentence(net):
         HESAM(net, ['stage2'], code='stage1', fusion='sum')
     with pytest.raises(ValueError, match="no parameter 'gama'"):
         HESAM(net, ['stage2'], code='stage1', gamma='gama')
-    with pytest.raises(ValueError, match="no linear layer weighs each channel of "
-                       "layer 'stage1'"):
+    with pytest.raises(
+        ValueError, match="no linear layer weighs each channel of layer 'stage1'"
+    ):
         SoftActivationMap(net, ['stage1'])(torch.randn(1, 3, 8, 8), 0)

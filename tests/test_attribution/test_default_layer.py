@@ -1,4 +1,5 @@
 """The layer that is mapped where nobody has named one."""
+
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
@@ -42,28 +43,62 @@ LINEAR = dict(type='LinearClsHead', num_classes=2)
 PLAIN = dict(neck=dict(type='GlobalAveragePooling'), head=LINEAR)
 VIT = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=16)
 CASES = dict(
-    resnet=('backbone.layer4', dict(
-        backbone=dict(type='ResNet', depth=18, stem_channels=4, base_channels=4),
-        neck=PLAIN['neck'], head=dict(**LINEAR, in_channels=32))),
+    resnet=(
+        'backbone.layer4',
+        dict(
+            backbone=dict(type='ResNet', depth=18, stem_channels=4, base_channels=4),
+            neck=PLAIN['neck'],
+            head=dict(**LINEAR, in_channels=32),
+        ),
+    ),
     # the norm and ReLU behind the last block
-    densenet=('backbone.transitions.3', dict(
-        backbone=dict(type='DenseNet', arch=dict(
-            growth_rate=4, depths=[1, 1, 1, 1], init_channels=8)),
-        neck=PLAIN['neck'], head=dict(**LINEAR, in_channels=8))),
+    densenet=(
+        'backbone.transitions.3',
+        dict(
+            backbone=dict(
+                type='DenseNet',
+                arch=dict(growth_rate=4, depths=[1, 1, 1, 1], init_channels=8),
+            ),
+            neck=PLAIN['neck'],
+            head=dict(**LINEAR, in_channels=8),
+        ),
+    ),
     # behind the last attention only the class token counts: its input
-    vit=('backbone.layers.1', dict(
-        backbone=dict(type='VisionTransformer', arch=VIT, img_size=64, patch_size=16),
-        head=dict(type='VisionTransformerClsHead', num_classes=2, in_channels=16))),
+    vit=(
+        'backbone.layers.1',
+        dict(
+            backbone=dict(
+                type='VisionTransformer', arch=VIT, img_size=64, patch_size=16
+            ),
+            head=dict(type='VisionTransformerClsHead', num_classes=2, in_channels=16),
+        ),
+    ),
     # the end of the decoder, not the deep code
-    unet=('backbone.residual', dict(
-        backbone=dict(type='mmlesion.UNetResNet', in_channels=3, code_channels=16,
-                      unet_channels=4, res_channels=(4, 8)),
-        head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=8))),
+    unet=(
+        'backbone.residual',
+        dict(
+            backbone=dict(
+                type='mmlesion.UNetResNet',
+                in_channels=3,
+                code_channels=16,
+                unet_channels=4,
+                res_channels=(4, 8),
+            ),
+            head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=8),
+        ),
+    ),
     # the weights of its class attention are no map
-    patch_conv_net=('backbone.blocks.1', dict(
-        backbone=dict(type='mmlesion.PatchConvNet', arch=dict(
-            embed_dims=16, depth=2, init_scale=1e-2)),
-        head=dict(**LINEAR, in_channels=16))))
+    patch_conv_net=(
+        'backbone.blocks.1',
+        dict(
+            backbone=dict(
+                type='mmlesion.PatchConvNet',
+                arch=dict(embed_dims=16, depth=2, init_scale=1e-2),
+            ),
+            head=dict(**LINEAR, in_channels=16),
+        ),
+    ),
+)
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -77,9 +112,12 @@ def test_of_known_classifiers(name):
 def test_slices_folded_into_the_batch():
     """The (N, M, C, h, w) that leaves the backbone is no feature map."""
     model = nn.Module()
-    model.backbone = MODELS.build(dict(
-        type='mmlesion.SliceBackbone', backbone=dict(
-            type='mmdet.ResNet', depth=18, base_channels=4)))
+    model.backbone = MODELS.build(
+        dict(
+            type='mmlesion.SliceBackbone',
+            backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4),
+        )
+    )
     model.forward = lambda x: model.backbone(x)
     found = last_feature_layer(model, torch.rand(1, 9, 64, 64))
     assert found == 'backbone.backbone#3'

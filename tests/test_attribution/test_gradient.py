@@ -1,4 +1,5 @@
 """Grad-CAM and its kin: hand-worked, against autograd, and leaving no trace."""
+
 import pytest
 import torch
 from torch import nn
@@ -21,20 +22,23 @@ class Given(nn.Module):
 
 
 # Features: two channels on a grid of 1 x 2; gradient of the score: WEIGHTS.
-FEATURES = torch.tensor([[[[1., 2.]], [[3., 0.]]]])
-WEIGHTS = [[[[1., 0.]], [[-1., 2.]]]]
+FEATURES = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])
+WEIGHTS = [[[[1.0, 0.0]], [[-1.0, 2.0]]]]
 
 
-@pytest.mark.parametrize('method, kwargs, expected', [
-    # alpha = (1/2, 1/2): 1/2 * (1, 2) + 1/2 * (3, 0)
-    (GradCAM, {}, [2., 1.]),
-    # ReLU(g) * A: channel 1 (1, 0), channel 2 (0, 0)
-    (LayerCAM, {}, [1., 0.]),
-    # alpha_1 = 1 / (2 + 3) at the first cell, 0 at the second (g = 0);
-    # alpha_2 at the second: 4 / (8 + 3 * 8) = 1/8, times g = 2;
-    # w = (1/5, 1/4): (1/5 + 3/4, 2/5)
-    (GradCAMPlusPlus, {}, [19 / 20, 2 / 5]),
-])
+@pytest.mark.parametrize(
+    'method, kwargs, expected',
+    [
+        # alpha = (1/2, 1/2): 1/2 * (1, 2) + 1/2 * (3, 0)
+        (GradCAM, {}, [2.0, 1.0]),
+        # ReLU(g) * A: channel 1 (1, 0), channel 2 (0, 0)
+        (LayerCAM, {}, [1.0, 0.0]),
+        # alpha_1 = 1 / (2 + 3) at the first cell, 0 at the second (g = 0);
+        # alpha_2 at the second: 4 / (8 + 3 * 8) = 1/8, times g = 2;
+        # w = (1/5, 1/4): (1/5 + 3/4, 2/5)
+        (GradCAMPlusPlus, {}, [19 / 20, 2 / 5]),
+    ],
+)
 def test_worked_by_hand(method, kwargs, expected):
     maps = method(Given(WEIGHTS), ['layer'], **kwargs)(FEATURES, 0)
     assert maps.shape == (1, 1, 1, 2) and maps.dtype == torch.float32
@@ -42,20 +46,21 @@ def test_worked_by_hand(method, kwargs, expected):
 
 
 def test_relu_of_grad_cam_can_be_left_out():
-    model = Given([[[[-1., 0.]], [[0., 0.]]]])
+    model = Given([[[[-1.0, 0.0]], [[0.0, 0.0]]]])
     assert not GradCAM(model, ['layer'])(FEATURES, 0).any()
     raw = GradCAM(model, ['layer'], relu=False)(FEATURES, 0)
-    torch.testing.assert_close(raw.flatten(), torch.tensor([-.5, -1.]))
+    torch.testing.assert_close(raw.flatten(), torch.tensor([-0.5, -1.0]))
 
 
 def naive_grad_cam(model, layer, x, target):
     """One sample, one class, hooks and plain autograd through the whole net."""
     kept = []
     handle = model.get_submodule(layer).register_forward_hook(
-        lambda module, inputs, output: kept.append(output) or output.clone())
+        lambda module, inputs, output: kept.append(output) or output.clone()
+    )
     with torch.enable_grad():
         score = model(x[None].requires_grad_())[0, target]
-        gradient, = torch.autograd.grad(score, kept[0])
+        (gradient,) = torch.autograd.grad(score, kept[0])
     handle.remove()
     weights = gradient.mean((2, 3), keepdim=True)
     return (weights * kept[0]).sum(1).relu()[0].detach()
@@ -80,7 +85,7 @@ def test_a_mixed_batch_equals_one_by_one(net, method):
         assert together.shape == (4, 2, 8, 10)
         for index in range(4):
             for column in range(2):
-                alone = cam(x[index:index + 1], int(classes[index, column]))
+                alone = cam(x[index : index + 1], int(classes[index, column]))
                 assert (alone[0, 0] - together[index, column]).abs().max() < 1e-6
 
 
@@ -95,17 +100,24 @@ def test_no_target_means_the_predicted_class(net):
     torch.testing.assert_close(cam(x), cam(x, net(x).argmax(1)))
 
 
-@pytest.mark.parametrize('target', [
-    lambda output: output[:, 2], lambda output: output[:, 2].sum(),
-    lambda output: [row[2] for row in output], lambda output: output[:, 2:3]])
+@pytest.mark.parametrize(
+    'target',
+    [
+        lambda output: output[:, 2],
+        lambda output: output[:, 2].sum(),
+        lambda output: [row[2] for row in output],
+        lambda output: output[:, 2:3],
+    ],
+)
 def test_callable_targets(net, target):
     x = torch.randn(2, 3, 8, 8)
     cam = GradCAM(net, ['stage1'])
     torch.testing.assert_close(cam(x, target), cam(x, 2))
 
 
-@pytest.mark.parametrize('around', [
-    torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize(
+    'around', [torch.no_grad, torch.inference_mode, torch.enable_grad]
+)
 @pytest.mark.parametrize('frozen', [False, True])
 def test_the_same_map_without_gradients(net, around, frozen):
     x = torch.randn(2, 3, 8, 8)
@@ -130,7 +142,8 @@ def test_no_grad_inside_the_model(net):
 
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(
-        GradCAM(Frozen(), ['net.stage1'])(x, 1), GradCAM(net, ['stage1'])(x, 1))
+        GradCAM(Frozen(), ['net.stage1'])(x, 1), GradCAM(net, ['stage1'])(x, 1)
+    )
 
 
 def test_autocast(net):
@@ -139,7 +152,7 @@ def test_autocast(net):
     with torch.autocast('cpu', torch.bfloat16), torch.no_grad():
         maps = GradCAM(net, ['stage1'])(x, [1, 2])
     assert maps.dtype == torch.float32
-    assert (maps - expected).norm() < .1 * expected.norm()
+    assert (maps - expected).norm() < 0.1 * expected.norm()
 
 
 def test_autocast_keeps_the_callers_gradients(net):
@@ -147,8 +160,9 @@ def test_autocast_keeps_the_callers_gradients(net):
     with torch.autocast('cpu', torch.bfloat16):
         GradCAM(net, ['stage1'])(torch.randn(1, 3, 8, 8), 0)
         net(torch.randn(1, 3, 8, 8)).sum().backward()
-    assert all(p.grad is not None for name, p in net.named_parameters()
-               if 'spare' not in name)
+    assert all(
+        p.grad is not None for name, p in net.named_parameters() if 'spare' not in name
+    )
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -167,8 +181,9 @@ def test_leaves_no_trace(net, method, assert_untouched):
     assert torch.equal(x.grad, before)
 
 
-@pytest.mark.parametrize('targets', [
-    99, lambda output: 1 / 0, lambda output: output.detach()[:, 0]])
+@pytest.mark.parametrize(
+    'targets', [99, lambda output: 1 / 0, lambda output: output.detach()[:, 0]]
+)
 def test_leaves_no_trace_after_an_exception(net, targets, assert_untouched):
     net.train()
     check = assert_untouched(net)
@@ -207,7 +222,6 @@ class Pyramid(nn.Module):
 
 
 class Levels(nn.Module):
-
     def __init__(self, convs):
         super().__init__()
         self.convs = convs
@@ -225,10 +239,11 @@ def test_a_shared_layer_has_a_map_for_each_run():
     model = Pyramid()
     maps = GradCAM(model, ['head'], relu=False)(x, first_level)
     assert {name: tuple(each.shape) for name, each in maps.items()} == {
-        'head#0': (2, 1, 4, 4), 'head#1': (2, 1, 2, 2)}
+        'head#0': (2, 1, 4, 4),
+        'head#1': (2, 1, 2, 2),
+    }
     # Channel 0 of the head is the score, at one of 16 cells.
-    torch.testing.assert_close(
-        maps['head#0'][:, 0], model(x)[0][:, 0].detach() / 16)
+    torch.testing.assert_close(maps['head#0'][:, 0], model(x)[0][:, 0].detach() / 16)
     assert not maps['head#1'].any()
     chosen = GradCAM(model, ['head#0'], relu=False)(x, first_level)
     torch.testing.assert_close(chosen, maps['head#0'])
@@ -248,8 +263,10 @@ def test_a_new_method_is_one_small_class(net):
     # the score without its bias.
     x = torch.randn(2, 3, 8, 8)
     maps = HiResCAM(net, ['stage2'])(x, [[0, 1], [2, 3]])
-    scores = net(x).gather(1, torch.tensor([[0, 1], [2, 3]])) - net.fc.bias[
-        torch.tensor([[0, 1], [2, 3]])]
+    scores = (
+        net(x).gather(1, torch.tensor([[0, 1], [2, 3]]))
+        - net.fc.bias[torch.tensor([[0, 1], [2, 3]])]
+    )
     torch.testing.assert_close(maps.sum((2, 3)), scores.detach())
 
 
@@ -271,16 +288,20 @@ def test_tokens_without_a_patch_embedding_need_a_grid():
     maps = GradCAM(model, ['embed'], grid=(2, 3), relu=False)(x, 0)
     expected = model.embed(x)[0, 1:, 0].reshape(2, 3).detach()
     torch.testing.assert_close(maps[0, 0], expected)
-    given = GradCAM(model, ['embed'], relu=False,
-                    reshape=lambda t: t[:, 1:].transpose(1, 2).unflatten(2, (2, 3)))
+    given = GradCAM(
+        model,
+        ['embed'],
+        relu=False,
+        reshape=lambda t: t[:, 1:].transpose(1, 2).unflatten(2, (2, 3)),
+    )
     torch.testing.assert_close(given(x, 0), maps)
 
 
 def test_wrappers_of_data_parallel_are_taken_off(net):
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(
-        GradCAM(nn.DataParallel(net), ['stage1'])(x, 1),
-        GradCAM(net, ['stage1'])(x, 1))
+        GradCAM(nn.DataParallel(net), ['stage1'])(x, 1), GradCAM(net, ['stage1'])(x, 1)
+    )
 
 
 def test_inputs_as_the_model_takes_them():
@@ -289,41 +310,47 @@ def test_inputs_as_the_model_takes_them():
             super().__init__()
             self.conv = nn.Conv2d(1, 2, 1)
 
-        def forward(self, image, factor=1.):
+        def forward(self, image, factor=1.0):
             return self.conv(image).mean((2, 3)) * factor
 
     x, model = torch.randn(1, 1, 3, 3), Two()
     once = GradCAM(model, ['conv'], relu=False)(x, 1)
-    for inputs in ((x, 2.), dict(image=x, factor=2.)):
+    for inputs in ((x, 2.0), dict(image=x, factor=2.0)):
         twice = GradCAM(model, ['conv'], relu=False)(inputs, 1)
         torch.testing.assert_close(twice, 2 * once)
-    own = GradCAM(model, ['conv'], relu=False, forward=lambda x: model(x, 2.))(x, 1)
+    own = GradCAM(model, ['conv'], relu=False, forward=lambda x: model(x, 2.0))(x, 1)
     torch.testing.assert_close(own, 2 * once)
 
 
-@pytest.mark.parametrize('layers, sentence', [
-    (['stag2'], "no layer 'stag2'; the closest names are stage2"),
-    (['backbone.fc'], "no layer 'backbone.fc'; the closest names are fc"),
-    (['spare'], "layer 'spare' never ran in the forward pass"),
-    (['fc'], "layer 'fc' put out no feature map"),
-    (['stage1#3'], "put out 1 maps, numbered from 0: there is no 'stage1#3'"),
-])
+@pytest.mark.parametrize(
+    'layers, sentence',
+    [
+        (['stag2'], "no layer 'stag2'; the closest names are stage2"),
+        (['backbone.fc'], "no layer 'backbone.fc'; the closest names are fc"),
+        (['spare'], "layer 'spare' never ran in the forward pass"),
+        (['fc'], "layer 'fc' put out no feature map"),
+        (['stage1#3'], "put out 1 maps, numbered from 0: there is no 'stage1#3'"),
+    ],
+)
 def test_wrong_layers_are_one_sentence(net, layers, sentence):
     with pytest.raises(ValueError, match=sentence):
         GradCAM(net, layers)(torch.randn(1, 3, 8, 8), 0)
 
 
-@pytest.mark.parametrize('targets, error, sentence', [
-    (5, ValueError, 'target 5 is out of range: the model has 5 classes, 0 to 4'),
-    ([0, -1], ValueError, 'target -1 is out of range'),
-    ([0, 1, 2], ValueError, r'shape \(3,\) do not fit a batch of 2'),
-    ([0.5, 1], TypeError, 'targets must be a class index'),
-    ([[1], [1, 2]], TypeError, 'targets must be a class index'),
-    ('nodule', TypeError, 'targets must be a class index'),
-    (lambda output: 'x', TypeError, 'must return one score'),
-    (lambda output: output[None], TypeError, r'got shape \(1, 2, 5\)'),
-    (lambda output: output.detach()[:, 0], ValueError, 'score does not depend'),
-])
+@pytest.mark.parametrize(
+    'targets, error, sentence',
+    [
+        (5, ValueError, 'target 5 is out of range: the model has 5 classes, 0 to 4'),
+        ([0, -1], ValueError, 'target -1 is out of range'),
+        ([0, 1, 2], ValueError, r'shape \(3,\) do not fit a batch of 2'),
+        ([0.5, 1], TypeError, 'targets must be a class index'),
+        ([[1], [1, 2]], TypeError, 'targets must be a class index'),
+        ('nodule', TypeError, 'targets must be a class index'),
+        (lambda output: 'x', TypeError, 'must return one score'),
+        (lambda output: output[None], TypeError, r'got shape \(1, 2, 5\)'),
+        (lambda output: output.detach()[:, 0], ValueError, 'score does not depend'),
+    ],
+)
 def test_wrong_targets_are_one_sentence(net, targets, error, sentence):
     with pytest.raises(error, match=sentence):
         GradCAM(net, ['stage2'])(torch.randn(2, 3, 8, 8), targets)
@@ -342,7 +369,8 @@ def test_other_bad_input_is_one_sentence(net):
 
 def test_agrees_with_captum(net):
     captum = pytest.importorskip(
-        'captum.attr', reason='captum, the peer, is not installed')
+        'captum.attr', reason='captum, the peer, is not installed'
+    )
     x = torch.randn(3, 3, 8, 8)
     for layer in ('stage1', 'stage2'):
         peer = captum.LayerGradCam(net, net.get_submodule(layer))

@@ -1,4 +1,5 @@
 """Classifiers of mmpretrain, and the heads that draw their own maps."""
+
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
@@ -13,7 +14,7 @@ def build(**cfg):
         torch.manual_seed(0)
         model = MODELS.build(dict(type='mmpretrain.ImageClassifier', **cfg))
     for parameter in model.head.parameters():
-        torch.nn.init.normal_(parameter, std=.1)
+        torch.nn.init.normal_(parameter, std=0.1)
     model.eval()
     return model
 
@@ -22,7 +23,8 @@ def test_a_stock_classifier():
     model = build(
         backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8),
         neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='LinearClsHead', num_classes=4, in_channels=64))
+        head=dict(type='LinearClsHead', num_classes=4, in_channels=64),
+    )
     x = torch.randn(2, 3, 64, 96)
     classes = torch.tensor([[3, 0], [1, 1]])
     cam = CAM(model, ['backbone.layer4'])(x, classes)
@@ -37,7 +39,8 @@ def test_nodule_classifiers(head, fusion):
     hesam = dict(fusion=fusion) if head == 'HESAMHead' else {}
     model = build(
         backbone=dict(type='mmlesion.UNetResNet', in_channels=1),
-        head=dict(type=f'mmlesion.{head}', num_classes=2, in_channels=256, **hesam))
+        head=dict(type=f'mmlesion.{head}', num_classes=2, in_channels=256, **hesam),
+    )
     x = torch.randn(2, 1, 32, 32)
     with torch.no_grad():
         expected = model.head.activation_maps(model.backbone(x))[[0, 1], [1, 0]]
@@ -49,8 +52,7 @@ def test_nodule_classifiers(head, fusion):
     else:
         if fusion == 'weight':
             kwargs.update(gamma='head.code_weight')
-        found = HESAM(
-            model, ['backbone#0'], code='backbone#1', fusion=fusion, **kwargs)
+        found = HESAM(model, ['backbone#0'], code='backbone#1', fusion=fusion, **kwargs)
     for method in (found, SoftActivationMap(model)):
         maps = method(x, [1, 0])
         assert maps.shape == (2, 1, 16, 16)

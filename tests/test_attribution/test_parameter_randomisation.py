@@ -1,4 +1,5 @@
 """The sanity check tells maps of the model from maps of the picture."""
+
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -13,9 +14,15 @@ from mmlesion.attribution.parameter_randomisation import (
 
 def network():
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(), nn.Linear(8, 2))
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 2),
+    )
 
 
 def test_a_map_of_the_picture_alone_stays():
@@ -33,7 +40,7 @@ def test_grad_cam_changes_and_the_model_is_restored():
     with GradCAM(model, layers=['4']) as cam:
         check = randomise_parameters(model, lambda: cam(pictures, 1))
         again = randomise_parameters(model, lambda: cam(pictures, 1))
-    assert check[-1].similarity.abs().mean() < .8
+    assert check[-1].similarity.abs().mean() < 0.8
     for one, other in zip(check, again):
         assert torch.equal(one.similarity, other.similarity)
     after = model.state_dict()
@@ -48,9 +55,12 @@ def test_cascade_leaves_the_layers_before_shuffled():
         changed = []
 
         def explain(seen=changed):
-            seen.append(tuple(
-                int(not torch.equal(model[index].weight, original[index]))
-                for index in (1, 0)))
+            seen.append(
+                tuple(
+                    int(not torch.equal(model[index].weight, original[index]))
+                    for index in (1, 0)
+                )
+            )
             return torch.rand(1, 1, 3)
 
         randomise_parameters(model, explain, cascade=cascade)
@@ -102,14 +112,14 @@ def test_a_map_of_one_value_resembles_nothing():
 def test_bad_input_is_told():
     maps = torch.rand(1, 1, 3, 3)
     for layers, explain, message in (
-            (['8'], lambda: maps, "no layer '8'"),
-            (['2'], lambda: maps, "layer '2' has no parameters"),
-            (None, lambda: maps[0, 0], r'maps \(B, K, \*grid\), got \(3, 3\)'),
-            (None, lambda: maps[:0], 'got'),
-            (None, lambda: maps * torch.nan, 'NaN or infinite')):
+        (['8'], lambda: maps, "no layer '8'"),
+        (['2'], lambda: maps, "layer '2' has no parameters"),
+        (None, lambda: maps[0, 0], r'maps \(B, K, \*grid\), got \(3, 3\)'),
+        (None, lambda: maps[:0], 'got'),
+        (None, lambda: maps * torch.nan, 'NaN or infinite'),
+    ):
         with pytest.raises(ValueError, match=message):
             randomise_parameters(network(), explain, layers)
     sizes = iter([3, 4])
     with pytest.raises(ValueError, match='was shuffled the maps have shape'):
-        randomise_parameters(
-            network(), lambda: torch.rand(1, 1, next(sizes), 2), ['0'])
+        randomise_parameters(network(), lambda: torch.rand(1, 1, next(sizes), 2), ['0'])

@@ -1,27 +1,31 @@
 """Size and range of maps: each choice by a hand-worked map."""
+
 import pytest
 import torch
 
 from mmlesion.attribution import normalise_map, resize_map
 
-MAPS = torch.tensor([[[[-1., 0., 3.]]], [[[2., 2., 2.]]]])  # (2, 1, 1, 3)
+MAPS = torch.tensor([[[[-1.0, 0.0, 3.0]]], [[[2.0, 2.0, 2.0]]]])  # (2, 1, 1, 3)
 
 
-@pytest.mark.parametrize('mode, kwargs, expected', [
-    ('none', {}, [[-1., 0., 3.], [2., 2., 2.]]),
-    # a constant map has no strongest place
-    ('image', {}, [[0., 1 / 4, 1.], [0., 0., 0.]]),
-    ('fixed', dict(value_range=(0, 4)), [[0., 0., 3 / 4], [1 / 2] * 3]),
-])
+@pytest.mark.parametrize(
+    'mode, kwargs, expected',
+    [
+        ('none', {}, [[-1.0, 0.0, 3.0], [2.0, 2.0, 2.0]]),
+        # a constant map has no strongest place
+        ('image', {}, [[0.0, 1 / 4, 1.0], [0.0, 0.0, 0.0]]),
+        ('fixed', dict(value_range=(0, 4)), [[0.0, 0.0, 3 / 4], [1 / 2] * 3]),
+    ],
+)
 def test_ranges(mode, kwargs, expected):
     found = normalise_map(MAPS, mode, **kwargs)
     torch.testing.assert_close(found[:, 0, 0], torch.tensor(expected))
 
 
 def test_sizes_keep_the_centres_of_cells():
-    maps = torch.tensor([[[[0., 4.]]]])
-    assert resize_map(maps, (1, 4)).tolist() == [[[[0., 1., 3., 4.]]]]
-    assert resize_map(maps, (1, 4), 'nearest').tolist() == [[[[0., 0., 4., 4.]]]]
+    maps = torch.tensor([[[[0.0, 4.0]]]])
+    assert resize_map(maps, (1, 4)).tolist() == [[[[0.0, 1.0, 3.0, 4.0]]]]
+    assert resize_map(maps, (1, 4), 'nearest').tolist() == [[[[0.0, 0.0, 4.0, 4.0]]]]
     assert resize_map(torch.ones(2, 3, 2, 2, 2), (4, 5, 6)).shape == (2, 3, 4, 5, 6)
 
 

@@ -1,4 +1,5 @@
 """Score-CAM: features weighed by the score of what they let through."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,8 @@ def test_equals_one_channel_at_a_time(net, chunk_size):
 def test_no_more_images_than_a_chunk_run_at_a_time(net):
     sizes = []
     handle = net.register_forward_hook(
-        lambda module, inputs, output: sizes.append(len(inputs[0])))
+        lambda module, inputs, output: sizes.append(len(inputs[0]))
+    )
     ScoreCAM(net, ['stage2'], chunk_size=3)(torch.randn(2, 3, 8, 8), [[0, 1], [2, 3]])
     handle.remove()
     # 8 channels for each of two images, whatever the number of classes
@@ -59,6 +61,6 @@ def test_bad_input_is_one_sentence(net):
     with pytest.raises(ValueError, match='chunk_size must be positive, got 0'):
         ScoreCAM(net, ['stage2'], chunk_size=0)
     with pytest.raises(TypeError, match='must be one tensor, got tuple'):
-        ScoreCAM(net, ['stage2'])((x, ), 0)
+        ScoreCAM(net, ['stage2'])((x,), 0)
     with pytest.raises(ValueError, match='returned 1 scores for 8 masked images'):
         ScoreCAM(net, ['stage2'])(x, lambda output: output.sum())

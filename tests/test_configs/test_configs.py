@@ -1,4 +1,5 @@
 """Every detector: parsed, built small, one step of loss and of prediction."""
+
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from mmengine.structures import InstanceData
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(
-    str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / 'phantom')
+    str(path.relative_to(ROOT))
+    for folder in (ROOT, ROOT / 'phantom')
     for path in folder.glob('*.py')
-    if Config.fromfile(path).default_scope == 'mmdet')
+    if Config.fromfile(path).default_scope == 'mmdet'
+)
 
 
 def read(name):
@@ -50,9 +53,12 @@ def sample():
             ori_shape=(96, 96),
             pad_shape=(96, 96),
             batch_input_shape=(96, 96),
-            scale_factor=(1., 1.)))
+            scale_factor=(1.0, 1.0),
+        )
+    )
     out.gt_instances = InstanceData(
-        bboxes=torch.tensor([[20., 20., 50., 60.]]), labels=torch.tensor([0]))
+        bboxes=torch.tensor([[20.0, 20.0, 50.0, 60.0]]), labels=torch.tensor([0])
+    )
     return out
 
 
@@ -70,7 +76,7 @@ def test_loss_and_prediction(name):
     assert all(p.grad is not None for p in trained)
     model.eval()
     with torch.no_grad():
-        result, = model.predict(inputs, [sample()])
+        (result,) = model.predict(inputs, [sample()])
     boxes = result.pred_instances.bboxes
     assert len(boxes) and torch.isfinite(boxes).all()
 
@@ -88,15 +94,18 @@ def test_slices_agree(name):
         assert cfg.model.roi_head.num_images == num_slices(cfg) // 3
     if 'slice' in name:
         stated = int(name.split('_')[-1].split('slice')[0])
-        assert stated == (1 if cfg.load_slices.interval_mm == 0 else
-                          num_slices(cfg))
+        assert stated == (1 if cfg.load_slices.interval_mm == 0 else num_slices(cfg))
 
 
-@pytest.mark.parametrize('name, contextual, spatial', [
-    ('3dce_15slice.py', False, False), ('3dce_catt_15slice.py', True, False),
-    ('3dce_satt_15slice.py', False, True),
-    ('3dce_csatt_15slice.py', True, True)
-])
+@pytest.mark.parametrize(
+    'name, contextual, spatial',
+    [
+        ('3dce_15slice.py', False, False),
+        ('3dce_catt_15slice.py', True, False),
+        ('3dce_satt_15slice.py', False, True),
+        ('3dce_csatt_15slice.py', True, True),
+    ],
+)
 def test_rows_of_table_3(name, contextual, spatial):
     neck = read(name).model.get('neck', {})
     assert bool(neck.get('contextual')) == contextual
@@ -108,7 +117,7 @@ def test_numbers_of_the_paper():
     assert cfg.model.neck.contextual.temperature == 2
     assert cfg.model.neck.spatial.temperature == 3
     assert cfg.optim_wrapper.optimizer.lr == 1e-3
-    assert cfg.optim_wrapper.optimizer.momentum == .9
+    assert cfg.optim_wrapper.optimizer.momentum == 0.9
     assert cfg.train_cfg.max_epochs == 6
     assert cfg.param_scheduler.milestones == [4, 5]
     assert cfg.train_dataloader.batch_size == 2

@@ -1,4 +1,5 @@
 """Nodule classifiers: every config parsed, built, one step of loss and predict."""
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,11 @@ from mmpretrain.structures import DataSample  # noqa: E402
 from mmlesion.apis import set_nodule_inputs  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / 'phantom')
-                 for path in folder.glob('*_lidc_*c.py'))
+CONFIGS = sorted(
+    str(path.relative_to(ROOT))
+    for folder in (ROOT, ROOT / 'phantom')
+    for path in folder.glob('*_lidc_*c.py')
+)
 NETS = ('resnet18', 'resnet34', 'vgg16', 'densenet121')
 
 
@@ -35,7 +39,8 @@ def test_rows_of_table_1():
     flat = {name for name in CONFIGS if '/' not in name}
     assert {f'{row}_lidc_11c.py' for row in rows} <= flat
     assert flat - {f'{row}_lidc_11c.py' for row in rows} == {
-        f'hesam_lidc_{inputs}.py' for inputs in ('1c', '3c', '21c')}
+        f'hesam_lidc_{inputs}.py' for inputs in ('1c', '3c', '21c')
+    }
 
 
 def samples(planes):
@@ -45,7 +50,7 @@ def samples(planes):
         sample = DataSample(metainfo=dict(img_path=f'{label}', img_shape=(32, 32)))
         sample.set_gt_label(label).set_mask(torch.zeros(32, 32, planes))
         sample.mask[8:20, 8:24] = 1
-        sample.set_field([3.] * 8, 'attributes')
+        sample.set_field([3.0] * 8, 'attributes')
         out.append(sample)
     return out
 
@@ -55,7 +60,8 @@ def measured(cfg, model, inputs, planes):
     batch = dict(inputs=list(inputs), data_samples=samples(planes))
     for hook in cfg.custom_hooks:
         HOOKS.build(hook).before_test_iter(
-            SimpleNamespace(model=model), 0, data_batch=batch)
+            SimpleNamespace(model=model), 0, data_batch=batch
+        )
     with torch.no_grad():
         predictions = [each.to_dict() for each in model.test_step(batch)]
     evaluators = cfg.test_evaluator
@@ -74,8 +80,9 @@ def test_loss_and_prediction(name):
     channels = cfg.model.backbone.in_channels
     planes = channels // 3 if 'pn_samp' in name else channels  # of three windows
     assert f'_{planes}c' in name
-    batch = dict(inputs=[torch.full((channels, 32, 32), 127.5)] * 2,
-                 data_samples=samples(planes))
+    batch = dict(
+        inputs=[torch.full((channels, 32, 32), 127.5)] * 2, data_samples=samples(planes)
+    )
     data = model.data_preprocessor(batch, training=True)
     assert data['inputs'].abs().max() == 0  # the middle of the window
     inputs = torch.randn(2, channels, 32, 32)
@@ -88,7 +95,7 @@ def test_loss_and_prediction(name):
     with torch.no_grad():
         feats = model.extract_feat(inputs[:1])
         result = model.head.predict(feats)[0]
-        assert result.pred_score.shape == (2, )
+        assert result.pred_score.shape == (2,)
         assert result.pred_score.sum() == pytest.approx(1, abs=1e-5)
         if hasattr(model.head, 'activation_maps'):
             # Table 1, caption: all of them on 16 x 16
@@ -101,8 +108,13 @@ def test_loss_and_prediction(name):
     assert hasattr(model.head, 'activation_maps') == ('am_' in name)
     numbers = measured(cfg, model, inputs, planes)
     kinds = {name.split('/')[0] for name in numbers}
-    assert kinds == ({'binary', 'map', 'gradcam'} if 'am_' in name else
-                     {'binary', 'segmentation'} if 'pn_samp' in name else {'binary'})
+    assert kinds == (
+        {'binary', 'map', 'gradcam'}
+        if 'am_' in name
+        else {'binary', 'segmentation'}
+        if 'pn_samp' in name
+        else {'binary'}
+    )
     for kind in kinds - {'binary'}:
         assert numbers[f'{kind}/prevalence_pooled'] == 12 * 16 / 32**2
         assert 0 < numbers[f'{kind}/auprc_pooled'] <= 1
@@ -131,13 +143,18 @@ def test_the_option_makes_the_config_that_a_file_makes(inputs):
 def test_the_option_keeps_the_windows_of_each_slice():
     cfg = set_nodule_inputs(read('pn_samp_lidc_11c.py'), '3c')
     assert (cfg.model.backbone.in_channels, cfg.model.head.num_planes) == (9, 3)
-    assert [step.get('flip_slices') for step in
-            cfg.train_dataloader.dataset.pipeline] == [None, False, None, None]
+    assert [
+        step.get('flip_slices') for step in cfg.train_dataloader.dataset.pipeline
+    ] == [None, False, None, None]
 
 
-@pytest.mark.parametrize('name, inputs, sentence', [
-    ('hesam_lidc_11c.py', '5c', "1c, 3c, 11c, 21c, got '5c'"),
-    ('3dce_9slice.py', '3c', 'mmlesion.LoadNodulePatch')])
+@pytest.mark.parametrize(
+    'name, inputs, sentence',
+    [
+        ('hesam_lidc_11c.py', '5c', "1c, 3c, 11c, 21c, got '5c'"),
+        ('3dce_9slice.py', '3c', 'mmlesion.LoadNodulePatch'),
+    ],
+)
 def test_inputs_that_cannot_be_chosen(name, inputs, sentence):
     with pytest.raises(ValueError, match=sentence):
         set_nodule_inputs(read(name), inputs)

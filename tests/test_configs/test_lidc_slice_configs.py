@@ -1,4 +1,5 @@
 """Slices of LIDC-IDRI: the U-net's config, and all of the generated data's."""
+
 from pathlib import Path
 
 import pytest
@@ -56,23 +57,32 @@ def test_one_step_and_a_mask(name):
     if name == 'unet_lidc':
         cfg.backbone.code_channels, cfg.head.in_channels = 32, 4
     model = MODELS.build(cfg)
-    samples = [DataSample().set_mask(torch.randint(0, 2, (32, 32, 1)))
-               for _ in range(2)]
+    samples = [
+        DataSample().set_mask(torch.randint(0, 2, (32, 32, 1))) for _ in range(2)
+    ]
     pictures = torch.randn(2, 1, 32, 32)
     loss = model.loss(pictures, samples)['loss']
     loss.backward()
     assert -1 <= loss.item() < 0
     assert all(each.grad is not None for each in model.parameters())
     predicted = model.eval().predict(pictures)[0]
-    assert predicted.fine_mask.shape == (32, 32) and predicted.pred_score.shape == (2, )
+    assert predicted.fine_mask.shape == (32, 32) and predicted.pred_score.shape == (2,)
 
 
-@pytest.mark.parametrize('name', [
-    'phantom/nam_1gap_lidc', 'phantom/nam_2gap_lidc', 'phantom/nam_3gap_lidc',
-    'phantom/unet_lidc', 'nam_1gap_lidc_crops'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'phantom/nam_1gap_lidc',
+        'phantom/nam_2gap_lidc',
+        'phantom/nam_3gap_lidc',
+        'phantom/unet_lidc',
+        'nam_1gap_lidc_crops',
+    ],
+)
 def test_generated_data_train_and_give_the_rows_of_table_1(name, phantom, tmp_path):
     """One epoch of two steps, and the test with its figures."""
     from mmengine.runner import Runner
+
     cfg = read(name)
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']

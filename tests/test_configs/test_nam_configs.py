@@ -1,4 +1,5 @@
 """NAM's experiments: parsed, built small, one step of each kind."""
+
 from pathlib import Path
 
 import pytest
@@ -67,17 +68,23 @@ def test_one_step_of_each_kind(gaps):
     lr = PAPER[gaps][0]
     rates = {group['lr'] for group in optim_wrapper.param_groups}
     assert rates == {lr, 10 * lr}
-    new = [name for name, parameter in model.named_parameters()
-           if any(group['lr'] == 10 * lr and parameter is group['params'][0]
-                  for group in optim_wrapper.param_groups)]
+    new = [
+        name
+        for name, parameter in model.named_parameters()
+        if any(
+            group['lr'] == 10 * lr and parameter is group['params'][0]
+            for group in optim_wrapper.param_groups
+        )
+    ]
     assert new and all('branches' in name or 'head' in name for name in new)
     data = dict(
         inputs=[torch.randint(0, 256, (1, 64, 64)).float() for _ in range(2)],
-        data_samples=[DataSample().set_gt_label(label) for label in (0, 1)])
+        data_samples=[DataSample().set_gt_label(label) for label in (0, 1)],
+    )
     loss = model.train().train_step(data, optim_wrapper)['loss']
     assert torch.isfinite(loss)
     model.eval()
-    assert model.val_step(data)[0].pred_score.shape == (2, )
+    assert model.val_step(data)[0].pred_score.shape == (2,)
     assert model.test_step(data)[0].fine_mask.shape == (64, 64)
 
 
@@ -87,7 +94,8 @@ def test_several_gaps_start_from_the_trained_one_gap_network(tmp_path):
     cfg = read(2)
     # before a run of the one-GAP config there is nothing to start from
     assert cfg.model.classifier.init_cfg.checkpoint == (
-        f'work_dirs/nam_1gap_lidc/epoch_{cfg.train_cfg.max_epochs}.pth')
+        f'work_dirs/nam_1gap_lidc/epoch_{cfg.train_cfg.max_epochs}.pth'
+    )
     start = dict(cfg.model.classifier.init_cfg, checkpoint=str(tmp_path / 'one.pth'))
     small(cfg).model.classifier.init_cfg = start
     two = MODELS.build(cfg.model)

@@ -1,4 +1,5 @@
 """Classifiers of projections: every config parsed, built, one step each."""
+
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,11 @@ from mmlesion.apis import results_table  # noqa: E402
 from mmlesion.engine.lesion_runner import LesionRunner  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / 'phantom')
-                 for path in folder.glob('psam_*.py'))
+CONFIGS = sorted(
+    str(path.relative_to(ROOT))
+    for folder in (ROOT, ROOT / 'phantom')
+    for path in folder.glob('psam_*.py')
+)
 SIGNS = ('cavity', 'fungus_ball', 'pleural_thickening')
 VIEWS = ('axial', 'coronal', 'sagittal')
 
@@ -36,7 +40,8 @@ def test_networks_of_the_paper():
     rows = [f'disease_{net}' for net in ('vgg19', 'inceptionv3')]
     rows += [f'{task}_vgg19' for task in (*SIGNS, 'survival')]
     assert {f'psam_{row}_{view}.py' for row in rows for view in VIEWS} == {
-        name for name in CONFIGS if '/' not in name}
+        name for name in CONFIGS if '/' not in name
+    }
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -52,9 +57,14 @@ def test_the_name_says_task_and_view(name):
         assert name.endswith(f'_{loader.dataset.get("view", "axial")}.py')
 
 
-@pytest.mark.parametrize('name, layers', [
-    ('psam_cavity_vgg19_axial.py', 3 + 16), ('psam_survival_vgg19_axial.py', 3 + 16),
-    ('psam_disease_inceptionv3_axial.py', 3 + 94)])
+@pytest.mark.parametrize(
+    'name, layers',
+    [
+        ('psam_cavity_vgg19_axial.py', 3 + 16),
+        ('psam_survival_vgg19_axial.py', 3 + 16),
+        ('psam_disease_inceptionv3_axial.py', 3 + 94),
+    ],
+)
 def test_networks_in_full_size(name, layers):
     """Forward and backward on the meta device, which computes shapes alone."""
     cfg = read(name)
@@ -74,15 +84,17 @@ def test_networks_in_full_size(name, layers):
         assert each.requires_grad != frozen and (each.grad is None) == frozen
 
 
-@pytest.mark.parametrize('name', ['psam_survival_vgg19_coronal.py',
-                                  'phantom/psam_cavity_axial.py'])
+@pytest.mark.parametrize(
+    'name', ['psam_survival_vgg19_coronal.py', 'phantom/psam_cavity_axial.py']
+)
 def test_loss_and_prediction(name):
     cfg = read(name).model
     cfg.backbone.update(depth=11, init_cfg=None)
     model = MODELS.build(cfg)
     batch = dict(
         inputs=[torch.randint(0, 255, (3, 32, 40), dtype=torch.uint8)] * 2,
-        data_samples=[DataSample().set_gt_label(label) for label in (0, 1)])
+        data_samples=[DataSample().set_gt_label(label) for label in (0, 1)],
+    )
     data = model.data_preprocessor(batch, training=True)
     loss, _ = model.parse_losses(model.loss(data['inputs'], data['data_samples']))
     loss.backward()
@@ -97,9 +109,9 @@ def test_numbers_of_the_paper():
     for task, epochs in (('disease', 60), ('cavity', 300), ('survival', 20)):
         cfg = read(f'psam_{task}_vgg19_coronal.py')
         assert cfg.train_cfg.max_epochs == epochs
-        assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=1e-4, momentum=.9)
+        assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=1e-4, momentum=0.9)
         assert cfg.train_dataloader.batch_size == 32
-        assert cfg.model.head.mid_channels == 1024 and cfg.model.head.dropout == .5
+        assert cfg.model.head.mid_channels == 1024 and cfg.model.head.dropout == 0.5
         assert cfg.model.backbone.depth == 19 and cfg.model.backbone.frozen_stages == 2
     assert cfg.load_from.endswith('disease_vgg19_coronal/epoch_60.pth')
     assert cfg.custom_hooks[-1].layers == ['head.fc2', 'head.fc']
@@ -150,16 +162,24 @@ def test_from_disease_to_survival_to_the_table(tmp_path):
     LesionRunner.from_cfg(tiny('psam_disease_axial', tmp_path)).train()
     disease = str(tmp_path / 'psam_disease_axial/epoch_1.pth')
     LesionRunner.from_cfg(
-        tiny('psam_survival_axial', tmp_path, load_from=disease)).train()
+        tiny('psam_survival_axial', tmp_path, load_from=disease)
+    ).train()
     after = str(tmp_path / 'psam_survival_axial/epoch_1.pth')
-    old, new = (torch.load(path, weights_only=False)['state_dict']
-                for path in (disease, after))
-    changed = {key for key in new if 'running' not in key and 'tracked' not in key
-               and not torch.equal(new[key], old[key])}
+    old, new = (
+        torch.load(path, weights_only=False)['state_dict'] for path in (disease, after)
+    )
+    changed = {
+        key
+        for key in new
+        if 'running' not in key
+        and 'tracked' not in key
+        and not torch.equal(new[key], old[key])
+    }
     # biases were 0 in both
     assert changed == {'head.fc2.weight', 'head.fc.weight'}
     cfg = tiny('psam_survival_axial', tmp_path, load_from=after)
     numbers = LesionRunner.from_cfg(cfg).test()
     assert set(results_table([cfg.work_dir]).splitlines()[0].split()) == set(
-        '| x 100 | precision | recall | F1 | folds |'.split())
+        '| x 100 | precision | recall | F1 | folds |'.split()
+    )
     assert f'{100 * numbers["binary/f1"]:.2f}' in results_table([cfg.work_dir])

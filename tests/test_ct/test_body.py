@@ -1,4 +1,5 @@
 """The body's box: hand-drawn slices, and SciPy's morphology to the bit."""
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_opening
@@ -44,8 +45,7 @@ def test_equals_scipy_on_random_blobs(seed):
     blobs = generator.random((12, 13)) < 0.5
     slice_hu = np.where(np.kron(blobs, np.ones((5, 4))), 30, -1000)
     for size in (2, 3, 4, 7):
-        assert body_box(slice_hu, -768, size) == scipy_box(
-            slice_hu, -768, size)
+        assert body_box(slice_hu, -768, size) == scipy_box(slice_hu, -768, size)
 
 
 def test_cropping_again_changes_nothing():

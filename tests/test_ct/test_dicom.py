@@ -1,4 +1,5 @@
 """DICOM folders: incomplete or mixed ones are one sentence."""
+
 import locale
 import shutil
 
@@ -43,8 +44,11 @@ def test_order_is_that_of_positions_not_of_names(folder, volume):
 
 def test_a_missing_slice(folder):
     (folder / '0003.dcm').unlink()
-    with pytest.raises(ValueError, match=r'0002.dcm and 0004.dcm are 5 mm '
-                       r'apart, but the other slices 2.5 mm; slices are miss'):
+    with pytest.raises(
+        ValueError,
+        match=r'0002.dcm and 0004.dcm are 5 mm '
+        r'apart, but the other slices 2.5 mm; slices are miss',
+    ):
         read_volume(folder)
 
 
@@ -62,7 +66,8 @@ def test_two_series(tmp_path, folder, volume):
         read_volume(folder)
     uid = str(error.value).split()[-1]
     np.testing.assert_array_equal(
-        read_volume(folder, series_uid=uid).array, volume.array)
+        read_volume(folder, series_uid=uid).array, volume.array
+    )
     with pytest.raises(ValueError, match='no series 1.2.3'):
         read_volume(folder, series_uid='1.2.3')
 
@@ -97,8 +102,9 @@ def test_no_series_and_no_empty_folder(tmp_path, folder, volume):
 
 def test_a_tilted_gantry(folder):
     for number in range(1, 7):
-        change(folder / f'{number:04d}.dcm', '0020|0032',
-               f'0\\{number}\\{2.5 * number}')
+        change(
+            folder / f'{number:04d}.dcm', '0020|0032', f'0\\{number}\\{2.5 * number}'
+        )
     with pytest.raises(ValueError, match='tilted gantry'):
         read_volume(folder)
 

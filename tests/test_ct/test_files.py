@@ -1,4 +1,5 @@
 """Volumes from and to files: every format gives the same voxels."""
+
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ from mmlesion.ct import CTVolume, read_volume, write_volume
 
 CHEST = Path(__file__).resolve().parents[2].joinpath('../shared/data/chest_ct')
 real = pytest.mark.skipif(
-    not CHEST.is_dir(), reason='the real chest CT does not lie beside the '
-    'project')
+    not CHEST.is_dir(), reason='the real chest CT does not lie beside the project'
+)
 
 
 @pytest.fixture
@@ -18,8 +19,7 @@ def volume():
     return CTVolume(array.astype(np.int16), (2.5, 0.75, 0.5), (-8, 9, -30.5))
 
 
-@pytest.mark.parametrize(
-    'name', ['a.nii', 'a.nii.gz', 'a.mha', 'a.nrrd', 'series'])
+@pytest.mark.parametrize('name', ['a.nii', 'a.nii.gz', 'a.mha', 'a.nrrd', 'series'])
 def test_what_is_written_is_read(tmp_path, volume, name):
     write_volume(tmp_path / name, volume)
     read = read_volume(tmp_path / name)
@@ -44,11 +44,14 @@ def test_any_orientation_is_read_as_axial_slices(tmp_path, volume, name):
     # The same body stored with columns to the head, rows to the right, slices
     # to the back: every axis is elsewhere, one is flipped
     turned = CTVolume(
-        volume.array.transpose(1, 2, 0)[:, ::-1].copy(), (0.75, 0.5, 2.5),
+        volume.array.transpose(1, 2, 0)[:, ::-1].copy(),
+        (0.75, 0.5, 2.5),
         volume.index_to_world((0, 0, 6)),
-        np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]]))
+        np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]]),
+    )
     np.testing.assert_allclose(
-        turned.index_to_world((2, 6 - 4, 3)), volume.index_to_world((3, 2, 4)))
+        turned.index_to_world((2, 6 - 4, 3)), volume.index_to_world((3, 2, 4))
+    )
     write_volume(tmp_path / name, turned)
     read = read_volume(tmp_path / name)
     np.testing.assert_array_equal(read.array, volume.array)
@@ -75,7 +78,7 @@ def test_a_file_that_is_cut_off(tmp_path, volume, name, share):
     path = tmp_path / name
     write_volume(path, volume)
     data = path.read_bytes()
-    path.write_bytes(data[:int(share * len(data))])
+    path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(ValueError, match=f'{name}: the file is'):
         read_volume(path)
 

@@ -1,4 +1,5 @@
 """Lung masks of hand-made chests, of a generated one and of a real scan."""
+
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,24 @@ from mmlesion.ct import (
 
 DATA = Path(__file__).resolve().parents[2].joinpath('../shared/data/chest_ct')
 on_real_scan = pytest.mark.skipif(
-    not DATA.is_dir(), reason='no real chest CT beside the project')
+    not DATA.is_dir(), reason='no real chest CT beside the project'
+)
 METHODS = ('threshold', 'watershed')
 SPACING_MM = (5.0, 2.5, 2.5)
-Z, Y, X = np.meshgrid(*(np.arange(n) * s for n, s in zip((32, 96, 128), SPACING_MM)),
-                      indexing='ij')
+Z, Y, X = np.meshgrid(
+    *(np.arange(n) * s for n, s in zip((32, 96, 128), SPACING_MM)), indexing='ij'
+)
 
 
 def ball(z, y, x, radii):
     """Where an ellipsoid in mm lies."""
     rz, ry, rx = np.broadcast_to(radii, 3)
-    return ((Z - z) / rz)**2 + ((Y - y) / ry)**2 + ((X - x) / rx)**2 < 1
+    return ((Z - z) / rz) ** 2 + ((Y - y) / ry) ** 2 + ((X - x) / rx) ** 2 < 1
 
 
-BODY = ((Y - 115) / 90)**2 + ((X - 160) / 140)**2 < 1
+BODY = ((Y - 115) / 90) ** 2 + ((X - 160) / 140) ** 2 < 1
 RIGHT, LEFT = (ball(70, 115, x, (65, 70, 45)) for x in (95, 225))
-TRACHEA = ((Y - 130)**2 + (X - 160)**2 < 9**2) & (Z > 60)
+TRACHEA = ((Y - 130) ** 2 + (X - 160) ** 2 < 9**2) & (Z > 60)
 
 
 def chest(noise_hu=10):
@@ -83,8 +86,10 @@ def test_thickened_pleura_between_lung_and_wall_is_partly_kept():
     hu = chest()
     plaque = RIGHT & (X < 62)
     hu[plaque] = 30
-    kept = [lung_mask(scan(hu), 'watershed', steps=WatershedSteps(gap_mm2=gap))
-            for gap in (1500, 0)]
+    kept = [
+        lung_mask(scan(hu), 'watershed', steps=WatershedSteps(gap_mm2=gap))
+        for gap in (1500, 0)
+    ]
     assert kept[0][plaque].mean() >= kept[1][plaque].mean()
     assert dice(kept[0], RIGHT | LEFT) > 0.95
 
@@ -139,7 +144,7 @@ def test_a_field_of_view_through_the_lung_keeps_it_up_to_the_rim(method):
     mask = lung_mask(scan(hu[cut]), method)
     assert dice(mask, lungs[cut]) > 0.96
     assert mask[14, 46, 0]
-    outside = (Y - 115)**2 + (X - 160)**2 > 100**2  # a round one, padded
+    outside = (Y - 115) ** 2 + (X - 160) ** 2 > 100**2  # a round one, padded
     for padding_hu in (-2000, -3024):
         hu[outside] = padding_hu
         mask = lung_mask(scan(hu), method)
@@ -153,8 +158,9 @@ def test_thick_missing_and_blank_slices(method):
     thick = CTVolume(hu[::2], (10.0, 2.5, 2.5))
     assert dice(lung_mask(thick, method), lungs[::2]) > 0.96
     missing = np.delete(hu, [10, 11, 20], 0)
-    assert dice(lung_mask(scan(missing), method),
-                np.delete(lungs, [10, 11, 20], 0)) > 0.96
+    assert (
+        dice(lung_mask(scan(missing), method), np.delete(lungs, [10, 11, 20], 0)) > 0.96
+    )
     hu[12] = -1024
     mask = lung_mask(scan(hu), method)
     assert not mask[12].any() and dice(mask, lungs) > 0.93
@@ -180,36 +186,44 @@ def test_one_slice_is_enough():
     assert dice(lung_mask(scan(chest()[14:15]))[0], (RIGHT | LEFT)[14]) > 0.96
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda hu: hu + 1024, 'are these stored values'),
-    (lambda hu: np.maximum(hu, 0), 'lowest value is 0, expected HU below -570'),
-    (lambda hu: np.where(BODY, 40, hu), 'no air within the body reaches 10 cm2'),
-    (lambda hu: np.full(hu.shape, -1000), 'shows no lungs'),
-    (lambda hu: hu - 1024.0 * (hu < -1), 'holds no air|no lungs'),
-    (lambda hu: np.where(BODY, np.nan, hu), 'are no numbers'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda hu: hu + 1024, 'are these stored values'),
+        (lambda hu: np.maximum(hu, 0), 'lowest value is 0, expected HU below -570'),
+        (lambda hu: np.where(BODY, 40, hu), 'no air within the body reaches 10 cm2'),
+        (lambda hu: np.full(hu.shape, -1000), 'shows no lungs'),
+        (lambda hu: hu - 1024.0 * (hu < -1), 'holds no air|no lungs'),
+        (lambda hu: np.where(BODY, np.nan, hu), 'are no numbers'),
+    ],
+)
 def test_what_is_no_chest_in_hu_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         lung_mask(scan(change(chest())))
 
 
 def test_slices_that_are_not_axial_are_refused():
-    turned = CTVolume(chest(), SPACING_MM,
-                      direction=[[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    turned = CTVolume(chest(), SPACING_MM, direction=[[1, 0, 0], [0, 0, 1], [0, -1, 0]])
     with pytest.raises(ValueError, match='axial slices.*read_volume turns scans so'):
         lung_mask(turned)
     tilt = np.deg2rad(5)
-    tilted = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)],
-                       [0, np.sin(tilt), np.cos(tilt)]])
+    tilted = np.array(
+        [[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]]
+    )
     assert lung_mask(CTVolume(chest(), SPACING_MM, direction=tilted)).any()
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (dict(method='snake'), "'threshold' or 'watershed', but is 'snake'"),
-    (dict(closing_mm=-1), 'closing_mm must be a radius of 0 mm or more, but is -1'),
-    (dict(method='watershed', steps=WatershedSteps(top_hat=np.ones((4, 4)))),
-     'top_hat must have two odd sides'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(method='snake'), "'threshold' or 'watershed', but is 'snake'"),
+        (dict(closing_mm=-1), 'closing_mm must be a radius of 0 mm or more, but is -1'),
+        (
+            dict(method='watershed', steps=WatershedSteps(top_hat=np.ones((4, 4)))),
+            'top_hat must have two odd sides',
+        ),
+    ],
+)
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(ValueError, match=message):
         lung_mask(scan(chest()), **arguments)
@@ -234,8 +248,9 @@ def test_sides_are_the_patients_also_where_lungs_touch():
     assert (sides[RIGHT & mask] == RIGHT_LUNG).mean() > 0.99
     assert (sides[LEFT & mask] == LEFT_LUNG).mean() > 0.99
     mirrored = CTVolume(hu, SPACING_MM, direction=np.diag([-1.0, 1, 1]))
-    assert np.array_equal(left_right_lungs(mask, mirrored) == LEFT_LUNG,
-                          sides == RIGHT_LUNG)
+    assert np.array_equal(
+        left_right_lungs(mask, mirrored) == LEFT_LUNG, sides == RIGHT_LUNG
+    )
     assert (left_right_lungs(mask & RIGHT, scan(hu))[mask & RIGHT] == RIGHT_LUNG).all()
     with pytest.raises(ValueError, match='with lung in it'):
         left_right_lungs(mask & False, scan(hu))

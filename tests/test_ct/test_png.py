@@ -1,4 +1,5 @@
 """16-bit PNGs: every value comes back, every damage is one sentence."""
+
 import cv2
 import numpy as np
 import pytest
@@ -40,9 +41,10 @@ def test_cut_off(png):
         read_png_hu(png)
 
 
-@pytest.mark.parametrize('content, reason', [
-    (b'', 'empty'), (b'GIF89a' * 9, 'no PNG'),
-    (b'\x89PNG\r\n\x1a\n', 'cut off')])
+@pytest.mark.parametrize(
+    'content, reason',
+    [(b'', 'empty'), (b'GIF89a' * 9, 'no PNG'), (b'\x89PNG\r\n\x1a\n', 'cut off')],
+)
 def test_not_a_png(png, content, reason):
     png.write_bytes(content)
     with pytest.raises(ValueError, match=f'001.png: .*{reason}'):
@@ -59,18 +61,27 @@ def test_one_changed_byte_is_never_read_over(png, seed):
         read_png_hu(png)
 
 
-@pytest.mark.parametrize('image, reason', [
-    (np.zeros((5, 5), np.uint8), '8 bits'),
-    (np.zeros((5, 5, 3), np.uint16), 'colour type 2')])
+@pytest.mark.parametrize(
+    'image, reason',
+    [
+        (np.zeros((5, 5), np.uint8), '8 bits'),
+        (np.zeros((5, 5, 3), np.uint16), 'colour type 2'),
+    ],
+)
 def test_other_kinds_of_png(tmp_path, image, reason):
     cv2.imwrite(str(tmp_path / '9.png'), image)
     with pytest.raises(ValueError, match=f'one 16-bit channel.*{reason}'):
         read_png_hu(tmp_path / '9.png')
 
 
-@pytest.mark.parametrize('slice_hu, reason', [
-    (np.zeros((2, 3, 4)), r'shape \(H, W\)'), (np.full((2, 2), np.nan), 'NaN'),
-    (np.full((2, 2), 40000), '40000')])
+@pytest.mark.parametrize(
+    'slice_hu, reason',
+    [
+        (np.zeros((2, 3, 4)), r'shape \(H, W\)'),
+        (np.full((2, 2), np.nan), 'NaN'),
+        (np.full((2, 2), 40000), '40000'),
+    ],
+)
 def test_what_no_png_can_hold(tmp_path, slice_hu, reason):
     with pytest.raises(ValueError, match=reason):
         write_png_hu(tmp_path / '1.png', slice_hu)

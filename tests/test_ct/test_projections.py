@@ -1,4 +1,5 @@
 """Projections of the lungs: by hand, against loops, and whichever way a scan lies."""
+
 import numpy as np
 import pytest
 
@@ -26,8 +27,11 @@ def naive(array, mask, low, high, closed, axis, mode):
     inside = mask.copy()
     if mode == 'exclude':
         inside &= (array >= low) & ((array <= high) if closed else (array < high))
-    values = np.ma.array(np.clip(array, low, high) if mode == 'clip' else array,
-                         mask=~inside, dtype=np.float64)
+    values = np.ma.array(
+        np.clip(array, low, high) if mode == 'clip' else array,
+        mask=~inside,
+        dtype=np.float64,
+    )
     return values.mean(axis).filled(np.nan)
 
 
@@ -36,16 +40,18 @@ def test_equals_the_masked_mean_of_numpy(mode):
     volume, mask = chest()
     mask[:, 2:4, 3] = False  # rays that meet nothing
     projections = project_lungs(volume, mask, mode=mode)
-    parts = dict(whole=(slice(None), ) * 3, **region_slices(volume.shape))
+    parts = dict(whole=(slice(None),) * 3, **region_slices(volume.shape))
     assert set(projections) == {'whole', *REGIONS}
     for area, part in parts.items():
         for axis, view in enumerate(VIEWS):
             for number, (low, high) in enumerate(HU_RANGES):
-                expected = naive(volume.array[part], mask[part], low, high,
-                                 number == 2, axis, mode)
+                expected = naive(
+                    volume.array[part], mask[part], low, high, number == 2, axis, mode
+                )
                 found = projections[area][view][..., number]
                 np.testing.assert_allclose(
-                    found, expected[::-1] if axis else expected, rtol=1e-6)
+                    found, expected[::-1] if axis else expected, rtol=1e-6
+                )
 
 
 def test_a_ray_by_hand():
@@ -54,8 +60,7 @@ def test_a_ray_by_hand():
     array = np.repeat(array, 2, 2)
     mask = np.ones(array.shape, bool)
     mask[4] = False
-    mean = project_lungs(
-        CTVolume(array), mask, mode='exclude')['whole']['axial'][0, 0]
+    mean = project_lungs(CTVolume(array), mask, mode='exclude')['whole']['axial'][0, 0]
     np.testing.assert_array_equal(mean, [-975, np.nan, -160])
     mean = project_lungs(CTVolume(array), mask)['whole']['axial'][0, 0]
     # (-950 - 1000 - 900 - 900) / 4, (-900 - 900 - 160 - 160) / 4,
@@ -73,8 +78,10 @@ def test_regions_are_halves_of_x_and_thirds_of_z():
     assert (covered == 1).all()
 
 
-@pytest.mark.parametrize('order, flips', [
-    ((0, 1, 2), (0, 1)), ((0, 1, 2), (2, )), ((2, 0, 1), ()), ((1, 2, 0), (0, 2))])
+@pytest.mark.parametrize(
+    'order, flips',
+    [((0, 1, 2), (0, 1)), ((0, 1, 2), (2,)), ((2, 0, 1), ()), ((1, 2, 0), (0, 2))],
+)
 def test_the_patient_s_left_stays_left_however_the_array_lies(order, flips):
     volume, mask = chest()
     array, other = volume.array.transpose(order), mask.transpose(order)
@@ -93,11 +100,12 @@ def test_the_patient_s_left_stays_left_however_the_array_lies(order, flips):
 def test_a_scan_upside_down_in_its_file_has_its_upper_regions_at_the_head():
     array = np.full((6, 4, 4), -800, np.int16)
     array[5] = -100  # at the head
-    flipped = CTVolume(array[::-1], direction=np.diag([1., 1., -1.]))
+    flipped = CTVolume(array[::-1], direction=np.diag([1.0, 1.0, -1.0]))
     mask = np.ones(array.shape, bool)
-    soft = {area: np.isfinite(views['axial'][..., 2]).any()
-            for area, views in project_lungs(
-                flipped, mask, mode='exclude').items()}
+    soft = {
+        area: np.isfinite(views['axial'][..., 2]).any()
+        for area, views in project_lungs(flipped, mask, mode='exclude').items()
+    }
     assert soft['left_upper'] and soft['right_upper'] and not soft['left_middle']
     coronal = project_lungs(flipped, mask, mode='exclude')['whole']['coronal']
     assert np.isfinite(coronal[0, :, 2]).all() and np.isnan(coronal[1:, :, 2]).all()
@@ -116,17 +124,19 @@ def test_a_missing_lung_and_a_mask_at_the_border_are_fine():
 def test_each_channel_is_rescaled_by_itself():
     mean_hu = np.array([[[-1000, -500, 7], [-950, np.nan, 7], [-900, -400, 7]]])
     np.testing.assert_allclose(
-        rescale_projection(mean_hu), [[[0, 0, 1], [.5, 0, 1], [1, 1, 1]]])
+        rescale_projection(mean_hu), [[[0, 0, 1], [0.5, 0, 1], [1, 1, 1]]]
+    )
 
 
 def test_the_grid_halves_by_the_mean_of_eight():
     volume, _ = chest(shape=(8, 6, 10))
-    volume = CTVolume(volume.array.astype(np.float32), (2., 1., .5), (5, -3, 7))
+    volume = CTVolume(volume.array.astype(np.float32), (2.0, 1.0, 0.5), (5, -3, 7))
     small = resample_to_grid(volume, (4, 3, 5))
     np.testing.assert_allclose(
-        small.array, volume.array.reshape(4, 2, 3, 2, 5, 2).mean((1, 3, 5)), rtol=1e-4)
-    assert small.spacing_mm == (4., 2., 1.)
-    np.testing.assert_allclose(small.origin, volume.index_to_world((.5, .5, .5)))
+        small.array, volume.array.reshape(4, 2, 3, 2, 5, 2).mean((1, 3, 5)), rtol=1e-4
+    )
+    assert small.spacing_mm == (4.0, 2.0, 1.0)
+    np.testing.assert_allclose(small.origin, volume.index_to_world((0.5, 0.5, 0.5)))
 
 
 def test_a_turn_is_about_the_patient_s_axes_in_mm():
@@ -138,7 +148,7 @@ def test_a_turn_is_about_the_patient_s_axes_in_mm():
     # Voxels twice as high as wide: 4 mm to the left become 2 slices to the feet
     array = np.zeros((9, 3, 9), np.int16)
     array[4, 1, 8] = 100
-    volume = CTVolume(array, (2., 1., 1.))
+    volume = CTVolume(array, (2.0, 1.0, 1.0))
     turned = resample_to_grid(volume, array.shape, (0, 90, 0), outside=0).array
     assert turned[2, 1, 4] == 100
     assert len(set(ROTATIONS_DEG)) == 27 and ROTATIONS_DEG[0] == (0, 0, 0)
@@ -151,11 +161,15 @@ def test_turning_there_and_back_about_x_then_z():
     assert turned[7, 4, 4] == pytest.approx(100, rel=1e-4)
 
 
-@pytest.mark.parametrize('change, sentence', [
-    (dict(mask=np.zeros((9, 6, 8), bool)), 'the lung mask is empty'),
-    (dict(mask=np.ones((9, 6, 7), bool)), r'has \(9, 6, 7\)'),
-    (dict(mode='drop'), "'clip' or 'exclude', but is 'drop'"),
-    (dict(ranges_hu=((5, 5), )), 'rising numbers')])
+@pytest.mark.parametrize(
+    'change, sentence',
+    [
+        (dict(mask=np.zeros((9, 6, 8), bool)), 'the lung mask is empty'),
+        (dict(mask=np.ones((9, 6, 7), bool)), r'has \(9, 6, 7\)'),
+        (dict(mode='drop'), "'clip' or 'exclude', but is 'drop'"),
+        (dict(ranges_hu=((5, 5),)), 'rising numbers'),
+    ],
+)
 def test_bad_input_is_told(change, sentence):
     volume, mask = chest()
     with pytest.raises(ValueError, match=sentence):

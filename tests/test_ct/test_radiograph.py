@@ -1,4 +1,5 @@
 """Radiographs to files and back."""
+
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
@@ -31,8 +32,9 @@ def test_bad_files_are_told(tmp_path):
     with pytest.raises(ValueError, match='a.mha: not readable'):
         read_radiograph(path)
     for pixels, message in (
-            (np.zeros((2, 3, 4), np.uint8), r'one plane .* shape is \(2, 3, 4\)'),
-            (np.full((3, 4), np.nan, np.float32), 'NaN or infinite')):
+        (np.zeros((2, 3, 4), np.uint8), r'one plane .* shape is \(2, 3, 4\)'),
+        (np.full((3, 4), np.nan, np.float32), 'NaN or infinite'),
+    ):
         sitk.WriteImage(sitk.GetImageFromArray(pixels), str(path))
         with pytest.raises(ValueError, match=message):
             read_radiograph(path)

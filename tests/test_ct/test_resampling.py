@@ -1,4 +1,5 @@
 """Resampling: a linear ramp stays one, corners stay, types stay."""
+
 import numpy as np
 import pytest
 
@@ -7,8 +8,9 @@ from mmlesion.ct import CTVolume, resample
 
 def ramp(shape=(6, 8, 10), spacing_mm=(3.0, 1.5, 1.0)):
     volume = CTVolume(np.zeros(shape, np.float32), spacing_mm, (-7, 4, 12))
-    places = volume.index_to_world(np.stack(
-        np.meshgrid(*map(np.arange, shape), indexing='ij'), -1))
+    places = volume.index_to_world(
+        np.stack(np.meshgrid(*map(np.arange, shape), indexing='ij'), -1)
+    )
     volume.array = (places @ (2, -3, 5) + 1).astype(np.float32)
     return volume
 
@@ -17,27 +19,28 @@ def test_a_ramp_is_a_ramp_in_any_voxel_size():
     volume = ramp()
     for spacing_mm in ((1.5, 1.5, 2.0), 1.0, (3.0, 0.7, 0.9)):
         finer = resample(volume, spacing_mm)
-        index = np.stack(np.meshgrid(
-            *map(np.arange, finer.shape), indexing='ij'), -1)
+        index = np.stack(np.meshgrid(*map(np.arange, finer.shape), indexing='ij'), -1)
         places = finer.index_to_world(index)
         old = volume.world_to_index(places)
         inside = ((old >= 0) & (old <= np.array(volume.shape) - 1)).all(-1)
         assert inside.mean() > 0.4
         np.testing.assert_allclose(
-            finer.array[inside], (places @ (2, -3, 5) + 1)[inside],
-            atol=1e-3)
+            finer.array[inside], (places @ (2, -3, 5) + 1)[inside], atol=1e-3
+        )
 
 
 def test_the_covered_space_stays():
     volume = ramp()
     coarser = resample(volume, (6.0, 3.0, 2.0))
     assert coarser.shape == (3, 4, 5)
-    for corner in (-0.5, ):
-        np.testing.assert_allclose(coarser.index_to_world([corner] * 3),
-                                   volume.index_to_world([corner] * 3))
+    for corner in (-0.5,):
+        np.testing.assert_allclose(
+            coarser.index_to_world([corner] * 3), volume.index_to_world([corner] * 3)
+        )
     np.testing.assert_allclose(
         coarser.index_to_world(np.array(coarser.shape) - 0.5),
-        volume.index_to_world(np.array(volume.shape) - 0.5))
+        volume.index_to_world(np.array(volume.shape) - 0.5),
+    )
 
 
 def test_means_of_two_voxels():

@@ -1,4 +1,5 @@
 """The archive of a series: lossless, checked, all or nothing."""
+
 import errno
 import os
 
@@ -11,8 +12,7 @@ from mmlesion.ct import SliceArchive, write_slice_archive
 @pytest.fixture
 def slices():
     generator = np.random.default_rng(0)
-    body = {number: generator.integers(-1024, 3072, (30, 40))
-            for number in (7, 8, 10)}
+    body = {number: generator.integers(-1024, 3072, (30, 40)) for number in (7, 8, 10)}
     body[8] = generator.integers(-32768, 32768, (12, 9))  # any 16-bit value
     return {number: array.astype(np.int16) for number, array in body.items()}
 
@@ -59,8 +59,7 @@ def test_no_changed_byte_is_read_over(path, slices):
 @pytest.mark.parametrize('size', [0, 5, 30, 200, -1])
 def test_cut_off(path, size):
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match='a.slices: .*(cut off|another kind|'
-                       'empty)'):
+    with pytest.raises(ValueError, match='a.slices: .*(cut off|another kind|empty)'):
         SliceArchive(path)
 
 

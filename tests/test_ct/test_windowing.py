@@ -1,4 +1,5 @@
 """Windowing: hand-worked values, equality with the float64 rule, layout."""
+
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ def test_equals_the_authors_float64_rule_for_every_hu():
 
 
 def test_another_range_may_fall():
-    values = window_hu(np.array([-160., 40., 240.]), (-160, 240), (1, -1))
+    values = window_hu(np.array([-160.0, 40.0, 240.0]), (-160, 240), (1, -1))
     np.testing.assert_allclose(values, [1, 0, -1], atol=1e-6)
 
 
@@ -32,7 +33,7 @@ def test_keeps_the_layout_and_writes_in_place():
     assert planes[0, 0, 0] == pytest.approx(255 * 1024 / 4095)
 
 
-@pytest.mark.parametrize('window', [(5, 5), (5, -5), (0, ), 3, (0, np.nan)])
+@pytest.mark.parametrize('window', [(5, 5), (5, -5), (0,), 3, (0, np.nan)])
 def test_an_empty_window_is_refused(window):
     with pytest.raises(ValueError, match='window must be two'):
         window_hu(np.zeros(3), window)

@@ -1,4 +1,5 @@
 """A small data set in DeepLesion's layout."""
+
 import csv
 
 import numpy as np
@@ -8,10 +9,18 @@ from mmlesion.ct import write_png_hu
 from mmlesion.datasets.deeplesion_csv import COLUMNS
 
 ROW = dict(
-    File_name='000001_01_01_010.png', Patient_index='1', Key_slice_index='10',
-    Bounding_boxes='11, 13, 31, 43', Lesion_diameters_Pixel_='25, 12.5',
-    Coarse_lesion_type='5', Possibly_noisy='0', Slice_range='6, 14',
-    Spacing_mm_px_='0.8, 0.8, 5', Image_size='64, 64', Train_Val_Test='1')
+    File_name='000001_01_01_010.png',
+    Patient_index='1',
+    Key_slice_index='10',
+    Bounding_boxes='11, 13, 31, 43',
+    Lesion_diameters_Pixel_='25, 12.5',
+    Coarse_lesion_type='5',
+    Possibly_noisy='0',
+    Slice_range='6, 14',
+    Spacing_mm_px_='0.8, 0.8, 5',
+    Image_size='64, 64',
+    Train_Val_Test='1',
+)
 
 
 class TinyDeepLesion:
@@ -23,10 +32,15 @@ class TinyDeepLesion:
 
     def add(self, series='000001_01_01', key_slice=10, **fields):
         """Add a row: the one above, with these fields changed."""
-        self.rows.append(dict(
-            ROW, File_name=f'{series}_{key_slice:03d}.png',
-            Key_slice_index=str(key_slice),
-            Patient_index=str(int(series[:6])), **fields))
+        self.rows.append(
+            dict(
+                ROW,
+                File_name=f'{series}_{key_slice:03d}.png',
+                Key_slice_index=str(key_slice),
+                Patient_index=str(int(series[:6])),
+                **fields,
+            )
+        )
         return self
 
     def write(self, columns=COLUMNS):
@@ -38,8 +52,9 @@ class TinyDeepLesion:
             writer.writerows(self.rows)
         return path
 
-    def write_slices(self, series='000001_01_01', numbers=range(6, 15),
-                     size=64, seed=0):
+    def write_slices(
+        self, series='000001_01_01', numbers=range(6, 15), size=64, seed=0
+    ):
         """Write slices with a body in them; {number: HU}."""
         generator = np.random.default_rng(seed)
         folder = self.root / 'Images_png' / series

@@ -1,4 +1,5 @@
 """The nodules' index as a data set, and the loading of patches."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -14,44 +15,74 @@ from mmlesion.datasets.nodule_patches import NodulePatches, write_nodule_patches
 from mmlesion.registry import DATASETS, TRANSFORMS
 
 ROW = NoduleRow(
-    nodule_id='a', patient='LIDC-IDRI-0001', series_uid='1.2', label=1,
-    malignancy=4.25, num_readers=4, diameter_mm=8.5, outside=0.0, subtlety=5.0,
-    internal_structure=1.0, calcification=6.0, sphericity=3.5, margin=2.0,
-    lobulation=1.0, spiculation=4.0, texture=5.0)
+    nodule_id='a',
+    patient='LIDC-IDRI-0001',
+    series_uid='1.2',
+    label=1,
+    malignancy=4.25,
+    num_readers=4,
+    diameter_mm=8.5,
+    outside=0.0,
+    subtlety=5.0,
+    internal_structure=1.0,
+    calcification=6.0,
+    sphericity=3.5,
+    margin=2.0,
+    lobulation=1.0,
+    spiculation=4.0,
+    texture=5.0,
+)
 
 
 def planes(seed=0):
     generator = np.random.default_rng(seed)
     return NodulePatches(
         generator.integers(-1024, 400, (23, 32, 32)).astype(np.int16),
-        generator.random((23, 32, 32)) < 0.3)
+        generator.random((23, 32, 32)) < 0.3,
+    )
 
 
 @pytest.fixture
 def root(tmp_path):
     """Twelve patients with two nodules each."""
     (tmp_path / 'patches').mkdir()
-    rows = [replace(ROW, nodule_id=f'{patient}_{number}', label=number,
-                    patient=f'LIDC-IDRI-{patient:04d}')
-            for patient in range(12) for number in range(2)]
+    rows = [
+        replace(
+            ROW,
+            nodule_id=f'{patient}_{number}',
+            label=number,
+            patient=f'LIDC-IDRI-{patient:04d}',
+        )
+        for patient in range(12)
+        for number in range(2)
+    ]
     write_nodule_index(tmp_path / 'nodules.csv', rows)
     for number, row in enumerate(rows):
         write_nodule_patches(
-            tmp_path / 'patches' / f'{row.nodule_id}.slices', planes(number))
+            tmp_path / 'patches' / f'{row.nodule_id}.slices', planes(number)
+        )
     return tmp_path
 
 
 def test_a_config_builds_it_and_a_sample_says_what_it_is(root):
-    dataset = DATASETS.build(dict(
-        type='mmlesion.LIDCNoduleDataset', data_root=str(root)))
+    dataset = DATASETS.build(
+        dict(type='mmlesion.LIDCNoduleDataset', data_root=str(root))
+    )
     assert dataset.metainfo['classes'] == ('benign', 'malignant')
     assert len(dataset) == 24
     sample = dataset.get_data_info(3)
     assert sample == dict(
-        img_path=str(root / 'patches' / '1_1.slices'), gt_label=1,
-        nodule_id='1_1', patient='LIDC-IDRI-0001', malignancy=4.25,
-        attributes=[5.0, 1.0, 6.0, 3.5, 2.0, 1.0, 4.0, 5.0], diameter_mm=8.5,
-        series_uid='1.2', num_readers=4, sample_idx=3)
+        img_path=str(root / 'patches' / '1_1.slices'),
+        gt_label=1,
+        nodule_id='1_1',
+        patient='LIDC-IDRI-0001',
+        malignancy=4.25,
+        attributes=[5.0, 1.0, 6.0, 3.5, 2.0, 1.0, 4.0, 5.0],
+        diameter_mm=8.5,
+        series_uid='1.2',
+        num_readers=4,
+        sample_idx=3,
+    )
 
 
 def test_folds_are_a_partition_without_common_patients(root):
@@ -59,15 +90,20 @@ def test_folds_are_a_partition_without_common_patients(root):
     for fold in range(4):
         parts = {
             split: LIDCNoduleDataset(
-                data_root=str(root), split=split, fold=fold, num_folds=4)
-            for split in ('train', 'test')}
-        names = {split: {one['patient'] for one in map(part.get_data_info,
-                                                       range(len(part)))}
-                 for split, part in parts.items()}
+                data_root=str(root), split=split, fold=fold, num_folds=4
+            )
+            for split in ('train', 'test')
+        }
+        names = {
+            split: {one['patient'] for one in map(part.get_data_info, range(len(part)))}
+            for split, part in parts.items()
+        }
         assert not names['train'] & names['test']
         assert len(parts['train']) + len(parts['test']) == 24
-        tested += [parts['test'].get_data_info(i)['nodule_id']
-                   for i in range(len(parts['test']))]
+        tested += [
+            parts['test'].get_data_info(i)['nodule_id']
+            for i in range(len(parts['test']))
+        ]
     assert len(tested) == len(set(tested)) == 24
 
 
@@ -75,51 +111,70 @@ def test_a_list_of_patients_keeps_theirs(root):
     (root / 'some.txt').write_text('# two\nLIDC-IDRI-0003\n\nLIDC-IDRI-0007\n')
     dataset = LIDCNoduleDataset(data_root=str(root), patients_file='some.txt')
     assert [dataset.get_data_info(i)['nodule_id'] for i in range(4)] == [
-        '3_0', '3_1', '7_0', '7_1']
+        '3_0',
+        '3_1',
+        '7_0',
+        '7_1',
+    ]
 
 
-@pytest.mark.parametrize('inputs, numbers', [
-    ('1c', [10]), ('3c', [10, 21, 22]), ('11c', range(5, 16)), ('21c', range(21))])
+@pytest.mark.parametrize(
+    'inputs, numbers',
+    [('1c', [10]), ('3c', [10, 21, 22]), ('11c', range(5, 16)), ('21c', range(21))],
+)
 def test_the_four_inputs_are_the_papers(root, inputs, numbers):
     load = TRANSFORMS.build(dict(type='mmlesion.LoadNodulePatch', inputs=inputs))
     results = load(dict(img_path=str(root / 'patches' / '0_0.slices')))
     expected = planes(0)
     for channel, number in enumerate(numbers):
         np.testing.assert_array_equal(
-            results['img'][..., channel], expected.image_hu[number])
+            results['img'][..., channel], expected.image_hu[number]
+        )
         np.testing.assert_array_equal(
-            results['mask'][..., channel], expected.mask[number])
+            results['mask'][..., channel], expected.mask[number]
+        )
     assert results['img'].shape == (32, 32, len(numbers))
     assert results['img'].dtype == np.float32 and results['mask'].dtype == np.uint8
     assert results['img_shape'] == results['ori_shape'] == (32, 32)
 
 
 def test_the_pipeline_ends_in_what_a_classifier_takes(root):
-    dataset = LIDCNoduleDataset(data_root=str(root), pipeline=[
-        dict(type='mmlesion.LoadNodulePatch', inputs='11c'),
-        dict(type='mmlesion.WindowHU', window=(-1000, 400))])
+    dataset = LIDCNoduleDataset(
+        data_root=str(root),
+        pipeline=[
+            dict(type='mmlesion.LoadNodulePatch', inputs='11c'),
+            dict(type='mmlesion.WindowHU', window=(-1000, 400)),
+        ],
+    )
     sample = dataset[0]
     assert sample['img'].min() >= 0 and sample['img'].max() <= 255
 
 
-@pytest.mark.parametrize('kwargs, sentence', [
-    (dict(split='val'), "unknown split 'val'"),
-    (dict(split='test'), "split 'test' needs a fold from 0 to 4, but it is None"),
-    (dict(split='test', fold=5), 'from 0 to 4, but it is 5'),
-    (dict(split='test', fold=0, num_folds=13), '13 folds need at least as many'),
-])
+@pytest.mark.parametrize(
+    'kwargs, sentence',
+    [
+        (dict(split='val'), "unknown split 'val'"),
+        (dict(split='test'), "split 'test' needs a fold from 0 to 4, but it is None"),
+        (dict(split='test', fold=5), 'from 0 to 4, but it is 5'),
+        (dict(split='test', fold=0, num_folds=13), '13 folds need at least as many'),
+    ],
+)
 def test_a_wrong_split_is_said(root, kwargs, sentence):
     with pytest.raises(ValueError, match=sentence):
         LIDCNoduleDataset(data_root=str(root), **kwargs)
 
 
 def test_a_fold_with_one_class_is_said(root):
-    rows = [replace(row, label=0) for row in read_nodule_index(
-        root / 'nodules.csv')[:-1]]
-    write_nodule_index(root / 'nodules.csv', [*rows, replace(
-        ROW, nodule_id='11_1', patient='LIDC-IDRI-0011')])
-    with pytest.raises(ValueError, match='nodules.csv: fold . of 5 has no sample '
-                                         'of class 1'):
+    rows = [
+        replace(row, label=0) for row in read_nodule_index(root / 'nodules.csv')[:-1]
+    ]
+    write_nodule_index(
+        root / 'nodules.csv',
+        [*rows, replace(ROW, nodule_id='11_1', patient='LIDC-IDRI-0011')],
+    )
+    with pytest.raises(
+        ValueError, match='nodules.csv: fold . of 5 has no sample of class 1'
+    ):
         LIDCNoduleDataset(data_root=str(root), split='train', fold=0)
 
 
@@ -133,14 +188,17 @@ def test_missing_files_are_named(root, tmp_path):
         LIDCNoduleDataset(data_root=str(root))
 
 
-@pytest.mark.parametrize('column, cell, sentence', [
-    ('label', '2', r'row 3: label must be 0 \(benign\) or 1'),
-    ('label', 'x', "row 3: label must be of type int, but is 'x'"),
-    ('diameter_mm', '0', 'row 3: diameter_mm must be positive'),
-    ('malignancy', 'nan', 'row 3: malignancy must be finite'),
-    ('nodule_id', '../a', 'row 3: nodule_id must be a name without folders'),
-    ('nodule_id', '0_0', 'row 3: nodule 0_0 is in row 2 already'),
-])
+@pytest.mark.parametrize(
+    'column, cell, sentence',
+    [
+        ('label', '2', r'row 3: label must be 0 \(benign\) or 1'),
+        ('label', 'x', "row 3: label must be of type int, but is 'x'"),
+        ('diameter_mm', '0', 'row 3: diameter_mm must be positive'),
+        ('malignancy', 'nan', 'row 3: malignancy must be finite'),
+        ('nodule_id', '../a', 'row 3: nodule_id must be a name without folders'),
+        ('nodule_id', '0_0', 'row 3: nodule 0_0 is in row 2 already'),
+    ],
+)
 def test_a_malformed_row_is_named(root, column, cell, sentence):
     lines = (root / 'nodules.csv').read_text().splitlines()
     cells = lines[2].split(',')

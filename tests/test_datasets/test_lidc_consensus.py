@@ -1,4 +1,5 @@
 """What outlines enclose, which readers' nodules are one, and what they agree on."""
+
 import math
 from pathlib import Path
 
@@ -16,17 +17,21 @@ from mmlesion.datasets.lidc_consensus import (
 )
 from mmlesion.datasets.lidc_xml import Contour, ReaderNodule, read_lidc_readings
 
-ARCHIVE = (Path(__file__).resolve().parents[2]
-           / '../shared/data/lidc/tcia-lidc-xml_all_1318.tar.xz').resolve()
+ARCHIVE = (
+    Path(__file__).resolve().parents[2]
+    / '../shared/data/lidc/tcia-lidc-xml_all_1318.tar.xz'
+).resolve()
 
 
 def square(x0, y0, side, z=0.0, included=True):
     """An outline around ``side`` x ``side`` pixels from (x0, y0)."""
     low, high = -1, side
-    points = ([(i, low) for i in range(low, high)]
-              + [(high, i) for i in range(low, high)]
-              + [(i, high) for i in range(high, low, -1)]
-              + [(low, i) for i in range(high, low, -1)])
+    points = (
+        [(i, low) for i in range(low, high)]
+        + [(high, i) for i in range(low, high)]
+        + [(i, high) for i in range(high, low, -1)]
+        + [(low, i) for i in range(high, low, -1)]
+    )
     return Contour(z, np.array(points, np.int32) + [x0, y0], included)
 
 
@@ -58,8 +63,9 @@ def test_outlines_that_enclose_nothing_are_taken_themselves():
     points = np.array([(3, 3), (4, 3), (4, 4), (3, 4)], np.int32)
     assert fill_nodule(nodule(0, Contour(0.0, points))).size == 4
     # ... but not where another slice has something inside
-    assert fill_nodule(
-        nodule(0, Contour(0.0, points), square(3, 3, 2, z=1.0))).size == 4
+    assert (
+        fill_nodule(nodule(0, Contour(0.0, points), square(3, 3, 2, z=1.0))).size == 4
+    )
 
 
 def test_overlap_counts_common_pixels_of_common_slices():
@@ -70,15 +76,18 @@ def test_overlap_counts_common_pixels_of_common_slices():
 
 
 def test_readers_that_share_a_pixel_are_matched_and_others_not():
-    a, b, c = (nodule(0, square(0, 0, 4)), nodule(1, square(3, 3, 4)),
-               nodule(2, square(30, 30, 4)))
-    assert match_readers([a, b, c]) == [(a, b), (c, )]
+    a, b, c = (
+        nodule(0, square(0, 0, 4)),
+        nodule(1, square(3, 3, 4)),
+        nodule(2, square(30, 30, 4)),
+    )
+    assert match_readers([a, b, c]) == [(a, b), (c,)]
     assert match_readers([]) == []
 
 
 def test_the_same_place_in_another_slice_is_another_nodule():
     a, b = nodule(0, square(0, 0, 4)), nodule(1, square(0, 0, 4, z=2.5))
-    assert match_readers([a, b]) == [(a, ), (b, )]
+    assert match_readers([a, b]) == [(a,), (b,)]
 
 
 def test_a_group_takes_one_nodule_of_a_reader_the_one_with_the_best_dice():
@@ -86,23 +95,32 @@ def test_a_group_takes_one_nodule_of_a_reader_the_one_with_the_best_dice():
     # 2 * 4 / (36 + 4) with the one and 2 * 9 / (36 + 9) with the other
     large = nodule(0, square(0, 0, 6))
     two, three = nodule(1, square(0, 0, 2)), nodule(1, square(3, 3, 3))
-    assert match_readers([large, two, three]) == [(large, three), (two, )]
+    assert match_readers([large, two, three]) == [(large, three), (two,)]
 
 
 def test_two_groups_with_a_common_reader_stay_apart():
     # A chain: 0 and 1 agree here, 2 and 0 there, and 1 and 2 touch between
     here = [nodule(0, square(0, 0, 6)), nodule(1, square(0, 0, 7))]
     there = [nodule(2, square(6, 6, 6)), nodule(0, square(7, 7, 6))]
-    assert match_readers([*here, *there]) == [
-        tuple(here), (there[1], there[0])]
+    assert match_readers([*here, *there]) == [tuple(here), (there[1], there[0])]
 
 
-@pytest.mark.parametrize('ratings, mean, label', [
-    ((4, 4, 2), 10 / 3, 1), ((2, 3, 3, 3), 11 / 4, 0), ((3, 3, 3), 3, None),
-    ((1, 5, 3, 3), 3, None), ((5, 5), 5, None), ((1, ), 1, None)])
+@pytest.mark.parametrize(
+    'ratings, mean, label',
+    [
+        ((4, 4, 2), 10 / 3, 1),
+        ((2, 3, 3, 3), 11 / 4, 0),
+        ((3, 3, 3), 3, None),
+        ((1, 5, 3, 3), 3, None),
+        ((5, 5), 5, None),
+        ((1,), 1, None),
+    ],
+)
 def test_the_label_is_the_papers(ratings, mean, label):
-    group = [nodule(reader, square(0, 0, 3), malignancy=one)
-             for reader, one in enumerate(ratings)]
+    group = [
+        nodule(reader, square(0, 0, 3), malignancy=one)
+        for reader, one in enumerate(ratings)
+    ]
     assert mean_malignancy(group) == pytest.approx(mean, abs=1e-12)
     assert malignancy_label(group) == label
 
@@ -113,8 +131,11 @@ def test_the_equivalent_diameter_of_a_ball_is_its_diameter():
 
 def test_votes_are_counted_per_reader():
     # Reader 0 has two outlines of the same pixels: one vote, not two
-    group = [nodule(0, square(1, 1, 3), square(1, 1, 3)), nodule(1, square(2, 2, 3)),
-             nodule(2, square(1, 1, 2, z=5.0))]
+    group = [
+        nodule(0, square(1, 1, 3), square(1, 1, 3)),
+        nodule(1, square(2, 2, 3)),
+        nodule(2, square(1, 1, 2, z=5.0)),
+    ]
     votes, box_px = reader_votes(group, {0.0: 4, 5.0: 5}.get)
     assert box_px == (0, 0, 6, 6) and set(votes) == {4, 5}
     assert votes[4].max() == 2 and (votes[4] == 2).sum() == 4
@@ -124,13 +145,17 @@ def test_votes_are_counted_per_reader():
     assert set(reader_votes(group, {0.0: 4}.get)[0]) == {4}
 
 
-@pytest.mark.skipif(not ARCHIVE.is_file(),
-                    reason='the XML release of LIDC-IDRI is not there')
+@pytest.mark.skipif(
+    not ARCHIVE.is_file(), reason='the XML release of LIDC-IDRI is not there'
+)
 def test_the_official_release_has_about_as_many_nodules_as_reported():
     """Armato et al., 2011: 2,669 nodules by at least one reader, 928 by all four;
     Lei et al.: 635 benign and 510 malignant."""
-    groups = [group for reading in read_lidc_readings(ARCHIVE).values()
-              for group in match_readers(reading.nodules)]
+    groups = [
+        group
+        for reading in read_lidc_readings(ARCHIVE).values()
+        for group in match_readers(reading.nodules)
+    ]
     labels = [malignancy_label(group) for group in groups]
     assert len(groups) == 2673
     assert sum(len(group) >= 4 for group in groups) == 908

@@ -1,4 +1,5 @@
 """Slices with and without nodules: splits, draws, pixels, and what fails."""
+
 import logging
 
 import numpy as np
@@ -24,14 +25,21 @@ def make(folder, patients=12, positives=4, negatives=9):
         series = f'1.2.{patient:06d}'
         for number in range(positives + negatives):
             nodules = (2 if number == 0 else 1) if number < positives else 0
-            rows.append(SliceRow(f'p{patient:02d}', series, number, nodules, .7, .6,
-                                 -4, 9))
+            rows.append(
+                SliceRow(f'p{patient:02d}', series, number, nodules, 0.7, 0.6, -4, 9)
+            )
         write_slice_archive(
-            folder / f'slices/{series}.slices', range(positives + negatives),
-            lambda number, patient=patient: np.full((8, 6), 100 * patient + number,
-                                                    np.int16))
-        write_slice_archive(folder / f'slice_masks/{series}.slices', range(positives),
-                            lambda number: nodules_of(number))
+            folder / f'slices/{series}.slices',
+            range(positives + negatives),
+            lambda number, patient=patient: np.full(
+                (8, 6), 100 * patient + number, np.int16
+            ),
+        )
+        write_slice_archive(
+            folder / f'slice_masks/{series}.slices',
+            range(positives),
+            lambda number: nodules_of(number),
+        )
     write_slice_index(folder / 'slices.csv', rows)
     return dict(data_root=str(folder))
 
@@ -56,10 +64,12 @@ def names(found):
 
 def test_a_quarter_of_training_is_validated_and_tested_by_patient(tmp_path):
     kwargs = make(tmp_path)
-    parts = {split: samples(split=split, **kwargs)
-             for split in ('train', 'val', 'test')}
-    patients = {split: {sample['patient'] for sample in part}
-                for split, part in parts.items()}
+    parts = {
+        split: samples(split=split, **kwargs) for split in ('train', 'val', 'test')
+    }
+    patients = {
+        split: {sample['patient'] for sample in part} for split, part in parts.items()
+    }
     assert [len(patients[split]) for split in ('train', 'val', 'test')] == [8, 2, 2]
     assert len(set.union(*patients.values())) == 12  # so none is in two
     for split, part in parts.items():
@@ -88,51 +98,74 @@ def test_too_few_negatives_are_all_taken_and_said(tmp_path, caplog):
 def test_slices_by_number_of_nodules(tmp_path):
     kwargs = make(tmp_path)
     found = samples(split='all', num_nodules=(0, 2), **kwargs)
-    assert [sum(sample['num_nodules'] == count for sample in found)
-            for count in (0, 1, 2)] == [12, 0, 12]
+    assert [
+        sum(sample['num_nodules'] == count for sample in found) for count in (0, 1, 2)
+    ] == [12, 0, 12]
 
 
 def test_a_sample_reaches_the_network_with_its_mask(tmp_path):
     kwargs = make(tmp_path)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        dataset = DATASETS.build(dict(
-            type='mmlesion.LIDCSliceDataset', split='all', **kwargs, pipeline=[
-                dict(type='mmlesion.LoadLIDCSlice', channels=3, with_mask=True),
-                dict(type='PackInputs', meta_keys=(
-                    'img_id', 'patient', 'spacing_mm', 'num_nodules'))]))
+        dataset = DATASETS.build(
+            dict(
+                type='mmlesion.LIDCSliceDataset',
+                split='all',
+                **kwargs,
+                pipeline=[
+                    dict(type='mmlesion.LoadLIDCSlice', channels=3, with_mask=True),
+                    dict(
+                        type='PackInputs',
+                        meta_keys=('img_id', 'patient', 'spacing_mm', 'num_nodules'),
+                    ),
+                ],
+            )
+        )
     order = [dataset.get_data_info(index)['img_id'] for index in range(len(dataset))]
     packed = dataset[order.index('p03_000003_000')]
     assert packed['inputs'].shape == (3, 8, 6) and (packed['inputs'] == 300).all()
     sample = packed['data_samples']
     assert sample.gt_label.tolist() == [1] and sample.num_nodules == 2
-    assert sample.spacing_mm == (.7, .6) and sample.patient == 'p03'
+    assert sample.spacing_mm == (0.7, 0.6) and sample.patient == 'p03'
     # Numbered from 1 in each slice
     assert sample.mask.shape == (8, 6, 1) and sample.mask.unique().tolist() == [0, 1, 2]
     assert sample.mask[5, 5, 0] == 1 and sample.mask[1:3, 1:3].unique() == 2
-    empty = next(name for name in order if name.startswith('p03')
-                 and int(name[-3:]) >= 4)
+    empty = next(
+        name for name in order if name.startswith('p03') and int(name[-3:]) >= 4
+    )
     assert not dataset[order.index(empty)]['data_samples'].mask.any()
 
 
 def test_without_masks_no_file_of_masks_is_read(tmp_path):
     make(tmp_path, patients=1)
     (tmp_path / 'slice_masks/1.2.000000.slices').unlink()
-    results = LoadLIDCSlice()(dict(
-        img_path=str(tmp_path / 'slices/1.2.000000.slices'), slice_number=2,
-        mask_path='absent'))
+    results = LoadLIDCSlice()(
+        dict(
+            img_path=str(tmp_path / 'slices/1.2.000000.slices'),
+            slice_number=2,
+            mask_path='absent',
+        )
+    )
     assert results['img'].shape == (8, 6, 1) and 'mask' not in results
 
 
-@pytest.mark.parametrize('line, message', [
-    ('p00,1.2.000000,0,1,.7,.7,0,0',
-     r'row \d+: slice 0 of series 1.2.000000 is in row 2 already'),
-    ('p01,1.2.000000,99,1,.7,.7,0,0', 'is of p01 here, but of p00 above'),
-    ('p00,1.2.000000,99,-1,.7,.7,0,0', 'must be 0 or more, but are 99 and -1'),
-    ('p00,1.2.000000,99,1,0,.7,0,0', 'must be positive, but are 0.0 and 0.7'),
-    ('p00,../x,99,1,.7,.7,0,0', "must be a name of a file, but is '../x'"),
-    ('p00,1.2.000000,a,1,.7,.7,0,0', "slice_number must be of type int, but is 'a'"),
-    (',1.2.000000,99,1,.7,.7,0,0', 'patient is empty'),
-])
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        (
+            'p00,1.2.000000,0,1,.7,.7,0,0',
+            r'row \d+: slice 0 of series 1.2.000000 is in row 2 already',
+        ),
+        ('p01,1.2.000000,99,1,.7,.7,0,0', 'is of p01 here, but of p00 above'),
+        ('p00,1.2.000000,99,-1,.7,.7,0,0', 'must be 0 or more, but are 99 and -1'),
+        ('p00,1.2.000000,99,1,0,.7,0,0', 'must be positive, but are 0.0 and 0.7'),
+        ('p00,../x,99,1,.7,.7,0,0', "must be a name of a file, but is '../x'"),
+        (
+            'p00,1.2.000000,a,1,.7,.7,0,0',
+            "slice_number must be of type int, but is 'a'",
+        ),
+        (',1.2.000000,99,1,.7,.7,0,0', 'patient is empty'),
+    ],
+)
 def test_bad_rows_are_told(tmp_path, line, message):
     make(tmp_path, patients=1)
     with open(tmp_path / 'slices.csv', 'a') as file:
@@ -148,7 +181,7 @@ def test_missing_things_are_told(tmp_path):
     with pytest.raises(ValueError, match="unknown split 'dev'"):
         LIDCSliceDataset(split='dev', **kwargs)
     with pytest.raises(ValueError, match='no slice of split .all. is left'):
-        LIDCSliceDataset(num_nodules=(5, ), **kwargs)
+        LIDCSliceDataset(num_nodules=(5,), **kwargs)
     path = tmp_path / 'slices/1.2.000001.slices'
     with pytest.raises(ValueError, match='there is no slice 77; prepare'):
         LoadLIDCSlice()(dict(img_path=str(path), slice_number=77))

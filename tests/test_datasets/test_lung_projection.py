@@ -1,4 +1,5 @@
 """Projections as a data set: which samples, which splits, balanced how."""
+
 from collections import Counter
 
 import cv2
@@ -14,18 +15,38 @@ ROTATIONS = 3
 
 def make(folder, num_patients=20, split=None, empty=''):
     """Two scans a patient, the first half diseased; a cavity in the upper left."""
-    columns = ['scan', 'patient', 'disease', 'survival',
-               *(f'{region}_cavity' for region in REGIONS),
-               *(['split'] if split else []), 'folder', 'rotations', 'empty']
+    columns = [
+        'scan',
+        'patient',
+        'disease',
+        'survival',
+        *(f'{region}_cavity' for region in REGIONS),
+        *(['split'] if split else []),
+        'folder',
+        'rotations',
+        'empty',
+    ]
     lines = [','.join(columns)]
     for number in range(num_patients):
         for visit in range(2):
             name, diseased = f's{number}_{visit}', int(number < num_patients // 2)
             survival = str(number % 2) if diseased else ''
             signs = [str(diseased), '0', '0', '0', '0', '']
-            lines.append(','.join([
-                name, f'P{number}', str(diseased), survival, *signs,
-                *([split(number)] if split else []), name, str(ROTATIONS), empty]))
+            lines.append(
+                ','.join(
+                    [
+                        name,
+                        f'P{number}',
+                        str(diseased),
+                        survival,
+                        *signs,
+                        *([split(number)] if split else []),
+                        name,
+                        str(ROTATIONS),
+                        empty,
+                    ]
+                )
+            )
             (folder / name).mkdir()
             for area in ('whole', *REGIONS):
                 for view in ('axial', 'coronal', 'sagittal'):
@@ -77,8 +98,10 @@ def test_patients_stay_together_and_each_split_is_balanced(tmp_path):
     kwargs = make(tmp_path)
     tested = []
     for fold in range(5):
-        parts = {split: samples(task='cavity', split=split, fold=fold, **kwargs)
-                 for split in ('train', 'val', 'test')}
+        parts = {
+            split: samples(task='cavity', split=split, fold=fold, **kwargs)
+            for split in ('train', 'val', 'test')
+        }
         for found in parts.values():
             labels = [sample['gt_label'] for sample in found]
             assert sum(labels) * 2 == len(labels) > 0
@@ -113,18 +136,23 @@ def test_a_given_split_is_kept(tmp_path):
 
 def test_regions_without_lung_are_left_out(tmp_path):
     kwargs = make(tmp_path, empty='left_lower right_upper')
-    areas = {sample['area']
-             for sample in samples(task='cavity', balance=False, **kwargs)}
+    areas = {
+        sample['area'] for sample in samples(task='cavity', balance=False, **kwargs)
+    }
     assert areas == {'left_upper', 'left_middle', 'right_middle'}
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(task='nodule'), "one of disease, survival, cavity, but is 'nodule'"),
-    (dict(view='front'), 'view must be one of axial, coronal, sagittal'),
-    (dict(split='dev'), "split must be one of train, val, test, all, but is 'dev'"),
-    (dict(fold=5), 'fold must be 0 to 4, but is 5'),
-    (dict(num_rotations=9), 's0_0 has 3 rotations, but 9 are asked for'),
-    (dict(num_folds=30, split='test'), '30 folds need at least as many patients')])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(task='nodule'), "one of disease, survival, cavity, but is 'nodule'"),
+        (dict(view='front'), 'view must be one of axial, coronal, sagittal'),
+        (dict(split='dev'), "split must be one of train, val, test, all, but is 'dev'"),
+        (dict(fold=5), 'fold must be 0 to 4, but is 5'),
+        (dict(num_rotations=9), 's0_0 has 3 rotations, but 9 are asked for'),
+        (dict(num_folds=30, split='test'), '30 folds need at least as many patients'),
+    ],
+)
 def test_bad_arguments_are_told(tmp_path, change, message):
     kwargs = make(tmp_path)
     with pytest.raises(ValueError, match=f'projections.csv: .*{message}'):

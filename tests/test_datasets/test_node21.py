@@ -1,4 +1,5 @@
 """NODE21: rows to samples, splits of the paper, pictures to tensors."""
+
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
@@ -43,7 +44,9 @@ def test_boxes_and_labels(tmp_path):
     found = {sample['img_id']: sample for sample in samples(**make(tmp_path))}
     assert len(found) == 42
     assert [box['bbox'] for box in found['n0003']['instances']] == [
-        [10, 20, 18, 26], [1, 2, 5, 6]]
+        [10, 20, 18, 26],
+        [1, 2, 5, 6],
+    ]
     assert found['n0003']['gt_label'] == 1 and found['c0000']['gt_label'] == 0
     assert found['c0000']['instances'] == []
     assert found['c0000']['img_path'].endswith('c0000.mha')
@@ -55,8 +58,10 @@ def test_splits_are_disjoint_and_the_test_set_is_balanced(tmp_path):
     assert sorted(sample['gt_label'] for sample in test) == [0] * 4 + [1] * 4
     validated = []
     for fold in range(3):
-        train, val, again = (names(samples(split=split, fold=fold, **kwargs))
-                             for split in ('train', 'val', 'test'))
+        train, val, again = (
+            names(samples(split=split, fold=fold, **kwargs))
+            for split in ('train', 'val', 'test')
+        )
         assert again == names(test)
         assert not (train & val or train & again or val & again)
         assert len(train | val | again) == 42
@@ -78,8 +83,10 @@ def test_splits_follow_the_seed_not_the_order_of_rows(tmp_path):
 
 def test_no_patient_is_in_two_splits(tmp_path):
     kwargs = make(tmp_path, patients=lambda index: f'p{index % 14}')
-    parts = [{sample['patient'] for sample in samples(split=split, fold=1, **kwargs)}
-             for split in ('train', 'val', 'test')]
+    parts = [
+        {sample['patient'] for sample in samples(split=split, fold=1, **kwargs)}
+        for split in ('train', 'val', 'test')
+    ]
     assert all(parts)
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
 
@@ -87,36 +94,57 @@ def test_no_patient_is_in_two_splits(tmp_path):
 def test_a_sample_reaches_the_network_as_it_should(tmp_path):
     kwargs = make(tmp_path)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        dataset = DATASETS.build(dict(
-            type='mmlesion.NODE21Dataset', pipeline=[
-                dict(type='mmlesion.LoadRadiograph', channels=3),
-                dict(type='Resize', scale=(25, 20)),
-                dict(type='PackInputs', meta_keys=(
-                    'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
-                    'instances'))], **kwargs))
-        sample = dataset[next(
-            index for index in range(42)
-            if dataset.get_data_info(index)['img_id'] == 'n0003')]
+        dataset = DATASETS.build(
+            dict(
+                type='mmlesion.NODE21Dataset',
+                pipeline=[
+                    dict(type='mmlesion.LoadRadiograph', channels=3),
+                    dict(type='Resize', scale=(25, 20)),
+                    dict(
+                        type='PackInputs',
+                        meta_keys=(
+                            'img_id',
+                            'img_path',
+                            'ori_shape',
+                            'img_shape',
+                            'scale_factor',
+                            'instances',
+                        ),
+                    ),
+                ],
+                **kwargs,
+            )
+        )
+        sample = dataset[
+            next(
+                index
+                for index in range(42)
+                if dataset.get_data_info(index)['img_id'] == 'n0003'
+            )
+        ]
     assert sample['inputs'].shape == (3, 20, 25)
     # 0 to 103, on 0 to 255; the dark corner is half of a pixel's neighbourhood.
     assert sample['inputs'].max().item() == pytest.approx(255)
     assert sample['data_samples'].gt_label.tolist() == [1]
-    assert sample['data_samples'].scale_factor == (.5, .5)
+    assert sample['data_samples'].scale_factor == (0.5, 0.5)
     assert sample['data_samples'].instances[0]['bbox'] == [10, 20, 18, 26]
 
 
-@pytest.mark.parametrize('rows, message', [
-    ('a.mha,1,2,3,4,2', "row 2: label must be 0 or 1, got '2'"),
-    ('a.mha,1,2,3,4', 'row 2: label must be 0 or 1, got None'),
-    ('a.mha,1,2,0,4,1', 'row 2: x, y, width and height'),
-    ('a.mha,1,2,x,4,1', "row 2: .*got .'1', '2', 'x', '4'"),
-    ('a.mha,1,nan,3,4,1', 'row 2: x, y, width and height'),
-    (',1,2,3,4,1', 'row 2: img_name must be the name of a file'),
-    ('../a.mha,1,2,3,4,1', 'row 2: img_name must be the name of a file'),
-    ('a.mha,1,2,3,4,1\na.mha,0,0,0,0,0', 'row 3: a.mha was in row 2 already'),
-    ('a.mha,0,0,0,0,0\na.mha,1,2,3,4,1', 'row 3: a.mha was in row 2 already'),
-    ('', 'there is no row'),
-])
+@pytest.mark.parametrize(
+    'rows, message',
+    [
+        ('a.mha,1,2,3,4,2', "row 2: label must be 0 or 1, got '2'"),
+        ('a.mha,1,2,3,4', 'row 2: label must be 0 or 1, got None'),
+        ('a.mha,1,2,0,4,1', 'row 2: x, y, width and height'),
+        ('a.mha,1,2,x,4,1', "row 2: .*got .'1', '2', 'x', '4'"),
+        ('a.mha,1,nan,3,4,1', 'row 2: x, y, width and height'),
+        (',1,2,3,4,1', 'row 2: img_name must be the name of a file'),
+        ('../a.mha,1,2,3,4,1', 'row 2: img_name must be the name of a file'),
+        ('a.mha,1,2,3,4,1\na.mha,0,0,0,0,0', 'row 3: a.mha was in row 2 already'),
+        ('a.mha,0,0,0,0,0\na.mha,1,2,3,4,1', 'row 3: a.mha was in row 2 already'),
+        ('', 'there is no row'),
+    ],
+)
 def test_bad_rows_are_told(tmp_path, rows, message):
     path = tmp_path / 'metadata.csv'
     path.write_text(f'{HEADER}\n{rows}\n')
@@ -133,9 +161,11 @@ def test_missing_things_are_told(tmp_path):
         NODE21Dataset(**kwargs)
     with pytest.raises(ValueError, match='needs 100 pictures .* there are 12 and 30'):
         NODE21Dataset(**dict(kwargs, num_test=200, split='test'))
-    for wrong, message in ((dict(split='dev'), "unknown split 'dev'"),
-                           (dict(fold=3), 'fold must be 0 to 2'),
-                           (dict(num_test=7), 'num_test must be even')):
+    for wrong, message in (
+        (dict(split='dev'), "unknown split 'dev'"),
+        (dict(fold=3), 'fold must be 0 to 2'),
+        (dict(num_test=7), 'num_test must be even'),
+    ):
         with pytest.raises(ValueError, match=message):
             NODE21Dataset(**dict(kwargs, **wrong))
     path = tmp_path / 'metadata.csv'

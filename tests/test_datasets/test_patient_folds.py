@@ -1,4 +1,5 @@
 """Folds: patients whole, classes even, the same for the same seed."""
+
 import numpy as np
 import pytest
 
@@ -7,8 +8,9 @@ from mmlesion.datasets import patient_folds
 
 def draw(num_patients=100, seed=0):
     generator = np.random.default_rng(seed)
-    patients = np.repeat(np.arange(num_patients),
-                         generator.integers(1, 9, num_patients))
+    patients = np.repeat(
+        np.arange(num_patients), generator.integers(1, 9, num_patients)
+    )
     return [f'P{one:03d}' for one in patients], generator.random(len(patients)) < 0.4
 
 
@@ -43,16 +45,18 @@ def test_the_order_of_samples_does_not_matter():
     patients, labels = draw()
     order = np.random.default_rng(1).permutation(len(patients))
     shuffled = patient_folds([patients[i] for i in order], labels[order], 5)
-    np.testing.assert_array_equal(
-        shuffled, patient_folds(patients, labels, 5)[order])
+    np.testing.assert_array_equal(shuffled, patient_folds(patients, labels, 5)[order])
 
 
-@pytest.mark.parametrize('patients, labels, num_folds, sentence', [
-    (['a', 'b'], [0], 2, 'there are 2 patients for 1 labels'),
-    (['a', 'b'], [0, 1], 1, 'num_folds must be at least 2, but is 1'),
-    (['a', 'a'], [0, 1], 2, '2 folds need at least as many patients'),
-    (list('abcd'), [0, 0, 0, 1], 2, 'of 2 has no sample of class 1'),
-])
+@pytest.mark.parametrize(
+    'patients, labels, num_folds, sentence',
+    [
+        (['a', 'b'], [0], 2, 'there are 2 patients for 1 labels'),
+        (['a', 'b'], [0, 1], 1, 'num_folds must be at least 2, but is 1'),
+        (['a', 'a'], [0, 1], 2, '2 folds need at least as many patients'),
+        (list('abcd'), [0, 0, 0, 1], 2, 'of 2 has no sample of class 1'),
+    ],
+)
 def test_what_cannot_be_dealt_is_said(patients, labels, num_folds, sentence):
     with pytest.raises(ValueError, match=sentence):
         patient_folds(patients, labels, num_folds)

@@ -1,4 +1,5 @@
 """The list of scans: rows, and each thing that may be wrong with it."""
+
 import pytest
 
 from mmlesion.ct import REGIONS
@@ -15,46 +16,64 @@ def write(path, *rows, header=HEADER):
 
 
 def test_labels_and_their_absence(tmp_path):
-    first, second = read_scan_list(write(
-        tmp_path, 'a.nii.gz,P1,1,0,1,0,,,,1', ' b , P2 ,0,,,,,,,'))
+    first, second = read_scan_list(
+        write(tmp_path, 'a.nii.gz,P1,1,0,1,0,,,,1', ' b , P2 ,0,,,,,,,')
+    )
     assert (first.scan, first.patient, first.disease, first.survival) == (
-        'a.nii.gz', 'P1', 1, 0)
-    assert first.signs == dict(cavity=dict(
-        left_upper=1, left_middle=0, right_lower=1))
+        'a.nii.gz',
+        'P1',
+        1,
+        0,
+    )
+    assert first.signs == dict(cavity=dict(left_upper=1, left_middle=0, right_lower=1))
     assert (second.scan, second.patient, second.survival) == ('b', 'P2', None)
     assert second.signs == dict(cavity={})
 
 
 def test_no_sign_and_other_columns(tmp_path):
-    row, = read_scan_list(write(tmp_path, 'a,P1,1,0,x',
-                                header='scan,patient,disease,survival,scanner'))
+    (row,) = read_scan_list(
+        write(tmp_path, 'a,P1,1,0,x', header='scan,patient,disease,survival,scanner')
+    )
     assert row.signs == {} and row.cells['scanner'] == 'x'
 
 
-@pytest.mark.parametrize('rows, message', [
-    (['a,P1,2,,,,,,,'], "row 2: disease must be 0, 1 or empty, but is '2'"),
-    (['a,P1,1,,yes,,,,,'], 'row 2: left_upper_cavity must be 0, 1 or empty'),
-    (['a,,1,,,,,,,'], 'row 2: patient is empty'),
-    ([',P1,1,,,,,,,'], 'row 2: scan is empty'),
-    (['a,P1,1'], 'row 2: expected one cell for each column'),
-    (['a,P1,1,,,,,,,', 'x/../a,P1,1,,,,,,,'],
-     'row 3: scan x/../a is in row 2 already'),
-    ([], 'there is no row')])
+@pytest.mark.parametrize(
+    'rows, message',
+    [
+        (['a,P1,2,,,,,,,'], "row 2: disease must be 0, 1 or empty, but is '2'"),
+        (['a,P1,1,,yes,,,,,'], 'row 2: left_upper_cavity must be 0, 1 or empty'),
+        (['a,,1,,,,,,,'], 'row 2: patient is empty'),
+        ([',P1,1,,,,,,,'], 'row 2: scan is empty'),
+        (['a,P1,1'], 'row 2: expected one cell for each column'),
+        (
+            ['a,P1,1,,,,,,,', 'x/../a,P1,1,,,,,,,'],
+            'row 3: scan x/../a is in row 2 already',
+        ),
+        ([], 'there is no row'),
+    ],
+)
 def test_bad_rows_are_told(tmp_path, rows, message):
     with pytest.raises(ValueError, match=f'scans.csv: {message}'):
         read_scan_list(write(tmp_path, *rows))
 
 
-@pytest.mark.parametrize('rows, message', [
-    (['a,P1,train', 'b,P1,test'],
-     "row 3: patient P1 is of split 'test', but of 'train' in row 2"),
-    (['a,P1,train', 'b,P2,'], 'row 3: split is empty, but other rows have one'),
-    (['a,P1,dev'], 'row 2: split must be one of train, val, test or empty')])
+@pytest.mark.parametrize(
+    'rows, message',
+    [
+        (
+            ['a,P1,train', 'b,P1,test'],
+            "row 3: patient P1 is of split 'test', but of 'train' in row 2",
+        ),
+        (['a,P1,train', 'b,P2,'], 'row 3: split is empty, but other rows have one'),
+        (['a,P1,dev'], 'row 2: split must be one of train, val, test or empty'),
+    ],
+)
 def test_a_given_split_is_checked(tmp_path, rows, message):
     rows = ['{},{},1,,{}'.format(*row.split(',')) for row in rows]
     with pytest.raises(ValueError, match=message):
-        read_scan_list(write(tmp_path, *rows,
-                             header='scan,patient,disease,survival,split'))
+        read_scan_list(
+            write(tmp_path, *rows, header='scan,patient,disease,survival,split')
+        )
 
 
 def test_missing_columns_are_told(tmp_path):

@@ -1,4 +1,5 @@
 """Maps reach the metric and the files, whatever the model."""
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,9 +56,12 @@ def runner():
 
 
 def batch():
-    samples = [BaseDataElement(
-        gt_label=torch.tensor([label]), metainfo=dict(img_path=f'scans/{name}.png'))
-        for label, name in ((1, 'a'), (0, 'b'))]
+    samples = [
+        BaseDataElement(
+            gt_label=torch.tensor([label]), metainfo=dict(img_path=f'scans/{name}.png')
+        )
+        for label, name in ((1, 'a'), (0, 'b'))
+    ]
     return dict(inputs=torch.randn(2, 3, 8, 12), data_samples=samples)
 
 
@@ -77,8 +81,15 @@ def test_the_prediction_carries_the_map(runner):
 def test_files_hold_raw_maps_on_their_grid(runner, tmp_path):
     data = batch()
     hook = ActivationMapHook(
-        'conv', 'CAM', target=1, size=None, normalise='image', key='cam',
-        out_dir=str(tmp_path / 'maps'), formats=['npy', 'png', 'nii.gz'])
+        'conv',
+        'CAM',
+        target=1,
+        size=None,
+        normalise='image',
+        key='cam',
+        out_dir=str(tmp_path / 'maps'),
+        formats=['npy', 'png', 'nii.gz'],
+    )
     hook.before_test_iter(runner, 0, data)
     raw = np.load(tmp_path / 'maps/a_CAM.npy')
     assert raw.shape == (4, 6) and raw.dtype == np.float32
@@ -112,17 +123,22 @@ def test_validation_may_be_left_alone(runner):
 
 
 def test_is_registered():
-    assert isinstance(HOOKS.build(dict(
-        type='mmlesion.ActivationMapHook', layers=['conv'])), ActivationMapHook)
+    assert isinstance(
+        HOOKS.build(dict(type='mmlesion.ActivationMapHook', layers=['conv'])),
+        ActivationMapHook,
+    )
 
 
-@pytest.mark.parametrize('kwargs, sentence', [
-    (dict(method='GradCAN'), "method must be one of .*, got 'GradCAN'"),
-    (dict(formats=['jpg']), "formats must be of .*, got 'jpg'"),
-    (dict(size='mask'), "size must be 'input' or None"),
-    (dict(target='lesion'), "target must be a class index, 'label' or None"),
-    (dict(layers=()), 'method GradCAM needs layers, for instance backbone.layer4'),
-])
+@pytest.mark.parametrize(
+    'kwargs, sentence',
+    [
+        (dict(method='GradCAN'), "method must be one of .*, got 'GradCAN'"),
+        (dict(formats=['jpg']), "formats must be of .*, got 'jpg'"),
+        (dict(size='mask'), "size must be 'input' or None"),
+        (dict(target='lesion'), "target must be a class index, 'label' or None"),
+        (dict(layers=()), 'method GradCAM needs layers, for instance backbone.layer4'),
+    ],
+)
 def test_bad_settings_are_one_sentence(kwargs, sentence):
     with pytest.raises(ValueError, match=sentence):
         ActivationMapHook(**dict(dict(layers=['conv']), **kwargs))
@@ -148,28 +164,41 @@ class Detector(BaseModel):
     def forward(self, inputs, data_samples=None, mode='tensor'):
         halves = self.conv(inputs)[..., :4].mean((1, 2)).unflatten(1, (2, 2)).mean(2)
         for sample, scores in zip(data_samples, halves.sigmoid()):
-            sample.set_metainfo(dict(
-                batch_input_shape=tuple(inputs.shape[2:]), crop_offset=(0, 0)))
+            sample.set_metainfo(
+                dict(batch_input_shape=tuple(inputs.shape[2:]), crop_offset=(0, 0))
+            )
             sample.pred_instances = InstanceData(
-                bboxes=torch.tensor([[0., 0., 4., 6.], [4., 0., 8., 6.]]),
-                scores=scores, labels=torch.zeros(2, dtype=torch.long))
+                bboxes=torch.tensor([[0.0, 0.0, 4.0, 6.0], [4.0, 0.0, 8.0, 6.0]]),
+                scores=scores,
+                labels=torch.zeros(2, dtype=torch.long),
+            )
         return data_samples
 
 
 def detection_batch():
     """Pictures of 12 x 16, padded to 16 x 16; bright on the right; then dark."""
     bright = torch.zeros(1, 12, 16)
-    bright[..., 8:] = .1
-    samples = [BaseDataElement(metainfo=dict(
-        img_path=f'000001_01_01/{name}.png', scale_factor=(2., 2.), spacing_mm=.5,
-        ori_shape=(6, 8), img_shape=(12, 16))) for name in ('007', '008')]
+    bright[..., 8:] = 0.1
+    samples = [
+        BaseDataElement(
+            metainfo=dict(
+                img_path=f'000001_01_01/{name}.png',
+                scale_factor=(2.0, 2.0),
+                spacing_mm=0.5,
+                ori_shape=(6, 8),
+                img_shape=(12, 16),
+            )
+        )
+        for name in ('007', '008')
+    ]
     return dict(inputs=[bright, bright - 1], data_samples=samples)
 
 
 def test_boxes_of_a_detector_are_explained_each_by_its_score(runner, tmp_path):
     runner.model, data = Detector(), detection_batch()
     hook = ActivationMapHook(
-        'conv', 'LayerCAM', out_dir=str(tmp_path), formats=['npy', 'png', 'nii.gz'])
+        'conv', 'LayerCAM', out_dir=str(tmp_path), formats=['npy', 'png', 'nii.gz']
+    )
     hook.before_test_iter(runner, 0, data)
     raw = np.load(tmp_path / '000001_01_01_007_LayerCAM.npy')
     # The best box, the right one, first: its features alone, the last row padded.
@@ -182,7 +211,7 @@ def test_boxes_of_a_detector_are_explained_each_by_its_score(runner, tmp_path):
     torch.testing.assert_close(shown, expected)
     volume = SimpleITK.ReadImage(str(tmp_path / '000001_01_01_007_LayerCAM.nii.gz'))
     assert volume.GetSize() == (16, 12, 1)
-    assert volume.GetSpacing()[:2] == (.25, .25)  # pixels of 0.5 mm, enlarged twice
+    assert volume.GetSpacing()[:2] == (0.25, 0.25)  # pixels of 0.5 mm, enlarged twice
     assert (tmp_path / '000001_01_01_007_LayerCAM.png').exists()
     # No box of the other reaches the score: an empty map, no file.
     assert not data['data_samples'][1].activation_map.any()
@@ -195,16 +224,18 @@ def test_lesions_are_found_where_a_crop_was_undone(runner):
     """Pictures cut at (10, 0), enlarged twice; the detector sets the crop to 0."""
     runner.model, data = Detector(), detection_batch()
     data = dict(inputs=data['inputs'][:1], data_samples=data['data_samples'][:1])
-    data['data_samples'][0].set_metainfo(dict(
-        crop_offset=(10, 0), instances=[dict(bbox=[14., 0., 18., 6.])]))
+    data['data_samples'][0].set_metainfo(
+        dict(crop_offset=(10, 0), instances=[dict(bbox=[14.0, 0.0, 18.0, 6.0])])
+    )
     ActivationMapHook('conv', 'LayerCAM', max_detections=1).before_test_iter(
-        runner, 0, data)
-    sample, = runner.model.test_step(data)
+        runner, 0, data
+    )
+    (sample,) = runner.model.test_step(data)
     assert sample.crop_offset == (0, 0)
     metric = ActivationMapMetric(form='box')
     metric.process(None, [sample.to_dict()])
     # All evidence is in the right half, but for the half cell that is interpolated.
-    assert metric.evaluate(1)['map/energy_inside_mean'] > .85
+    assert metric.evaluate(1)['map/energy_inside_mean'] > 0.85
 
 
 def test_validation_shows_a_row_for_each_box(runner):
@@ -218,14 +249,23 @@ def test_validation_shows_a_row_for_each_box(runner):
 
 def test_a_method_of_classes_cannot_explain_boxes(runner):
     runner.model = Detector()
-    with pytest.raises(ValueError, match="CAM explains classes: for the boxes of a "
-                                         "detector choose one of .*'LayerCAM'"):
+    with pytest.raises(
+        ValueError,
+        match='CAM explains classes: for the boxes of a '
+        "detector choose one of .*'LayerCAM'",
+    ):
         ActivationMapHook('conv', 'CAM').before_test_iter(runner, 0, detection_batch())
 
 
-@pytest.mark.parametrize('metainfo, name', [
-    (dict(img_path='a/b.png'), 'b'), (dict(img_path='a/12.png'), 'a_12'),
-    (dict(nodule_id='x_3'), 'x_3'), (dict(), '00004_2')])
+@pytest.mark.parametrize(
+    'metainfo, name',
+    [
+        (dict(img_path='a/b.png'), 'b'),
+        (dict(img_path='a/12.png'), 'a_12'),
+        (dict(nodule_id='x_3'), 'x_3'),
+        (dict(), '00004_2'),
+    ],
+)
 def test_names_of_files(metainfo, name):
     assert sample_name(BaseDataElement(metainfo=metainfo), 4, 2) == name
 
@@ -240,14 +280,20 @@ def test_maps_of_nodules_are_measured_in_one_test(tmp_path):
     cfg.model.head.in_channels = 16
     cfg.work_dir, cfg.launcher = str(tmp_path / 'work'), 'none'
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False, batch_size=2)
-    cfg.test_dataloader.dataset.update(
-        data_root=str(tmp_path / 'data'), split='all')
-    cfg.custom_hooks = [dict(
-        type='mmlesion.ActivationMapHook', method='SoftActivationMap', target=1,
-        out_dir=str(tmp_path / 'maps'), formats=['npy'])]
+    cfg.test_dataloader.dataset.update(data_root=str(tmp_path / 'data'), split='all')
+    cfg.custom_hooks = [
+        dict(
+            type='mmlesion.ActivationMapHook',
+            method='SoftActivationMap',
+            target=1,
+            out_dir=str(tmp_path / 'maps'),
+            formats=['npy'],
+        )
+    ]
     cfg.test_evaluator = [
         dict(type='mmlesion.BinaryClassificationMetric'),
-        dict(type='mmlesion.ActivationMapMetric', mask_key='mask', normalise='image')]
+        dict(type='mmlesion.ActivationMapMetric', mask_key='mask', normalise='image'),
+    ]
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         numbers = LesionRunner.from_cfg(cfg).test()
 

@@ -10,8 +10,9 @@ from mmlesion.registry import OPTIM_WRAPPERS
 def _step(kind):
     torch.manual_seed(0)
     model = nn.Linear(8, 1)
-    wrapper = OPTIM_WRAPPERS.build(dict(
-        type=kind, optimizer=torch.optim.SGD(model.parameters(), lr=0.1)))
+    wrapper = OPTIM_WRAPPERS.build(
+        dict(type=kind, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    )
     with wrapper.optim_context(model):
         outputs = model(torch.linspace(-1, 1, 32).reshape(4, 8))
         loss = outputs.float().square().mean()
@@ -30,8 +31,9 @@ def test_a_step_in_bfloat16_is_that_in_float32_to_its_eight_bits():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_mixed_precision_on_a_cpu_is_for_classifiers():
-    cfg = Config(dict(default_scope='mmpretrain',
-                      optim_wrapper=dict(type='OptimWrapper')))
+    cfg = Config(
+        dict(default_scope='mmpretrain', optim_wrapper=dict(type='OptimWrapper'))
+    )
     use_mixed_precision(cfg)
     assert cfg.optim_wrapper.type == 'mmlesion.Bf16OptimWrapper'
     cfg.default_scope = 'mmdet'

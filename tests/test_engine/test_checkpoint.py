@@ -1,4 +1,5 @@
 """Reading a checkpoint must not run code from it."""
+
 import os
 
 import numpy as np
@@ -16,7 +17,7 @@ class _Touch:
         self.path = path
 
     def __reduce__(self):
-        return os.mkdir, (str(self.path), )
+        return os.mkdir, (str(self.path),)
 
 
 class _Attribute:
@@ -31,12 +32,17 @@ def test_what_mmengine_writes_is_read_back(tmp_path):
     path = tmp_path / 'epoch_1.pth'
     torch.save(
         dict(
-            meta=dict(epoch=1, dataset_meta=dict(classes=('lesion', ))),
+            meta=dict(epoch=1, dataset_meta=dict(classes=('lesion',))),
             state_dict=dict(weight=torch.ones(2)),
             message_hub=dict(
                 log_scalars=dict(loss=buffer),
-                runtime_info=dict(best=np.float64(0.5), iters=np.int64(7),
-                                  array=np.arange(3)))), path)
+                runtime_info=dict(
+                    best=np.float64(0.5), iters=np.int64(7), array=np.arange(3)
+                ),
+            ),
+        ),
+        path,
+    )
 
     checkpoint = read_checkpoint(path)
 
@@ -53,8 +59,11 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path):
     path = tmp_path / 'evil.pth'
     torch.save(dict(state_dict={}, surprise=_Touch(made)), path)
 
-    with pytest.raises(ValueError, match=r'evil\.pth was not loaded.*mkdir.*'
-                       '--trust-checkpoint') as error:
+    with pytest.raises(
+        ValueError,
+        match=r'evil\.pth was not loaded.*mkdir.*'
+        '--trust-checkpoint',
+    ) as error:
         read_checkpoint(path)
     assert '\n' not in str(error.value)
     assert not made.exists()

@@ -1,4 +1,5 @@
 """Hooks that draw: which samples, into which files, with which boxes."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,12 +15,18 @@ from mmlesion.engine.hooks import AttentionFigureHook, CTVisualizationHook
 from mmlesion.engine.hooks import attention_figure_hook as module
 
 
-def _sample(path, boxes=((10, 10, 29, 29), )):
-    sample = DetDataSample(metainfo=dict(
-        img_path=str(path), crop_offset=(4, 2), scale_factor=(2., 2.),
-        instances=[dict(bbox=list(box), ignore_flag=0) for box in boxes]))
+def _sample(path, boxes=((10, 10, 29, 29),)):
+    sample = DetDataSample(
+        metainfo=dict(
+            img_path=str(path),
+            crop_offset=(4, 2),
+            scale_factor=(2.0, 2.0),
+            instances=[dict(bbox=list(box), ignore_flag=0) for box in boxes],
+        )
+    )
     sample.pred_instances = InstanceData(
-        bboxes=torch.rand(1, 4), scores=torch.ones(1), labels=torch.zeros(1))
+        bboxes=torch.rand(1, 4), scores=torch.ones(1), labels=torch.zeros(1)
+    )
     return sample
 
 
@@ -29,8 +36,9 @@ class _Model:
     @staticmethod
     def data_preprocessor(batch, training):
         assert training is False
-        return dict(inputs=torch.stack(batch['inputs']),
-                    data_samples=batch['data_samples'])
+        return dict(
+            inputs=torch.stack(batch['inputs']), data_samples=batch['data_samples']
+        )
 
     @staticmethod
     def attention_maps(inputs, samples):
@@ -39,13 +47,17 @@ class _Model:
 
 def _runner(model=None):
     return SimpleNamespace(
-        model=model or _Model(), iter=7, logger=MMLogger.get_instance('drawing'),
-        visualizer=Visualizer.get_instance('drawing'))
+        model=model or _Model(),
+        iter=7,
+        logger=MMLogger.get_instance('drawing'),
+        visualizer=Visualizer.get_instance('drawing'),
+    )
 
 
 def _batch(*samples):
-    return dict(inputs=[torch.zeros(9, 64, 64)] * len(samples),
-                data_samples=list(samples))
+    return dict(
+        inputs=[torch.zeros(9, 64, 64)] * len(samples), data_samples=list(samples)
+    )
 
 
 @pytest.fixture
@@ -53,9 +65,12 @@ def drawn(monkeypatch):
     """What was drawn, in place of pictures."""
     calls = []
     monkeypatch.setattr(
-        module, 'draw_contextual_attention',
+        module,
+        'draw_contextual_attention',
         lambda weights, slices, box, path, name: calls.append(
-            (path.name, np.asarray(box).tolist(), slices)))
+            (path.name, np.asarray(box).tolist(), slices)
+        ),
+    )
     return calls
 
 
@@ -72,7 +87,8 @@ def test_overlays_of_a_test_are_named_after_their_slices(tmp_path):
     hook = CTVisualizationHook(draw=True, test_out_dir=str(tmp_path / 'out'))
     hook.after_test_iter(_runner(), 0, {}, outputs)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == [
-        '000001_01_01_109.png']
+        '000001_01_01_109.png'
+    ]
 
 
 def test_validation_draws_one_sample_every_interval():
@@ -85,22 +101,26 @@ def test_validation_draws_one_sample_every_interval():
     hook = CTVisualizationHook(draw=True, interval=2)
     hook._visualizer = _Recorder()
     for index in range(5):
-        hook.after_val_iter(
-            _runner(), index, {}, [_sample(f'series/{index}.png')] * 2)
+        hook.after_val_iter(_runner(), index, {}, [_sample(f'series/{index}.png')] * 2)
     assert hook._visualizer.names == [
-        ('val_series_0', 7), ('val_series_2', 7), ('val_series_4', 7)]
+        ('val_series_0', 7),
+        ('val_series_2', 7),
+        ('val_series_4', 7),
+    ]
 
 
 def test_the_first_samples_with_lesions_are_drawn_lesion_by_lesion(drawn):
     hook = AttentionFigureHook('out', images=2)
     boxes = [(10, 10, 29, 29), (20, 12, 25, 17)]
-    hook.after_test_iter(_runner(), 0, _batch(
-        _sample('s/1.png', ()), _sample('s/2.png', boxes)))
-    hook.after_test_iter(_runner(), 1, _batch(
-        _sample('s/3.png'), _sample('s/4.png')))
+    hook.after_test_iter(
+        _runner(), 0, _batch(_sample('s/1.png', ()), _sample('s/2.png', boxes))
+    )
+    hook.after_test_iter(_runner(), 1, _batch(_sample('s/3.png'), _sample('s/4.png')))
     assert [call[0] for call in drawn] == [
-        's_2_lesion1_contextual.png', 's_2_lesion2_contextual.png',
-        's_3_lesion1_contextual.png']
+        's_2_lesion1_contextual.png',
+        's_2_lesion2_contextual.png',
+        's_3_lesion1_contextual.png',
+    ]
     # Crop (4, 2) first, then twice the size: the network's pixels.
     assert drawn[0][1] == [12, 16, 50, 54]
     assert drawn[0][2].shape == (3, 64, 64)
@@ -110,10 +130,8 @@ def test_the_first_samples_with_lesions_are_drawn_lesion_by_lesion(drawn):
 def test_samples_are_chosen_by_name_and_missing_names_are_said(drawn):
     hook = AttentionFigureHook('out', images=['s_2.png', 's_9'])
     runner = _runner()
-    runner.logger = SimpleNamespace(
-        warning=lambda text, names: drawn.append(names))
-    hook.after_test_iter(
-        runner, 0, _batch(_sample('s/1.png'), _sample('s/2.png')))
+    runner.logger = SimpleNamespace(warning=lambda text, names: drawn.append(names))
+    hook.after_test_iter(runner, 0, _batch(_sample('s/1.png'), _sample('s/2.png')))
     hook.after_test(runner)
     assert drawn[0][0] == 's_2_lesion1_contextual.png'
     assert drawn[1] == 's_9' and len(drawn) == 2
@@ -121,8 +139,7 @@ def test_samples_are_chosen_by_name_and_missing_names_are_said(drawn):
 
 def test_a_model_without_attention_is_named():
     with pytest.raises(ValueError, match='Linear has no attention'):
-        AttentionFigureHook('out').before_test(
-            _runner(torch.nn.Linear(1, 1)))
+        AttentionFigureHook('out').before_test(_runner(torch.nn.Linear(1, 1)))
 
 
 def test_a_context_rcnn_without_a_neck_is_named(drawn):
@@ -130,5 +147,6 @@ def test_a_context_rcnn_without_a_neck_is_named(drawn):
     model.attention_maps = lambda *_: dict(contextual=None, spatial=None)
     with pytest.raises(ValueError, match='has no attention'):
         AttentionFigureHook('out').after_test_iter(
-            _runner(model), 0, _batch(_sample('s/1.png')))
+            _runner(model), 0, _batch(_sample('s/1.png'))
+        )
     assert not drawn

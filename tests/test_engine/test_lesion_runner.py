@@ -1,4 +1,5 @@
 """The runner with a model of two layers: checkpoints, resuming, NaN."""
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -18,11 +19,10 @@ class _Points(Dataset):
         return 8
 
     def __getitem__(self, index):
-        return torch.full((3, ), float(index)) / 8 + torch.rand(3)
+        return torch.full((3,), float(index)) / 8 + torch.rand(3)
 
 
 class _Net(BaseModel):
-
     def __init__(self, width=4, nan_at=None):
         super().__init__()
         self.first = nn.Linear(3, width)
@@ -35,15 +35,15 @@ class _Net(BaseModel):
         if mode != 'loss':
             return out
         self.steps += 1
-        loss = ((out - inputs.sum(1, keepdim=True)
-                 * torch.rand_like(out))**2).mean()  # random, as sampling is
+        loss = (
+            (out - inputs.sum(1, keepdim=True) * torch.rand_like(out)) ** 2
+        ).mean()  # random, as sampling is
         if self.steps == self.nan_at:
             loss = loss * float('nan')
         return dict(loss=loss)
 
 
 class _Losses(Hook):
-
     def __init__(self):
         self.values = []
 
@@ -74,43 +74,42 @@ def _runner(work_dir, epochs, workers=0, nan_at=None, hooks=(), **kwargs):
         model=_Net(nan_at=nan_at),
         work_dir=str(work_dir),
         train_dataloader=dict(
-            dataset=_Points(), batch_size=2, num_workers=workers,
+            dataset=_Points(),
+            batch_size=2,
+            num_workers=workers,
             collate_fn=_collate,
-            sampler=dict(type='DefaultSampler', shuffle=True)),
+            sampler=dict(type='DefaultSampler', shuffle=True),
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(
-            optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
         param_scheduler=[dict(type='MultiStepLR', milestones=[2])],
-        default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', interval=1)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
         custom_hooks=[EpochSeedHook(), NonFiniteLossHook(), losses, *hooks],
         randomness=dict(seed=7),
         default_scope='mmengine',
-        experiment_name=f'{work_dir.name}_{epochs}_{id(losses)}')
+        experiment_name=f'{work_dir.name}_{epochs}_{id(losses)}',
+    )
     runner = LesionRunner(**{**cfg, **kwargs})
     return runner, losses.values
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_a_resumed_training_repeats_the_unbroken_one_bit_by_bit(
-        tmp_path, workers):
+def test_a_resumed_training_repeats_the_unbroken_one_bit_by_bit(tmp_path, workers):
     runner, unbroken = _runner(tmp_path / 'unbroken', 4, workers)
     runner.train()
-    runner, killed = _runner(
-        tmp_path / 'broken', 4, workers, hooks=[_KillHook()])
+    runner, killed = _runner(tmp_path / 'broken', 4, workers, hooks=[_KillHook()])
     with pytest.raises(_Killed):
         runner.train()
-    runner, resumed = _runner(
-        tmp_path / 'broken', 4, workers, resume=True)
+    runner, resumed = _runner(tmp_path / 'broken', 4, workers, resume=True)
     runner.train()
 
     assert len(unbroken) == 16
     assert killed[:8] + resumed == unbroken  # from the last whole epoch on
     weights = [
-        torch.load(tmp_path / name / 'epoch_4.pth', weights_only=False)
-        ['state_dict'] for name in ('unbroken', 'broken')]
-    assert all(torch.equal(weights[0][key], weights[1][key])
-               for key in weights[0])
+        torch.load(tmp_path / name / 'epoch_4.pth', weights_only=False)['state_dict']
+        for name in ('unbroken', 'broken')
+    ]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
 def test_epochs_draw_different_numbers(tmp_path):
@@ -126,8 +125,9 @@ def test_epochs_draw_different_numbers(tmp_path):
 
 def test_a_nan_loss_stops_before_a_checkpoint_is_written(tmp_path):
     runner, values = _runner(tmp_path, 3, nan_at=8)
-    with pytest.raises(FloatingPointError,
-                       match='epoch 2, iteration 4, because loss = nan'):
+    with pytest.raises(
+        FloatingPointError, match='epoch 2, iteration 4, because loss = nan'
+    ):
         runner.train()
     assert len(values) == 7
     assert (tmp_path / 'epoch_1.pth').exists()
@@ -156,16 +156,15 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 def test_part_of_a_model_may_start_a_training(tmp_path):
     path = tmp_path / 'part.pth'
-    torch.save(dict(state_dict={'first.bias': torch.full((4, ), 5.)}), path)
+    torch.save(dict(state_dict={'first.bias': torch.full((4,), 5.0)}), path)
     runner, _ = _runner(tmp_path / 'work', 1)
     runner.load_checkpoint(str(path))
-    assert runner.model.first.bias.tolist() == [5.] * 4
+    assert runner.model.first.bias.tolist() == [5.0] * 4
 
 
 def test_weights_alone_cannot_be_resumed_from(tmp_path):
     path = tmp_path / 'weights.pth'
     torch.save(dict(state_dict=_Net().state_dict()), path)
-    runner, _ = _runner(
-        tmp_path / 'work', 1, resume=True, load_from=str(path))
+    runner, _ = _runner(tmp_path / 'work', 1, resume=True, load_from=str(path))
     with pytest.raises(ValueError, match="cannot be resumed from.*'meta'"):
         runner.train()

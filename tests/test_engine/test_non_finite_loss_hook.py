@@ -1,4 +1,5 @@
 """The message of a NaN loss, sample by sample."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +17,9 @@ def _batch():
         sample = BaseDataElement(metainfo=dict(img_path=name))
         sample.gt_instances = InstanceData(bboxes=torch.ones(1, 4))
         samples.append(sample)
-    return dict(inputs=[torch.zeros(3, 2, 2), torch.zeros(3, 2, 2)],
-                data_samples=samples)
+    return dict(
+        inputs=[torch.zeros(3, 2, 2), torch.zeros(3, 2, 2)], data_samples=samples
+    )
 
 
 def _run(batch, **losses):
@@ -25,29 +27,36 @@ def _run(batch, **losses):
 
 
 def test_finite_losses_pass():
-    _run(_batch(), loss=torch.tensor(1.), loss_bbox=2.)
+    _run(_batch(), loss=torch.tensor(1.0), loss_bbox=2.0)
 
 
 def test_the_samples_of_the_batch_are_named():
     with pytest.raises(FloatingPointError) as error:
-        _run(_batch(), loss=torch.tensor(float('nan')), loss_bbox=1.,
-             loss_cls=float('inf'))
+        _run(
+            _batch(),
+            loss=torch.tensor(float('nan')),
+            loss_bbox=1.0,
+            loss_cls=float('inf'),
+        )
     assert str(error.value) == (
         'Training stopped in epoch 3, iteration 5, because loss = nan, '
-        'loss_cls = inf: the batch was a.png, b.png.')
+        'loss_cls = inf: the batch was a.png, b.png.'
+    )
 
 
 def test_the_sample_with_bad_pixels_is_named_alone():
     batch = _batch()
     batch['inputs'][1][0, 0, 0] = float('inf')
-    with pytest.raises(FloatingPointError,
-                       match=r': pixels of b\.png are not finite\.$'):
+    with pytest.raises(
+        FloatingPointError, match=r': pixels of b\.png are not finite\.$'
+    ):
         _run(batch, loss=float('nan'))
 
 
 def test_the_sample_with_bad_boxes_is_named_alone():
     batch = _batch()
     batch['data_samples'][0].gt_instances.bboxes[0, 0] = float('nan')
-    with pytest.raises(FloatingPointError,
-                       match=r': boxes of a\.png are not finite\.$'):
+    with pytest.raises(
+        FloatingPointError, match=r': boxes of a\.png are not finite\.$'
+    ):
         _run(batch, loss=float('nan'))

@@ -1,4 +1,5 @@
 """Layers drawn anew at the start of a training from another task's network."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -19,10 +20,10 @@ def runner(iteration=0, loaded=True):
 
 def test_only_the_named_layers_are_drawn_anew():
     training = runner()
-    ResetLayersHook(['second', 'last'], std=.05).before_train(training)
+    ResetLayersHook(['second', 'last'], std=0.05).before_train(training)
     assert (training.model.first.weight == 1).all()
     for layer in (training.model.second, training.model.last):
-        assert layer.weight.std().item() == pytest.approx(.05, rel=.05)
+        assert layer.weight.std().item() == pytest.approx(0.05, rel=0.05)
         assert not layer.bias.any()
     assert not torch.equal(training.model.second.weight, training.model.last.weight)
 
@@ -33,9 +34,13 @@ def test_a_training_that_goes_on_keeps_what_it_has_learnt():
     assert (training.model.last.weight == 1).all()
 
 
-@pytest.mark.parametrize('loaded, name, sentence', [
-    (False, 'last', 'name its checkpoint by --cfg-options load_from=FILE'),
-    (True, 'head.fc', "no linear layer 'head.fc'")])
+@pytest.mark.parametrize(
+    'loaded, name, sentence',
+    [
+        (False, 'last', 'name its checkpoint by --cfg-options load_from=FILE'),
+        (True, 'head.fc', "no linear layer 'head.fc'"),
+    ],
+)
 def test_what_cannot_be_is_one_sentence(loaded, name, sentence):
     with pytest.raises(ValueError, match=sentence):
         ResetLayersHook([name]).before_train(runner(loaded=loaded))

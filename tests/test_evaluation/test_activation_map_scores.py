@@ -1,14 +1,15 @@
 """Pooled numbers and means over images, by hand on two small images."""
+
 import numpy as np
 import pytest
 
 from mmlesion.evaluation.functional import ActivationMapScores, rank_pixels
 
 # Falling: lesion, no, lesion, no.
-FIRST = np.array([[.8, .6], [.4, .2]]), np.array([[1, 0], [1, 0]], dtype=bool)
+FIRST = np.array([[0.8, 0.6], [0.4, 0.2]]), np.array([[1, 0], [1, 0]], dtype=bool)
 # Lesion last but one; ten times as bright.
-SECOND = np.array([[9., 7.], [1., 8.]]), np.array([[0, 1], [0, 0]], dtype=bool)
-EMPTY = np.array([[5., 0.], [0., 0.]]), np.zeros((2, 2), dtype=bool)
+SECOND = np.array([[9.0, 7.0], [1.0, 8.0]]), np.array([[0, 1], [0, 0]], dtype=bool)
+EMPTY = np.array([[5.0, 0.0], [0.0, 0.0]]), np.zeros((2, 2), dtype=bool)
 
 
 def scores(*images, **kwargs):
@@ -19,13 +20,14 @@ def scores(*images, **kwargs):
 
 
 def test_pooled_and_mean_by_hand():
-    numbers = scores(FIRST, SECOND, EMPTY, threshold=.5).compute()
+    numbers = scores(FIRST, SECOND, EMPTY, threshold=0.5).compute()
     # First (1 + 2/3) / 2 = 5/6, second 1/3; mean 7/12, deviation 1/4.
     assert numbers['auprc_mean'] == pytest.approx(7 / 12)
     assert numbers['auprc_std'] == pytest.approx(1 / 4)
     # Pooled: 9, 8, [7], 1, [.8], .6, [.4], .2: (1/3 + 2/5 + 3/7) / 3.
     assert numbers['auprc_pooled'] == pytest.approx(
-        (1 / 3 + 2 / 5 + 3 / 7) / 3, abs=1e-6)
+        (1 / 3 + 2 / 5 + 3 / 7) / 3, abs=1e-6
+    )
     assert numbers['prevalence_pooled'] == 3 / 8
     assert numbers['prevalence_mean'] == pytest.approx((2 / 4 + 1 / 4) / 2)
     assert numbers['auroc_mean'] == pytest.approx((3 / 4 + 1 / 3) / 2)
@@ -37,7 +39,7 @@ def test_pooled_and_mean_by_hand():
     # Best of all pixels: at least .4, 3 of 7 shown: 6/10. Of each: 4/5 and 2/4.
     assert numbers['dice_best_pooled'] == pytest.approx(6 / 10)
     assert numbers['iou_best_pooled'] == pytest.approx(3 / 7)
-    assert numbers['best_threshold'] == pytest.approx(.4)
+    assert numbers['best_threshold'] == pytest.approx(0.4)
     assert numbers['dice_best_mean'] == pytest.approx((4 / 5 + 1 / 2) / 2)
     assert numbers['pointing_game_mean'] == 1 / 2
     assert numbers['energy_inside_mean'] == pytest.approx((1.2 / 2 + 7 / 25) / 2)
@@ -64,10 +66,10 @@ def test_normalised_maps_are_comparable():
     # {1*, 1}, 7/8, 3/4*, 2/3, 1/3*: (1/2 + 2/4 + 3/6) / 3.
     assert numbers['auprc_pooled'] == pytest.approx(1 / 2)
     assert numbers['auprc_mean'] == pytest.approx(7 / 12)
-    flat = np.full((2, 2), 3.), FIRST[1]
+    flat = np.full((2, 2), 3.0), FIRST[1]
     assert scores(flat, normalise='image').compute()['best_threshold'] == 0
     huge = np.float32([[3e38, -3e38], [0, 0]]), FIRST[1]
-    assert scores(huge, normalise='image').compute()['best_threshold'] == .5
+    assert scores(huge, normalise='image').compute()['best_threshold'] == 0.5
 
 
 def test_update_tells_the_numbers_of_the_image():
@@ -80,8 +82,9 @@ def test_update_tells_the_numbers_of_the_image():
 
 def test_the_sum_of_two_is_one():
     rng = np.random.default_rng(0)
-    images = [(rng.normal(size=(40, 50)), rng.random((40, 50)) < .02)
-              for _ in range(8)] + [EMPTY]
+    images = [
+        (rng.normal(size=(40, 50)), rng.random((40, 50)) < 0.02) for _ in range(8)
+    ] + [EMPTY]
     whole = scores(*images).compute()
     parts = scores(*images[:3]), scores(*images[3:]), scores()
     total = (parts[0] + parts[1] + parts[2]).compute()
@@ -91,13 +94,14 @@ def test_the_sum_of_two_is_one():
         assert total[name] == pytest.approx(value, abs=0 if exact else 1e-12), name
     pooled = rank_pixels(
         np.concatenate([image.ravel() for image, _ in images[:8]]),
-        np.concatenate([mask.ravel() for _, mask in images[:8]]))
+        np.concatenate([mask.ravel() for _, mask in images[:8]]),
+    )
     assert whole['auprc_pooled'] == pytest.approx(pooled.auprc, abs=1e-5)
 
 
 def test_a_flipped_map_with_its_mask_gets_the_same_numbers():
     rng = np.random.default_rng(0)
-    activation, mask = rng.normal(size=(40, 50)), rng.random((40, 50)) < .02
+    activation, mask = rng.normal(size=(40, 50)), rng.random((40, 50)) < 0.02
     one = scores((activation, mask), tolerance_px=2).compute()
     other = scores((activation[::-1, ::-1], mask[::-1, ::-1]), tolerance_px=2)
     for name, value in other.compute().items():
@@ -125,4 +129,4 @@ def test_bad_input_is_told():
     with pytest.raises(ValueError, match='tolerance_px at least 0'):
         scores(tolerance_px=-1)
     with pytest.raises(ValueError, match='same settings'):
-        scores() + scores(threshold=.1)
+        scores() + scores(threshold=0.1)

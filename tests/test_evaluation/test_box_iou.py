@@ -15,8 +15,7 @@ def test_two_boxes_of_ten_pixels_that_share_half():
 def test_all_pairs_and_row_by_row():
     a = [[0, 0, 4, 4], [10, 10, 14, 14]]
     b = [[0, 0, 4, 4], [10, 10, 14, 12], [0, 0, 4, 2]]
-    np.testing.assert_array_equal(
-        box_iou(a, b), [[1, 0, 1 / 2], [0, 1 / 2, 0]])
+    np.testing.assert_array_equal(box_iou(a, b), [[1, 0, 1 / 2], [0, 1 / 2, 0]])
     np.testing.assert_array_equal(box_iou(a, b[:2], aligned=True), [1, 1 / 2])
 
 
@@ -41,8 +40,7 @@ def test_symmetric_and_unchanged_by_moving_both():
     iou = box_iou(boxes, boxes, plus_one=True)
     np.testing.assert_array_equal(iou, iou.T)
     np.testing.assert_array_equal(np.diag(iou), 1)
-    np.testing.assert_array_equal(
-        iou, box_iou(boxes + 7, boxes + 7, plus_one=True))
+    np.testing.assert_array_equal(iou, box_iou(boxes + 7, boxes + 7, plus_one=True))
 
 
 def test_bad_shapes_are_named():

@@ -17,9 +17,13 @@ def points(curve):
 def naive_curve(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5, plus_one=True):
     """The authors' rules box by box; equal scores make one point."""
     ranked = sorted(
-        ((score, image, box)
-         for image, scores in enumerate(pred_scores)
-         for box, score in enumerate(scores)), key=lambda item: -item[0])
+        (
+            (score, image, box)
+            for image, scores in enumerate(pred_scores)
+            for box, score in enumerate(scores)
+        ),
+        key=lambda item: -item[0],
+    )
     found = [[False] * len(boxes) for boxes in gt_boxes]
     total = sum(len(boxes) for boxes in gt_boxes)
     fp = hits = 0
@@ -27,7 +31,8 @@ def naive_curve(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5, plus_one=True):
     for position, (score, image, box) in enumerate(ranked):
         overlaps = [
             box_iou([pred_boxes[image][box]], [lesion], plus_one)[0, 0]
-            for lesion in gt_boxes[image]]
+            for lesion in gt_boxes[image]
+        ]
         if not overlaps or max(overlaps) < iou_thr:
             fp += 1
         for lesion, overlap in enumerate(overlaps):
@@ -71,46 +76,46 @@ def test_equals_a_loop_over_boxes(seed, plus_one, ties):
 def test_a_hit_a_miss_and_a_false_positive():
     # Two images, one lesion each. Falling scores: hit in the first image, false
     # positive in the second; the second lesion is never found.
-    curve = froc([[LESION], [NOWHERE]], [[.9], [.8]], [[LESION], [OTHER]])
+    curve = froc([[LESION], [NOWHERE]], [[0.9], [0.8]], [[LESION], [OTHER]])
     assert points(curve) == [(0, 1 / 2), (1 / 2, 1 / 2)]
-    assert curve.scores.tolist() == [.9, .8]
+    assert curve.scores.tolist() == [0.9, 0.8]
 
 
 def test_a_second_box_on_a_lesion_is_neither_hit_nor_false_positive():
-    curve = froc([[LESION, LESION, LESION]], [[.9, .8, .7]], [[LESION]])
+    curve = froc([[LESION, LESION, LESION]], [[0.9, 0.8, 0.7]], [[LESION]])
     assert points(curve) == [(0, 1), (0, 1), (0, 1)]
 
 
 def test_one_box_may_hit_several_lesions():
     # The box overlaps each of two neighbouring lesions by half: 200 of 400.
     lesions = [[0, 0, 9, 19], [10, 0, 19, 19]]
-    curve = froc([[[0, 0, 19, 19]]], [[.9]], [lesions])
+    curve = froc([[[0, 0, 19, 19]]], [[0.9]], [lesions])
     assert points(curve) == [(0, 1)]
 
 
 def test_an_overlap_of_exactly_the_threshold_hits():
     # 20 x 10 of 20 x 20 pixels: 1/2.
     half = [[10, 10, 29, 19]]
-    assert froc([half], [[.9]], [[LESION]]).sensitivity[-1] == 1
-    assert froc([half], [[.9]], [[LESION]], iou_thr=0.51).sensitivity[-1] == 0
+    assert froc([half], [[0.9]], [[LESION]]).sensitivity[-1] == 1
+    assert froc([half], [[0.9]], [[LESION]], iou_thr=0.51).sensitivity[-1] == 0
 
 
 def test_images_without_lesions_count():
     # One false positive in three images, two of them without lesions.
-    curve = froc([[LESION], [NOWHERE], []], [[.9], [.95], []], [[LESION], [], []])
+    curve = froc([[LESION], [NOWHERE], []], [[0.9], [0.95], []], [[LESION], [], []])
     assert points(curve) == [(1 / 3, 0), (1 / 3, 1)]
     assert curve.num_images == 3
 
 
 def test_a_box_only_finds_lesions_of_its_own_image():
-    curve = froc([[], [LESION]], [[], [.9]], [[LESION], []])
+    curve = froc([[], [LESION]], [[], [0.9]], [[LESION], []])
     assert points(curve) == [(1 / 2, 0)]
 
 
 def test_boxes_of_equal_score_make_one_point_in_any_order():
     # No threshold shows the hit without the false positive.
     for boxes in ([LESION, NOWHERE], [NOWHERE, LESION]):
-        assert points(froc([boxes], [[.5, .5]], [[LESION]])) == [(1, 1)]
+        assert points(froc([boxes], [[0.5, 0.5]], [[LESION]])) == [(1, 1)]
 
 
 def test_the_order_of_images_and_boxes_does_not_matter():
@@ -124,12 +129,17 @@ def test_reading_between_on_and_beyond_the_points():
     # Points (0, 1/4), (1, 1/4), (1, 2/4), (2, 2/4), (2, 3/4).
     boxes = [[LESION, NOWHERE, OTHER, NOWHERE, [0, 60, 19, 79]]]
     lesions = [[LESION, OTHER, [0, 60, 19, 79], [200, 200, 219, 219]]]
-    curve = froc(boxes, [[.9, .8, .7, .6, .5]], lesions)
-    assert points(curve) == [(0, 1 / 4), (1, 1 / 4), (1, 1 / 2), (2, 1 / 2),
-                             (2, 3 / 4)]
+    curve = froc(boxes, [[0.9, 0.8, 0.7, 0.6, 0.5]], lesions)
+    assert points(curve) == [(0, 1 / 4), (1, 1 / 4), (1, 1 / 2), (2, 1 / 2), (2, 3 / 4)]
     # On a plateau the highest, beyond the end the last.
     assert curve.sensitivity_at([0, 0.5, 1, 1.5, 2, 16]).tolist() == [
-        1 / 4, 1 / 4, 1 / 2, 1 / 2, 3 / 4, 3 / 4]
+        1 / 4,
+        1 / 4,
+        1 / 2,
+        1 / 2,
+        3 / 4,
+        3 / 4,
+    ]
     assert curve.sensitivity_at(1) == 1 / 2
     assert isinstance(curve.sensitivity_at(1), float)
     # Mean over 0.5, 1, 2 and 4.
@@ -138,8 +148,7 @@ def test_reading_between_on_and_beyond_the_points():
 
 def test_between_points_of_ties_the_curve_is_a_straight_line():
     # All four boxes at once: (0, 0) to (2, 1); half of the way at 1.
-    curve = froc([[LESION, OTHER, NOWHERE, NOWHERE]], [[.5] * 4],
-                 [[LESION, OTHER]])
+    curve = froc([[LESION, OTHER, NOWHERE, NOWHERE]], [[0.5] * 4], [[LESION, OTHER]])
     assert points(curve) == [(2, 1)]
     assert curve.sensitivity_at([0, 1, 2]).tolist() == [0, 1 / 2, 1]
 
@@ -151,19 +160,21 @@ def test_legacy_is_interp1d_with_extrapolation():
         curve = froc(*random_case(seed, num_images=4), legacy=True)
         with np.errstate(all='ignore'):
             wanted = interpolate.interp1d(
-                curve.fp_per_image, curve.sensitivity,
-                fill_value='extrapolate')(fps)
+                curve.fp_per_image, curve.sensitivity, fill_value='extrapolate'
+            )(fps)
         np.testing.assert_allclose(curve.sensitivity_at(fps), wanted)
 
 
 def test_legacy_takes_the_lower_end_of_a_plateau_and_leaves_the_curve():
-    boxes, scores = [[LESION, NOWHERE, OTHER]], [[.9, .8, .7]]
+    boxes, scores = [[LESION, NOWHERE, OTHER]], [[0.9, 0.8, 0.7]]
     # Points (0, 1/2), (1, 1/2), (1, 1): the last step is a hit, so straight up.
     curve = froc(boxes, scores, [[LESION, OTHER]], legacy=True)
     assert curve.sensitivity_at(1) == 1 / 2
     assert curve.sensitivity_at(2) == np.inf
     assert froc(boxes, scores, [[LESION, OTHER]]).sensitivity_at([1, 2]).tolist() == [
-        1, 1]
+        1,
+        1,
+    ]
 
 
 def test_legacy_equals_the_default_inside_the_curve():
@@ -171,7 +182,8 @@ def test_legacy_equals_the_default_inside_the_curve():
     inside = [0.15, 0.4, 0.73]  # of nine images: no point has exactly this many
     np.testing.assert_allclose(
         froc(*case).sensitivity_at(inside),
-        froc(*case, legacy=True).sensitivity_at(inside))
+        froc(*case, legacy=True).sensitivity_at(inside),
+    )
 
 
 def test_without_boxes_nothing_is_found():
@@ -182,7 +194,7 @@ def test_without_boxes_nothing_is_found():
 
 
 def test_without_lesions_or_images_the_sensitivity_is_unknown():
-    curve = froc([[LESION]], [[.9]], [[]])
+    curve = froc([[LESION]], [[0.9]], [[]])
     assert curve.fp_per_image.tolist() == [1]
     assert np.isnan(curve.sensitivity_at([0, 4])).all()
     assert np.isnan(froc([], [], []).mean_sensitivity())
@@ -190,12 +202,12 @@ def test_without_lesions_or_images_the_sensitivity_is_unknown():
 
 def test_a_subgroup_counts_its_lesions_against_all_boxes():
     # A hit on the lesion outside the group is a false positive, or ignored.
-    matches = match_boxes([[OTHER, LESION], [NOWHERE]], [[.9, .8], [.7]],
-                          [[LESION, OTHER], []])
+    matches = match_boxes(
+        [[OTHER, LESION], [NOWHERE]], [[0.9, 0.8], [0.7]], [[LESION, OTHER], []]
+    )
     mask = np.array([True, False])
     assert points(matches.curve(mask)) == [(1 / 2, 0), (1 / 2, 1), (1, 1)]
-    assert points(matches.curve(mask, others='ignore')) == [
-        (0, 0), (0, 1), (1 / 2, 1)]
+    assert points(matches.curve(mask, others='ignore')) == [(0, 0), (0, 1), (1 / 2, 1)]
     assert matches.curve(mask).num_lesions == 1
     assert points(matches.curve(np.array([True, True]))) == points(matches.curve())
     with pytest.raises(ValueError, match='mask of 2 booleans'):
@@ -207,8 +219,7 @@ def test_a_subgroup_counts_its_lesions_against_all_boxes():
 def test_pairs_are_compared_in_parts_of_bounded_size(monkeypatch):
     case = random_case(2)
     whole = points(froc(*case))
-    monkeypatch.setattr(
-        'mmlesion.evaluation.functional.froc_matches.PAIRS_AT_ONCE', 7)
+    monkeypatch.setattr('mmlesion.evaluation.functional.froc_matches.PAIRS_AT_ONCE', 7)
     assert points(froc(*case)) == whole
 
 
@@ -220,31 +231,49 @@ def test_vertices_read_like_the_whole_curve(seed, legacy):
     assert len(vertices.scores) < len(curve.scores)
     fps = np.r_[0:6:0.05, curve.fp_per_image]
     np.testing.assert_allclose(
-        vertices.sensitivity_at(fps), curve.sensitivity_at(fps), atol=1e-12)
+        vertices.sensitivity_at(fps), curve.sensitivity_at(fps), atol=1e-12
+    )
 
 
 def test_a_curve_goes_through_json():
     for gt_boxes in ([[LESION]], [[]]):  # also with NaN for sensitivities
-        curve = froc([[LESION, NOWHERE]], [[.9, .8]], gt_boxes)
+        curve = froc([[LESION, NOWHERE]], [[0.9, 0.8]], gt_boxes)
         back = FROCCurve.from_dict(
-            json.loads(json.dumps(curve.to_dict(), allow_nan=False)))
+            json.loads(json.dumps(curve.to_dict(), allow_nan=False))
+        )
         np.testing.assert_equal(back.to_dict(), curve.to_dict())
     with pytest.raises(ValueError, match="'scores' is missing"):
         FROCCurve.from_dict(dict(fp_per_image=[], sensitivity=[]))
 
 
-@pytest.mark.parametrize('boxes, scores, lesions, sentence', [
-    ([[LESION]], [[.9]], [], 'one entry per image, got 1, 1 and 0'),
-    ([[], [LESION]], [[], [.9, .8]], [[], []],
-     'Image 1 has 1 pred_boxes but 2 pred_scores'),
-    ([[LESION[:3]]], [[.9]], [[]], r'pred_boxes of image 0 must be \(B, 4\)'),
-    ([[LESION]], [[[.9]]], [[]], r'pred_scores of image 0 must be \(B,\)'),
-    ([[], [LESION]], [[], [float('nan')]], [[], []],
-     'pred_scores of image 1 must be finite, got nan'),
-    ([[[0, 0, float('inf'), 1]]], [[.9]], [[]], 'pred_boxes of image 0 must be fin'),
-    ([[]], [[]], [[[0, 0, 1, float('nan')]]], 'gt_boxes of image 0 must be finite'),
-    ([[]], [[]], [[[9, 0, 1, 5]]], 'gt_boxes of image 0 must have x1 <= x2'),
-])
+@pytest.mark.parametrize(
+    'boxes, scores, lesions, sentence',
+    [
+        ([[LESION]], [[0.9]], [], 'one entry per image, got 1, 1 and 0'),
+        (
+            [[], [LESION]],
+            [[], [0.9, 0.8]],
+            [[], []],
+            'Image 1 has 1 pred_boxes but 2 pred_scores',
+        ),
+        ([[LESION[:3]]], [[0.9]], [[]], r'pred_boxes of image 0 must be \(B, 4\)'),
+        ([[LESION]], [[[0.9]]], [[]], r'pred_scores of image 0 must be \(B,\)'),
+        (
+            [[], [LESION]],
+            [[], [float('nan')]],
+            [[], []],
+            'pred_scores of image 1 must be finite, got nan',
+        ),
+        (
+            [[[0, 0, float('inf'), 1]]],
+            [[0.9]],
+            [[]],
+            'pred_boxes of image 0 must be fin',
+        ),
+        ([[]], [[]], [[[0, 0, 1, float('nan')]]], 'gt_boxes of image 0 must be finite'),
+        ([[]], [[]], [[[9, 0, 1, 5]]], 'gt_boxes of image 0 must have x1 <= x2'),
+    ],
+)
 def test_bad_input_is_named(boxes, scores, lesions, sentence):
     with pytest.raises(ValueError, match=sentence):
         froc(boxes, scores, lesions)

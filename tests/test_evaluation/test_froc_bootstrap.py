@@ -31,14 +31,19 @@ def test_a_resample_is_the_curve_of_the_repeated_images(ties):
     case = random_case(0, ties=ties)
     patients = np.array(list('aabbbcddeefffgg'))
     samples = bootstrap_froc(
-        match_boxes(*case), patients, FPS, num_resamples=30, seed=4)
+        match_boxes(*case), patients, FPS, num_resamples=30, seed=4
+    )
     names = np.unique(patients)
     draws = np.random.default_rng(4).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=30)
+        len(names), np.full(len(names), 1 / len(names)), size=30
+    )
     for sample, draw in zip(samples, draws):
         images = [
-            image for name, times in zip(names, draw) for _ in range(times)
-            for image in np.flatnonzero(patients == name)]
+            image
+            for name, times in zip(names, draw)
+            for _ in range(times)
+            for image in np.flatnonzero(patients == name)
+        ]
         curve = froc(*([part[image] for image in images] for part in case))
         np.testing.assert_allclose(sample, curve.sensitivity_at(FPS), atol=1e-12)
 
@@ -49,8 +54,7 @@ def test_a_resample_of_a_subgroup_is_its_curve_on_the_repeated_images():
     patients = np.arange(15) // 2
     mask = np.arange(matches.num_lesions) % 3 == 0
     owner = np.split(mask, np.cumsum([len(boxes) for boxes in case[2]])[:-1])
-    samples = bootstrap_froc(
-        matches, patients, FPS, mask, 'ignore', num_resamples=20)
+    samples = bootstrap_froc(matches, patients, FPS, mask, 'ignore', num_resamples=20)
     draws = np.random.default_rng(0).multinomial(8, np.full(8, 1 / 8), size=20)
     for sample, draw in zip(samples, draws):
         images = [image for image in range(15) for _ in range(draw[image // 2])]
@@ -66,7 +70,7 @@ def test_many_sure_false_positives_of_one_patient():
     # the rest of the list.
     lesion = [0, 0, 9, 9]
     boxes = [[[50, 50, 59, 59]] * 400] + [[lesion, [50, 50, 59, 59]]] * 3
-    scores = [np.linspace(1, .9, 400)] + [[.5, .4]] * 3
+    scores = [np.linspace(1, 0.9, 400)] + [[0.5, 0.4]] * 3
     lesions = [[]] + [[lesion]] * 3
     samples = bootstrap_froc(match_boxes(boxes, scores, lesions), range(4), [0.5])
     draws = np.random.default_rng(0).multinomial(4, [1 / 4] * 4, size=1000)
@@ -84,8 +88,9 @@ def test_seeded_and_independent_of_the_order_of_images():
     samples = bootstrap_froc(match_boxes(*case), patients, num_resamples=50)
     again = bootstrap_froc(match_boxes(*case), patients, num_resamples=50)
     np.testing.assert_array_equal(samples, again)
-    backwards = bootstrap_froc(match_boxes(*(part[::-1] for part in case)),
-                               patients[::-1], num_resamples=50)
+    backwards = bootstrap_froc(
+        match_boxes(*(part[::-1] for part in case)), patients[::-1], num_resamples=50
+    )
     np.testing.assert_array_equal(samples, backwards)
     other = bootstrap_froc(match_boxes(*case), patients, num_resamples=50, seed=1)
     assert not np.array_equal(samples, other)
@@ -98,10 +103,13 @@ def test_the_interval_of_a_proportion_is_about_binomial():
     found = np.arange(400) % 4 != 0
     matches = match_boxes(
         [[lesion] if hit else [] for hit in found],
-        [[.9] if hit else [] for hit in found], [[lesion]] * 400)
+        [[0.9] if hit else [] for hit in found],
+        [[lesion]] * 400,
+    )
     low, high = percentile_interval(bootstrap_froc(matches, range(400), [1]))
     np.testing.assert_allclose(
-        [low[0], high[0]], [0.75 - 1.96 * 0.0217, 0.75 + 1.96 * 0.0217], atol=0.01)
+        [low[0], high[0]], [0.75 - 1.96 * 0.0217, 0.75 + 1.96 * 0.0217], atol=0.01
+    )
 
 
 def test_one_patient_gives_no_interval():

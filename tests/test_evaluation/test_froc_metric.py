@@ -12,9 +12,9 @@ from mmlesion.evaluation.functional import FROCCurve, froc
 from mmlesion.evaluation.metrics import FROCMetric
 from mmlesion.registry import METRICS
 
-LESION = [10., 10., 29., 29.]  # 20 x 20 pixels
-OTHER = [60., 60., 79., 79.]
-NOWHERE = [100., 100., 119., 119.]
+LESION = [10.0, 10.0, 29.0, 29.0]  # 20 x 20 pixels
+OTHER = [60.0, 60.0, 79.0, 79.0]
+NOWHERE = [100.0, 100.0, 119.0, 119.0]
 
 # Runs as one of several processes; also imported below for its samples.
 SCRIPT = """
@@ -73,13 +73,18 @@ if __name__ == '__main__':
 
 
 def sample(boxes, scores, lesions=None, labels=None, **meta):
-    pred = dict(bboxes=torch.tensor(boxes).reshape(-1, 4),
-                scores=torch.tensor(scores),
-                labels=torch.tensor(labels or [0] * len(scores)))
+    pred = dict(
+        bboxes=torch.tensor(boxes).reshape(-1, 4),
+        scores=torch.tensor(scores),
+        labels=torch.tensor(labels or [0] * len(scores)),
+    )
     if lesions is not None:
         meta['instances'] = [
-            lesion if isinstance(lesion, dict) else
-            dict(bbox=lesion, bbox_label=0, ignore_flag=0) for lesion in lesions]
+            lesion
+            if isinstance(lesion, dict)
+            else dict(bbox=lesion, bbox_label=0, ignore_flag=0)
+            for lesion in lesions
+        ]
     return dict(pred_instances=pred, **meta)
 
 
@@ -98,16 +103,22 @@ def test_names_and_values():
     # Two images, one lesion each: hit .9, false positive .8, hit .7. So 1/2 of
     # the lesions at 0 false positives, all from 1/2 per image on.
     metrics = evaluate(
-        sample([LESION, NOWHERE], [.9, .8], [LESION], img_id=0),
-        sample([OTHER], [.7], [OTHER], img_id=1), fps=[0, 0.25, 0.5, 4])
+        sample([LESION, NOWHERE], [0.9, 0.8], [LESION], img_id=0),
+        sample([OTHER], [0.7], [OTHER], img_id=1),
+        fps=[0, 0.25, 0.5, 4],
+    )
     assert metrics == {
-        'froc/sens@0': 1 / 2, 'froc/sens@0.25': 1 / 2, 'froc/sens@0.5': 1,
-        'froc/sens@4': 1, 'froc/mean_0.5_4': 1}
+        'froc/sens@0': 1 / 2,
+        'froc/sens@0.25': 1 / 2,
+        'froc/sens@0.5': 1,
+        'froc/sens@4': 1,
+        'froc/mean_0.5_4': 1,
+    }
 
 
 def test_boxes_of_a_cropped_picture_are_moved_back_without_touching_them():
-    shifted = [[5., 7., 24., 26.]]
-    data = sample(shifted, [.9], [LESION], img_id=0, crop_offset=(5, 3))
+    shifted = [[5.0, 7.0, 24.0, 26.0]]
+    data = sample(shifted, [0.9], [LESION], img_id=0, crop_offset=(5, 3))
     assert evaluate(data, data)['froc/sens@0.5'] == 1
     assert data['pred_instances']['bboxes'].tolist() == shifted
     data['crop_offset'] = (0, 0)  # a detector of ours has moved them already
@@ -119,7 +130,7 @@ def test_lesions_of_a_stock_data_set():
         tensor = torch.tensor([LESION])
 
     for bboxes in (torch.tensor([LESION]), Boxes()):
-        data = sample([LESION], [.9], img_id=0)
+        data = sample([LESION], [0.9], img_id=0)
         data['gt_instances'] = dict(bboxes=bboxes, labels=torch.tensor([3]))
         assert evaluate(data)['froc/sens@1'] == 1
         assert np.isnan(evaluate(data, label=2)['froc/sens@1'])
@@ -127,7 +138,7 @@ def test_lesions_of_a_stock_data_set():
 
 def test_all_labels_are_lesions_unless_one_is_chosen():
     lesions = [dict(bbox=LESION, bbox_label=0), dict(bbox=OTHER, bbox_label=1)]
-    data = sample([LESION, OTHER], [.9, .8], lesions, labels=[1, 1], img_id=0)
+    data = sample([LESION, OTHER], [0.9, 0.8], lesions, labels=[1, 1], img_id=0)
     assert evaluate(data)['froc/sens@0.5'] == 1
     # Of label 1: one lesion; the box on the lesion of label 0 comes first, so
     # (1, 0) and (1, 1), and 0 below one false positive.
@@ -137,35 +148,54 @@ def test_all_labels_are_lesions_unless_one_is_chosen():
 
 
 def test_ignored_instances_do_not_count():
-    lesions = [dict(bbox=LESION, bbox_label=0, ignore_flag=0),
-               dict(bbox=OTHER, bbox_label=0, ignore_flag=1)]
-    data = sample([LESION], [.9], lesions, img_id=0)
+    lesions = [
+        dict(bbox=LESION, bbox_label=0, ignore_flag=0),
+        dict(bbox=OTHER, bbox_label=0, ignore_flag=1),
+    ]
+    data = sample([LESION], [0.9], lesions, img_id=0)
     assert evaluate(data)['froc/sens@0.5'] == 1
 
 
 def test_images_without_boxes_or_lesions():
-    metrics = evaluate(sample([], [], [LESION], img_id=0),
-                       sample([NOWHERE], [.9], [], img_id=1))
+    metrics = evaluate(
+        sample([], [], [LESION], img_id=0), sample([NOWHERE], [0.9], [], img_id=1)
+    )
     assert metrics['froc/sens@16'] == 0
     assert np.isnan(evaluate(sample([], [], [], img_id=0))['froc/mean_0.5_4'])
 
 
 def test_the_file_holds_the_tables_and_the_curve(tmp_path):
     def lesion(box, lesion_type, diameter):
-        return dict(bbox=box, bbox_label=0, lesion_type=lesion_type,
-                    diameter_mm=(diameter, 3.))
+        return dict(
+            bbox=box, bbox_label=0, lesion_type=lesion_type, diameter_mm=(diameter, 3.0)
+        )
 
     prefix = tmp_path / 'new' / 'epoch_1'
     samples = [
-        sample([LESION, NOWHERE], [.9, .8],
-               [lesion(LESION, 5, 12.), lesion(OTHER, 1, 8.)], img_id=0, patient=1,
-               interval_mm=1.),
-        sample([OTHER], [.7], [lesion(OTHER, 5, 45.)], img_id=1, patient=2,
-               interval_mm=5.)]
+        sample(
+            [LESION, NOWHERE],
+            [0.9, 0.8],
+            [lesion(LESION, 5, 12.0), lesion(OTHER, 1, 8.0)],
+            img_id=0,
+            patient=1,
+            interval_mm=1.0,
+        ),
+        sample(
+            [OTHER],
+            [0.7],
+            [lesion(OTHER, 5, 45.0)],
+            img_id=1,
+            patient=2,
+            interval_mm=5.0,
+        ),
+    ]
     evaluate(*samples, outfile_prefix=str(prefix), subgroup_fps=0.75)
     content = json.loads((tmp_path / 'new' / 'epoch_1.froc.json').read_text())
-    assert (content['num_images'], content['num_lesions'],
-            content['num_patients']) == (2, 3, 2)
+    assert (content['num_images'], content['num_lesions'], content['num_patients']) == (
+        2,
+        3,
+        2,
+    )
     assert content['overall']['sensitivity'] == [2 / 3] * 6
     assert content['overall']['mean'] == 2 / 3
     assert len(content['overall']['interval']) == 6
@@ -176,25 +206,35 @@ def test_the_file_holds_the_tables_and_the_curve(tmp_path):
     assert groups['LU']['sensitivity'] == [1]
     assert groups['BN']['sensitivity'] == [0]
     assert groups['LV']['sensitivity'] == [None]
-    assert [groups[name]['num_lesions'] for name in (
-        '<10 mm', '10-30 mm', '>30 mm', 'interval <2.5 mm',
-        'interval >=2.5 mm')] == [1, 1, 1, 2, 1]
+    assert [
+        groups[name]['num_lesions']
+        for name in (
+            '<10 mm',
+            '10-30 mm',
+            '>30 mm',
+            'interval <2.5 mm',
+            'interval >=2.5 mm',
+        )
+    ] == [1, 1, 1, 2, 1]
     # 10-30 mm: hit at .9, then OTHER's box is the second false positive of two
     # images, a hit of another sub-group.
     assert groups['10-30 mm']['sensitivity'] == [1]
     curve = FROCCurve.from_dict(content['curve'])
     direct = froc(
-        [[LESION, NOWHERE], [OTHER]], [[.9, .8], [.7]], [[LESION, OTHER], [OTHER]])
+        [[LESION, NOWHERE], [OTHER]], [[0.9, 0.8], [0.7]], [[LESION, OTHER], [OTHER]]
+    )
     fps = [0, 0.3, 0.5, 2]
-    np.testing.assert_array_equal(
-        curve.sensitivity_at(fps), direct.sensitivity_at(fps))
+    np.testing.assert_array_equal(curve.sensitivity_at(fps), direct.sensitivity_at(fps))
     assert not list(tmp_path.rglob('*.part'))
 
 
 def test_no_subgroup_is_named_of_which_nothing_is_known(tmp_path):
     prefix = tmp_path / 'stock'
-    evaluate(sample([LESION], [.9], [LESION], img_id=0), outfile_prefix=str(prefix),
-             num_resamples=0)
+    evaluate(
+        sample([LESION], [0.9], [LESION], img_id=0),
+        outfile_prefix=str(prefix),
+        num_resamples=0,
+    )
     content = json.loads((tmp_path / 'stock.froc.json').read_text())
     assert content['subgroups'] == {}
     assert 'interval' not in content['overall']
@@ -206,7 +246,7 @@ def test_bad_samples_are_named():
     with pytest.raises(ValueError, match='1/109.png: predicted .* finite'):
         evaluate(nan)
     with pytest.raises(ValueError, match="image 3: .* either 'instances' among"):
-        evaluate(sample([LESION], [.9], img_id=3))
+        evaluate(sample([LESION], [0.9], img_id=3))
     with pytest.raises(ValueError, match='image 3: .* needs pred_instances'):
         evaluate(dict(img_id=3, instances=[]))
     with pytest.raises(ValueError, match='must be numbers >= 0'):
@@ -222,10 +262,22 @@ def test_two_processes_give_exactly_the_table_of_one(tmp_path):
     environment = {**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(script), str(rank), '2', str(tmp_path / 'store'),
-             str(tmp_path / 'two')],
-            env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT) for rank in range(2)]
+            [
+                sys.executable,
+                str(script),
+                str(rank),
+                '2',
+                str(tmp_path / 'store'),
+                str(tmp_path / 'two'),
+            ],
+            env=environment,
+            cwd=tmp_path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(2)
+    ]
     try:
         outputs = [process.communicate(timeout=120)[0] for process in processes]
     finally:
@@ -241,7 +293,8 @@ def test_two_processes_give_exactly_the_table_of_one(tmp_path):
         text = (tmp_path / f'two.rank{rank}.json').read_text()
         assert json.loads(text) == single
     assert (tmp_path / 'two.froc.json').read_bytes() == (
-        tmp_path / 'one.froc.json').read_bytes()
+        tmp_path / 'one.froc.json'
+    ).read_bytes()
 
 
 def test_the_tables_are_logged(monkeypatch):
@@ -253,11 +306,13 @@ def test_the_tables_are_logged(monkeypatch):
             lines.extend(text.splitlines())
 
     monkeypatch.setattr(
-        'mmlesion.evaluation.metrics.froc_metric.MMLogger.get_current_instance',
-        Logger)
-    lesion = dict(bbox=LESION, bbox_label=0, lesion_type=5, diameter_mm=(12., 3.))
-    evaluate(sample([LESION], [.9], [lesion], img_id=0, patient=1, interval_mm=1.),
-             sample([], [], [lesion], img_id=1, patient=2, interval_mm=1.))
+        'mmlesion.evaluation.metrics.froc_metric.MMLogger.get_current_instance', Logger
+    )
+    lesion = dict(bbox=LESION, bbox_label=0, lesion_type=5, diameter_mm=(12.0, 3.0))
+    evaluate(
+        sample([LESION], [0.9], [lesion], img_id=0, patient=1, interval_mm=1.0),
+        sample([], [], [lesion], img_id=1, patient=2, interval_mm=1.0),
+    )
     text = [' '.join(line.split()) for line in lines]
     assert text[1].endswith('2 images, 2 lesions, 2 patients')
     assert text[2] == '0.5 1 2 4 8 16 mean 0.5-4'

@@ -1,4 +1,5 @@
 """Pointing, energy and hits on maps small enough to count."""
+
 import numpy as np
 import pytest
 
@@ -10,14 +11,15 @@ from mmlesion.evaluation.functional import (
 )
 
 # Two lesions: a corner of three pixels, and one pixel at the right.
-MASK = np.array([
-    [1, 1, 0, 0, 0],
-    [0, 0, 1, 0, 0],  # joined by a corner
-    [0, 0, 0, 0, 1]], dtype=bool)
-ACTIVATION = np.array([
-    [0, 5, 0, 0, 0],
-    [0, 0, 1, 0, 0],
-    [3, 3, 0, 0, -2.]])
+MASK = np.array(
+    [
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],  # joined by a corner
+        [0, 0, 0, 0, 1],
+    ],
+    dtype=bool,
+)
+ACTIVATION = np.array([[0, 5, 0, 0, 0], [0, 0, 1, 0, 0], [3, 3, 0, 0, -2.0]])
 
 
 def test_the_maximum_is_on_the_lesion():
@@ -77,15 +79,16 @@ def test_a_circle_is_inscribed():
         [0, 1, 1, 1, 1, 0, 0],
         [0, 1, 1, 1, 1, 0, 0],
         [0, 0, 1, 1, 0, 0, 0],
-        [0, 0, 0, 0, 0, 0, 0]]
+        [0, 0, 0, 0, 0, 0, 0],
+    ]
 
 
 def test_in_a_long_box_the_circle_has_the_short_side():
     box = [[10, 20, 90, 60]]
     area = boxes_to_mask(box, (100, 100)).sum()
-    assert area == pytest.approx(np.pi * 20**2, rel=.01)
+    assert area == pytest.approx(np.pi * 20**2, rel=0.01)
     area = boxes_to_mask(box, (100, 100), 'ellipse').sum()
-    assert area == pytest.approx(np.pi * 20 * 40, rel=.01)
+    assert area == pytest.approx(np.pi * 20 * 40, rel=0.01)
     assert boxes_to_mask(box, (100, 100), 'box').sum() == 40 * 80
 
 

@@ -1,4 +1,5 @@
 """Where a map in 3-D points, on volumes of a few voxels."""
+
 import numpy as np
 import pytest
 
@@ -14,7 +15,9 @@ def row(*values):
 def test_a_row_of_six_voxels_by_hand():
     """The structure is voxels 4 and 5, voxels are 2 mm wide, all may be looked at."""
     mask, everywhere = row(0, 0, 0, 0, 1, 1), np.ones(ROW)
-    found = map_position(row(.1, .9, .2, .1, .8, .7), mask, everywhere, (9, 9, 2), 4)
+    found = map_position(
+        row(0.1, 0.9, 0.2, 0.1, 0.8, 0.7), mask, everywhere, (9, 9, 2), 4
+    )
     assert found.distance_mm == 6  # voxel 1 to voxel 4
     assert found.chance_mm == pytest.approx((8 + 6 + 4 + 2) / 6)
     assert found.chance_within == pytest.approx(4 / 6)
@@ -24,8 +27,9 @@ def test_a_row_of_six_voxels_by_hand():
 
 
 def test_a_maximum_inside_is_no_distance_away():
-    found = map_position(row(0, 0, 0, 0, 0, 1), row(0, 0, 0, 0, 1, 1), np.ones(ROW),
-                         (1, 1, 1))
+    found = map_position(
+        row(0, 0, 0, 0, 0, 1), row(0, 0, 0, 0, 1, 1), np.ones(ROW), (1, 1, 1)
+    )
     assert found.distance_mm == 0 and found.dice == pytest.approx(2 / 3)
 
 
@@ -60,8 +64,10 @@ def test_best_dice_is_that_of_all_thresholds():
 
 def test_what_makes_no_sense_is_said():
     ones, none = np.ones(ROW), np.zeros(ROW)
-    for arguments, sentence in (((ones, none, ones), 'no structure to be found'),
-                                ((ones, ones, none), 'no place where to look'),
-                                ((ones[0], ones, ones), 'must have one shape')):
+    for arguments, sentence in (
+        ((ones, none, ones), 'no structure to be found'),
+        ((ones, ones, none), 'no place where to look'),
+        ((ones[0], ones, ones), 'must have one shape'),
+    ):
         with pytest.raises(ValueError, match=sentence):
             map_position(*arguments, (1, 1, 1))

@@ -1,4 +1,5 @@
 """Nodules in slices, counted by hand."""
+
 import math
 
 import numpy as np
@@ -40,15 +41,18 @@ def test_areas_are_in_square_millimetres():
     assert score.dice == 1 and score.doa_mm2 == 0
 
 
-@pytest.mark.parametrize('predicted, nodules, found, called, dice', [
-    (plane(), NODULE, 0, False, 0),  # nothing segmented: Dice 0
-    (plane((8, 2, 9, 3)), NODULE, 0, True, 0),  # beside the nodule
-    (plane((0, 0, 3, 3)), NODULE, 1, True, 2 / 25),  # one pixel suffices
-    (plane(), plane(), 0, False, math.nan),
-    (plane((0, 0, 1, 1)), plane(), 0, True, math.nan),
-    (plane((0, 0, 3, 3)), plane((0, 0, 2, 2), (8, 8, 9, 9)), 1, True, 8 / 14),
-    (plane((0, 0, 12, 10)), plane((0, 0, 2, 2), (8, 8, 9, 9)), 2, True, 10 / 125),
-])
+@pytest.mark.parametrize(
+    'predicted, nodules, found, called, dice',
+    [
+        (plane(), NODULE, 0, False, 0),  # nothing segmented: Dice 0
+        (plane((8, 2, 9, 3)), NODULE, 0, True, 0),  # beside the nodule
+        (plane((0, 0, 3, 3)), NODULE, 1, True, 2 / 25),  # one pixel suffices
+        (plane(), plane(), 0, False, math.nan),
+        (plane((0, 0, 1, 1)), plane(), 0, True, math.nan),
+        (plane((0, 0, 3, 3)), plane((0, 0, 2, 2), (8, 8, 9, 9)), 1, True, 8 / 14),
+        (plane((0, 0, 12, 10)), plane((0, 0, 2, 2), (8, 8, 9, 9)), 2, True, 10 / 125),
+    ],
+)
 def test_each_kind_of_slice(predicted, nodules, found, called, dice):
     score = score_slice(predicted, nodules, SPACING_MM)
     assert (score.num_found, score.called) == (found, called)
@@ -58,26 +62,48 @@ def test_each_kind_of_slice(predicted, nodules, found, called, dice):
 def test_the_table_by_hand():
     """Three slices with a nodule: hit with Dice 1/2, missed, nothing; two without."""
     half = plane((2, 2, 6, 6), (6, 2, 10, 6), (10, 2, 12, 10))  # 16 + 16 + 16
-    pairs = [(half, NODULE), (plane((8, 8, 9, 9)), NODULE), (plane(), NODULE),
-             (plane(), plane()), (NODULE, plane()), (plane(), plane()),
-             # two nodules: both found, one, none; three nodules are left out
-             (half, plane((2, 2, 3, 3), (7, 3, 8, 4))),
-             (NODULE, plane((2, 2, 3, 3), (7, 3, 8, 4))),
-             (plane(), plane((2, 2, 3, 3), (7, 3, 8, 4))),
-             (half, plane((2, 2, 3, 3), (4, 4, 5, 5), (7, 3, 8, 4)))]
-    table = nodule_segmentation_table(
-        score_slice(*pair, SPACING_MM) for pair in pairs)
-    assert table == pytest.approx(dict(
-        tpr=1 / 3, fpr=1 / 3, fpr_nodule=1 / 3, dice_mean=1 / 6,
-        dice_std=math.sqrt(1 / 12 - 1 / 36), tp_dice_mean=1 / 2, tp_dice_std=0,
-        tp_doa_mean=32, tp_doa_std=0, two_both=1, two_one=1, num_two=3, num_nodule=3,
-        num_empty=3))
+    pairs = [
+        (half, NODULE),
+        (plane((8, 8, 9, 9)), NODULE),
+        (plane(), NODULE),
+        (plane(), plane()),
+        (NODULE, plane()),
+        (plane(), plane()),
+        # two nodules: both found, one, none; three nodules are left out
+        (half, plane((2, 2, 3, 3), (7, 3, 8, 4))),
+        (NODULE, plane((2, 2, 3, 3), (7, 3, 8, 4))),
+        (plane(), plane((2, 2, 3, 3), (7, 3, 8, 4))),
+        (half, plane((2, 2, 3, 3), (4, 4, 5, 5), (7, 3, 8, 4))),
+    ]
+    table = nodule_segmentation_table(score_slice(*pair, SPACING_MM) for pair in pairs)
+    assert table == pytest.approx(
+        dict(
+            tpr=1 / 3,
+            fpr=1 / 3,
+            fpr_nodule=1 / 3,
+            dice_mean=1 / 6,
+            dice_std=math.sqrt(1 / 12 - 1 / 36),
+            tp_dice_mean=1 / 2,
+            tp_dice_std=0,
+            tp_doa_mean=32,
+            tp_doa_std=0,
+            two_both=1,
+            two_one=1,
+            num_two=3,
+            num_nodule=3,
+            num_empty=3,
+        )
+    )
 
 
 def test_hits_misses_and_silence_are_all_slices():
     rng = np.random.default_rng(0)
-    scores = [score_slice(rng.random((12, 10)) < rng.choice((0, .02, .3)), NODULE,
-                          SPACING_MM) for _ in range(200)]
+    scores = [
+        score_slice(
+            rng.random((12, 10)) < rng.choice((0, 0.02, 0.3)), NODULE, SPACING_MM
+        )
+        for _ in range(200)
+    ]
     table = nodule_segmentation_table(scores)
     silent = sum(not score.called for score in scores) / 200
     assert table['tpr'] + table['fpr_nodule'] + silent == pytest.approx(1)
@@ -93,26 +119,31 @@ def test_nothing_to_count_is_nan():
 
 def test_by_size():
     small, large = plane((0, 0, 2, 2)), plane((0, 0, 6, 6))  # 2.26 and 6.77 mm
-    scores = [score_slice(small, small, SPACING_MM),
-              score_slice(large, small, SPACING_MM),  # 8 / 40, 32 mm2 too many
-              score_slice(large, large, SPACING_MM),
-              score_slice(small, plane((8, 8, 9, 9)), SPACING_MM)]  # missed
+    scores = [
+        score_slice(small, small, SPACING_MM),
+        score_slice(large, small, SPACING_MM),  # 8 / 40, 32 mm2 too many
+        score_slice(large, large, SPACING_MM),
+        score_slice(small, plane((8, 8, 9, 9)), SPACING_MM),
+    ]  # missed
     rows = scores_by_size(scores, (0, 3, 5, 7))
     assert [row['count'] for row in rows] == [2, 0, 1]
-    assert rows[0]['tp_dice_mean'] == pytest.approx(.6)
-    assert rows[0]['tp_dice_std'] == pytest.approx(.4)
+    assert rows[0]['tp_dice_mean'] == pytest.approx(0.6)
+    assert rows[0]['tp_dice_std'] == pytest.approx(0.4)
     assert rows[0]['tp_doa_mean'] == 16
     assert math.isnan(rows[1]['tp_dice_mean'])
     assert (rows[2]['low_mm'], rows[2]['high_mm'], rows[2]['tp_dice_mean']) == (5, 7, 1)
 
 
-@pytest.mark.parametrize('call, message', [
-    (lambda: score_slice(plane(), NODULE[1:], SPACING_MM), 'expected the same'),
-    (lambda: score_slice(plane(), NODULE, (1, 0)), 'two positive numbers'),
-    (lambda: score_slice(plane(), NODULE, (1, 1, 1)), 'two positive numbers'),
-    (lambda: scores_by_size([], (3, )), 'rising numbers'),
-    (lambda: scores_by_size([], (3, 3)), 'rising numbers'),
-])
+@pytest.mark.parametrize(
+    'call, message',
+    [
+        (lambda: score_slice(plane(), NODULE[1:], SPACING_MM), 'expected the same'),
+        (lambda: score_slice(plane(), NODULE, (1, 0)), 'two positive numbers'),
+        (lambda: score_slice(plane(), NODULE, (1, 1, 1)), 'two positive numbers'),
+        (lambda: scores_by_size([], (3,)), 'rising numbers'),
+        (lambda: scores_by_size([], (3, 3)), 'rising numbers'),
+    ],
+)
 def test_wrong_arguments_are_told(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,5 @@
 """The metric: what it reads, what it returns, what it writes."""
+
 import csv
 import math
 
@@ -20,9 +21,14 @@ def plane(*boxes):
 def sample(name, nodules, coarse, fine, **fields):
     """As mmpretrain's data samples: tensors, the mask with a channel."""
     return dict(
-        img_id=name, patient='p', spacing_mm=(1., 1.),
+        img_id=name,
+        patient='p',
+        spacing_mm=(1.0, 1.0),
         mask=torch.from_numpy(nodules)[..., None],
-        coarse_mask=torch.from_numpy(coarse > 0), fine_mask=fine > 0, **fields)
+        coarse_mask=torch.from_numpy(coarse > 0),
+        fine_mask=fine > 0,
+        **fields,
+    )
 
 
 ONE, NONE = plane((0, 0, 2, 2)), plane()
@@ -31,10 +37,16 @@ TWO = plane((0, 0, 2, 2), (6, 6, 8, 8))
 
 def test_numbers_by_segmentation(tmp_path):
     """One slice hit by both, one by the coarse alone, one without a nodule called."""
-    metric = METRICS.build(dict(
-        type='mmlesion.NoduleSegmentationMetric', outfile_prefix=f'{tmp_path}/a/b'))
-    metric.process(None, [sample('hit', ONE, plane((0, 0, 4, 4)), ONE),
-                          sample('part', ONE, ONE, plane((4, 4, 5, 5)))])
+    metric = METRICS.build(
+        dict(type='mmlesion.NoduleSegmentationMetric', outfile_prefix=f'{tmp_path}/a/b')
+    )
+    metric.process(
+        None,
+        [
+            sample('hit', ONE, plane((0, 0, 4, 4)), ONE),
+            sample('part', ONE, ONE, plane((4, 4, 5, 5))),
+        ],
+    )
     metric.process(None, [sample('empty', NONE, ONE, ONE)])
     numbers = metric.evaluate(3)
     assert numbers['nodule/coarse/tpr'] == 1 and numbers['nodule/fine/tpr'] == 1 / 2
@@ -46,19 +58,26 @@ def test_numbers_by_segmentation(tmp_path):
     with open(tmp_path / 'a/b.slices.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [(row['img_id'], row['segmentation']) for row in rows[:3]] == [
-        ('hit', 'coarse'), ('hit', 'fine'), ('part', 'coarse')]
-    assert float(rows[0]['dice']) == pytest.approx(.4) and rows[5]['dice'] == 'nan'
+        ('hit', 'coarse'),
+        ('hit', 'fine'),
+        ('part', 'coarse'),
+    ]
+    assert float(rows[0]['dice']) == pytest.approx(0.4) and rows[5]['dice'] == 'nan'
     assert len(rows) == len(metric.rows) == 6
 
 
 def test_two_nodules_are_compared_with_the_masks_of_both():
     metric = NoduleSegmentationMetric()
     first, second = plane((0, 0, 1, 1)), plane((7, 7, 8, 8))
-    metric.process(None, [
-        sample('both', TWO, NONE, first, nodule_masks=[first, second]),
-        sample('one', TWO, NONE, first),
-        # of a slice with one nodule the masks by blob say nothing
-        sample('single', ONE, NONE, first, nodule_masks=[first, second])])
+    metric.process(
+        None,
+        [
+            sample('both', TWO, NONE, first, nodule_masks=[first, second]),
+            sample('one', TWO, NONE, first),
+            # of a slice with one nodule the masks by blob say nothing
+            sample('single', ONE, NONE, first, nodule_masks=[first, second]),
+        ],
+    )
     numbers = metric.evaluate(3)
     assert numbers['nodule/fine/num_two'] == 2
     assert numbers['nodule/fine/two_both'] == numbers['nodule/fine/two_one'] == 1
@@ -70,9 +89,15 @@ def test_two_nodules_are_compared_with_the_masks_of_both():
 def test_processes_add_up():
     """Two halves gathered are the whole: rows, not means, travel."""
     rng = np.random.default_rng(0)
-    samples = [sample(str(k), ONE if k % 3 else NONE,
-                      (rng.random((8, 8)) < .1).astype(np.uint8),
-                      (rng.random((8, 8)) < .1).astype(np.uint8)) for k in range(20)]
+    samples = [
+        sample(
+            str(k),
+            ONE if k % 3 else NONE,
+            (rng.random((8, 8)) < 0.1).astype(np.uint8),
+            (rng.random((8, 8)) < 0.1).astype(np.uint8),
+        )
+        for k in range(20)
+    ]
     whole, *parts = (NoduleSegmentationMetric() for _ in range(3))
     whole.process(None, samples)
     parts[0].process(None, samples[::2])
@@ -84,6 +109,7 @@ def test_processes_add_up():
 
 def test_published_rows_stand_below_ours(monkeypatch):
     import mmlesion.evaluation.metrics.nodule_segmentation_metric as module
+
     lines = []
 
     class Logger:
@@ -91,25 +117,45 @@ def test_published_rows_stand_below_ours(monkeypatch):
 
     monkeypatch.setattr(module.MMLogger, 'get_current_instance', lambda: Logger)
     metric = NoduleSegmentationMetric(
-        mask_keys=('fine_mask', ), reference={
+        mask_keys=('fine_mask',),
+        reference={
             'paper, 1-GAP fine': dict(
-                tpr=.75, tp_dice=(.73, .15), tp_doa=(30.7, 52.8))})
+                tpr=0.75, tp_dice=(0.73, 0.15), tp_doa=(30.7, 52.8)
+            )
+        },
+    )
     metric.process(None, [sample('hit', ONE, ONE, ONE)])
     metric.evaluate(1)
     text = lines[0].splitlines()
     assert text[1] == 'Nodule segmentation: 1 slices with one nodule, 0 without'
-    assert text[3].split() == ['fine', '1.00', '-', '0.00', '1.00', '±', '0.00', '1.00',
-                               '±', '0.00', '0.00', '±', '0.00']
+    assert text[3].split() == [
+        'fine',
+        '1.00',
+        '-',
+        '0.00',
+        '1.00',
+        '±',
+        '0.00',
+        '1.00',
+        '±',
+        '0.00',
+        '0.00',
+        '±',
+        '0.00',
+    ]
     assert text[4].split()[:4] == ['paper,', '1-GAP', 'fine', '0.75']
     assert '30.7 ± 52.8' in text[4]
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(mask=None), "s1: .* needs 'mask'"),
-    (dict(spacing_mm=None), "s1: .* needs 'spacing_mm'"),
-    (dict(fine_mask=None), "s1: .* needs 'fine_mask'"),
-    (dict(fine_mask=np.zeros((8, 7), bool)), "s1: 'fine_mask': .* the same"),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(mask=None), "s1: .* needs 'mask'"),
+        (dict(spacing_mm=None), "s1: .* needs 'spacing_mm'"),
+        (dict(fine_mask=None), "s1: .* needs 'fine_mask'"),
+        (dict(fine_mask=np.zeros((8, 7), bool)), "s1: 'fine_mask': .* the same"),
+    ],
+)
 def test_what_lacks_is_told(change, message):
     metric = NoduleSegmentationMetric()
     with pytest.raises(ValueError, match=message):

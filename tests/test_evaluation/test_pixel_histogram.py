@@ -1,4 +1,5 @@
 """Counted pixels against sorted ones; sums over processes."""
+
 import pickle
 import tracemalloc
 
@@ -15,10 +16,10 @@ INFINITY = 0x7F800000
 def maps():
     """Raw maps of all kinds, each a little higher on the lesion."""
     rng = np.random.default_rng(0)
-    mask = rng.random(NUM) < .01
+    mask = rng.random(NUM) < 0.01
     noise = rng.normal(size=NUM)
     return mask, {
-        'zero to one': rng.random(NUM) * (1 + .5 * mask) / 1.5,
+        'zero to one': rng.random(NUM) * (1 + 0.5 * mask) / 1.5,
         'rectified': np.maximum(noise - 1 + mask, 0),
         'signed': noise + mask,
         'negative': -np.exp(noise - mask),
@@ -34,8 +35,9 @@ def maps():
 
 def filled(activation, mask, num_images=7, **kwargs):
     histogram = PixelHistogram(**kwargs)
-    for part, on in zip(np.array_split(activation, num_images),
-                        np.array_split(mask, num_images)):
+    for part, on in zip(
+        np.array_split(activation, num_images), np.array_split(mask, num_images)
+    ):
         histogram.update(part, on)
     return histogram
 
@@ -52,7 +54,8 @@ def test_within_1e_4_of_sorting(kind):
     assert dice == pytest.approx(exact.best_dice()[0], abs=1e-4)
     shown = activation >= threshold
     assert dice == pytest.approx(
-        2 * (shown & mask).sum() / (shown.sum() + mask.sum()), abs=1e-6)
+        2 * (shown & mask).sum() / (shown.sum() + mask.sum()), abs=1e-6
+    )
 
 
 def test_equals_scikit_learn():
@@ -62,21 +65,23 @@ def test_equals_scikit_learn():
         activation = activation.astype(np.float32)
         ours = filled(activation, mask).ranking()
         assert ours.auprc == pytest.approx(
-            metrics.average_precision_score(mask, activation), abs=1e-4)
+            metrics.average_precision_score(mask, activation), abs=1e-4
+        )
         assert ours.auroc == pytest.approx(
-            metrics.roc_auc_score(mask, activation), abs=1e-4)
+            metrics.roc_auc_score(mask, activation), abs=1e-4
+        )
 
 
 def test_few_distinct_values_are_exact():
     # As long as the bins suffice, each float32 has its own: ties are ties.
-    activation = np.float32([[.5, .25, .5], [0, -.5, .25]])
+    activation = np.float32([[0.5, 0.25, 0.5], [0, -0.5, 0.25]])
     mask = np.array([[1, 1, 0], [0, 0, 1]], dtype=bool)
     ranking = filled(activation, mask, 1).ranking()
     # Shown 2 with 1 hit, then 4 with 3: 1/3 * 1/2 + 2/3 * 3/4 = 2/3.
     assert ranking.auprc == pytest.approx(2 / 3)
     # Beside are .5, 0, -.5: (1/2 + 1 + 1) + 2 * (0 + 1 + 1) of 9.
     assert ranking.auroc == pytest.approx(6.5 / 9)
-    assert ranking.values.tolist() == [.5, .25]
+    assert ranking.values.tolist() == [0.5, 0.25]
 
 
 def test_neighbouring_numbers_are_told_apart():
@@ -91,13 +96,16 @@ def test_the_sum_of_processes_is_the_whole_bit_by_bit(kind):
     mask, activation = maps()[0], maps()[1][kind]
     order = np.argsort(activation)  # one process sees the low half only
     half = NUM // 2
-    parts = [filled(activation[part], mask[part], 3)
-             for part in (order[:half], order[half:], order[:0])]
+    parts = [
+        filled(activation[part], mask[part], 3)
+        for part in (order[:half], order[half:], order[:0])
+    ]
     whole = filled(activation, mask)
     for total in (parts[0] + parts[1] + parts[2], parts[2] + parts[1] + parts[0]):
         for name in ('values', 'inside', 'beside', 'beside_above'):
             assert np.array_equal(
-                getattr(total.ranking(), name), getattr(whole.ranking(), name))
+                getattr(total.ranking(), name), getattr(whole.ranking(), name)
+            )
     # What was added stays as it was.
     assert parts[0].ranking().num_pixels == half
 
@@ -137,7 +145,7 @@ def test_memory_does_not_grow_with_the_number_of_maps():
     bits = rng.integers(1, INFINITY, 50_000, dtype=BITS)
     activation = bits.view(np.float32) * rng.choice([-1, 1], 50_000)
     activation = activation.astype(np.float32)
-    mask = rng.random(50_000) < .1
+    mask = rng.random(50_000) < 0.1
     histogram = PixelHistogram(num_bins=2**16, buffer_size=2**16)
     for _ in range(4):
         histogram.update(activation, mask)

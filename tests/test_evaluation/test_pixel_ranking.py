@@ -1,4 +1,5 @@
 """Areas and overlaps from ranked pixels, by hand, by loops and by scikit-learn."""
+
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from mmlesion.evaluation.functional import rank_pixels
 
 # Six pixels, falling: lesion, no, lesion, no, no, lesion.
-ACTIVATION = np.array([[.9, .8, .7], [.6, .5, .4]])
+ACTIVATION = np.array([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]])
 MASK = np.array([[1, 0, 1], [0, 0, 1]], dtype=bool)
 
 
@@ -25,8 +26,11 @@ def exact_auprc(activation, mask):
 
 def exact_auroc(activation, mask):
     """Pairs of a pixel inside and one beside, ties count one half."""
-    pairs = [Fraction(1) if a > b else Fraction(1, 2) if a == b else Fraction(0)
-             for a in activation[mask].tolist() for b in activation[~mask].tolist()]
+    pairs = [
+        Fraction(1) if a > b else Fraction(1, 2) if a == b else Fraction(0)
+        for a in activation[mask].tolist()
+        for b in activation[~mask].tolist()
+    ]
     return sum(pairs) / len(pairs)
 
 
@@ -34,19 +38,20 @@ def test_six_pixels_by_hand():
     ranking = rank_pixels(ACTIVATION, MASK)
     # Precision at the three lesion pixels: 1 of 1, 2 of 3, 3 of 6.
     assert ranking.auprc == pytest.approx(
-        float((1 + Fraction(2, 3) + Fraction(1, 2)) / 3))
+        float((1 + Fraction(2, 3) + Fraction(1, 2)) / 3)
+    )
     # Of nine pairs the first wins three, the second two, the third none.
     assert ranking.auroc == pytest.approx(5 / 9)
     assert ranking.prevalence == 1 / 2
     # Dice 2/4, 4/6, 6/9: the second and the third are equal, the first is told.
-    assert ranking.best_dice() == (pytest.approx(2 / 3), .7)
+    assert ranking.best_dice() == (pytest.approx(2 / 3), 0.7)
 
 
 def test_a_map_without_contrast_is_guessing():
-    ranking = rank_pixels(np.full((2, 3), 7.), np.array([[1, 0, 0], [0, 0, 0]]))
+    ranking = rank_pixels(np.full((2, 3), 7.0), np.array([[1, 0, 0], [0, 0, 0]]))
     assert ranking.auprc == ranking.prevalence == 1 / 6
     assert ranking.auroc == 1 / 2
-    assert ranking.best_dice() == (pytest.approx(2 / 7), 7.)
+    assert ranking.best_dice() == (pytest.approx(2 / 7), 7.0)
 
 
 def test_a_perfect_map():
@@ -68,14 +73,17 @@ def test_without_a_lesion_or_without_anything_else_it_is_nan():
 def test_equals_the_definition_with_and_without_ties(decimals):
     rng = np.random.default_rng(decimals)
     activation = rng.normal(size=(9, 11)).round(decimals)
-    mask = rng.random((9, 11)) < .2
+    mask = rng.random((9, 11)) < 0.2
     ranking = rank_pixels(activation, mask)
     assert ranking.auprc == pytest.approx(float(exact_auprc(activation, mask)))
     assert ranking.auroc == pytest.approx(float(exact_auroc(activation, mask)))
     dice, threshold = ranking.best_dice()
-    tried = [2 * ((activation >= value) & mask).sum()
-             / ((activation >= value).sum() + mask.sum())
-             for value in np.unique(activation)]
+    tried = [
+        2
+        * ((activation >= value) & mask).sum()
+        / ((activation >= value).sum() + mask.sum())
+        for value in np.unique(activation)
+    ]
     assert dice == pytest.approx(max(tried))
     shown = activation >= threshold
     assert dice == pytest.approx(2 * (shown & mask).sum() / (shown.sum() + mask.sum()))
@@ -83,7 +91,7 @@ def test_equals_the_definition_with_and_without_ties(decimals):
 
 def test_only_the_order_matters():
     rng = np.random.default_rng(0)
-    activation, mask = rng.random((20, 20)), rng.random((20, 20)) < .1
+    activation, mask = rng.random((20, 20)), rng.random((20, 20)) < 0.1
     one = rank_pixels(activation, mask)
     other = rank_pixels(np.exp(5 * activation) - 3, mask)
     assert (one.auprc, one.auroc) == (other.auprc, other.auroc)
@@ -94,11 +102,15 @@ def test_only_the_order_matters():
 def test_equals_scikit_learn():
     metrics = pytest.importorskip('sklearn.metrics')
     rng = np.random.default_rng(0)
-    mask = rng.random(5000) < .02
-    for activation in (rng.normal(size=5000) + mask,
-                       (rng.normal(size=5000) + mask).round(1)):
+    mask = rng.random(5000) < 0.02
+    for activation in (
+        rng.normal(size=5000) + mask,
+        (rng.normal(size=5000) + mask).round(1),
+    ):
         ranking = rank_pixels(activation, mask)
         assert ranking.auprc == pytest.approx(
-            metrics.average_precision_score(mask, activation), abs=1e-12)
+            metrics.average_precision_score(mask, activation), abs=1e-12
+        )
         assert ranking.auroc == pytest.approx(
-            metrics.roc_auc_score(mask, activation), abs=1e-12)
+            metrics.roc_auc_score(mask, activation), abs=1e-12
+        )

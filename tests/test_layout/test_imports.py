@@ -1,4 +1,5 @@
 """Imports flow one way, and importing what is plain costs no framework."""
+
 import ast
 import subprocess
 import sys
@@ -11,10 +12,20 @@ PACKAGE = ROOT / 'mmlesion'
 
 # Each layer may import itself and what lies before it.
 LAYERS = (
-    ('mmlesion.ct', 'mmlesion.phantom', 'mmlesion.ops', 'mmlesion.attribution',
-     'mmlesion.segmentation', 'mmlesion.evaluation.functional'),
-    ('mmlesion.datasets', 'mmlesion.models', 'mmlesion.evaluation',
-     'mmlesion.visualization'),
+    (
+        'mmlesion.ct',
+        'mmlesion.phantom',
+        'mmlesion.ops',
+        'mmlesion.attribution',
+        'mmlesion.segmentation',
+        'mmlesion.evaluation.functional',
+    ),
+    (
+        'mmlesion.datasets',
+        'mmlesion.models',
+        'mmlesion.evaluation',
+        'mmlesion.visualization',
+    ),
     ('mmlesion.engine', 'mmlesion.apis'),
 )
 # For everyone but the first layer's plain-Python folders.
@@ -48,7 +59,7 @@ def imports(source, module, is_package):
             if node.level:
                 parts = module.split('.')
                 up = node.level - is_package
-                parts = parts[:len(parts) - up] if up else parts
+                parts = parts[: len(parts) - up] if up else parts
                 base = '.'.join(parts + ([base] if base else []))
             # `from a import b` may import the module a.b.
             found += [f'{base}.{alias.name}' for alias in node.names]
@@ -61,8 +72,12 @@ def inside(name, folder):
 
 def layer(name):
     """Index of the layer of a module; None for what belongs to none."""
-    owners = [(folder, index) for index, folders in enumerate(LAYERS)
-              for folder in folders if inside(name, folder)]
+    owners = [
+        (folder, index)
+        for index, folders in enumerate(LAYERS)
+        for folder in folders
+        if inside(name, folder)
+    ]
     return max(owners, key=lambda owner: len(owner[0]))[1] if owners else None
 
 
@@ -70,8 +85,9 @@ def violations(source, module, is_package=False):
     """One sentence for each import that ``module`` may not have."""
     found, own = [], layer(module)
     names = imports(source, module, is_package)
-    forbidden = next((names for folder, names in FORBIDDEN.items()
-                      if inside(module, folder)), ())
+    forbidden = next(
+        (names for folder, names in FORBIDDEN.items() if inside(module, folder)), ()
+    )
     for name in names:
         other = layer(name)
         if own is not None and other is not None and other > own:
@@ -79,51 +95,65 @@ def violations(source, module, is_package=False):
         if any(inside(name, each) for each in forbidden):
             found.append(f'{module} imports {name}')
         if inside(module, 'mmlesion') and name.split('.')[0] in (
-                'tools', 'benchmarks', 'tests'):
+            'tools',
+            'benchmarks',
+            'tests',
+        ):
             found.append(f'{module} imports {name} from outside the package')
     if all(any(inside(name, host) for name in names) for host in HOSTS):
         found.append(f'{module} imports both mmdet and mmpretrain')
     return found
 
 
-@pytest.mark.parametrize('module, source, count', [
-    ('mmlesion.ct.slices', 'import numpy\nfrom .png import read', 0),
-    ('mmlesion.ct.slices', 'def f():\n    import torch.nn', 1),
-    ('mmlesion.ct.slices', 'from ..models import necks', 1),
-    ('mmlesion.ops.x', 'import torch\nfrom mmcv.ops import roi_align', 0),
-    ('mmlesion.ops.x', 'from mmdet.registry import MODELS', 1),
-    ('mmlesion.evaluation.functional.froc', 'from ..metrics import FROCMetric', 1),
-    ('mmlesion.evaluation.metrics.froc', 'from ..functional import froc', 0),
-    ('mmlesion.datasets.x', 'from mmlesion import apis', 1),
-    ('mmlesion.apis.x', 'from mmlesion.datasets import DeepLesionDataset', 0),
-    ('mmlesion.models.x', 'import mmdet.models\nimport mmpretrain', 1),
-    ('mmlesion.apis.x', 'from tools import train', 1),
-])
+@pytest.mark.parametrize(
+    'module, source, count',
+    [
+        ('mmlesion.ct.slices', 'import numpy\nfrom .png import read', 0),
+        ('mmlesion.ct.slices', 'def f():\n    import torch.nn', 1),
+        ('mmlesion.ct.slices', 'from ..models import necks', 1),
+        ('mmlesion.ops.x', 'import torch\nfrom mmcv.ops import roi_align', 0),
+        ('mmlesion.ops.x', 'from mmdet.registry import MODELS', 1),
+        ('mmlesion.evaluation.functional.froc', 'from ..metrics import FROCMetric', 1),
+        ('mmlesion.evaluation.metrics.froc', 'from ..functional import froc', 0),
+        ('mmlesion.datasets.x', 'from mmlesion import apis', 1),
+        ('mmlesion.apis.x', 'from mmlesion.datasets import DeepLesionDataset', 0),
+        ('mmlesion.models.x', 'import mmdet.models\nimport mmpretrain', 1),
+        ('mmlesion.apis.x', 'from tools import train', 1),
+    ],
+)
 def test_the_walk_sees_each_kind_of_wrong_import(module, source, count):
     assert len(violations(source, module)) == count
 
 
 def test_imports_flow_one_way():
     found = [
-        sentence for path in sorted(PACKAGE.rglob('*.py'))
+        sentence
+        for path in sorted(PACKAGE.rglob('*.py'))
         if '.mim' not in path.parts
         for sentence in violations(
-            path.read_text(), module_name(path), path.name == '__init__.py')]
+            path.read_text(), module_name(path), path.name == '__init__.py'
+        )
+    ]
     assert not found, '\n'.join(found)
 
 
-@pytest.mark.parametrize('module, forbidden', [
-    ('mmlesion', ('numpy', *FRAMEWORKS)),
-    ('mmlesion.compat', FRAMEWORKS),
-    ('mmlesion.ct', FRAMEWORKS),
-    ('mmlesion.phantom', FRAMEWORKS),
-    ('mmlesion.evaluation.functional', FRAMEWORKS),
-    ('mmlesion.ops', HOSTS),
-])
+@pytest.mark.parametrize(
+    'module, forbidden',
+    [
+        ('mmlesion', ('numpy', *FRAMEWORKS)),
+        ('mmlesion.compat', FRAMEWORKS),
+        ('mmlesion.ct', FRAMEWORKS),
+        ('mmlesion.phantom', FRAMEWORKS),
+        ('mmlesion.evaluation.functional', FRAMEWORKS),
+        ('mmlesion.ops', HOSTS),
+    ],
+)
 def test_import_costs_no_more_than_it_must(module, forbidden):
-    code = (f'import sys, {module}; '
-            f'print([m for m in {forbidden!r} if m in sys.modules])')
+    code = (
+        f'import sys, {module}; print([m for m in {forbidden!r} if m in sys.modules])'
+    )
     done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == '[]'

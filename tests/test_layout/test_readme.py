@@ -1,4 +1,5 @@
 """What the README says can be typed is there, and its configs build."""
+
 import re
 from pathlib import Path
 
@@ -38,8 +39,10 @@ def test_every_make_target_named_is_there():
 
 
 # Slices each takes, sides of its feature maps for a picture of 64 x 64.
-@pytest.mark.parametrize('source, channels, sides', [
-    (CONFIGS[0], 3, (16, 8, 4, 2, 1)), (CONFIGS[1], 15, (8, 4, 2, 1, 1))])
+@pytest.mark.parametrize(
+    'source, channels, sides',
+    [(CONFIGS[0], 3, (16, 8, 4, 2, 1)), (CONFIGS[1], 15, (8, 4, 2, 1, 1))],
+)
 def test_its_configs_build_and_run(source, channels, sides, tmp_path):
     (tmp_path / 'mine.py').write_text(source)
     cfg = Config.fromfile(tmp_path / 'mine.py')
@@ -48,7 +51,8 @@ def test_its_configs_build_and_run(source, channels, sides, tmp_path):
     model = MODELS.build(cfg.model)
     features = model.extract_feat(torch.zeros(1, channels, 64, 64))
     assert [tuple(each.shape) for each in features] == [
-        (1, 256, side, side) for side in sides]
+        (1, 256, side, side) for side in sides
+    ]
     if cfg.val_evaluator.type.startswith('mmlesion.'):
         assert METRICS.build(cfg.val_evaluator).prefix == 'froc'
 

@@ -2,6 +2,7 @@
 
 Our parts come in by ``mmlesion.X`` strings alone: no custom imports, no code.
 """
+
 import json
 import subprocess
 import sys
@@ -33,7 +34,8 @@ param_scheduler = []
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
 env_cfg = dict(cudnn_benchmark=False)
 """
-PHOTOGRAPHS = """
+PHOTOGRAPHS = (
+    """
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 model = dict(
     backbone=dict(
@@ -57,8 +59,11 @@ for step in train_pipeline + test_pipeline:
         step['scale'] = (96, 96)
 train_dataloader['dataset'] = dict(**_data, pipeline=train_pipeline)
 val_dataloader['dataset'] = dict(**_data, pipeline=test_pipeline)
-""" + SHORT
-STACKS = """
+"""
+    + SHORT
+)
+STACKS = (
+    """
 _base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 model = dict(
     data_preprocessor=dict(mean=[50.0], std=[57.6], bgr_to_rgb=False),
@@ -90,7 +95,9 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, type='mmlesion.FROCMetric', num_resamples=20)
 test_evaluator = val_evaluator
-""" + SHORT
+"""
+    + SHORT
+)
 
 
 def write_photographs(folder):
@@ -103,12 +110,25 @@ def write_photographs(folder):
         picture[20:60, 30:70] += 150
         cv2.imwrite(str(folder / 'images' / f'{index}.png'), picture)
         images.append(dict(id=index, file_name=f'{index}.png', width=96, height=96))
-        annotations.append(dict(
-            id=index + 1, image_id=index, category_id=1, iscrowd=0,
-            bbox=[30, 20, 40, 40], area=1600))
-    (folder / 'boxes.json').write_text(json.dumps(dict(
-        images=images, annotations=annotations,
-        categories=[dict(id=1, name='lesion')])))
+        annotations.append(
+            dict(
+                id=index + 1,
+                image_id=index,
+                category_id=1,
+                iscrowd=0,
+                bbox=[30, 20, 40, 40],
+                area=1600,
+            )
+        )
+    (folder / 'boxes.json').write_text(
+        json.dumps(
+            dict(
+                images=images,
+                annotations=annotations,
+                categories=[dict(id=1, name='lesion')],
+            )
+        )
+    )
 
 
 def write_stacks(folder):
@@ -116,16 +136,23 @@ def write_stacks(folder):
     write_deeplesion(folder / 'phantom', 2, 1, 1, size=128, context_mm=9)
 
 
-@pytest.mark.parametrize('config, write, parts', [
-    (PHOTOGRAPHS, write_photographs, ['SpatialAttention']),
-    (STACKS, write_stacks, ['SliceBackbone', 'SliceFusion']),
-], ids=['stock data, attention in ResNet', 'slice stacks, fusion before FPN'])
+@pytest.mark.parametrize(
+    'config, write, parts',
+    [
+        (PHOTOGRAPHS, write_photographs, ['SpatialAttention']),
+        (STACKS, write_stacks, ['SliceBackbone', 'SliceFusion']),
+    ],
+    ids=['stock data, attention in ResNet', 'slice stacks, fusion before FPN'],
+)
 def test_mmdets_own_training_uses_our_parts(config, write, parts, tmp_path):
     write(tmp_path)
     (tmp_path / 'config.py').write_text(config)
     done = subprocess.run(
         [sys.executable, '-c', TRAIN, 'config.py', '--work-dir', 'out'],
-        cwd=tmp_path, capture_output=True, text=True)
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     log = next((tmp_path / 'out').glob('*/*.log')).read_text()
     for part in parts:

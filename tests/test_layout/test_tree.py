@@ -1,4 +1,5 @@
 """Names and contents that no file of the project may have."""
+
 import re
 import subprocess
 from pathlib import Path
@@ -10,34 +11,53 @@ ROOT = Path(__file__).resolve().parents[2]
 # A folder of one machine: `/home/...` and the like, but not `a/home/b` or a URL.
 # The folder names are assembled, so that this file does not find itself.
 MACHINE_PATH = re.compile(
-    r'(?<![\w.:/*~}$)-])/(?:' + '|'.join(
-        ['home', 'root', 'work', 'Users', 'mnt', 'opt', 'tmp', 'scratch'])
-    + r')/\w|\b[A-Z]:\\\\?\w+\\')
-TEXT = {'.py', '.md', '.txt', '.toml', '.yml', '.yaml', '.cfg', '.cff', '.sh', '.in',
-        '.json', '.csv', ''}
+    r'(?<![\w.:/*~}$)-])/(?:'
+    + '|'.join(['home', 'root', 'work', 'Users', 'mnt', 'opt', 'tmp', 'scratch'])
+    + r')/\w|\b[A-Z]:\\\\?\w+\\'
+)
+TEXT = {
+    '.py',
+    '.md',
+    '.txt',
+    '.toml',
+    '.yml',
+    '.yaml',
+    '.cfg',
+    '.cff',
+    '.sh',
+    '.in',
+    '.json',
+    '.csv',
+    '',
+}
 
 
 in_checkout = pytest.mark.skipif(
-    not (ROOT / '.git').exists(), reason='not a git checkout')
+    not (ROOT / '.git').exists(), reason='not a git checkout'
+)
 
 
 def tracked_files():
     """Files that git tracks."""
-    done = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True,
-                          text=True, check=True)
+    done = subprocess.run(
+        ['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     files = (ROOT / name for name in done.stdout.split('\0') if name)
     return [path for path in files if path.is_file()]
 
 
-@pytest.mark.parametrize('text, found', [
-    ("root = '/" "home/someone/data'", True),
-    ('see /' 'tmp/x', True),
-    (r'C:\\' 'Users\\me', True),
-    ('data/home/x', False),
-    ('https://host/' 'home/x', False),
-    ('work_dirs/demo', False),
-    ('~/' 'work/x', False),
-])
+@pytest.mark.parametrize(
+    'text, found',
+    [
+        ("root = '/home/someone/data'", True),
+        ('see /tmp/x', True),
+        (r'C:\\' 'Users\\me', True),
+        ('data/home/x', False),
+        ('https://host/home/x', False),
+        ('work_dirs/demo', False),
+        ('~/work/x', False),
+    ],
+)
 def test_a_path_of_one_machine_is_recognised(text, found):
     assert bool(MACHINE_PATH.search(text)) == found
 
@@ -48,18 +68,20 @@ def test_no_tracked_file_holds_a_path_of_one_machine():
         f'{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}'
         for path in tracked_files()
         if path.suffix in TEXT and path.name != 'LICENSE'
-        for number, line in enumerate(
-            path.read_text(encoding='utf-8').splitlines(), 1)
-        if MACHINE_PATH.search(line)]
+        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
     assert not found, '\n'.join(found)
 
 
 @in_checkout
 def test_no_folder_or_module_is_a_drawer():
     drawers = {'utils', 'common', 'misc', 'helpers', 'util'}
-    found = [str(path.relative_to(ROOT)) for path in tracked_files()
-             if drawers & {part.split('.')[0] for part in
-                           path.relative_to(ROOT).parts}]
+    found = [
+        str(path.relative_to(ROOT))
+        for path in tracked_files()
+        if drawers & {part.split('.')[0] for part in path.relative_to(ROOT).parts}
+    ]
     assert not found
 
 
@@ -71,7 +93,10 @@ def test_names_of_test_files_are_unique():
 
 def test_every_experiment_is_in_the_model_index():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    listed = [model['Config'] for file in index['Import']
-              for model in yaml.safe_load((ROOT / file).read_text())['Models']]
+    listed = [
+        model['Config']
+        for file in index['Import']
+        for model in yaml.safe_load((ROOT / file).read_text())['Models']
+    ]
     lying = [f'configs/{path.name}' for path in (ROOT / 'configs').glob('*.py')]
     assert sorted(listed) == sorted(lying)

@@ -1,4 +1,5 @@
 """A wheel carries configs and tools, as packages made for `mim` do."""
+
 import importlib.util
 import shutil
 import subprocess
@@ -9,13 +10,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
-           'model-index.yml', 'requirements', 'configs', 'tools', 'mmlesion')
+SOURCES = (
+    'setup.py',
+    'pyproject.toml',
+    'MANIFEST.in',
+    'README.md',
+    'LICENSE',
+    'model-index.yml',
+    'requirements',
+    'configs',
+    'tools',
+    'mmlesion',
+)
 
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec('setuptools') is None,
-    reason='setuptools is not installed')
+    importlib.util.find_spec('setuptools') is None, reason='setuptools is not installed'
+)
 
 
 @pytest.fixture(scope='module')
@@ -24,15 +35,31 @@ def installed(tmp_path_factory):
     tree = tmp_path_factory.mktemp('tree')
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns(
-                '__pycache__', '.mim'))
+            shutil.copytree(
+                ROOT / name,
+                tree / name,
+                ignore=shutil.ignore_patterns('__pycache__', '.mim'),
+            )
         else:
             shutil.copy2(ROOT / name, tree / name)
     wheels = tmp_path_factory.mktemp('wheels')
     done = subprocess.run(
-        [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-index',
-         '--no-build-isolation', '-q', '-w', str(wheels), str(tree)],
-        capture_output=True, text=True)
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'wheel',
+            '--no-deps',
+            '--no-index',
+            '--no-build-isolation',
+            '-q',
+            '-w',
+            str(wheels),
+            str(tree),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     target = tmp_path_factory.mktemp('site')
     with zipfile.ZipFile(next(wheels.glob('mmlesion-*.whl'))) as wheel:
@@ -43,10 +70,12 @@ def installed(tmp_path_factory):
 def test_configs_and_tools_lie_in_the_wheel(installed):
     mim = installed / 'mmlesion' / '.mim'
     for folder in ('configs', 'tools'):
-        lying = {path.relative_to(ROOT / folder)
-                 for path in (ROOT / folder).rglob('*.py')}
-        packed = {path.relative_to(mim / folder)
-                  for path in (mim / folder).rglob('*.py')}
+        lying = {
+            path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob('*.py')
+        }
+        packed = {
+            path.relative_to(mim / folder) for path in (mim / folder).rglob('*.py')
+        }
         assert packed == lying
     assert (mim / 'model-index.yml').is_file()
     assert not any(path.is_symlink() for path in mim.rglob('*'))
@@ -54,17 +83,23 @@ def test_configs_and_tools_lie_in_the_wheel(installed):
 
 def test_the_wheel_pulls_in_no_openmmlab_package_and_no_torch(installed):
     metadata = next(installed.glob('mmlesion-*.dist-info/METADATA')).read_text()
-    needs = [line for line in metadata.splitlines()
-             if line.startswith('Requires-Dist:') and 'extra ==' not in line]
+    needs = [
+        line
+        for line in metadata.splitlines()
+        if line.startswith('Requires-Dist:') and 'extra ==' not in line
+    ]
     assert needs
-    assert not [line for line in needs
-                if any(name in line for name in ('torch', 'mm', 'opencv'))]
+    assert not [
+        line
+        for line in needs
+        if any(name in line for name in ('torch', 'mm', 'opencv'))
+    ]
 
 
 def test_an_installed_config_is_found_by_its_package_name(installed, tmp_path):
     (tmp_path / 'mine.py').write_text(
-        "_base_ = 'mmlesion::_base_/../3dce_csatt_15slice.py'\n"
-        'max_epochs = 1\n')
+        "_base_ = 'mmlesion::_base_/../3dce_csatt_15slice.py'\nmax_epochs = 1\n"
+    )
     code = (
         'import mmlesion.registry\n'
         'from mmengine.config import Config\n'
@@ -72,10 +107,15 @@ def test_an_installed_config_is_found_by_its_package_name(installed, tmp_path):
         "found = get_config('mmlesion::_base_/../3dce_csatt_15slice.py')\n"
         'print(found.filename)\n'
         "mine = Config.fromfile('mine.py')\n"
-        'print(mine.model.type == found.model.type, mine.max_epochs)\n')
+        'print(mine.model.type == found.model.type, mine.max_epochs)\n'
+    )
     done = subprocess.run(
-        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True,
-        env={'PYTHONPATH': str(installed), 'PATH': ''})
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={'PYTHONPATH': str(installed), 'PATH': ''},
+    )
     assert done.returncode == 0, done.stderr
     path, inherited = done.stdout.strip().splitlines()[-2:]
     assert path.startswith(str(installed))

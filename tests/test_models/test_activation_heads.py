@@ -1,4 +1,5 @@
 """CAM, SAM, HESAM: the papers' equations as loops, one number at a time."""
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -28,8 +29,14 @@ def features():
 
 def pooled_by_hand(g, kernel=6, stride=2):
     cells = range(0, g.shape[-1] - kernel + 1, stride)
-    return [[float(sum(g[y + i, x + j] for i in range(kernel) for j in range(kernel))
-                   ) / kernel**2 for x in cells] for y in cells]
+    return [
+        [
+            float(sum(g[y + i, x + j] for i in range(kernel) for j in range(kernel)))
+            / kernel**2
+            for x in cells
+        ]
+        for y in cells
+    ]
 
 
 def soft_by_hand(head, g):
@@ -39,8 +46,10 @@ def soft_by_hand(head, g):
     out = []
     for k in range(K):
         values = [cell for row in pooled_by_hand(g[k]) for cell in row]
-        out.append(sum(float(w) * a for w, a in zip(head.neuron_weight[k], values))
-                   + float(head.neuron_bias[k]))
+        out.append(
+            sum(float(w) * a for w, a in zip(head.neuron_weight[k], values))
+            + float(head.neuron_bias[k])
+        )
     return out
 
 
@@ -61,8 +70,10 @@ def test_cam_equations_1_and_2():
     scores, maps = head((g, code)), head.activation_maps((g, code))
     w = head.fc.weight.tolist()
     for n in range(N):
-        expected = [sum(w[c][k] * float(g[n, k].sum()) / SIDE**2 for k in range(K))
-                    for c in range(C)]
+        expected = [
+            sum(w[c][k] * float(g[n, k].sum()) / SIDE**2 for k in range(K))
+            for c in range(C)
+        ]
         assert scores[n].tolist() == pytest.approx(expected, abs=1e-6)
         assert torch.allclose(maps[n], maps_by_hand(w, g[n]), atol=1e-6)
     # the map spreads the score over the picture
@@ -89,8 +100,13 @@ def test_hesam_equations_7_and_8():
     for n in range(N):
         h = soft_by_hand(head, g[n])
         d = [max(float(v) for v in code[n, k].flatten()) for k in range(K)]
-        w = [[float(head.fc.weight[c, k]) + float(head.code_weight[c, k]) * d[k]
-              for k in range(K)] for c in range(C)]
+        w = [
+            [
+                float(head.fc.weight[c, k]) + float(head.code_weight[c, k]) * d[k]
+                for k in range(K)
+            ]
+            for c in range(C)
+        ]
         expected = [sum(w[c][k] * h[k] for k in range(K)) for c in range(C)]
         assert scores[n].tolist() == pytest.approx(expected, abs=1e-5)
         assert torch.allclose(maps[n], maps_by_hand(w, g[n]), atol=1e-5)
@@ -104,8 +120,9 @@ def test_hesam_as_in_figure_2():
     for n in range(N):
         h = soft_by_hand(head, g[n])
         d = [max(float(v) for v in code[n, k].flatten()) for k in range(K)]
-        expected = [sum(alpha[c][k] * (h[k] + d[k]) for k in range(K))
-                    for c in range(C)]
+        expected = [
+            sum(alpha[c][k] * (h[k] + d[k]) for k in range(K)) for c in range(C)
+        ]
         assert scores[n].tolist() == pytest.approx(expected, abs=1e-5)
         assert torch.allclose(maps[n], maps_by_hand(alpha, g[n]), atol=1e-6)
     assert not hasattr(head, 'code_weight')
@@ -130,14 +147,22 @@ def test_each_neuron_sees_its_own_map_alone():
     assert sum(p.numel() for p in (head.neuron_weight, head.neuron_bias)) == K * 37
 
 
-@pytest.mark.parametrize('head', [
-    CAMHead(C, K), SoftActivationHead(C, K), HESAMHead(C, K),
-    HESAMHead(C, K, fusion='feature')], ids=['cam', 'sam', 'weight', 'feature'])
+@pytest.mark.parametrize(
+    'head',
+    [
+        CAMHead(C, K),
+        SoftActivationHead(C, K),
+        HESAMHead(C, K),
+        HESAMHead(C, K, fusion='feature'),
+    ],
+    ids=['cam', 'sam', 'weight', 'feature'],
+)
 def test_independent_of_batch_mates(head):
     g, code = features()
     together = head.activation_maps((g, code))
-    apart = torch.cat([head.activation_maps((g[n:n + 1], code[n:n + 1]))
-                       for n in range(N)])
+    apart = torch.cat(
+        [head.activation_maps((g[n : n + 1], code[n : n + 1])) for n in range(N)]
+    )
     assert together.shape == (N, C, SIDE, SIDE)
     assert torch.allclose(together, apart, atol=1e-6)
 
@@ -160,22 +185,38 @@ def test_loss_and_predict_as_any_head_of_mmpretrain():
 
 
 def test_other_pooling_and_a_map_that_is_not_square():
-    head = SoftActivationHead(C, K, feature_size=(8, 12), pool_kernel=4,
-                              pool_stride=4)
+    head = SoftActivationHead(C, K, feature_size=(8, 12), pool_kernel=4, pool_stride=4)
     assert head.neuron_weight.shape == (K, 2 * 3)
-    assert head((torch.randn(N, K, 8, 12), )).shape == (N, C)
+    assert head((torch.randn(N, K, 8, 12),)).shape == (N, C)
 
 
-@pytest.mark.parametrize('make, feats, sentence', [
-    (lambda: CAMHead(C, 5), features, r'expected feature maps of shape \(N, 5, H, W\)'),
-    (lambda: SoftActivationHead(C, K, feature_size=8), features,
-     r'expected maps of \(8, 8\) \(feature_size\), got \(16, 16\)'),
-    (lambda: SoftActivationHead(C, K, pool_kernel=17), features, 'pool_kernel'),
-    (lambda: HESAMHead(C, K, fusion='sum'), features, "'weight' or 'feature'"),
-    (lambda: HESAMHead(C, K), lambda: features()[:1], 'UNetResNet gives maps and code'),
-    (lambda: HESAMHead(C, K), lambda: (features()[0], torch.zeros(N, 4, 4, 4)),
-     'as many channels as maps'),
-])
+@pytest.mark.parametrize(
+    'make, feats, sentence',
+    [
+        (
+            lambda: CAMHead(C, 5),
+            features,
+            r'expected feature maps of shape \(N, 5, H, W\)',
+        ),
+        (
+            lambda: SoftActivationHead(C, K, feature_size=8),
+            features,
+            r'expected maps of \(8, 8\) \(feature_size\), got \(16, 16\)',
+        ),
+        (lambda: SoftActivationHead(C, K, pool_kernel=17), features, 'pool_kernel'),
+        (lambda: HESAMHead(C, K, fusion='sum'), features, "'weight' or 'feature'"),
+        (
+            lambda: HESAMHead(C, K),
+            lambda: features()[:1],
+            'UNetResNet gives maps and code',
+        ),
+        (
+            lambda: HESAMHead(C, K),
+            lambda: (features()[0], torch.zeros(N, 4, 4, 4)),
+            'as many channels as maps',
+        ),
+    ],
+)
 def test_what_cannot_be_is_one_sentence(make, feats, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()(feats())

@@ -17,42 +17,42 @@ def softmax_over_max(logits, dim, temperature):
 
 def test_hand_worked():
     """Logits 0, ln 2, ln 4: softmax 1/7, 2/7, 4/7, over its maximum 4/7."""
-    logits = torch.tensor([0., math.log(2), math.log(4)])
-    expected = torch.tensor([1 / 4, 1 / 2, 1.])
+    logits = torch.tensor([0.0, math.log(2), math.log(4)])
+    expected = torch.tensor([1 / 4, 1 / 2, 1.0])
     torch.testing.assert_close(max_softmax(logits, 0), expected)
     # T = 2 takes the square root of each weight
-    torch.testing.assert_close(max_softmax(logits, 0, 2.), expected.sqrt())
+    torch.testing.assert_close(max_softmax(logits, 0, 2.0), expected.sqrt())
 
 
 @pytest.mark.parametrize('dim', [1, (-2, -1)])
-@pytest.mark.parametrize('temperature', [1., 2., 3.])
+@pytest.mark.parametrize('temperature', [1.0, 2.0, 3.0])
 def test_equals_softmax_over_max(dim, temperature):
     x = torch.randn(2, 3, 4, 5, 6, dtype=torch.double, requires_grad=True)
     ours = max_softmax(x, dim, temperature)
     theirs = softmax_over_max(x, dim, temperature)
     torch.testing.assert_close(ours, theirs)
     grad = torch.randn_like(x)
-    ours, = torch.autograd.grad(ours, x, grad)
-    theirs, = torch.autograd.grad(theirs, x, grad)
+    (ours,) = torch.autograd.grad(ours, x, grad)
+    (theirs,) = torch.autograd.grad(theirs, x, grad)
     torch.testing.assert_close(ours, theirs)
 
 
 def test_gradient():
     x = torch.randn(2, 3, 2, 3, 2, dtype=torch.double, requires_grad=True)
-    assert gradcheck(lambda x: max_softmax(x, 1, 2.), x)
-    assert gradcheck(lambda x: max_softmax(x, (-2, -1), 3.), x)
+    assert gradcheck(lambda x: max_softmax(x, 1, 2.0), x)
+    assert gradcheck(lambda x: max_softmax(x, (-2, -1), 3.0), x)
 
 
 def test_no_overflow_in_half_precision():
-    x = torch.tensor([6e4, 0., -6e4], dtype=torch.half)
+    x = torch.tensor([6e4, 0.0, -6e4], dtype=torch.half)
     assert max_softmax(x, 0).tolist() == [1, 0, 0]
 
 
 def test_ties_share_the_gradient():
     """Two equal maxima, weight of the third 1/e: each gets half of -1/e."""
-    x = torch.tensor([1., 1., 0.], requires_grad=True)
+    x = torch.tensor([1.0, 1.0, 0.0], requires_grad=True)
     max_softmax(x, 0)[2].backward()
-    expected = torch.tensor([-.5, -.5, 1.]) / math.e
+    expected = torch.tensor([-0.5, -0.5, 1.0]) / math.e
     torch.testing.assert_close(x.grad, expected)
 
 
@@ -78,7 +78,8 @@ def test_contextual_against_a_loop():
         for i in range(3):
             weight = math.exp((vector[i] - vector.max()) / 2)
             assert out[n, i, d, h, w].item() == pytest.approx(
-                weight * x[n, i, d, h, w].item(), rel=1e-4)
+                weight * x[n, i, d, h, w].item(), rel=1e-4
+            )
 
 
 def test_spatial_against_a_loop():
@@ -88,7 +89,8 @@ def test_spatial_against_a_loop():
     for n, d, h, w in [(0, 0, 0, 0), (1, 3, 4, 5), (1, 2, 2, 3)]:
         weight = math.exp((logits[n, d, h, w] - logits[n, d].max()) / 3)
         assert out[n, d, h, w].item() == pytest.approx(
-            weight * x[n, d, h, w].item(), rel=1e-4)
+            weight * x[n, d, h, w].item(), rel=1e-4
+        )
 
 
 def test_untrained_attention_is_the_identity():
@@ -107,21 +109,20 @@ def test_masked_padding_changes_nothing():
     """An image padded by 2 rows and 3 columns is attended as without them."""
     neck = randomised(ContextNeck(4))
     x = torch.randn(1, 3, 4, 5, 6)
-    padded = torch.nn.functional.pad(x, (0, 3, 0, 2), value=100.)
+    padded = torch.nn.functional.pad(x, (0, 3, 0, 2), value=100.0)
     mask = torch.zeros(1, 7, 9, dtype=torch.bool)
     mask[:, :5, :6] = True
     out = neck(padded, mask)
     torch.testing.assert_close(out[..., :5, :6], neck(x))
     assert out[..., 5:, :].abs().sum() == 0
-    assert neck(padded)[..., :5, :6].sub(neck(x)).abs().max() > .1
+    assert neck(padded)[..., :5, :6].sub(neck(x)).abs().max() > 0.1
 
 
 def test_neck_gives_the_weights_it_uses():
     neck = randomised(ContextNeck(4))
     x = torch.randn(2, 3, 4, 5, 6)
     weights = neck.attention(x)
-    torch.testing.assert_close(
-        neck(x), x * weights['contextual'] * weights['spatial'])
+    torch.testing.assert_close(neck(x), x * weights['contextual'] * weights['spatial'])
     assert ContextNeck(4, contextual=None).attention(x)['contextual'] is None
     assert ContextNeck(4, spatial=None).attention(x)['spatial'] is None
 

@@ -8,8 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-CONFIG = (
-    Path(__file__).parents[2] / 'configs/phantom/3dce_csatt_15slice.py')
+CONFIG = Path(__file__).parents[2] / 'configs/phantom/3dce_csatt_15slice.py'
 
 
 @pytest.fixture(scope='module')
@@ -22,7 +21,7 @@ def model():
     cfg.roi_head.update(in_channels=32, num_images=3)
     model = MODELS.build(cfg)
     for parameter in model.neck.parameters():
-        torch.nn.init.normal_(parameter, std=.3)
+        torch.nn.init.normal_(parameter, std=0.3)
     return model
 
 
@@ -32,17 +31,22 @@ def sample(height, width, crop_offset=(0, 0)):
             img_shape=(height, width),
             ori_shape=(height, width),
             pad_shape=(height, width),
-            scale_factor=(1., 1.),
-            crop_offset=crop_offset))
+            scale_factor=(1.0, 1.0),
+            crop_offset=crop_offset,
+        )
+    )
     out.gt_instances = InstanceData(
-        bboxes=torch.tensor([[10., 10., 30., 36.]]), labels=torch.tensor([0]))
+        bboxes=torch.tensor([[10.0, 10.0, 30.0, 36.0]]), labels=torch.tensor([0])
+    )
     return out
 
 
 def losses_of(loss, name):
     return sum(
         torch.stack(v).sum() if isinstance(v, list) else v.sum()
-        for k, v in loss.items() if name in k and 'loss' in k)
+        for k, v in loss.items()
+        if name in k and 'loss' in k
+    )
 
 
 def test_the_rpn_sees_the_key_image_only(model):
@@ -50,16 +54,17 @@ def test_the_rpn_sees_the_key_image_only(model):
     x = torch.randn(1, 9, 64, 64, requires_grad=True)
     model.train()
     loss = model.loss(x, [sample(64, 64)])
-    rpn, = torch.autograd.grad(losses_of(loss, 'rpn'), x, retain_graph=True)
-    rcnn, = torch.autograd.grad(
-        losses_of(loss, 'loss_cls') + losses_of(loss, 'loss_bbox'), x)
+    (rpn,) = torch.autograd.grad(losses_of(loss, 'rpn'), x, retain_graph=True)
+    (rcnn,) = torch.autograd.grad(
+        losses_of(loss, 'loss_cls') + losses_of(loss, 'loss_bbox'), x
+    )
     # batch norm shares statistics between the triples; without it, only the
     # key image has a gradient
     seen = [rcnn[0, i].abs().sum() > 0 for i in range(9)]
     assert all(seen)
     model.eval()
     loss = model.loss(x, [sample(64, 64)])
-    rpn, = torch.autograd.grad(losses_of(loss, 'rpn'), x)
+    (rpn,) = torch.autograd.grad(losses_of(loss, 'rpn'), x)
     seen = [bool(rpn[0, i].abs().sum() > 0) for i in range(9)]
     assert seen == [False] * 3 + [True] * 3 + [False] * 3
 
@@ -73,25 +78,25 @@ def predict(model, inputs, samples):
 def test_a_prediction_does_not_depend_on_its_batch_mates(model):
     """A 48 x 64 image alone and padded to 80 x 72 beside a larger one."""
     small, large = torch.randn(1, 9, 48, 64), torch.randn(1, 9, 80, 72)
-    alone, = predict(model, small, [sample(48, 64)])
+    (alone,) = predict(model, small, [sample(48, 64)])
     batch = torch.zeros(2, 9, 80, 72)
     batch[:1, :, :48, :64], batch[1:] = small, large
     first, second = predict(model, batch, [sample(48, 64), sample(80, 72)])
     assert len(alone) > 0
     torch.testing.assert_close(first.bboxes, alone.bboxes)
     torch.testing.assert_close(first.scores, alone.scores)
-    alone, = predict(model, large, [sample(80, 72)])
+    (alone,) = predict(model, large, [sample(80, 72)])
     torch.testing.assert_close(second.bboxes, alone.bboxes)
 
 
 def test_boxes_come_back_to_the_original_slice(model):
     """Cut at (7, 11) and halved: box * 2 + (7, 11)."""
     x = torch.randn(1, 9, 48, 64)
-    plain, = predict(model, x, [sample(48, 64)])
+    (plain,) = predict(model, x, [sample(48, 64)])
     cropped = sample(48, 64, crop_offset=(7, 11))
-    cropped.set_metainfo(dict(scale_factor=(.5, .5)))
-    moved, = predict(model, x, [cropped])
-    shift = torch.tensor([7., 11., 7., 11.])
+    cropped.set_metainfo(dict(scale_factor=(0.5, 0.5)))
+    (moved,) = predict(model, x, [cropped])
+    shift = torch.tensor([7.0, 11.0, 7.0, 11.0])
     torch.testing.assert_close(moved.bboxes, plain.bboxes * 2 + shift)
 
 
@@ -100,10 +105,10 @@ def test_the_three_steps_share_triples(model):
     model.eval()
     x = torch.randn(1, 9, 64, 64)
     with torch.no_grad():
-        whole, = predict(model, x, [sample(64, 64)])
+        (whole,) = predict(model, x, [sample(64, 64)])
         triples = model.extract_images(x.view(3, 3, 64, 64))  # (3, 1, C, h, w)
         feats = triples.transpose(0, 1)  # (1, 3, C, h, w)
-        parts, = model.detect(feats, model.fuse(feats), [sample(64, 64)])
+        (parts,) = model.detect(feats, model.fuse(feats), [sample(64, 64)])
     torch.testing.assert_close(parts.pred_instances.bboxes, whole.bboxes)
     torch.testing.assert_close(parts.pred_instances.scores, whole.scores)
 

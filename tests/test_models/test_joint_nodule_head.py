@@ -1,4 +1,5 @@
 """One U-Net, three tasks: each equation of the head worked by hand."""
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -20,7 +21,7 @@ def classification_scope():
 
 
 def head():
-    made = JointNoduleHead(2, F, D, P, mask_weight=3., attribute_weight=5.)
+    made = JointNoduleHead(2, F, D, P, mask_weight=3.0, attribute_weight=5.0)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
     return made
@@ -34,8 +35,8 @@ def labelled():
     out = []
     for n in range(N):
         sample = DataSample().set_gt_label(n)
-        sample.set_mask((torch.rand(6, 5, P) > .7).byte())
-        sample.set_field([1., 2., 3., 4., 5., 6., 3., 1.], 'attributes')
+        sample.set_mask((torch.rand(6, 5, P) > 0.7).byte())
+        sample.set_field([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 3.0, 1.0], 'attributes')
         out.append(sample)
     return out
 
@@ -45,8 +46,9 @@ def vector_by_hand(made, maps, code, n):
     out = [max(code[n, d].flatten().tolist()) for d in range(D)]
     share = made.mask(maps)[n].sigmoid().mean(0)
     for f in range(F):
-        total = sum(float(share[y, x] * maps[n, f, y, x])
-                    for y in range(6) for x in range(5))
+        total = sum(
+            float(share[y, x] * maps[n, f, y, x]) for y in range(6) for x in range(5)
+        )
         out.append(total / float(share.sum()))
     return torch.tensor(out)
 
@@ -61,10 +63,12 @@ def test_class_and_attributes_are_linear_in_code_and_inside_of_the_mask():
         torch.testing.assert_close(scores[n], made.fc(vector))
         # -1 and 1 are the ratings 1 and 5
         torch.testing.assert_close(
-            predicted[n].pred_attributes, made.attributes(vector) * 2 + 3)
+            predicted[n].pred_attributes, made.attributes(vector) * 2 + 3
+        )
         torch.testing.assert_close(predicted[n].pred_score, scores[n].softmax(0))
         torch.testing.assert_close(
-            predicted[n].pred_mask, made.mask(maps)[n].sigmoid().permute(1, 2, 0))
+            predicted[n].pred_mask, made.mask(maps)[n].sigmoid().permute(1, 2, 0)
+        )
 
 
 def test_losses_by_hand():
@@ -72,29 +76,36 @@ def test_losses_by_hand():
     losses = made.loss(feats, data)
     scores = made(feats).log_softmax(1)
     assert losses['loss'].item() == pytest.approx(
-        -(scores[0, 0] + scores[1, 1]).item() / 2, rel=1e-5)
+        -(scores[0, 0] + scores[1, 1]).item() / 2, rel=1e-5
+    )
     shown = made.mask(feats[0]).sigmoid()
-    entropy, dice = 0., 0.
+    entropy, dice = 0.0, 0.0
     for n in range(N):
         mask = data[n].mask.permute(2, 0, 1).float()
         right = torch.where(mask > 0, shown[n], 1 - shown[n])
         entropy -= right.log().mean().item() / N
-        dice += (2 * (shown[n] * mask).sum().item() + 1) / (
-            shown[n].sum().item() + mask.sum().item() + 1) / N
+        dice += (
+            (2 * (shown[n] * mask).sum().item() + 1)
+            / (shown[n].sum().item() + mask.sum().item() + 1)
+            / N
+        )
     assert losses['mask_loss'].item() == pytest.approx(
-        3 * (entropy + 1 - dice), rel=1e-4)
-    wanted = torch.tensor([-1., -.5, 0., .5, 1., 1.5, 0., -1.])
-    found = torch.stack([(sample.pred_attributes - 3) / 2
-                         for sample in made.predict(feats)])
+        3 * (entropy + 1 - dice), rel=1e-4
+    )
+    wanted = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 0.0, -1.0])
+    found = torch.stack(
+        [(sample.pred_attributes - 3) / 2 for sample in made.predict(feats)]
+    )
     assert losses['attribute_loss'].item() == pytest.approx(
-        5 * (found - wanted).square().mean().item(), rel=1e-5)
+        5 * (found - wanted).square().mean().item(), rel=1e-5
+    )
 
 
 def test_a_right_mask_costs_nothing():
     made = JointNoduleHead(2, P, D, P)
     with torch.no_grad():
         made.mask.weight.copy_(100 * torch.eye(P)[..., None, None])
-        made.mask.bias.fill_(-50.)
+        made.mask.bias.fill_(-50.0)
     data = labelled()
     maps = torch.stack([each.mask.permute(2, 0, 1).float() for each in data])
     losses = made.loss((maps, torch.randn(N, D, 2, 2)), data)
@@ -114,10 +125,16 @@ def test_every_task_trains_the_whole_unet():
         assert made.mask.weight.grad is not None  # through the mean inside
 
 
-@pytest.mark.parametrize('change, sentence', [
-    (lambda s: s.pop('mask'), r"needs 'mask' of shape \(6, 5, 2\).*got None"),
-    (lambda s: s.set_field([1.], 'attributes'),
-     r"a.slices: JointNoduleHead needs 'attributes' of shape \(8,\).*got \(1,\)")])
+@pytest.mark.parametrize(
+    'change, sentence',
+    [
+        (lambda s: s.pop('mask'), r"needs 'mask' of shape \(6, 5, 2\).*got None"),
+        (
+            lambda s: s.set_field([1.0], 'attributes'),
+            r"a.slices: JointNoduleHead needs 'attributes' of shape \(8,\).*got \(1,\)",
+        ),
+    ],
+)
 def test_what_is_missing_is_named(change, sentence):
     data = labelled()
     data[1].set_metainfo(dict(img_path='a.slices'))

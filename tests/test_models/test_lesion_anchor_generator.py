@@ -3,7 +3,7 @@ import torch
 from mmdet.registry import TASK_UTILS
 
 
-def authors_anchors(base=8, ratios=(.5, 1, 2), scales=(2, 3, 4, 6, 12)):
+def authors_anchors(base=8, ratios=(0.5, 1, 2), scales=(2, 3, 4, 6, 12)):
     """py-faster-rcnn's rule, box by box."""
     boxes, centre = [], (base - 1) / 2
     for ratio in ratios:
@@ -11,10 +11,14 @@ def authors_anchors(base=8, ratios=(.5, 1, 2), scales=(2, 3, 4, 6, 12)):
         height = np.round(width * ratio)
         for scale in scales:
             w, h = width * scale, height * scale
-            boxes.append([
-                centre - (w - 1) / 2, centre - (h - 1) / 2,
-                centre + (w - 1) / 2, centre + (h - 1) / 2
-            ])
+            boxes.append(
+                [
+                    centre - (w - 1) / 2,
+                    centre - (h - 1) / 2,
+                    centre + (w - 1) / 2,
+                    centre + (h - 1) / 2,
+                ]
+            )
     return np.array(boxes)
 
 
@@ -24,17 +28,33 @@ def generator():
             type='mmlesion.LesionAnchorGenerator',
             strides=[8],
             base_sizes=[8],
-            ratios=[.5, 1., 2.],
-            scales=[2, 3, 4, 6, 12]))
+            ratios=[0.5, 1.0, 2.0],
+            scales=[2, 3, 4, 6, 12],
+        )
+    )
 
 
 def test_sides():
     """Width x height with both end pixels counted, from the public logs."""
     boxes = generator().base_anchors[0]
     sides = (boxes[:, 2:] - boxes[:, :2] + 1).int().tolist()
-    assert sides == [[22, 12], [33, 18], [44, 24], [66, 36], [132, 72],
-                     [16, 16], [24, 24], [32, 32], [48, 48], [96, 96],
-                     [12, 24], [18, 36], [24, 48], [36, 72], [72, 144]]
+    assert sides == [
+        [22, 12],
+        [33, 18],
+        [44, 24],
+        [66, 36],
+        [132, 72],
+        [16, 16],
+        [24, 24],
+        [32, 32],
+        [48, 48],
+        [96, 96],
+        [12, 24],
+        [18, 36],
+        [24, 48],
+        [36, 72],
+        [72, 144],
+    ]
 
 
 def test_equals_the_authors_rule():
@@ -44,5 +64,5 @@ def test_equals_the_authors_rule():
 def test_grid():
     """The second cell's anchors are the first cell's, 8 pixels on."""
     boxes = generator().grid_priors([(2, 2)], device='cpu')[0]
-    shift = torch.tensor([8., 0., 8., 0.])
+    shift = torch.tensor([8.0, 0.0, 8.0, 0.0])
     torch.testing.assert_close(boxes[15:30], boxes[:15] + shift)

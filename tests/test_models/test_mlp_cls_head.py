@@ -1,4 +1,5 @@
 """The classifier of projections: its head, and InceptionV3 as a backbone."""
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -21,12 +22,14 @@ def test_two_hidden_layers_by_hand():
     head.eval()
     with torch.no_grad():
         for layer, weight in (
-                (head.fc1, [[1., 0], [0, -1]]), (head.fc2, [[2., 5], [1, 1]]),
-                (head.fc, [[1., -1], [0, 3]])):
+            (head.fc1, [[1.0, 0], [0, -1]]),
+            (head.fc2, [[2.0, 5], [1, 1]]),
+            (head.fc, [[1.0, -1], [0, 3]]),
+        ):
             layer.weight.copy_(torch.tensor(weight))
             layer.bias.zero_()
     # (3, 4) -> (3, -4) -> (3, 0) -> (6, 3) -> (3, 9)
-    feats = (torch.tensor([[3., 4.]]), )
+    feats = (torch.tensor([[3.0, 4.0]]),)
     assert head.pre_logits(feats).tolist() == [[6, 3]]
     assert head(feats).tolist() == [[3, 9]]
 
@@ -39,15 +42,15 @@ def test_the_dropout_is_between_the_hidden_layers_alone():
             layer.weight.zero_()
         head.fc2.weight.copy_(torch.eye(1000))
     # half of the first layer's ones are dropped, the others doubled; plus 1
-    hidden = head.pre_logits((torch.zeros(1, 4), ))
-    assert set(hidden.unique().tolist()) == {1., 3.}
+    hidden = head.pre_logits((torch.zeros(1, 4),))
+    assert set(hidden.unique().tolist()) == {1.0, 3.0}
     assert 0.4 < (hidden == 3).float().mean() < 0.6
 
 
 def test_gaussian_weights_and_no_bias_at_first():
     head = MLPClsHead(2, in_channels=64, mid_channels=256)
     head.init_weights()
-    assert head.fc2.weight.std().item() == pytest.approx(.01, rel=.05)
+    assert head.fc2.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert not any(layer.bias.any() for layer in (head.fc1, head.fc2, head.fc))
 
 
@@ -62,7 +65,7 @@ def test_inception_gives_what_its_own_scores_come_from():
     assert missing.unexpected_keys == ['fc.weight', 'fc.bias']
     picture = torch.randn(1, 3, 107, 75)
     with torch.no_grad():
-        maps, = features(picture)
+        (maps,) = features(picture)
         scores = whole.fc(maps.mean((2, 3)))
         torch.testing.assert_close(scores, whole(picture)[1])
     assert maps.shape == (1, 2048, 2, 1)

@@ -1,4 +1,5 @@
 """VGG with several Conv+GAP, and the head that maps them."""
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -43,8 +44,10 @@ def test_branches_are_taken_before_the_poolings(num_gaps):
     with torch.no_grad():
         outs = backbone(x)
         # conv3_3, conv4_3, conv5_3: the 7th, 10th and 13th convolution
-        expected = [backbone.branches[index](backbone.features[:end](x))
-                    for index, end in enumerate((9, 13, 17)[-num_gaps:])]
+        expected = [
+            backbone.branches[index](backbone.features[:end](x))
+            for index, end in enumerate((9, 13, 17)[-num_gaps:])
+        ]
     sides = [(16, 12), (8, 6), (4, 3)][-num_gaps:]
     assert [tuple(out.shape) for out in outs] == [(2, 6, *side) for side in sides]
     for out, other in zip(outs, expected):
@@ -55,8 +58,7 @@ def test_branches_are_taken_before_the_poolings(num_gaps):
         torch.testing.assert_close(path(x), outs[-1])
 
 
-@pytest.mark.parametrize('kwargs', [dict(num_gaps=0), dict(num_gaps=4),
-                                    dict(depth=12)])
+@pytest.mark.parametrize('kwargs', [dict(num_gaps=0), dict(num_gaps=4), dict(depth=12)])
 def test_bad_backbone(kwargs):
     with pytest.raises(ValueError, match='num_gaps must be 1, 2 or 3 and depth one'):
         MultiGAPVGG(**kwargs)
@@ -85,9 +87,15 @@ def test_map_of_one_branch_is_the_weighted_sum(feats):
 
 def test_the_engine_of_maps_draws_them():
     model = ImageClassifier(
-        backbone=dict(type='mmlesion.MultiGAPVGG', num_gaps=2, depth=11, width=4,
-                      branch_channels=3),
-        head=dict(type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[3, 3]))
+        backbone=dict(
+            type='mmlesion.MultiGAPVGG',
+            num_gaps=2,
+            depth=11,
+            width=4,
+            branch_channels=3,
+        ),
+        head=dict(type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[3, 3]),
+    )
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         expected = model.head.activation_maps(model.eval().extract_feat(images))

@@ -1,4 +1,5 @@
 """From a slice to a nodule's mask, with a network whose weights are set by hand."""
+
 import numpy as np
 import pytest
 import torch
@@ -22,18 +23,31 @@ def classification_scope():
 def network(num_gaps):
     return dict(
         type='ImageClassifier',
-        backbone=dict(type='mmlesion.MultiGAPVGG', num_gaps=num_gaps, depth=11,
-                      width=4, branch_channels=4),
-        head=dict(type='mmlesion.MultiGAPHead', num_classes=2,
-                  in_channels=[4] * num_gaps))
+        backbone=dict(
+            type='mmlesion.MultiGAPVGG',
+            num_gaps=num_gaps,
+            depth=11,
+            width=4,
+            branch_channels=4,
+        ),
+        head=dict(
+            type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[4] * num_gaps
+        ),
+    )
 
 
 def build(multi_gap=None, **kwargs):
-    return MODELS.build(dict(
-        type='mmlesion.NAMSegmentor', classifier=network(1), multi_gap=multi_gap,
-        data_preprocessor=dict(
-            type='ClsDataPreprocessor', num_classes=2, mean=MEAN, std=STD),
-        **kwargs)).eval()
+    return MODELS.build(
+        dict(
+            type='mmlesion.NAMSegmentor',
+            classifier=network(1),
+            multi_gap=multi_gap,
+            data_preprocessor=dict(
+                type='ClsDataPreprocessor', num_classes=2, mean=MEAN, std=STD
+            ),
+            **kwargs,
+        )
+    ).eval()
 
 
 def see_brightness(classifier):
@@ -57,8 +71,9 @@ def draw(*places):
 
 
 def data_of(*images):
-    return dict(inputs=list(images),
-                data_samples=[DataSample().set_gt_label(1) for _ in images])
+    return dict(
+        inputs=list(images), data_samples=[DataSample().set_gt_label(1) for _ in images]
+    )
 
 
 def disc(y, x, radius):
@@ -68,9 +83,8 @@ def disc(y, x, radius):
 def test_the_nodule_and_not_the_vessel_beside_it():
     model = build(level=0.1)
     see_brightness(model.classifier)
-    sample, = model.test_step(
-        data_of(draw((60, 60, 6, NODULE), (60, 74, 3, VESSEL))))
-    assert int(sample.pred_label) == 1 and sample.pred_score.shape == (2, )
+    (sample,) = model.test_step(data_of(draw((60, 60, 6, NODULE), (60, 74, 3, VESSEL))))
+    assert int(sample.pred_label) == 1 and sample.pred_score.shape == (2,)
     assert sample.map.shape == (128, 128) and sample.scope[60, 60]
     both = disc(60, 60, 6) | disc(60, 74, 3)
     assert torch.equal(sample.coarse_mask, both)
@@ -86,10 +100,15 @@ def test_the_choice_is_that_of_whole_images_painted_over():
         model.classifier.head.fc.weight[0] = -model.classifier.head.fc.weight[1]
         model.classifier.head.fc.weight.abs_()
         model.classifier.head.fc.weight[0] *= -1
-    image = draw((60, 60, 5, NODULE), (60, 76, 4, VESSEL), (76, 62, 4, VESSEL),
-                 (45, 52, 3, NODULE))
-    sample, = model.test_step(data_of(image))
+    image = draw(
+        (60, 60, 5, NODULE),
+        (60, 76, 4, VESSEL),
+        (76, 62, 4, VESSEL),
+        (45, 52, 3, NODULE),
+    )
+    (sample,) = model.test_step(data_of(image))
     from scipy import ndimage
+
     parts, count = ndimage.label(sample.coarse_mask.numpy(), np.ones((3, 3)))
     assert count > 1
 
@@ -113,8 +132,7 @@ def test_the_choice_is_that_of_whole_images_painted_over():
 def test_two_nodules_by_two_blobs():
     model = build(num_nodules=2, level=0.2)
     see_brightness(model.classifier)
-    sample, = model.test_step(
-        data_of(draw((30, 30, 6, NODULE), (90, 90, 5, VESSEL))))
+    (sample,) = model.test_step(data_of(draw((30, 30, 6, NODULE), (90, 90, 5, VESSEL))))
     first, second = sample.nodule_masks
     assert torch.equal(first, disc(30, 30, 6)) and torch.equal(sample.fine_mask, first)
     assert torch.equal(second, disc(90, 90, 5))
@@ -133,8 +151,8 @@ def test_a_finer_map_narrows_the_scope():
         # of the three branches the finest alone
         model.multi_gap.head.fc.weight[1, 0] = 1.0
     image = draw((60, 60, 6, NODULE), (60, 76, 3, VESSEL))
-    fine, = model.test_step(data_of(image))
-    wide, = see_and_build_one_gap().test_step(data_of(image))
+    (fine,) = model.test_step(data_of(image))
+    (wide,) = see_and_build_one_gap().test_step(data_of(image))
     assert fine.scope.sum() < wide.scope.sum() / 2
     assert not (fine.scope & ~wide.scope).any()
     assert torch.equal(fine.coarse_mask, disc(60, 60, 6))
@@ -155,12 +173,12 @@ def test_outcomes_without_a_nodule():
         model.classifier.head.fc.weight[:, 1] = torch.tensor([0.5, 0.0])
         model.classifier.backbone.branches[0].conv.bias[1] = 1.0
     # classified as negative
-    negative, = model.test_step(data_of(dark))
+    (negative,) = model.test_step(data_of(dark))
     assert int(negative.pred_label) == 0
     # positive, but the map is flat
     with torch.no_grad():
         model.classifier.head.fc.weight[:, 1] = torch.tensor([0.0, 0.5])
-    flat, = model.test_step(data_of(dark))
+    (flat,) = model.test_step(data_of(dark))
     assert int(flat.pred_label) == 1
     for sample in (negative, flat):
         assert sample.nodule_masks == []
@@ -169,20 +187,23 @@ def test_outcomes_without_a_nodule():
     # a blob, but nothing brighter than lung in it
     faint = dark.clone()
     faint[0, 50:60, 50:60] = 42
-    nothing, = model.test_step(data_of(faint))
+    (nothing,) = model.test_step(data_of(faint))
     assert nothing.scope.any() and len(nothing.nodule_masks) == 1
     assert not nothing.coarse_mask.any() and not nothing.fine_mask.any()
 
 
 def test_a_slice_does_not_depend_on_its_batch_mates():
     model = see_and_build_one_gap()
-    images = [draw((60, 60, 6, NODULE), (60, 74, 3, VESSEL)), draw((3, 100, 5, NODULE)),
-              draw()]
+    images = [
+        draw((60, 60, 6, NODULE), (60, 74, 3, VESSEL)),
+        draw((3, 100, 5, NODULE)),
+        draw(),
+    ]
     together = model.test_step(data_of(*images))
     for image, expected in zip(images, together):
         # 8-bit or not, one channel or three: the same slice
         for same in (image, image.float(), image.expand(3, -1, -1)):
-            alone, = model.test_step(data_of(same))
+            (alone,) = model.test_step(data_of(same))
             assert torch.equal(alone.fine_mask, expected.fine_mask)
             torch.testing.assert_close(alone.map, expected.map)
     assert torch.equal(together[1].fine_mask, disc(3, 100, 5))

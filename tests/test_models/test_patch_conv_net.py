@@ -1,4 +1,5 @@
 """PatchConvNet against its definition, the published names and the engine."""
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -7,12 +8,11 @@ from torch import nn
 from mmlesion.attribution import AttentionMap, GradCAM
 from mmlesion.models.backbones import PatchConvNet
 
-SMALL = dict(embed_dims=32, depth=2, init_scale=.5)
+SMALL = dict(embed_dims=32, depth=2, init_scale=0.5)
 
 
 def build(**kwargs):
-    model = MODELS.build(
-        dict(dict(type='mmlesion.PatchConvNet', arch=SMALL), **kwargs))
+    model = MODELS.build(dict(dict(type='mmlesion.PatchConvNet', arch=SMALL), **kwargs))
     model.init_weights()
     return model.eval()
 
@@ -24,15 +24,27 @@ def published_names(depth):
     for i in range(depth):
         block = f'blocks.{i}.'
         names += [block + 'gamma_1', block + 'norm1.weight', block + 'norm1.bias']
-        names += [f'{block}attn.qkv_pos.{layer}.{kind}'
-                  for layer in ('0', '2', '4.conv_reduce', '4.conv_expand', '5')
-                  for kind in ('weight', 'bias')]
+        names += [
+            f'{block}attn.qkv_pos.{layer}.{kind}'
+            for layer in ('0', '2', '4.conv_reduce', '4.conv_expand', '5')
+            for kind in ('weight', 'bias')
+        ]
     block = 'blocks_token_only.0.'
     names += [block + 'gamma_1', block + 'gamma_2']
-    names += [f'{block}{layer}.{kind}'
-              for layer in ('norm1', 'norm2', 'attn.q', 'attn.k', 'attn.v',
-                            'attn.proj', 'mlp.fc1', 'mlp.fc2')
-              for kind in ('weight', 'bias')]
+    names += [
+        f'{block}{layer}.{kind}'
+        for layer in (
+            'norm1',
+            'norm2',
+            'attn.q',
+            'attn.k',
+            'attn.v',
+            'attn.proj',
+            'mlp.fc1',
+            'mlp.fc2',
+        )
+        for kind in ('weight', 'bias')
+    ]
     return names
 
 
@@ -45,9 +57,10 @@ def test_sizes_are_those_of_the_paper(arch, millions):
     with torch.device('meta'):
         model = PatchConvNet(arch)
         classifier = nn.Linear(model.norm.normalized_shape[0], 1000)
-    count = sum(each.numel() for part in (model, classifier)
-                for each in part.parameters())
-    assert count / 1e6 == pytest.approx(millions, abs=.06)
+    count = sum(
+        each.numel() for part in (model, classifier) for each in part.parameters()
+    )
+    assert count / 1e6 == pytest.approx(millions, abs=0.06)
 
 
 def test_published_weights_load_as_they_are(tmp_path):
@@ -55,8 +68,9 @@ def test_published_weights_load_as_they_are(tmp_path):
     state = dict(source.state_dict())
     state.update({'head.weight': torch.zeros(1000, 32), 'head.bias': torch.zeros(1000)})
     torch.save(dict(model=state), tmp_path / 'published.pth')
-    target = build(init_cfg=dict(
-        type='Pretrained', checkpoint=str(tmp_path / 'published.pth')))
+    target = build(
+        init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'published.pth'))
+    )
     loaded = target.state_dict()
     for name, value in source.state_dict().items():
         assert torch.equal(value, loaded[name]), name
@@ -68,7 +82,7 @@ def test_a_picture_that_is_not_square():
     weights = model.attention(pictures)
     assert weights.shape == (2, 1, 3, 6)  # 90 / 16, rounded up
     assert (weights > 0).all() and (weights.sum((2, 3)) < 1).all()
-    features, = build(out_type='featmap')(pictures)
+    (features,) = build(out_type='featmap')(pictures)
     assert features.shape == (2, 32, 3, 6)
 
 
@@ -76,23 +90,28 @@ def test_attention_is_what_the_class_token_is_made_of():
     model, pictures = build(num_heads=4), torch.rand(2, 3, 32, 48)
     block = model.blocks_token_only[0]
     features = model._features(pictures)
-    tokens = torch.cat([model.cls_token.expand(2, -1, -1),
-                        features.flatten(2).transpose(1, 2)], dim=1)
+    tokens = torch.cat(
+        [model.cls_token.expand(2, -1, -1), features.flatten(2).transpose(1, 2)], dim=1
+    )
     tokens = block.norm1(tokens)
     expected = torch.zeros(2, 32)
     for sample in range(2):
         for head in range(4):
             part = slice(8 * head, 8 * head + 8)
             query = block.attn.q(tokens[sample, 0])[part]
-            logits = torch.stack([
-                query @ block.attn.k(token)[part] / 8**.5 for token in tokens[sample]])
+            logits = torch.stack(
+                [query @ block.attn.k(token)[part] / 8**0.5 for token in tokens[sample]]
+            )
             weights = logits.softmax(0)
             assert torch.allclose(
-                model.attention(pictures)[sample, head].flatten(), weights[1:],
-                atol=1e-6)
+                model.attention(pictures)[sample, head].flatten(),
+                weights[1:],
+                atol=1e-6,
+            )
             expected[sample, part] = sum(
                 weight * block.attn.v(token)[part]
-                for weight, token in zip(weights, tokens[sample]))
+                for weight, token in zip(weights, tokens[sample])
+            )
     found, _ = block.attn(tokens)
     assert torch.allclose(found[:, 0], block.attn.proj(expected), atol=1e-5)
 
@@ -107,7 +126,7 @@ def test_a_block_by_its_definition():
     y = nn.functional.gelu(conv[2](y))
     gate = conv[4].conv_expand(conv[4].conv_reduce(y.mean((2, 3), True)).clamp(min=0))
     y = conv[5](y / (1 + torch.exp(-gate)))
-    assert torch.allclose(block(x), x + .5 * y, atol=1e-5)
+    assert torch.allclose(block(x), x + 0.5 * y, atol=1e-5)
 
 
 def test_the_engine_reads_the_same_attention():
@@ -134,23 +153,26 @@ def test_all_parameters_are_trained():
 
 def test_bad_arguments_are_told():
     for wrong, message in (
-            (dict(arch='s61'), "unknown arch 's61'; expected one of s60"),
-            (dict(out_type='avg'), "'cls_token' or 'featmap', got 'avg'"),
-            (dict(num_heads=3), 'num_heads=3, got 32')):
+        (dict(arch='s61'), "unknown arch 's61'; expected one of s60"),
+        (dict(out_type='avg'), "'cls_token' or 'featmap', got 'avg'"),
+        (dict(num_heads=3), 'num_heads=3, got 32'),
+    ):
         with pytest.raises(ValueError, match=message):
             build(**wrong)
 
 
 class _First(nn.Module):
-
     def forward(self, outputs):
         return outputs[0]
 
 
 def test_the_stem_is_normalised_if_asked():
-    arch = dict(embed_dims=32, depth=1, init_scale=1.)
+    arch = dict(embed_dims=32, depth=1, init_scale=1.0)
     net = PatchConvNet(arch=arch, stem_norm_cfg=dict(type='BN'))
-    norms = [each for each in net.patch_embed.modules()
-             if isinstance(each, torch.nn.BatchNorm2d)]
+    norms = [
+        each
+        for each in net.patch_embed.modules()
+        if isinstance(each, torch.nn.BatchNorm2d)
+    ]
     assert [each.num_features for each in norms] == [4, 8, 16, 32]
     assert net(torch.randn(2, 3, 32, 48))[0].shape == (2, 32)

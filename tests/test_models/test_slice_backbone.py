@@ -9,14 +9,12 @@ VGG16_CONVS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
 VGG16_BN_CONVS = [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
 
 
-@pytest.mark.parametrize('with_bn, convs', [(False, VGG16_CONVS),
-                                            (True, VGG16_BN_CONVS)])
+@pytest.mark.parametrize(
+    'with_bn, convs', [(False, VGG16_CONVS), (True, VGG16_BN_CONVS)]
+)
 def test_names_of_published_weights(with_bn, convs):
     state = VGGStride8(width=2, with_bn=with_bn).state_dict()
-    names = {
-        f'features.{i}.{kind}'
-        for i in convs for kind in ('weight', 'bias')
-    }
+    names = {f'features.{i}.{kind}' for i in convs for kind in ('weight', 'bias')}
     assert names <= set(state)
     if not with_bn:
         assert names == set(state)
@@ -53,10 +51,10 @@ def test_triples_are_independent_of_each_other():
     """9 slices are 3 images: each as if it went through the backbone alone."""
     stack = SliceBackbone(dict(type='mmlesion.VGGStride8', depth=11, width=2))
     x = torch.randn(2, 9, 32, 24)
-    out, = stack(x)
+    (out,) = stack(x)
     assert out.shape == (2, 3, 16, 4, 3)
     for image in range(3):
-        alone, = stack.backbone(x[:, 3 * image:3 * image + 3])
+        (alone,) = stack.backbone(x[:, 3 * image : 3 * image + 3])
         torch.testing.assert_close(out[:, image], alone)
 
 
@@ -64,8 +62,11 @@ def test_any_mmdet_backbone():
     stack = SliceBackbone(dict(type='mmdet.ResNet', depth=18))
     levels = stack(torch.randn(1, 6, 64, 64))
     assert [tuple(level.shape) for level in levels] == [
-        (1, 2, 64, 16, 16), (1, 2, 128, 8, 8), (1, 2, 256, 4, 4),
-        (1, 2, 512, 2, 2)]
+        (1, 2, 64, 16, 16),
+        (1, 2, 128, 8, 8),
+        (1, 2, 256, 4, 4),
+        (1, 2, 512, 2, 2),
+    ]
 
 
 def test_not_triples():

@@ -1,4 +1,5 @@
 """The two outputs of Fig. 2, and which input each of them sees."""
+
 import pytest
 import torch
 
@@ -6,8 +7,9 @@ from mmlesion.models.backbones import UNet, UNetResNet
 
 
 def small(**kwargs):
-    return UNetResNet(code_channels=16, unet_channels=8, res_channels=(8, 16),
-                      **kwargs).eval()
+    return UNetResNet(
+        code_channels=16, unet_channels=8, res_channels=(8, 16), **kwargs
+    ).eval()
 
 
 def test_sizes_of_figure_2():
@@ -18,8 +20,11 @@ def test_sizes_of_figure_2():
     assert code.shape == (1, 256, 4, 4)
     assert model.out.conv.weight.shape == (64, 32, 1, 1)  # 64 maps by 1x1
     # two residual blocks of two basic blocks of two 3x3 convolutions
-    kernels = [m.weight.shape[-1] for name, m in model.residual.named_modules()
-               if isinstance(m, torch.nn.Conv2d) and 'downsample' not in name]
+    kernels = [
+        m.weight.shape[-1]
+        for name, m in model.residual.named_modules()
+        if isinstance(m, torch.nn.Conv2d) and 'downsample' not in name
+    ]
     assert kernels == [3] * 8
 
 
@@ -52,9 +57,13 @@ def test_the_code_is_computed_before_the_way_up():
     assert all(p.grad is None for p in model.residual.parameters())
 
 
-@pytest.mark.parametrize('shape, sentence', [
-    ((1, 3, 32, 32), 'an input of 11 channels, got 3'),
-    ((1, 11, 30, 32), 'divisible by 8, got 30 x 32')])
+@pytest.mark.parametrize(
+    'shape, sentence',
+    [
+        ((1, 3, 32, 32), 'an input of 11 channels, got 3'),
+        ((1, 11, 30, 32), 'divisible by 8, got 30 x 32'),
+    ],
+)
 def test_another_input_is_one_sentence(shape, sentence):
     with pytest.raises(ValueError, match=sentence):
         small(in_channels=11)(torch.zeros(shape))

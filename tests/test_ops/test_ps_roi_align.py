@@ -7,15 +7,17 @@ from mmcv.ops import roi_align
 from mmlesion.ops import ps_roi_align
 
 # Boxes of every kind, in pixels at stride 8 on a map of 11 x 13 cells.
-ROIS = torch.tensor([
-    [0, 10.0, 20.0, 60.0, 50.0],     # inside
-    [1, 0.0, 0.0, 104.0, 88.0],      # the whole picture
-    [1, 90.0, 70.0, 104.0, 88.0],    # at the lower right border
-    [0, 0.0, 0.0, 9.0, 5.0],         # at the upper left border
-    [1, -30.0, -20.0, 30.0, 40.0],   # half outside
-    [0, 200.0, 200.0, 250.0, 260.0],  # wholly outside
-    [0, 33.0, 41.0, 33.0, 41.0],     # a point
-])
+ROIS = torch.tensor(
+    [
+        [0, 10.0, 20.0, 60.0, 50.0],  # inside
+        [1, 0.0, 0.0, 104.0, 88.0],  # the whole picture
+        [1, 90.0, 70.0, 104.0, 88.0],  # at the lower right border
+        [0, 0.0, 0.0, 9.0, 5.0],  # at the upper left border
+        [1, -30.0, -20.0, 30.0, 40.0],  # half outside
+        [0, 200.0, 200.0, 250.0, 260.0],  # wholly outside
+        [0, 33.0, 41.0, 33.0, 41.0],  # a point
+    ]
+)
 
 
 def maps(channels=2, k=3, dtype=torch.float64, seed=0):
@@ -36,7 +38,8 @@ def bilinear(plane, y, x):
         plane[top, left] * (1 - down) * (1 - along)
         + plane[top, right] * (1 - down) * along
         + plane[bottom, left] * down * (1 - along)
-        + plane[bottom, right] * down * along)
+        + plane[bottom, right] * down * along
+    )
 
 
 def naive_ps_roi_align(x, rois, k, scale, ratio):
@@ -52,9 +55,14 @@ def naive_ps_roi_align(x, rois, k, scale, ratio):
                 for j in range(k):
                     plane = x[int(n), (c * k + i) * k + j]
                     samples = [
-                        bilinear(plane, y1 + (i + (p + 0.5) / ny) * bin_h,
-                                 x1 + (j + (q + 0.5) / nx) * bin_w)
-                        for p in range(ny) for q in range(nx)]
+                        bilinear(
+                            plane,
+                            y1 + (i + (p + 0.5) / ny) * bin_h,
+                            x1 + (j + (q + 0.5) / nx) * bin_w,
+                        )
+                        for p in range(ny)
+                        for q in range(nx)
+                    ]
                     out[r, c, i, j] = sum(samples) / max(len(samples), 1)
     return out
 
@@ -91,8 +99,11 @@ def test_bins_of_whole_cells_do_not_gain_a_sample_in_float32():
     start = torch.linspace(0, 440, 50)
     rois = torch.stack([0 * start, start, start, start + 56, start + 56], 1)
     torch.testing.assert_close(
-        ps_roi_align(x, rois, 7, 1 / 8, 0), ps_roi_align(x, rois, 7, 1 / 8, 1),
-        atol=2e-4, rtol=0)
+        ps_roi_align(x, rois, 7, 1 / 8, 0),
+        ps_roi_align(x, rois, 7, 1 / 8, 1),
+        atol=2e-4,
+        rtol=0,
+    )
 
 
 def test_each_bin_reads_its_own_map():
@@ -115,8 +126,7 @@ def test_a_ramp_gives_the_centre_of_each_bin():
 def test_gradient(ratio):
     x = maps(channels=1, k=2).requires_grad_()
     rois = ROIS.double()
-    assert torch.autograd.gradcheck(
-        lambda x: ps_roi_align(x, rois, 2, 1 / 8, ratio), x)
+    assert torch.autograd.gradcheck(lambda x: ps_roi_align(x, rois, 2, 1 / 8, ratio), x)
 
 
 def test_an_image_does_not_depend_on_its_batch_mates():
@@ -127,15 +137,19 @@ def test_an_image_does_not_depend_on_its_batch_mates():
         alone = ROIS[chosen].clone()
         alone[:, 0] = 0
         torch.testing.assert_close(
-            both[chosen], ps_roi_align(x[image:image + 1], alone, 3, 1 / 8),
-            atol=0, rtol=0)
+            both[chosen],
+            ps_roi_align(x[image : image + 1], alone, 3, 1 / 8),
+            atol=0,
+            rtol=0,
+        )
 
 
 def test_memory_layout_does_not_matter():
     x = maps(dtype=torch.float32)
     strided = x.to(memory_format=torch.channels_last)
     torch.testing.assert_close(
-        ps_roi_align(strided, ROIS, 3, 1 / 8), ps_roi_align(x, ROIS, 3, 1 / 8))
+        ps_roi_align(strided, ROIS, 3, 1 / 8), ps_roi_align(x, ROIS, 3, 1 / 8)
+    )
 
 
 def test_flipping_maps_and_boxes_flips_the_bins():
@@ -148,7 +162,10 @@ def test_flipping_maps_and_boxes_flips_the_bins():
     mirrored[:, 1], mirrored[:, 3] = 104 - rois[:, 3], 104 - rois[:, 1]
     torch.testing.assert_close(
         ps_roi_align(flipped, mirrored, k, 1 / 8),
-        ps_roi_align(x, rois, k, 1 / 8).flip(3), atol=1e-9, rtol=0)
+        ps_roi_align(x, rois, k, 1 / 8).flip(3),
+        atol=1e-9,
+        rtol=0,
+    )
 
 
 def test_no_boxes_give_no_values_but_a_gradient_of_zero():
@@ -167,8 +184,7 @@ def test_a_broken_box_pools_zeros_and_harms_no_other(bad):
     out = ps_roi_align(x, rois, 3, 1 / 8, 0)
     assert out[1].abs().max() == 0
     keep = torch.arange(len(rois)) != 1
-    torch.testing.assert_close(
-        out[keep], ps_roi_align(x, ROIS, 3, 1 / 8, 0)[keep])
+    torch.testing.assert_close(out[keep], ps_roi_align(x, ROIS, 3, 1 / 8, 0)[keep])
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -179,7 +195,8 @@ def test_half_precision_loses_only_the_rounding_of_its_values(dtype):
     assert out.dtype == dtype
     exact = ps_roi_align(x.double(), ROIS.double(), 3, 1 / 8)
     torch.testing.assert_close(
-        out.double(), exact, atol=1e-4, rtol=torch.finfo(dtype).eps)
+        out.double(), exact, atol=1e-4, rtol=torch.finfo(dtype).eps
+    )
 
 
 def test_swapped_corners_make_a_box_without_size():
@@ -187,7 +204,8 @@ def test_swapped_corners_make_a_box_without_size():
     x = torch.arange(13.0).expand(1, 9, 11, 13)
     rois = torch.tensor([[0, 50.0, 40.0, 30.0, 20.0]])
     torch.testing.assert_close(
-        ps_roi_align(x, rois, 3, 1 / 8), torch.full((1, 1, 3, 3), 5.75))
+        ps_roi_align(x, rois, 3, 1 / 8), torch.full((1, 1, 3, 3), 5.75)
+    )
     assert ps_roi_align(x, rois, 3, 1 / 8, 0).abs().max() == 0  # no samples
 
 
@@ -209,4 +227,7 @@ def test_cuda_equals_cpu():
     x = maps(channels=3, k=7, dtype=torch.float32)
     torch.testing.assert_close(
         ps_roi_align(x.cuda(), ROIS.cuda(), 7, 1 / 8).cpu(),
-        ps_roi_align(x, ROIS, 7, 1 / 8), atol=1e-5, rtol=0)
+        ps_roi_align(x, ROIS, 7, 1 / 8),
+        atol=1e-5,
+        rtol=0,
+    )

@@ -7,16 +7,18 @@ import torch
 from mmlesion.ops import ps_roi_pool
 
 # Boxes of every kind, in pixels at stride 8 on a map of 11 x 13 cells.
-ROIS = torch.tensor([
-    [0, 10.3, 20.7, 60.1, 50.2],     # inside
-    [1, 0.0, 0.0, 103.0, 87.0],      # the whole picture
-    [1, 96.0, 80.0, 103.0, 87.0],    # in the last row and column of cells
-    [0, 0.0, 0.0, 9.0, 5.0],         # at the upper left border
-    [1, -30.5, -20.5, 30.5, 40.5],   # half outside, halves to round
-    [0, 200.0, 200.0, 250.0, 260.0],  # wholly outside
-    [0, 33.0, 41.0, 33.0, 41.0],     # a point: (33 + 1 - 33) / 8 cells
-    [1, 50.0, 40.0, 30.0, 20.0],     # corners swapped: 0.1 cells
-])
+ROIS = torch.tensor(
+    [
+        [0, 10.3, 20.7, 60.1, 50.2],  # inside
+        [1, 0.0, 0.0, 103.0, 87.0],  # the whole picture
+        [1, 96.0, 80.0, 103.0, 87.0],  # in the last row and column of cells
+        [0, 0.0, 0.0, 9.0, 5.0],  # at the upper left border
+        [1, -30.5, -20.5, 30.5, 40.5],  # half outside, halves to round
+        [0, 200.0, 200.0, 250.0, 260.0],  # wholly outside
+        [0, 33.0, 41.0, 33.0, 41.0],  # a point: (33 + 1 - 33) / 8 cells
+        [1, 50.0, 40.0, 30.0, 20.0],  # corners swapped: 0.1 cells
+    ]
+)
 
 
 def maps(channels=2, k=3, dtype=torch.float64, seed=0):
@@ -62,8 +64,11 @@ def naive_ps_roi_pool(x, rois, k, scale):
 def test_equals_a_loop_over_boxes_bins_and_cells():
     x = maps()
     torch.testing.assert_close(
-        ps_roi_pool(x, ROIS, 3, 1 / 8), naive_ps_roi_pool(x, ROIS, 3, 1 / 8),
-        atol=1e-12, rtol=0)
+        ps_roi_pool(x, ROIS, 3, 1 / 8),
+        naive_ps_roi_pool(x, ROIS, 3, 1 / 8),
+        atol=1e-12,
+        rtol=0,
+    )
 
 
 def test_equals_the_loop_on_random_boxes_and_seven_bins():
@@ -77,7 +82,10 @@ def test_equals_the_loop_on_random_boxes_and_seven_bins():
     rois[:30, 1:] = (rois[:30, 1:] * 2).round() / 2
     torch.testing.assert_close(
         ps_roi_pool(x, rois, 7, 1 / 8).double(),
-        naive_ps_roi_pool(x, rois, 7, 1 / 8), atol=1e-6, rtol=0)
+        naive_ps_roi_pool(x, rois, 7, 1 / 8),
+        atol=1e-6,
+        rtol=0,
+    )
 
 
 def test_the_ends_of_a_box_are_rounded_as_in_mxnet():
@@ -85,11 +93,13 @@ def test_the_ends_of_a_box_are_rounded_as_in_mxnet():
     # Box 8..24 px: 25/8 = 3.125, so cell 3 belongs to it as well. Box 7.5..22.5:
     # halves go away from zero, to 8 and 23.
     x = torch.arange(13.0).expand(1, 1, 11, 13)
-    rois = torch.tensor([[0, 8, 8, 23, 23.0], [0, 8, 8, 24, 24.0],
-                         [0, 7.5, 8, 22.5, 23]])
+    rois = torch.tensor(
+        [[0, 8, 8, 23, 23.0], [0, 8, 8, 24, 24.0], [0, 7.5, 8, 22.5, 23]]
+    )
     out = ps_roi_pool(x, rois, 1, 1 / 8).flatten()
     torch.testing.assert_close(
-        out, torch.tensor([(1 + 2) / 2, (1 + 2 + 3) / 3, (1 + 2) / 2]))
+        out, torch.tensor([(1 + 2) / 2, (1 + 2 + 3) / 3, (1 + 2) / 2])
+    )
 
 
 def test_the_last_row_and_column_are_read():
@@ -138,7 +148,8 @@ def test_an_image_does_not_depend_on_its_batch_mates():
     alone = ROIS[chosen].clone()
     alone[:, 0] = 0
     torch.testing.assert_close(
-        both[chosen], ps_roi_pool(x[1:], alone, 3, 1 / 8), atol=0, rtol=0)
+        both[chosen], ps_roi_pool(x[1:], alone, 3, 1 / 8), atol=0, rtol=0
+    )
 
 
 def test_no_boxes_give_no_values_but_a_gradient_of_zero():
@@ -168,7 +179,8 @@ def test_half_precision_loses_only_the_rounding_of_its_values(dtype):
     assert out.dtype == dtype
     exact = ps_roi_pool(x.double(), ROIS, 3, 1 / 8)
     torch.testing.assert_close(
-        out.double(), exact, atol=1e-6, rtol=torch.finfo(dtype).eps)
+        out.double(), exact, atol=1e-6, rtol=torch.finfo(dtype).eps
+    )
 
 
 def test_bad_arguments_are_named():
@@ -185,4 +197,7 @@ def test_cuda_equals_cpu():
     x = maps(channels=3, k=7, dtype=torch.float32)
     torch.testing.assert_close(
         ps_roi_pool(x.cuda(), ROIS.cuda(), 7, 1 / 8).cpu(),
-        ps_roi_pool(x, ROIS, 7, 1 / 8), atol=1e-6, rtol=0)
+        ps_roi_pool(x, ROIS, 7, 1 / 8),
+        atol=1e-6,
+        rtol=0,
+    )

@@ -25,11 +25,11 @@ def test_voxels_cut_by_a_surface_hold_a_mixture():
 
 def test_tube_equals_the_naive_distance_to_its_axis():
     canvas = Canvas(GRID, GRID, GRID)
-    start, end = np.array((-10., 4, -12)), np.array((14., -6, 10))
+    start, end = np.array((-10.0, 4, -12)), np.array((14.0, -6, 10))
     canvas.tube([(*start, 5.0), (*end, 3.0)], 40.0)
     rng = np.random.default_rng(0)
     for z, y, x in rng.integers(0, 61, (300, 3)):
-        p = np.array((x - 30., y - 30, z - 30))
+        p = np.array((x - 30.0, y - 30, z - 30))
         t = np.clip((p - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
         inside = 5 - 2 * t - np.linalg.norm(p - start - t * (end - start))
         weight = np.clip(inside + 0.5, 0, 1)

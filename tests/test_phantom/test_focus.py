@@ -22,8 +22,9 @@ def _water():
 
 def _focus(seed, radius_mm=8.0, vessel=False):
     rng = np.random.default_rng(seed)
-    focus = draw_focus(Region.ABDOMEN, (0, 0, 0), radius_mm, Enhancement(0.8), -100.0,
-                       rng)
+    focus = draw_focus(
+        Region.ABDOMEN, (0, 0, 0), radius_mm, Enhancement(0.8), -100.0, rng
+    )
     return make_vessel(focus, rng) if vessel else focus
 
 
@@ -48,8 +49,10 @@ def test_vessel_goes_on_and_drifts_sideways():
     for seed in range(5):
         weight = _weights(_focus(seed, vessel=True))
         assert (weight > 0.5).any((1, 2))[np.abs(Z) <= 16].all()
+
         def centre(z, weight=weight):
             return np.argwhere(weight[Z == z][0] > 0.5).mean(0) * 0.8
+
         assert np.linalg.norm(centre(14) - centre(0)) > 2
         assert np.linalg.norm(centre(2) - centre(0)) < 2
 
@@ -59,8 +62,9 @@ def test_both_kinds_have_the_same_section_in_the_key_slice():
     for seed in range(5):
         lesion, vessel = _focus(seed), _focus(seed, vessel=True)
         middle = int(np.flatnonzero(Z == 0)[0])
-        np.testing.assert_allclose(_weights(lesion)[middle], _weights(vessel)[middle],
-                                   atol=0.12)
+        np.testing.assert_allclose(
+            _weights(lesion)[middle], _weights(vessel)[middle], atol=0.12
+        )
 
 
 def test_section_has_about_the_wanted_diameter():

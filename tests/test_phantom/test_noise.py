@@ -15,7 +15,7 @@ def test_noise_has_the_wanted_strength(grain_mm):
 def test_noise_is_correlated_between_pixels_and_poor_in_low_frequencies():
     noise = correlated_noise((8, 256, 256), 10.0, 0.8, 0.7, np.random.default_rng(1))
     assert np.mean(noise[:, :, 1:] * noise[:, :, :-1]) / 100 > 0.4
-    power = np.mean(np.abs(np.fft.fft2(noise))**2, axis=0)
+    power = np.mean(np.abs(np.fft.fft2(noise)) ** 2, axis=0)
     radius = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
     low = power[(radius > 0) & (radius < 0.02)].mean()
     middle = power[(radius > 0.1) & (radius < 0.18)].mean()
@@ -30,8 +30,9 @@ def test_slices_have_independent_noise():
 
 
 def test_texture_is_smooth_of_unit_strength_and_goes_on_between_slices():
-    planes = np.stack(list(smooth_texture((11, 160, 160), 4.0, (1.0, 0.8),
-                                          np.random.default_rng(0))))
+    planes = np.stack(
+        list(smooth_texture((11, 160, 160), 4.0, (1.0, 0.8), np.random.default_rng(0)))
+    )
     assert planes.shape == (11, 160, 160)
     assert planes.std() == pytest.approx(1, abs=0.25)
     neighbours = np.corrcoef(planes[4].ravel(), planes[5].ravel())[0, 1]

@@ -1,4 +1,5 @@
 """Signs in an even lung: what surrounds what, and where."""
+
 import numpy as np
 import pytest
 
@@ -38,8 +39,9 @@ def whole(canvas, found):
 
 
 def cavity(ball=0.75):
-    return Cavity((2.0, -3.0, 1.0), 24.0, 6.0, (1.0, 0.9, 0.95), 40.0, ball, 50.0,
-                  (0.2, -0.1), 5)
+    return Cavity(
+        (2.0, -3.0, 1.0), 24.0, 6.0, (1.0, 0.9, 0.95), 40.0, ball, 50.0, (0.2, -0.1), 5
+    )
 
 
 @pytest.mark.parametrize('seed', range(6))
@@ -89,8 +91,9 @@ def test_thickened_pleura_is_a_crescent_on_the_wall(canvas):
     lung = wall_mm > 0
     canvas.hu[~lung] = 50
     sign = Thickening((20.0, 0.0, 0.0), 30.0, 12.0, 40.0, 3)
-    mask = whole(canvas, paint_thickening(canvas, sign, lung, wall_mm)[
-        'pleural_thickening'])
+    mask = whole(
+        canvas, paint_thickening(canvas, sign, lung, wall_mm)['pleural_thickening']
+    )
     assert mask.any() and not (mask & ~lung).any()
     assert canvas.hu[mask].mean() > -60
     # Lumps of up to 1.3 times 12 mm in the middle, nothing at its end
@@ -101,7 +104,7 @@ def test_thickened_pleura_is_a_crescent_on_the_wall(canvas):
     # Between it and the wall there is no air
     z, y = np.unravel_index(depth.argmax(), depth.shape)
     first = np.flatnonzero(mask[z, y])[0]
-    assert canvas.hu[z, y, first + 1:].min() > -200
+    assert canvas.hu[z, y, first + 1 :].min() > -200
 
 
 def test_nothing_is_painted_outside_of_the_lung(canvas):
@@ -111,26 +114,36 @@ def test_nothing_is_painted_outside_of_the_lung(canvas):
     before = canvas.hu.copy()
     mask = whole(canvas, paint_cavity(canvas, cavity(), lung)['cavity'])
     for kind in ('consolidation', 'ground_glass', 'emphysema', 'bronchiectasis'):
-        paint_background(canvas, Background(
-            kind, (0, 0, 0), 25.0, 0.8, (-40, 0, 0), 1), lung)
+        paint_background(
+            canvas, Background(kind, (0, 0, 0), 25.0, 0.8, (-40, 0, 0), 1), lung
+        )
     assert not mask[~lung].any()
     assert np.array_equal(canvas.hu[~lung], before[~lung])
 
 
-@pytest.mark.parametrize('kind, low, high', [
-    ('consolidation', -250, 60), ('ground_glass', -760, -500),
-    ('emphysema', -985, -870)])
+@pytest.mark.parametrize(
+    'kind, low, high',
+    [
+        ('consolidation', -250, 60),
+        ('ground_glass', -760, -500),
+        ('emphysema', -985, -870),
+    ],
+)
 def test_each_disease_has_its_density(canvas, lung, kind, low, high):
-    paint_background(canvas, Background(
-        kind, (0, 0, 0), 30.0, 0.8, (-40, 0, 0), 2), lung)
+    paint_background(
+        canvas, Background(kind, (0, 0, 0), 30.0, 0.8, (-40, 0, 0), 2), lung
+    )
     middle = len(AXIS) // 2
-    heart = canvas.hu[(slice(middle - 6, middle + 7), ) * 3]
+    heart = canvas.hu[(slice(middle - 6, middle + 7),) * 3]
     assert low < heart.mean() < high
 
 
 def test_widened_bronchi_are_rings_of_wall_round_air(canvas, lung):
-    paint_background(canvas, Background(
-        'bronchiectasis', (30, 0, 0), 20.0, 1.0, (-40, 0, 0), 2), lung)
+    paint_background(
+        canvas,
+        Background('bronchiectasis', (30, 0, 0), 20.0, 1.0, (-40, 0, 0), 2),
+        lung,
+    )
     changed = canvas.hu != -850
     assert (canvas.hu[changed] > -300).any() and (canvas.hu[changed] < -900).any()
 
@@ -139,16 +152,26 @@ def test_what_lies_elsewhere_is_not_painted(canvas, lung):
     before = canvas.hu.copy()
     far = Cavity((900.0, 0.0, 0.0), 20.0, 4.0, (1, 1, 1), 40.0, 0.7, 50.0, (0, 0), 1)
     assert paint_cavity(canvas, far, lung) == {}
-    assert paint_thickening(canvas, Thickening((900.0, 0, 0), 20.0, 9.0, 40.0, 1),
-                            lung, canvas.hu) == {}
-    paint_background(canvas, Background(
-        'consolidation', (900, 0, 0), 20.0, 1.0, (900, 0, 0), 1), lung)
+    assert (
+        paint_thickening(
+            canvas, Thickening((900.0, 0, 0), 20.0, 9.0, 40.0, 1), lung, canvas.hu
+        )
+        == {}
+    )
+    paint_background(
+        canvas,
+        Background('consolidation', (900, 0, 0), 20.0, 1.0, (900, 0, 0), 1),
+        lung,
+    )
     assert np.array_equal(canvas.hu, before)
 
 
 def test_uneven_values_depend_on_the_place_alone():
-    place = [np.float32(AXIS)[None, None], np.float32(AXIS)[None, :, None],
-             np.float32(AXIS)[:, None, None]]
+    place = [
+        np.float32(AXIS)[None, None],
+        np.float32(AXIS)[None, :, None],
+        np.float32(AXIS)[:, None, None],
+    ]
     values = uneven(place, 20.0, 3)
     part = uneven([place[0][..., 5:9], place[1], place[2][2:4]], 20.0, 3)
     np.testing.assert_allclose(part, values[2:4, :, 5:9], atol=1e-5)

@@ -44,7 +44,7 @@ def test_ellipse_gives_both_axes_and_ends_that_carry_the_box():
 def test_long_diameter_equals_the_naive_search_over_all_pixels():
     rng = np.random.default_rng(0)
     for _ in range(5):
-        mask = (cv2.GaussianBlur(rng.standard_normal((40, 40)), (0, 0), 4) > 0.02)
+        mask = cv2.GaussianBlur(rng.standard_normal((40, 40)), (0, 0), 4) > 0.02
         number, label = cv2.connectedComponents(mask.astype(np.uint8))
         sizes = np.bincount(label.ravel())[1:]
         mask = label == 1 + sizes.argmax()

@@ -1,4 +1,5 @@
 """Simulated chests: signs where their labels say, the same from the same seed."""
+
 import functools
 
 import numpy as np
@@ -22,8 +23,9 @@ def scans():
     found = []
     for seed in range(6):
         one = course(seed)
-        found.append(simulate_sign_scan(
-            one, len(one.years) - 1, np.random.default_rng(seed), 80))
+        found.append(
+            simulate_sign_scan(one, len(one.years) - 1, np.random.default_rng(seed), 80)
+        )
     return found
 
 
@@ -78,7 +80,7 @@ def test_cavities_hold_air_and_balls_do_not(scans):
 
 def test_controls_have_nothing_and_one_scan():
     one = course(1, diseased=False)
-    assert one.signs == [] and one.years == (0.0, )
+    assert one.signs == [] and one.years == (0.0,)
     assert one.survival(0) is None
     scan = simulate_sign_scan(one, 0, np.random.default_rng(0), 64)
     assert scan.masks == {} and scan.truth == []
@@ -86,11 +88,13 @@ def test_controls_have_nothing_and_one_scan():
 
 
 def test_signs_come_and_grow_and_never_go():
-    found = next(one for one in map(course, range(40))
-                 if len(one.years) >= 3 and max(s.onset for s in one.signs) > 0)
+    found = next(
+        one
+        for one in map(course, range(40))
+        if len(one.years) >= 3 and max(s.onset for s in one.signs) > 0
+    )
     first = simulate_sign_scan(found, 0, np.random.default_rng(0), 64)
-    last = simulate_sign_scan(
-        found, len(found.years) - 1, np.random.default_rng(1), 64)
+    last = simulate_sign_scan(found, len(found.years) - 1, np.random.default_rng(1), 64)
     assert 0 < len(first.truth) < len(last.truth)
     for sign, regions in first.regions.items():
         assert regions <= last.regions[sign]
@@ -98,14 +102,17 @@ def test_signs_come_and_grow_and_never_go():
     assert sizes == sorted(sizes) and sizes[-1] == 1 and sizes[0] >= 0.7
 
 
-@pytest.mark.parametrize('years, end, died, expected', [
-    # Died 1.5 years after the last of three visits: the last alone is within two
-    ((0.0, 1.0, 3.0), 4.5, True, [None, None, 1]),
-    # Alive 3 years after: all are known to have survived two years
-    ((0.0, 1.0, 3.0), 6.0, False, [0, 0, 0]),
-    # Last seen 1 year after: of the last nothing is known
-    ((0.0, 1.0, 3.0), 4.0, False, [0, 0, None]),
-])
+@pytest.mark.parametrize(
+    'years, end, died, expected',
+    [
+        # Died 1.5 years after the last of three visits: the last alone is within two
+        ((0.0, 1.0, 3.0), 4.5, True, [None, None, 1]),
+        # Alive 3 years after: all are known to have survived two years
+        ((0.0, 1.0, 3.0), 6.0, False, [0, 0, 0]),
+        # Last seen 1 year after: of the last nothing is known
+        ((0.0, 1.0, 3.0), 4.0, False, [0, 0, None]),
+    ],
+)
 def test_survival_counts_two_years(years, end, died, expected):
     signs = course(0).signs
     one = Course(Patient(np.random.default_rng(0)), 0.5, signs, years, end, died)

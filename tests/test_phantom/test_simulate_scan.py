@@ -14,8 +14,11 @@ from mmlesion.phantom import (
 
 def _scan(seed, size=160, **kwargs):
     return simulate_scan(
-        Patient(np.random.default_rng(seed)), np.random.default_rng(10_000 + seed),
-        size, **kwargs)
+        Patient(np.random.default_rng(seed)),
+        np.random.default_rng(10_000 + seed),
+        size,
+        **kwargs,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -31,10 +34,19 @@ def test_tissues_have_their_hounsfield_units():
     """Median HU of every tissue, through chest, belly and pelvis."""
     grid = np.arange(-190, 190, 2.0)
     patient, plain = Patient(np.random.default_rng(0)), Enhancement(0.0)
-    level = {name: np.array([z * patient.scale_z]) for name, z in (
-        ('chest', 110.), ('liver', 280.), ('kidney', 340.), ('pelvis', 520.))}
-    seen = {name: paint_anatomy(z, grid, grid, patient, plain, with_labels=True)
-            for name, z in level.items()}
+    level = {
+        name: np.array([z * patient.scale_z])
+        for name, z in (
+            ('chest', 110.0),
+            ('liver', 280.0),
+            ('kidney', 340.0),
+            ('pelvis', 520.0),
+        )
+    }
+    seen = {
+        name: paint_anatomy(z, grid, grid, patient, plain, with_labels=True)
+        for name, z in level.items()
+    }
     assert seen['chest'].hu[0, 0, 0] == -1000
     assert -900 < np.median(_hu_at(seen['chest'], Region.LUNG)) < -800
     assert -110 < np.median(_hu_at(seen['chest'], Region.MEDIASTINUM)) < -80
@@ -54,16 +66,26 @@ def test_contrast_medium_brightens_the_organs():
     grid = np.arange(-190, 190, 3.0)
     patient = Patient(np.random.default_rng(1))
     z = np.array([290 * patient.scale_z])
-    liver = [np.median(_hu_at(paint_anatomy(z, grid, grid, patient, Enhancement(s),
-                                            True), Region.LIVER)) for s in (0.0, 1.0)]
+    liver = [
+        np.median(
+            _hu_at(
+                paint_anatomy(z, grid, grid, patient, Enhancement(s), True),
+                Region.LIVER,
+            )
+        )
+        for s in (0.0, 1.0)
+    ]
     assert 40 < liver[1] - liver[0] < 60
 
 
 def test_patients_differ_and_one_patient_stays_the_same():
     grid, z = np.arange(-190, 190, 4.0), np.array([300.0])
     one, again, other = (
-        paint_anatomy(z, grid, grid, Patient(np.random.default_rng(s)),
-                      Enhancement(0.5)).hu for s in (5, 5, 6))
+        paint_anatomy(
+            z, grid, grid, Patient(np.random.default_rng(s)), Enhancement(0.5)
+        ).hu
+        for s in (5, 5, 6)
+    )
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).mean() > 30
 
@@ -92,8 +114,9 @@ def test_scan_covers_its_context_and_measures_every_lesion(scans):
             assert drawn.short_px <= drawn.long_px + 0.5
             rows, columns = np.nonzero(mask[scan.key])
             x1, y1, x2, y2 = drawn.bbox
-            overlap = ((columns >= x1) & (columns <= x2) & (rows >= y1)
-                       & (rows <= y2)).mean()
+            overlap = (
+                (columns >= x1) & (columns <= x2) & (rows >= y1) & (rows <= y2)
+            ).mean()
             assert overlap > 0.95
             # The true lesion ends before the slices do.
             assert not mask[[0, -1]].any()
@@ -139,13 +162,14 @@ def test_a_second_key_slice_goes_on_where_the_first_ends():
     one = simulate_scan(patient, rng, 160, 10, Region.LIVER)
     two = simulate_scan(patient, rng, 160, 10, follow=one)
     between = two.layout.z_mm - one.layout.z_mm
-    assert between == pytest.approx((len(one.hu) - one.key + two.key)
-                                    * one.interval_mm)
+    assert between == pytest.approx((len(one.hu) - one.key + two.key) * one.interval_mm)
     assert two.origin_mm == one.origin_mm and two.spacing_mm == one.spacing_mm
+
     # The slices that meet differ by little more than two slices of one stack do.
     def step(a, b):
         smooth = [cv2.GaussianBlur(p.astype(np.float32), (0, 0), 2) for p in (a, b)]
         return np.median(np.abs(smooth[0] - smooth[1]))
+
     assert step(one.hu[-1], two.hu[0]) < 3 * step(one.hu[-2], one.hu[-1]) + 5
 
 
@@ -195,7 +219,7 @@ def _measure(planes, scan, focus):
     x, y = ((focus.centre[i] - scan.origin_mm[i]) / scan.spacing_mm for i in (0, 1))
     size = focus.radius_mm / scan.spacing_mm
     key = planes[scan.key]
-    rows, columns = np.mgrid[:key.shape[0], :key.shape[1]]
+    rows, columns = np.mgrid[: key.shape[0], : key.shape[1]]
     away = np.hypot(columns - x, rows - y)
     inside = np.median(key[away < max(1.5, 0.45 * size)])
     outside = np.median(key[(away > 1.3 * size + 2) & (away < 1.3 * size + 6)])
@@ -206,8 +230,9 @@ def _measure(planes, scan, focus):
         return None
     if first.sum() > 1.6 * np.pi * size**2:  # grown together with something beside it
         return None
-    outline, _ = cv2.findContours(first.astype(np.uint8), cv2.RETR_EXTERNAL,
-                                  cv2.CHAIN_APPROX_NONE)
+    outline, _ = cv2.findContours(
+        first.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
     length = max(cv2.arcLength(c, True) for c in outline)
     followed, close = [], []
     for way in (1, -1):
@@ -215,18 +240,30 @@ def _measure(planes, scan, focus):
         for step in range(1, int(14.01 / scan.interval_mm) + 1):
             rows, columns = np.nonzero(current)
             reached = ndimage.binary_dilation(
-                current, iterations=1 + int(scan.interval_mm / scan.spacing_mm))
-            found = _piece(planes[scan.key + way * step], threshold, sign,
-                           columns.mean(), rows.mean(), reach, current)
+                current, iterations=1 + int(scan.interval_mm / scan.spacing_mm)
+            )
+            found = _piece(
+                planes[scan.key + way * step],
+                threshold,
+                sign,
+                columns.mean(),
+                rows.mean(),
+                reach,
+                current,
+            )
             if found is None or (found & reached).sum() < 0.2 * first.sum():
                 break
             current, distance = found & reached, step * scan.interval_mm
             if distance == 2:
                 close.append(current.sum() / first.sum())
         followed.append(distance)
-    return (np.sqrt(first.sum() / np.pi) * scan.spacing_mm, inside,
-            4 * np.pi * first.sum() / max(length, 1)**2,
-            np.mean(close) if close else np.nan, min(followed))
+    return (
+        np.sqrt(first.sum() / np.pi) * scan.spacing_mm,
+        inside,
+        4 * np.pi * first.sum() / max(length, 1) ** 2,
+        np.mean(close) if close else np.nan,
+        min(followed),
+    )
 
 
 def test_one_slice_does_not_tell_lesions_from_vessels_but_their_course_does(scans):

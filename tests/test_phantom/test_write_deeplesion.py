@@ -37,8 +37,16 @@ def _digest(folder):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    return write_deeplesion(tmp_path_factory.mktemp('phantom') / 'DeepLesion', 14, 5, 5,
-                            size=128, seed=1, context_mm=12, workers=1)
+    return write_deeplesion(
+        tmp_path_factory.mktemp('phantom') / 'DeepLesion',
+        14,
+        5,
+        5,
+        size=128,
+        seed=1,
+        context_mm=12,
+        workers=1,
+    )
 
 
 def test_splits_have_the_wanted_number_of_key_slices(folder):
@@ -62,17 +70,24 @@ def test_files_lie_where_the_csv_says(folder):
         ranges.setdefault(row['File_name'][:12], set()).add(row['Slice_range'])
     assert len(ranges) < len({r['File_name'] for r in _rows(folder)})
     for row in _rows(folder):
-        series, key = re.fullmatch(r'(\d{6}_\d{2}_\d{2})_(\d{3})\.png',
-                                   row['File_name']).groups()
+        series, key = re.fullmatch(
+            r'(\d{6}_\d{2}_\d{2})_(\d{3})\.png', row['File_name']
+        ).groups()
         assert series == '{:06d}_{:02d}_{:02d}'.format(
-            *(int(row[k]) for k in ('Patient_index', 'Study_index', 'Series_ID')))
+            *(int(row[k]) for k in ('Patient_index', 'Study_index', 'Series_ID'))
+        )
         assert int(key) == int(row['Key_slice_index'])
         first, last = _numbers(row['Slice_range'])
         assert first <= int(key) <= last
         present = sorted((folder / 'Images_png' / series).iterdir())
         assert f'{key}.png' in [p.name for p in present]
-        assert all(any(low <= int(p.stem) <= high for low, high in
-                       map(_numbers, ranges[series])) for p in present)
+        assert all(
+            any(
+                low <= int(p.stem) <= high
+                for low, high in map(_numbers, ranges[series])
+            )
+            for p in present
+        )
         assert all(p.stat().st_size > 0 for p in present)
         half = _numbers(row['Spacing_mm_px_'])[2] * (last - first) / 2
         assert half >= 12
@@ -81,8 +96,10 @@ def test_files_lie_where_the_csv_says(folder):
 def test_pixels_are_16_bit_with_the_offset_of_deeplesion(folder):
     for row in _rows(folder)[:6]:
         series = row['File_name'][:12]
-        image = cv2.imread(str(folder / 'Images_png' / series
-                               / row['File_name'][13:]), cv2.IMREAD_UNCHANGED)
+        image = cv2.imread(
+            str(folder / 'Images_png' / series / row['File_name'][13:]),
+            cv2.IMREAD_UNCHANGED,
+        )
         assert image.dtype == np.uint16 and image.shape == (128, 128)
         assert [128, 128] == _numbers(row['Image_size'])
         hu = image.astype(int) - 32768
@@ -97,18 +114,25 @@ def test_boxes_and_diameters_follow_from_the_masks(folder):
         if row['Possibly_noisy'] == '0':
             slices.setdefault(row['File_name'], []).append(row)
     for name, rows in slices.items():
-        mask = cv2.imread(str(folder / 'masks' / name[:12] / name[13:]),
-                          cv2.IMREAD_UNCHANGED)
+        mask = cv2.imread(
+            str(folder / 'masks' / name[:12] / name[13:]), cv2.IMREAD_UNCHANGED
+        )
         assert mask.dtype == np.uint8 and mask.max() == len(rows)
         for n, row in enumerate(rows):
             drawn = recist(mask == n + 1)
-            np.testing.assert_allclose(_numbers(row['Bounding_boxes']), drawn.bbox + 1,
-                                       rtol=1e-5)
-            np.testing.assert_allclose(_numbers(row['Measurement_coordinates']),
-                                       drawn.ends.ravel() + 1, rtol=1e-5)
+            np.testing.assert_allclose(
+                _numbers(row['Bounding_boxes']), drawn.bbox + 1, rtol=1e-5
+            )
+            np.testing.assert_allclose(
+                _numbers(row['Measurement_coordinates']),
+                drawn.ends.ravel() + 1,
+                rtol=1e-5,
+            )
             np.testing.assert_allclose(
                 _numbers(row['Lesion_diameters_Pixel_']),
-                (drawn.long_px, drawn.short_px), rtol=1e-5)
+                (drawn.long_px, drawn.short_px),
+                rtol=1e-5,
+            )
             x1, y1, x2, y2 = _numbers(row['Bounding_boxes'])
             assert 1 <= x1 < x2 <= 128 and 1 <= y1 < y2 <= 128
             assert all(0 <= v <= 1 for v in _numbers(row['Normalized_lesion_location']))
@@ -120,10 +144,12 @@ def test_types_are_given_outside_the_training_split_only(folder):
         assert kind == -1 if row['Train_Val_Test'] == '1' else 1 <= kind <= 8
 
 
-@pytest.mark.skipif(not REAL_CSV.is_file(), reason='no real DL_info.csv beside the '
-                    'project')
+@pytest.mark.skipif(
+    not REAL_CSV.is_file(), reason='no real DL_info.csv beside the project'
+)
 def test_columns_and_formats_are_those_of_the_real_file(folder):
     """Every value has the form of the real column's values."""
+
     def form(text):
         return re.sub(r'-?\d+(\.\d+)?(e[+-]\d+)?', '#', text)
 
@@ -174,13 +200,17 @@ def test_existing_data_are_kept(tmp_path, folder):
     assert (other / 'DL_info.csv').read_text() == 'real data'
 
 
-@pytest.mark.parametrize('change, says', [
-    (dict(num_train=-1), 'num_train must be 0 or more'),
-    (dict(num_train=0, num_val=0, num_test=0), 'nothing to simulate'),
-    (dict(size=20), '96 to 1024 pixels, got 20'),
-    (dict(workers=0), 'workers must be 1 or more'),
-    (dict(context_mm=-1), 'context_mm must be 0 to 100'),
-    (dict(num_vessels=(4, 2)), 'got 4 and 2')])
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        (dict(num_train=-1), 'num_train must be 0 or more'),
+        (dict(num_train=0, num_val=0, num_test=0), 'nothing to simulate'),
+        (dict(size=20), '96 to 1024 pixels, got 20'),
+        (dict(workers=0), 'workers must be 1 or more'),
+        (dict(context_mm=-1), 'context_mm must be 0 to 100'),
+        (dict(num_vessels=(4, 2)), 'got 4 and 2'),
+    ],
+)
 def test_senseless_numbers_are_refused_in_one_sentence(tmp_path, change, says):
     arguments = dict(num_train=1, num_val=1, num_test=1, size=96)
     with pytest.raises(ValueError, match=says):
@@ -189,16 +219,30 @@ def test_senseless_numbers_are_refused_in_one_sentence(tmp_path, change, says):
 
 
 def test_command_line(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/make_phantom.py'), 'deeplesion',
-               '--out', str(tmp_path / 'x'), '--val', '0', '--test', '0',
-               '--context-mm', '2', '--size', '96']
+    command = [
+        sys.executable,
+        str(ROOT / 'tools/make_phantom.py'),
+        'deeplesion',
+        '--out',
+        str(tmp_path / 'x'),
+        '--val',
+        '0',
+        '--test',
+        '0',
+        '--context-mm',
+        '2',
+        '--size',
+        '96',
+    ]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run([*command, '--train', '1'], capture_output=True, text=True,
-                          env=environment)
+    done = subprocess.run(
+        [*command, '--train', '1'], capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     assert len({r['File_name'] for r in _rows(tmp_path / 'x')}) == 1
     assert json.loads((tmp_path / 'x/phantom.json').read_text())['num_train'] == 1
-    bad = subprocess.run([*command, '--train', '-3'], capture_output=True, text=True,
-                         env=environment)
+    bad = subprocess.run(
+        [*command, '--train', '-3'], capture_output=True, text=True, env=environment
+    )
     assert bad.returncode == 1
     assert bad.stderr.strip() == 'make_phantom: num_train must be 0 or more, got -3'

@@ -1,4 +1,5 @@
 """Simulated nodules in LIDC-IDRI's layout."""
+
 import csv
 import json
 import subprocess
@@ -25,8 +26,9 @@ NUM_PATIENTS = 5
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    return write_lidc(tmp_path_factory.mktemp('phantom') / 'LIDC', NUM_PATIENTS,
-                      size=128, seed=3)
+    return write_lidc(
+        tmp_path_factory.mktemp('phantom') / 'LIDC', NUM_PATIENTS, size=128, seed=3
+    )
 
 
 def truth(folder):
@@ -37,7 +39,8 @@ def truth(folder):
 def test_the_tree_is_that_of_tcia(folder):
     series = sorted(path.parent for path in folder.rglob('*.xml'))
     assert [path.relative_to(folder).parts[0] for path in series] == [
-        f'LIDC-IDRI-{number:04d}' for number in range(1, NUM_PATIENTS + 1)]
+        f'LIDC-IDRI-{number:04d}' for number in range(1, NUM_PATIENTS + 1)
+    ]
     for path in series:
         volume = read_volume(path)
         assert volume.shape[1:] == (128, 128) and volume.array.dtype == np.int16
@@ -65,7 +68,7 @@ def test_readers_find_the_nodules_where_they_are_and_rate_them_right(folder):
 
 def test_outlines_lie_on_slices_of_the_scan(folder):
     for uid, reading in read_lidc_readings(folder).items():
-        (path, ) = folder.glob(f'*/*/{uid}')
+        (path,) = folder.glob(f'*/*/{uid}')
         volume = read_volume(path)
         slices = volume.origin[2] + volume.spacing_mm[0] * np.arange(len(volume.array))
         for nodule in reading.nodules:
@@ -77,7 +80,7 @@ def test_outlines_lie_on_slices_of_the_scan(folder):
 def test_a_reader_who_drew_exactly_gives_the_mask_back():
     # A ball of radius 6 px: the fill of the mean reader is close to it
     z, y, x = np.indices((15, 40, 40))
-    ball = (z - 7)**2 + (y - 20)**2 + (x - 20)**2 <= 36
+    ball = (z - 7) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 <= 36
     readings = read_nodule(ball, True, False, 0.9, 0.7, np.random.default_rng(0))
     assert sum(one is not None for one in readings) >= 3
     for one in readings:
@@ -88,21 +91,35 @@ def test_a_reader_who_drew_exactly_gives_the_mask_back():
 
 @pytest.mark.parametrize('malignant', [True, False])
 def test_ratings_agree_with_the_kind(malignant):
-    ball = np.sum(np.square(np.indices((9, 30, 30)) - np.array(
-        [4, 15, 15])[:, None, None, None]), 0) <= 16
+    ball = (
+        np.sum(
+            np.square(
+                np.indices((9, 30, 30)) - np.array([4, 15, 15])[:, None, None, None]
+            ),
+            0,
+        )
+        <= 16
+    )
     for seed in range(40):
-        readings = read_nodule(ball, malignant, False, 0.8, 0.7,
-                               np.random.default_rng(seed))
+        readings = read_nodule(
+            ball, malignant, False, 0.8, 0.7, np.random.default_rng(seed)
+        )
         rated = [one.ratings['malignancy'] for one in readings if one is not None]
         assert (np.mean(rated) > 3) == malignant and np.mean(rated) != 3
-        assert all(1 <= value <= 6 for one in readings if one is not None
-                   for value in one.ratings.values())
+        assert all(
+            1 <= value <= 6
+            for one in readings
+            if one is not None
+            for value in one.ratings.values()
+        )
 
 
 def test_kinds_differ_in_their_margin_and_overlap_in_size():
     rng = np.random.default_rng(0)
-    sizes = {kind: [draw_nodule_diameter(kind, rng) for _ in range(200)]
-             for kind in (False, True)}
+    sizes = {
+        kind: [draw_nodule_diameter(kind, rng) for _ in range(200)]
+        for kind in (False, True)
+    }
     assert min(sizes[True]) < 9 < 12 < max(sizes[False])
     smooth = draw_nodule((0, 0, 0), 5.0, False, rng)
     spiculated = draw_nodule((0, 0, 0), 5.0, True, rng)
@@ -121,31 +138,37 @@ def test_the_same_seed_makes_the_same_scan():
         # Soft tissue in lung: brighter by hundreds of HU
         assert one.hu[mask].mean() > -250 and mask.any()
         assert len(one.masks) == len(one.foci) == len(one.malignant)
-        assert 0.5 < mask.sum() * np.prod(one.spacing_mm) / (
-            4.19 * focus.radius_mm**3) < 2.5
+        assert (
+            0.5
+            < mask.sum() * np.prod(one.spacing_mm) / (4.19 * focus.radius_mm**3)
+            < 2.5
+        )
 
 
 def test_a_patient_does_not_depend_on_how_many_there_are_nor_on_a_broken_run(
-        folder, tmp_path):
+    folder, tmp_path
+):
     broken = tmp_path / 'LIDC.partial'
     (broken / 'rows').mkdir(parents=True)
     settings = json.loads((folder / 'phantom.json').read_text())
     (broken / 'phantom.json').write_text(json.dumps({**settings, 'num_patients': 1}))
     (broken / 'LIDC-IDRI-0001/study/series').mkdir(parents=True)
     again = write_lidc(tmp_path / 'LIDC', 1, size=128, seed=3)
-    (xml, ) = again.rglob('*.xml')
+    (xml,) = again.rglob('*.xml')
     assert xml.read_bytes() == (folder / xml.relative_to(again)).read_bytes()
     np.testing.assert_array_equal(
         read_volume(xml.parent).array,
-        read_volume((folder / xml.relative_to(again)).parent).array)
+        read_volume((folder / xml.relative_to(again)).parent).array,
+    )
     assert write_lidc(tmp_path / 'LIDC', 1, size=128, seed=3) == again
 
 
 def test_what_makes_no_sense_is_said(tmp_path):
     for arguments, sentence in (
-            (dict(num_patients=0), 'num_patients must be 1 to 9999, got 0'),
-            (dict(size=64), 'size must be 128 to 512 pixels, got 64'),
-            (dict(seed=-1), 'seed must be 0 or more')):
+        (dict(num_patients=0), 'num_patients must be 1 to 9999, got 0'),
+        (dict(size=64), 'size must be 128 to 512 pixels, got 64'),
+        (dict(seed=-1), 'seed must be 0 or more'),
+    ):
         with pytest.raises(ValueError, match=sentence):
             write_lidc(tmp_path / 'x', **arguments)
     (tmp_path / 'x').mkdir()
@@ -155,14 +178,23 @@ def test_what_makes_no_sense_is_said(tmp_path):
 
 
 def test_the_command_writes_and_says_what_is_wrong(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/make_phantom.py'), 'lidc',
-               '--out', str(tmp_path / 'LIDC'), '--size', '128', '--patients']
-    done = subprocess.run([*command, '1'], cwd=ROOT, capture_output=True,
-                          encoding='utf-8')
+    command = [
+        sys.executable,
+        str(ROOT / 'tools/make_phantom.py'),
+        'lidc',
+        '--out',
+        str(tmp_path / 'LIDC'),
+        '--size',
+        '128',
+        '--patients',
+    ]
+    done = subprocess.run(
+        [*command, '1'], cwd=ROOT, capture_output=True, encoding='utf-8'
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f'Written: {tmp_path / "LIDC"}'
-    bad = subprocess.run([*command, '0'], cwd=ROOT, capture_output=True,
-                          encoding='utf-8')
+    bad = subprocess.run(
+        [*command, '0'], cwd=ROOT, capture_output=True, encoding='utf-8'
+    )
     assert bad.returncode == 1
-    assert bad.stderr.strip() == ('make_phantom: num_patients must be 1 to 9999, '
-                                  'got 0')
+    assert bad.stderr.strip() == ('make_phantom: num_patients must be 1 to 9999, got 0')

@@ -1,4 +1,5 @@
 """Simulated radiographs: layout, boxes on nodules, the same from the same seed."""
+
 import csv
 import json
 
@@ -36,10 +37,18 @@ def rows(folder):
 
 def test_layout_is_the_official_one(folder):
     found = rows(folder)
-    assert list(found[0]) == ['img_name', 'x', 'y', 'width', 'height', 'label',
-                              'patient']
+    assert list(found[0]) == [
+        'img_name',
+        'x',
+        'y',
+        'width',
+        'height',
+        'label',
+        'patient',
+    ]
     assert {row['img_name'] for row in found} == {
-        path.name for path in (folder / 'images').iterdir()}
+        path.name for path in (folder / 'images').iterdir()
+    }
     for row in found:
         assert (row['img_name'][0] == 'n') == (row['label'] == '1')
         if row['label'] == '0':
@@ -72,16 +81,30 @@ def test_other_sizes_can_be_asked_for(thorax):
 
 
 def test_denser_nodules_absorb_more():
-    z, x = np.arange(-75., 335, 4), np.arange(-205., 205, 4)
-    y = np.arange(-155., 155, 8)
-    even = Thorax(np.full((z.size, x.size), 5, np.float32),
-                  np.ones((z.size, y.size, x.size), bool), z, y, x)
+    z, x = np.arange(-75.0, 335, 4), np.arange(-205.0, 205, 4)
+    y = np.arange(-155.0, 155, 8)
+    even = Thorax(
+        np.full((z.size, x.size), 5, np.float32),
+        np.ones((z.size, y.size, x.size), bool),
+        z,
+        y,
+        x,
+    )
 
     def seen(hu):
         rng, found = np.random.default_rng(1), None
         while found is None:  # where the first has room
-            found = _nodule(even, -850, rng, 256, FIELD_MM / 256, np.eye(2),
-                            np.array((0, 120)), (20, 20), (hu, hu))
+            found = _nodule(
+                even,
+                -850,
+                rng,
+                256,
+                FIELD_MM / 256,
+                np.eye(2),
+                np.array((0, 120)),
+                (20, 20),
+                (hu, hu),
+            )
         return found[1].max()
 
     # Of -850 HU the one takes away 0.85 of water and puts 1.05 there, and so on.
@@ -89,38 +112,44 @@ def test_denser_nodules_absorb_more():
 
 
 def test_a_picture_without_nodules_has_no_box(thorax):
-    pixels, boxes = simulate_radiograph(
-        thorax, -850, 0, np.random.default_rng(0), 256)
+    pixels, boxes = simulate_radiograph(thorax, -850, 0, np.random.default_rng(0), 256)
     assert boxes == [] and pixels.shape == (256, 256) and pixels.dtype == np.uint16
 
 
 def test_the_nodule_is_where_its_box_says():
     """In an even body nothing but noise and the nodule is seen."""
-    z, x = np.arange(-75., 335, 4), np.arange(-205., 205, 4)
-    y = np.arange(-155., 155, 8)
-    even = Thorax(np.full((z.size, x.size), 5, np.float32),
-                  np.ones((z.size, y.size, x.size), bool), z, y, x)
+    z, x = np.arange(-75.0, 335, 4), np.arange(-205.0, 205, 4)
+    y = np.arange(-155.0, 155, 8)
+    even = Thorax(
+        np.full((z.size, x.size), 5, np.float32),
+        np.ones((z.size, y.size, x.size), bool),
+        z,
+        y,
+        x,
+    )
     for seed in range(5):
-        pixels, (box, ) = simulate_radiograph(
-            even, -850, 1, np.random.default_rng(seed), 256)
+        pixels, (box,) = simulate_radiograph(
+            even, -850, 1, np.random.default_rng(seed), 256
+        )
         left, top, width, height = box
         around = np.ones((256, 256), bool)
-        around[top - 5:top + height + 5, left - 5:left + width + 5] = False
-        inside = pixels[top + height // 3:top + (2 * height + 2) // 3,
-                        left + width // 3:left + (2 * width + 2) // 3]
+        around[top - 5 : top + height + 5, left - 5 : left + width + 5] = False
+        inside = pixels[
+            top + height // 3 : top + (2 * height + 2) // 3,
+            left + width // 3 : left + (2 * width + 2) // 3,
+        ]
         noise = pixels[around]
         assert inside.mean() > max(3500, noise.mean() + 1.5 * noise.std())
 
 
 def test_nodules_lie_in_the_lung_they_are_drawn_in():
-    z, x = np.arange(-75., 335, 4), np.arange(-205., 205, 4)
-    y = np.arange(-155., 155, 8)
+    z, x = np.arange(-75.0, 335, 4), np.arange(-205.0, 205, 4)
+    y = np.arange(-155.0, 155, 8)
     lung = np.zeros((z.size, y.size, x.size), bool)
     lung[40:60, 10:20, 70:90] = True  # x 75 to 155 mm, z 85 to 165 mm
     body = Thorax(np.full((z.size, x.size), 5, np.float32), lung, z, y, x)
     for seed in range(5):
-        _, (box, ) = simulate_radiograph(
-            body, -850, 1, np.random.default_rng(seed), 512)
+        _, (box,) = simulate_radiograph(body, -850, 1, np.random.default_rng(seed), 512)
         # The view is moved by some mm and zoomed by 8 % at most.
         x_mm = (box[0] + box[2] / 2 - 256) * FIELD_MM / 512
         z_mm = (box[1] + box[3] / 2 - 256) * FIELD_MM / 512 + 120
@@ -132,13 +161,15 @@ def test_the_same_seed_gives_the_same_files(folder, tmp_path):
     assert rows(folder) == rows(again)
     for path in (folder / 'images').iterdir():
         assert np.array_equal(
-            read_radiograph(path), read_radiograph(again / 'images' / path.name))
+            read_radiograph(path), read_radiograph(again / 'images' / path.name)
+        )
     other = write_node21(tmp_path / 'other', 4, 2, seed=1, **SMALL)
     assert rows(other) != rows(again)
 
 
 def test_a_broken_run_is_taken_up(folder, tmp_path, monkeypatch):
     from mmlesion.phantom import node21
+
     write = node21._write_patient
     written = []
 
@@ -152,8 +183,9 @@ def test_a_broken_run_is_taken_up(folder, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_node21(tmp_path / 'out', 4, 2, **SMALL)
     assert not (tmp_path / 'out').exists()
-    monkeypatch.setattr(node21, '_write_patient', lambda job: (
-        written.append(job[2]), write(job))[1])
+    monkeypatch.setattr(
+        node21, '_write_patient', lambda job: (written.append(job[2]), write(job))[1]
+    )
     out = write_node21(tmp_path / 'out', 4, 2, **SMALL)
     assert written == [1, 2]
     assert rows(out) == rows(folder)
@@ -162,16 +194,18 @@ def test_a_broken_run_is_taken_up(folder, tmp_path, monkeypatch):
 
 def test_bad_numbers_are_told(tmp_path, folder):
     for wrong, message in (
-            (dict(num_with=-1), 'num_with must be 0 or more, got -1'),
-            (dict(num_with=0), 'nothing to simulate'),
-            (dict(size=64), 'size must be 128 to 2048'),
-            (dict(grid_mm=20), 'grid_mm must be 1 to 8'),
-            (dict(diameters_mm=(30, 6)), 'least and the greatest, of 3 to 40'),
-            (dict(diameters_mm=(6, )), 'least and the greatest, of 3 to 40'),
-            (dict(solid_hu=(90, 0)), 'least and the greatest, of -500 to 2000'),
-            (dict(workers=0), 'workers must be 1 or more')):
+        (dict(num_with=-1), 'num_with must be 0 or more, got -1'),
+        (dict(num_with=0), 'nothing to simulate'),
+        (dict(size=64), 'size must be 128 to 2048'),
+        (dict(grid_mm=20), 'grid_mm must be 1 to 8'),
+        (dict(diameters_mm=(30, 6)), 'least and the greatest, of 3 to 40'),
+        (dict(diameters_mm=(6,)), 'least and the greatest, of 3 to 40'),
+        (dict(solid_hu=(90, 0)), 'least and the greatest, of -500 to 2000'),
+        (dict(workers=0), 'workers must be 1 or more'),
+    ):
         with pytest.raises(ValueError, match=message):
             write_node21(
-                tmp_path / 'x', **dict(dict(num_with=1, num_without=0), **wrong))
+                tmp_path / 'x', **dict(dict(num_with=1, num_without=0), **wrong)
+            )
     with pytest.raises(FileExistsError, match='other settings'):
         write_node21(folder, 5, 2, **SMALL)

@@ -1,4 +1,5 @@
 """The list of simulated scans: columns, files, resuming, wrong numbers."""
+
 import csv
 import json
 import subprocess
@@ -30,14 +31,16 @@ def test_each_label_is_what_the_mask_beside_the_scan_shows(folder):
     rows = table(folder / 'scans.csv')
     assert list(rows[0])[:4] == ['scan', 'patient', 'disease', 'survival']
     assert list(rows[0])[4:] == [
-        f'{region}_{sign}' for region in REGIONS for sign in SIGNS]
+        f'{region}_{sign}' for region in REGIONS for sign in SIGNS
+    ]
     assert {row['patient'] for row in rows} == {'P0001', 'P0002', 'C0001'}
     for row in rows:
         volume = read_volume(folder / row['scan'])
         assert volume.shape == (54, 64, 64) and volume.array.dtype == np.int16
         for sign in SIGNS:
             path = folder / row['scan'].replace('scans/', 'masks/').replace(
-                '.nii.gz', f'_{sign}.nii.gz')
+                '.nii.gz', f'_{sign}.nii.gz'
+            )
             there = {region for region in REGIONS if row[f'{region}_{sign}'] == '1'}
             assert path.exists() == bool(there)
             if there:
@@ -45,8 +48,10 @@ def test_each_label_is_what_the_mask_beside_the_scan_shows(folder):
                 assert mask.spacing_mm == volume.spacing_mm
                 assert mask.origin == volume.origin
                 assert there == {
-                    region for region, part in region_slices(volume.shape).items()
-                    if mask.array[part].any()}
+                    region
+                    for region, part in region_slices(volume.shape).items()
+                    if mask.array[part].any()
+                }
         assert row['disease'] == str(int(row['patient'][0] == 'P'))
         assert row['survival'] in ('', '0', '1')
         assert row['disease'] == '1' or '1' not in list(row.values())[4:]
@@ -56,8 +61,12 @@ def test_truth_gives_the_world_place_of_each_sign(folder):
     rows = [row for row in table(folder / 'truth.csv') if row['sign'] == 'cavity']
     assert rows
     for row in rows:
-        mask = read_volume(folder / row['scan'].replace('scans/', 'masks/').replace(
-            '.nii.gz', '_cavity.nii.gz'))
+        mask = read_volume(
+            folder
+            / row['scan']
+            .replace('scans/', 'masks/')
+            .replace('.nii.gz', '_cavity.nii.gz')
+        )
         place = [float(row[f'{axis}_mm']) for axis in 'xyz']
         z, y, x = np.rint(mask.world_to_index(place)).astype(int)
         # Its middle lies in the convex hull of a cavity, wall and hole
@@ -65,7 +74,8 @@ def test_truth_gives_the_world_place_of_each_sign(folder):
 
 
 def test_a_broken_run_is_taken_up_and_a_patient_depends_on_the_seed_alone(
-        folder, tmp_path, monkeypatch):
+    folder, tmp_path, monkeypatch
+):
     write, written = signs._write_patient, []
 
     def once(job):
@@ -78,26 +88,35 @@ def test_a_broken_run_is_taken_up_and_a_patient_depends_on_the_seed_alone(
     with pytest.raises(KeyboardInterrupt):
         write_signs(tmp_path / 'out', **{**SMALL, 'num_patients': 1})
     assert not (tmp_path / 'out').exists()
-    monkeypatch.setattr(signs, '_write_patient', lambda job: (
-        written.append(job[2]), write(job))[1])
+    monkeypatch.setattr(
+        signs, '_write_patient', lambda job: (written.append(job[2]), write(job))[1]
+    )
     again = write_signs(tmp_path / 'out', **{**SMALL, 'num_patients': 1})
     assert written == ['P0001', 'C0001']
     kept = [row for row in table(folder / 'scans.csv') if row['patient'] != 'P0002']
     assert table(again / 'scans.csv') == kept
     for row in kept:
-        np.testing.assert_array_equal(read_volume(folder / row['scan']).array,
-                                      read_volume(again / row['scan']).array)
+        np.testing.assert_array_equal(
+            read_volume(folder / row['scan']).array,
+            read_volume(again / row['scan']).array,
+        )
     assert sorted(path.name for path in again.iterdir()) == [
-        'masks', 'phantom.json', 'scans', 'scans.csv', 'truth.csv']
+        'masks',
+        'phantom.json',
+        'scans',
+        'scans.csv',
+        'truth.csv',
+    ]
     assert json.loads((again / 'phantom.json').read_text())['num_patients'] == 1
 
 
 def test_what_makes_no_sense_is_said(tmp_path, folder):
     for wrong, sentence in (
-            (dict(num_patients=-1), 'num_patients must be 0 or more, got -1'),
-            (dict(num_patients=0, num_controls=0), 'nothing to simulate'),
-            (dict(size=32), 'size must be 64 to 512 pixels, got 32'),
-            (dict(workers=0), 'workers and max_visits must be 1 or more, got 0 and 8')):
+        (dict(num_patients=-1), 'num_patients must be 0 or more, got -1'),
+        (dict(num_patients=0, num_controls=0), 'nothing to simulate'),
+        (dict(size=32), 'size must be 64 to 512 pixels, got 32'),
+        (dict(workers=0), 'workers and max_visits must be 1 or more, got 0 and 8'),
+    ):
         with pytest.raises(ValueError, match=sentence):
             write_signs(tmp_path / 'x', **{**SMALL, **wrong})
     with pytest.raises(FileExistsError, match='other settings'):
@@ -105,13 +124,25 @@ def test_what_makes_no_sense_is_said(tmp_path, folder):
 
 
 def test_the_command_writes_and_says_what_is_wrong(tmp_path):
-    command = [sys.executable, str(ROOT / 'tools/make_phantom.py'), 'signs', '--out',
-               str(tmp_path / 'signs'), '--patients', '0', '--controls', '1', '--size']
-    done = subprocess.run([*command, '64'], cwd=ROOT, capture_output=True,
-                          encoding='utf-8')
+    command = [
+        sys.executable,
+        str(ROOT / 'tools/make_phantom.py'),
+        'signs',
+        '--out',
+        str(tmp_path / 'signs'),
+        '--patients',
+        '0',
+        '--controls',
+        '1',
+        '--size',
+    ]
+    done = subprocess.run(
+        [*command, '64'], cwd=ROOT, capture_output=True, encoding='utf-8'
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f'Written: {tmp_path / "signs"}'
-    bad = subprocess.run([*command, '8'], cwd=ROOT, capture_output=True,
-                         encoding='utf-8')
+    bad = subprocess.run(
+        [*command, '8'], cwd=ROOT, capture_output=True, encoding='utf-8'
+    )
     assert bad.returncode == 1
     assert bad.stderr.strip() == 'make_phantom: size must be 64 to 512 pixels, got 8'

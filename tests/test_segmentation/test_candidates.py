@@ -1,4 +1,5 @@
 """Candidates in a scope: on drawn slices, simulated and real nodules."""
+
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def scope_of(mask, factor):
     places = np.argwhere(mask)
     centre = (places.min(0) + places.max(0)) / 2
     radius = np.hypot(*(places - centre).T).max() + 0.5
-    rows, columns = np.ogrid[:mask.shape[0], :mask.shape[1]]
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
     return np.hypot(rows - centre[0], columns - centre[1]) <= factor * radius
 
 
@@ -35,8 +36,11 @@ def scope_of(mask, factor):
 def slice_hu():
     """Lung with a nodule, a smaller one that is ground glass, and chest wall."""
     slice_hu = np.random.default_rng(0).normal(-860, 25, (64, 64))
-    for mask, hu in ((disc(30, 20, 6), 40), (disc(40, 34, 4), -500),
-                     (COLUMNS > 50, 50)):
+    for mask, hu in (
+        (disc(30, 20, 6), 40),
+        (disc(40, 34, 4), -500),
+        (COLUMNS > 50, 50),
+    ):
         slice_hu[mask] = hu
     return slice_hu
 
@@ -56,8 +60,7 @@ def test_the_edge_is_half_way_from_lung_to_the_candidate(slice_hu):
     for share, inside in ((0.45, False), (0.55, True)):
         slice_hu[ring] = -860 + share * 900
         found = nodule_candidates(slice_hu, disc(30, 20, 10), MEANS, SMOOTHNESS)
-        np.testing.assert_array_equal(
-            found == 1, disc(30, 20, 7 if inside else 6))
+        np.testing.assert_array_equal(found == 1, disc(30, 20, 7 if inside else 6))
 
 
 def test_a_scope_at_the_border_and_the_whole_slice(slice_hu):
@@ -66,8 +69,7 @@ def test_a_scope_at_the_border_and_the_whole_slice(slice_hu):
     corner[:10, :10] = True
     found = nodule_candidates(slice_hu, corner, MEANS, SMOOTHNESS)
     np.testing.assert_array_equal(found, (ROWS < 5) & (COLUMNS < 5))
-    everything = nodule_candidates(
-        slice_hu, np.ones((64, 64), bool), MEANS, SMOOTHNESS)
+    everything = nodule_candidates(slice_hu, np.ones((64, 64), bool), MEANS, SMOOTHNESS)
     assert everything.max() == 4
 
 
@@ -76,16 +78,19 @@ def test_no_candidate_is_an_empty_answer(slice_hu):
     slice_hu[10, 10] = slice_hu[10, 11] = 200  # bright, but noise
     found = nodule_candidates(slice_hu, disc(10, 10, 8), MEANS, 0)
     assert not found.any()
-    assert nodule_candidates(
-        slice_hu, disc(10, 10, 8), MEANS, 0, min_pixels=2).sum() == 2
+    assert (
+        nodule_candidates(slice_hu, disc(10, 10, 8), MEANS, 0, min_pixels=2).sum() == 2
+    )
 
 
 def test_channels_of_one_slice_twice_give_the_same(slice_hu):
     scope = disc(34, 30, 24)
     twice = nodule_candidates(
-        np.stack([slice_hu] * 2, 2), scope, np.stack([MEANS] * 2, 1), 2 * SMOOTHNESS)
+        np.stack([slice_hu] * 2, 2), scope, np.stack([MEANS] * 2, 1), 2 * SMOOTHNESS
+    )
     np.testing.assert_array_equal(
-        twice, nodule_candidates(slice_hu, scope, MEANS, SMOOTHNESS))
+        twice, nodule_candidates(slice_hu, scope, MEANS, SMOOTHNESS)
+    )
 
 
 def test_bad_scope(slice_hu):
@@ -104,13 +109,15 @@ def test_simulated_nodules_inside_the_right_scope():
             middle = mask.sum((1, 2)).argmax()
             image, truth = scan.hu[middle], mask[middle]
             candidates = nodule_candidates(
-                image, scope_of(truth, 1.5), phase_means(image), SMOOTHNESS)
+                image, scope_of(truth, 1.5), phase_means(image), SMOOTHNESS
+            )
             found.append(dice(candidates == 1, truth))
     assert np.mean(found) >= 0.9
 
 
 @pytest.mark.skipif(
-    not REAL.is_dir(), reason='the real nodules do not lie beside the project')
+    not REAL.is_dir(), reason='the real nodules do not lie beside the project'
+)
 def test_real_nodules_inside_the_right_scope():
     pairs = []
     for path in sorted((REAL / 'image').iterdir())[::20]:

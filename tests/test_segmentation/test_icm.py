@@ -1,4 +1,5 @@
 """Iterated conditional modes: the energy, the sweep, what it ends at."""
+
 import numpy as np
 import pytest
 
@@ -17,11 +18,14 @@ def naive_energy(image, labels, means, smoothness):
     means = np.asarray(means, float).reshape(len(means), -1)
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
-            total += ((image[y, x] - means[labels[y, x]])**2).sum()
+            total += ((image[y, x] - means[labels[y, x]]) ** 2).sum()
             for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
                 if y + dy < image.shape[0] and 0 <= x + dx < image.shape[1]:
-                    total += smoothness * weight(dy, dx) * (
-                        labels[y, x] != labels[y + dy, x + dx])
+                    total += (
+                        smoothness
+                        * weight(dy, dx)
+                        * (labels[y, x] != labels[y + dy, x + dx])
+                    )
     return total
 
 
@@ -29,16 +33,24 @@ def naive_icm(image, means, smoothness):
     """One pixel after the other, set by set; yields the labels after each sweep."""
     image = image.astype(float)
     height, width = image.shape
-    labels = np.array([[min(range(len(means)), key=lambda k: abs(value - means[k]))
-                        for value in row] for row in image])
+    labels = np.array(
+        [
+            [
+                min(range(len(means)), key=lambda k: abs(value - means[k]))
+                for value in row
+            ]
+            for row in image
+        ]
+    )
 
     def local(y, x, k):
-        energy = (image[y, x] - means[k])**2
+        energy = (image[y, x] - means[k]) ** 2
         for dy in (-1, 0, 1):
             for dx in (-1, 0, 1):
-                if ((dy or dx) and 0 <= y + dy < height and 0 <= x + dx < width):
-                    energy += smoothness * weight(dy, dx) * (
-                        labels[y + dy, x + dx] != k)
+                if (dy or dx) and 0 <= y + dy < height and 0 <= x + dx < width:
+                    energy += (
+                        smoothness * weight(dy, dx) * (labels[y + dy, x + dx] != k)
+                    )
         return energy
 
     before = None
@@ -63,8 +75,7 @@ def test_sweeps_are_those_of_a_loop_over_pixels(shape, smoothness):
     for count, expected in enumerate(sweeps):
         labels = segment_phases(image, MEANS, smoothness, max_sweeps=count)
         np.testing.assert_array_equal(labels, expected)
-    np.testing.assert_array_equal(
-        segment_phases(image, MEANS, smoothness), sweeps[-1])
+    np.testing.assert_array_equal(segment_phases(image, MEANS, smoothness), sweeps[-1])
 
 
 def test_energy_is_that_of_the_definition_and_never_rises():
@@ -75,7 +86,8 @@ def test_energy_is_that_of_the_definition_and_never_rises():
         labels = segment_phases(image, MEANS, 2000.0, max_sweeps=sweeps)
         energies.append(potts_energy(image, labels, MEANS, 2000.0))
         assert energies[-1] == pytest.approx(
-            naive_energy(image, labels, MEANS, 2000.0), rel=1e-6)
+            naive_energy(image, labels, MEANS, 2000.0), rel=1e-6
+        )
     assert (np.diff(energies) <= 0).all()
     assert energies[-1] < 0.95 * energies[0]
 
@@ -101,7 +113,8 @@ def test_channels_are_taken_together():
     grey = rng.uniform(0, 300, (10, 11))
     once = segment_phases(grey, MEANS, 900.0)
     twice = segment_phases(
-        np.stack([grey, grey], 2), np.stack([MEANS, MEANS], 1), 1800.0)
+        np.stack([grey, grey], 2), np.stack([MEANS, MEANS], 1), 1800.0
+    )
     np.testing.assert_array_equal(once, twice)
     # Alike in one channel, apart in the other
     image = np.zeros((4, 6, 2))
@@ -110,12 +123,15 @@ def test_channels_are_taken_together():
     np.testing.assert_array_equal(labels, image[..., 1] > 0)
 
 
-@pytest.mark.parametrize('image, means, smoothness, words', [
-    (np.zeros((4, 4)), [[0, 0]], 1.0, r'\(H, W\) with means \(K, \)'),
-    (np.zeros((4, 4, 3)), [[0, 0]], 1.0, r'got \(4, 4, 3\) and \(1, 2\)'),
-    (np.full((4, 4), np.nan), MEANS, 1.0, 'not finite'),
-    (np.zeros((4, 4)), MEANS, -1.0, 'must not be negative'),
-])
+@pytest.mark.parametrize(
+    'image, means, smoothness, words',
+    [
+        (np.zeros((4, 4)), [[0, 0]], 1.0, r'\(H, W\) with means \(K, \)'),
+        (np.zeros((4, 4, 3)), [[0, 0]], 1.0, r'got \(4, 4, 3\) and \(1, 2\)'),
+        (np.full((4, 4), np.nan), MEANS, 1.0, 'not finite'),
+        (np.zeros((4, 4)), MEANS, -1.0, 'must not be negative'),
+    ],
+)
 def test_bad_input(image, means, smoothness, words):
     with pytest.raises(ValueError, match=words):
         segment_phases(image, means, smoothness)

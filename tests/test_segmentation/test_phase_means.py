@@ -1,4 +1,5 @@
 """Means of the phases from the intensities of the whole slice."""
+
 import numpy as np
 import pytest
 
@@ -36,12 +37,15 @@ def test_channels():
     np.testing.assert_allclose(found, [[0, 1], [9, 10]])
 
 
-@pytest.mark.parametrize('kwargs, words', [
-    (dict(image=np.empty((0, 5))), 'empty or holds'),
-    (dict(image=np.array([np.inf])), 'not finite'),
-    (dict(image=np.zeros(4), value_range=(5, 5)), 'low < high'),
-    (dict(image=np.zeros(4), num_phases=1), '2 or more'),
-])
+@pytest.mark.parametrize(
+    'kwargs, words',
+    [
+        (dict(image=np.empty((0, 5))), 'empty or holds'),
+        (dict(image=np.array([np.inf])), 'not finite'),
+        (dict(image=np.zeros(4), value_range=(5, 5)), 'low < high'),
+        (dict(image=np.zeros(4), num_phases=1), '2 or more'),
+    ],
+)
 def test_bad_input(kwargs, words):
     with pytest.raises(ValueError, match=words):
         phase_means(**kwargs)

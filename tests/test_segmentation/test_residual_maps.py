@@ -1,4 +1,5 @@
 """Maps without each candidate: the same as of whole images painted over."""
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,9 @@ def small_vgg(pools=4, norm_cfg=None):
     layers, channels = [], 3
     for stage in range(pools + 1):
         for _ in range(2):
-            layers.append(ConvModule(
-                channels, 6, 3, padding=1, bias=True, norm_cfg=norm_cfg))
+            layers.append(
+                ConvModule(channels, 6, 3, padding=1, bias=True, norm_cfg=norm_cfg)
+            )
             channels = 6
         if stage < pools:
             layers.append(nn.MaxPool2d(2))
@@ -40,7 +42,7 @@ def draw_masks(count, height, width):
     masks = torch.zeros(count, height, width, dtype=torch.bool)
     for index in range(count):
         y, x = rng.integers(height - 3), rng.integers(width - 3)
-        masks[index, y:y + 3 + index, x:x + 7] = True
+        masks[index, y : y + 3 + index, x : x + 7] = True
     masks[0] = False
     masks[0, :4, :3] = True  # in a corner
     masks[-1] = False
@@ -48,16 +50,23 @@ def draw_masks(count, height, width):
     return masks
 
 
-@pytest.mark.parametrize('height, width, pools, norm_cfg', [
-    (64, 48, 2, None), (128, 96, 3, dict(type='BN')), (256, 200, 4, None),
-    (50, 33, 3, None), (96, 31, 1, dict(type='BN')),
-])
+@pytest.mark.parametrize(
+    'height, width, pools, norm_cfg',
+    [
+        (64, 48, 2, None),
+        (128, 96, 3, dict(type='BN')),
+        (256, 200, 4, None),
+        (50, 33, 3, None),
+        (96, 31, 1, dict(type='BN')),
+    ],
+)
 def test_the_same_as_of_whole_images(height, width, pools, norm_cfg):
     layers, weights = small_vgg(pools, norm_cfg), torch.randn(6)
     image, masks = torch.randn(3, height, width), draw_masks(5, height, width)
     seen = []
     layers[0].register_forward_hook(
-        lambda module, inputs, output: seen.append(inputs[0].shape))
+        lambda module, inputs, output: seen.append(inputs[0].shape)
+    )
     with torch.no_grad():
         original, residual = residual_maps(layers, weights, image, masks, FILL)
         in_one_batch = len(seen) == 2
@@ -81,23 +90,40 @@ def test_the_change_is_the_sum_of_squares_inside_the_scope():
     assert activation_change(original, residual, scope).tolist() == [0, 1.0]
 
 
-@pytest.mark.parametrize('layer', [
-    nn.Conv2d(3, 3, 3, stride=2, padding=1), nn.Conv2d(3, 3, 3), nn.MaxPool2d(3, 2),
-    nn.Conv2d(3, 3, 2, padding=1), nn.AdaptiveAvgPool2d(4), nn.GroupNorm(1, 3),
-    nn.BatchNorm2d(3).train(), nn.Sequential(nn.MaxPool2d(2), nn.ReLU()),
-    nn.Conv2d(3, 3, 3, padding=1, padding_mode='reflect'),
-], ids=str)
+@pytest.mark.parametrize(
+    'layer',
+    [
+        nn.Conv2d(3, 3, 3, stride=2, padding=1),
+        nn.Conv2d(3, 3, 3),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(3, 3, 2, padding=1),
+        nn.AdaptiveAvgPool2d(4),
+        nn.GroupNorm(1, 3),
+        nn.BatchNorm2d(3).train(),
+        nn.Sequential(nn.MaxPool2d(2), nn.ReLU()),
+        nn.Conv2d(3, 3, 3, padding=1, padding_mode='reflect'),
+    ],
+    ids=str,
+)
 def test_a_layer_that_is_not_local_is_refused(layer):
     with pytest.raises(ValueError, match='cannot follow .* locally'):
-        residual_maps([layer], torch.ones(3), torch.zeros(3, 8, 8),
-                      torch.ones(1, 8, 8, dtype=torch.bool), FILL)
+        residual_maps(
+            [layer],
+            torch.ones(3),
+            torch.zeros(3, 8, 8),
+            torch.ones(1, 8, 8, dtype=torch.bool),
+            FILL,
+        )
 
 
-@pytest.mark.parametrize('masks, words', [
-    (torch.zeros(0, 8, 8, dtype=torch.bool), 'at least one candidate'),
-    (torch.ones(1, 8, 9, dtype=torch.bool), r'expected masks \(B, 8, 8\)'),
-    (torch.zeros(2, 8, 8, dtype=torch.bool), 'a candidate is empty'),
-])
+@pytest.mark.parametrize(
+    'masks, words',
+    [
+        (torch.zeros(0, 8, 8, dtype=torch.bool), 'at least one candidate'),
+        (torch.ones(1, 8, 9, dtype=torch.bool), r'expected masks \(B, 8, 8\)'),
+        (torch.zeros(2, 8, 8, dtype=torch.bool), 'a candidate is empty'),
+    ],
+)
 def test_bad_masks(masks, words):
     with pytest.raises(ValueError, match=words):
         residual_maps([nn.ReLU()], torch.ones(3), torch.zeros(3, 8, 8), masks, FILL)

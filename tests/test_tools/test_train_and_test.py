@@ -1,4 +1,5 @@
 """tools/train.py and tools/test.py on a few generated slices, end to end."""
+
 import json
 import os
 import runpy
@@ -38,9 +39,14 @@ custom_hooks = [
 
 
 def _config(path, data, width=WIDTH):
-    path.write_text(CONFIG.format(
-        base=str(ROOT / 'configs' / 'phantom' / '3dce_csatt_15slice.py'),
-        data=str(data), width=width, channels=8 * width))
+    path.write_text(
+        CONFIG.format(
+            base=str(ROOT / 'configs' / 'phantom' / '3dce_csatt_15slice.py'),
+            data=str(data),
+            width=width,
+            channels=8 * width,
+        )
+    )
     return str(path)
 
 
@@ -76,9 +82,19 @@ def trained(tmp_path_factory):
 
 def test_a_test_leaves_table_curve_overlays_and_attention(trained, tmp_path):
     folder, config, work = trained
-    _run('test.py', config, work / 'epoch_2.pth', '--work-dir', tmp_path / 'out',
-         '--show-dir', tmp_path / 'pictures', '--out', tmp_path / 'boxes.pkl',
-         '--cfg-options', 'default_hooks.visualization.score_thr=0')
+    _run(
+        'test.py',
+        config,
+        work / 'epoch_2.pth',
+        '--work-dir',
+        tmp_path / 'out',
+        '--show-dir',
+        tmp_path / 'pictures',
+        '--out',
+        tmp_path / 'boxes.pkl',
+        '--cfg-options',
+        'default_hooks.visualization.score_thr=0',
+    )
 
     report = json.loads((tmp_path / 'out' / 'test.froc.json').read_text())
     assert report['num_images'] == 3
@@ -91,10 +107,10 @@ def test_a_test_leaves_table_curve_overlays_and_attention(trained, tmp_path):
     assert len(overlays) == 3
     for path in overlays:
         series, key_slice = path.stem.rsplit('_', 1)
-        assert (folder / 'data' / 'Images_png' / series
-                / f'{key_slice}.png').exists()
-        assert (cv2.imread(str(path))[36:-36] == (255, 128, 64)).all(-1).any(), \
+        assert (folder / 'data' / 'Images_png' / series / f'{key_slice}.png').exists()
+        assert (cv2.imread(str(path))[36:-36] == (255, 128, 64)).all(-1).any(), (
             'no ground truth in the picture'
+        )
     attention = tmp_path / 'pictures' / 'attention'
     assert len(list(attention.glob('*_spatial.png'))) == 3
     assert len(list(attention.glob('*_contextual.png'))) >= 3
@@ -104,8 +120,16 @@ def test_attention_of_one_slice_by_name(trained, tmp_path):
     folder, config, work = trained
     rows = (folder / 'data' / 'DL_info.csv').read_text().splitlines()[1:]
     name = [row.split(',')[0] for row in rows if row.endswith(',3')][-1]
-    _run('test.py', config, work / 'epoch_2.pth', '--work-dir', tmp_path,
-         '--attention', name, 'not_there_01')
+    _run(
+        'test.py',
+        config,
+        work / 'epoch_2.pth',
+        '--work-dir',
+        tmp_path,
+        '--attention',
+        name,
+        'not_there_01',
+    )
     written = sorted((tmp_path / 'attention').iterdir())
     assert written
     assert all(path.name.startswith(Path(name).stem) for path in written)
@@ -115,37 +139,38 @@ def test_attention_of_one_slice_by_name(trained, tmp_path):
 
 def test_a_resumed_training_goes_on_to_the_same_losses(trained, tmp_path):
     _, config, work = trained
-    _run('train.py', config, '--work-dir', tmp_path, '--resume',
-         work / 'epoch_1.pth')
+    _run('train.py', config, '--work-dir', tmp_path, '--resume', work / 'epoch_1.pth')
     unbroken, resumed = (
         torch.load(folder / 'epoch_2.pth', weights_only=False)
-        for folder in (work, tmp_path))
-    losses = [checkpoint['message_hub']['log_scalars']['train/loss'].data[0]
-              for checkpoint in (unbroken, resumed)]
+        for folder in (work, tmp_path)
+    )
+    losses = [
+        checkpoint['message_hub']['log_scalars']['train/loss'].data[0]
+        for checkpoint in (unbroken, resumed)
+    ]
     assert len(losses[0]) == 4  # of each iteration
     assert losses[0].tolist() == losses[1].tolist()
-    assert all(torch.equal(value, resumed['state_dict'][key])
-               for key, value in unbroken['state_dict'].items())
+    assert all(
+        torch.equal(value, resumed['state_dict'][key])
+        for key, value in unbroken['state_dict'].items()
+    )
 
 
 class _Touch:
-
     def __init__(self, path):
         self.path = str(path)
 
     def __reduce__(self):
-        return os.mkdir, (self.path, )
+        return os.mkdir, (self.path,)
 
 
-def test_a_checkpoint_that_runs_code_is_refused_unless_trusted(
-        trained, tmp_path):
+def test_a_checkpoint_that_runs_code_is_refused_unless_trusted(trained, tmp_path):
     _, config, work = trained
     checkpoint = torch.load(work / 'epoch_2.pth', weights_only=False)
     checkpoint['surprise'] = _Touch(tmp_path / 'made')
     torch.save(checkpoint, tmp_path / 'evil.pth')
     args = [config, tmp_path / 'evil.pth', '--work-dir', tmp_path / 'out']
-    assert 'evil.pth was not loaded: it asks to run' in _sentence(
-        'test.py', *args)
+    assert 'evil.pth was not loaded: it asks to run' in _sentence('test.py', *args)
     assert not (tmp_path / 'made').exists()
     _run('test.py', *args, '--trust-checkpoint')
     assert (tmp_path / 'made').exists()
@@ -154,8 +179,9 @@ def test_a_checkpoint_that_runs_code_is_refused_unless_trusted(
 def test_a_checkpoint_of_another_model_is_refused(trained, tmp_path):
     folder, _, work = trained
     wider = _config(tmp_path / 'wider.py', folder / 'data', width=2 * WIDTH)
-    sentence = _sentence('test.py', wider, work / 'epoch_2.pth',
-                         '--work-dir', tmp_path / 'out')
+    sentence = _sentence(
+        'test.py', wider, work / 'epoch_2.pth', '--work-dir', tmp_path / 'out'
+    )
     assert 'epoch_2.pth belongs to another model' in sentence
     assert 'keys of another shape' in sentence
     assert not (tmp_path / 'out' / 'test.froc.json').exists()
@@ -164,14 +190,17 @@ def test_a_checkpoint_of_another_model_is_refused(trained, tmp_path):
 def test_files_that_do_not_exist_are_named(trained, tmp_path):
     _, config, _ = trained
     assert _sentence('test.py', config, tmp_path / 'no.pth') == (
-        f'Checkpoint {tmp_path}/no.pth does not exist.')
+        f'Checkpoint {tmp_path}/no.pth does not exist.'
+    )
     assert _sentence('train.py', tmp_path / 'no.py') == (
-        f'Config {tmp_path}/no.py does not exist.')
+        f'Config {tmp_path}/no.py does not exist.'
+    )
 
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_a_damaged_slice_is_named_also_out_of_a_loading_process(
-        trained, tmp_path, workers):
+    trained, tmp_path, workers
+):
     _, config, work = trained
     data = write_deeplesion(tmp_path / 'data', 1, 1, 1, size=128, seed=4)
     rows = (data / 'DL_info.csv').read_text().splitlines()[1:]
@@ -180,18 +209,30 @@ def test_a_damaged_slice_is_named_also_out_of_a_loading_process(
     path = data / 'Images_png' / series / key_slice
     path.write_bytes(path.read_bytes()[:3000])
     sentence = _sentence(
-        'test.py', config, work / 'epoch_2.pth', '--work-dir', tmp_path / 'out',
-        '--cfg-options', f'test_dataloader.dataset.data_root={data}',
-        f'test_dataloader.num_workers={workers}')
+        'test.py',
+        config,
+        work / 'epoch_2.pth',
+        '--work-dir',
+        tmp_path / 'out',
+        '--cfg-options',
+        f'test_dataloader.dataset.data_root={data}',
+        f'test_dataloader.num_workers={workers}',
+    )
     assert f'{series}/{key_slice}' in sentence and 'cut off' in sentence
 
 
 def test_a_training_that_diverges_names_its_samples(trained, tmp_path):
     _, config, _ = trained
     sentence = _sentence(
-        'train.py', config, '--work-dir', tmp_path, '--cfg-options',
-        'optim_wrapper.optimizer.lr=1e30', 'optim_wrapper.clip_grad=None',
-        'param_scheduler=None')
+        'train.py',
+        config,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'optim_wrapper.optimizer.lr=1e30',
+        'optim_wrapper.clip_grad=None',
+        'param_scheduler=None',
+    )
     assert 'Training stopped in epoch 1' in sentence
     assert 'nan' in sentence and sentence.count('.png') == 2
     assert not list(tmp_path.glob('*.pth'))
@@ -201,20 +242,29 @@ def test_arguments_that_do_not_fit_the_config_are_named(trained, tmp_path):
     _, config, work = trained
     common = ['--work-dir', tmp_path]
     assert 'tta_model' in _sentence(
-        'test.py', config, work / 'epoch_2.pth', '--tta', *common)
+        'test.py', config, work / 'epoch_2.pth', '--tta', *common
+    )
     assert '.pkl' in _sentence(
-        'test.py', config, work / 'epoch_2.pth', '--out', 'a.json', *common)
+        'test.py', config, work / 'epoch_2.pth', '--out', 'a.json', *common
+    )
     assert 'base_batch_size' in _sentence(
-        'train.py', config, '--auto-scale-lr', *common)
+        'train.py', config, '--auto-scale-lr', *common
+    )
     assert 'is_not_there' in _sentence(
-        'test.py', config, work / 'epoch_2.pth', *common, '--cfg-options',
-        'test_dataloader.dataset.split=is_not_there')
+        'test.py',
+        config,
+        work / 'epoch_2.pth',
+        *common,
+        '--cfg-options',
+        'test_dataloader.dataset.split=is_not_there',
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_mixed_precision_without_a_gpu_is_refused(trained, tmp_path):
     assert 'needs a GPU' in _sentence(
-        'train.py', trained[1], '--amp', '--work-dir', tmp_path)
+        'train.py', trained[1], '--amp', '--work-dir', tmp_path
+    )
 
 
 def test_two_processes_write_the_results_of_one(trained, tmp_path):
@@ -222,27 +272,50 @@ def test_two_processes_write_the_results_of_one(trained, tmp_path):
     args = [config, str(work / 'epoch_2.pth'), '--work-dir']
     _run('test.py', *args, tmp_path / 'one', '--show-dir', tmp_path / 'one')
     done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-         '--nproc_per_node', '2', str(ROOT / 'tools' / 'test.py'), *args,
-         str(tmp_path / 'two'), '--show-dir', str(tmp_path / 'two'),
-         '--launcher', 'pytorch'],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1',
-             'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True, text=True, check=False)
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc_per_node',
+            '2',
+            str(ROOT / 'tools' / 'test.py'),
+            *args,
+            str(tmp_path / 'two'),
+            '--show-dir',
+            str(tmp_path / 'two'),
+            '--launcher',
+            'pytorch',
+        ],
+        env={
+            **os.environ,
+            'PYTHONPATH': str(ROOT),
+            'OMP_NUM_THREADS': '1',
+            'CUDA_VISIBLE_DEVICES': '',
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (tmp_path / name for name in ('one', 'two'))
-    assert (one / 'test.froc.json').read_text() == (
-        two / 'test.froc.json').read_text()
-    overlays = [{path.name: path.read_bytes() for path in folder.glob('0*.png')}
-                for folder in (one, two)]
+    assert (one / 'test.froc.json').read_text() == (two / 'test.froc.json').read_text()
+    overlays = [
+        {path.name: path.read_bytes() for path in folder.glob('0*.png')}
+        for folder in (one, two)
+    ]
     assert overlays[0] == overlays[1] and len(overlays[0]) == 3
 
 
 def test_the_process_ends_with_code_1_and_the_sentence_alone(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / 'tools' / 'test.py'), 'no.py', 'no.pth'],
-        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True, text=True, check=False)
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == 'Config no.py does not exist.'
     assert 'Traceback' not in done.stderr

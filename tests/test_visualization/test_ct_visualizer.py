@@ -1,4 +1,5 @@
 """Overlays: which boxes, which colours, which window, and where."""
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ from mmlesion.visualization.ct_visualizer import (
     SOFT_TISSUE_WINDOW_HU,
 )
 
-GT = np.array([[10., 10., 29., 29.]])
+GT = np.array([[10.0, 10.0, 29.0, 29.0]])
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def _slice(value_hu=40):
 
 
 def test_a_hit_is_green_a_miss_is_red_and_the_lesion_is_blue(visualizer):
-    hit, miss = [12., 10., 31., 29.], [40., 40., 59., 59.]
+    hit, miss = [12.0, 10.0, 31.0, 29.0], [40.0, 40.0, 59.0, 59.0]
     picture = visualizer.draw_detections(_slice(), GT, [hit], [0.9])
     assert _has(picture, 'ground_truth') and _has(picture, 'true_positive')
     assert not _has(picture, 'false_positive')
@@ -44,14 +45,14 @@ def test_the_iou_counts_pixels_as_the_froc_does(visualizer):
     # With corners as pixels 20 x 20 and 10 x 20 overlap by exactly 1/2; with
     # corners as points it would be 9/19.
     picture = visualizer.draw_detections(
-        _slice(), GT, [[10., 10., 19., 29.]], [0.9])
+        _slice(), GT, [[10.0, 10.0, 19.0, 29.0]], [0.9]
+    )
     assert _has(picture, 'true_positive')
 
 
 def test_low_scores_are_left_out_and_the_best_are_kept(visualizer):
-    miss = [40., 40., 59., 59.]
-    picture = visualizer.draw_detections(
-        _slice(), GT, [miss], [0.29], score_thr=0.3)
+    miss = [40.0, 40.0, 59.0, 59.0]
+    picture = visualizer.draw_detections(_slice(), GT, [miss], [0.29], score_thr=0.3)
     assert not _has(picture, 'false_positive')
     visualizer.max_boxes = 1
     picture = visualizer.draw_detections(_slice(), GT, [miss, GT[0]], [0.8, 0.9])
@@ -75,12 +76,13 @@ def test_no_boxes_at_all_is_a_picture_too(visualizer):
     assert not any(_has(picture, kind) for kind in COLOURS)
 
 
-@pytest.mark.parametrize('share_of_air, window', [
-    (0.3, SOFT_TISSUE_WINDOW_HU), (0.4, LUNG_WINDOW_HU)])
+@pytest.mark.parametrize(
+    'share_of_air, window', [(0.3, SOFT_TISSUE_WINDOW_HU), (0.4, LUNG_WINDOW_HU)]
+)
 def test_lesions_amid_air_are_shown_in_the_lung_window(share_of_air, window):
     img_hu = _slice()
-    img_hu[:round(64 * share_of_air)] = -850
-    assert choose_window(img_hu, np.array([[0., 0., 63., 63.]])) == window
+    img_hu[: round(64 * share_of_air)] = -850
+    assert choose_window(img_hu, np.array([[0.0, 0.0, 63.0, 63.0]])) == window
 
 
 def test_without_a_lesion_the_window_is_soft_tissue():
@@ -88,24 +90,31 @@ def test_without_a_lesion_the_window_is_soft_tissue():
 
 
 def _sample(path, crop_offset):
-    sample = DetDataSample(metainfo=dict(
-        img_path=str(path), crop_offset=crop_offset,
-        instances=[dict(bbox=GT[0].tolist(), ignore_flag=0)]))
+    sample = DetDataSample(
+        metainfo=dict(
+            img_path=str(path),
+            crop_offset=crop_offset,
+            instances=[dict(bbox=GT[0].tolist(), ignore_flag=0)],
+        )
+    )
     sample.pred_instances = InstanceData(
-        bboxes=torch.tensor(GT, dtype=torch.float32) - torch.tensor(
-            [*crop_offset, *crop_offset]),
-        scores=torch.tensor([0.9]), labels=torch.tensor([0]))
+        bboxes=torch.tensor(GT, dtype=torch.float32)
+        - torch.tensor([*crop_offset, *crop_offset]),
+        scores=torch.tensor([0.9]),
+        labels=torch.tensor([0]),
+    )
     return sample
 
 
-def test_a_sample_is_read_from_its_16_bit_png_and_its_crop_undone(
-        visualizer, tmp_path):
+def test_a_sample_is_read_from_its_16_bit_png_and_its_crop_undone(visualizer, tmp_path):
     path = tmp_path / '109.png'
     write_png_hu(path, _slice())
     out_file = tmp_path / 'new_folder' / 'overlay.png'
     visualizer.add_datasample(
-        'name', data_sample=_sample(path, (7, 5)), out_file=out_file)
+        'name', data_sample=_sample(path, (7, 5)), out_file=out_file
+    )
     import cv2
+
     picture = cv2.imread(str(out_file))[..., ::-1]
     assert _has(picture, 'true_positive')
     assert not _has(picture, 'false_positive')
@@ -113,5 +122,4 @@ def test_a_sample_is_read_from_its_16_bit_png_and_its_crop_undone(
 
 def test_a_picture_with_channels_is_refused(visualizer):
     with pytest.raises(ValueError, match=r'not \(8, 8, 3\)'):
-        visualizer.add_datasample(
-            'name', np.zeros((8, 8, 3)), _sample('none', (0, 0)))
+        visualizer.add_datasample('name', np.zeros((8, 8, 3)), _sample('none', (0, 0)))

@@ -1,4 +1,5 @@
 """The picture of the FROC curve."""
+
 import cv2
 import numpy as np
 import pytest
@@ -6,13 +7,12 @@ import pytest
 from mmlesion.evaluation.functional import froc
 from mmlesion.visualization import draw_froc
 
-BOX = np.array([[0., 0., 9., 9.]])
+BOX = np.array([[0.0, 0.0, 9.0, 9.0]])
 
 
 def _curve(scores):
     far = BOX + 100
-    return froc([np.concatenate([BOX, far])] * 2, [np.array(scores)] * 2,
-                [BOX, BOX])
+    return froc([np.concatenate([BOX, far])] * 2, [np.array(scores)] * 2, [BOX, BOX])
 
 
 def test_curves_of_objects_and_of_json_give_the_same_picture(tmp_path):
@@ -22,8 +22,11 @@ def test_curves_of_objects_and_of_json_give_the_same_picture(tmp_path):
     first = cv2.imread(str(tmp_path / 'new' / 'a.png'))
     assert (first == cv2.imread(str(tmp_path / 'b.png'))).all()
 
-    draw_froc(dict(a=curve), tmp_path / 'c.png',
-              intervals=dict(a={0.5: (0.2, 1), 2: (0.4, 1)}))
+    draw_froc(
+        dict(a=curve),
+        tmp_path / 'c.png',
+        intervals=dict(a={0.5: (0.2, 1), 2: (0.4, 1)}),
+    )
     band = cv2.imread(str(tmp_path / 'c.png'))
     assert (band != first).mean() > 0.02
 

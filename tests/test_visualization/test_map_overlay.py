@@ -1,4 +1,5 @@
 """Maps over pictures: colours only where the map is."""
+
 import numpy as np
 import pytest
 
@@ -10,28 +11,33 @@ from mmlesion.visualization.map_overlay import (
 
 
 def test_grey_where_the_map_is_zero_and_coloured_where_it_is_one():
-    picture = np.array([[-100., 0.], [100., 100.]])
-    heat = np.array([[0., 0.], [0., 1.]])
+    picture = np.array([[-100.0, 0.0], [100.0, 100.0]])
+    heat = np.array([[0.0, 0.0], [0.0, 1.0]])
     shown = overlay_map(picture, heat)
     # -100 to 100 becomes 0 to 255
     assert shown[0, 0].tolist() == [0] * 3
     assert shown[0, 1].tolist() == [128] * 3
     assert shown[1, 0].tolist() == [255] * 3
     assert len(set(shown[1, 1].tolist())) > 1
-    opaque = overlay_map(picture, heat, opacity=1.)
+    opaque = overlay_map(picture, heat, opacity=1.0)
     # the last colour of inferno: pale yellow
     assert opaque[1, 1].tolist() == [252, 255, 164]
 
 
 def test_black_and_white_where_the_limits_are():
-    shown = overlay_map(np.array([[-200., -160., 40., 240., 300.]]), np.zeros((1, 1)),
-                        limits=(-160, 240))
+    shown = overlay_map(
+        np.array([[-200.0, -160.0, 40.0, 240.0, 300.0]]),
+        np.zeros((1, 1)),
+        limits=(-160, 240),
+    )
     assert shown[0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
 def test_a_row_for_each_thing_and_the_colours_beside_them():
-    rows = [('lesion 0.9', dict(CAM=np.zeros((2, 2)))),
-            ('lesion 0.8', dict(CAM=np.ones((2, 2))))]
+    rows = [
+        ('lesion 0.9', dict(CAM=np.zeros((2, 2)))),
+        ('lesion 0.8', dict(CAM=np.ones((2, 2)))),
+    ]
     picture = np.linspace(0, 1, 64 * 96).reshape(64, 96)
     shown = overlay_rows(picture, rows, boxes_px=[(0, 0, 5, 5), (20, 10, 40, 30)])
     high, wide = 22 + 2 * 64, 2 * 96  # enlarged twice
@@ -49,7 +55,7 @@ def test_large_pictures_are_shrunk():
 
 
 def test_a_constant_picture_is_black():
-    assert not overlay_map(np.full((3, 3), 7.), np.zeros((3, 3))).any()
+    assert not overlay_map(np.full((3, 3), 7.0), np.zeros((3, 3))).any()
 
 
 def test_panels_lie_side_by_side_below_their_titles():
@@ -61,6 +67,6 @@ def test_panels_lie_side_by_side_below_their_titles():
 
 def test_bad_input_is_one_sentence():
     with pytest.raises(ValueError, match=r'a map in \[0, 1\], got 0 to 2'):
-        overlay_map(np.zeros((2, 2)), np.array([[0., 2.]]))
+        overlay_map(np.zeros((2, 2)), np.array([[0.0, 2.0]]))
     with pytest.raises(ValueError, match=r'a picture \(H, W\) and a map'):
         overlay_map(np.zeros((3, 2, 2)), np.zeros((2, 2)))

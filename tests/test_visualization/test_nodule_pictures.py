@@ -1,4 +1,5 @@
 """Pictures of segmented nodules: what is drawn where."""
+
 import cv2
 import numpy as np
 import pytest
@@ -21,12 +22,14 @@ def test_each_step_has_its_panel_and_its_outlines():
     heat = np.zeros((10, 10))
     heat[3, 4] = 2.5
     heat[8, 8] = -9  # speaks against a nodule: not shown
-    picture = nodule_panels(np.zeros((40, 40)), TRUTH, heat, SCOPE, TRUTH > 0, SCOPE,
-                            least_side=80)
+    picture = nodule_panels(
+        np.zeros((40, 40)), TRUTH, heat, SCOPE, TRUTH > 0, SCOPE, least_side=80
+    )
     assert picture.shape == (22 + 80, 4 * 80, 3)
-    panels = [picture[22:, 80 * k:80 * (k + 1)] for k in range(4)]
-    for panel, names in zip(panels, (
-            {'truth'}, {'truth', 'scope'}, {'scope', 'coarse'}, {'fine', 'truth'})):
+    panels = [picture[22:, 80 * k : 80 * (k + 1)] for k in range(4)]
+    for panel, names in zip(
+        panels, ({'truth'}, {'truth', 'scope'}, {'scope', 'coarse'}, {'fine', 'truth'})
+    ):
         assert {name for name in OUTLINE_COLOURS if drawn(panel, name).any()} == names
     # Twice as large; the outline lies on the first pixels outside
     rows, columns = np.nonzero(drawn(panels[0], 'truth'))
@@ -42,15 +45,17 @@ def test_steps_that_are_not_there_have_no_panel():
 
 def test_nothing_segmented_draws_nothing():
     empty = np.zeros((40, 40), bool)
-    picture = nodule_panels(np.ones((40, 40)), empty, np.zeros((4, 4)), empty, empty,
-                            empty)
+    picture = nodule_panels(
+        np.ones((40, 40)), empty, np.zeros((4, 4)), empty, empty, empty
+    )
     assert not any(drawn(picture, name).any() for name in ('truth', 'coarse', 'fine'))
 
 
 def test_curves_by_size(tmp_path):
     rows = scores_by_size([], (3, 6, 9))
-    rows[1].update(count=2, tp_dice_mean=.7, tp_dice_std=.1, tp_doa_mean=30.,
-                   tp_doa_std=5.)
+    rows[1].update(
+        count=2, tp_dice_mean=0.7, tp_dice_std=0.1, tp_doa_mean=30.0, tp_doa_std=5.0
+    )
     path = tmp_path / 'a' / 'b.png'
     draw_size_curves({'coarse': rows, 'fine': rows}, path)
     assert cv2.imread(str(path)).std() > 5

@@ -1,11 +1,12 @@
 """ROC and epoch curves are drawn; nothing to draw is said."""
+
 import cv2
 import pytest
 
 from mmlesion.visualization import draw_epoch_curves, draw_roc
 
-CURVE = dict(false_positive_rate=[0, .5, 1], true_positive_rate=[0, 1, 1], auc=.75)
-EPOCHS = dict(epoch=[1, 2], accuracy=[.5, .8], loss=[.7, .4])
+CURVE = dict(false_positive_rate=[0, 0.5, 1], true_positive_rate=[0, 1, 1], auc=0.75)
+EPOCHS = dict(epoch=[1, 2], accuracy=[0.5, 0.8], loss=[0.7, 0.4])
 
 
 @pytest.mark.parametrize('draw, one', [(draw_roc, CURVE), (draw_epoch_curves, EPOCHS)])

@@ -1,4 +1,5 @@
 """The figure of a sign: panels, colours in their places."""
+
 import numpy as np
 
 from mmlesion.visualization.sign_map_figure import draw_sign_map
@@ -11,13 +12,21 @@ def figure(**changes):
     position = np.zeros(array.shape, np.float32)
     position[5, 10, 15] = 1
     hot = np.zeros((4, 4), np.float32)
-    hot[1, 2] = 2.
+    hot[1, 2] = 2.0
     arguments = dict(
-        array=array, spacing_mm=(2, 1, 1), part=PART,
+        array=array,
+        spacing_mm=(2, 1, 1),
+        part=PART,
         maps=dict(axial=hot, coronal=hot, sagittal=hot),
-        projections={view: np.full((10, 10, 3), 90, np.uint8)
-                     for view in ('axial', 'coronal', 'sagittal')},
-        position=position, place=(5, 10, 15), truth=None, title='a title')
+        projections={
+            view: np.full((10, 10, 3), 90, np.uint8)
+            for view in ('axial', 'coronal', 'sagittal')
+        },
+        position=position,
+        place=(5, 10, 15),
+        truth=None,
+        title='a title',
+    )
     return draw_sign_map(**{**arguments, **changes})
 
 

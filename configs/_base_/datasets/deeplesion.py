@@ -2,9 +2,22 @@
 # its code), with 15 slices. data/README.md says how to get and prepare it.
 data_root = 'data/DeepLesion/'
 cache_dir = None  # the folder that tools/prepare_data.py made, if any
-meta_keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
-             'crop_offset', 'flip', 'flip_direction', 'instances',
-             'spacing_mm', 'interval_mm', 'patient', 'series', 'key_slice')
+meta_keys = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'crop_offset',
+    'flip',
+    'flip_direction',
+    'instances',
+    'spacing_mm',
+    'interval_mm',
+    'patient',
+    'series',
+    'key_slice',
+)
 
 load_slices = dict(
     type='mmlesion.LoadSliceStack',
@@ -12,7 +25,8 @@ load_slices = dict(
     interval_mm=2.0,  # 3DCE code
     # ours; 'legacy' repeats the interpolation slip of 3DCE's code
     interpolation='exact',
-    cache_dir=cache_dir)
+    cache_dir=cache_dir,
+)
 preprocess = [
     dict(type='mmlesion.CropToBody', threshold_hu=-768),  # 3DCE code
     dict(type='mmlesion.WindowHU', window=(-1024, 3071)),  # 3DCE code
@@ -36,27 +50,29 @@ dataset = dict(
     type='mmlesion.DeepLesionDataset',
     data_root=data_root,
     ann_file='DL_info.csv',
-    data_prefix=dict(img='Images_png/'))
+    data_prefix=dict(img='Images_png/'),
+)
 train_dataloader = dict(
     batch_size=2,  # 3DCE code; Tao Sec. 3
     num_workers=4,
     # workers of their own for each epoch: a resumed training draws the same
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, split='train', pipeline=train_pipeline))
+    dataset=dict(**dataset, split='train', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        **dataset, split='val', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(**dataset, split='val', pipeline=test_pipeline, test_mode=True),
+)
 test_dataloader = dict(
     batch_size=1,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        **dataset, split='test', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(**dataset, split='test', pipeline=test_pipeline, test_mode=True),
+)
 val_evaluator = dict(type='mmlesion.FROCMetric')
 test_evaluator = val_evaluator

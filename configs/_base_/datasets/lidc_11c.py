@@ -5,8 +5,15 @@
 # that its folds do.
 data_root = 'data/LIDC-IDRI/'
 inputs = '11c'  # or 1c, 3c, 21c: see the other lidc_*.py
-meta_keys = ('nodule_id', 'patient', 'malignancy', 'diameter_mm', 'img_path',
-             'img_shape', 'ori_shape')
+meta_keys = (
+    'nodule_id',
+    'patient',
+    'malignancy',
+    'diameter_mm',
+    'img_path',
+    'img_shape',
+    'ori_shape',
+)
 
 load = dict(type='mmlesion.LoadNodulePatch', inputs=inputs)
 window = dict(type='mmlesion.WindowHU', window=(-1000, 400))  # ours
@@ -25,7 +32,8 @@ dataset = dict(
     data_root=data_root,
     fold=0,  # tools/cross_validate.py sets these three
     num_folds=5,
-    seed=0)
+    seed=0,
+)
 train_dataloader = dict(
     batch_size=32,  # "Nodule Classification Using Volume Data"
     num_workers=1,
@@ -33,13 +41,14 @@ train_dataloader = dict(
     persistent_workers=False,
     drop_last=True,  # batch normalisation
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, split='train', pipeline=train_pipeline))
+    dataset=dict(**dataset, split='train', pipeline=train_pipeline),
+)
 # The test fold after each epoch, for curves alone: no epoch is chosen by it.
 val_dataloader = dict(
     batch_size=64,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        **dataset, split='test', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(**dataset, split='test', pipeline=test_pipeline, test_mode=True),
+)
 test_dataloader = val_dataloader

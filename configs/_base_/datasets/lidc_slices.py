@@ -2,8 +2,18 @@
 # Discriminative Localization in CNNs for Weakly-Supervised Segmentation of Pulmonary
 # Nodules, MICCAI 2017, Sec. 3.1. data/README.md says how to get and prepare them.
 data_root = 'data/LIDC-IDRI/'
-meta_keys = ('img_id', 'patient', 'series_uid', 'slice_number', 'num_nodules',
-             'spacing_mm', 'crop_offset_px', 'img_path', 'img_shape', 'ori_shape')
+meta_keys = (
+    'img_id',
+    'patient',
+    'series_uid',
+    'slice_number',
+    'num_nodules',
+    'spacing_mm',
+    'crop_offset_px',
+    'img_path',
+    'img_shape',
+    'ori_shape',
+)
 
 window = dict(type='mmlesion.WindowHU', window=(-1000, 400))  # ours
 pack = dict(type='PackInputs', meta_keys=meta_keys)
@@ -13,25 +23,27 @@ train_pipeline = [dict(type='mmlesion.LoadLIDCSlice'), window, pack]
 test_pipeline = [dict(type='mmlesion.LoadLIDCSlice', with_mask=True), window, pack]
 
 dataset = dict(
-    type='mmlesion.LIDCSliceDataset',
-    data_root=data_root,
-    seed=0)  # ours: the authors' split is not published
+    type='mmlesion.LIDCSliceDataset', data_root=data_root, seed=0
+)  # ours: the authors' split is not published
 train_dataloader = dict(
     batch_size=30,  # Sec. 3.2
     num_workers=2,
     # workers of their own for each epoch: a resumed training draws the same
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, split='train', pipeline=train_pipeline))
+    dataset=dict(**dataset, split='train', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=30,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, split='val', pipeline=train_pipeline, test_mode=True))
+    dataset=dict(**dataset, split='val', pipeline=train_pipeline, test_mode=True),
+)
 test_dataloader = dict(
     batch_size=10,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, split='test', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(**dataset, split='test', pipeline=test_pipeline, test_mode=True),
+)

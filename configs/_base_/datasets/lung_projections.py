@@ -1,8 +1,17 @@
 # Projections of lungs. Source: Zusag et al., SAPSAM, Sec. 2.3. data/README.md says how
 # to prepare a list of scans. Configs add task and view.
 data_root = 'data/signs/'
-meta_keys = ('img_id', 'img_path', 'scan', 'patient', 'area', 'view', 'rotation',
-             'img_shape', 'ori_shape')
+meta_keys = (
+    'img_id',
+    'img_path',
+    'scan',
+    'patient',
+    'area',
+    'view',
+    'rotation',
+    'img_shape',
+    'ori_shape',
+)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -13,7 +22,8 @@ train_pipeline = [
         type='torchvision/RandomAffine',
         degrees=20,
         scale=(0.8, 1.2),
-        interpolation='bilinear'),
+        interpolation='bilinear',
+    ),
     dict(type='PILToNumpy', to_bgr=True),
     dict(type='PackInputs', meta_keys=meta_keys),
 ]
@@ -28,23 +38,27 @@ dataset = dict(
     fold=0,
     num_folds=5,  # a fifth is tested: Sec. 3.1, see the data set
     num_val_folds=8,  # ours: a tenth of all validates
-    seed=0)  # ours: the authors' split is not published
+    seed=0,
+)  # ours: the authors' split is not published
 train_dataloader = dict(
     batch_size=32,  # Secs. 3.1 and 3.2
     num_workers=2,
     # workers of their own for each epoch: a resumed training draws the same
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, split='train', pipeline=train_pipeline))
+    dataset=dict(**dataset, split='train', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, split='val', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(**dataset, split='val', pipeline=test_pipeline, test_mode=True),
+)
 test_dataloader = dict(
     batch_size=64,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, split='test', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(**dataset, split='test', pipeline=test_pipeline, test_mode=True),
+)

@@ -2,8 +2,15 @@
 # Quantitative evaluation of activation maps for weakly-supervised lung nodule
 # segmentation, Sec. 2.1. data/README.md says how to get it.
 data_root = 'data/NODE21/'
-meta_keys = ('img_id', 'img_path', 'patient', 'ori_shape', 'img_shape', 'scale_factor',
-             'instances')
+meta_keys = (
+    'img_id',
+    'img_path',
+    'patient',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'instances',
+)
 
 pipeline = [
     dict(type='mmlesion.LoadRadiograph', channels=3),
@@ -19,29 +26,35 @@ dataset = dict(
     num_folds=5,
     num_test=400,  # "balanced held-out test set of 400 CXRs"
     seed=0,  # ours: the authors' split is not published
-    pipeline=pipeline)
+    pipeline=pipeline,
+)
 train_dataloader = dict(
     batch_size=32,  # Sec. 2.2
     num_workers=2,
     # workers of their own for each epoch: a resumed training draws the same
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, split='train'))
+    dataset=dict(**dataset, split='train'),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, split='val', test_mode=True))
+    dataset=dict(**dataset, split='val', test_mode=True),
+)
 test_dataloader = dict(
     batch_size=64,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, split='test', test_mode=True))
+    dataset=dict(**dataset, split='test', test_mode=True),
+)
 
 model = dict(
     type='ImageClassifier',
     # of ImageNet, on which the weights were learnt; the pictures are grey
     data_preprocessor=dict(
-        num_classes=2, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]))
+        num_classes=2, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+    ),
+)

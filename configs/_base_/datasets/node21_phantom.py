@@ -19,7 +19,8 @@ train_pipeline = [
 ]
 dataset = dict(data_root=data_root, pipeline=[*load, pack])
 train_dataloader = dict(
-    num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+    num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline)
+)
 val_dataloader = dict(num_workers=1, dataset=dict(**dataset))
 test_dataloader = dict(num_workers=1, dataset=dict(**dataset))
-model = dict(data_preprocessor=dict(mean=[0.], std=[20.]))
+model = dict(data_preprocessor=dict(mean=[0.0], std=[20.0]))

@@ -5,4 +5,6 @@ model = dict(
         type='mmlesion.ContextNeck',
         in_channels=512,
         contextual=dict(temperature=2.0),  # Sec. 3
-        spatial=dict(temperature=3.0)))  # Sec. 3
+        spatial=dict(temperature=3.0),
+    )
+)  # Sec. 3

@@ -17,14 +17,16 @@ model = dict(
         type='DetDataPreprocessor',
         mean=[50.0],  # 3DCE config.PIXEL_MEANS, on the 0..255 window
         std=[1.0],  # Caffe weights; 57.6 with torchvision's
-        pad_size_divisor=8),
+        pad_size_divisor=8,
+    ),
     backbone=dict(
         type='mmlesion.SliceBackbone',
         backbone=dict(
             type='mmlesion.VGGStride8',  # 3DCE Sec. 2: no pool4
             depth=16,
-            init_cfg=dict(
-                type='Pretrained', checkpoint='open-mmlab://vgg16_caffe'))),
+            init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://vgg16_caffe'),
+        ),
+    ),
     rpn_head=dict(
         type='RPNHead',
         in_channels=512,
@@ -34,14 +36,16 @@ model = dict(
             strides=[8],
             base_sizes=[8],
             ratios=[0.5, 1.0, 2.0],  # 3DCE Sec. 3
-            scales=[2, 3, 4, 6, 12]),  # 3DCE Sec. 3
+            scales=[2, 3, 4, 6, 12],
+        ),  # 3DCE Sec. 3
         bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
         loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9),  # sigma 3
         init_cfg=[
             dict(type='Normal', layer='Conv2d', std=0.01),
-            dict(type='Normal', std=0.001, override=dict(name='rpn_reg'))
-        ]),
+            dict(type='Normal', std=0.001, override=dict(name='rpn_reg')),
+        ],
+    ),
     roi_head=dict(
         type='mmlesion.PSRoIHead',
         in_channels=512,
@@ -58,12 +62,18 @@ model = dict(
             bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),  # stds 1
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(
-                type='SmoothL1Loss', beta=1.0, loss_weight=10.0),  # 3DCE code
+                type='SmoothL1Loss', beta=1.0, loss_weight=10.0
+            ),  # 3DCE code
             init_cfg=[
-                dict(type='Normal', std=0.001, override=[
-                    dict(name='shared_fcs'), dict(name='fc_reg')]),
-                dict(type='Normal', std=0.01, override=dict(name='fc_cls'))
-            ])),
+                dict(
+                    type='Normal',
+                    std=0.001,
+                    override=[dict(name='shared_fcs'), dict(name='fc_reg')],
+                ),
+                dict(type='Normal', std=0.01, override=dict(name='fc_cls')),
+            ],
+        ),
+    ),
     train_cfg=dict(
         rpn=dict(
             assigner=dict(
@@ -72,43 +82,53 @@ model = dict(
                 neg_iou_thr=0.3,
                 # the best anchor of a lesion counts whatever its IoU
                 min_pos_iou=1e-6,
-                match_low_quality=True),
+                match_low_quality=True,
+            ),
             sampler=dict(
                 type='RandomSampler',
                 num=32,
                 pos_fraction=0.5,
                 neg_pos_ub=-1,
-                add_gt_as_proposals=False),
+                add_gt_as_proposals=False,
+            ),
             allowed_border=0,
             pos_weight=-1,
-            debug=False),
+            debug=False,
+        ),
         rpn_proposal=dict(
             nms_pre=12000,
             max_per_img=2000,
             nms=dict(type='nms', iou_threshold=0.7),
-            min_bbox_size=8),
+            min_bbox_size=8,
+        ),
         rcnn=dict(
             assigner=dict(
                 type='MaxIoUAssigner',
                 pos_iou_thr=0.5,
                 neg_iou_thr=0.5,
                 min_pos_iou=0.5,
-                match_low_quality=False),
+                match_low_quality=False,
+            ),
             sampler=dict(
                 type='RandomSampler',
                 num=32,  # for each sample, not each batch
                 pos_fraction=0.25,
                 neg_pos_ub=-1,
-                add_gt_as_proposals=True),
+                add_gt_as_proposals=True,
+            ),
             pos_weight=-1,
-            debug=False)),
+            debug=False,
+        ),
+    ),
     test_cfg=dict(
         rpn=dict(
             nms_pre=6000,
             max_per_img=300,
             nms=dict(type='nms', iou_threshold=0.7),
-            min_bbox_size=8),
+            min_bbox_size=8,
+        ),
         rcnn=dict(
-            score_thr=0.0,
-            nms=dict(type='nms', iou_threshold=0.3),
-            max_per_img=300)))
+            score_thr=0.0, nms=dict(type='nms', iou_threshold=0.3), max_per_img=300
+        ),
+    ),
+)

@@ -9,7 +9,7 @@ model = dict(
         in_channels=11,
         backbone=dict(type='DenseNet', arch='121'),
         remove=['stem.3'],
-        unit_stride=[
-            'transitions.0.pool', 'transitions.1.pool', 'transitions.2.pool'
-        ]),  # Table 1, caption
-    head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=1024))
+        unit_stride=['transitions.0.pool', 'transitions.1.pool', 'transitions.2.pool'],
+    ),  # Table 1, caption
+    head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=1024),
+)

@@ -9,4 +9,6 @@ model = dict(
         fusion='weight',  # Eqs. 7 and 8; 'feature' is Fig. 2
         feature_size=16,
         pool_kernel=6,  # ours: 16 to 6 is given, not how
-        pool_stride=2))
+        pool_stride=2,
+    ),
+)

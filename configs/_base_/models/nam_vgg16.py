@@ -3,7 +3,8 @@ imagenet = dict(
     type='Pretrained',  # Sec. 3.2
     prefix='backbone',
     checkpoint='https://mmassets.onedl.ai/mmclassification/v0/vgg/'
-    'vgg16_batch256_imagenet_20210208-db26f1a5.pth')
+    'vgg16_batch256_imagenet_20210208-db26f1a5.pth',
+)
 model = dict(
     type='mmlesion.NAMSegmentor',
     # of ImageNet, on which the weights were learnt; a grey slice becomes 3 channels
@@ -11,20 +12,23 @@ model = dict(
         type='ClsDataPreprocessor',
         num_classes=2,
         mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375]),
+        std=[58.395, 57.12, 57.375],
+    ),
     classifier=dict(
         type='ImageClassifier',
         backbone=dict(
             type='mmlesion.MultiGAPVGG',
             num_gaps=1,
             branch_channels=1024,  # of Zhou et al., CVPR 2016: the paper gives none
-            init_cfg=[dict(type='Kaiming', layer='Conv2d'), imagenet]),
-        head=dict(
-            type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[1024])),
+            init_cfg=[dict(type='Kaiming', layer='Conv2d'), imagenet],
+        ),
+        head=dict(type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[1024]),
+    ),
     window_hu=(-1000, 400),  # of the data
     num_nodules=2,  # the top two blobs, for slices with two nodules, Sec. 3.2
     num_phases=4,  # Sec. 2.2
     # ours, all three: see mmlesion.segmentation
     prominence=0.25,
     level=0.5,
-    smoothness_hu=100)
+    smoothness_hu=100,
+)

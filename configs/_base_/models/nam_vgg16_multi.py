@@ -7,16 +7,20 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             prefix='classifier',
-            checkpoint='work_dirs/nam_1gap_lidc/epoch_20.pth'),
-        backbone=dict(init_cfg=None)),
+            checkpoint='work_dirs/nam_1gap_lidc/epoch_20.pth',
+        ),
+        backbone=dict(init_cfg=None),
+    ),
     multi_gap=dict(
         type='ImageClassifier',
         backbone=dict(
             type='mmlesion.MultiGAPVGG',
             num_gaps=2,
             branch_channels=1024,
-            init_cfg=[dict(type='Kaiming', layer='Conv2d'),
-                      _base_.imagenet]),
+            init_cfg=[dict(type='Kaiming', layer='Conv2d'), _base_.imagenet],
+        ),
         head=dict(
-            type='mmlesion.MultiGAPHead', num_classes=2,
-            in_channels=[1024, 1024])))
+            type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[1024, 1024]
+        ),
+    ),
+)

@@ -2,4 +2,5 @@
 model = dict(
     type='ImageClassifier',
     # of the window's 0..255: -2..2
-    data_preprocessor=dict(num_classes=2, mean=[127.5], std=[63.75]))
+    data_preprocessor=dict(num_classes=2, mean=[127.5], std=[63.75]),
+)

@@ -3,5 +3,9 @@ model = dict(
     type='ImageClassifier',
     # of ImageNet, on which the weights were learnt
     data_preprocessor=dict(
-        num_classes=2, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
-        to_rgb=True))
+        num_classes=2,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        to_rgb=True,
+    ),
+)

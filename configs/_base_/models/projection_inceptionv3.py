@@ -7,11 +7,15 @@ model = dict(
             type='Pretrained',
             prefix='backbone',
             checkpoint='https://mmassets.onedl.ai/mmclassification/v0/inception-v3/'
-            'inception-v3_3rdparty_8xb32_in1k_20220615-dcd4d910.pth')),
+            'inception-v3_3rdparty_8xb32_in1k_20220615-dcd4d910.pth',
+        ),
+    ),
     neck=dict(type='GlobalAveragePooling'),  # as Szegedy et al. have it
     head=dict(
         type='mmlesion.MLPClsHead',
         num_classes=2,
         in_channels=2048,
         mid_channels=1024,  # Sec. 2.4
-        dropout=0.5))  # Sec. 2.4
+        dropout=0.5,
+    ),
+)  # Sec. 2.4

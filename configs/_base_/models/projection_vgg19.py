@@ -9,7 +9,9 @@ model = dict(
             type='Pretrained',
             prefix='backbone',
             checkpoint='https://mmassets.onedl.ai/mmclassification/v0/vgg/'
-            'vgg19_batch256_imagenet_20210208-e6920e4a.pth')),
+            'vgg19_batch256_imagenet_20210208-e6920e4a.pth',
+        ),
+    ),
     # ours: the paper does not say how maps become numbers; by their mean, any size of
     # picture fits
     neck=dict(type='GlobalAveragePooling'),
@@ -18,4 +20,6 @@ model = dict(
         num_classes=2,
         in_channels=512,
         mid_channels=1024,  # Sec. 2.4
-        dropout=0.5))  # Sec. 2.4
+        dropout=0.5,
+    ),
+)  # Sec. 2.4

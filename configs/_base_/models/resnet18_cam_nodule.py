@@ -6,6 +6,9 @@ model = dict(
         type='mmlesion.RestridedBackbone',
         in_channels=11,
         backbone=dict(
-            type='ResNet', depth=18, strides=(1, 1, 1, 1)),  # Table 1, caption
-        remove=['maxpool']),  # Table 1, caption
-    head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=512))
+            type='ResNet', depth=18, strides=(1, 1, 1, 1)
+        ),  # Table 1, caption
+        remove=['maxpool'],
+    ),  # Table 1, caption
+    head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=512),
+)

@@ -3,4 +3,5 @@ _base_ = './nodule_classifier.py'
 model = dict(
     backbone=dict(type='ResNet', depth=18, in_channels=11),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=2, in_channels=512))
+    head=dict(type='LinearClsHead', num_classes=2, in_channels=512),
+)

@@ -6,6 +6,7 @@ model = dict(
         type='mmlesion.RestridedBackbone',
         in_channels=11,
         backbone=dict(type='VGG', depth=16),
-        remove=['features.5', 'features.9', 'features.13',
-                'features.17']),  # Table 1, caption
-    head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=512))
+        remove=['features.5', 'features.9', 'features.13', 'features.17'],
+    ),  # Table 1, caption
+    head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=512),
+)

@@ -7,7 +7,9 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-2, momentum=0.9),  # 0.9 is ours
     # "10 times the learning rate of the remaining VGG16Net layers"
-    paramwise_cfg=dict(custom_keys=dict(
-        branches=dict(lr_mult=10), head=dict(lr_mult=10))))
+    paramwise_cfg=dict(
+        custom_keys=dict(branches=dict(lr_mult=10), head=dict(lr_mult=10))
+    ),
+)
 # "learning decay (0.99)"; each epoch is ours
 param_scheduler = dict(type='ExponentialLR', gamma=0.99, by_epoch=True)

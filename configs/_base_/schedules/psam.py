@@ -4,4 +4,5 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-4, momentum=0.9))
+    type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-4, momentum=0.9)
+)

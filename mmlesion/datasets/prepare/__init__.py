@@ -1,9 +1,16 @@
 """From a data set as it is published to what training reads."""
+
 from .deeplesion import prepare_deeplesion
 from .lidc import prepare_lidc, prepare_lidc_crops
 from .lidc_crop_slices import prepare_lidc_crop_slices
 from .lidc_slices import prepare_lidc_slices
 from .signs import prepare_signs
 
-__all__ = ['prepare_deeplesion', 'prepare_lidc', 'prepare_lidc_crops',
-           'prepare_lidc_crop_slices', 'prepare_lidc_slices', 'prepare_signs']
+__all__ = [
+    'prepare_deeplesion',
+    'prepare_lidc',
+    'prepare_lidc_crops',
+    'prepare_lidc_crop_slices',
+    'prepare_lidc_slices',
+    'prepare_signs',
+]

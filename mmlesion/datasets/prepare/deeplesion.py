@@ -1,4 +1,5 @@
 """DeepLesion's PNGs to a cache that is quick to read."""
+
 import os
 import os.path as osp
 from collections.abc import Sequence
@@ -39,20 +40,27 @@ class PreparedDeepLesion:
 
     def summary(self) -> str:
         """One sentence for people."""
-        return (f'{self.series} series are ready ({self.already_there} were there '
-                f'before); wrote {self.slices} slices, {self.size / 2**20:.1f} MiB'
-                + (f'; {self.absent} series of the csv are not on disk'
-                   if self.absent else ''))
+        return (
+            f'{self.series} series are ready ({self.already_there} were there '
+            f'before); wrote {self.slices} slices, {self.size / 2**20:.1f} MiB'
+            + (
+                f'; {self.absent} series of the csv are not on disk'
+                if self.absent
+                else ''
+            )
+        )
 
 
-def prepare_deeplesion(data_root: str,
-                       cache_dir: str | None = None,
-                       ann_file: str = 'DL_info.csv',
-                       img_dir: str = 'Images_png',
-                       num_slices: int | None = None,
-                       workers: int | None = None,
-                       overwrite: bool = False,
-                       progress: bool = True) -> PreparedDeepLesion:
+def prepare_deeplesion(
+    data_root: str,
+    cache_dir: str | None = None,
+    ann_file: str = 'DL_info.csv',
+    img_dir: str = 'Images_png',
+    num_slices: int | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PreparedDeepLesion:
     """Write one :class:`~mmlesion.ct.SliceArchive` for each series.
 
     ``LoadSliceStack(cache_dir=...)`` reads them, with the same pixels as from
@@ -93,23 +101,33 @@ def prepare_deeplesion(data_root: str,
     key_rows: dict[str, list[LesionRow]] = {}
     for row in read_deeplesion_csv(osp.join(data_root, ann_file)):
         key_rows.setdefault(row.series, []).append(row)
-    present = {name: rows for name, rows in key_rows.items()
-               if osp.isdir(osp.join(image_root, name))}
+    present = {
+        name: rows
+        for name, rows in key_rows.items()
+        if osp.isdir(osp.join(image_root, name))
+    }
     if not present:
         raise FileNotFoundError(
             f'{image_root}: no folder of a series of {ann_file} is there; '
-            "expected '<series>/<slice>.png'")
+            "expected '<series>/<slice>.png'"
+        )
     done = PreparedDeepLesion(absent=len(key_rows) - len(present))
     os.makedirs(cache_dir, exist_ok=True)
     with hold_folder(cache_dir) as lock:
         remove_partial(cache_dir)
-        jobs = [(osp.join(image_root, name),
-                 osp.join(cache_dir, name + ARCHIVE_SUFFIX),
-                 _reach(rows, num_slices), overwrite)
-                for name, rows in sorted(present.items())]
+        jobs = [
+            (
+                osp.join(image_root, name),
+                osp.join(cache_dir, name + ARCHIVE_SUFFIX),
+                _reach(rows, num_slices),
+                overwrite,
+            )
+            for name, rows in sorted(present.items())
+        ]
         damaged = []
-        for _, result in run_in_parallel(_prepare_series, jobs, workers, lock,
-                                         'DeepLesion', 'series', progress):
+        for _, result in run_in_parallel(
+            _prepare_series, jobs, workers, lock, 'DeepLesion', 'series', progress
+        ):
             if isinstance(result, Exception):
                 damaged.append(str(result))
                 continue
@@ -122,40 +140,57 @@ def prepare_deeplesion(data_root: str,
         raise ValueError(
             f'{damaged[0]}; {len(damaged)} of {len(jobs)} series could not be '
             'prepared, all others are: fetch the slice again or delete it and '
-            'run again')
+            'run again'
+        )
     return done
 
 
-def _reach(rows: Sequence[LesionRow],
-           num_slices: int | None) -> list[tuple[int, int]] | None:
+def _reach(
+    rows: Sequence[LesionRow], num_slices: int | None
+) -> list[tuple[int, int]] | None:
     """First and last slice that each key slice of a series needs."""
     if num_slices is None:
         return None
     spans = set()
     for row in rows:
-        offset = max(place for rule in ('exact', 'legacy')
-                     for mix in plan_slices(num_slices, row.interval_mm,
-                                            SLICE_INTERVAL_MM, rule)
-                     for place, _ in mix)
+        offset = max(
+            place
+            for rule in ('exact', 'legacy')
+            for mix in plan_slices(num_slices, row.interval_mm, SLICE_INTERVAL_MM, rule)
+            for place, _ in mix
+        )
         spans.add((row.key_slice - offset, row.key_slice + offset))
     return sorted(spans)
 
 
-def _prepare_series(folder: str, target: str,
-                    spans: list[tuple[int, int]] | None,
-                    overwrite: bool) -> tuple[int, int]:
+def _prepare_series(
+    folder: str, target: str, spans: list[tuple[int, int]] | None, overwrite: bool
+) -> tuple[int, int]:
     """Write one series: (slices, bytes), or (0, 0) if it was done."""
-    names = {int(stem): name for stem, suffix, name in
-             ((*osp.splitext(name), name) for name in os.listdir(folder))
-             if suffix == '.png' and stem.isdigit()}
-    wanted = set(names) if spans is None else {
-        number for number in names
-        if any(first <= number <= last for first, last in spans)}
+    names = {
+        int(stem): name
+        for stem, suffix, name in (
+            (*osp.splitext(name), name) for name in os.listdir(folder)
+        )
+        if suffix == '.png' and stem.isdigit()
+    }
+    wanted = (
+        set(names)
+        if spans is None
+        else {
+            number
+            for number in names
+            if any(first <= number <= last for first, last in spans)
+        }
+    )
     if not overwrite and _is_done(target, set(names), wanted):
         return 0, 0
     size = write_slice_archive(
-        target, wanted, lambda number: read_png_hu(
-            osp.join(folder, names[number])), set(names) - wanted)
+        target,
+        wanted,
+        lambda number: read_png_hu(osp.join(folder, names[number])),
+        set(names) - wanted,
+    )
     return len(wanted), size
 
 

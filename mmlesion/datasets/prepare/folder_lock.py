@@ -1,4 +1,5 @@
 """One run at a time in a folder that is being prepared."""
+
 import errno
 import os
 import os.path as osp
@@ -35,8 +36,9 @@ def hold_folder(folder: str) -> Iterator[int]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockingIOError(
-                errno.EWOULDBLOCK, f'{folder}: another prepare_data is at '
-                'work in this folder') from None
+                errno.EWOULDBLOCK,
+                f'{folder}: another prepare_data is at work in this folder',
+            ) from None
         except OSError:
             pass  # a network disk without locks
         yield lock

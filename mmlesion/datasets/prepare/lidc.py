@@ -1,4 +1,5 @@
 """LIDC-IDRI, as it is published or as crops, to an index with patches."""
+
 import csv
 import os
 import os.path as osp
@@ -22,9 +23,13 @@ _SAME_NODULE = 0.7
 _CROP_COLUMNS = ('patient_id', 'nodule_id', 'seriesuid')
 
 
-def prepare_lidc(data_root: str, out_dir: str, xml: str | None = None,
-                 overwrite: bool = False,
-                 progress: bool = True) -> PreparedLIDC:
+def prepare_lidc(
+    data_root: str,
+    out_dir: str,
+    xml: str | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PreparedLIDC:
     """Prepare LIDC-IDRI from the tree that TCIA's downloader makes.
 
     Every folder below ``data_root`` with DICOM files of CT is one series;
@@ -51,14 +56,21 @@ def prepare_lidc(data_root: str, out_dir: str, xml: str | None = None,
     """
     found = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
-    series = [Series(one.folder, one.patient, partial(_find_in_series, one, readings))
-              for one in found]
+    series = [
+        Series(one.folder, one.patient, partial(_find_in_series, one, readings))
+        for one in found
+    ]
     return write_nodules(series, len(series), out_dir, overwrite, progress)
 
 
-def prepare_lidc_crops(crop_dir: str, ann_file: str, xml: str, out_dir: str,
-                       overwrite: bool = False,
-                       progress: bool = True) -> PreparedLIDC:
+def prepare_lidc_crops(
+    crop_dir: str,
+    ann_file: str,
+    xml: str,
+    out_dir: str,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PreparedLIDC:
     """Prepare nodules of which only crops of the CT are at hand.
 
     ``crop_dir`` holds ``image/<patient>_R_<nodule>.nii.gz`` (HU) and, of the
@@ -96,9 +108,13 @@ def prepare_lidc_crops(crop_dir: str, ann_file: str, xml: str, out_dir: str,
     series_of = _read_crop_list(ann_file)
     readings = read_lidc_readings(xml, progress)
     series = [
-        Series(name, name.split('_R_')[0], partial(
-            _find_in_crop, crop_dir, name, series_of, readings))
-        for name in names]
+        Series(
+            name,
+            name.split('_R_')[0],
+            partial(_find_in_crop, crop_dir, name, series_of, readings),
+        )
+        for name in names
+    ]
     return write_nodules(series, len(series), out_dir, overwrite, progress)
 
 
@@ -107,25 +123,34 @@ def _find_in_series(series: LIDCSeries, readings: dict[str, LIDCReading]) -> tup
     reading = series.find_reading(readings)
     read = lru_cache(1)(series.read_volume)
     return series.series_uid, [
-        Nodule(f'{series.patient}_{series.series_uid[-6:]}_{number}', group,
-               partial(_locate_in_series, read, group))
-        for number, group in enumerate(match_readers(reading.nodules), 1)]
+        Nodule(
+            f'{series.patient}_{series.series_uid[-6:]}_{number}',
+            group,
+            partial(_locate_in_series, read, group),
+        )
+        for number, group in enumerate(match_readers(reading.nodules), 1)
+    ]
 
 
-def _locate_in_series(read: Callable[[], CTVolume],
-                      group: Sequence[ReaderNodule]) -> tuple:
+def _locate_in_series(
+    read: Callable[[], CTVolume], group: Sequence[ReaderNodule]
+) -> tuple:
     volume = read()
     masks, (z, y, x) = masks_in_volume(volume, group)
     depth, height, width = masks.shape[1:]
     mask = np.zeros(volume.shape, bool)
-    mask[z:z + depth, y:y + height, x:x + width] = 2 * masks.sum(0) >= len(group)
+    mask[z : z + depth, y : y + height, x : x + width] = 2 * masks.sum(0) >= len(group)
     return volume, mask
 
 
-def _find_in_crop(crop_dir: str, name: str, series_of: dict[str, str],
-                  readings: dict[str, LIDCReading]) -> tuple:
+def _find_in_crop(
+    crop_dir: str,
+    name: str,
+    series_of: dict[str, str],
+    readings: dict[str, LIDCReading],
+) -> tuple:
     path = osp.join(crop_dir, 'image', name)
-    nodule_id = name[:-len('.nii.gz')]
+    nodule_id = name[: -len('.nii.gz')]
     series_uid = series_of.get(nodule_id)
     if series_uid is None:
         raise ValueError(f'{path}: no row of the csv has this patient and nodule')
@@ -141,12 +166,14 @@ def _find_in_crop(crop_dir: str, name: str, series_of: dict[str, str],
     if best < _SAME_NODULE:
         raise ValueError(
             f'{path}: no nodule in the XML of its series has this mask (best '
-            f'Dice {best:.2f}, expected {_SAME_NODULE})')
+            f'Dice {best:.2f}, expected {_SAME_NODULE})'
+        )
     return series_uid, [Nodule(nodule_id, group, lambda: (volume, mask))]
 
 
-def _lay_on_crop(group: Sequence[ReaderNodule], volume: CTVolume,
-                 shown: np.ndarray) -> tuple[float, np.ndarray | None]:
+def _lay_on_crop(
+    group: Sequence[ReaderNodule], volume: CTVolume, shown: np.ndarray
+) -> tuple[float, np.ndarray | None]:
     """Dice of a crop's mask and all outlines, and the consensus as its mask."""
     votes, _ = reader_votes(group, lambda z_mm: slice_at(volume, z_mm))
     if not votes:
@@ -171,22 +198,28 @@ def _lay_on_crop(group: Sequence[ReaderNodule], volume: CTVolume,
 
 def _shift_of_boxes(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
     """Shift (y, x) in pixels that lays the first rows and columns together."""
-    return tuple(int(np.flatnonzero(shown.any((0, 3 - axis)))[0]
-                     - np.flatnonzero(union.any((0, 3 - axis)))[0])
-                 for axis in (1, 2))
+    return tuple(
+        int(
+            np.flatnonzero(shown.any((0, 3 - axis)))[0]
+            - np.flatnonzero(union.any((0, 3 - axis)))[0]
+        )
+        for axis in (1, 2)
+    )
 
 
-def _shift_of_most_overlap(union: np.ndarray,
-                           shown: np.ndarray) -> tuple[int, int]:
+def _shift_of_most_overlap(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
     """Shift (y, x) in pixels after which most voxels are in both."""
-    common = sum(correlate(theirs.astype(np.float32), ours.astype(np.float32),
-                           method='fft') for theirs, ours in zip(shown, union))
+    common = sum(
+        correlate(theirs.astype(np.float32), ours.astype(np.float32), method='fft')
+        for theirs, ours in zip(shown, union)
+    )
     row, column = np.unravel_index(np.argmax(common), common.shape)
     return int(row) - union.shape[1] + 1, int(column) - union.shape[2] + 1
 
 
-def _shift(votes: np.ndarray, shift: tuple[int, int],
-           shape: tuple[int, int, int]) -> np.ndarray:
+def _shift(
+    votes: np.ndarray, shift: tuple[int, int], shape: tuple[int, int, int]
+) -> np.ndarray:
     """Lay votes on an empty crop, cut off where they reach over it."""
     laid = np.zeros(shape, votes.dtype)
     target, source = [], []
@@ -200,13 +233,17 @@ def _shift(votes: np.ndarray, shift: tuple[int, int],
 
 def _read_crop_list(path: str) -> dict[str, str]:
     if not osp.isfile(path):
-        raise FileNotFoundError(f'{path}: no such file; expected a csv with '
-                                + ', '.join(_CROP_COLUMNS))
+        raise FileNotFoundError(
+            f'{path}: no such file; expected a csv with ' + ', '.join(_CROP_COLUMNS)
+        )
     with open(path, newline='', encoding='utf-8') as file:
         reader = csv.DictReader(file)
-        absent = [name for name in _CROP_COLUMNS
-                  if name not in (reader.fieldnames or ())]
+        absent = [
+            name for name in _CROP_COLUMNS if name not in (reader.fieldnames or ())
+        ]
         if absent:
             raise ValueError(f'{path}: there is no column ' + ', '.join(absent))
-        return {f'{row["patient_id"]}_R_{row["nodule_id"]}': row['seriesuid']
-                for row in reader}
+        return {
+            f'{row["patient_id"]}_R_{row["nodule_id"]}': row['seriesuid']
+            for row in reader
+        }

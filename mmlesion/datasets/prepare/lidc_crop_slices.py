@@ -1,4 +1,5 @@
 """Nodules cut out of LIDC-IDRI's scans to slices with and without them."""
+
 import os
 import os.path as osp
 import zlib
@@ -30,12 +31,14 @@ _ZOOM = 2
 _LUNG_HU = -850
 
 
-def prepare_lidc_crop_slices(crop_dir: str,
-                             out_dir: str,
-                             size: int = 128,
-                             max_negatives: int = 20,
-                             seed: int = 0,
-                             progress: bool = True) -> PreparedSlices:
+def prepare_lidc_crop_slices(
+    crop_dir: str,
+    out_dir: str,
+    size: int = 128,
+    max_negatives: int = 20,
+    seed: int = 0,
+    progress: bool = True,
+) -> PreparedSlices:
     """Prepare slices of which only crops around nodules are at hand.
 
     ``crop_dir`` holds ``image/<patient>_R_<nodule>.nii.gz`` (HU) and, of the same
@@ -67,16 +70,20 @@ def prepare_lidc_crop_slices(crop_dir: str,
         OSError: If the disk is full or another run holds the folder.
     """
     if size < 1 or max_negatives < 0 or seed < 0:
-        raise ValueError('size must be 1 or more, max_negatives and seed 0 or more, '
-                         f'but are {size}, {max_negatives} and {seed}')
+        raise ValueError(
+            'size must be 1 or more, max_negatives and seed 0 or more, '
+            f'but are {size}, {max_negatives} and {seed}'
+        )
     pairs = find_nodule_crops(
-        osp.join(crop_dir, 'image'), osp.join(crop_dir, 'nodule_mask'))
+        osp.join(crop_dir, 'image'), osp.join(crop_dir, 'nodule_mask')
+    )
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
     with hold_folder(out_dir):
-        for paths in tqdm(pairs, desc='Slices of crops', unit='nodule',
-                          disable=not progress):
+        for paths in tqdm(
+            pairs, desc='Slices of crops', unit='nodule', disable=not progress
+        ):
             try:
                 rows, cut_off = _write_crop(paths, out_dir, size, max_negatives, seed)
             except ValueError as error:
@@ -87,10 +94,13 @@ def prepare_lidc_crop_slices(crop_dir: str,
             done.cut_off += cut_off
         write_problems(osp.join(out_dir, SLICE_PROBLEMS_NAME), done.problems)
         if not done.rows:
-            why = [*done.problems,
-                   'no crop has slices both with and without its nodule']
-            raise ValueError(f'{why[0]}; no slice of {len(pairs)} crops could be '
-                             'prepared')
+            why = [
+                *done.problems,
+                'no crop has slices both with and without its nodule',
+            ]
+            raise ValueError(
+                f'{why[0]}; no slice of {len(pairs)} crops could be prepared'
+            )
         write_slice_index(osp.join(out_dir, SLICE_INDEX_NAME), done.rows)
     return done
 
@@ -99,11 +109,13 @@ def _write_crop(paths, out_dir, size, max_negatives, seed):
     """Rows, and slices whose square cuts the nodule off."""
     volume, mask = read_nodule_crop(*paths)
     name = paths[0].name
-    name = next(name[:-len(suffix)] for suffix in VOLUME_SUFFIXES
-                if name.endswith(suffix))
+    name = next(
+        name[: -len(suffix)] for suffix in VOLUME_SUFFIXES if name.endswith(suffix)
+    )
     volume = CTVolume(
         _magnify(volume.array.astype(np.float32), cv2.INTER_LINEAR),
-        np.divide(volume.spacing_mm, (1, _ZOOM, _ZOOM)))
+        np.divide(volume.spacing_mm, (1, _ZOOM, _ZOOM)),
+    )
     mask = _magnify(mask.astype(np.uint8), cv2.INTER_NEAREST)
     corner = tuple((side - size) // 2 for side in mask.shape[1:])
     masks, cut_off = {}, 0
@@ -120,13 +132,23 @@ def _write_crop(paths, out_dir, size, max_negatives, seed):
         return [], cut_off
     chosen = rng.permutation(list(masks))[:number].tolist()
     return write_slices(
-        out_dir, name.split('_R_')[0], name, volume,
+        out_dir,
+        name.split('_R_')[0],
+        name,
+        volume,
         rng.permutation(negatives)[:number].tolist(),
-        {each: masks[each] for each in sorted(chosen)}, corner, size,
-        _LUNG_HU), cut_off
+        {each: masks[each] for each in sorted(chosen)},
+        corner,
+        size,
+        _LUNG_HU,
+    ), cut_off
 
 
 def _magnify(array: np.ndarray, interpolation: int) -> np.ndarray:
     """Each slice of (D, H, W)."""
-    return np.stack([cv2.resize(plane, None, fx=_ZOOM, fy=_ZOOM,
-                                interpolation=interpolation) for plane in array])
+    return np.stack(
+        [
+            cv2.resize(plane, None, fx=_ZOOM, fy=_ZOOM, interpolation=interpolation)
+            for plane in array
+        ]
+    )

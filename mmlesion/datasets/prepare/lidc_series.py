@@ -1,4 +1,5 @@
 """The CT series of LIDC-IDRI's tree, their readings, and which slice is which."""
+
 import os
 import os.path as osp
 import re
@@ -58,11 +59,13 @@ class LIDCSeries:
             if readings and self.series_uid not in readings:
                 raise ValueError(
                     f'{self.folder}: the XML is of series {next(iter(readings))}, '
-                    f'but the DICOM files of {self.series_uid}')
+                    f'but the DICOM files of {self.series_uid}'
+                )
         reading = readings.get(self.series_uid)
         if reading is None:
-            raise FileNotFoundError(f'{self.folder}: no XML of its series '
-                                    f'{self.series_uid} is at hand')
+            raise FileNotFoundError(
+                f'{self.folder}: no XML of its series {self.series_uid} is at hand'
+            )
         return reading
 
 
@@ -80,19 +83,22 @@ def find_lidc_series(data_root: str) -> list[LIDCSeries]:
         FileNotFoundError: If there is no tree or no DICOM in it.
     """
     if not osp.isdir(data_root):
-        raise FileNotFoundError(f'{data_root}: no such folder; expected '
-                                'LIDC-IDRI-0001/<study>/<series>/*.dcm')
+        raise FileNotFoundError(
+            f'{data_root}: no such folder; expected '
+            'LIDC-IDRI-0001/<study>/<series>/*.dcm'
+        )
     folders = sorted(
-        folder for folder, _, files in os.walk(data_root)
-        if any(name.lower().endswith('.dcm') for name in files))
+        folder
+        for folder, _, files in os.walk(data_root)
+        if any(name.lower().endswith('.dcm') for name in files)
+    )
     if not folders:
         raise FileNotFoundError(f'{data_root}: no DICOM file (.dcm) is in it')
     series = []
     for folder in folders:
         tags = _read_tags(folder)
         if tags['0008|0060'] in ('', 'CT'):
-            series.append(LIDCSeries(folder, _patient(folder, tags),
-                                     tags['0020|000e']))
+            series.append(LIDCSeries(folder, _patient(folder, tags), tags['0020|000e']))
     return series
 
 
@@ -114,8 +120,8 @@ def slice_at(volume: CTVolume, z_mm: float) -> int | None:
 
 
 def masks_in_volume(
-        volume: CTVolume,
-        group: Sequence[ReaderNodule]) -> tuple[np.ndarray, tuple[int, int, int]]:
+    volume: CTVolume, group: Sequence[ReaderNodule]
+) -> tuple[np.ndarray, tuple[int, int, int]]:
     """What each reader outlined, as voxels of the series.
 
     Args:
@@ -132,17 +138,21 @@ def masks_in_volume(
     Raises:
         ValueError: If an outline lies in no slice or reaches out of the image.
     """
+
     def slice_of_z(z_mm: float) -> int:
         number = slice_at(volume, z_mm)
         if number is None:
-            ends = sorted(volume.index_to_world([[0, 0, 0],
-                                                 [len(volume.array) - 1, 0, 0]])
-                          [:, 2].tolist())
+            ends = sorted(
+                volume.index_to_world([[0, 0, 0], [len(volume.array) - 1, 0, 0]])[
+                    :, 2
+                ].tolist()
+            )
             raise ValueError(
                 f'the XML has an outline at z = {z_mm:g} mm, where there is no '
                 f'slice; the DICOM files have {len(volume.array)}, from '
                 f'{ends[0]:g} to {ends[1]:g} mm, every '
-                f'{volume.spacing_mm[0]:g} mm')
+                f'{volume.spacing_mm[0]:g} mm'
+            )
         return number
 
     masks, first = reader_masks(group, slice_of_z)
@@ -151,14 +161,14 @@ def masks_in_volume(
     if x1 > width or y1 > height:
         raise ValueError(
             f'the XML has an outline up to the pixel ({x1 - 1}, {y1 - 1}), but '
-            f'the DICOM files have {width} x {height}')
+            f'the DICOM files have {width} x {height}'
+        )
     return masks, first
 
 
 def _read_tags(folder: str) -> dict[str, str]:
     """Modality, patient and series of a folder's first DICOM file."""
-    name = min(name for name in os.listdir(folder)
-               if name.lower().endswith('.dcm'))
+    name = min(name for name in os.listdir(folder) if name.lower().endswith('.dcm'))
     reader = sitk.ImageFileReader()
     reader.SetFileName(osp.join(folder, name))
     tags = {'0008|0060': '', '0010|0020': '', '0020|000e': ''}

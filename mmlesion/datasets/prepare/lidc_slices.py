@@ -1,4 +1,5 @@
 """LIDC-IDRI, as it is published, to axial slices with and without nodules."""
+
 import json
 import multiprocessing
 import os
@@ -68,8 +69,9 @@ class PreparedSlices:
 
     def summary(self) -> str:
         """One paragraph for people."""
-        counts = [sum(row.num_nodules == number for row in self.rows)
-                  for number in (0, 1, 2)]
+        counts = [
+            sum(row.num_nodules == number for row in self.rows) for number in (0, 1, 2)
+        ]
         more = len(self.rows) - sum(counts)
         return (
             f'{len(self.rows)} slices of {self.series} series '
@@ -77,7 +79,8 @@ class PreparedSlices:
             f'{len({row.patient for row in self.rows})} patients are ready: '
             f'{counts[1]} with one nodule, {counts[2]} with two, {more} with more, '
             f'{counts[0]} without. Left out: {self.cut_off} slices with a nodule '
-            'that their crop cuts off.')
+            'that their crop cuts off.'
+        )
 
     def check(self) -> None:
         """Raise if something could not be prepared.
@@ -88,18 +91,21 @@ class PreparedSlices:
         if self.problems:
             raise ValueError(
                 f'{self.problems[0]}; so {len(self.problems)} series could not be '
-                f'prepared (listed in {SLICE_PROBLEMS_NAME}), all others are')
+                f'prepared (listed in {SLICE_PROBLEMS_NAME}), all others are'
+            )
 
 
-def prepare_lidc_slices(data_root: str,
-                        out_dir: str,
-                        xml: str | None = None,
-                        size: int = SLICE_SIZE_PX,
-                        max_negatives: int = 20,
-                        seed: int = 0,
-                        workers: int = 1,
-                        overwrite: bool = False,
-                        progress: bool = True) -> PreparedSlices:
+def prepare_lidc_slices(
+    data_root: str,
+    out_dir: str,
+    xml: str | None = None,
+    size: int = SLICE_SIZE_PX,
+    max_negatives: int = 20,
+    seed: int = 0,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PreparedSlices:
     """Prepare the slices of LIDC-IDRI for learning from labels of slices.
 
     A slice is positive where the outlines of at least two readers of one nodule of
@@ -147,11 +153,16 @@ def prepare_lidc_slices(data_root: str,
     if size < 1 or max_negatives < 0 or seed < 0 or workers < 1:
         raise ValueError(
             'size and workers must be 1 or more, max_negatives and seed 0 or more, '
-            f'but are {size}, {workers}, {max_negatives} and {seed}')
+            f'but are {size}, {workers}, {max_negatives} and {seed}'
+        )
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
-    settings = dict(version=_VERSION, size=int(size),
-                    max_negatives=int(max_negatives), seed=int(seed))
+    settings = dict(
+        version=_VERSION,
+        size=int(size),
+        max_negatives=int(max_negatives),
+        seed=int(seed),
+    )
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
@@ -159,12 +170,27 @@ def prepare_lidc_slices(data_root: str,
         for folder in ('', SLICE_FOLDER, MASK_FOLDER):
             remove_partial(osp.join(out_dir, folder))
         # Only its own reading travels to the process that prepares a series
-        jobs = ((one, {key: value for key, value in readings.items()
-                       if key == one.series_uid}, out_dir, settings, overwrite)
-                for one in series)
+        jobs = (
+            (
+                one,
+                {
+                    key: value
+                    for key, value in readings.items()
+                    if key == one.series_uid
+                },
+                out_dir,
+                settings,
+                overwrite,
+            )
+            for one in series
+        )
         for rows, cut_off, was_there, problem in tqdm(
-                _run(jobs, workers), total=len(series), desc='LIDC-IDRI',
-                unit='series', disable=not progress):
+            _run(jobs, workers),
+            total=len(series),
+            desc='LIDC-IDRI',
+            unit='series',
+            disable=not progress,
+        ):
             done.rows += rows
             done.series += bool(rows)
             done.already_there += bool(rows) and was_there
@@ -173,8 +199,9 @@ def prepare_lidc_slices(data_root: str,
         write_problems(osp.join(out_dir, SLICE_PROBLEMS_NAME), done.problems)
         if not done.rows:
             raise ValueError(
-                (done.problems or ['no series has a slice with or without a nodule'])
-                [0] + f'; no slice of {len(series)} series could be prepared')
+                (done.problems or ['no series has a slice with or without a nodule'])[0]
+                + f'; no slice of {len(series)} series could be prepared'
+            )
         write_slice_index(osp.join(out_dir, SLICE_INDEX_NAME), done.rows)
     return done
 
@@ -185,7 +212,8 @@ def _run(jobs: Iterator[tuple], workers: int) -> Iterator[tuple]:
         return
     # Started afresh instead of forked: safe in programs with threads
     with multiprocessing.get_context('spawn').Pool(
-            workers, initializer=cv2.setNumThreads, initargs=(1, )) as pool:
+        workers, initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         yield from pool.imap(_prepare_series, jobs)
 
 
@@ -200,12 +228,20 @@ def _prepare_series(job: tuple) -> tuple:
         rows, cut_off = _write_series(series, readings, out_dir, settings)
     except (FileNotFoundError, ValueError) as error:
         text = str(error)
-        return [], 0, False, (text if series.folder in text
-                              else f'{series.folder}: {text}')
+        return (
+            [],
+            0,
+            False,
+            (text if series.folder in text else f'{series.folder}: {text}'),
+        )
     # Last, so that where there is a note, the slices are complete
     with open(note + PARTIAL_SUFFIX, 'w', encoding='utf-8') as file:
-        json.dump(dict(settings=settings, cut_off=cut_off,
-                       rows=[asdict(row) for row in rows]), file)
+        json.dump(
+            dict(
+                settings=settings, cut_off=cut_off, rows=[asdict(row) for row in rows]
+            ),
+            file,
+        )
     os.replace(note + PARTIAL_SUFFIX, note)
     return rows, cut_off, False, None
 
@@ -218,11 +254,14 @@ def _read_note(path: str, settings: dict, out_dir: str) -> tuple | None:
         if note['settings'] != settings:
             return None
         rows = [SliceRow(**row) for row in note['rows']]
-        for folder, wanted in ((SLICE_FOLDER, rows), (MASK_FOLDER, [
-                row for row in rows if row.num_nodules])):
+        for folder, wanted in (
+            (SLICE_FOLDER, rows),
+            (MASK_FOLDER, [row for row in rows if row.num_nodules]),
+        ):
             for series_uid in {row.series_uid for row in wanted}:
-                with SliceArchive(osp.join(
-                        out_dir, folder, series_uid + ARCHIVE_SUFFIX)) as archive:
+                with SliceArchive(
+                    osp.join(out_dir, folder, series_uid + ARCHIVE_SUFFIX)
+                ) as archive:
                     if archive.stored != {row.slice_number for row in wanted}:
                         return None
     except (FileNotFoundError, KeyError, TypeError, ValueError):
@@ -230,8 +269,9 @@ def _read_note(path: str, settings: dict, out_dir: str) -> tuple | None:
     return rows, note['cut_off']
 
 
-def _write_series(series: LIDCSeries, readings: dict[str, LIDCReading], out_dir: str,
-                  settings: dict) -> tuple[list[SliceRow], int]:
+def _write_series(
+    series: LIDCSeries, readings: dict[str, LIDCReading], out_dir: str, settings: dict
+) -> tuple[list[SliceRow], int]:
     """Write the slices and masks of a series; rows and slices cut off."""
     reading = series.find_reading(readings)
     volume = series.read_volume()
@@ -245,16 +285,32 @@ def _write_series(series: LIDCSeries, readings: dict[str, LIDCReading], out_dir:
             cut_off += 1
     free = sorted(set(has_lung) - marked)
     rng = np.random.default_rng(
-        [settings['seed'], zlib.crc32(series.series_uid.encode())])
-    negatives = rng.permutation(free)[:settings['max_negatives']].tolist()
-    return write_slices(out_dir, series.patient, series.series_uid, volume, negatives,
-                        masks, corner, settings['size']), cut_off
+        [settings['seed'], zlib.crc32(series.series_uid.encode())]
+    )
+    negatives = rng.permutation(free)[: settings['max_negatives']].tolist()
+    return write_slices(
+        out_dir,
+        series.patient,
+        series.series_uid,
+        volume,
+        negatives,
+        masks,
+        corner,
+        settings['size'],
+    ), cut_off
 
 
-def write_slices(out_dir: str, patient: str, series_uid: str, volume: CTVolume,
-                 negatives: Sequence[int], masks: dict[int, np.ndarray],
-                 corner: tuple[int, int], size: int,
-                 outside_hu: int = _OUTSIDE_HU) -> list[SliceRow]:
+def write_slices(
+    out_dir: str,
+    patient: str,
+    series_uid: str,
+    volume: CTVolume,
+    negatives: Sequence[int],
+    masks: dict[int, np.ndarray],
+    corner: tuple[int, int],
+    size: int,
+    outside_hu: int = _OUTSIDE_HU,
+) -> list[SliceRow]:
     """Write crops of a series' slices, and the masks of those with nodules.
 
     Args:
@@ -273,21 +329,38 @@ def write_slices(out_dir: str, patient: str, series_uid: str, volume: CTVolume,
     """
     numbers = sorted([*masks, *negatives])
     for folder, chosen, load in (
-            (SLICE_FOLDER, numbers, lambda number: crop_plane(
-                np.rint(volume.array[number]).clip(-32768, 32767), corner, size,
-                outside_hu)),
-            (MASK_FOLDER, sorted(masks), masks.__getitem__)):
+        (
+            SLICE_FOLDER,
+            numbers,
+            lambda number: crop_plane(
+                np.rint(volume.array[number]).clip(-32768, 32767),
+                corner,
+                size,
+                outside_hu,
+            ),
+        ),
+        (MASK_FOLDER, sorted(masks), masks.__getitem__),
+    ):
         if chosen:
             write_slice_archive(
-                osp.join(out_dir, folder, series_uid + ARCHIVE_SUFFIX), chosen, load)
-    return [SliceRow(
-        patient, series_uid, number,
-        len(np.unique(masks[number])) - 1 if number in masks else 0,
-        *volume.spacing_mm[1:], *corner) for number in numbers]
+                osp.join(out_dir, folder, series_uid + ARCHIVE_SUFFIX), chosen, load
+            )
+    return [
+        SliceRow(
+            patient,
+            series_uid,
+            number,
+            len(np.unique(masks[number])) - 1 if number in masks else 0,
+            *volume.spacing_mm[1:],
+            *corner,
+        )
+        for number in numbers
+    ]
 
 
-def find_nodules(volume: CTVolume,
-                 reading: LIDCReading) -> tuple[dict[int, np.ndarray], set[int]]:
+def find_nodules(
+    volume: CTVolume, reading: LIDCReading
+) -> tuple[dict[int, np.ndarray], set[int]]:
     """Where two readers agree on a nodule, and where any marked one.
 
     Args:
@@ -306,8 +379,11 @@ def find_nodules(volume: CTVolume,
         ValueError: If an outline lies in no slice or reaches out of the image.
     """
     labels: dict[int, np.ndarray] = {}
-    marked = {number for z_mm in reading.left_out_z_mm
-              if (number := slice_at(volume, z_mm)) is not None}
+    marked = {
+        number
+        for z_mm in reading.left_out_z_mm
+        if (number := slice_at(volume, z_mm)) is not None
+    }
     for nodule, group in enumerate(match_readers(reading.nodules), 1):
         masks, (z, y, x) = masks_in_volume(volume, group)
         shared = masks.sum(0) >= _MIN_READERS
@@ -317,9 +393,8 @@ def find_nodules(volume: CTVolume,
         consensus = staple_consensus(masks, volume.spacing_mm)
         for place in np.flatnonzero(shared.any((1, 2))).tolist():
             inside = consensus[place] if consensus[place].any() else shared[place]
-            plane = labels.setdefault(
-                z + place, np.zeros(volume.shape[1:], np.int16))
-            box = plane[y:y + inside.shape[0], x:x + inside.shape[1]]
+            plane = labels.setdefault(z + place, np.zeros(volume.shape[1:], np.int16))
+            box = plane[y : y + inside.shape[0], x : x + inside.shape[1]]
             box[inside & (box == 0)] = nodule
     return labels, marked
 
@@ -346,13 +421,25 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
     if max(sides) <= size:
         return tuple((side - size) // 2 for side in sides), range(depth)
     steps = [max(1, round(_LUNG_GRID_MM / spacing)) for spacing in volume.spacing_mm]
-    coarse = np.stack([
-        cv2.resize(plane.astype(np.float32), [-(-side // step) for side, step in zip(
-            sides[::-1], steps[:0:-1])], interpolation=cv2.INTER_AREA)
-        for plane in volume.array[::steps[0]]])
-    spacing_mm = [volume.spacing_mm[0] * steps[0], *(
-        spacing * side / small for spacing, side, small in zip(
-            volume.spacing_mm[1:], sides, coarse.shape[1:]))]
+    coarse = np.stack(
+        [
+            cv2.resize(
+                plane.astype(np.float32),
+                [-(-side // step) for side, step in zip(sides[::-1], steps[:0:-1])],
+                interpolation=cv2.INTER_AREA,
+            )
+            for plane in volume.array[:: steps[0]]
+        ]
+    )
+    spacing_mm = [
+        volume.spacing_mm[0] * steps[0],
+        *(
+            spacing * side / small
+            for spacing, side, small in zip(
+                volume.spacing_mm[1:], sides, coarse.shape[1:]
+            )
+        ),
+    ]
     lung = lung_mask(CTVolume(coarse, spacing_mm, volume.origin, volume.direction))
     corner = []
     for axis, side in enumerate(sides, 1):
@@ -360,19 +447,26 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
         middle = (places[0] + places[-1] + 1) / 2 * side / lung.shape[axis]
         first = round(middle - size / 2)
         # Within the image where that is larger than the crop
-        corner.append(min(max(first, 0), side - size) if side > size
-                      else (side - size) // 2)
-    has_lung = {number for place in np.flatnonzero(lung.any((1, 2)))
-                for number in range(place * steps[0], (place + 1) * steps[0])}
+        corner.append(
+            min(max(first, 0), side - size) if side > size else (side - size) // 2
+        )
+    has_lung = {
+        number
+        for place in np.flatnonzero(lung.any((1, 2)))
+        for number in range(place * steps[0], (place + 1) * steps[0])
+    }
     return tuple(corner), sorted(has_lung & set(range(depth)))
 
 
-def crop_plane(plane: np.ndarray, corner: tuple[int, int], size: int,
-               outside: int) -> np.ndarray:
+def crop_plane(
+    plane: np.ndarray, corner: tuple[int, int], size: int, outside: int
+) -> np.ndarray:
     """A square of a slice, int16; what lies beyond the slice is filled."""
     out = np.full((size, size), outside, np.int16)
     y, x = corner
-    inner = plane[max(y, 0):y + size, max(x, 0):x + size]
-    out[max(-y, 0):max(-y, 0) + inner.shape[0],
-        max(-x, 0):max(-x, 0) + inner.shape[1]] = inner
+    inner = plane[max(y, 0) : y + size, max(x, 0) : x + size]
+    out[
+        max(-y, 0) : max(-y, 0) + inner.shape[0],
+        max(-x, 0) : max(-x, 0) + inner.shape[1],
+    ] = inner
     return out

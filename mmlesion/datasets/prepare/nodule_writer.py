@@ -1,4 +1,5 @@
 """Labelled nodules to patches and an index, resumable."""
+
 import json
 import os
 import os.path as osp
@@ -109,7 +110,8 @@ class PreparedLIDC:
             f'{self.count(1)} malignant. Left out: {self.undecided} with a mean '
             f'malignancy of 3, {self.few_readers} of fewer than three readers. '
             f'The patches of {self.over_border} reach over the border of their '
-            'image, whose outermost pixels are repeated there.')
+            'image, whose outermost pixels are repeated there.'
+        )
 
     def check(self) -> None:
         """Raise if something could not be prepared.
@@ -120,11 +122,13 @@ class PreparedLIDC:
         if self.problems:
             raise ValueError(
                 f'{self.problems[0]}; so {len(self.problems)} could not be '
-                f'prepared (listed in {PROBLEMS_NAME}), all others are')
+                f'prepared (listed in {PROBLEMS_NAME}), all others are'
+            )
 
 
-def write_nodules(series: Iterable[Series], total: int, out_dir: str,
-                  overwrite: bool, progress: bool) -> PreparedLIDC:
+def write_nodules(
+    series: Iterable[Series], total: int, out_dir: str, overwrite: bool, progress: bool
+) -> PreparedLIDC:
     """Cut and write the patches of all labelled nodules, then the index.
 
     Each file is written whole or not at all, and noted in a journal; after a
@@ -153,10 +157,16 @@ def write_nodules(series: Iterable[Series], total: int, out_dir: str,
         remove_partial(patch_dir)
         journal_path = osp.join(out_dir, JOURNAL_NAME)
         known = {} if overwrite else _read_journal(journal_path)
-        with open(journal_path, 'w' if overwrite else 'a',
-                  encoding='utf-8') as journal, tqdm(
-                      series, total=total, desc='LIDC-IDRI', unit='series',
-                      disable=not progress) as bar:
+        with (
+            open(journal_path, 'w' if overwrite else 'a', encoding='utf-8') as journal,
+            tqdm(
+                series,
+                total=total,
+                desc='LIDC-IDRI',
+                unit='series',
+                disable=not progress,
+            ) as bar,
+        ):
             for one in bar:
                 try:
                     _write_series(one, patch_dir, known, journal, done)
@@ -166,14 +176,20 @@ def write_nodules(series: Iterable[Series], total: int, out_dir: str,
         if not done.rows:
             raise ValueError(
                 (done.problems or ['no nodule has a label'])[0]
-                + f'; no nodule of {total} series could be prepared')
+                + f'; no nodule of {total} series could be prepared'
+            )
         # The journal stays: it lets a later run take over what is there
         write_nodule_index(osp.join(out_dir, INDEX_NAME), done.rows)
     return done
 
 
-def _write_series(series: Series, patch_dir: str, known: dict[str, NoduleRow],
-                  journal, done: PreparedLIDC) -> None:
+def _write_series(
+    series: Series,
+    patch_dir: str,
+    known: dict[str, NoduleRow],
+    journal,
+    done: PreparedLIDC,
+) -> None:
     series_uid, nodules = series.find()
     rows = []
     for nodule in nodules:
@@ -186,26 +202,36 @@ def _write_series(series: Series, patch_dir: str, known: dict[str, NoduleRow],
         ratings = _mean_ratings(nodule.readers)
         row = known.get(nodule.nodule_id)
         fresh = dict(
-            nodule_id=nodule.nodule_id, patient=series.patient,
-            series_uid=series_uid, label=label,
+            nodule_id=nodule.nodule_id,
+            patient=series.patient,
+            series_uid=series_uid,
+            label=label,
             malignancy=round(mean_malignancy(nodule.readers), 6),
-            num_readers=len(nodule.readers), **ratings)
-        if row is not None and fresh.items() <= asdict(row).items() \
-                and _is_readable(path):
+            num_readers=len(nodule.readers),
+            **ratings,
+        )
+        if (
+            row is not None
+            and fresh.items() <= asdict(row).items()
+            and _is_readable(path)
+        ):
             done.already_there += 1
         else:
             try:
                 volume, mask = nodule.locate()
                 diameter_mm = equivalent_diameter(
-                    float(mask.sum()) * float(np.prod(volume.spacing_mm)))
+                    float(mask.sum()) * float(np.prod(volume.spacing_mm))
+                )
                 patches = cut_nodule_patches(volume, mask, diameter_mm)
             except ValueError as error:
-                done.problems.append(f'{series.name}: nodule '
-                                     f'{nodule.nodule_id}: {error}')
+                done.problems.append(
+                    f'{series.name}: nodule {nodule.nodule_id}: {error}'
+                )
                 continue
             write_nodule_patches(path, patches)
-            row = NoduleRow(diameter_mm=round(diameter_mm, 6),
-                            outside=patches.outside, **fresh)
+            row = NoduleRow(
+                diameter_mm=round(diameter_mm, 6), outside=patches.outside, **fresh
+            )
             journal.write(json.dumps(asdict(row)) + '\n')
             journal.flush()
         rows.append(row)
@@ -213,9 +239,10 @@ def _write_series(series: Series, patch_dir: str, known: dict[str, NoduleRow],
 
 
 def _mean_ratings(readers: Sequence[ReaderNodule]) -> dict[str, float]:
-    return {column: round(sum(one.ratings[name] for one in readers)
-                          / len(readers), 6)
-            for column, name in zip(ATTRIBUTES, RATINGS)}
+    return {
+        column: round(sum(one.ratings[name] for one in readers) / len(readers), 6)
+        for column, name in zip(ATTRIBUTES, RATINGS)
+    }
 
 
 def _is_readable(path: str) -> bool:

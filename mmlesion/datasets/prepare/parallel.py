@@ -1,4 +1,5 @@
 """Preparing in several processes, which end when the one that started them does."""
+
 import errno
 import multiprocessing
 import os
@@ -14,9 +15,15 @@ import SimpleITK as sitk  # noqa: N813
 from tqdm import tqdm
 
 
-def run_in_parallel(function: Callable, jobs: Sequence[tuple], workers: int | None,
-                    lock: int, title: str, unit: str,
-                    progress: bool) -> Iterator[tuple[int, Any]]:
+def run_in_parallel(
+    function: Callable,
+    jobs: Sequence[tuple],
+    workers: int | None,
+    lock: int,
+    title: str,
+    unit: str,
+    progress: bool,
+) -> Iterator[tuple[int, Any]]:
     """Call a function for each job in processes of one thread each.
 
     A job that fails by ``ValueError`` or ``FileNotFoundError`` is of bad input and
@@ -45,9 +52,12 @@ def run_in_parallel(function: Callable, jobs: Sequence[tuple], workers: int | No
     context = multiprocessing.get_context(method)
     inherited = lock if method == 'fork' else -1
     complete = 0
-    with ProcessPoolExecutor(
-            workers, context, _start_worker, (inherited, os.getpid())) as pool, tqdm(
-            total=len(jobs), desc=title, unit=unit, disable=not progress) as bar:
+    with (
+        ProcessPoolExecutor(
+            workers, context, _start_worker, (inherited, os.getpid())
+        ) as pool,
+        tqdm(total=len(jobs), desc=title, unit=unit, disable=not progress) as bar,
+    ):
         running: dict[Future, int] = {}
         waiting = iter(enumerate(jobs))
         try:
@@ -65,8 +75,10 @@ def run_in_parallel(function: Callable, jobs: Sequence[tuple], workers: int | No
                     yield number, result
         except BrokenProcessPool:
             raise OSError(
-                errno.ECHILD, 'a process was killed from outside, perhaps for '
-                f'want of memory, {_after(complete, unit)}') from None
+                errno.ECHILD,
+                'a process was killed from outside, perhaps for '
+                f'want of memory, {_after(complete, unit)}',
+            ) from None
         except OSError as error:
             pool.shutdown(cancel_futures=True)
             raise _explain(error, _after(complete, unit)) from None
@@ -87,8 +99,7 @@ def _explain(error: OSError, after: str) -> OSError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OSError(error.errno, f'the disk of the cache is full {after}')
     where = f'{error.filename}: ' if error.filename else ''
-    return OSError(
-        error.errno, f'{where}{error.strerror or error} {after}')
+    return OSError(error.errno, f'{where}{error.strerror or error} {after}')
 
 
 def _after(complete: int, unit: str) -> str:

@@ -1,4 +1,5 @@
 """A list of scans to projections of their lungs."""
+
 import hashlib
 import json
 import os
@@ -65,10 +66,12 @@ class PreparedSigns:
     def summary(self) -> str:
         """One paragraph for people."""
         empty = sum(len(row.empty) for row in self.rows)
-        return (f'{len(self.rows)} scans of {len({row.patient for row in self.rows})} '
-                f'patients are ready ({self.already_there} were there before), with '
-                f'{sum(row.rotations for row in self.rows) * 7 * len(VIEWS)} '
-                f'projections; {empty} sub-regions are without lung.')
+        return (
+            f'{len(self.rows)} scans of {len({row.patient for row in self.rows})} '
+            f'patients are ready ({self.already_there} were there before), with '
+            f'{sum(row.rotations for row in self.rows) * 7 * len(VIEWS)} '
+            f'projections; {empty} sub-regions are without lung.'
+        )
 
     def check(self) -> None:
         """Raise if something could not be prepared.
@@ -79,17 +82,20 @@ class PreparedSigns:
         if self.problems:
             raise ValueError(
                 f'{self.problems[0]}; so {len(self.problems)} scans could not be '
-                f'prepared (listed in {PROBLEMS_NAME}), all others are')
+                f'prepared (listed in {PROBLEMS_NAME}), all others are'
+            )
 
 
-def prepare_signs(scans: str,
-                  out_dir: str | None = None,
-                  grid_shape: Sequence[int] = GRID_SHAPE,
-                  rotations: int = len(ROTATIONS_DEG),
-                  mode: str = 'clip',
-                  workers: int | None = None,
-                  overwrite: bool = False,
-                  progress: bool = True) -> PreparedSigns:
+def prepare_signs(
+    scans: str,
+    out_dir: str | None = None,
+    grid_shape: Sequence[int] = GRID_SHAPE,
+    rotations: int = len(ROTATIONS_DEG),
+    mode: str = 'clip',
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PreparedSigns:
     """Write the projections of all scans of a list, and an index.
 
     Each scan is read, rescaled to the grid, its lungs are segmented there, and it and
@@ -131,41 +137,59 @@ def prepare_signs(scans: str,
     if workers is not None and workers < 1:
         raise ValueError(f'workers must be positive, but is {workers}')
     if mode not in PROJECTION_MODES:
-        raise ValueError(f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, '
-                         f'but is {mode!r}')
+        raise ValueError(
+            f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, but is {mode!r}'
+        )
     if not 1 <= rotations <= len(ROTATIONS_DEG):
-        raise ValueError(f'rotations must be 1 to {len(ROTATIONS_DEG)}, but is '
-                         f'{rotations}')
+        raise ValueError(
+            f'rotations must be 1 to {len(ROTATIONS_DEG)}, but is {rotations}'
+        )
     rows = read_scan_list(scans)
-    settings = dict(version=_VERSION, mode=mode, rotations=int(rotations),
-                    grid_shape=[int(side) for side in grid_shape])
+    settings = dict(
+        version=_VERSION,
+        mode=mode,
+        rotations=int(rotations),
+        grid_shape=[int(side) for side in grid_shape],
+    )
     out_dir = out_dir or osp.dirname(scans) or '.'
     folder = osp.join(out_dir, PROJECTION_FOLDER)
     os.makedirs(folder, exist_ok=True)
     names = [_folder_name(row.scan) for row in rows]
-    jobs = [(osp.join(osp.dirname(scans), row.scan), osp.join(folder, name), settings,
-             overwrite) for row, name in zip(rows, names)]
+    jobs = [
+        (
+            osp.join(osp.dirname(scans), row.scan),
+            osp.join(folder, name),
+            settings,
+            overwrite,
+        )
+        for row, name in zip(rows, names)
+    ]
     done = PreparedSigns()
     prepared: dict[int, ScanRow] = {}
     with hold_folder(out_dir) as lock:
         remove_partial(out_dir)
         remove_partial(folder)
         for number, result in run_in_parallel(
-                _prepare_scan, jobs, workers, lock, 'Projections', 'scans', progress):
+            _prepare_scan, jobs, workers, lock, 'Projections', 'scans', progress
+        ):
             if isinstance(result, Exception):
                 done.problems.append(f'{rows[number].scan}: {result}')
                 continue
             fresh, empty = result
             done.already_there += not fresh
             prepared[number] = replace(
-                rows[number], folder=f'{PROJECTION_FOLDER}/{names[number]}',
-                rotations=rotations, empty=tuple(empty))
+                rows[number],
+                folder=f'{PROJECTION_FOLDER}/{names[number]}',
+                rotations=rotations,
+                empty=tuple(empty),
+            )
         done.rows = [prepared[number] for number in sorted(prepared)]
         done.problems.sort()
         write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
         if not done.rows:
-            raise ValueError(f'{done.problems[0]}; none of {len(rows)} scans could be '
-                             'prepared')
+            raise ValueError(
+                f'{done.problems[0]}; none of {len(rows)} scans could be prepared'
+            )
         write_projection_index(osp.join(out_dir, PROJECTION_INDEX_NAME), done.rows)
     return done
 
@@ -174,17 +198,22 @@ def _folder_name(scan: str) -> str:
     """A name for people, and unlike that of any other path."""
     scan = osp.normpath(scan)
     stem = re.sub(r'(\.nii)?\.[a-z]+(\.gz)?$', '', scan)
-    return (re.sub(r'\W+', '_', stem).strip('_')[-60:] + '_'
-            + hashlib.sha1(scan.encode()).hexdigest()[:8])
+    return (
+        re.sub(r'\W+', '_', stem).strip('_')[-60:]
+        + '_'
+        + hashlib.sha1(scan.encode()).hexdigest()[:8]
+    )
 
 
-def _prepare_scan(path: str, target: str, settings: dict,
-                  overwrite: bool) -> tuple[bool, list[str]]:
+def _prepare_scan(
+    path: str, target: str, settings: dict, overwrite: bool
+) -> tuple[bool, list[str]]:
     """Write one scan's folder: (whether this run did, areas without lung)."""
     if not osp.exists(path):
         raise FileNotFoundError('no such file or folder')
-    record = dict(settings, source_size=os.stat(path).st_size,
-                  source_time=os.stat(path).st_mtime)
+    record = dict(
+        settings, source_size=os.stat(path).st_size, source_time=os.stat(path).st_mtime
+    )
     known = _read_record(target)
     if not overwrite and known.pop('empty', None) is not None and known == record:
         return False, _read_record(target)['empty']
@@ -194,13 +223,18 @@ def _prepare_scan(path: str, target: str, settings: dict,
     partial = f'{target}.{os.getpid()}{PARTIAL_SUFFIX}'
     os.makedirs(partial)
     try:
-        for number, angles in enumerate(
-                ROTATIONS_DEG[:settings['rotations']]):
-            _write_projections(partial, number, settings['mode'],
-                               *(_turn(grid, each, angles) for each in (
-                                   grid.array, whole, refined)))
-        empty = [region for region, part in region_slices(grid.shape).items()
-                 if not refined[part].any()]
+        for number, angles in enumerate(ROTATIONS_DEG[: settings['rotations']]):
+            _write_projections(
+                partial,
+                number,
+                settings['mode'],
+                *(_turn(grid, each, angles) for each in (grid.array, whole, refined)),
+            )
+        empty = [
+            region
+            for region, part in region_slices(grid.shape).items()
+            if not refined[part].any()
+        ]
         with open(osp.join(partial, _RECORD_NAME), 'w', encoding='utf-8') as file:
             json.dump(dict(record, empty=empty), file)
         shutil.rmtree(target, ignore_errors=True)
@@ -216,23 +250,34 @@ def _turn(grid: CTVolume, array: np.ndarray, angles: tuple) -> CTVolume:
     if not any(angles):
         return replace(grid, array=array)
     if array.dtype == bool:
-        return resample_to_grid(replace(grid, array=array.view(np.uint8)), grid.shape,
-                                angles, 'nearest', 0)
+        return resample_to_grid(
+            replace(grid, array=array.view(np.uint8)), grid.shape, angles, 'nearest', 0
+        )
     return resample_to_grid(grid, grid.shape, angles)
 
 
-def _write_projections(folder: str, number: int, mode: str, grid: CTVolume,
-                       whole: CTVolume, refined: CTVolume) -> None:
+def _write_projections(
+    folder: str,
+    number: int,
+    mode: str,
+    grid: CTVolume,
+    whole: CTVolume,
+    refined: CTVolume,
+) -> None:
     pictures = project_lungs(grid, refined.array, mode=mode)
     pictures['whole'] = project_lungs(grid, whole.array, GREY_RANGE, mode)['whole']
     for area in ('whole', *REGIONS):
         for view in VIEWS:
             picture = np.rint(255 * rescale_projection(pictures[area][view]))
             # OpenCV takes the channels for blue, green, red
-            if not cv2.imwrite(projection_path(folder, area, view, number),
-                               picture.astype(np.uint8)[..., ::-1]):
-                raise OSError(f'{folder}: a projection could not be written; is there '
-                              'space on the disk?')
+            if not cv2.imwrite(
+                projection_path(folder, area, view, number),
+                picture.astype(np.uint8)[..., ::-1],
+            ):
+                raise OSError(
+                    f'{folder}: a projection could not be written; is there '
+                    'space on the disk?'
+                )
 
 
 def _read_record(folder: str) -> dict:

@@ -1,4 +1,5 @@
 """Transforms from a sample's index entry to a network's input (mmcv only)."""
+
 from .crop_to_body import CropToBody, undo_crop
 from .load_lidc_slice import LoadLIDCSlice
 from .load_nodule_patch import LoadNodulePatch
@@ -11,7 +12,15 @@ from .subtract_background import SubtractBackground
 from .window_hu import WindowHU
 
 __all__ = [
-    'CropToBody', 'undo_crop', 'LoadLIDCSlice', 'LoadNodulePatch', 'LoadRadiograph',
-    'LoadSliceStack', 'MixWindowsHU', 'RandomSymmetry', 'ResizeToSpacing',
-    'SubtractBackground', 'WindowHU'
+    'CropToBody',
+    'undo_crop',
+    'LoadLIDCSlice',
+    'LoadNodulePatch',
+    'LoadRadiograph',
+    'LoadSliceStack',
+    'MixWindowsHU',
+    'RandomSymmetry',
+    'ResizeToSpacing',
+    'SubtractBackground',
+    'WindowHU',
 ]

@@ -1,4 +1,5 @@
 """Cropping of a slice stack to the body, and the way back."""
+
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,14 @@ class CropToBody(BaseTransform):
         clip_object_border (bool): Clip boxes to the new border.
     """
 
-    def __init__(self,
-                 threshold_hu: float = BODY_THRESHOLD_HU,
-                 kernel_size: int = 7,
-                 clip_object_border: bool = False) -> None:
+    def __init__(
+        self,
+        threshold_hu: float = BODY_THRESHOLD_HU,
+        kernel_size: int = 7,
+        clip_object_border: bool = False,
+    ) -> None:
         if kernel_size < 1:
-            raise ValueError(
-                f'kernel_size must be positive, but is {kernel_size}')
+            raise ValueError(f'kernel_size must be positive, but is {kernel_size}')
         self.threshold_hu = threshold_hu
         self.kernel_size = kernel_size
         self.clip_object_border = clip_object_border
@@ -62,16 +64,18 @@ class CropToBody(BaseTransform):
             ValueError: If the stack no longer has the key slice's size.
         """
         if 'key_slice_hu' not in results:
-            raise KeyError('CropToBody needs the key slice in HU '
-                           "('key_slice_hu'), which LoadSliceStack provides")
+            raise KeyError(
+                'CropToBody needs the key slice in HU '
+                "('key_slice_hu'), which LoadSliceStack provides"
+            )
         key_slice_hu = results.pop('key_slice_hu')
         image = results['img']
         if image.shape[:2] != key_slice_hu.shape:
             raise ValueError(
                 'CropToBody must run before any resizing: the stack is '
-                f'{image.shape[:2]}, the key slice {key_slice_hu.shape}')
-        x0, y0, x1, y1 = body_box(
-            key_slice_hu, self.threshold_hu, self.kernel_size)
+                f'{image.shape[:2]}, the key slice {key_slice_hu.shape}'
+            )
+        x0, y0, x1, y1 = body_box(key_slice_hu, self.threshold_hu, self.kernel_size)
         results['img'] = image[y0:y1, x0:x1]
         results['img_shape'] = (y1 - y0, x1 - x0)
         results['crop_offset'] = (x0, y0)
@@ -89,8 +93,12 @@ class CropToBody(BaseTransform):
             corners = boxes.tensor.numpy()
         else:
             boxes = corners = boxes - np.asarray([x0, y0, x0, y0], boxes.dtype)
-        inside = ((corners[:, 0] < width) & (corners[:, 1] < height)
-                  & (corners[:, 2] > 0) & (corners[:, 3] > 0))
+        inside = (
+            (corners[:, 0] < width)
+            & (corners[:, 1] < height)
+            & (corners[:, 2] > 0)
+            & (corners[:, 3] > 0)
+        )
         if self.clip_object_border:
             corners[:, 0::2] = corners[:, 0::2].clip(0, width)
             corners[:, 1::2] = corners[:, 1::2].clip(0, height)
@@ -103,13 +111,14 @@ class CropToBody(BaseTransform):
         else:
             results['gt_bboxes'] = boxes[inside]
             if 'gt_bboxes_labels' in results:
-                results['gt_bboxes_labels'] = \
-                    results['gt_bboxes_labels'][inside]
+                results['gt_bboxes_labels'] = results['gt_bboxes_labels'][inside]
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(threshold_hu={self.threshold_hu}, '
-                f'kernel_size={self.kernel_size}, '
-                f'clip_object_border={self.clip_object_border})')
+        return (
+            f'{self.__class__.__name__}(threshold_hu={self.threshold_hu}, '
+            f'kernel_size={self.kernel_size}, '
+            f'clip_object_border={self.clip_object_border})'
+        )
 
 
 def undo_crop(data_sample: Any) -> Any:

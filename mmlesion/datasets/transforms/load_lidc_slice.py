@@ -1,4 +1,5 @@
 """Loading of a slice with its nodules."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -26,8 +27,9 @@ class LoadLIDCSlice(BaseTransform):
 
     def __init__(self, channels: int = 1, with_mask: bool = False) -> None:
         if channels < 1:
-            raise ValueError('LoadLIDCSlice needs at least one channel, got '
-                             f'{channels}')
+            raise ValueError(
+                f'LoadLIDCSlice needs at least one channel, got {channels}'
+            )
         self.channels = channels
         self.with_mask = with_mask
 
@@ -51,7 +53,8 @@ class LoadLIDCSlice(BaseTransform):
         number = results['slice_number']
         slice_hu = _read(results['img_path'], number)
         results['img'] = np.repeat(
-            slice_hu.astype(np.float32)[:, :, None], self.channels, axis=2)
+            slice_hu.astype(np.float32)[:, :, None], self.channels, axis=2
+        )
         results['img_shape'] = results['ori_shape'] = slice_hu.shape
         if self.with_mask:
             nodules = np.zeros_like(slice_hu)
@@ -63,13 +66,16 @@ class LoadLIDCSlice(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(channels={self.channels}, '
-                f'with_mask={self.with_mask})')
+        return (
+            f'{self.__class__.__name__}(channels={self.channels}, '
+            f'with_mask={self.with_mask})'
+        )
 
 
 def _read(path: str, number: int) -> np.ndarray:
     with SliceArchive(path) as archive:
         if number not in archive.stored:
-            raise ValueError(f'{path}: there is no slice {number}; prepare the data '
-                             'again')
+            raise ValueError(
+                f'{path}: there is no slice {number}; prepare the data again'
+            )
         return archive.read(number)

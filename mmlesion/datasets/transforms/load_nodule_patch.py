@@ -1,4 +1,5 @@
 """Loading of a nodule's patches."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -30,9 +31,11 @@ class LoadNodulePatch(BaseTransform):
 
     def __init__(self, inputs: str = '11c') -> None:
         if inputs not in INPUT_PLANES:
-            raise ValueError('inputs must be one of '
-                             f'{", ".join(map(repr, INPUT_PLANES))}, but is '
-                             f'{inputs!r}')
+            raise ValueError(
+                'inputs must be one of '
+                f'{", ".join(map(repr, INPUT_PLANES))}, but is '
+                f'{inputs!r}'
+            )
         self.inputs = inputs
 
     def transform(self, results: dict) -> dict:
@@ -52,8 +55,7 @@ class LoadNodulePatch(BaseTransform):
             ValueError: If it is damaged.
         """
         image, mask = read_nodule_patches(results['img_path'], self.inputs)
-        results['img'] = np.ascontiguousarray(
-            image.transpose(1, 2, 0), np.float32)
+        results['img'] = np.ascontiguousarray(image.transpose(1, 2, 0), np.float32)
         results['mask'] = np.ascontiguousarray(mask.transpose(1, 2, 0))
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results

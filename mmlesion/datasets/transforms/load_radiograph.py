@@ -1,4 +1,5 @@
 """Loading of radiographs."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,11 +29,14 @@ class LoadRadiograph(BaseTransform):
         ValueError: If it is no radiograph, or an argument is off.
     """
 
-    def __init__(self, channels: int = 3,
-                 out_range: Sequence[float] = (0, 255)) -> None:
+    def __init__(
+        self, channels: int = 3, out_range: Sequence[float] = (0, 255)
+    ) -> None:
         if channels < 1 or len(out_range) != 2 or not out_range[0] < out_range[1]:
-            raise ValueError('LoadRadiograph needs at least one channel and a rising '
-                             f'out_range, got {channels} and {out_range!r}')
+            raise ValueError(
+                'LoadRadiograph needs at least one channel and a rising '
+                f'out_range, got {channels} and {out_range!r}'
+            )
         self.channels = channels
         self.out_range = tuple(map(float, out_range))
 
@@ -60,5 +64,7 @@ class LoadRadiograph(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(channels={self.channels}, '
-                f'out_range={self.out_range})')
+        return (
+            f'{self.__class__.__name__}(channels={self.channels}, '
+            f'out_range={self.out_range})'
+        )

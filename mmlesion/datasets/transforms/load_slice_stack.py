@@ -1,4 +1,5 @@
 """Reading of a key slice with its neighbours."""
+
 import os.path as osp
 
 import numpy as np
@@ -50,11 +51,13 @@ class LoadSliceStack(BaseTransform):
         ValueError: If the arguments make no stack.
     """
 
-    def __init__(self,
-                 num_slices: int,
-                 interval_mm: float = SLICE_INTERVAL_MM,
-                 interpolation: str = 'exact',
-                 cache_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        num_slices: int,
+        interval_mm: float = SLICE_INTERVAL_MM,
+        interpolation: str = 'exact',
+        cache_dir: str | None = None,
+    ) -> None:
         check_num_slices(num_slices)
         plan_slices(num_slices, 1.0, interval_mm, interpolation)  # checks
         self.num_slices = num_slices
@@ -81,19 +84,23 @@ class LoadSliceStack(BaseTransform):
             ValueError: If a slice is damaged or of another size.
         """
         plan = plan_slices(
-            self.num_slices, float(results.get('interval_mm', np.nan)),
-            self.interval_mm, self.interpolation)
+            self.num_slices,
+            float(results.get('interval_mm', np.nan)),
+            self.interval_mm,
+            self.interpolation,
+        )
         path = results['img_path']
-        with (_CachedSeries(path, self.cache_dir) if self.cache_dir
-              else _PngSeries(path)) as series:
+        with (
+            _CachedSeries(path, self.cache_dir) if self.cache_dir else _PngSeries(path)
+        ) as series:
             key_slice_hu = series.read(0)
             height, width = key_slice_hu.shape
-            stated = (results.get('height', height),
-                      results.get('width', width))
+            stated = (results.get('height', height), results.get('width', width))
             if stated != (height, width):
                 raise ValueError(
                     f'{path}: the slice is {width} x {height} pixels, but the '
-                    f'index says {stated[1]} x {stated[0]}')
+                    f'index says {stated[1]} x {stated[0]}'
+                )
             results['img'] = self._stack(plan, series)
         results['img_shape'] = results['ori_shape'] = (height, width)
         results['height'], results['width'] = height, width
@@ -103,11 +110,11 @@ class LoadSliceStack(BaseTransform):
     @staticmethod
     def _stack(plan: list[SliceMix], series: '_Series') -> np.ndarray:
         blended = any(len(mix) > 1 for mix in plan)
-        planes = np.empty((len(plan), *series.read(0).shape),
-                          np.float32 if blended else np.int16)  # (C, H, W)
+        planes = np.empty(
+            (len(plan), *series.read(0).shape), np.float32 if blended else np.int16
+        )  # (C, H, W)
         for plane, mix in zip(planes, plan):
-            sources = [(series.read(offset), weight)
-                       for offset, weight in mix]
+            sources = [(series.read(offset), weight) for offset, weight in mix]
             if len(mix) == 1 or sources[0][0] is sources[1][0]:
                 plane[:] = sources[0][0]
                 continue
@@ -117,10 +124,12 @@ class LoadSliceStack(BaseTransform):
         return planes.transpose(1, 2, 0)  # (H, W, C)
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(num_slices={self.num_slices}, '
-                f'interval_mm={self.interval_mm}, '
-                f'interpolation={self.interpolation!r}, '
-                f'cache_dir={self.cache_dir!r})')
+        return (
+            f'{self.__class__.__name__}(num_slices={self.num_slices}, '
+            f'interval_mm={self.interval_mm}, '
+            f'interpolation={self.interpolation!r}, '
+            f'cache_dir={self.cache_dir!r})'
+        )
 
 
 class _Series:
@@ -130,8 +139,9 @@ class _Series:
         self.folder, name = osp.split(key_path)
         stem = osp.splitext(name)[0]
         if not stem.isdigit():
-            raise ValueError(f'{key_path}: expected a key slice named '
-                             "'<folder>/<number>.png'")
+            raise ValueError(
+                f"{key_path}: expected a key slice named '<folder>/<number>.png'"
+            )
         self.key_slice, self.digits = int(stem), len(stem)
         self._slices: dict[int, np.ndarray] = {}
 
@@ -155,8 +165,7 @@ class _Series:
         if offset not in self._slices:
             slice_hu = self.fetch(offset)
             if slice_hu is None and offset == 0:
-                raise FileNotFoundError(
-                    f'{self.path(0)}: no such key slice')
+                raise FileNotFoundError(f'{self.path(0)}: no such key slice')
             if slice_hu is None:
                 slice_hu = self.read(offset - 1 if offset > 0 else offset + 1)
             elif offset and slice_hu.shape != self.read(0).shape:
@@ -164,13 +173,13 @@ class _Series:
                 raise ValueError(
                     f'{self.path(offset)}: the slice is {slice_hu.shape[1]} x '
                     f'{slice_hu.shape[0]} pixels, but its key slice '
-                    f'{self.path(0)} is {width} x {height}')
+                    f'{self.path(0)} is {width} x {height}'
+                )
             self._slices[offset] = slice_hu
         return self._slices[offset]
 
 
 class _PngSeries(_Series):
-
     def fetch(self, offset: int) -> np.ndarray | None:
         # Opening is looking it up: one call less per slice on a network disk
         try:
@@ -180,17 +189,16 @@ class _PngSeries(_Series):
 
 
 class _CachedSeries(_Series):
-
     def __init__(self, key_path: str, cache_dir: str) -> None:
         super().__init__(key_path)
-        path = osp.join(cache_dir,
-                        osp.basename(self.folder) + ARCHIVE_SUFFIX)
+        path = osp.join(cache_dir, osp.basename(self.folder) + ARCHIVE_SUFFIX)
         try:
             self._archive = SliceArchive(path)
         except FileNotFoundError:
             raise FileNotFoundError(
                 f'{path}: the series is not in the cache; run '
-                'tools/prepare_data.py deeplesion') from None
+                'tools/prepare_data.py deeplesion'
+            ) from None
 
     def __exit__(self, *exc_info) -> None:
         self._archive.close()

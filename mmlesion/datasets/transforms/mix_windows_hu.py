@@ -1,4 +1,5 @@
 """Several windows of the same slices."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,9 +27,9 @@ class MixWindowsHU(BaseTransform):
         ValueError: If there is no window, or one is empty.
     """
 
-    def __init__(self,
-                 windows: Sequence[Sequence[float]],
-                 out_range: Sequence[float] = (0, 255)) -> None:
+    def __init__(
+        self, windows: Sequence[Sequence[float]], out_range: Sequence[float] = (0, 255)
+    ) -> None:
         if not len(windows):
             raise ValueError('MixWindowsHU needs at least one window')
         for window in windows:
@@ -50,10 +51,16 @@ class MixWindowsHU(BaseTransform):
             dict: The sample.
         """
         results['img'] = np.concatenate(
-            [window_hu(results['img'], window, self.out_range)
-             for window in self.windows], axis=-1)
+            [
+                window_hu(results['img'], window, self.out_range)
+                for window in self.windows
+            ],
+            axis=-1,
+        )
         return results
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(windows={self.windows}, '
-                f'out_range={self.out_range})')
+        return (
+            f'{self.__class__.__name__}(windows={self.windows}, '
+            f'out_range={self.out_range})'
+        )

@@ -33,7 +33,8 @@ class RandomSymmetry(BaseTransform):
     def __init__(self, flip_slices: bool = True, prob: float = 1.0):
         if not 0 <= prob <= 1:
             raise ValueError(
-                f'RandomSymmetry: prob must be within 0 and 1, got {prob}.')
+                f'RandomSymmetry: prob must be within 0 and 1, got {prob}.'
+            )
         self.flip_slices = flip_slices
         self.prob = prob
 
@@ -55,8 +56,9 @@ class RandomSymmetry(BaseTransform):
         return int(turns), bool(mirror), bool(reverse and self.flip_slices)
 
 
-def apply_symmetry(img: np.ndarray, turns: int, mirror: bool,
-                   reverse: bool) -> np.ndarray:
+def apply_symmetry(
+    img: np.ndarray, turns: int, mirror: bool, reverse: bool
+) -> np.ndarray:
     """Turn an image by quarters, mirror it, reverse its channels, in this order.
 
     Args:

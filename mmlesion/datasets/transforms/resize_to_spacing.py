@@ -1,4 +1,5 @@
 """Resizing of a slice stack to a common pixel size."""
+
 import math
 
 import cv2
@@ -35,7 +36,8 @@ class ResizeToSpacing(BaseTransform):
         if not spacing_mm > 0 or max_size < 1:
             raise ValueError(
                 'ResizeToSpacing needs a positive spacing_mm and max_size, '
-                f'but got {spacing_mm} and {max_size}')
+                f'but got {spacing_mm} and {max_size}'
+            )
         self.spacing_mm = spacing_mm
         self.max_size = max_size
 
@@ -56,13 +58,15 @@ class ResizeToSpacing(BaseTransform):
             ValueError: If that is not a positive number.
         """
         if 'spacing_mm' not in results:
-            raise KeyError("ResizeToSpacing needs the pixel size 'spacing_mm' "
-                           'in the sample')
+            raise KeyError(
+                "ResizeToSpacing needs the pixel size 'spacing_mm' in the sample"
+            )
         spacing_mm = float(results['spacing_mm'])
         if not (math.isfinite(spacing_mm) and spacing_mm > 0):
             raise ValueError(
-                f"{results.get('img_path', 'sample')}: the pixel size must be "
-                f'a positive number of mm, but is {spacing_mm}')
+                f'{results.get("img_path", "sample")}: the pixel size must be '
+                f'a positive number of mm, but is {spacing_mm}'
+            )
         image = results['img']
         scale = spacing_mm / self.spacing_mm
         longest = max(image.shape[:2]) * scale
@@ -90,15 +94,27 @@ class ResizeToSpacing(BaseTransform):
         # One channel at a time: no interleaving, and each fits into the cache
         planes = np.atleast_3d(image).transpose(2, 0, 1)  # (C, H, W)
         first = cv2.resize(
-            np.asarray(planes[0], np.float32), None, fx=scale, fy=scale,
-            interpolation=cv2.INTER_LINEAR)
+            np.asarray(planes[0], np.float32),
+            None,
+            fx=scale,
+            fy=scale,
+            interpolation=cv2.INTER_LINEAR,
+        )
         resized = np.empty((len(planes), *first.shape), np.float32)
         resized[0] = first
         for plane, out in zip(planes[1:], resized[1:]):
-            cv2.resize(np.asarray(plane, np.float32), None, dst=out, fx=scale,
-                       fy=scale, interpolation=cv2.INTER_LINEAR)
+            cv2.resize(
+                np.asarray(plane, np.float32),
+                None,
+                dst=out,
+                fx=scale,
+                fy=scale,
+                interpolation=cv2.INTER_LINEAR,
+            )
         return resized.transpose(1, 2, 0)  # (h, w, C)
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(spacing_mm={self.spacing_mm}, '
-                f'max_size={self.max_size})')
+        return (
+            f'{self.__class__.__name__}(spacing_mm={self.spacing_mm}, '
+            f'max_size={self.max_size})'
+        )

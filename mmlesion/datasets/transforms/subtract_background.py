@@ -1,4 +1,5 @@
 """Removal of what varies slowly in a picture."""
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -29,11 +30,14 @@ class SubtractBackground(BaseTransform):
 
     def __init__(self, sigma_px: float, smooth_px: float = 0) -> None:
         if not sigma_px > 0:
-            raise ValueError('SubtractBackground: sigma_px must be above 0, got '
-                             f'{sigma_px}.')
+            raise ValueError(
+                f'SubtractBackground: sigma_px must be above 0, got {sigma_px}.'
+            )
         if not 0 <= smooth_px < sigma_px:
-            raise ValueError('SubtractBackground: smooth_px must be from 0 to below '
-                             f'sigma_px={sigma_px}, got {smooth_px}.')
+            raise ValueError(
+                'SubtractBackground: smooth_px must be from 0 to below '
+                f'sigma_px={sigma_px}, got {smooth_px}.'
+            )
         self.sigma_px = float(sigma_px)
         self.smooth_px = float(smooth_px)
 
@@ -55,10 +59,13 @@ class SubtractBackground(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(sigma_px={self.sigma_px}, '
-                f'smooth_px={self.smooth_px})')
+        return (
+            f'{self.__class__.__name__}(sigma_px={self.sigma_px}, '
+            f'smooth_px={self.smooth_px})'
+        )
 
 
 def _blur(img, sigma_px):
     return cv2.GaussianBlur(
-        img, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE).reshape(img.shape)
+        img, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE
+    ).reshape(img.shape)

@@ -1,4 +1,5 @@
 """Windowing of a slice stack."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,9 +27,11 @@ class WindowHU(BaseTransform):
         ValueError: If the window is empty.
     """
 
-    def __init__(self,
-                 window: Sequence[float] = FULL_WINDOW_HU,
-                 out_range: Sequence[float] = (0, 255)) -> None:
+    def __init__(
+        self,
+        window: Sequence[float] = FULL_WINDOW_HU,
+        out_range: Sequence[float] = (0, 255),
+    ) -> None:
         window_hu(np.zeros(1), window, out_range)  # checks them
         self.window = tuple(window)
         self.out_range = tuple(out_range)
@@ -46,10 +49,11 @@ class WindowHU(BaseTransform):
             dict: The sample.
         """
         # Not in place: a packed result is faster than NumPy's clip on a crop
-        results['img'] = window_hu(
-            results['img'], self.window, self.out_range)
+        results['img'] = window_hu(results['img'], self.window, self.out_range)
         return results
 
     def __repr__(self) -> str:
-        return (f'{self.__class__.__name__}(window={self.window}, '
-                f'out_range={self.out_range})')
+        return (
+            f'{self.__class__.__name__}(window={self.window}, '
+            f'out_range={self.out_range})'
+        )

@@ -1,4 +1,5 @@
 """Hooks of trainings and tests."""
+
 from .activation_map_hook import ActivationMapHook
 from .attention_figure_hook import AttentionFigureHook
 from .ct_visualization_hook import CTVisualizationHook
@@ -8,7 +9,11 @@ from .non_finite_loss_hook import NonFiniteLossHook
 from .reset_layers_hook import ResetLayersHook
 
 __all__ = [
-    'ActivationMapHook', 'AttentionFigureHook', 'CTVisualizationHook',
-    'EpochSeedHook', 'NoduleFigureHook', 'NonFiniteLossHook',
-    'ResetLayersHook'
+    'ActivationMapHook',
+    'AttentionFigureHook',
+    'CTVisualizationHook',
+    'EpochSeedHook',
+    'NoduleFigureHook',
+    'NonFiniteLossHook',
+    'ResetLayersHook',
 ]

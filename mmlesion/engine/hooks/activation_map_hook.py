@@ -1,4 +1,5 @@
 """Activation maps of a classifier or a detector during validation and testing."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +21,27 @@ from mmlesion.visualization.map_placement import (
 )
 
 METHODS = sorted(
-    name for name in attribution.__all__
+    name
+    for name in attribution.__all__
     if isinstance(getattr(attribution, name), type)
     and issubclass(getattr(attribution, name), attribution.ActivationMap)
-    and name not in ('ActivationMap', 'GradientMap'))
+    and name not in ('ActivationMap', 'GradientMap')
+)
 #: Those that explain any score, also of a box.
 GRADIENT_METHODS = [
-    name for name in METHODS
-    if issubclass(getattr(attribution, name), attribution.GradientMap)]
+    name
+    for name in METHODS
+    if issubclass(getattr(attribution, name), attribution.GradientMap)
+]
 #: Those that find what they need themselves: attention, heads that draw maps.
 WITHOUT_LAYERS = [
-    name for name in METHODS if issubclass(
+    name
+    for name in METHODS
+    if issubclass(
         getattr(attribution, name),
-        (attribution.AttentionMap, attribution.SoftActivationMap))]
+        (attribution.AttentionMap, attribution.SoftActivationMap),
+    )
+]
 FORMATS = ('png', 'npy', 'nii.gz')
 
 
@@ -89,15 +98,28 @@ class ActivationMapHook(Hook):
         ValueError: If a method, format or size is unknown, or layers are missing.
     """
 
-    def __init__(self, layers=(), method='GradCAM', target=None,
-                 key='activation_map', size='input', normalise='none',
-                 value_range=(0., 1.), out_dir=None, formats=('png', 'npy'),
-                 interval=50, score_thr=0.3, max_detections=5, **kwargs):
+    def __init__(
+        self,
+        layers=(),
+        method='GradCAM',
+        target=None,
+        key='activation_map',
+        size='input',
+        normalise='none',
+        value_range=(0.0, 1.0),
+        out_dir=None,
+        formats=('png', 'npy'),
+        interval=50,
+        score_thr=0.3,
+        max_detections=5,
+        **kwargs,
+    ):
         if method not in METHODS:
             raise ValueError(f'method must be one of {METHODS}, got {method!r}')
         if not layers and method not in WITHOUT_LAYERS:
             raise ValueError(
-                f'method {method} needs layers, for instance backbone.layer4')
+                f'method {method} needs layers, for instance backbone.layer4'
+            )
         wrong = sorted(set(formats) - set(FORMATS))
         if wrong:
             raise ValueError(f'formats must be of {FORMATS}, got {wrong[0]!r}')
@@ -105,7 +127,8 @@ class ActivationMapHook(Hook):
             raise ValueError(f"size must be 'input' or None, got {size!r}")
         if not (target is None or target == 'label' or isinstance(target, int)):
             raise ValueError(
-                f"target must be a class index, 'label' or None, got {target!r}")
+                f"target must be a class index, 'label' or None, got {target!r}"
+            )
         self.layers = layers
         self.method = method
         self.target = target
@@ -129,7 +152,9 @@ class ActivationMapHook(Hook):
             name = sample_name(data_batch['data_samples'][0], batch_idx, 0)
             runner.visualizer.add_image(
                 f'val_{name}_{self.method}',
-                self._picture(data_batch['inputs'][0], maps[0]), step=runner.iter)
+                self._picture(data_batch['inputs'][0], maps[0]),
+                step=runner.iter,
+            )
 
     def before_test_iter(self, runner, batch_idx, data_batch=None):
         """Put the maps into the batch; write them."""
@@ -138,15 +163,18 @@ class ActivationMapHook(Hook):
             return
         for index, sample in enumerate(data_batch['data_samples']):
             stem = Path(self.out_dir) / (
-                f'{sample_name(sample, batch_idx, index)}_{self.method}')
+                f'{sample_name(sample, batch_idx, index)}_{self.method}'
+            )
             if len(maps[index].full):
                 self._write(stem, data_batch['inputs'][index], sample, maps[index])
 
     def _attach(self, runner, data_batch):
         """Maps of each sample, put into its data sample."""
         from mmlesion.apis.explain_detections import is_detector
-        model = runner.model.module if is_model_wrapper(runner.model) else (
-            runner.model)
+
+        model = (
+            runner.model.module if is_model_wrapper(runner.model) else (runner.model)
+        )
         find = self._of_boxes if is_detector(model) else self._of_classes
         found = find(model, data_batch)
         for sample, maps in zip(data_batch['data_samples'], found):
@@ -154,10 +182,14 @@ class ActivationMapHook(Hook):
             if self.size is None and len(maps.raw):
                 each = maps.raw
             if len(each) != 1:  # of several boxes, or of none
-                each = each.amax(0, keepdim=True) if len(each) else (
-                    each.new_zeros(1, *each.shape[1:]))
+                each = (
+                    each.amax(0, keepdim=True)
+                    if len(each)
+                    else (each.new_zeros(1, *each.shape[1:]))
+                )
             each = attribution.normalise_map(
-                each[None], self.normalise, self.value_range)[0, 0]
+                each[None], self.normalise, self.value_range
+            )[0, 0]
             sample.set_field(each.cpu(), self.key)
             if 'crop_offset' in sample:  # predicting may set it to 0
                 sample.set_metainfo(dict(map_crop_offset=sample.crop_offset))
@@ -170,15 +202,16 @@ class ActivationMapHook(Hook):
         targets = self.target
         if targets == 'label':
             targets = torch.cat([sample.gt_label.flatten()[:1] for sample in samples])
-        layers = (self.layers, ) if self.layers else ()
-        with getattr(attribution, self.method)(
-                model, *layers, **self.kwargs) as method:
+        layers = (self.layers,) if self.layers else ()
+        with getattr(attribution, self.method)(model, *layers, **self.kwargs) as method:
             raw = method(batch['inputs'], targets)
         if isinstance(raw, dict) or raw.shape[:2] != (len(samples), 1):
             raise ValueError(f'{self._asked} {describe(raw)}: name one layer')
         padded = batch['inputs'].shape[2:]
-        return [_Maps(each, map_on_input(each, image.shape[1:], padded), ['input'])
-                for each, image in zip(raw, data_batch['inputs'])]
+        return [
+            _Maps(each, map_on_input(each, image.shape[1:], padded), ['input'])
+            for each, image in zip(raw, data_batch['inputs'])
+        ]
 
     def _of_boxes(self, model, data_batch):
         """Maps of a detector, as many as boxes for each sample."""
@@ -187,17 +220,25 @@ class ActivationMapHook(Hook):
             detection_titles,
             explain_detections,
         )
+
         if self.method not in GRADIENT_METHODS:
-            raise ValueError(f'method {self.method} explains classes: for the boxes of '
-                             f'a detector choose one of {GRADIENT_METHODS}')
+            raise ValueError(
+                f'method {self.method} explains classes: for the boxes of '
+                f'a detector choose one of {GRADIENT_METHODS}'
+            )
         found = []
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             size = image.shape[1:]
             try:
                 raw, predicted, indices = explain_detections(
-                    model, dict(inputs=image, data_samples=sample), self.layers,
-                    getattr(attribution, self.method), score_thr=self.score_thr,
-                    max_detections=self.max_detections, **self.kwargs)
+                    model,
+                    dict(inputs=image, data_samples=sample),
+                    self.layers,
+                    getattr(attribution, self.method),
+                    score_thr=self.score_thr,
+                    max_detections=self.max_detections,
+                    **self.kwargs,
+                )
             except NoDetectionError:
                 nothing = torch.zeros(0, *size)
                 found.append(_Maps(nothing, nothing, []))
@@ -205,10 +246,14 @@ class ActivationMapHook(Hook):
             if isinstance(raw, dict):
                 raise ValueError(f'{self._asked} {describe(raw)}: name one layer')
             raw = by_target(raw)
-            found.append(_Maps(
-                raw, map_on_input(raw, size, predicted.batch_input_shape),
-                detection_titles(model, predicted, indices),
-                boxes_on_input(sample, predicted, indices)))
+            found.append(
+                _Maps(
+                    raw,
+                    map_on_input(raw, size, predicted.batch_input_shape),
+                    detection_titles(model, predicted, indices),
+                    boxes_on_input(sample, predicted, indices),
+                )
+            )
         return found
 
     _asked = 'ActivationMapHook needs one map per sample, got'
@@ -222,7 +267,8 @@ class ActivationMapHook(Hook):
         return overlay_rows(
             grey.float().cpu().numpy(),
             [(title, {self.method: each}) for title, each in zip(maps.titles, heat)],
-            boxes_px=maps.boxes_px)
+            boxes_px=maps.boxes_px,
+        )
 
     def _write(self, stem, image, sample, maps):
         """All files of one sample."""
@@ -246,8 +292,11 @@ def by_target(raw):
 
 def describe(maps):
     """What came in place of one map, for a sentence."""
-    return (f'maps of {", ".join(maps)}' if isinstance(maps, dict)
-            else f'maps of shape {tuple(maps.shape)}')
+    return (
+        f'maps of {", ".join(maps)}'
+        if isinstance(maps, dict)
+        else f'maps of shape {tuple(maps.shape)}'
+    )
 
 
 def sample_name(sample, batch_idx, index):

@@ -1,4 +1,5 @@
 """Figures 2 and 3 of Tao et al. for chosen samples of a test."""
+
 from pathlib import Path
 
 import numpy as np
@@ -32,17 +33,18 @@ class AttentionFigureHook(Hook):
         out_range (Sequence[float]): Its range of grey values.
     """
 
-    def __init__(self, out_dir, images=3, window=FULL_WINDOW_HU,
-                 out_range=(0, 255)):
+    def __init__(self, out_dir, images=3, window=FULL_WINDOW_HU, out_range=(0, 255)):
         self.out_dir = Path(out_dir)
         self.window = window
         self.out_range = out_range
         # Of several processes, each with its share of the samples, the first
         # one draws the first samples, and each draws the named ones it meets.
-        self.first = images if isinstance(images, int) and is_main_process() \
-            else 0
-        self.wanted = set() if isinstance(images, int) else {
-            Path(name).name.removesuffix('.png') for name in images}
+        self.first = images if isinstance(images, int) and is_main_process() else 0
+        self.wanted = (
+            set()
+            if isinstance(images, int)
+            else {Path(name).name.removesuffix('.png') for name in images}
+        )
 
     def before_test(self, runner):
         """Make sure that there is attention to draw.
@@ -67,8 +69,7 @@ class AttentionFigureHook(Hook):
             outputs (list[DetDataSample], optional): Not used: the samples of
                 the batch still hold their crop.
         """
-        for inputs, sample in zip(data_batch['inputs'],
-                                  data_batch['data_samples']):
+        for inputs, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             boxes = _network_boxes(sample)
             name = sample_name(sample)
             if name in self.wanted:
@@ -89,11 +90,13 @@ class AttentionFigureHook(Hook):
         if unseen:
             runner.logger.warning(
                 'No attention was drawn for %s: not in this test set.',
-                ', '.join(sorted(unseen)))
+                ', '.join(sorted(unseen)),
+            )
 
     def _draw(self, model, inputs, sample, boxes, name):
         batch = model.data_preprocessor(
-            dict(inputs=[inputs], data_samples=[sample]), False)
+            dict(inputs=[inputs], data_samples=[sample]), False
+        )
         maps = model.attention_maps(batch['inputs'], batch['data_samples'])
         if maps['contextual'] is None and maps['spatial'] is None:
             raise ValueError(_no_attention(model))
@@ -102,21 +105,33 @@ class AttentionFigureHook(Hook):
         slices = inputs[1::3].float().cpu().numpy()
         slices_hu = np.pad(
             self._to_hu(slices),
-            ((0, 0), *((0, full - size) for full, size in
-                       zip(padded_shape, slices.shape[1:]))),
-            constant_values=self.window[0])
+            (
+                (0, 0),
+                *(
+                    (0, full - size)
+                    for full, size in zip(padded_shape, slices.shape[1:])
+                ),
+            ),
+            constant_values=self.window[0],
+        )
         if maps['contextual'] is not None:
             weights = maps['contextual'][0].float().cpu().numpy()
             for index, box in enumerate(boxes):
                 draw_contextual_attention(
-                    weights, slices_hu, box,
+                    weights,
+                    slices_hu,
+                    box,
                     self.out_dir / f'{name}_lesion{index + 1}_contextual.png',
-                    name)
+                    name,
+                )
         if maps['spatial'] is not None:
             draw_spatial_attention(
-                maps['spatial'][0].float().cpu().numpy(), slices_hu,
+                maps['spatial'][0].float().cpu().numpy(),
+                slices_hu,
                 boxes[0] if len(boxes) else None,
-                self.out_dir / f'{name}_spatial.png', name)
+                self.out_dir / f'{name}_spatial.png',
+                name,
+            )
 
     def _to_hu(self, grey):
         (low, high), (out_low, out_high) = self.window, self.out_range
@@ -128,14 +143,17 @@ def _bare(model):
 
 
 def _no_attention(model):
-    return (f'{type(model).__name__} has no attention to draw: a ContextRCNN '
-            'with a ContextNeck was expected.')
+    return (
+        f'{type(model).__name__} has no attention to draw: a ContextRCNN '
+        'with a ContextNeck was expected.'
+    )
 
 
 def _network_boxes(sample):
     """Lesions in the pixels of the network's input, (K, 4)."""
-    boxes = np.array([instance['bbox'] for instance in
-                      sample.get('instances', [])], float).reshape(-1, 4)
+    boxes = np.array(
+        [instance['bbox'] for instance in sample.get('instances', [])], float
+    ).reshape(-1, 4)
     x0, y0 = sample.get('crop_offset', (0, 0))
-    scale = np.asarray(sample.get('scale_factor', (1., 1.)), float)
+    scale = np.asarray(sample.get('scale_factor', (1.0, 1.0)), float)
     return (boxes - [x0, y0, x0, y0]) * np.tile(scale, 2)

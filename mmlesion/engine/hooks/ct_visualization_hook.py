@@ -1,4 +1,5 @@
 """Overlays of the detections during validation and testing."""
+
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -29,8 +30,15 @@ class CTVisualizationHook(Hook):
             ``<series>_<slice>.png``, as written, not below the work directory.
     """
 
-    def __init__(self, draw=False, interval=50, score_thr=0.3, show=False,
-                 wait_time=0., test_out_dir=None):
+    def __init__(
+        self,
+        draw=False,
+        interval=50,
+        score_thr=0.3,
+        show=False,
+        wait_time=0.0,
+        test_out_dir=None,
+    ):
         self.draw = draw
         self.interval = interval
         self.score_thr = score_thr
@@ -58,8 +66,11 @@ class CTVisualizationHook(Hook):
         """
         if self.draw and batch_idx % self.interval == 0:
             self._visualizer_of(runner).add_datasample(
-                f'val_{sample_name(outputs[0])}', data_sample=outputs[0],
-                pred_score_thr=self.score_thr, step=runner.iter)
+                f'val_{sample_name(outputs[0])}',
+                data_sample=outputs[0],
+                pred_score_thr=self.score_thr,
+                step=runner.iter,
+            )
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Draw all samples of the batch.
@@ -78,9 +89,13 @@ class CTVisualizationHook(Hook):
             if self.test_out_dir is not None:
                 out_file = Path(self.test_out_dir) / f'{name}.png'
             self._visualizer_of(runner).add_datasample(
-                name, data_sample=sample, show=self.show,
-                wait_time=self.wait_time, out_file=out_file,
-                pred_score_thr=self.score_thr)
+                name,
+                data_sample=sample,
+                show=self.show,
+                wait_time=self.wait_time,
+                out_file=out_file,
+                pred_score_thr=self.score_thr,
+            )
 
 
 def sample_name(sample):

@@ -1,4 +1,5 @@
 """Random numbers that depend on the epoch alone, not on what ran before."""
+
 import logging
 import random
 
@@ -57,7 +58,10 @@ class EpochSeedHook(Hook):
             print_log(
                 'A resumed training will not repeat the augmentations of an '
                 'unbroken one, because train_dataloader.persistent_workers is '
-                'True.', logger='current', level=logging.WARNING)
+                'True.',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def before_train_epoch(self, runner):
         """Seed ``random``, numpy and torch on all devices.

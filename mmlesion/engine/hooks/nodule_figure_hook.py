@@ -1,4 +1,5 @@
 """Figures 2 and 3 of Feng et al. for a test of slices."""
+
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,7 @@ class NoduleFigureHook(Hook):
         edges_mm (Sequence[float]): Bounds of the diameters in ``nodule_size.png``.
     """
 
-    def __init__(self, out_dir=None, images=12,
-                 edges_mm=(3, 6, 9, 12, 15, 20, 30)):
+    def __init__(self, out_dir=None, images=12, edges_mm=(3, 6, 9, 12, 15, 20, 30)):
         self.out_dir = out_dir and Path(out_dir)
         # Of several processes, the first one draws the first slices, and each the
         # named ones that it meets.
@@ -56,11 +56,19 @@ class NoduleFigureHook(Hook):
                 if self.first <= 0 or not sample.mask.any():
                     continue
                 self.first -= 1
-            fields = {key: _plane(sample.get(source)) for key, source in (
-                ('truth', 'mask'), ('activation_map', 'map'), ('scope', 'scope'),
-                ('coarse', 'coarse_mask'), ('fine', 'fine_mask'))}
-            write_picture(self.out_dir / f'{name}.png',
-                          nodule_panels(_plane(image[0]), **fields))
+            fields = {
+                key: _plane(sample.get(source))
+                for key, source in (
+                    ('truth', 'mask'),
+                    ('activation_map', 'map'),
+                    ('scope', 'scope'),
+                    ('coarse', 'coarse_mask'),
+                    ('fine', 'fine_mask'),
+                )
+            }
+            write_picture(
+                self.out_dir / f'{name}.png', nodule_panels(_plane(image[0]), **fields)
+            )
 
     def after_test_epoch(self, runner, metrics=None):
         """Draw Dice and difference of areas by size.
@@ -73,8 +81,14 @@ class NoduleFigureHook(Hook):
             if isinstance(metric, NoduleSegmentationMetric) and metric.rows:
                 names = dict.fromkeys(row['segmentation'] for row in metric.rows)
                 draw_size_curves(
-                    {name: scores_by_size(scores_of(metric.rows, name), self.edges_mm)
-                     for name in names}, self.out_dir / 'nodule_size.png')
+                    {
+                        name: scores_by_size(
+                            scores_of(metric.rows, name), self.edges_mm
+                        )
+                        for name in names
+                    },
+                    self.out_dir / 'nodule_size.png',
+                )
                 runner.logger.info(f'Figures of nodules in {self.out_dir}')
 
 

@@ -1,4 +1,5 @@
 """A loss that is no number stops the training and names the samples."""
+
 import torch
 from mmengine.hooks import Hook
 
@@ -35,23 +36,25 @@ class NonFiniteLossHook(Hook):
         Raises:
             FloatingPointError: A loss is NaN or infinite.
         """
-        bad = {name: torch.as_tensor(value).tolist()
-               for name, value in (outputs or {}).items()
-               if not torch.isfinite(torch.as_tensor(value)).all()}
+        bad = {
+            name: torch.as_tensor(value).tolist()
+            for name, value in (outputs or {}).items()
+            if not torch.isfinite(torch.as_tensor(value)).all()
+        }
         if not bad:
             return
         losses = ', '.join(f'{name} = {value}' for name, value in bad.items())
         raise FloatingPointError(
             f'Training stopped in epoch {runner.epoch + 1}, iteration '
-            f'{batch_idx + 1}, because {losses}: {_describe(data_batch)}.')
+            f'{batch_idx + 1}, because {losses}: {_describe(data_batch)}.'
+        )
 
 
 def _describe(data_batch):
     if not isinstance(data_batch, dict) or 'data_samples' not in data_batch:
         return 'the batch does not name its samples'
     samples = data_batch['data_samples']
-    names = [str(sample.get('img_path') or sample.get('img_id'))
-             for sample in samples]
+    names = [str(sample.get('img_path') or sample.get('img_id')) for sample in samples]
     inputs = data_batch.get('inputs', [None] * len(names))
     blamed = []
     for name, pixels, sample in zip(names, inputs, samples):

@@ -1,4 +1,5 @@
 """Fresh layers in a network that was trained for something else."""
+
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
@@ -36,12 +37,14 @@ class ResetLayersHook(Hook):
         if not runner._has_loaded:
             raise ValueError(
                 'this training starts from the network of another task: name its '
-                'checkpoint by --cfg-options load_from=FILE')
+                'checkpoint by --cfg-options load_from=FILE'
+            )
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         modules = dict(model.named_modules())
         for name in self.layers:
             if not isinstance(modules.get(name), nn.Linear):
-                raise ValueError(f'ResetLayersHook: the model has no linear layer '
-                                 f'{name!r}')
+                raise ValueError(
+                    f'ResetLayersHook: the model has no linear layer {name!r}'
+                )
             nn.init.normal_(modules[name].weight, std=self.std)
             nn.init.zeros_(modules[name].bias)

@@ -1,4 +1,5 @@
 """Arrays in, numbers out. NumPy only: no torch, no OpenMMLab."""
+
 from .activation_map_scores import IMAGE_NUMBERS, ActivationMapScores
 from .binary_classification import (
     binary_areas,
@@ -30,10 +31,32 @@ from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
 
 __all__ = [
-    'ActivationMapScores', 'FROCCurve', 'FROCMatches', 'IMAGE_NUMBERS',
-    'LesionHits', 'MapPosition', 'PixelHistogram', 'PixelRanking', 'SliceScore',
-    'binary_areas', 'binary_rates', 'bootstrap_froc', 'box_iou', 'boxes_to_mask',
-    'deeplesion_subgroups', 'energy_inside', 'froc', 'lesion_hits', 'log_loss',
-    'map_position', 'match_boxes', 'nodule_segmentation_table', 'percentile_interval',
-    'pointing_game', 'rank_pixels', 'roc_curve', 'score_slice', 'scores_by_size',
+    'ActivationMapScores',
+    'FROCCurve',
+    'FROCMatches',
+    'IMAGE_NUMBERS',
+    'LesionHits',
+    'MapPosition',
+    'PixelHistogram',
+    'PixelRanking',
+    'SliceScore',
+    'binary_areas',
+    'binary_rates',
+    'bootstrap_froc',
+    'box_iou',
+    'boxes_to_mask',
+    'deeplesion_subgroups',
+    'energy_inside',
+    'froc',
+    'lesion_hits',
+    'log_loss',
+    'map_position',
+    'match_boxes',
+    'nodule_segmentation_table',
+    'percentile_interval',
+    'pointing_game',
+    'rank_pixels',
+    'roc_curve',
+    'score_slice',
+    'scores_by_size',
 ]

@@ -1,4 +1,5 @@
 """All numbers about the maps of a data set, image after image."""
+
 import numpy as np
 
 from .map_localisation import energy_inside, lesion_hits, pointing_game
@@ -7,10 +8,28 @@ from .pixel_ranking import rank_pixels
 
 # Of which mean and deviation over the images are kept.
 IMAGE_NUMBERS = (
-    'auprc', 'auroc', 'prevalence', 'dice', 'iou', 'dice_best', 'iou_best',
-    'pointing_game', 'energy_inside', 'hit_rate', 'false_spots')
-_COUNTS = ('num_images', 'num_skipped', 'num_lesions', 'num_hit', 'num_false',
-           'overlap', 'shown', 'inside')
+    'auprc',
+    'auroc',
+    'prevalence',
+    'dice',
+    'iou',
+    'dice_best',
+    'iou_best',
+    'pointing_game',
+    'energy_inside',
+    'hit_rate',
+    'false_spots',
+)
+_COUNTS = (
+    'num_images',
+    'num_skipped',
+    'num_lesions',
+    'num_hit',
+    'num_false',
+    'overlap',
+    'shown',
+    'inside',
+)
 
 
 class ActivationMapScores:
@@ -44,19 +63,28 @@ class ActivationMapScores:
         ValueError: If ``normalise`` is neither or the threshold is NaN.
     """
 
-    def __init__(self, threshold: float = 0.5, normalise: str = 'none',
-                 tolerance_px: float = 0, with_empty: bool = False,
-                 num_bins: int = 2**20) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        normalise: str = 'none',
+        tolerance_px: float = 0,
+        with_empty: bool = False,
+        num_bins: int = 2**20,
+    ) -> None:
         if normalise not in ('none', 'image'):
-            raise ValueError(
-                f"normalise must be 'none' or 'image', got {normalise!r}.")
+            raise ValueError(f"normalise must be 'none' or 'image', got {normalise!r}.")
         if np.isnan(threshold) or not tolerance_px >= 0:
             raise ValueError(
                 'threshold must be a number and tolerance_px at least 0, got '
-                f'{threshold!r} and {tolerance_px!r}.')
+                f'{threshold!r} and {tolerance_px!r}.'
+            )
         self.settings = dict(
-            threshold=threshold, normalise=normalise, tolerance_px=tolerance_px,
-            with_empty=with_empty, num_bins=num_bins)
+            threshold=threshold,
+            normalise=normalise,
+            tolerance_px=tolerance_px,
+            with_empty=with_empty,
+            num_bins=num_bins,
+        )
         self.histogram = PixelHistogram(num_bins)
         self.counts = dict.fromkeys(_COUNTS, 0)
         # Number of images, sum, sum of squares.
@@ -85,7 +113,8 @@ class ActivationMapScores:
         if activation.ndim != 2 or activation.shape != mask.shape:
             raise ValueError(
                 f'The map has shape {activation.shape} and its mask {mask.shape}; '
-                'both must be the same (H, W).')
+                'both must be the same (H, W).'
+            )
         if not np.isfinite(activation).all():
             raise ValueError('The map has a value that is NaN or infinite.')
         if not mask.any() and not self.settings['with_empty']:
@@ -95,13 +124,17 @@ class ActivationMapScores:
             activation = _normalised(activation)
         self.histogram.update(activation, mask)
         threshold = self.settings['threshold']
-        hits = lesion_hits(
-            activation, mask, threshold, self.settings['tolerance_px'])
+        hits = lesion_hits(activation, mask, threshold, self.settings['tolerance_px'])
         shown = activation >= threshold
         counted = dict(
-            num_images=1, num_lesions=hits.num_lesions, num_hit=hits.num_hit,
-            num_false=hits.num_false, overlap=int((shown & mask).sum()),
-            shown=int(shown.sum()), inside=int(mask.sum()))
+            num_images=1,
+            num_lesions=hits.num_lesions,
+            num_hit=hits.num_hit,
+            num_false=hits.num_false,
+            overlap=int((shown & mask).sum()),
+            shown=int(shown.sum()),
+            inside=int(mask.sum()),
+        )
         for name, count in counted.items():
             self.counts[name] += count
         if not mask.any():
@@ -117,13 +150,16 @@ class ActivationMapScores:
         if self.settings != other.settings:
             raise ValueError(
                 'Scores can be added that have the same settings, not '
-                f'{self.settings} and {other.settings}.')
+                f'{self.settings} and {other.settings}.'
+            )
         total = ActivationMapScores(**self.settings)
         total.histogram = self.histogram + other.histogram
         total.counts = {
-            name: self.counts[name] + other.counts[name] for name in _COUNTS}
+            name: self.counts[name] + other.counts[name] for name in _COUNTS
+        }
         total.sums = {
-            name: self.sums[name] + other.sums[name] for name in IMAGE_NUMBERS}
+            name: self.sums[name] + other.sums[name] for name in IMAGE_NUMBERS
+        }
         return total
 
     def compute(self) -> dict:
@@ -153,7 +189,8 @@ class ActivationMapScores:
             iou_best_pooled=dice_best / (2 - dice_best),
             best_threshold=best_threshold,
             hit_rate_pooled=_ratio(counts['num_hit'], counts['num_lesions']),
-            false_spots_per_image=_ratio(counts['num_false'], counts['num_images']))
+            false_spots_per_image=_ratio(counts['num_false'], counts['num_images']),
+        )
         for name, (count, total, squares) in self.sums.items():
             mean = _ratio(total, count)
             numbers[f'{name}_mean'] = mean
@@ -178,10 +215,12 @@ class ActivationMapScores:
             dice_best=dice_best,
             iou_best=dice_best / (2 - dice_best),
             pointing_game=pointing_game(
-                activation, mask, self.settings['tolerance_px']),
+                activation, mask, self.settings['tolerance_px']
+            ),
             energy_inside=energy_inside(activation, mask),
             hit_rate=hits.num_hit / hits.num_lesions,
-            false_spots=float(hits.num_false))
+            false_spots=float(hits.num_false),
+        )
 
 
 def _normalised(activation):

@@ -1,4 +1,5 @@
 """Two classes told apart by a score: rates, ROC curve and the areas."""
+
 import numpy as np
 
 from .pixel_ranking import rank_pixels
@@ -38,7 +39,9 @@ def binary_rates(scores, labels, threshold: float = 0.5) -> dict:
         precision=_mean(labels[called]),
         # 2 TP / (2 TP + FP + FN): 0, not NaN, where nothing is called positive
         f1=2 * _mean(called & labels) / _mean(called * 1 + labels)
-        if (called | labels).any() else float('nan'))
+        if (called | labels).any()
+        else float('nan'),
+    )
 
 
 def roc_curve(scores, labels) -> dict:
@@ -73,9 +76,10 @@ def roc_curve(scores, labels) -> dict:
     true = positives / num_positives if num_positives else nan
     false = negatives / num_negatives if num_negatives else nan
     return dict(
-        false_positive_rate=np.concatenate([[0.], false]),
-        true_positive_rate=np.concatenate([[0.], true]),
-        thresholds=np.concatenate([[np.inf], -values]))
+        false_positive_rate=np.concatenate([[0.0], false]),
+        true_positive_rate=np.concatenate([[0.0], true]),
+        thresholds=np.concatenate([[np.inf], -values]),
+    )
 
 
 def binary_areas(scores, labels) -> dict:
@@ -123,8 +127,10 @@ def log_loss(scores, labels) -> float:
     """
     scores, labels = _checked(scores, labels)
     if ((scores < 0) | (scores > 1)).any():
-        raise ValueError('log_loss: scores must be probabilities within 0 and 1, '
-                         f'got {scores.min():g} to {scores.max():g}.')
+        raise ValueError(
+            'log_loss: scores must be probabilities within 0 and 1, '
+            f'got {scores.min():g} to {scores.max():g}.'
+        )
     scores = scores.clip(1e-7, 1 - 1e-7)
     return _mean(-np.log(np.where(labels, scores, 1 - scores)))
 
@@ -133,16 +139,22 @@ def _checked(scores, labels):
     scores = np.asarray(scores, dtype=np.float64)
     labels = np.asarray(labels)
     if scores.ndim != 1 or scores.shape != labels.shape:
-        raise ValueError('One score and one label for each case are needed, got '
-                         f'shapes {scores.shape} and {labels.shape}.')
+        raise ValueError(
+            'One score and one label for each case are needed, got '
+            f'shapes {scores.shape} and {labels.shape}.'
+        )
     if np.isnan(scores).any():
-        raise ValueError(f'{int(np.isnan(scores).sum())} of {len(scores)} scores '
-                         'are NaN, the first that of case '
-                         f'{int(np.isnan(scores).argmax())}.')
+        raise ValueError(
+            f'{int(np.isnan(scores).sum())} of {len(scores)} scores '
+            'are NaN, the first that of case '
+            f'{int(np.isnan(scores).argmax())}.'
+        )
     wrong = ~np.isin(labels, (0, 1))
     if wrong.any():
-        raise ValueError('Labels must be 0 (negative) or 1 (positive), got '
-                         f'{labels[wrong][0]} for case {int(wrong.argmax())}.')
+        raise ValueError(
+            'Labels must be 0 (negative) or 1 (positive), got '
+            f'{labels[wrong][0]} for case {int(wrong.argmax())}.'
+        )
     return scores, labels.astype(bool)
 
 

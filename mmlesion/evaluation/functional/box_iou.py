@@ -1,4 +1,5 @@
 """Overlap of boxes."""
+
 import numpy as np
 
 
@@ -35,10 +36,12 @@ def box_iou(boxes1, boxes2, plus_one: bool = False, aligned: bool = False):
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(
                 f'box_iou: {name} must be (N, 4) as x1, y1, x2, y2, got shape '
-                f'{boxes.shape}.')
+                f'{boxes.shape}.'
+            )
     if aligned and len(a) != len(b):
         raise ValueError(
-            f'box_iou: aligned boxes pair row by row, got {len(a)} and {len(b)}.')
+            f'box_iou: aligned boxes pair row by row, got {len(a)} and {len(b)}.'
+        )
     if not aligned:
         a = a[:, None]  # (N, 1, 4) against (M, 4)
     extra = 1.0 if plus_one else 0.0
@@ -48,8 +51,8 @@ def box_iou(boxes1, boxes2, plus_one: bool = False, aligned: bool = False):
 
     area_a = side(a[..., 0], a[..., 2]) * side(a[..., 1], a[..., 3])
     area_b = side(b[..., 0], b[..., 2]) * side(b[..., 1], b[..., 3])
-    inter = (
-        side(np.maximum(a[..., 0], b[..., 0]), np.minimum(a[..., 2], b[..., 2]))
-        * side(np.maximum(a[..., 1], b[..., 1]), np.minimum(a[..., 3], b[..., 3])))
+    inter = side(
+        np.maximum(a[..., 0], b[..., 0]), np.minimum(a[..., 2], b[..., 2])
+    ) * side(np.maximum(a[..., 1], b[..., 1]), np.minimum(a[..., 3], b[..., 3]))
     union = area_a + area_b - inter
     return np.divide(inter, union, out=np.zeros_like(union), where=union > 0)

@@ -1,4 +1,5 @@
 """Masks of lesions of which only the boxes are known."""
+
 import numpy as np
 
 
@@ -31,8 +32,7 @@ def boxes_to_mask(boxes, shape, form: str = 'circle') -> np.ndarray:
             area.
     """
     if form not in ('circle', 'ellipse', 'box'):
-        raise ValueError(
-            f"form must be 'circle', 'ellipse' or 'box', got {form!r}.")
+        raise ValueError(f"form must be 'circle', 'ellipse' or 'box', got {form!r}.")
     height, width = shape
     mask = np.zeros((height, width), dtype=bool)
     for box in np.asarray(boxes, dtype=np.float64).reshape(-1, 4):
@@ -40,7 +40,8 @@ def boxes_to_mask(boxes, shape, form: str = 'circle') -> np.ndarray:
         # Not `<=`: a NaN must fail too.
         if not (x2 > x1 and y2 > y1 and np.isfinite(box).all()):
             raise ValueError(
-                f'Box {box.tolist()} must be finite and have x2 > x1 and y2 > y1.')
+                f'Box {box.tolist()} must be finite and have x2 > x1 and y2 > y1.'
+            )
         x, y = (x1 + x2) / 2, (y1 + y2) / 2
         radius_x, radius_y = (x2 - x1) / 2, (y2 - y1) / 2
         if form == 'circle':

@@ -1,4 +1,5 @@
 """The sub-groups of lesions that DeepLesion is reported by."""
+
 import numpy as np
 
 # Coarse_lesion_type of DL_info.csv; the order is that of the paper's Table 2.

@@ -1,10 +1,17 @@
 """Free-response ROC curve of a detector."""
+
 from .froc_curve import FROCCurve
 from .froc_matches import match_boxes
 
 
-def froc(pred_boxes, pred_scores, gt_boxes, iou_thr: float = 0.5,
-         plus_one: bool = True, legacy: bool = False) -> FROCCurve:
+def froc(
+    pred_boxes,
+    pred_scores,
+    gt_boxes,
+    iou_thr: float = 0.5,
+    plus_one: bool = True,
+    legacy: bool = False,
+) -> FROCCurve:
     """Sensitivity against false positives per image, by the rules of 3DCE.
 
     The boxes of all images are ranked by score. A box that overlaps no lesion of

@@ -1,16 +1,19 @@
 """Intervals of a FROC curve by resampling patients."""
+
 import numpy as np
 
 from .froc_matches import FROCMatches
 
 
-def bootstrap_froc(matches: FROCMatches,
-                   patients,
-                   fps=(0.5, 1, 2, 4, 8, 16),
-                   lesions=None,
-                   others: str = 'fp',
-                   num_resamples: int = 1000,
-                   seed: int = 0) -> np.ndarray:
+def bootstrap_froc(
+    matches: FROCMatches,
+    patients,
+    fps=(0.5, 1, 2, 4, 8, 16),
+    lesions=None,
+    others: str = 'fp',
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
     """Sensitivities of resampled sets of patients.
 
     Each resample draws as many patients as there are, with replacement, and
@@ -42,19 +45,22 @@ def bootstrap_froc(matches: FROCMatches,
     if patients.shape != (matches.num_images,):
         raise ValueError(
             f'patients must name one patient for each of the {matches.num_images} '
-            f'images, got shape {patients.shape}.')
+            f'images, got shape {patients.shape}.'
+        )
     fps = np.asarray(fps, dtype=np.float64)
     names, patient = np.unique(patients, return_inverse=True)
     if len(names) < 2:
         return np.full((num_resamples, len(fps)), np.nan)
     draws = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=num_resamples)
+        len(names), np.full(len(names), 1 / len(names)), size=num_resamples
+    )
 
     lesion_point, is_fp = matches.events(lesions, others)
     order, box_point, scores = matches.ranking
     counted = slice(None) if lesions is None else np.asarray(lesions)
-    lesions_of = np.bincount(patient[matches.lesion_image[counted]],
-                             minlength=len(names))
+    lesions_of = np.bincount(
+        patient[matches.lesion_image[counted]], minlength=len(names)
+    )
     images_of = np.bincount(patient, minlength=len(names))
 
     hit = np.flatnonzero(lesion_point < len(scores))
@@ -68,8 +74,11 @@ def bootstrap_froc(matches: FROCMatches,
     # Only the false positives up to the largest of ``fps`` matter, a small part
     # of all boxes. A resample of unusually sure ones is done again with all.
     limit = int(fps.max(initial=0) * matches.num_images * 1.25) + 100
-    limit = int(np.searchsorted(fp_point, fp_point[limit], 'right')) if (
-        limit < len(fp_point)) else len(fp_point)
+    limit = (
+        int(np.searchsorted(fp_point, fp_point[limit], 'right'))
+        if (limit < len(fp_point))
+        else len(fp_point)
+    )
 
     samples = np.empty((num_resamples, len(fps)))
     for row, weight in enumerate(draws):
@@ -103,8 +112,7 @@ def percentile_interval(samples: np.ndarray, confidence: float = 0.95):
     # A column of nothing but NaN is an answer here, not a reason to warn.
     usable = np.where(known.any(0), samples, 0.0)
     low, high = np.nanquantile(usable, [tail, 1 - tail], axis=0)
-    return (np.where(known.any(0), low, np.nan),
-            np.where(known.any(0), high, np.nan))
+    return (np.where(known.any(0), low, np.nan), np.where(known.any(0), high, np.nan))
 
 
 def _read(fp, fp_point, hits, hit_point, wanted):
@@ -114,8 +122,8 @@ def _read(fp, fp_point, hits, hit_point, wanted):
     inside = index < len(fp)
     # The first point with more false positives than wanted, and the one before.
     point = fp_point[index[inside]]
-    begin = np.searchsorted(fp_point[:len(fp)], point, side='left')
-    end = np.searchsorted(fp_point[:len(fp)], point, side='right')
+    begin = np.searchsorted(fp_point[: len(fp)], point, side='left')
+    end = np.searchsorted(fp_point[: len(fp)], point, side='right')
     fp_low = np.where(begin > 0, fp[begin - 1], 0)
     fp_high = fp[end - 1]
     low = hits[np.searchsorted(hit_point, point, side='left')]

@@ -1,4 +1,5 @@
 """A FROC curve and what is read from it."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,8 @@ class FROCCurve:
         wanted = np.asarray(fps, dtype=np.float64)
         if not np.all(wanted >= 0):
             raise ValueError(
-                f'False positives per image must be numbers >= 0, got {fps!r}.')
+                f'False positives per image must be numbers >= 0, got {fps!r}.'
+            )
         if self.num_lesions == 0 or self.num_images == 0:
             values = np.full(wanted.shape, np.nan)
         elif self.legacy:
@@ -91,23 +93,30 @@ class FROCCurve:
         fp_step, hit_step = np.diff(fp[index]), np.diff(hits[index])
         turns = fp_step[:-1] * hit_step[1:] != hit_step[:-1] * fp_step[1:]
         # The first and the last two points carry the legacy extrapolation.
-        keep = np.unique(np.r_[
-            0, 1, index[1:-1][turns], index[-1], count - 2, count - 1])
+        keep = np.unique(
+            np.r_[0, 1, index[1:-1][turns], index[-1], count - 2, count - 1]
+        )
         return FROCCurve(
-            self.fp_per_image[keep], self.sensitivity[keep], self.scores[keep],
-            self.num_images, self.num_lesions, self.legacy)
+            self.fp_per_image[keep],
+            self.sensitivity[keep],
+            self.scores[keep],
+            self.num_images,
+            self.num_lesions,
+            self.legacy,
+        )
 
     def to_dict(self) -> dict:
         """Plain lists and numbers, as :meth:`from_dict` reads them."""
         return dict(
             fp_per_image=self.fp_per_image.tolist(),
             sensitivity=[
-                None if np.isnan(value) else float(value)
-                for value in self.sensitivity],
+                None if np.isnan(value) else float(value) for value in self.sensitivity
+            ],
             scores=self.scores.tolist(),
             num_images=int(self.num_images),
             num_lesions=int(self.num_lesions),
-            legacy=bool(self.legacy))
+            legacy=bool(self.legacy),
+        )
 
     @classmethod
     def from_dict(cls, values: dict) -> 'FROCCurve':
@@ -119,9 +128,14 @@ class FROCCurve:
         try:
             arrays = [
                 np.array(values[key], dtype=np.float64)
-                for key in ('fp_per_image', 'sensitivity', 'scores')]
-            return cls(*arrays, int(values['num_images']),
-                       int(values['num_lesions']), bool(values['legacy']))
+                for key in ('fp_per_image', 'sensitivity', 'scores')
+            ]
+            return cls(
+                *arrays,
+                int(values['num_images']),
+                int(values['num_lesions']),
+                bool(values['legacy']),
+            )
         except KeyError as error:
             raise ValueError(f'Not a FROC curve: key {error} is missing.') from None
 
@@ -131,8 +145,9 @@ class FROCCurve:
         low = np.searchsorted(fp, wanted, side='right') - 1
         high = np.minimum(low + 1, len(fp) - 1)
         width = fp[high] - fp[low]
-        share = np.divide(wanted - fp[low], width, out=np.zeros_like(wanted),
-                          where=width > 0)
+        share = np.divide(
+            wanted - fp[low], width, out=np.zeros_like(wanted), where=width > 0
+        )
         return sensitivity[low] + share * (sensitivity[high] - sensitivity[low])
 
     def _extrapolated(self, wanted):

@@ -1,4 +1,5 @@
 """Which box hits which lesion: everything a FROC curve is made of."""
+
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,7 +59,7 @@ class FROCMatches:
         """
         order = np.argsort(-self.box_score, kind='stable')
         ranked = self.box_score[order]
-        first = np.r_[True, ranked[1:] != ranked[:-1]][:len(ranked)]
+        first = np.r_[True, ranked[1:] != ranked[:-1]][: len(ranked)]
         box_point = np.empty(len(order), dtype=np.int64)
         box_point[order] = np.cumsum(first) - 1
         return order, box_point, ranked[first]
@@ -92,7 +93,8 @@ class FROCMatches:
             if lesions.dtype != bool or lesions.shape != (self.num_lesions,):
                 raise ValueError(
                     f'lesions must be a mask of {self.num_lesions} booleans, got '
-                    f'{lesions.dtype} of shape {lesions.shape}.')
+                    f'{lesions.dtype} of shape {lesions.shape}.'
+                )
             counted = lesions[hit_lesion]
             hit_box, hit_lesion = hit_box[counted], hit_lesion[counted]
         is_fp[hit_box] = False
@@ -100,8 +102,9 @@ class FROCMatches:
         np.minimum.at(lesion_point, hit_lesion, box_point[hit_box])
         return lesion_point, is_fp
 
-    def curve(self, lesions=None, others: str = 'fp',
-              legacy: bool = False) -> FROCCurve:
+    def curve(
+        self, lesions=None, others: str = 'fp', legacy: bool = False
+    ) -> FROCCurve:
         """FROC curve of all lesions or of some.
 
         All boxes of all images count, and all images are in the denominator,
@@ -116,19 +119,25 @@ class FROCMatches:
         lesion_point, is_fp = self.events(lesions, others)
         _, box_point, scores = self.ranking
         num_points = len(scores)
-        num_lesions = (
-            self.num_lesions if lesions is None else int(np.sum(lesions)))
+        num_lesions = self.num_lesions if lesions is None else int(np.sum(lesions))
         fp = np.cumsum(np.bincount(box_point[is_fp], minlength=num_points))
-        hits = np.cumsum(np.bincount(
-            lesion_point[lesion_point < num_points], minlength=num_points))
-        sensitivity = (
-            hits / num_lesions if num_lesions else np.full(num_points, np.nan))
-        return FROCCurve(fp / max(self.num_images, 1), sensitivity, scores,
-                         self.num_images, num_lesions, legacy)
+        hits = np.cumsum(
+            np.bincount(lesion_point[lesion_point < num_points], minlength=num_points)
+        )
+        sensitivity = hits / num_lesions if num_lesions else np.full(num_points, np.nan)
+        return FROCCurve(
+            fp / max(self.num_images, 1),
+            sensitivity,
+            scores,
+            self.num_images,
+            num_lesions,
+            legacy,
+        )
 
 
-def match_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr: float = 0.5,
-                plus_one: bool = True) -> FROCMatches:
+def match_boxes(
+    pred_boxes, pred_scores, gt_boxes, iou_thr: float = 0.5, plus_one: bool = True
+) -> FROCMatches:
     """Find the box-lesion pairs with an overlap of at least ``iou_thr``.
 
     Args:
@@ -154,7 +163,8 @@ def match_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr: float = 0.5,
     if len(set(lengths)) > 1:
         raise ValueError(
             'pred_boxes, pred_scores and gt_boxes need one entry per image, got '
-            '{}, {} and {}.'.format(*lengths))
+            '{}, {} and {}.'.format(*lengths)
+        )
     boxes, box_image = _concatenate(pred_boxes, 'pred_boxes', 4)
     scores, score_image = _concatenate(pred_scores, 'pred_scores', None)
     lesions, lesion_image = _concatenate(gt_boxes, 'gt_boxes', 4)
@@ -165,12 +175,14 @@ def match_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr: float = 0.5,
         image = int(np.flatnonzero(boxes_of != scores_of)[0])
         raise ValueError(
             f'Image {image} has {boxes_of[image]} pred_boxes but '
-            f'{scores_of[image]} pred_scores.')
+            f'{scores_of[image]} pred_scores.'
+        )
     swapped = np.flatnonzero((lesions[:, 2:] < lesions[:, :2]).any(1))
     if len(swapped):
         raise ValueError(
             f'gt_boxes of image {lesion_image[swapped[0]]} must have x1 <= x2 and '
-            f'y1 <= y2, got {lesions[swapped[0]].tolist()}.')
+            f'y1 <= y2, got {lesions[swapped[0]].tolist()}.'
+        )
 
     # All pairs of a lesion and a box of its image, lesion by lesion.
     first_box = np.cumsum(boxes_of) - boxes_of
@@ -192,9 +204,13 @@ def match_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr: float = 0.5,
         start = stop
     nothing = np.zeros(0, dtype=np.int64)
     return FROCMatches(
-        num_images, box_image, scores, lesion_image,
+        num_images,
+        box_image,
+        scores,
+        lesion_image,
         np.concatenate([nothing, *hit_boxes]),
-        np.concatenate([nothing, *hit_lesions]))
+        np.concatenate([nothing, *hit_lesions]),
+    )
 
 
 def _concatenate(arrays, name, columns):
@@ -205,22 +221,24 @@ def _concatenate(arrays, name, columns):
         if array.size == 0:
             continue
         if array.ndim != (1 if columns is None else 2) or (
-                columns and array.shape[1] != columns):
+            columns and array.shape[1] != columns
+        ):
             wanted = '(B,)' if columns is None else '(B, 4)'
             raise ValueError(
-                f'{name} of image {image} must be {wanted}, got shape '
-                f'{array.shape}.')
+                f'{name} of image {image} must be {wanted}, got shape {array.shape}.'
+            )
         checked.append((image, array))
     if not checked:
         shape = 0 if columns is None else (0, columns)
         return np.zeros(shape), np.zeros(0, dtype=np.int64)
-    images = np.repeat([image for image, _ in checked],
-                       [len(array) for _, array in checked])
+    images = np.repeat(
+        [image for image, _ in checked], [len(array) for _, array in checked]
+    )
     values = np.concatenate([array for _, array in checked]).astype(np.float64)
     finite = np.isfinite(values)
     if not finite.all():
         row = int(np.argwhere(~finite)[0, 0])
         raise ValueError(
-            f'{name} of image {images[row]} must be finite, got '
-            f'{values[row].tolist()}.')
+            f'{name} of image {images[row]} must be finite, got {values[row].tolist()}.'
+        )
     return values, images

@@ -1,4 +1,5 @@
 """Does a map point at the lesions? One map, one mask, one number."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ class LesionHits(NamedTuple):
         num_spots: Connected components of the map at the threshold.
         num_false: Spots without a peak on a lesion.
     """
+
     num_lesions: int
     num_hit: int
     num_spots: int
@@ -76,8 +78,9 @@ def energy_inside(activation, mask) -> float:
     return float(positive[mask].sum() / total) if total > 0 else 0.0
 
 
-def lesion_hits(activation, mask, threshold: float,
-                tolerance_px: float = 0) -> LesionHits:
+def lesion_hits(
+    activation, mask, threshold: float, tolerance_px: float = 0
+) -> LesionHits:
     """Count lesions that a peak of the map hits, and spots that hit none.
 
     The map at the threshold falls into connected spots, the mask into connected
@@ -114,7 +117,8 @@ def lesion_hits(activation, mask, threshold: float,
         true_spots[found] = True
         num_hit += bool(len(found))
     return LesionHits(
-        num_lesions, num_hit, num_spots, num_spots - int(true_spots.sum()))
+        num_lesions, num_hit, num_spots, num_spots - int(true_spots.sum())
+    )
 
 
 def _near(mask, tolerance_px):

@@ -1,4 +1,5 @@
 """Does a map in 3-D say where something is? One map, one mask, some numbers."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ class MapPosition(NamedTuple):
         dice: Dice at the threshold that is best for this map.
         chance_dice: Dice of a map of one value, which marks all or nothing.
     """
+
     distance_mm: float
     chance_mm: float
     chance_within: float
@@ -22,8 +24,9 @@ class MapPosition(NamedTuple):
     chance_dice: float
 
 
-def map_position(activation, mask, inside, spacing_mm,
-                 tolerance_mm: float = 15) -> MapPosition:
+def map_position(
+    activation, mask, inside, spacing_mm, tolerance_mm: float = 15
+) -> MapPosition:
     """Measure where a map in 3-D points.
 
     Args:
@@ -48,21 +51,29 @@ def map_position(activation, mask, inside, spacing_mm,
     activation = np.asarray(activation)
     mask, inside = np.asarray(mask, bool), np.asarray(inside, bool)
     if not activation.shape == mask.shape == inside.shape:
-        raise ValueError('the map, the structure and where to look must have one '
-                         f'shape, but have {activation.shape}, {mask.shape} and '
-                         f'{inside.shape}')
+        raise ValueError(
+            'the map, the structure and where to look must have one '
+            f'shape, but have {activation.shape}, {mask.shape} and '
+            f'{inside.shape}'
+        )
     if not mask.any() or not inside.any():
-        raise ValueError('there is no structure to be found' if inside.any() else
-                         'there is no place where to look')
+        raise ValueError(
+            'there is no structure to be found'
+            if inside.any()
+            else 'there is no place where to look'
+        )
     away = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)[inside]
     values, hits = activation[inside], mask[inside]
     distance = away[values == values.max()].mean()
     # What lies outside can never be marked, but is missed.
     total = int(mask.sum())
     return MapPosition(
-        float(distance), float(away.mean()), float((away <= tolerance_mm).mean()),
+        float(distance),
+        float(away.mean()),
+        float((away <= tolerance_mm).mean()),
         _best_dice(values, hits, total),
-        float(2 * hits.sum() / (hits.size + total)))
+        float(2 * hits.sum() / (hits.size + total)),
+    )
 
 
 def _best_dice(values, hits, total: int) -> float:

@@ -1,4 +1,5 @@
 """Nodules found and outlined in slices: the numbers of Feng et al., Table 1."""
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,9 @@ class SliceScore:
         return 2 * math.sqrt(self.area_mm2 / math.pi)
 
 
-def score_slice(predicted: np.ndarray, nodules: np.ndarray,
-                spacing_mm: Sequence[float]) -> SliceScore:
+def score_slice(
+    predicted: np.ndarray, nodules: np.ndarray, spacing_mm: Sequence[float]
+) -> SliceScore:
     r"""Compare a segmentation with the true nodules of a slice.
 
     A nodule counts as found if the segmentation shares at least one pixel with
@@ -69,21 +71,27 @@ def score_slice(predicted: np.ndarray, nodules: np.ndarray,
     """
     predicted, nodules = np.asarray(predicted) != 0, np.asarray(nodules)
     if predicted.ndim != 2 or predicted.shape != nodules.shape:
-        raise ValueError(f'the segmentation has shape {predicted.shape}, the true '
-                         f'nodules {nodules.shape}; expected the same (H, W)')
+        raise ValueError(
+            f'the segmentation has shape {predicted.shape}, the true '
+            f'nodules {nodules.shape}; expected the same (H, W)'
+        )
     spacing_mm = tuple(float(value) for value in spacing_mm)
     if len(spacing_mm) != 2 or not all(0 < value < math.inf for value in spacing_mm):
-        raise ValueError('spacing_mm must be two positive numbers (y, x), but is '
-                         f'{spacing_mm}')
+        raise ValueError(
+            f'spacing_mm must be two positive numbers (y, x), but is {spacing_mm}'
+        )
     truth = nodules != 0
     sizes = int(predicted.sum()), int(truth.sum())
     shared = nodules[predicted & truth]
     pixel_mm2 = spacing_mm[0] * spacing_mm[1]
     return SliceScore(
         num_nodules=len(np.unique(nodules[truth])),
-        num_found=len(np.unique(shared)), called=sizes[0] > 0,
+        num_found=len(np.unique(shared)),
+        called=sizes[0] > 0,
         dice=2 * len(shared) / sum(sizes) if sizes[1] else math.nan,
-        area_mm2=sizes[1] * pixel_mm2, predicted_area_mm2=sizes[0] * pixel_mm2)
+        area_mm2=sizes[1] * pixel_mm2,
+        predicted_area_mm2=sizes[0] * pixel_mm2,
+    )
 
 
 def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
@@ -129,11 +137,15 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
         **_mean_and_deviation('tp_doa', (each.doa_mm2 for each in found)),
         two_both=sum(each.num_found == 2 for each in two),
         two_one=sum(each.num_found == 1 for each in two),
-        num_two=len(two), num_nodule=len(one), num_empty=len(none))
+        num_two=len(two),
+        num_nodule=len(one),
+        num_empty=len(none),
+    )
 
 
-def scores_by_size(scores: Iterable[SliceScore],
-                   edges_mm: Sequence[float]) -> list[dict[str, float]]:
+def scores_by_size(
+    scores: Iterable[SliceScore], edges_mm: Sequence[float]
+) -> list[dict[str, float]]:
     """TP Dice and TP DOA by the size of the nodule (the paper's Fig. 3).
 
     Args:
@@ -151,17 +163,24 @@ def scores_by_size(scores: Iterable[SliceScore],
     """
     edges_mm = [float(edge) for edge in edges_mm]
     if len(edges_mm) < 2 or any(
-            not low < high for low, high in zip(edges_mm, edges_mm[1:])):
-        raise ValueError('edges_mm must be two or more rising numbers, but is '
-                         f'{edges_mm}')
+        not low < high for low, high in zip(edges_mm, edges_mm[1:])
+    ):
+        raise ValueError(
+            f'edges_mm must be two or more rising numbers, but is {edges_mm}'
+        )
     found = [each for each in scores if each.num_nodules == 1 and each.num_found]
     rows = []
     for low, high in zip(edges_mm, edges_mm[1:]):
         inside = [each for each in found if low <= each.diameter_mm < high]
-        rows.append(dict(
-            low_mm=low, high_mm=high, count=len(inside),
-            **_mean_and_deviation('tp_dice', (each.dice for each in inside)),
-            **_mean_and_deviation('tp_doa', (each.doa_mm2 for each in inside))))
+        rows.append(
+            dict(
+                low_mm=low,
+                high_mm=high,
+                count=len(inside),
+                **_mean_and_deviation('tp_dice', (each.dice for each in inside)),
+                **_mean_and_deviation('tp_doa', (each.doa_mm2 for each in inside)),
+            )
+        )
     return rows
 
 
@@ -172,5 +191,7 @@ def _share(flags: Iterable[bool]) -> float:
 
 def _mean_and_deviation(name: str, values: Iterable[float]) -> dict[str, float]:
     values = np.array(list(values), float)
-    return {f'{name}_mean': float(values.mean()) if values.size else math.nan,
-            f'{name}_std': float(values.std()) if values.size else math.nan}
+    return {
+        f'{name}_mean': float(values.mean()) if values.size else math.nan,
+        f'{name}_std': float(values.std()) if values.size else math.nan,
+    }

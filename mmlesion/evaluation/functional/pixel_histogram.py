@@ -1,4 +1,5 @@
 """Pixels of any number of maps, counted by value in constant memory."""
+
 import numpy as np
 
 from .pixel_ranking import PixelRanking
@@ -36,7 +37,8 @@ class PixelHistogram:
         if num_bins < 2**16 or num_bins & (num_bins - 1):
             raise ValueError(
                 'PixelHistogram: num_bins must be a power of two and at least '
-                f'65536, got {num_bins}.')
+                f'65536, got {num_bins}.'
+            )
         self.num_bins = num_bins
         self.buffer_size = buffer_size
         self._zero = np.zeros(2, np.int64)
@@ -62,7 +64,8 @@ class PixelHistogram:
         if activation.shape != mask.shape:
             raise ValueError(
                 f'The map has shape {activation.shape} and its mask {mask.shape}; '
-                'they must be the same.')
+                'they must be the same.'
+            )
         if activation.size == 0:
             return
         with np.errstate(over='ignore'):
@@ -82,7 +85,8 @@ class PixelHistogram:
         if self.num_bins != other.num_bins:
             raise ValueError(
                 'Histograms can be added that have the same num_bins, not '
-                f'{self.num_bins} and {other.num_bins}.')
+                f'{self.num_bins} and {other.num_bins}.'
+            )
         total = PixelHistogram(self.num_bins, self.buffer_size)
         for part in (self, other):
             part._count()
@@ -108,8 +112,13 @@ class PixelHistogram:
         beside_above = np.cumsum(counts[0]) - counts[0]
         used = counts[1] > 0
         return PixelRanking(
-            values[used], counts[1, used], counts[0, used], beside_above[used],
-            num_inside=int(counts[1].sum()), num_pixels=int(counts.sum()))
+            values[used],
+            counts[1, used],
+            counts[0, used],
+            beside_above[used],
+            num_inside=int(counts[1].sum()),
+            num_pixels=int(counts.sum()),
+        )
 
     def __getstate__(self) -> dict:
         self._count()  # what is sent to another process is small
@@ -184,10 +193,9 @@ class _Bins:
         if other.counts is None:
             return
         self._grow(other.low, other.high)
-        counts, first = _merged(
-            other.counts, other.first, self.shift - other.shift)
+        counts, first = _merged(other.counts, other.first, self.shift - other.shift)
         start = first - self.first
-        self.counts[:, start:start + counts.shape[1]] += counts
+        self.counts[:, start : start + counts.shape[1]] += counts
 
     def _grow(self, low: int, high: int) -> None:
         """Make room for bit patterns from ``low`` to ``high``."""
@@ -202,7 +210,7 @@ class _Bins:
         if self.counts is not None:
             counts, start = _merged(self.counts, self.first, shift - self.shift)
             start -= first
-            grown[:, start:start + counts.shape[1]] = counts
+            grown[:, start : start + counts.shape[1]] = counts
         self.counts, self.first, self.shift = grown, first, shift
         self.low, self.high = low, high
 

@@ -1,4 +1,5 @@
 """Pixels ranked by a map's value: areas under curves, best overlap."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,4 +113,5 @@ def rank_pixels(activation, mask) -> PixelRanking:
         beside=(high - low - count)[::-1],
         beside_above=(len(everything) - high - inside_above)[::-1],
         num_inside=len(inside),
-        num_pixels=len(everything))
+        num_pixels=len(everything),
+    )

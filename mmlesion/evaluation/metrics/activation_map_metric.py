@@ -78,33 +78,41 @@ class ActivationMapMetric(BaseMetric):
 
     default_prefix = 'map'
 
-    def __init__(self,
-                 threshold: float = 0.5,
-                 normalise: str = 'none',
-                 tolerance_px: float = 0,
-                 with_empty: bool = False,
-                 form: str = 'circle',
-                 resize: str | None = None,
-                 num_bins: int = 2**20,
-                 planes: str = 'middle',
-                 map_key: str = 'activation_map',
-                 mask_key: str = 'gt_mask',
-                 outfile_prefix: str | None = None,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        normalise: str = 'none',
+        tolerance_px: float = 0,
+        with_empty: bool = False,
+        form: str = 'circle',
+        resize: str | None = None,
+        num_bins: int = 2**20,
+        planes: str = 'middle',
+        map_key: str = 'activation_map',
+        mask_key: str = 'gt_mask',
+        outfile_prefix: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if resize not in (None, 'bilinear'):
             raise ValueError(
                 f"ActivationMapMetric: resize must be 'bilinear' or None, got "
-                f'{resize!r}.')
+                f'{resize!r}.'
+            )
         if planes not in ('middle', 'each'):
             raise ValueError(
                 f"ActivationMapMetric: planes must be 'middle' or 'each', got "
-                f'{planes!r}.')
+                f'{planes!r}.'
+            )
         boxes_to_mask([], (1, 1), form)  # checks it
         self.settings = dict(
-            threshold=threshold, normalise=normalise, tolerance_px=tolerance_px,
-            with_empty=with_empty, num_bins=num_bins)
+            threshold=threshold,
+            normalise=normalise,
+            tolerance_px=tolerance_px,
+            with_empty=with_empty,
+            num_bins=num_bins,
+        )
         self.form = form
         self.resize = resize
         self.planes = planes
@@ -116,11 +124,12 @@ class ActivationMapMetric(BaseMetric):
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Take the maps of a batch in."""
         for sample in data_samples:
-            name = sample.get('img_path') or f"image {sample.get('img_id')}"
+            name = sample.get('img_path') or f'image {sample.get("img_id")}'
             if sample.get(self.map_key) is None:
                 raise ValueError(
                     f"{name}: ActivationMapMetric needs '{self.map_key}', an array "
-                    '(H, W) that the model or a hook puts into the data sample.')
+                    '(H, W) that the model or a hook puts into the data sample.'
+                )
             activation = _array(sample[self.map_key]).astype(np.float32)
             if activation.ndim == 3 and len(activation) == 1:
                 activation = activation[0]
@@ -128,17 +137,24 @@ class ActivationMapMetric(BaseMetric):
             if activation.ndim != 2 and activation.shape != mask.shape:
                 raise ValueError(
                     f"{name}: '{self.map_key}' has shape {activation.shape}; "
-                    'expected one map, (H, W), or one for each slice of the mask.')
+                    'expected one map, (H, W), or one for each slice of the mask.'
+                )
             if not np.isfinite(activation).all():
                 raise ValueError(
-                    f"{name}: '{self.map_key}' has a value that is NaN or infinite.")
+                    f"{name}: '{self.map_key}' has a value that is NaN or infinite."
+                )
             maps, masks = self._planes_of(activation), self._planes_of(mask)
             if len(maps) == 1:
                 maps = maps * len(masks)
             pairs = [
-                (one if one.shape == inside.shape else
-                 self._resized(one, inside.shape, name), inside)
-                for one, inside in zip(maps, masks)]
+                (
+                    one
+                    if one.shape == inside.shape
+                    else self._resized(one, inside.shape, name),
+                    inside,
+                )
+                for one, inside in zip(maps, masks)
+            ]
             # The last image of a process may be one that the sampler repeated,
             # which only `evaluate` can tell.
             self._take_pending()
@@ -198,12 +214,16 @@ class ActivationMapMetric(BaseMetric):
             if mask.ndim not in (2, 3):
                 raise ValueError(
                     f"{name}: '{self.mask_key}' has shape {mask.shape}; expected "
-                    '(H, W) or (H, W, C).')
+                    '(H, W) or (H, W, C).'
+                )
             return mask
         shape = tuple(sample.get('img_shape') or map_shape)[:2]
         if 'instances' in sample:
-            boxes = [instance['bbox'] for instance in sample['instances']
-                     if not instance.get('ignore_flag', 0)]
+            boxes = [
+                instance['bbox']
+                for instance in sample['instances']
+                if not instance.get('ignore_flag', 0)
+            ]
             boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
             # A detector that has undone the crop of its boxes has set it to 0
             offset = sample.get('map_crop_offset', sample.get('crop_offset'))
@@ -221,7 +241,8 @@ class ActivationMapMetric(BaseMetric):
             raise ValueError(
                 f"{name}: ActivationMapMetric needs the lesions: '{self.mask_key}' "
                 "or 'instances' among the meta_keys of the packing transform, or "
-                "'gt_instances'.")
+                "'gt_instances'."
+            )
         try:
             return boxes_to_mask(boxes, shape, self.form)
         except ValueError as error:
@@ -232,53 +253,79 @@ class ActivationMapMetric(BaseMetric):
         if self.resize is None:
             raise ValueError(
                 f'{name}: the map is {_size(activation.shape)} and its mask '
-                f"{_size(shape)} pixels; expected the same, or resize='bilinear'.")
+                f"{_size(shape)} pixels; expected the same, or resize='bilinear'."
+            )
         resized = F.interpolate(
-            torch.from_numpy(activation)[None, None], size=shape, mode=self.resize,
-            align_corners=False)
+            torch.from_numpy(activation)[None, None],
+            size=shape,
+            mode=self.resize,
+            align_corners=False,
+        )
         return resized[0, 0].numpy()
 
     def _log(self, numbers: dict) -> None:
         """Print both ways to count, side by side."""
+
         def percent(name):
             return f'{100 * numbers[name]:.2f}'
 
         rows = [('', 'all pixels', 'mean of images', 'deviation')]
         for title, name in (
-                ('AUPRC', 'auprc'), ('prevalence (guessing)', 'prevalence'),
-                ('AUROC', 'auroc'),
-                (f'Dice at {self.settings["threshold"]:g}', 'dice'),
-                (f'IoU at {self.settings["threshold"]:g}', 'iou'),
-                ('Dice at the best threshold', 'dice_best'),
-                ('IoU at the best threshold', 'iou_best'),
-                ('lesions hit', 'hit_rate'), ('pointing game', 'pointing_game'),
-                ('energy inside', 'energy_inside')):
+            ('AUPRC', 'auprc'),
+            ('prevalence (guessing)', 'prevalence'),
+            ('AUROC', 'auroc'),
+            (f'Dice at {self.settings["threshold"]:g}', 'dice'),
+            (f'IoU at {self.settings["threshold"]:g}', 'iou'),
+            ('Dice at the best threshold', 'dice_best'),
+            ('IoU at the best threshold', 'iou_best'),
+            ('lesions hit', 'hit_rate'),
+            ('pointing game', 'pointing_game'),
+            ('energy inside', 'energy_inside'),
+        ):
             pooled = f'{name}_pooled'
-            rows.append((
-                title, percent(pooled) if pooled in numbers else '-',
-                percent(f'{name}_mean'), percent(f'{name}_std')))
+            rows.append(
+                (
+                    title,
+                    percent(pooled) if pooled in numbers else '-',
+                    percent(f'{name}_mean'),
+                    percent(f'{name}_std'),
+                )
+            )
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = ['  '.join([row[0].ljust(widths[0])] + [
-            cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
-            for row in rows]
-        lines.insert(0, (
-            f'{self.map_key} (%): {numbers["num_images"]} images with '
-            f'{numbers["num_lesions"]} lesions, {numbers["num_skipped"]} without '
-            'left out'))
+        lines = [
+            '  '.join(
+                [row[0].ljust(widths[0])]
+                + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+            )
+            for row in rows
+        ]
+        lines.insert(
+            0,
+            (
+                f'{self.map_key} (%): {numbers["num_images"]} images with '
+                f'{numbers["num_lesions"]} lesions, {numbers["num_skipped"]} without '
+                'left out'
+            ),
+        )
         lines.append(
             f'false spots an image: {numbers["false_spots_per_image"]:.2f}; best '
-            f'threshold of all pixels: {numbers["best_threshold"]:.6g}')
+            f'threshold of all pixels: {numbers["best_threshold"]:.6g}'
+        )
         MMLogger.get_current_instance().info('\n'.join(['', *lines]))
 
     def _write(self, numbers: dict) -> None:
         path = Path(f'{self.outfile_prefix}.maps.json')
         path.parent.mkdir(parents=True, exist_ok=True)
         content = dict(
-            settings=dict(self.settings, form=self.form, resize=self.resize,
-                          planes=self.planes),
+            settings=dict(
+                self.settings, form=self.form, resize=self.resize, planes=self.planes
+            ),
             # JSON knows no NaN.
-            numbers={name: float(value) if np.isfinite(value) else None
-                     for name, value in numbers.items()})
+            numbers={
+                name: float(value) if np.isfinite(value) else None
+                for name, value in numbers.items()
+            },
+        )
         unfinished = path.with_name(f'{path.name}.part')
         unfinished.write_text(json.dumps(content, indent=2, allow_nan=False))
         os.replace(unfinished, path)  # a kill leaves the old file or the new one

@@ -39,13 +39,15 @@ class BinaryClassificationMetric(BaseMetric):
 
     default_prefix = 'binary'
 
-    def __init__(self,
-                 positive: int = 1,
-                 threshold: float = 0.5,
-                 case_keys: Sequence[str] = ('nodule_id', 'img_path', 'sample_idx'),
-                 outfile_prefix: str | None = None,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        positive: int = 1,
+        threshold: float = 0.5,
+        case_keys: Sequence[str] = ('nodule_id', 'img_path', 'sample_idx'),
+        outfile_prefix: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.positive = positive
         self.threshold = threshold
@@ -55,25 +57,35 @@ class BinaryClassificationMetric(BaseMetric):
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep score and label of each case."""
         for sample in data_samples:
-            name = next((sample[key] for key in self.case_keys if key in sample),
-                        f'case {len(self.results)}')
+            name = next(
+                (sample[key] for key in self.case_keys if key in sample),
+                f'case {len(self.results)}',
+            )
             if 'pred_score' not in sample or 'gt_label' not in sample:
                 raise ValueError(
                     f'{name}: BinaryClassificationMetric needs pred_score and '
-                    'gt_label, as mmpretrain classifiers and PackInputs give them.')
+                    'gt_label, as mmpretrain classifiers and PackInputs give them.'
+                )
             scores = _array(sample['pred_score'])
             label = _array(sample['gt_label'])
             if self.positive >= len(scores) or len(label) != 1:
                 raise ValueError(
                     f'{name}: expected one label and a score for class '
-                    f'{self.positive}, got {len(label)} and {len(scores)} scores.')
+                    f'{self.positive}, got {len(label)} and {len(scores)} scores.'
+                )
             score = float(scores[self.positive])
             if not np.isfinite(score):
-                raise ValueError(f'{name}: the score is {score}; usually training '
-                                 'diverged.')
-            self.results.append(dict(
-                case=name, patient=sample.get('patient'), score=score,
-                label=int(label[0] == self.positive)))
+                raise ValueError(
+                    f'{name}: the score is {score}; usually training diverged.'
+                )
+            self.results.append(
+                dict(
+                    case=name,
+                    patient=sample.get('patient'),
+                    score=score,
+                    label=int(label[0] == self.positive),
+                )
+            )
 
     def compute_metrics(self, results: list) -> dict:
         """Compute the numbers, write the cases."""
@@ -88,7 +100,8 @@ class BinaryClassificationMetric(BaseMetric):
         return dict(
             **binary_rates(scores, labels, self.threshold),
             **binary_areas(scores, labels),
-            log_loss=log_loss(scores, labels))
+            log_loss=log_loss(scores, labels),
+        )
 
 
 def _array(values) -> np.ndarray:

@@ -68,30 +68,37 @@ class FROCMetric(BaseMetric):
 
     default_prefix = 'froc'
 
-    def __init__(self,
-                 fps: Sequence[float] = (0.5, 1, 2, 4, 8, 16),
-                 mean_fps: Sequence[float] = (0.5, 1, 2, 4),
-                 subgroup_fps: float = 4,
-                 iou_thr: float = 0.5,
-                 plus_one: bool = True,
-                 label: int | None = None,
-                 others: str = 'fp',
-                 legacy: bool = False,
-                 num_resamples: int = 1000,
-                 confidence: float = 0.95,
-                 seed: int = 0,
-                 outfile_prefix: str | None = None,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        fps: Sequence[float] = (0.5, 1, 2, 4, 8, 16),
+        mean_fps: Sequence[float] = (0.5, 1, 2, 4),
+        subgroup_fps: float = 4,
+        iou_thr: float = 0.5,
+        plus_one: bool = True,
+        label: int | None = None,
+        others: str = 'fp',
+        legacy: bool = False,
+        num_resamples: int = 1000,
+        confidence: float = 0.95,
+        seed: int = 0,
+        outfile_prefix: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if not fps or not mean_fps or not all(
-                fp >= 0 for fp in (*fps, *mean_fps, subgroup_fps)):
+        if (
+            not fps
+            or not mean_fps
+            or not all(fp >= 0 for fp in (*fps, *mean_fps, subgroup_fps))
+        ):
             raise ValueError(
                 'FROCMetric: fps, mean_fps and subgroup_fps must be numbers >= 0, '
-                f'got {fps!r}, {mean_fps!r} and {subgroup_fps!r}.')
+                f'got {fps!r}, {mean_fps!r} and {subgroup_fps!r}.'
+            )
         if others not in ('fp', 'ignore'):
             raise ValueError(
-                f"FROCMetric: others must be 'fp' or 'ignore', got {others!r}.")
+                f"FROCMetric: others must be 'fp' or 'ignore', got {others!r}."
+            )
         self.fps = list(fps)
         self.mean_fps = list(mean_fps)
         self.subgroup_fps = subgroup_fps
@@ -108,11 +115,12 @@ class FROCMetric(BaseMetric):
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
         """Keep of each sample what the curve needs."""
         for sample in data_samples:
-            name = sample.get('img_path') or f"image {sample.get('img_id')}"
+            name = sample.get('img_path') or f'image {sample.get("img_id")}'
             if 'pred_instances' not in sample:
                 raise ValueError(
                     f'{name}: FROCMetric needs pred_instances, as mmdet detectors '
-                    'give in predict.')
+                    'give in predict.'
+                )
             predicted = sample['pred_instances']
             boxes = _array(predicted['bboxes']).reshape(-1, 4)
             scores = _array(predicted['scores']).reshape(-1)
@@ -122,16 +130,20 @@ class FROCMetric(BaseMetric):
             if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
                 raise ValueError(
                     f'{name}: predicted boxes and scores must be finite; NaN or '
-                    'infinity usually means that training diverged.')
+                    'infinity usually means that training diverged.'
+                )
             offset = sample.get('crop_offset')
             offset = np.zeros(2) if offset is None else _array(offset)
-            self.results.append(dict(
-                img_id=sample.get('img_id'),
-                patient=sample.get('patient'),
-                interval_mm=sample.get('interval_mm'),
-                boxes=boxes + np.tile(offset, 2),
-                scores=scores,
-                **self._lesions(sample, name)))
+            self.results.append(
+                dict(
+                    img_id=sample.get('img_id'),
+                    patient=sample.get('patient'),
+                    interval_mm=sample.get('interval_mm'),
+                    boxes=boxes + np.tile(offset, 2),
+                    scores=scores,
+                    **self._lesions(sample, name),
+                )
+            )
 
     def compute_metrics(self, results: list) -> dict:
         """Compute, log and write the table of all images."""
@@ -142,32 +154,38 @@ class FROCMetric(BaseMetric):
             [result['boxes'] for result in results],
             [result['scores'] for result in results],
             [result['gt_boxes'] for result in results],
-            self.iou_thr, self.plus_one)
+            self.iou_thr,
+            self.plus_one,
+        )
         patients = self._patients(results)
         curve = matches.curve(legacy=self.legacy)
         total = self._table_row(matches, patients, self.fps, None)
         subgroups = {
             name: self._table_row(matches, patients, [self.subgroup_fps], mask)
-            for name, mask in self._subgroups(results, matches).items()}
+            for name, mask in self._subgroups(results, matches).items()
+        }
         self._log(total, subgroups, matches, patients)
         if self.outfile_prefix:
-            self._write(dict(
-                num_images=matches.num_images,
-                num_lesions=matches.num_lesions,
-                num_patients=len(np.unique(patients)),
-                iou_thr=self.iou_thr,
-                plus_one=self.plus_one,
-                legacy=self.legacy,
-                confidence=self.confidence,
-                num_resamples=self.num_resamples,
-                seed=self.seed,
-                others=self.others,
-                overall=total,
-                subgroups=subgroups,
-                curve=curve.vertices().to_dict()))
+            self._write(
+                dict(
+                    num_images=matches.num_images,
+                    num_lesions=matches.num_lesions,
+                    num_patients=len(np.unique(patients)),
+                    iou_thr=self.iou_thr,
+                    plus_one=self.plus_one,
+                    legacy=self.legacy,
+                    confidence=self.confidence,
+                    num_resamples=self.num_resamples,
+                    seed=self.seed,
+                    others=self.others,
+                    overall=total,
+                    subgroups=subgroups,
+                    curve=curve.vertices().to_dict(),
+                )
+            )
         metrics = {
-            f'sens@{fp:g}': value
-            for fp, value in zip(self.fps, total['sensitivity'])}
+            f'sens@{fp:g}': value for fp, value in zip(self.fps, total['sensitivity'])
+        }
         metrics[self._mean_name] = total['mean']
         return metrics
 
@@ -179,25 +197,28 @@ class FROCMetric(BaseMetric):
         """Boxes of the lesions, and what is known of each."""
         if 'instances' in sample:
             instances = [
-                instance for instance in sample['instances']
+                instance
+                for instance in sample['instances']
                 if not instance.get('ignore_flag', 0)
-                and self.label in (None, instance.get('bbox_label'))]
+                and self.label in (None, instance.get('bbox_label'))
+            ]
             known = {
                 key: [instance.get(key) for instance in instances]
-                for key in LESION_KEYS}
+                for key in LESION_KEYS
+            }
             boxes = [instance['bbox'] for instance in instances]
             return dict(gt_boxes=_array(boxes).reshape(-1, 4), **known)
         if 'gt_instances' not in sample:
             raise ValueError(
                 f"{name}: FROCMetric needs the lesions, either 'instances' among "
                 "the meta_keys of PackDetInputs or 'gt_instances' by "
-                'LoadAnnotations in the test pipeline.')
+                'LoadAnnotations in the test pipeline.'
+            )
         lesions = sample['gt_instances']
         boxes = _array(lesions['bboxes']).reshape(-1, 4)
         if self.label is not None:
             boxes = boxes[_array(lesions['labels']) == self.label]
-        return dict(gt_boxes=boxes, **{key: [None] * len(boxes)
-                                       for key in LESION_KEYS})
+        return dict(gt_boxes=boxes, **{key: [None] * len(boxes) for key in LESION_KEYS})
 
     @staticmethod
     def _patients(results: list) -> np.ndarray:
@@ -206,19 +227,24 @@ class FROCMetric(BaseMetric):
         An image of an unknown patient is one of its own.
         """
         names = [
-            f'image {index}' if result['patient'] is None
-            else f"patient {result['patient']}"
-            for index, result in enumerate(results)]
+            f'image {index}'
+            if result['patient'] is None
+            else f'patient {result["patient"]}'
+            for index, result in enumerate(results)
+        ]
         return np.array(names, dtype=str)
 
     @staticmethod
     def _subgroups(results: list, matches) -> dict:
         """Masks of the sub-groups; a column of which nothing is known is left out."""
         lesion_type = _column(
-            value for result in results for value in result['lesion_type'])
+            value for result in results for value in result['lesion_type']
+        )
         diameter_mm = _column(
             None if value is None else np.max(value)
-            for result in results for value in result['diameter_mm'])
+            for result in results
+            for value in result['diameter_mm']
+        )
         interval_mm = _column(result['interval_mm'] for result in results)
         if interval_mm is not None:
             interval_mm = interval_mm[matches.lesion_image]
@@ -230,21 +256,30 @@ class FROCMetric(BaseMetric):
         row = dict(
             num_lesions=curve.num_lesions,
             fps=list(fps),
-            sensitivity=curve.sensitivity_at(fps).tolist())
+            sensitivity=curve.sensitivity_at(fps).tolist(),
+        )
         if lesions is None:
             row['mean'] = curve.mean_sensitivity(self.mean_fps)
         if self.num_resamples:
             wanted = [*fps, *self.mean_fps] if lesions is None else fps
             samples = bootstrap_froc(
-                matches, patients, wanted, lesions, self.others,
-                self.num_resamples, self.seed)
-            low, high = percentile_interval(
-                samples[:, :len(fps)], self.confidence)
+                matches,
+                patients,
+                wanted,
+                lesions,
+                self.others,
+                self.num_resamples,
+                self.seed,
+            )
+            low, high = percentile_interval(samples[:, : len(fps)], self.confidence)
             row['interval'] = np.stack([low, high], axis=1).tolist()
             if lesions is None:
                 row['mean_interval'] = [
-                    float(bound) for bound in percentile_interval(
-                        samples[:, len(fps):].mean(1), self.confidence)]
+                    float(bound)
+                    for bound in percentile_interval(
+                        samples[:, len(fps) :].mean(1), self.confidence
+                    )
+                ]
         return row
 
     def _log(self, total: dict, subgroups: dict, matches, patients) -> None:
@@ -252,25 +287,32 @@ class FROCMetric(BaseMetric):
         lines = [
             'Sensitivity (%) at false positives per image, IoU >= '
             f'{self.iou_thr:g}: {matches.num_images} images, '
-            f'{matches.num_lesions} lesions, {len(np.unique(patients))} patients']
-        columns = [(f'{fp:g}', value) for fp, value in
-                   zip(self.fps, total['sensitivity'])]
-        columns.append((f'mean {self._mean_name[5:].replace("_", "-")}',
-                        total['mean']))
+            f'{matches.num_lesions} lesions, {len(np.unique(patients))} patients'
+        ]
+        columns = [
+            (f'{fp:g}', value) for fp, value in zip(self.fps, total['sensitivity'])
+        ]
+        columns.append((f'mean {self._mean_name[5:].replace("_", "-")}', total['mean']))
         intervals = None
         if self.num_resamples:
             intervals = [*total['interval'], total['mean_interval']]
         lines += _table(columns, intervals, self.confidence)
         if subgroups:
-            lines += ['', f'Sensitivity (%) at {self.subgroup_fps:g} false positives '
-                      'per image by type, long diameter and slice interval']
-            columns = [(name, row['sensitivity'][0])
-                       for name, row in subgroups.items()]
+            lines += [
+                '',
+                f'Sensitivity (%) at {self.subgroup_fps:g} false positives '
+                'per image by type, long diameter and slice interval',
+            ]
+            columns = [(name, row['sensitivity'][0]) for name, row in subgroups.items()]
             intervals = None
             if self.num_resamples:
                 intervals = [row['interval'][0] for row in subgroups.values()]
-            lines += _table(columns, intervals, self.confidence,
-                            [row['num_lesions'] for row in subgroups.values()])
+            lines += _table(
+                columns,
+                intervals,
+                self.confidence,
+                [row['num_lesions'] for row in subgroups.values()],
+            )
         MMLogger.get_current_instance().info('\n'.join(['', *lines]))
 
     def _write(self, content: dict) -> None:
@@ -299,19 +341,30 @@ def _column(values) -> np.ndarray | None:
 
 def _table(columns, intervals, confidence, counts=None) -> list:
     """Lines of a table with one named value a column."""
-    rows = [('', [name for name, _ in columns]),
-            ('sensitivity', [f'{100 * value:.1f}' for _, value in columns])]
+    rows = [
+        ('', [name for name, _ in columns]),
+        ('sensitivity', [f'{100 * value:.1f}' for _, value in columns]),
+    ]
     if intervals is not None:
-        rows.append((f'{100 * confidence:g} % interval',
-                     [f'{100 * low:.1f}-{100 * high:.1f}' for low, high in intervals]))
+        rows.append(
+            (
+                f'{100 * confidence:g} % interval',
+                [f'{100 * low:.1f}-{100 * high:.1f}' for low, high in intervals],
+            )
+        )
     if counts is not None:
         rows.append(('lesions', [str(count) for count in counts]))
     head = max(len(title) for title, _ in rows)
-    widths = [max(len(cells[index]) for _, cells in rows)
-              for index in range(len(columns))]
-    return ['  '.join([title.ljust(head)] + [
-        cell.rjust(width) for cell, width in zip(cells, widths)])
-        for title, cells in rows]
+    widths = [
+        max(len(cells[index]) for _, cells in rows) for index in range(len(columns))
+    ]
+    return [
+        '  '.join(
+            [title.ljust(head)]
+            + [cell.rjust(width) for cell, width in zip(cells, widths)]
+        )
+        for title, cells in rows
+    ]
 
 
 def _without_nan(content):

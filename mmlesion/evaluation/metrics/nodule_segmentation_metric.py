@@ -13,8 +13,14 @@ from mmlesion.registry import METRICS
 
 from ..functional import SliceScore, nodule_segmentation_table, score_slice
 
-_COLUMNS = (('TPR', 'tpr'), ('FPR', 'fpr'), ('FPR nodule', 'fpr_nodule'),
-            ('Dice', 'dice'), ('TP Dice', 'tp_dice'), ('TP DOA (mm2)', 'tp_doa'))
+_COLUMNS = (
+    ('TPR', 'tpr'),
+    ('FPR', 'fpr'),
+    ('FPR nodule', 'fpr_nodule'),
+    ('Dice', 'dice'),
+    ('TP Dice', 'tp_dice'),
+    ('TP DOA (mm2)', 'tp_doa'),
+)
 
 
 @METRICS.register_module()
@@ -59,12 +65,14 @@ class NoduleSegmentationMetric(BaseMetric):
 
     default_prefix = 'nodule'
 
-    def __init__(self,
-                 mask_keys: Sequence[str] = ('coarse_mask', 'fine_mask'),
-                 reference: dict[str, dict] | None = None,
-                 outfile_prefix: str | None = None,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        mask_keys: Sequence[str] = ('coarse_mask', 'fine_mask'),
+        reference: dict[str, dict] | None = None,
+        outfile_prefix: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.mask_keys = tuple(mask_keys)
         self.reference = reference or {}
@@ -75,14 +83,18 @@ class NoduleSegmentationMetric(BaseMetric):
         """Score each slice."""
         for sample in data_samples:
             name = sample.get('img_id') or sample.get('img_path', 'a slice')
-            absent = [key for key in ('mask', 'spacing_mm', *self.mask_keys)
-                      if sample.get(key) is None]
+            absent = [
+                key
+                for key in ('mask', 'spacing_mm', *self.mask_keys)
+                if sample.get(key) is None
+            ]
             if absent:
                 raise ValueError(
                     f"{name}: NoduleSegmentationMetric needs '{absent[0]}' in the "
                     'data sample: masks by LoadLIDCSlice(with_mask=True), '
                     'segmentations by the model, spacing_mm by the meta_keys of '
-                    'PackInputs.')
+                    'PackInputs.'
+                )
             nodules = _plane(sample['mask'])
             regions = sample.get('nodule_masks')
             for key in self.mask_keys:
@@ -94,9 +106,14 @@ class NoduleSegmentationMetric(BaseMetric):
                     score = score_slice(predicted, nodules, sample['spacing_mm'])
                 except ValueError as error:
                     raise ValueError(f"{name}: '{key}': {error}") from None
-                self.results.append(dict(
-                    img_id=str(name), patient=sample.get('patient', ''),
-                    segmentation=key.removesuffix('_mask'), **asdict(score)))
+                self.results.append(
+                    dict(
+                        img_id=str(name),
+                        patient=sample.get('patient', ''),
+                        segmentation=key.removesuffix('_mask'),
+                        **asdict(score),
+                    )
+                )
 
     def evaluate(self, size: int) -> dict:
         """Gather the slices of all processes and compute.
@@ -115,13 +132,18 @@ class NoduleSegmentationMetric(BaseMetric):
         self.rows = results
         tables = {
             name: nodule_segmentation_table(scores_of(results, name))
-            for name in dict.fromkeys(row['segmentation'] for row in results)}
+            for name in dict.fromkeys(row['segmentation'] for row in results)
+        }
         MMLogger.get_current_instance().info(
-            '\n'.join(['', *_format(tables, self.reference)]))
+            '\n'.join(['', *_format(tables, self.reference)])
+        )
         if self.outfile_prefix:
             _write(Path(f'{self.outfile_prefix}.slices.csv'), results)
-        return {f'{name}/{key}': value for name, table in tables.items()
-                for key, value in table.items()}
+        return {
+            f'{name}/{key}': value
+            for name, table in tables.items()
+            for key, value in table.items()
+        }
 
 
 def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
@@ -135,29 +157,54 @@ def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
         list[SliceScore]: In the order of the rows.
     """
     names = [one.name for one in fields(SliceScore)]
-    return [SliceScore(**{name: row[name] for name in names})
-            for row in rows if row['segmentation'] == segmentation]
+    return [
+        SliceScore(**{name: row[name] for name in names})
+        for row in rows
+        if row['segmentation'] == segmentation
+    ]
 
 
 def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
     """Lines of a table like the paper's, ours above the published rows."""
     rows = [('', *(title for title, _ in _COLUMNS))]
     for name, table in tables.items():
-        rows.append((name, *(_cell(
-            (table[f'{key}_mean'], table[f'{key}_std']) if f'{key}_mean' in table
-            else table[key]) for _, key in _COLUMNS)))
-    rows += [(title, *(_cell(row.get(key, math.nan)) for _, key in _COLUMNS))
-             for title, row in reference.items()]
+        rows.append(
+            (
+                name,
+                *(
+                    _cell(
+                        (table[f'{key}_mean'], table[f'{key}_std'])
+                        if f'{key}_mean' in table
+                        else table[key]
+                    )
+                    for _, key in _COLUMNS
+                ),
+            )
+        )
+    rows += [
+        (title, *(_cell(row.get(key, math.nan)) for _, key in _COLUMNS))
+        for title, row in reference.items()
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ['  '.join([row[0].ljust(widths[0])] + [
-        cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
-        for row in rows]
+    lines = [
+        '  '.join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        )
+        for row in rows
+    ]
     any_table = next(iter(tables.values()), nodule_segmentation_table(()))
-    lines.insert(0, f'Nodule segmentation: {any_table["num_nodule"]} slices with one '
-                    f'nodule, {any_table["num_empty"]} without')
-    lines += [f'two nodules, {name}: both found in {table["two_both"]} of '
-              f'{table["num_two"]} slices, one in {table["two_one"]}'
-              for name, table in tables.items() if table['num_two']]
+    lines.insert(
+        0,
+        f'Nodule segmentation: {any_table["num_nodule"]} slices with one '
+        f'nodule, {any_table["num_empty"]} without',
+    )
+    lines += [
+        f'two nodules, {name}: both found in {table["two_both"]} of '
+        f'{table["num_two"]} slices, one in {table["two_one"]}'
+        for name, table in tables.items()
+        if table['num_two']
+    ]
     return lines
 
 
@@ -183,8 +230,9 @@ def _write(path: Path, rows: list[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'{path.name}.part')
     with open(unfinished, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [],
-                                lineterminator='\n')
+        writer = csv.DictWriter(
+            file, list(rows[0]) if rows else [], lineterminator='\n'
+        )
         writer.writeheader()
         writer.writerows(rows)
     os.replace(unfinished, path)  # a kill leaves the old file or the new one

@@ -9,10 +9,16 @@ from .unet_resnet import UNetResNet
 from .vgg_stride8 import VGGStride8
 
 __all__ = [
-    'MultiGAPVGG', 'PatchConvNet', 'RestridedBackbone', 'SliceBackbone', 'UNet',
-    'UNetResNet', 'VGGStride8'
+    'MultiGAPVGG',
+    'PatchConvNet',
+    'RestridedBackbone',
+    'SliceBackbone',
+    'UNet',
+    'UNetResNet',
+    'VGGStride8',
 ]
 
 if find_spec('mmpretrain') is not None:
     from .inception_v3_features import InceptionV3Features  # noqa: F401
+
     __all__ += ['InceptionV3Features']

@@ -26,4 +26,4 @@ class InceptionV3Features(InceptionV3):
     def forward(self, x: Tensor) -> tuple[Tensor]:
         for layer in self.children():  # in the order in which they are applied
             x = layer(x)
-        return (x, )
+        return (x,)

@@ -43,36 +43,45 @@ class MultiGAPVGG(BaseModule):
         ValueError: ``num_gaps`` or ``depth`` is none of these.
     """
 
-    def __init__(self,
-                 num_gaps: int = 1,
-                 depth: int = 16,
-                 width: int = 64,
-                 branch_channels: int = 1024,
-                 norm_cfg: dict | None = None,
-                 init_cfg=[
-                     dict(type='Kaiming', layer='Conv2d'),
-                     dict(type='Constant', layer='_BatchNorm', val=1)
-                 ]):
+    def __init__(
+        self,
+        num_gaps: int = 1,
+        depth: int = 16,
+        width: int = 64,
+        branch_channels: int = 1024,
+        norm_cfg: dict | None = None,
+        init_cfg=[
+            dict(type='Kaiming', layer='Conv2d'),
+            dict(type='Constant', layer='_BatchNorm', val=1),
+        ],
+    ):
         super().__init__(init_cfg=init_cfg)
         if num_gaps not in (1, 2, 3) or depth not in VGG.arch_settings:
             raise ValueError(
                 'MultiGAPVGG: num_gaps must be 1, 2 or 3 and depth one of '
-                f'{list(VGG.arch_settings)}, got {num_gaps} and {depth}.')
+                f'{list(VGG.arch_settings)}, got {num_gaps} and {depth}.'
+            )
         layers, ends, widths = [], [], []
         channels = 3
         for stage, num_convs in enumerate(VGG.arch_settings[depth]):
             widths.append(width * min(2**stage, 8))
             for _ in range(num_convs):
-                layers.append(ConvModule(channels, widths[-1], 3, padding=1, bias=True,
-                                         norm_cfg=norm_cfg))
+                layers.append(
+                    ConvModule(
+                        channels, widths[-1], 3, padding=1, bias=True, norm_cfg=norm_cfg
+                    )
+                )
                 channels = widths[-1]
             ends.append(len(layers))
             layers.append(nn.MaxPool2d(2))
         self.ends = ends[-num_gaps:]
         self.features = nn.Sequential(*layers[:-1])  # without pool5
         self.branches = nn.ModuleList(
-            ConvModule(channels, branch_channels, 3, padding=1, bias=True,
-                       norm_cfg=norm_cfg) for channels in widths[-num_gaps:])
+            ConvModule(
+                channels, branch_channels, 3, padding=1, bias=True, norm_cfg=norm_cfg
+            )
+            for channels in widths[-num_gaps:]
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         outs, start = [], 0

@@ -16,7 +16,8 @@ ARCHS = dict(
     b120=dict(embed_dims=768, depth=120, init_scale=1e-6),
     l60=dict(embed_dims=1024, depth=60, init_scale=1e-6),
     l120=dict(embed_dims=1024, depth=120, init_scale=1e-6),
-    mini=dict(embed_dims=64, depth=4, init_scale=0.1))
+    mini=dict(embed_dims=64, depth=4, init_scale=0.1),
+)
 
 
 @MODELS.register_module()
@@ -69,36 +70,46 @@ class PatchConvNet(BaseModule):
             the channels.
     """
 
-    def __init__(self,
-                 arch: str | dict = 's60',
-                 in_channels: int = 3,
-                 num_heads: int = 1,
-                 mlp_ratio: float = 3.,
-                 qk_scale: float | None = None,
-                 drop_path_rate: float = 0.,
-                 out_type: str = 'cls_token',
-                 stem_norm_cfg: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        arch: str | dict = 's60',
+        in_channels: int = 3,
+        num_heads: int = 1,
+        mlp_ratio: float = 3.0,
+        qk_scale: float | None = None,
+        drop_path_rate: float = 0.0,
+        out_type: str = 'cls_token',
+        stem_norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         if isinstance(arch, str):
             if arch not in ARCHS:
-                raise ValueError(f'PatchConvNet: unknown arch {arch!r}; expected one '
-                                 f'of {", ".join(ARCHS)}, or a dict.')
+                raise ValueError(
+                    f'PatchConvNet: unknown arch {arch!r}; expected one '
+                    f'of {", ".join(ARCHS)}, or a dict.'
+                )
             arch = ARCHS[arch]
         if out_type not in ('cls_token', 'featmap'):
-            raise ValueError("PatchConvNet: out_type must be 'cls_token' or 'featmap', "
-                             f'got {out_type!r}.')
+            raise ValueError(
+                "PatchConvNet: out_type must be 'cls_token' or 'featmap', "
+                f'got {out_type!r}.'
+            )
         dims, scale = arch['embed_dims'], arch['init_scale']
         if dims % 8 or dims % num_heads:
-            raise ValueError(f'PatchConvNet: embed_dims must be a multiple of 8 and of '
-                             f'num_heads={num_heads}, got {dims}.')
+            raise ValueError(
+                f'PatchConvNet: embed_dims must be a multiple of 8 and of '
+                f'num_heads={num_heads}, got {dims}.'
+            )
         self.out_type = out_type
         self.patch_embed = _Stem(in_channels, dims, stem_norm_cfg)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dims))
         self.blocks = nn.ModuleList(
-            _ConvBlock(dims, scale, drop_path_rate) for _ in range(arch['depth']))
+            _ConvBlock(dims, scale, drop_path_rate) for _ in range(arch['depth'])
+        )
         self.blocks_token_only = nn.ModuleList(
-            [_ClassAttentionBlock(dims, num_heads, mlp_ratio, qk_scale, scale)])
+            [_ClassAttentionBlock(dims, num_heads, mlp_ratio, qk_scale, scale)]
+        )
         self.norm = nn.LayerNorm(dims, eps=1e-6)
         self.register_load_state_dict_pre_hook(_unpack)
 
@@ -116,8 +127,8 @@ class PatchConvNet(BaseModule):
         """Class token, or feature map, of pictures."""
         features = self._features(inputs)
         if self.out_type == 'featmap':
-            return (features, )
-        return (self._pooled(features)[0], )
+            return (features,)
+        return (self._pooled(features)[0],)
 
     def attention(self, inputs: Tensor) -> Tensor:
         """Weights with which the class token takes in the patches.
@@ -183,9 +194,13 @@ class _ConvMixer(nn.Module):
     def __init__(self, dims):
         super().__init__()
         self.qkv_pos = nn.Sequential(
-            nn.Conv2d(dims, dims, 1), nn.GELU(),
-            nn.Conv2d(dims, dims, 3, padding=1, groups=dims), nn.GELU(),
-            _SqueezeExcite(dims), nn.Conv2d(dims, dims, 1))
+            nn.Conv2d(dims, dims, 1),
+            nn.GELU(),
+            nn.Conv2d(dims, dims, 3, padding=1, groups=dims),
+            nn.GELU(),
+            _SqueezeExcite(dims),
+            nn.Conv2d(dims, dims, 1),
+        )
 
     def forward(self, x):
         return self.qkv_pos(x)
@@ -199,7 +214,7 @@ class _ConvBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dims, eps=1e-6)
         self.attn = _ConvMixer(dims)
         self.drop_path = DropPath(drop_path_rate)
-        self.gamma_1 = nn.Parameter(torch.full((dims, ), init_scale))
+        self.gamma_1 = nn.Parameter(torch.full((dims,), init_scale))
 
     def forward(self, x):
         mixed = self.norm1(x.movedim(1, 3)).movedim(3, 1)
@@ -212,7 +227,7 @@ class _ClassAttention(nn.Module):
     def __init__(self, dims, num_heads, qk_scale):
         super().__init__()
         self.num_heads = num_heads
-        self.scale = qk_scale or (dims // num_heads)**-0.5
+        self.scale = qk_scale or (dims // num_heads) ** -0.5
         self.q = nn.Linear(dims, dims)
         self.k = nn.Linear(dims, dims)
         self.v = nn.Linear(dims, dims)
@@ -222,13 +237,13 @@ class _ClassAttention(nn.Module):
         # (N, tokens, C) -> (N, heads, tokens, C / heads)
         query, key, value = (
             part.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-            for part in (self.q(x[:, :1]), self.k(x), self.v(x)))
+            for part in (self.q(x[:, :1]), self.k(x), self.v(x))
+        )
         weights = (query * self.scale @ key.transpose(2, 3)).softmax(-1)
         return self.proj((weights @ value).transpose(1, 2).flatten(2)), weights
 
 
 class _TokenMLP(nn.Module):
-
     def __init__(self, dims, ratio):
         super().__init__()
         self.fc1 = nn.Linear(dims, int(dims * ratio))
@@ -247,12 +262,11 @@ class _ClassAttentionBlock(nn.Module):
         self.attn = _ClassAttention(dims, num_heads, qk_scale)
         self.norm2 = nn.LayerNorm(dims, eps=1e-6)
         self.mlp = _TokenMLP(dims, mlp_ratio)
-        self.gamma_1 = nn.Parameter(torch.full((dims, ), init_scale))
-        self.gamma_2 = nn.Parameter(torch.full((dims, ), init_scale))
+        self.gamma_1 = nn.Parameter(torch.full((dims,), init_scale))
+        self.gamma_2 = nn.Parameter(torch.full((dims,), init_scale))
 
     def forward(self, tokens, cls_token):
-        found, weights = self.attn(
-            self.norm1(torch.cat([cls_token, tokens], dim=1)))
+        found, weights = self.attn(self.norm1(torch.cat([cls_token, tokens], dim=1)))
         cls_token = cls_token + self.gamma_1 * found
         return cls_token + self.gamma_2 * self.mlp(self.norm2(cls_token)), weights
 

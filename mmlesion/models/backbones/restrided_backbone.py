@@ -39,12 +39,14 @@ class RestridedBackbone(BaseModule):
             sentence gives the closest.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 in_channels: int | None = None,
-                 remove: Sequence[str] = (),
-                 unit_stride: Sequence[str] = (),
-                 init_cfg=None):
+    def __init__(
+        self,
+        backbone: dict,
+        in_channels: int | None = None,
+        remove: Sequence[str] = (),
+        unit_stride: Sequence[str] = (),
+        init_cfg=None,
+    ):
         super().__init__(init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         if in_channels is not None:
@@ -53,34 +55,48 @@ class RestridedBackbone(BaseModule):
             self._pooling(name, (nn.MaxPool2d, nn.AvgPool2d))
             self._replace(name, nn.Identity())
         for name in unit_stride:
-            self._pooling(name, (nn.AvgPool2d, ))
-            self._replace(name, nn.AvgPool2d(
-                3, stride=1, padding=1, count_include_pad=False))
+            self._pooling(name, (nn.AvgPool2d,))
+            self._replace(
+                name, nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+            )
 
     def forward(self, x: Tensor):
         return self.backbone(x)
 
     def _widen(self, in_channels: int) -> None:
         name, conv = next(
-            (name, module) for name, module in self.backbone.named_modules()
-            if isinstance(module, nn.Conv2d))
+            (name, module)
+            for name, module in self.backbone.named_modules()
+            if isinstance(module, nn.Conv2d)
+        )
         if conv.in_channels == in_channels:
             return
-        self._replace(name, nn.Conv2d(
-            in_channels, conv.out_channels, conv.kernel_size, conv.stride,
-            conv.padding, conv.dilation, bias=conv.bias is not None,
-            padding_mode=conv.padding_mode))
+        self._replace(
+            name,
+            nn.Conv2d(
+                in_channels,
+                conv.out_channels,
+                conv.kernel_size,
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+                bias=conv.bias is not None,
+                padding_mode=conv.padding_mode,
+            ),
+        )
 
     def _pooling(self, name: str, kinds: tuple) -> None:
         modules = dict(self.backbone.named_modules())
-        poolings = [each for each, module in modules.items()
-                    if isinstance(module, kinds)]
+        poolings = [
+            each for each, module in modules.items() if isinstance(module, kinds)
+        ]
         if name not in poolings:
             closest = get_close_matches(name, poolings, n=3, cutoff=0)
             raise ValueError(
                 f'RestridedBackbone: {name!r} is no pooling of '
                 f'{type(self.backbone).__name__} that can be changed so; closest: '
-                f'{", ".join(closest) or "it has none"}.')
+                f'{", ".join(closest) or "it has none"}.'
+            )
 
     def _replace(self, name: str, module: nn.Module) -> None:
         parent, _, child = name.rpartition('.')

@@ -1,4 +1,3 @@
-
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -33,15 +32,18 @@ class SliceBackbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if x.dim() != 4 or x.shape[1] % 3:
-            raise ValueError('SliceBackbone needs a batch of shape (N, 3M, H, '
-                             f'W), got {tuple(x.shape)}; set num_slices of '
-                             'LoadSliceStack to a multiple of 3')
+            raise ValueError(
+                'SliceBackbone needs a batch of shape (N, 3M, H, '
+                f'W), got {tuple(x.shape)}; set num_slices of '
+                'LoadSliceStack to a multiple of 3'
+            )
         num_images = x.shape[1] // 3
         # (N, 3M, H, W) -> (N*M, 3, H, W); convolutions are faster on channels
         # last, on CPU and on CUDA alike
         images = x.reshape(-1, 3, *x.shape[2:]).contiguous(
-            memory_format=torch.channels_last)
+            memory_format=torch.channels_last
+        )
         # (N*M, C, h, w) -> (N, M, C, h, w)
         return tuple(
-            level.unflatten(0, (-1, num_images))
-            for level in self.backbone(images))
+            level.unflatten(0, (-1, num_images)) for level in self.backbone(images)
+        )

@@ -35,40 +35,54 @@ class UNet(BaseModule):
             other than ``in_channels`` channels.
     """
 
-    def __init__(self,
-                 in_channels: int = 11,
-                 code_channels: int = 256,
-                 init_cfg: dict | Sequence[dict] | None = (
-                     dict(type='Kaiming', layer=['Conv2d', 'ConvTranspose2d']),
-                     dict(type='Constant', layer='BatchNorm2d', val=1))):
-        super().__init__(
-            list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+    def __init__(
+        self,
+        in_channels: int = 11,
+        code_channels: int = 256,
+        init_cfg: dict | Sequence[dict] | None = (
+            dict(type='Kaiming', layer=['Conv2d', 'ConvTranspose2d']),
+            dict(type='Constant', layer='BatchNorm2d', val=1),
+        ),
+    ):
+        super().__init__(list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
         if code_channels % 8 or code_channels <= 0:
             raise ValueError(
                 f'{type(self).__name__}: code_channels must be a positive '
-                f'multiple of 8, got {code_channels}.')
+                f'multiple of 8, got {code_channels}.'
+            )
         self.in_channels = in_channels
-        widths = [code_channels // 8, code_channels // 4, code_channels // 2,
-                  code_channels]
+        widths = [
+            code_channels // 8,
+            code_channels // 4,
+            code_channels // 2,
+            code_channels,
+        ]
         self.stem = _double_conv(in_channels, widths[0])
         self.downs = nn.ModuleList(
             nn.Sequential(nn.MaxPool2d(2), _double_conv(few, many))
-            for few, many in zip(widths[:-1], widths[1:]))
+            for few, many in zip(widths[:-1], widths[1:])
+        )
         self.ups = nn.ModuleList(
-            nn.ModuleDict(dict(
-                up=nn.ConvTranspose2d(many, few, 2, stride=2),
-                conv=_double_conv(2 * few, few)))
-            for few, many in zip(widths[-2::-1], widths[:0:-1]))
+            nn.ModuleDict(
+                dict(
+                    up=nn.ConvTranspose2d(many, few, 2, stride=2),
+                    conv=_double_conv(2 * few, few),
+                )
+            )
+            for few, many in zip(widths[-2::-1], widths[:0:-1])
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1] != self.in_channels:
             raise ValueError(
                 f'{type(self).__name__}: expected an input of {self.in_channels} '
-                f'channels, got {x.shape[1]}; in_channels must be that of the data.')
+                f'channels, got {x.shape[1]}; in_channels must be that of the data.'
+            )
         if x.shape[-2] % 8 or x.shape[-1] % 8:
             raise ValueError(
                 f'{type(self).__name__}: the sides of the input must be divisible '
-                f'by 8, got {x.shape[-2]} x {x.shape[-1]}.')
+                f'by 8, got {x.shape[-2]} x {x.shape[-1]}.'
+            )
         x = self.stem(x)
         skips = []
         for down in self.downs:
@@ -83,4 +97,5 @@ class UNet(BaseModule):
 def _double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         ConvModule(in_channels, out_channels, 3, padding=1, norm_cfg=BN),
-        ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=BN))
+        ConvModule(out_channels, out_channels, 3, padding=1, norm_cfg=BN),
+    )

@@ -49,18 +49,21 @@ class UNetResNet(UNet):
             other than ``in_channels`` channels.
     """
 
-    def __init__(self,
-                 in_channels: int = 11,
-                 code_channels: int = 256,
-                 unet_channels: int = 64,
-                 res_channels: Sequence[int] = (128, 256),
-                 **kwargs):
+    def __init__(
+        self,
+        in_channels: int = 11,
+        code_channels: int = 256,
+        unet_channels: int = 64,
+        res_channels: Sequence[int] = (128, 256),
+        **kwargs,
+    ):
         super().__init__(in_channels, code_channels, **kwargs)
         self.out = ConvModule(code_channels // 8, unet_channels, 1, norm_cfg=BN)
         blocks, channels = [], unet_channels
         for index, width in enumerate(res_channels):
-            blocks.append(make_res_layer(
-                BasicBlock, channels, width, 2, stride=1 if index else 2))
+            blocks.append(
+                make_res_layer(BasicBlock, channels, width, 2, stride=1 if index else 2)
+            )
             channels = width
         self.residual = nn.Sequential(*blocks)
 

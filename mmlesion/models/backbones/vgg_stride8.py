@@ -37,27 +37,29 @@ class VGGStride8(BaseModule):
           ``out_indices``; s = 1, 2, 4, 8, 8.
     """
 
-    def __init__(self,
-                 depth: int = 16,
-                 width: int = 64,
-                 with_bn: bool = False,
-                 out_indices: Sequence[int] = (4, ),
-                 init_cfg=None):
+    def __init__(
+        self,
+        depth: int = 16,
+        width: int = 64,
+        with_bn: bool = False,
+        out_indices: Sequence[int] = (4,),
+        init_cfg=None,
+    ):
         if depth not in VGG.arch_settings:
-            raise ValueError(f'depth must be one of {list(VGG.arch_settings)}, '
-                             f'got {depth}')
+            raise ValueError(
+                f'depth must be one of {list(VGG.arch_settings)}, got {depth}'
+            )
         if init_cfg is None:
             init_cfg = [
                 dict(type='Kaiming', layer='Conv2d'),
-                dict(type='Constant', layer='BatchNorm2d', val=1)
+                dict(type='Constant', layer='BatchNorm2d', val=1),
             ]
         super().__init__(init_cfg=init_cfg)
         self.out_indices = tuple(out_indices)
         layers, self.stage_ends, channels = [], [], 3
         for stage, num_convs in enumerate(VGG.arch_settings[depth]):
             out_channels = width * min(2**stage, 8)
-            layers += make_vgg_layer(
-                channels, out_channels, num_convs, with_bn=with_bn)
+            layers += make_vgg_layer(channels, out_channels, num_convs, with_bn=with_bn)
             channels = out_channels
             self.stage_ends.append(len(layers) - 1)
             if stage >= 3:  # an Identity keeps the later layers' numbers
@@ -66,7 +68,7 @@ class VGGStride8(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         outs, start = [], 0
-        for stage, end in enumerate(self.stage_ends[:max(self.out_indices) + 1]):
+        for stage, end in enumerate(self.stage_ends[: max(self.out_indices) + 1]):
             # a stage starts with the pooling that ends the stage before
             for layer in self.features[start:end]:
                 x = layer(x)

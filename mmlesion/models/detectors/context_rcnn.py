@@ -56,9 +56,11 @@ class ContextRCNN(TwoStageDetector):
         """
         levels = self.backbone(batch_inputs)
         if len(levels) != 1:
-            raise ValueError('ContextRCNN works on one feature level, its '
-                             f'backbone returned {len(levels)}: set its '
-                             'out_indices')
+            raise ValueError(
+                'ContextRCNN works on one feature level, its '
+                f'backbone returned {len(levels)}: set its '
+                'out_indices'
+            )
         return levels[0]
 
     def fuse(self, feats: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -75,13 +77,15 @@ class ContextRCNN(TwoStageDetector):
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor]:
         """Steps 1 and 2 together, without a mask: one (N, M, C, h, w)."""
-        return self.fuse(self.extract_images(batch_inputs)),
+        return (self.fuse(self.extract_images(batch_inputs)),)
 
-    def detect(self,
-               feats: Tensor,
-               fused: Tensor,
-               batch_data_samples: SampleList,
-               rescale: bool = True) -> SampleList:
+    def detect(
+        self,
+        feats: Tensor,
+        fused: Tensor,
+        batch_data_samples: SampleList,
+        rescale: bool = True,
+    ) -> SampleList:
         """Step 3: boxes of the key slices.
 
         Args:
@@ -95,11 +99,11 @@ class ContextRCNN(TwoStageDetector):
             list[DetDataSample]: With ``pred_instances``.
         """
         proposals = self.rpn_head.predict(
-            self.key_features(feats), batch_data_samples, rescale=False)
-        results = self.roi_head.predict((fused, ),
-                                        proposals,
-                                        batch_data_samples,
-                                        rescale=rescale)
+            self.key_features(feats), batch_data_samples, rescale=False
+        )
+        results = self.roi_head.predict(
+            (fused,), proposals, batch_data_samples, rescale=rescale
+        )
         samples = self.add_pred_to_datasample(batch_data_samples, results)
         if rescale:
             for sample in samples:
@@ -111,14 +115,17 @@ class ContextRCNN(TwoStageDetector):
         """Features of the key image, (N, C, h, w), as one level."""
         num_images = feats.shape[1]
         if num_images % 2 == 0:
-            raise ValueError('the number of slice triples must be odd, so that '
-                             f'one is the key image, got {num_images}: set '
-                             'num_slices to 3, 9, 15, 21, ...')
-        return feats[:, (num_images - 1) // 2],
+            raise ValueError(
+                'the number of slice triples must be odd, so that '
+                f'one is the key image, got {num_images}: set '
+                'num_slices to 3, 9, 15, 21, ...'
+            )
+        return (feats[:, (num_images - 1) // 2],)
 
     @staticmethod
-    def valid_mask(batch_inputs: Tensor, feats: Tensor,
-                   batch_data_samples: SampleList) -> Tensor | None:
+    def valid_mask(
+        batch_inputs: Tensor, feats: Tensor, batch_data_samples: SampleList
+    ) -> Tensor | None:
         """Cells that hold image rather than the padding of the batch.
 
         Returns:
@@ -130,15 +137,19 @@ class ContextRCNN(TwoStageDetector):
         rows = torch.arange(height, device=feats.device) * stride_y
         cols = torch.arange(width, device=feats.device) * stride_x
         shapes = [sample.img_shape[:2] for sample in batch_data_samples]
-        if all(rows_px > (height - 1) * stride_y and cols_px >
-               (width - 1) * stride_x for rows_px, cols_px in shapes):
+        if all(
+            rows_px > (height - 1) * stride_y and cols_px > (width - 1) * stride_x
+            for rows_px, cols_px in shapes
+        ):
             return None
         shapes = torch.tensor(shapes, device=feats.device)
-        return ((rows < shapes[:, :1])[:, :, None]
-                & (cols < shapes[:, 1:])[:, None, :])  # (N, h, w)
+        return (rows < shapes[:, :1])[:, :, None] & (cols < shapes[:, 1:])[
+            :, None, :
+        ]  # (N, h, w)
 
-    def loss(self, batch_inputs: Tensor,
-             batch_data_samples: SampleList) -> dict[str, Tensor]:
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> dict[str, Tensor]:
         """Losses of the RPN and of the RoI head, as ``TwoStageDetector``."""
         feats = self.extract_images(batch_inputs)
         mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
@@ -150,19 +161,18 @@ class ContextRCNN(TwoStageDetector):
         losses, proposals = self.rpn_head.loss_and_predict(
             self.key_features(feats),
             rpn_samples,
-            proposal_cfg=self.train_cfg.get('rpn_proposal', self.test_cfg.rpn))
+            proposal_cfg=self.train_cfg.get('rpn_proposal', self.test_cfg.rpn),
+        )
         losses = {
             name if 'rpn' in name else f'rpn_{name}': value
             for name, value in losses.items()
         }
-        losses.update(
-            self.roi_head.loss((fused, ), proposals, batch_data_samples))
+        losses.update(self.roi_head.loss((fused,), proposals, batch_data_samples))
         return losses
 
-    def predict(self,
-                batch_inputs: Tensor,
-                batch_data_samples: SampleList,
-                rescale: bool = True) -> SampleList:
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
+    ) -> SampleList:
         """Boxes of the key slices.
 
         A prediction does not depend on its batch mates: images of different
@@ -173,27 +183,29 @@ class ContextRCNN(TwoStageDetector):
             samples: list = []
             for inputs, sample in zip(batch_inputs, batch_data_samples):
                 height, width = sample.get('pad_shape', sample.img_shape)[:2]
-                samples += self.predict(inputs[None, :, :height, :width],
-                                        [sample], rescale)
+                samples += self.predict(
+                    inputs[None, :, :height, :width], [sample], rescale
+                )
             return samples
         feats = self.extract_images(batch_inputs)
         mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
         fused = self.fuse(feats, mask)
         return self.detect(feats, fused, batch_data_samples, rescale)
 
-    def _forward(self, batch_inputs: Tensor,
-                 batch_data_samples: SampleList) -> tuple:
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> tuple:
         feats = self.extract_images(batch_inputs)
         mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
         proposals = self.rpn_head.predict(
-            self.key_features(feats), batch_data_samples, rescale=False)
-        return self.roi_head.forward((self.fuse(feats, mask), ), proposals,
-                                     batch_data_samples)
+            self.key_features(feats), batch_data_samples, rescale=False
+        )
+        return self.roi_head.forward(
+            (self.fuse(feats, mask),), proposals, batch_data_samples
+        )
 
     @torch.no_grad()
-    def attention_maps(self, batch_inputs: Tensor,
-                       batch_data_samples: SampleList
-                       ) -> dict[str, Tensor | None]:
+    def attention_maps(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> dict[str, Tensor | None]:
         """Attention weights of preprocessed inputs, for figures.
 
         Args:

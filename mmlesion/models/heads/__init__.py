@@ -7,6 +7,11 @@ from .multi_gap_head import MultiGAPHead
 from .soft_activation_head import SoftActivationHead
 
 __all__ = [
-    'CAMHead', 'DiceMaskHead', 'HESAMHead', 'JointNoduleHead', 'MLPClsHead',
-    'MultiGAPHead', 'SoftActivationHead'
+    'CAMHead',
+    'DiceMaskHead',
+    'HESAMHead',
+    'JointNoduleHead',
+    'MLPClsHead',
+    'MultiGAPHead',
+    'SoftActivationHead',
 ]

@@ -43,13 +43,15 @@ class CAMHead(ClsHead):
         ValueError: The maps have another number of channels.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 feature_index: int = 0,
-                 bias: bool = False,
-                 init_cfg=dict(type='Normal', layer='Linear', std=0.01),
-                 **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feature_index: int = 0,
+        bias: bool = False,
+        init_cfg=dict(type='Normal', layer='Linear', std=0.01),
+        **kwargs,
+    ):
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.num_classes = num_classes
         self.in_channels = in_channels
@@ -88,5 +90,6 @@ class CAMHead(ClsHead):
             raise ValueError(
                 f'{type(self).__name__}: expected feature maps of shape (N, '
                 f'{self.in_channels}, H, W) at index {self.feature_index} of the '
-                f"backbone's outputs, got {tuple(maps.shape)}.")
+                f"backbone's outputs, got {tuple(maps.shape)}."
+            )
         return maps

@@ -41,11 +41,13 @@ class DiceMaskHead(ClsHead):
         ValueError: A data sample has no mask, or one of another size.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 smooth: float = 1.0,
-                 threshold: float = 0.5,
-                 init_cfg=dict(type='Normal', layer='Conv2d', std=0.01)):
+    def __init__(
+        self,
+        in_channels: int,
+        smooth: float = 1.0,
+        threshold: float = 0.5,
+        init_cfg=dict(type='Normal', layer='Conv2d', std=0.01),
+    ):
         super().__init__(init_cfg=init_cfg)
         self.smooth = smooth
         self.threshold = threshold
@@ -55,18 +57,21 @@ class DiceMaskHead(ClsHead):
         """Logits of each pixel, (N, 1, H, W)."""
         return self.mask(feats[0])
 
-    def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample],
-             **kwargs) -> dict:
+    def loss(
+        self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs
+    ) -> dict:
         """The negative mean Dice."""
         shown = self(feats).sigmoid()[:, 0]  # (N, H, W)
-        truth = torch.stack([
-            self._truth(sample, shown.shape[1:]) for sample in data_samples]).to(shown)
+        truth = torch.stack(
+            [self._truth(sample, shown.shape[1:]) for sample in data_samples]
+        ).to(shown)
         shared = (shown * truth).sum((1, 2))
         sizes = shown.sum((1, 2)) + truth.sum((1, 2))
         return dict(loss=-((2 * shared + self.smooth) / (sizes + self.smooth)).mean())
 
-    def predict(self, feats: Sequence[Tensor],
-                data_samples: list[DataSample] | None = None) -> list[DataSample]:
+    def predict(
+        self, feats: Sequence[Tensor], data_samples: list[DataSample] | None = None
+    ) -> list[DataSample]:
         """Data samples with mask, score and label."""
         shown = self(feats).sigmoid()[:, 0]
         data_samples = data_samples or [DataSample() for _ in shown]
@@ -84,5 +89,6 @@ class DiceMaskHead(ClsHead):
             raise ValueError(
                 f"{sample.get('img_id', 'a sample')}: DiceMaskHead needs 'mask' of "
                 f'shape {(*shape, 1)} in the data sample, got '
-                f'{None if mask is None else tuple(mask.shape)}.')
+                f'{None if mask is None else tuple(mask.shape)}.'
+            )
         return mask[..., 0] > 0

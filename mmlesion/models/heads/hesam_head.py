@@ -60,16 +60,19 @@ class HESAMHead(SoftActivationHead):
             channels.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 fusion: str = 'weight',
-                 code_index: int = 1,
-                 **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        fusion: str = 'weight',
+        code_index: int = 1,
+        **kwargs,
+    ):
         super().__init__(num_classes, in_channels, **kwargs)
         if fusion not in ('weight', 'feature'):
-            raise ValueError("HESAMHead: fusion must be 'weight' or 'feature', "
-                             f'got {fusion!r}.')
+            raise ValueError(
+                f"HESAMHead: fusion must be 'weight' or 'feature', got {fusion!r}."
+            )
         self.fusion = fusion
         self.code_index = code_index
         if fusion == 'weight':
@@ -103,10 +106,12 @@ class HESAMHead(SoftActivationHead):
             raise ValueError(
                 f'HESAMHead: expected the code at index {self.code_index} of the '
                 f"backbone's outputs, which are {len(feats)}; "
-                'mmlesion.UNetResNet gives maps and code.')
+                'mmlesion.UNetResNet gives maps and code.'
+            )
         code = feats[self.code_index]
         if code.ndim != 4 or code.shape[1] != self.in_channels:
             raise ValueError(
                 f'HESAMHead: expected a code of shape (N, {self.in_channels}, h, w), '
-                f'as many channels as maps, got {tuple(code.shape)}.')
+                f'as many channels as maps, got {tuple(code.shape)}.'
+            )
         return code.amax(dim=(2, 3))

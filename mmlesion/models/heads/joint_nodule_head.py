@@ -58,16 +58,18 @@ class JointNoduleHead(ClsHead):
             another shape than the predictions.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 code_channels: int,
-                 num_planes: int,
-                 num_attributes: int = 8,
-                 mask_weight: float = 1.0,
-                 attribute_weight: float = 1.0,
-                 init_cfg=dict(type='Normal', layer='Linear', std=0.01),
-                 **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        code_channels: int,
+        num_planes: int,
+        num_attributes: int = 8,
+        mask_weight: float = 1.0,
+        attribute_weight: float = 1.0,
+        init_cfg=dict(type='Normal', layer='Linear', std=0.01),
+        **kwargs,
+    ):
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.mask_weight = mask_weight
         self.attribute_weight = attribute_weight
@@ -83,23 +85,27 @@ class JointNoduleHead(ClsHead):
         """Class scores before the softmax, (N, num_classes)."""
         return self.fc(self.pre_logits(feats))
 
-    def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample],
-             **kwargs) -> dict:
+    def loss(
+        self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs
+    ) -> dict:
         """Losses of class, mask and attributes, by name."""
         mask_logits = self.mask(feats[0])
         vector = self._vector(feats, mask_logits.sigmoid())
         losses = self._get_loss(self.fc(vector), data_samples, **kwargs)
         mask = _stacked(data_samples, 'mask', mask_logits.permute(0, 2, 3, 1))
         losses['mask_loss'] = self.mask_weight * _mask_loss(
-            mask_logits.permute(0, 2, 3, 1), mask)
+            mask_logits.permute(0, 2, 3, 1), mask
+        )
         attributes = self.attributes(vector)
         ratings = _stacked(data_samples, 'attributes', attributes)
         losses['attribute_loss'] = self.attribute_weight * F.mse_loss(
-            attributes, (ratings - 3) / 2)
+            attributes, (ratings - 3) / 2
+        )
         return losses
 
-    def predict(self, feats: Sequence[Tensor],
-                data_samples: list[DataSample] | None = None) -> list[DataSample]:
+    def predict(
+        self, feats: Sequence[Tensor], data_samples: list[DataSample] | None = None
+    ) -> list[DataSample]:
         """Data samples with class, mask and attributes."""
         probability = self.mask(feats[0]).sigmoid()
         vector = self._vector(feats, probability)
@@ -124,8 +130,7 @@ def _mask_loss(logits: Tensor, mask: Tensor) -> Tensor:
     mask = mask.flatten(1)
     # The 1 gives a nodule without a pixel a Dice, too
     dice = (2 * (shown * mask).sum(1) + 1) / (shown.sum(1) + mask.sum(1) + 1)
-    return (F.binary_cross_entropy_with_logits(logits.flatten(1), mask)
-            + 1 - dice.mean())
+    return F.binary_cross_entropy_with_logits(logits.flatten(1), mask) + 1 - dice.mean()
 
 
 def _stacked(data_samples: list[DataSample], key: str, like: Tensor) -> Tensor:
@@ -136,8 +141,9 @@ def _stacked(data_samples: list[DataSample], key: str, like: Tensor) -> Tensor:
         shape = None if value is None else tuple(torch.as_tensor(value).shape)
         if shape != tuple(like.shape[1:]):
             raise ValueError(
-                f"{sample.get('img_path', 'a sample')}: JointNoduleHead needs "
+                f'{sample.get("img_path", "a sample")}: JointNoduleHead needs '
                 f"'{key}' of shape {tuple(like.shape[1:])} in the data sample, got "
-                f'{shape}.')
+                f'{shape}.'
+            )
         values.append(torch.as_tensor(value).to(like))
     return torch.stack(values)

@@ -29,13 +29,15 @@ class MLPClsHead(ClsHead):
         - class scores: (N, num_classes)
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 mid_channels: int = 1024,
-                 dropout: float = 0.5,
-                 init_cfg=dict(type='Normal', layer='Linear', std=0.01),
-                 **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        mid_channels: int = 1024,
+        dropout: float = 0.5,
+        init_cfg=dict(type='Normal', layer='Linear', std=0.01),
+        **kwargs,
+    ):
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.fc1 = nn.Linear(in_channels, mid_channels)
         self.dropout = nn.Dropout(dropout)

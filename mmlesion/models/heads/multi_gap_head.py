@@ -54,12 +54,13 @@ class MultiGAPHead(CAMHead):
         self._check(feats)
         weights = self.fc.weight.split(self.branch_channels, 1)
         return sum(
-            resize_map(torch.einsum('ck,nkhw->nchw', weight, maps),
-                       feats[0].shape[2:])
-            for weight, maps in zip(weights, feats))
+            resize_map(torch.einsum('ck,nkhw->nchw', weight, maps), feats[0].shape[2:])
+            for weight, maps in zip(weights, feats)
+        )
 
     def _check(self, feats):
         if tuple(maps.shape[1] for maps in feats) != self.branch_channels:
             raise ValueError(
                 'MultiGAPHead: expected branches of in_channels='
-                f'{self.branch_channels}, got {[tuple(maps.shape) for maps in feats]}.')
+                f'{self.branch_channels}, got {[tuple(maps.shape) for maps in feats]}.'
+            )

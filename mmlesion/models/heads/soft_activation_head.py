@@ -48,13 +48,15 @@ class SoftActivationHead(CAMHead):
             another size or number of channels.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 feature_size: int | tuple[int, int] = 16,
-                 pool_kernel: int = 6,
-                 pool_stride: int = 2,
-                 **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        feature_size: int | tuple[int, int] = 16,
+        pool_kernel: int = 6,
+        pool_stride: int = 2,
+        **kwargs,
+    ):
         super().__init__(num_classes, in_channels, **kwargs)
         if isinstance(feature_size, int):
             feature_size = (feature_size, feature_size)
@@ -65,9 +67,11 @@ class SoftActivationHead(CAMHead):
             raise ValueError(
                 f'{type(self).__name__}: pool_kernel must be within 1 and the '
                 f'sides of the map {self.feature_size} and pool_stride positive, '
-                f'got {pool_kernel} and {pool_stride}.')
+                f'got {pool_kernel} and {pool_stride}.'
+            )
         cells = math.prod(
-            (side - pool_kernel) // pool_stride + 1 for side in self.feature_size)
+            (side - pool_kernel) // pool_stride + 1 for side in self.feature_size
+        )
         self.neuron_weight = nn.Parameter(torch.empty(in_channels, cells))
         self.neuron_bias = nn.Parameter(torch.empty(in_channels))
         bound = cells**-0.5  # as a linear layer of so many inputs
@@ -80,7 +84,10 @@ class SoftActivationHead(CAMHead):
         if tuple(maps.shape[2:]) != self.feature_size:
             raise ValueError(
                 f'{type(self).__name__}: expected maps of {self.feature_size} '
-                f'(feature_size), got {tuple(maps.shape[2:])}.')
+                f'(feature_size), got {tuple(maps.shape[2:])}.'
+            )
         pooled = F.avg_pool2d(maps, self.pool_kernel, self.pool_stride)
-        return torch.einsum('nkp,kp->nk', pooled.flatten(2),
-                            self.neuron_weight) + self.neuron_bias
+        return (
+            torch.einsum('nkp,kp->nk', pooled.flatten(2), self.neuron_weight)
+            + self.neuron_bias
+        )

@@ -38,10 +38,12 @@ class ContextualAttention(BaseModule):
 
     _abbr_ = 'contextual_attention'
 
-    def __init__(self,
-                 in_channels: int,
-                 temperature: float = 2.0,
-                 init_cfg=dict(type='Constant', layer='Conv2d', val=0)):
+    def __init__(
+        self,
+        in_channels: int,
+        temperature: float = 2.0,
+        init_cfg=dict(type='Constant', layer='Conv2d', val=0),
+    ):
         super().__init__(init_cfg=init_cfg)
         self.temperature = temperature
         self.conv = nn.Conv2d(in_channels, in_channels, 1)
@@ -61,8 +63,10 @@ class ContextualAttention(BaseModule):
             ValueError: If ``x`` is not 5-D.
         """
         if x.dim() != 5:
-            raise ValueError('ContextualAttention needs features of shape '
-                             f'(N, M, C, H, W), got {tuple(x.shape)}')
+            raise ValueError(
+                'ContextualAttention needs features of shape '
+                f'(N, M, C, H, W), got {tuple(x.shape)}'
+            )
         logits = self.conv(x.flatten(0, 1))  # (N*M, C, H, W)
         logits = logits.unflatten(0, x.shape[:2])  # (N, M, C, H, W)
         return max_softmax(logits, 1, self.temperature)

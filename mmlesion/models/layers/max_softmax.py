@@ -1,4 +1,5 @@
 """Softmax divided by its own maximum, in one pass."""
+
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +23,7 @@ class _MaxSoftmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        weights, = ctx.saved_tensors
+        (weights,) = ctx.saved_tensors
         grad = grad * weights
         if ctx.temperature != 1:
             grad.mul_(1 / ctx.temperature)
@@ -30,14 +31,15 @@ class _MaxSoftmax(torch.autograd.Function):
         is_max = (weights == 1).to(grad.dtype)
         wide = torch.promote_types(grad.dtype, torch.float32)
         through_max = (
-            grad.sum(ctx.dim, keepdim=True, dtype=wide) /
-            is_max.sum(ctx.dim, keepdim=True, dtype=wide)).to(grad.dtype)
+            grad.sum(ctx.dim, keepdim=True, dtype=wide)
+            / is_max.sum(ctx.dim, keepdim=True, dtype=wide)
+        ).to(grad.dtype)
         return grad.addcmul_(is_max, through_max, value=-1), None, None
 
 
-def max_softmax(logits: Tensor,
-                dim: int | Sequence[int],
-                temperature: float = 1.0) -> Tensor:
+def max_softmax(
+    logits: Tensor, dim: int | Sequence[int], temperature: float = 1.0
+) -> Tensor:
     r"""Softmax over ``dim`` divided by its maximum over ``dim``.
 
     .. math::
@@ -67,5 +69,5 @@ def max_softmax(logits: Tensor,
     """
     if not temperature > 0:
         raise ValueError(f'temperature must be above 0, got {temperature}')
-    dim = (dim, ) if isinstance(dim, int) else tuple(dim)
+    dim = (dim,) if isinstance(dim, int) else tuple(dim)
     return _MaxSoftmax.apply(logits, dim, float(temperature))

@@ -34,26 +34,44 @@ class PatchStem(nn.Sequential):
             of two; the channels cannot be halved so often.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride, padding=0,
-                 dilation=1, bias=True):
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        padding=0,
+        dilation=1,
+        bias=True,
+    ):
         sides = {*_pair(kernel_size), *_pair(stride)}
         side = max(sides)
-        if (len(sides) > 1 or side < 2 or side & (side - 1) or {*_pair(padding)} != {0}
-                or {*_pair(dilation)} != {1}):
+        if (
+            len(sides) > 1
+            or side < 2
+            or side & (side - 1)
+            or {*_pair(padding)} != {0}
+            or {*_pair(dilation)} != {1}
+        ):
             raise ValueError(
                 'PatchStem makes square patches that do not overlap, their side a '
                 f'power of two; got kernel_size={kernel_size}, stride={stride}, '
-                f'padding={padding} and dilation={dilation}.')
+                f'padding={padding} and dilation={dilation}.'
+            )
         if out_channels % (side // 2):
-            raise ValueError(f'PatchStem: out_channels must be a multiple of '
-                             f'{side // 2} for patches of {side} pixels, got '
-                             f'{out_channels}.')
+            raise ValueError(
+                f'PatchStem: out_channels must be a multiple of '
+                f'{side // 2} for patches of {side} pixels, got '
+                f'{out_channels}.'
+            )
         layers = []
         while side > 1:
             channels = out_channels // (side // 2)
             layers += [
                 nn.Conv2d(in_channels, channels, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            ]
             in_channels, side = channels, side // 2
         super().__init__(*layers, nn.Conv2d(in_channels, out_channels, 1, bias=bias))
 

@@ -1,4 +1,3 @@
-
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -43,10 +42,12 @@ class SpatialAttention(BaseModule):
 
     _abbr_ = 'spatial_attention'
 
-    def __init__(self,
-                 in_channels: int,
-                 temperature: float = 3.0,
-                 init_cfg=dict(type='Constant', layer='Conv2d', val=0)):
+    def __init__(
+        self,
+        in_channels: int,
+        temperature: float = 3.0,
+        init_cfg=dict(type='Constant', layer='Conv2d', val=0),
+    ):
         super().__init__(init_cfg=init_cfg)
         self.temperature = temperature
         self.conv = nn.Conv2d(in_channels, in_channels, 1)
@@ -68,16 +69,20 @@ class SpatialAttention(BaseModule):
                 (N, H, W).
         """
         if x.dim() not in (4, 5):
-            raise ValueError('SpatialAttention needs features of shape (N, C, '
-                             f'H, W) or (N, M, C, H, W), got {tuple(x.shape)}')
+            raise ValueError(
+                'SpatialAttention needs features of shape (N, C, '
+                f'H, W) or (N, M, C, H, W), got {tuple(x.shape)}'
+            )
         stack = x if x.dim() == 5 else x[:, None]  # (N, M, C, H, W)
         logits = self.conv(stack.flatten(0, 1))  # (N*M, C, H, W)
         logits = logits.unflatten(0, stack.shape[:2])  # (N, M, C, H, W)
         if mask is not None:
             expected = (x.shape[0], *x.shape[-2:])
             if tuple(mask.shape) != expected:
-                raise ValueError('SpatialAttention needs a mask of shape (N, H,'
-                                 f' W) = {expected}, got {tuple(mask.shape)}')
+                raise ValueError(
+                    'SpatialAttention needs a mask of shape (N, H,'
+                    f' W) = {expected}, got {tuple(mask.shape)}'
+                )
             logits = logits.masked_fill(~mask[:, None, None], float('-inf'))
         return max_softmax(logits, (-2, -1), self.temperature).view_as(x)
 

@@ -1,4 +1,3 @@
-
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -27,16 +26,22 @@ class ContextNeck(BaseModule):
         - Output: (N, M, C, H, W).
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 contextual: dict | None = dict(temperature=2.0),
-                 spatial: dict | None = dict(temperature=3.0),
-                 init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        contextual: dict | None = dict(temperature=2.0),
+        spatial: dict | None = dict(temperature=3.0),
+        init_cfg=None,
+    ):
         super().__init__(init_cfg=init_cfg)
-        self.contextual = None if contextual is None else ContextualAttention(
-            in_channels, **contextual)
-        self.spatial = None if spatial is None else SpatialAttention(
-            in_channels, **spatial)
+        self.contextual = (
+            None
+            if contextual is None
+            else ContextualAttention(in_channels, **contextual)
+        )
+        self.spatial = (
+            None if spatial is None else SpatialAttention(in_channels, **spatial)
+        )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.contextual is not None:
@@ -45,10 +50,9 @@ class ContextNeck(BaseModule):
             x = self.spatial(x, mask)
         return x
 
-    def attention(self,
-                  x: Tensor,
-                  mask: Tensor | None = None
-                  ) -> dict[str, Tensor | None]:
+    def attention(
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> dict[str, Tensor | None]:
         """The weights that :meth:`forward` multiplies with.
 
         Returns:

@@ -43,17 +43,21 @@ class SliceFusion(BaseModule):
 
     MODES = ('concat', 'attention', 'mean', 'max')
 
-    def __init__(self,
-                 in_channels: int | Sequence[int],
-                 num_images: int,
-                 mode: str = 'concat',
-                 init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        num_images: int,
+        mode: str = 'concat',
+        init_cfg=None,
+    ):
         super().__init__(init_cfg=init_cfg)
         if mode not in self.MODES:
             raise ValueError(f'mode must be one of {self.MODES}, got {mode!r}')
         if num_images % 2 == 0:
-            raise ValueError('num_images must be odd, so that there is a key '
-                             f'image in the middle, got {num_images}')
+            raise ValueError(
+                'num_images must be odd, so that there is a key '
+                f'image in the middle, got {num_images}'
+            )
         if isinstance(in_channels, int):
             in_channels = [in_channels]
         self.in_channels = list(in_channels)
@@ -61,10 +65,12 @@ class SliceFusion(BaseModule):
         self.mode = mode
         if mode == 'concat':
             self.layers = nn.ModuleList(
-                nn.Conv2d(num_images * c, c, 1) for c in self.in_channels)
+                nn.Conv2d(num_images * c, c, 1) for c in self.in_channels
+            )
         elif mode == 'attention':
             self.layers = nn.ModuleList(
-                ContextualAttention(c) for c in self.in_channels)
+                ContextualAttention(c) for c in self.in_channels
+            )
 
     def init_weights(self):
         super().init_weights()
@@ -74,19 +80,23 @@ class SliceFusion(BaseModule):
                 nn.init.zeros_(layer.bias)
                 key = (self.num_images - 1) // 2 * channels
                 with torch.no_grad():
-                    layer.weight[:, key:key + channels, 0, 0].fill_diagonal_(1)
+                    layer.weight[:, key : key + channels, 0, 0].fill_diagonal_(1)
 
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if len(levels) != len(self.in_channels):
-            raise ValueError(f'SliceFusion has {len(self.in_channels)} levels '
-                             f'in in_channels, the backbone gave {len(levels)}')
+            raise ValueError(
+                f'SliceFusion has {len(self.in_channels)} levels '
+                f'in in_channels, the backbone gave {len(levels)}'
+            )
         return tuple(self._fuse(i, x) for i, x in enumerate(levels))
 
     def _fuse(self, level: int, x: Tensor) -> Tensor:
         if x.dim() != 5 or x.shape[1] != self.num_images:
-            raise ValueError('SliceFusion needs features of shape (N, M='
-                             f'{self.num_images}, C, H, W), got '
-                             f'{tuple(x.shape)}')
+            raise ValueError(
+                'SliceFusion needs features of shape (N, M='
+                f'{self.num_images}, C, H, W), got '
+                f'{tuple(x.shape)}'
+            )
         if self.mode == 'mean':
             return x.mean(1)  # (N, C, H, W)
         if self.mode == 'max':

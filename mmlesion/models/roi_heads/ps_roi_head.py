@@ -1,4 +1,3 @@
-
 from mmdet.models.roi_heads import StandardRoIHead
 from torch import Tensor, nn
 
@@ -49,39 +48,40 @@ class PSRoIHead(StandardRoIHead):
             number of images.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 num_images: int = 1,
-                 ps_channels: int = 10,
-                 pool_size: int = 7,
-                 featmap_stride: int = 8,
-                 roi_op: str = 'align',
-                 conv_channels: int | None = None,
-                 bbox_head: dict | None = None,
-                 train_cfg: dict | None = None,
-                 test_cfg: dict | None = None,
-                 init_cfg=None):
+    def __init__(
+        self,
+        in_channels: int,
+        num_images: int = 1,
+        ps_channels: int = 10,
+        pool_size: int = 7,
+        featmap_stride: int = 8,
+        roi_op: str = 'align',
+        conv_channels: int | None = None,
+        bbox_head: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg=None,
+    ):
         if roi_op not in OPS:
-            raise ValueError(
-                f'roi_op must be one of {list(OPS)}, got {roi_op!r}')
+            raise ValueError(f'roi_op must be one of {list(OPS)}, got {roi_op!r}')
         if bbox_head is None:
             bbox_head = dict(
                 type='ConvFCBBoxHead',
                 num_shared_fcs=1,
                 fc_out_channels=2048,
-                num_classes=1)
+                num_classes=1,
+            )
         bbox_head = dict(
-            bbox_head,
-            in_channels=num_images * ps_channels,
-            roi_feat_size=pool_size)
+            bbox_head, in_channels=num_images * ps_channels, roi_feat_size=pool_size
+        )
         if init_cfg is None:
-            init_cfg = dict(
-                type='Normal', std=0.01, override=dict(name='ps_conv'))
+            init_cfg = dict(type='Normal', std=0.01, override=dict(name='ps_conv'))
         super().__init__(
             bbox_head=bbox_head,
             train_cfg=train_cfg,
             test_cfg=test_cfg,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self.num_images = num_images
         self.pool_size = pool_size
         self.featmap_stride = featmap_stride
@@ -92,7 +92,9 @@ class PSRoIHead(StandardRoIHead):
         else:
             self.ps_conv = nn.Sequential(
                 nn.Conv2d(in_channels, conv_channels, 1),
-                nn.ReLU(inplace=True), nn.Conv2d(conv_channels, ps_maps, 1))
+                nn.ReLU(inplace=True),
+                nn.Conv2d(conv_channels, ps_maps, 1),
+            )
 
     def init_bbox_head(self, bbox_roi_extractor, bbox_head) -> None:
         """Builds the box head; the RoI extractor is this class itself."""
@@ -105,13 +107,15 @@ class PSRoIHead(StandardRoIHead):
             x (tuple[Tensor]): One tensor, (N, M, C, H, W) or (N, C, H, W).
             rois (Tensor): (R, 5), batch index and xyxy in input pixels.
         """
-        feats, = x
+        (feats,) = x
         if feats.dim() == 4:
             feats = feats[:, None]  # (N, 1, C, H, W)
         if feats.shape[1] != self.num_images:
-            raise ValueError(f'PSRoIHead was built for {self.num_images} '
-                             f'images, got features of {feats.shape[1]}; set '
-                             'num_images to num_slices / 3')
+            raise ValueError(
+                f'PSRoIHead was built for {self.num_images} '
+                f'images, got features of {feats.shape[1]}; set '
+                'num_images to num_slices / 3'
+            )
         maps = self.ps_conv(feats.flatten(0, 1))  # (N*M, ps*k*k, H, W)
         # Image-major channels: (N, M*ps*k*k, H, W)
         maps = maps.reshape(feats.shape[0], -1, *maps.shape[2:])

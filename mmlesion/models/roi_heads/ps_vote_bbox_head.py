@@ -1,4 +1,3 @@
-
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor
 
@@ -39,9 +38,10 @@ class PSVoteBBoxHead(BBoxHead):
             raise ValueError(
                 'PSVoteBBoxHead needs in_channels to be a multiple of '
                 f'{self.num_votes} (classes, background and box deltas), got '
-                f'{self.in_channels}; set ps_channels={self.num_votes}')
+                f'{self.in_channels}; set ps_channels={self.num_votes}'
+            )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # (R, M*votes, k, k) -> (R, M, votes) -> (R, votes)
         votes = x.mean((2, 3)).unflatten(1, (-1, self.num_votes)).mean(1)
-        return votes[:, :self.num_classes + 1], votes[:, self.num_classes + 1:]
+        return votes[:, : self.num_classes + 1], votes[:, self.num_classes + 1 :]

@@ -69,28 +69,33 @@ class NAMSegmentor(BaseModel):
         ValueError: ``classifier`` is not of one GAP, or ``num_nodules`` is below 1.
     """
 
-    def __init__(self,
-                 classifier: dict,
-                 multi_gap: dict | None = None,
-                 window_hu: tuple[float, float] = (-1000., 400.),
-                 num_nodules: int = 1,
-                 positive: int = 1,
-                 prominence: float = 0.25,
-                 level: float = 0.5,
-                 num_phases: int = 4,
-                 smoothness_hu: float = 100.,
-                 fill_hu: float | None = None,
-                 data_preprocessor: dict | None = None,
-                 init_cfg=None):
+    def __init__(
+        self,
+        classifier: dict,
+        multi_gap: dict | None = None,
+        window_hu: tuple[float, float] = (-1000.0, 400.0),
+        num_nodules: int = 1,
+        positive: int = 1,
+        prominence: float = 0.25,
+        level: float = 0.5,
+        num_phases: int = 4,
+        smoothness_hu: float = 100.0,
+        fill_hu: float | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg=None,
+    ):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.classifier = MODELS.build(classifier)
         self.multi_gap = None if multi_gap is None else MODELS.build(multi_gap)
         if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
-            raise ValueError('NAMSegmentor: classifier must have a MultiGAPVGG of '
-                             'num_gaps=1; the one with more is multi_gap.')
+            raise ValueError(
+                'NAMSegmentor: classifier must have a MultiGAPVGG of '
+                'num_gaps=1; the one with more is multi_gap.'
+            )
         if num_nodules < 1:
             raise ValueError(
-                f'NAMSegmentor: num_nodules must be 1 or more, got {num_nodules}.')
+                f'NAMSegmentor: num_nodules must be 1 or more, got {num_nodules}.'
+            )
         if self.multi_gap is not None:
             self.classifier.requires_grad_(False)
         self.window_hu = tuple(window_hu)
@@ -129,15 +134,19 @@ class NAMSegmentor(BaseModel):
         finer = None
         if self.multi_gap is not None:
             finer = self._maps(
-                self.multi_gap, self.multi_gap.extract_feat(inputs), inputs)
+                self.multi_gap, self.multi_gap.extract_feat(inputs), inputs
+            )
         for index, (sample, each) in enumerate(zip(samples, slices)):
             height, width = each.shape[-2:]  # smaller slices of a batch are padded
             nodule_map = maps[index, :height, :width]
             found = []
             if int(sample.pred_label) == self.positive:
                 found = self._segment(
-                    each, inputs[index, :, :height, :width], nodule_map,
-                    None if finer is None else finer[index, :height, :width])
+                    each,
+                    inputs[index, :, :height, :width],
+                    nodule_map,
+                    None if finer is None else finer[index, :height, :width],
+                )
             empty = torch.zeros(height, width, dtype=torch.bool)
             first = found[0] if found else Nodule(empty, empty, empty)
             sample.set_field(nodule_map, 'map')
@@ -162,20 +171,27 @@ class NAMSegmentor(BaseModel):
         grey_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
         fill = self.data_preprocessor(dict(inputs=[grey_fill]))['inputs'][0, :, 0, 0]
         found = []
-        for blob in prominent_blobs(
-                nodule_map.numpy(), **self.blob_cfg)[:self.num_nodules]:
+        for blob in prominent_blobs(nodule_map.numpy(), **self.blob_cfg)[
+            : self.num_nodules
+        ]:
             scope = blob.mask
             if finer_map is not None:
                 scope = scope_within(finer_map.numpy(), scope, **self.blob_cfg)
             candidates = nodule_candidates(image_hu, scope, means, self.smoothness)
             fine = candidates == self._chosen(candidates, blob.mask, inputs, fill)
-            found.append(Nodule(*(
-                torch.from_numpy(mask)
-                for mask in (scope, candidates > 0, fine & (candidates > 0)))))
+            found.append(
+                Nodule(
+                    *(
+                        torch.from_numpy(mask)
+                        for mask in (scope, candidates > 0, fine & (candidates > 0))
+                    )
+                )
+            )
         return found
 
-    def _chosen(self, candidates: np.ndarray, scope: np.ndarray, inputs: Tensor,
-                fill: Tensor) -> int:
+    def _chosen(
+        self, candidates: np.ndarray, scope: np.ndarray, inputs: Tensor, fill: Tensor
+    ) -> int:
         """Number of the candidate without which the map changes most."""
         count = candidates.max()
         if count < 2:
@@ -183,15 +199,21 @@ class NAMSegmentor(BaseModel):
         masks = np.arange(1, count + 1)[:, None, None] == candidates
         backbone, head = self.classifier.backbone, self.classifier.head
         original, residual = residual_maps(
-            backbone.deepest_path(), head.fc.weight[self.positive], inputs,
-            torch.from_numpy(masks).to(inputs.device), fill)
+            backbone.deepest_path(),
+            head.fc.weight[self.positive],
+            inputs,
+            torch.from_numpy(masks).to(inputs.device),
+            fill,
+        )
         change = activation_change(
-            original, residual, torch.from_numpy(scope).to(inputs.device))
+            original, residual, torch.from_numpy(scope).to(inputs.device)
+        )
         return int(change.argmax()) + 1
 
 
 class Nodule(NamedTuple):
     """Where one nodule was looked for, what was there, what was chosen."""
+
     scope: Tensor
     coarse: Tensor
     fine: Tensor

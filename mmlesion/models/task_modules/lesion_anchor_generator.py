@@ -23,8 +23,9 @@ class LesionAnchorGenerator(AnchorGenerator):
     authors' code.
     """
 
-    def gen_single_level_base_anchors(self, base_size, scales, ratios,
-                                      center=None) -> Tensor:
+    def gen_single_level_base_anchors(
+        self, base_size, scales, ratios, center=None
+    ) -> Tensor:
         """Base anchors of one level, ratio-major as in the authors' code.
 
         Returns:
@@ -36,7 +37,12 @@ class LesionAnchorGenerator(AnchorGenerator):
         widths = (widths[:, None] * scales).flatten()
         heights = (heights[:, None] * scales).flatten()
         center_px = (base_size - 1) / 2 if center is None else center
-        return torch.stack([
-            center_px - (widths - 1) / 2, center_px - (heights - 1) / 2,
-            center_px + (widths - 1) / 2, center_px + (heights - 1) / 2
-        ], 1)
+        return torch.stack(
+            [
+                center_px - (widths - 1) / 2,
+                center_px - (heights - 1) / 2,
+                center_px + (widths - 1) / 2,
+                center_px + (heights - 1) / 2,
+            ],
+            1,
+        )

@@ -1,4 +1,5 @@
 """The cache of DeepLesion: whole, resumable, safe against kills and full disks."""
+
 import errno
 import importlib.util
 import multiprocessing
@@ -33,12 +34,14 @@ def data(tiny):
 
 def prepare(data, **kwargs):
     return prepare_deeplesion(
-        str(data.root), **dict(dict(workers=2, progress=False), **kwargs))
+        str(data.root), **dict(dict(workers=2, progress=False), **kwargs)
+    )
 
 
 def cached(data):
-    return {path.name for path in (data.root / 'cache').iterdir()
-            if path.name != '.lock'}
+    return {
+        path.name for path in (data.root / 'cache').iterdir() if path.name != '.lock'
+    }
 
 
 def check_whole(data, series=SERIES):
@@ -51,17 +54,18 @@ def check_whole(data, series=SERIES):
 
 def test_all_slices_are_there(data):
     done = prepare(data)
-    assert (done.series, done.already_there, done.slices, done.absent) == (
-        8, 0, 72, 1)
+    assert (done.series, done.already_there, done.slices, done.absent) == (8, 0, 72, 1)
     assert done.size == sum(
-        path.stat().st_size for path in (data.root / 'cache').iterdir())
+        path.stat().st_size for path in (data.root / 'cache').iterdir()
+    )
     check_whole(data)
 
 
 def test_a_second_run_writes_nothing(data):
     prepare(data)
-    times = {path: path.stat().st_mtime_ns
-             for path in (data.root / 'cache').glob('*.slices')}
+    times = {
+        path: path.stat().st_mtime_ns for path in (data.root / 'cache').glob('*.slices')
+    }
     done = prepare(data)
     assert (done.series, done.already_there, done.slices) == (8, 8, 0)
     assert times == {path: path.stat().st_mtime_ns for path in times}
@@ -72,8 +76,7 @@ def test_what_is_incomplete_or_has_grown_is_written_again(data):
     prepare(data)
     archive = data.root / 'cache' / f'{SERIES[0]}.slices'
     archive.write_bytes(archive.read_bytes()[:-10])
-    data.slices[SERIES[1]].update(
-        data.write_slices(SERIES[1], [20], seed=77))
+    data.slices[SERIES[1]].update(data.write_slices(SERIES[1], [20], seed=77))
     (data.root / 'cache' / 'x.slices.abc.partial').write_bytes(b'half')
     done = prepare(data)
     assert (done.already_there, done.slices) == (6, 9 + 10)
@@ -108,19 +111,19 @@ def slowly(data):
 @pytest.mark.parametrize('finished', [0, 3])
 def test_killed_in_the_middle(data, finished):
     """SIGKILL at once and after three series; then it goes on from there."""
-    process = multiprocessing.get_context('fork').Process(
-        target=slowly, args=(data, ))
+    process = multiprocessing.get_context('fork').Process(target=slowly, args=(data,))
     process.start()
     deadline = time.time() + 60
     cache = data.root / 'cache'
     while time.time() < deadline and not (
-            cache.is_dir() and len(list(cache.glob('*.slices'))) >= finished
-            and len(list(cache.iterdir())) > finished):
+        cache.is_dir()
+        and len(list(cache.glob('*.slices'))) >= finished
+        and len(list(cache.iterdir())) > finished
+    ):
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    whole = sorted(path.name[:-len('.slices')]
-                   for path in cache.glob('*.slices'))
+    whole = sorted(path.name[: -len('.slices')] for path in cache.glob('*.slices'))
     assert finished <= len(whole) < 8
     check_whole(data, whole)
     deadline = time.time() + 60
@@ -148,8 +151,11 @@ def test_a_full_disk(data, monkeypatch):
         flush(descriptor)
 
     monkeypatch.setattr(os, 'fsync', full)  # the forked workers inherit it
-    with pytest.raises(OSError, match=r'the disk of the cache is full after '
-                       r'\d series; these are complete, run again') as error:
+    with pytest.raises(
+        OSError,
+        match=r'the disk of the cache is full after '
+        r'\d series; these are complete, run again',
+    ) as error:
         prepare(data, workers=1)
     assert error.value.errno == errno.ENOSPC
     assert len(cached(data)) == 3
@@ -180,8 +186,11 @@ def test_a_worker_that_is_killed(data, monkeypatch):
 def test_damaged_slices_are_named_and_the_others_prepared(data):
     path = data.root / 'Images_png' / SERIES[2] / '009.png'
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(ValueError, match='009.png: the PNG is cut off after '
-                       '.* bytes; 1 of 8 series could not be prepared'):
+    with pytest.raises(
+        ValueError,
+        match='009.png: the PNG is cut off after '
+        '.* bytes; 1 of 8 series could not be prepared',
+    ):
         prepare(data)
     assert f'{SERIES[2]}.slices' not in cached(data)
     check_whole(data, SERIES[:2] + SERIES[3:])
@@ -204,8 +213,9 @@ def test_two_at_a_time(data):
     (data.root / 'cache').mkdir()
     with open(data.root / 'cache' / '.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BlockingIOError, match='another prepare_data is at '
-                           'work in this folder'):
+        with pytest.raises(
+            BlockingIOError, match='another prepare_data is at work in this folder'
+        ):
             prepare(data)
     assert prepare(data).series == 8
 
@@ -213,28 +223,45 @@ def test_two_at_a_time(data):
 def test_the_command_line(data):
     environment = dict(os.environ, PYTHONPATH=str(TOOL.parents[1]))
     result = subprocess.run(
-        [sys.executable, str(TOOL), 'deeplesion', '--data-root',
-         str(data.root), '--workers', '1'],
-        env=environment, capture_output=True, text=True, check=False)
+        [
+            sys.executable,
+            str(TOOL),
+            'deeplesion',
+            '--data-root',
+            str(data.root),
+            '--workers',
+            '1',
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip().splitlines()[-1].startswith(
-        '8 series are ready (0 were there before); wrote 72 slices')
+    assert (
+        result.stdout.strip()
+        .splitlines()[-1]
+        .startswith('8 series are ready (0 were there before); wrote 72 slices')
+    )
     assert '1 series of the csv are not on disk' in result.stdout
     check_whole(data)
 
 
-@pytest.mark.parametrize('arguments, reason', [
-    (['--data-root', 'none'], 'DL_info.csv: no such file'),
-    (['--num-slices', '10'], 'multiple of 3'),
-    (['--cache-dir', '{root}/DL_info.csv'], 'DL_info.csv: File exists')])
+@pytest.mark.parametrize(
+    'arguments, reason',
+    [
+        (['--data-root', 'none'], 'DL_info.csv: no such file'),
+        (['--num-slices', '10'], 'multiple of 3'),
+        (['--cache-dir', '{root}/DL_info.csv'], 'DL_info.csv: File exists'),
+    ],
+)
 def test_the_command_line_says_why_not(data, capsys, arguments, reason):
     """One sentence and exit code 1."""
     spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     arguments = [one.format(root=data.root) for one in arguments]
-    assert tool.main(['deeplesion', '--data-root', str(data.root),
-                      *arguments]) == 1
+    assert tool.main(['deeplesion', '--data-root', str(data.root), *arguments]) == 1
     printed = capsys.readouterr()
     assert not printed.out and len(printed.err.splitlines()) == 1
     assert printed.err.startswith('prepare_data: ') and reason in printed.err

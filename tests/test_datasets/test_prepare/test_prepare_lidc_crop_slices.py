@@ -1,4 +1,5 @@
 """Slices of crops around nodules: balance, magnification, masks, bad input."""
+
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,11 @@ def write_crop(folder, name, inside, sides=(40, 44), centre=None):
     image = np.full((6, *sides), -840, np.int16)
     mask = np.zeros(image.shape, np.uint8)
     y, x = centre or (sides[0] // 2, sides[1] // 2)
-    mask[list(inside), y - 4:y + 4, x - 4:x + 4] = 1
+    mask[list(inside), y - 4 : y + 4, x - 4 : x + 4] = 1
     image[mask > 0] = 30
     for kind, array in (('image', image), ('nodule_mask', mask)):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-        write_volume(folder / kind / f'{name}.nii.gz',
-                     CTVolume(array, (2.5, 0.7, 0.6)))
+        write_volume(folder / kind / f'{name}.nii.gz', CTVolume(array, (2.5, 0.7, 0.6)))
 
 
 @pytest.fixture
@@ -39,8 +39,12 @@ def test_as_many_with_as_without_of_each_crop(crops):
     counts = {(row.series_uid, row.num_nodules): 0 for row in done.rows}
     for row in done.rows:
         counts[row.series_uid, row.num_nodules] += 1
-    assert counts == {('LIDC-IDRI-0001_R_1', 0): 2, ('LIDC-IDRI-0001_R_1', 1): 2,
-                      ('LIDC-IDRI-0002_R_1', 0): 1, ('LIDC-IDRI-0002_R_1', 1): 1}
+    assert counts == {
+        ('LIDC-IDRI-0001_R_1', 0): 2,
+        ('LIDC-IDRI-0001_R_1', 1): 2,
+        ('LIDC-IDRI-0002_R_1', 0): 1,
+        ('LIDC-IDRI-0002_R_1', 1): 1,
+    }
     row = done.rows[-1]
     assert row.patient == 'LIDC-IDRI-0002'
     assert (row.spacing_y_mm, row.spacing_x_mm) == pytest.approx((0.35, 0.3))
@@ -56,7 +60,7 @@ def test_pixels_are_magnified_twice_around_the_middle(crops):
     prepare_lidc_crop_slices(str(crops / 'voi'), str(crops / 'out'), size=100)
     name = 'LIDC-IDRI-0002_R_1.slices'
     with SliceArchive(crops / 'out' / 'slice_masks' / name) as archive:
-        number, = archive.stored
+        (number,) = archive.stored
         mask = archive.read(number)
     with SliceArchive(crops / 'out' / 'slices' / name) as archive:
         image = archive.read(number)
@@ -101,8 +105,21 @@ def test_what_cannot_be_done_is_said(tmp_path):
 def test_the_command(crops, capsys, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / 'tools')
     import prepare_data
-    assert prepare_data.main(['lidc-slices', '--crops', str(crops / 'voi'), '--out',
-                              str(crops / 'out'), '--size', '96']) == 0
+
+    assert (
+        prepare_data.main(
+            [
+                'lidc-slices',
+                '--crops',
+                str(crops / 'voi'),
+                '--out',
+                str(crops / 'out'),
+                '--size',
+                '96',
+            ]
+        )
+        == 0
+    )
     assert '6 slices of 2 series' in capsys.readouterr().out
     with pytest.raises(SystemExit):
         prepare_data.main(['lidc-slices', '--crops', str(crops / 'voi')])

@@ -1,4 +1,5 @@
 """LIDC-IDRI to slices: which ones, where they are cropped, and what fails."""
+
 import shutil
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def archive(out, folder, series_uid):
 
 
 def test_positive_where_two_readers_overlap_negative_where_none_marked(
-        phantom, prepared):
+    phantom, prepared
+):
     """The rule, slice by slice, told again in a plain loop."""
     out, done = prepared
     assert read_slice_index(out / 'slices.csv') == done.rows and not done.problems
@@ -52,10 +54,14 @@ def test_positive_where_two_readers_overlap_negative_where_none_marked(
                 marked.add(number)
                 if plane.max() >= 2:
                     most[number] = most.get(number, 0) + 1
-        rows = {row.slice_number: row for row in done.rows
-                if row.series_uid == series.series_uid}
-        assert {number: row.num_nodules for number, row in rows.items()
-                if row.num_nodules} == most
+        rows = {
+            row.slice_number: row
+            for row in done.rows
+            if row.series_uid == series.series_uid
+        }
+        assert {
+            number: row.num_nodules for number, row in rows.items() if row.num_nodules
+        } == most
         free = set(range(len(volume.array))) - marked
         negatives = {number for number, row in rows.items() if not row.num_nodules}
         assert negatives <= free and len(negatives) == min(20, len(free))
@@ -77,7 +83,8 @@ def test_pixels_and_masks_are_those_of_the_scan(phantom, prepared):
         for number, mask in masks.items():
             inside = slices[number][mask > 0].astype(float)
             around = cv2.dilate((mask > 0).astype(np.uint8), np.ones((9, 9))) & ~(
-                mask > 0)
+                mask > 0
+            )
             assert inside.mean() > slices[number][around > 0].mean() + 150
     row = done.rows[0]
     assert (row.offset_y_px, row.offset_x_px) == (-6, -6)
@@ -85,13 +92,17 @@ def test_pixels_and_masks_are_those_of_the_scan(phantom, prepared):
 
 
 def volume_spacing(phantom, row):
-    series = next(one for one in find_lidc_series(str(phantom))
-                  if one.series_uid == row.series_uid)
+    series = next(
+        one
+        for one in find_lidc_series(str(phantom))
+        if one.series_uid == row.series_uid
+    )
     return series.read_volume().spacing_mm[1]
 
 
 def test_a_second_run_takes_over_what_is_there_and_heals_what_is_damaged(
-        phantom, prepared, tmp_path):
+    phantom, prepared, tmp_path
+):
     out = tmp_path / 'out'
     shutil.copytree(prepared[0], out)
     (out / 'slices.csv').unlink()  # as after a kill
@@ -107,8 +118,9 @@ def test_a_second_run_takes_over_what_is_there_and_heals_what_is_damaged(
     assert done.already_there == 0 and done.rows == prepared[1].rows
     assert path.read_bytes() == whole
     # Other settings: nothing is taken over
-    done = prepare_lidc_slices(str(phantom), str(out), size=140, max_negatives=3,
-                               progress=False)
+    done = prepare_lidc_slices(
+        str(phantom), str(out), size=140, max_negatives=3, progress=False
+    )
     assert done.already_there == 0
     assert sum(row.num_nodules == 0 for row in done.rows) == 6
 
@@ -118,8 +130,9 @@ def chest(folder, outlines, lungs=LUNGS):
     hu = np.full((10, 96, 110), -1000, np.int16)
     hu[:, 8:90, 4:96] = 40
     for y, x in lungs:
-        lung = cv2.ellipse(np.zeros((96, 110), np.uint8), (x, y), (16, 19), 0, 0, 360,
-                           1, -1)
+        lung = cv2.ellipse(
+            np.zeros((96, 110), np.uint8), (x, y), (16, 19), 0, 0, 360, 1, -1
+        )
         hu[1:9, lung > 0] = -850
     uids = []
 
@@ -128,29 +141,62 @@ def chest(folder, outlines, lungs=LUNGS):
         return uids[-1]
 
     series = folder / 'LIDC-IDRI-0007/study/series'
-    write_dicom_image(str(series), volume_to_image(CTVolume(
-        hu, SPACING_MM, (-220., -190., 30.))), 'LIDC-IDRI-0007', new_uid)
-    ratings = dict.fromkeys((
-        'subtlety', 'internalStructure', 'calcification', 'sphericity', 'margin',
-        'lobulation', 'spiculation', 'texture', 'malignancy'), 3)
-    readings = [[Reading(one, ratings) if one else None for one in nodule]
-                for nodule in outlines]
-    (series / '7.xml').write_bytes(lidc_xml(
-        uids[0], uids[1], uids[3:], [30. + 5 * k for k in range(10)], readings,
-        small=[(2, 40, 30)], others=[(3, 40, 30)]))
+    write_dicom_image(
+        str(series),
+        volume_to_image(CTVolume(hu, SPACING_MM, (-220.0, -190.0, 30.0))),
+        'LIDC-IDRI-0007',
+        new_uid,
+    )
+    ratings = dict.fromkeys(
+        (
+            'subtlety',
+            'internalStructure',
+            'calcification',
+            'sphericity',
+            'margin',
+            'lobulation',
+            'spiculation',
+            'texture',
+            'malignancy',
+        ),
+        3,
+    )
+    readings = [
+        [Reading(one, ratings) if one else None for one in nodule]
+        for nodule in outlines
+    ]
+    (series / '7.xml').write_bytes(
+        lidc_xml(
+            uids[0],
+            uids[1],
+            uids[3:],
+            [30.0 + 5 * k for k in range(10)],
+            readings,
+            small=[(2, 40, 30)],
+            others=[(3, 40, 30)],
+        )
+    )
     return hu
 
 
 def square(y, x, side):
     """Outline around ``side`` x ``side`` pixels, drawn on the first ones outside."""
     low, high = -1, side
-    return np.array([(x + low, y + low), (x + high, y + low), (x + high, y + high),
-                     (x + low, y + high), (x + low, y + low)])
+    return np.array(
+        [
+            (x + low, y + low),
+            (x + high, y + low),
+            (x + high, y + high),
+            (x + low, y + high),
+            (x + low, y + low),
+        ]
+    )
 
 
 def prepare(folder, size=64, **kwargs):
-    return prepare_lidc_slices(str(folder), str(folder / 'out'), size=size,
-                               progress=False, **kwargs)
+    return prepare_lidc_slices(
+        str(folder), str(folder / 'out'), size=size, progress=False, **kwargs
+    )
 
 
 def test_one_reader_alone_and_small_nodules_make_no_slice(tmp_path):
@@ -161,18 +207,24 @@ def test_one_reader_alone_and_small_nodules_make_no_slice(tmp_path):
     hu = chest(tmp_path / 'tree', [[first, second, None, None], [lonely] + [None] * 3])
     done = prepare(tmp_path / 'tree')
     assert {row.slice_number: row.num_nodules for row in done.rows} == {
-        1: 0, 3: 0, 5: 1, 6: 1, 8: 0}  # 0 and 9 show no lung
+        1: 0,
+        3: 0,
+        5: 1,
+        6: 1,
+        8: 0,
+    }  # 0 and 9 show no lung
     assert 'one nodule, 0 with two' in done.summary()
     out = tmp_path / 'tree/out'
     (row, *_) = done.rows
     y, x = row.offset_y_px, row.offset_x_px
     mask = archive(out, 'slice_masks', row.series_uid)[5]
     filled = np.zeros((96, 110), bool)
-    filled[y:y + 64, x:x + 64] = mask > 0
+    filled[y : y + 64, x : x + 64] = mask > 0
     # At least what both outlined, at most what one did
     assert filled[41:44, 30:34].all() and filled.sum() <= 20
-    assert np.array_equal(archive(out, 'slices', row.series_uid)[5],
-                          hu[5, y:y + 64, x:x + 64])
+    assert np.array_equal(
+        archive(out, 'slices', row.series_uid)[5], hu[5, y : y + 64, x : x + 64]
+    )
 
 
 @pytest.mark.parametrize('lungs, middle', [(LUNGS, 45.5), (LUNGS[1:], 63)])
@@ -220,21 +272,24 @@ def test_a_scan_without_lungs_is_said(tmp_path):
 
 
 def test_what_is_wrong_with_a_series_is_said_and_the_others_are_prepared(
-        phantom, tmp_path):
+    phantom, tmp_path
+):
     shutil.copytree(phantom, tmp_path / 'tree')
-    (xml, ) = (tmp_path / 'tree/LIDC-IDRI-0001').rglob('*.xml')
+    (xml,) = (tmp_path / 'tree/LIDC-IDRI-0001').rglob('*.xml')
     (xml.parent / '0012.dcm').unlink()
-    done = prepare_lidc_slices(str(tmp_path / 'tree'), str(tmp_path / 'out'), size=128,
-                               progress=False)
+    done = prepare_lidc_slices(
+        str(tmp_path / 'tree'), str(tmp_path / 'out'), size=128, progress=False
+    )
     assert {row.patient for row in done.rows} == {'LIDC-IDRI-0002'}
-    (problem, ) = done.problems
+    (problem,) = done.problems
     assert str(xml.parent) in problem and 'slices are missing' in problem
     with pytest.raises(ValueError, match='so 1 series could not be prepared'):
         done.check()
 
 
-@pytest.mark.parametrize('change', [dict(size=0), dict(max_negatives=-1),
-                                    dict(workers=0), dict(seed=-1)])
+@pytest.mark.parametrize(
+    'change', [dict(size=0), dict(max_negatives=-1), dict(workers=0), dict(seed=-1)]
+)
 def test_wrong_arguments_are_told(tmp_path, change):
     with pytest.raises(ValueError, match='must be 1 or more'):
         prepare_lidc_slices(str(tmp_path), str(tmp_path), progress=False, **change)

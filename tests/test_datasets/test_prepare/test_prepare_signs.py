@@ -1,4 +1,5 @@
 """From a list of scans to projections: what is written, resumed and told."""
+
 import importlib.util
 import json
 from pathlib import Path
@@ -24,7 +25,8 @@ from mmlesion.datasets.scan_list import projection_path
 REAL = (Path(__file__).resolve().parents[3] / '../shared/data/chest_ct').resolve()
 TOOL = Path(__file__).resolve().parents[3] / 'tools/prepare_data.py'
 HEADER = 'scan,patient,disease,survival,' + ','.join(
-    f'{region}_cavity' for region in REGIONS)
+    f'{region}_cavity' for region in REGIONS
+)
 GRID = (24, 48, 48)
 
 
@@ -32,27 +34,36 @@ def chest(seed=0, left=True):
     """An elliptic body of 380 x 270 mm with two lungs, noise and a dense spot."""
     z, y, x = np.mgrid[:24, :48, :48]
     array = np.full(z.shape, -1000)
-    array[((x - 23.5) / 23)**2 + ((y - 23.5) / 17)**2 < 1] = 40
-    for middle in (13, 34) if left else (13, ):
-        array[((x - middle) / 7)**2 + ((y - 23) / 11)**2
-              + ((z - 12) / 11)**2 < 1] = -850
+    array[((x - 23.5) / 23) ** 2 + ((y - 23.5) / 17) ** 2 < 1] = 40
+    for middle in (13, 34) if left else (13,):
+        array[
+            ((x - middle) / 7) ** 2 + ((y - 23) / 11) ** 2 + ((z - 12) / 11) ** 2 < 1
+        ] = -850
     array[18:20, 22:25, 12:15] = 100  # in the right upper region
     array = array + np.random.default_rng(seed).normal(0, 10, array.shape)
-    return CTVolume(array.astype(np.int16), (12., 8., 8.))
+    return CTVolume(array.astype(np.int16), (12.0, 8.0, 8.0))
 
 
 @pytest.fixture
 def scans(tmp_path):
     for number in range(3):
         write_volume(tmp_path / f's{number}.nii.gz', chest(number))
-    (tmp_path / 'scans.csv').write_text('\n'.join([HEADER, *(
-        f's{number}.nii.gz,P{number},1,,1,0,0,0,0,0' for number in range(3))]) + '\n')
+    (tmp_path / 'scans.csv').write_text(
+        '\n'.join(
+            [
+                HEADER,
+                *(f's{number}.nii.gz,P{number},1,,1,0,0,0,0,0' for number in range(3)),
+            ]
+        )
+        + '\n'
+    )
     return tmp_path
 
 
 def prepare(folder, **kwargs):
-    kwargs = dict(dict(grid_shape=GRID, workers=1, progress=False, rotations=1),
-                  **kwargs)
+    kwargs = dict(
+        dict(grid_shape=GRID, workers=1, progress=False, rotations=1), **kwargs
+    )
     return prepare_signs(str(folder / 'scans.csv'), str(folder / 'out'), **kwargs)
 
 
@@ -70,12 +81,14 @@ def test_pictures_are_the_projections(scans):
             picture = cv2.imread(projection_path(str(folder), area, view, 0))
             np.testing.assert_array_equal(  # red, green, blue: air, lung, soft
                 picture[..., ::-1],
-                np.rint(255 * rescale_projection(expected[area][view])))
-    grey = project_lungs(grid, lung_mask(grid), ((-1400, 240), ))['whole']['coronal']
+                np.rint(255 * rescale_projection(expected[area][view])),
+            )
+    grey = project_lungs(grid, lung_mask(grid), ((-1400, 240),))['whole']['coronal']
     picture = cv2.imread(projection_path(str(folder), 'whole', 'coronal', 0), -1)
     assert picture.shape == (24, 48)
-    np.testing.assert_array_equal(picture, np.rint(255 * rescale_projection(grey))[
-        ..., 0])
+    np.testing.assert_array_equal(
+        picture, np.rint(255 * rescale_projection(grey))[..., 0]
+    )
 
 
 def test_the_rotations(scans):
@@ -83,10 +96,13 @@ def test_the_rotations(scans):
     (scans / 'scans.csv').write_text('\n'.join(lines[:2]))
     prepare(scans, rotations=27)
     dataset = LungProjectionDataset(
-        task='cavity', data_root=str(scans / 'out'), balance=False)
+        task='cavity', data_root=str(scans / 'out'), balance=False
+    )
     assert len(dataset) == 6 * 27
-    pictures = {cv2.imread(dataset.get_data_info(number)['img_path']).tobytes()
-                for number in range(27)}
+    pictures = {
+        cv2.imread(dataset.get_data_info(number)['img_path']).tobytes()
+        for number in range(27)
+    }
     assert len(pictures) == 27
 
 
@@ -148,18 +164,29 @@ def test_the_command_line(scans, capsys):
     spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    arguments = ['signs', '--scans', str(scans / 'scans.csv'), '--rotations', '1',
-                 '--workers', '1', '--grid', *map(str, GRID)]
+    arguments = [
+        'signs',
+        '--scans',
+        str(scans / 'scans.csv'),
+        '--rotations',
+        '1',
+        '--workers',
+        '1',
+        '--grid',
+        *map(str, GRID),
+    ]
     assert tool.main(arguments) == 0
     assert capsys.readouterr().out == (
         '3 scans of 3 patients are ready (0 were there before), with 63 projections; '
-        '0 sub-regions are without lung.\n')
+        '0 sub-regions are without lung.\n'
+    )
     assert (scans / 'projections.csv').exists()  # beside the list
     (scans / 's1.nii.gz').unlink()
     assert tool.main(arguments) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
         'prepare_data: s1.nii.gz: no such file or folder; so 1 scans could not be '
-        'prepared (listed in problems.txt), all others are')
+        'prepared (listed in problems.txt), all others are'
+    )
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='the real chest CT is not there')
@@ -168,7 +195,8 @@ def test_a_real_scan_as_dicom_and_as_nrrd_gives_the_same_pictures(tmp_path):
     (tmp_path / 'scan.nrrd').symlink_to(REAL / 'ct-64.nrrd')
     empty = ',' * 5
     (tmp_path / 'scans.csv').write_text(
-        f'{HEADER}\ndicom,P1,1,,{empty}\nscan.nrrd,P2,1,,{empty}\n')
+        f'{HEADER}\ndicom,P1,1,,{empty}\nscan.nrrd,P2,1,,{empty}\n'
+    )
     done = prepare(tmp_path, grid_shape=(72, 64, 64))
     assert not done.problems and [row.empty for row in done.rows] == [(), ()]
     dicom, nrrd = (tmp_path / 'out' / row.folder for row in done.rows)

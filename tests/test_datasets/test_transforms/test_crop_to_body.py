@@ -1,4 +1,5 @@
 """Cropping and its way back: boxes keep their place in the body."""
+
 import numpy as np
 import pytest
 import torch
@@ -14,15 +15,15 @@ def make_sample(boxes=None, kind='array'):
     generator = np.random.default_rng(0)
     stack = generator.integers(-1024, 500, (3, 50, 60)).astype(np.int16)
     stack[1] = key_slice
-    sample = dict(img=stack.transpose(1, 2, 0), key_slice_hu=key_slice,
-                  img_shape=(50, 60))
+    sample = dict(
+        img=stack.transpose(1, 2, 0), key_slice_hu=key_slice, img_shape=(50, 60)
+    )
     if boxes is not None:
         boxes = np.array(boxes, np.float32)
         if kind == 'HorizontalBoxes':
             structures = pytest.importorskip('mmdet.structures.bbox')
             boxes = structures.HorizontalBoxes(torch.from_numpy(boxes))
-        sample.update(gt_bboxes=boxes,
-                      gt_bboxes_labels=np.zeros(len(boxes), int))
+        sample.update(gt_bboxes=boxes, gt_bboxes_labels=np.zeros(len(boxes), int))
     return sample
 
 
@@ -49,15 +50,15 @@ def test_before_and_after_windowing_are_equal():
 
 @pytest.mark.parametrize('kind', ['array', 'HorizontalBoxes'])
 def test_boxes_move_along_and_may_reach_over_the_border(kind):
-    results = CropToBody()(make_sample([[15, 12, 30, 20], [8, 25, 20, 33]],
-                                       kind))
+    results = CropToBody()(make_sample([[15, 12, 30, 20], [8, 25, 20, 33]], kind))
     assert corners(results['gt_bboxes']) == [[3, 2, 18, 10], [-4, 15, 8, 23]]
 
 
 @pytest.mark.parametrize('kind', ['array', 'HorizontalBoxes'])
 def test_boxes_are_clipped_on_demand(kind):
     results = CropToBody(clip_object_border=True)(
-        make_sample([[15, 12, 30, 20], [8, 25, 20, 33]], kind))
+        make_sample([[15, 12, 30, 20], [8, 25, 20, 33]], kind)
+    )
     assert corners(results['gt_bboxes']) == [[3, 2, 18, 10], [0, 15, 8, 20]]
 
 
@@ -103,7 +104,7 @@ def test_wrong_places_in_a_pipeline():
 @pytest.mark.parametrize('kind', ['tensor', 'array', 'HorizontalBoxes'])
 def test_undo_crop_once_and_again(as_dict, kind):
     structures = pytest.importorskip('mmdet.structures')
-    boxes = torch.tensor([[3., 2., 18., 10.]])
+    boxes = torch.tensor([[3.0, 2.0, 18.0, 10.0]])
     if kind == 'array':
         boxes = boxes.numpy()
     elif kind == 'HorizontalBoxes':
@@ -114,8 +115,11 @@ def test_undo_crop_once_and_again(as_dict, kind):
         sample = sample.to_dict()
     for _ in range(2):
         assert undo_crop(sample) is sample
-        found = (sample['pred_instances']['bboxes'] if as_dict
-                 else sample.pred_instances.bboxes)
+        found = (
+            sample['pred_instances']['bboxes']
+            if as_dict
+            else sample.pred_instances.bboxes
+        )
         assert corners(found) == [[15, 12, 30, 20]]
     assert corners(boxes) == [[3, 2, 18, 10]]
 

@@ -1,14 +1,15 @@
 """The four transforms together give what the authors' code gives."""
+
 import numpy as np
 import pytest
 
-reading = pytest.importorskip(
-    'benchmarks.reading', reason='run from the project root')
+reading = pytest.importorskip('benchmarks.reading', reason='run from the project root')
 
 
 @pytest.mark.parametrize('interval_mm', [0.5, 1.0, 1.25, 2.5, 3.0, 5.0])
 def test_equals_the_authors_reading_with_its_rule_of_interpolation(
-        tmp_path, interval_mm):
+    tmp_path, interval_mm
+):
     """To 0.01 of 255 grey levels, which float32 explains; two slices are gone."""
     folder = tmp_path / '000001_01_01'
     reading.write_slices(folder)
@@ -27,7 +28,6 @@ def test_exact_interpolation_differs_where_theirs_is_off(tmp_path):
     sample = str(folder / '109.png'), 5.0, 0.7
     ours = reading.our_reading()(*sample)
     theirs = reading.authors_reading(*sample)
-    same = [np.allclose(one, other, atol=1e-2)
-            for one, other in zip(ours, theirs)]
+    same = [np.allclose(one, other, atol=1e-2) for one, other in zip(ours, theirs)]
     # Channels 2 mm from the key slice and the key slice itself are right
     assert same == [False] * 3 + [True] * 3 + [False] * 3

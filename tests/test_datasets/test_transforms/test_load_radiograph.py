@@ -1,4 +1,5 @@
 """Grey values of a radiograph on a fixed range."""
+
 import numpy as np
 import pytest
 
@@ -15,7 +16,8 @@ def test_smallest_and_greatest_become_the_ends(tmp_path):
     results = load(tmp_path, [[-100, 0, 300], [100, 100, 100]])
     assert results['img'].shape == (2, 3, 3) and results['img'].dtype == np.float32
     assert results['img'][:, :, 1] == pytest.approx(
-        np.array([[0, 63.75, 255], [127.5, 127.5, 127.5]]))
+        np.array([[0, 63.75, 255], [127.5, 127.5, 127.5]])
+    )
     assert results['img_shape'] == results['ori_shape'] == (2, 3)
     results = load(tmp_path, [[4, 8]], channels=1, out_range=(-1, 1))
     assert results['img'].tolist() == [[[-1], [1]]]

@@ -1,4 +1,5 @@
 """Stacks of slices, against naive reading and the rules for what is missing."""
+
 import math
 from pathlib import Path
 
@@ -9,8 +10,7 @@ from mmlesion.ct import write_png_hu
 from mmlesion.datasets.prepare import prepare_deeplesion
 from mmlesion.datasets.transforms import LoadSliceStack
 
-REAL = Path(__file__).resolve().parents[3].joinpath(
-    '../shared/data/deeplesion')
+REAL = Path(__file__).resolve().parents[3].joinpath('../shared/data/deeplesion')
 
 
 @pytest.fixture
@@ -19,11 +19,9 @@ def sample(tiny):
     folder = tiny.root / 'Images_png' / '000001_01_01'
     folder.mkdir(parents=True)
     for number in range(6, 15):
-        write_png_hu(folder / f'{number:03d}.png',
-                     np.full((64, 64), 10 * number))
+        write_png_hu(folder / f'{number:03d}.png', np.full((64, 64), 10 * number))
     tiny.add().write()
-    return dict(img_path=str(folder / '010.png'), interval_mm=2.0,
-                height=64, width=64)
+    return dict(img_path=str(folder / '010.png'), interval_mm=2.0, height=64, width=64)
 
 
 def levels(sample, num_slices=9, **kwargs):
@@ -48,17 +46,21 @@ def test_channels_rise_with_the_slice_number(sample):
     assert levels(sample) == [60, 70, 80, 90, 100, 110, 120, 130, 140]
 
 
-@pytest.mark.parametrize('interpolation, above', [
-    # At 5 mm, 2 mm are 0.4 slices: 100 + 10 * 0.4, 0.8, 1.2, 1.6 ...
-    ('exact', (104, 108, 112, 116)),
-    # ... and by the authors' rule the distances 2, 2, 7, 7 mm
-    ('legacy', (104, 104, 114, 114))])
+@pytest.mark.parametrize(
+    'interpolation, above',
+    [
+        # At 5 mm, 2 mm are 0.4 slices: 100 + 10 * 0.4, 0.8, 1.2, 1.6 ...
+        ('exact', (104, 108, 112, 116)),
+        # ... and by the authors' rule the distances 2, 2, 7, 7 mm
+        ('legacy', (104, 104, 114, 114)),
+    ],
+)
 def test_interpolation_by_hand(sample, interpolation, above):
     sample['interval_mm'] = 5.0
     below = [200 - value for value in reversed(above)]
     np.testing.assert_allclose(
-        levels(sample, interpolation=interpolation),
-        [*below, 100, *above], atol=1e-4)
+        levels(sample, interpolation=interpolation), [*below, 100, *above], atol=1e-4
+    )
     image = LoadSliceStack(9)(sample)['img']
     assert image.dtype == np.float32
 
@@ -69,16 +71,30 @@ def test_missing_neighbours_step_back_toward_the_key_slice(sample):
         (folder / f'{number:03d}.png').unlink()
     assert levels(sample) == [60, 80, 80, 90, 100, 110, 120, 120, 120]
     # Beyond the sub-volume the last slice goes on
-    assert levels(sample, 15) == [60, 60, 60, 60, 80, 80, 90, 100, 110, 120,
-                                  120, 120, 120, 120, 120]
+    assert levels(sample, 15) == [
+        60,
+        60,
+        60,
+        60,
+        80,
+        80,
+        90,
+        100,
+        110,
+        120,
+        120,
+        120,
+        120,
+        120,
+        120,
+    ]
 
 
 def test_stepping_back_while_interpolating(sample):
     (Path(sample['img_path']).parent / '011.png').unlink()
     sample['interval_mm'] = 5.0
     # 11 is gone, 12 is there: 100 + weight of 12 * 20
-    np.testing.assert_allclose(
-        levels(sample)[5:], [100, 100, 104, 112], atol=1e-4)
+    np.testing.assert_allclose(levels(sample)[5:], [100, 100, 104, 112], atol=1e-4)
 
 
 @pytest.mark.parametrize('interval_mm', [math.nan, -1.0, 0.0])
@@ -93,6 +109,7 @@ def test_the_one_slice_model(sample):
 
 def naive_stack(folder, key, num_slices, interval_mm, slices):
     """Exact interpolation, one channel after the other, in float64."""
+
     def at(number):
         while number not in slices:
             number += 1 if number < key else -1
@@ -103,8 +120,9 @@ def naive_stack(folder, key, num_slices, interval_mm, slices):
         position = 2.0 * place / interval_mm
         low = math.floor(position)
         share = position - low
-        channels.append((1 - share) * at(key + low)
-                        + (share * at(key + low + 1) if share else 0))
+        channels.append(
+            (1 - share) * at(key + low) + (share * at(key + low + 1) if share else 0)
+        )
     return np.stack(channels, -1)
 
 
@@ -112,11 +130,12 @@ def naive_stack(folder, key, num_slices, interval_mm, slices):
 def test_equals_naive_reading(tiny, interval_mm):
     slices = tiny.write_slices(numbers=(4, 6, 7, 9, 10, 11, 13))
     folder = tiny.root / 'Images_png' / '000001_01_01'
-    results = LoadSliceStack(9)(dict(
-        img_path=str(folder / '010.png'), interval_mm=interval_mm))
+    results = LoadSliceStack(9)(
+        dict(img_path=str(folder / '010.png'), interval_mm=interval_mm)
+    )
     np.testing.assert_allclose(
-        results['img'], naive_stack(folder, 10, 9, interval_mm, slices),
-        atol=1e-3)
+        results['img'], naive_stack(folder, 10, 9, interval_mm, slices), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize('interval_mm', [1.0, 2.0, 3.0, 5.0])
@@ -125,22 +144,27 @@ def test_the_cache_gives_the_same_pixels(tiny, interval_mm, num_slices):
     slices = tiny.write_slices(numbers=(2, 3, 5, 6, 7, 9, 10, 11, 12, 14, 17))
     assert slices
     tiny.add(Spacing_mm_px_=f'0.8, 0.8, {interval_mm}').write()
-    prepare_deeplesion(str(tiny.root), workers=1, progress=False,
-                       num_slices=num_slices)
-    sample = dict(img_path=str(
-        tiny.root / 'Images_png' / '000001_01_01' / '010.png'),
-        interval_mm=interval_mm)
+    prepare_deeplesion(str(tiny.root), workers=1, progress=False, num_slices=num_slices)
+    sample = dict(
+        img_path=str(tiny.root / 'Images_png' / '000001_01_01' / '010.png'),
+        interval_mm=interval_mm,
+    )
     for rule in ('exact', 'legacy'):
-        stacks = [LoadSliceStack(num_slices, interpolation=rule,
-                                 cache_dir=cache)(dict(sample))
-                  for cache in (None, str(tiny.root / 'cache'))]
+        stacks = [
+            LoadSliceStack(num_slices, interpolation=rule, cache_dir=cache)(
+                dict(sample)
+            )
+            for cache in (None, str(tiny.root / 'cache'))
+        ]
         np.testing.assert_array_equal(stacks[0]['img'], stacks[1]['img'])
-        np.testing.assert_array_equal(stacks[0]['key_slice_hu'],
-                                      stacks[1]['key_slice_hu'])
+        np.testing.assert_array_equal(
+            stacks[0]['key_slice_hu'], stacks[1]['key_slice_hu']
+        )
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason='the real slices do not lie '
-                    'beside the project')
+@pytest.mark.skipif(
+    not REAL.is_dir(), reason='the real slices do not lie beside the project'
+)
 def test_the_cache_gives_the_same_real_pixels(tmp_path):
     prepare_deeplesion(str(REAL), str(tmp_path), workers=1, progress=False)
     path = str(REAL / 'Images_png' / '000015_01_01' / '109.png')
@@ -148,7 +172,8 @@ def test_the_cache_gives_the_same_real_pixels(tmp_path):
         sample = dict(img_path=path, interval_mm=interval_mm)
         np.testing.assert_array_equal(
             LoadSliceStack(15)(dict(sample))['img'],
-            LoadSliceStack(15, cache_dir=str(tmp_path))(dict(sample))['img'])
+            LoadSliceStack(15, cache_dir=str(tmp_path))(dict(sample))['img'],
+        )
 
 
 def test_errors_of_the_cache(sample, tiny):
@@ -160,12 +185,15 @@ def test_errors_of_the_cache(sample, tiny):
         levels(sample, 9, cache_dir=str(cache))
     archive = cache / '000001_01_01.slices'
     archive.write_bytes(archive.read_bytes()[:-1])
-    with pytest.raises(ValueError, match='000001_01_01.slices: the file is '
-                       'cut off or damaged'):
+    with pytest.raises(
+        ValueError, match='000001_01_01.slices: the file is cut off or damaged'
+    ):
         levels(sample, 3, cache_dir=str(cache))
     archive.unlink()
-    with pytest.raises(FileNotFoundError, match='the series is not in the '
-                       'cache; run tools/prepare_data.py deeplesion'):
+    with pytest.raises(
+        FileNotFoundError,
+        match='the series is not in the cache; run tools/prepare_data.py deeplesion',
+    ):
         levels(sample, 3, cache_dir=str(cache))
 
 
@@ -178,15 +206,20 @@ def test_a_missing_key_slice(sample):
 def test_slices_of_different_size(sample):
     path = Path(sample['img_path']).parent / '011.png'
     write_png_hu(path, np.zeros((32, 48)))
-    with pytest.raises(ValueError, match='011.png: the slice is 48 x 32 pixels'
-                       ', but its key slice .*010.png is 64 x 64'):
+    with pytest.raises(
+        ValueError,
+        match='011.png: the slice is 48 x 32 pixels'
+        ', but its key slice .*010.png is 64 x 64',
+    ):
         LoadSliceStack(3)(sample)
 
 
 def test_a_size_that_the_index_denies(sample):
     sample['width'] = 512
-    with pytest.raises(ValueError, match='010.png: the slice is 64 x 64 pixels'
-                       ', but the index says 512 x 64'):
+    with pytest.raises(
+        ValueError,
+        match='010.png: the slice is 64 x 64 pixels, but the index says 512 x 64',
+    ):
         LoadSliceStack(3)(sample)
 
 
@@ -197,11 +230,15 @@ def test_a_damaged_neighbour_is_no_missing_one(sample):
         LoadSliceStack(3)(sample)
 
 
-@pytest.mark.parametrize('kwargs, reason', [
-    (dict(num_slices=10), 'multiple of 3'),
-    (dict(num_slices=6), 'odd number of triples'),
-    (dict(num_slices=3, interpolation='linear'), "'exact' or 'legacy'"),
-    (dict(num_slices=3, interval_mm=-2), 'interval_mm')])
+@pytest.mark.parametrize(
+    'kwargs, reason',
+    [
+        (dict(num_slices=10), 'multiple of 3'),
+        (dict(num_slices=6), 'odd number of triples'),
+        (dict(num_slices=3, interpolation='linear'), "'exact' or 'legacy'"),
+        (dict(num_slices=3, interval_mm=-2), 'interval_mm'),
+    ],
+)
 def test_bad_arguments(kwargs, reason):
     with pytest.raises(ValueError, match=reason):
         LoadSliceStack(**kwargs)

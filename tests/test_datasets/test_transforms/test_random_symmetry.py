@@ -1,4 +1,5 @@
 """Symmetries of the square: which there are, and that a mask goes along."""
+
 import numpy as np
 import pytest
 
@@ -8,7 +9,8 @@ from mmlesion.datasets.transforms.random_symmetry import apply_symmetry
 
 def patch(height=4, width=4, channels=3):
     return np.arange(height * width * channels, dtype=np.float32).reshape(
-        height, width, channels)
+        height, width, channels
+    )
 
 
 def drawn(transform, img, times=400):
@@ -20,9 +22,12 @@ def drawn(transform, img, times=400):
 def test_all_symmetries_are_drawn_and_no_others(flip_slices, expected):
     img = patch()
     found = drawn(RandomSymmetry(flip_slices=flip_slices), img)
-    possible = {apply_symmetry(img, turns, mirror, reverse).tobytes()
-                for turns in range(4) for mirror in (False, True)
-                for reverse in ((False, True) if flip_slices else (False, ))}
+    possible = {
+        apply_symmetry(img, turns, mirror, reverse).tobytes()
+        for turns in range(4)
+        for mirror in (False, True)
+        for reverse in ((False, True) if flip_slices else (False,))
+    }
     assert found == possible and len(possible) == expected
 
 

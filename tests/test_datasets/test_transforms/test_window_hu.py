@@ -1,4 +1,5 @@
 """The transform around mmlesion.ct.window_hu."""
+
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ def test_values_and_type():
 
 
 def test_soft_tissue_window_to_unit_range():
-    image = np.array([[[-160., 40.]]], np.float32)
+    image = np.array([[[-160.0, 40.0]]], np.float32)
     windowed = WindowHU((-160, 240), (0, 1))(dict(img=image))['img']
     np.testing.assert_allclose(windowed.ravel(), [0, 0.5], atol=1e-6)
 
