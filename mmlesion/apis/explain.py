@@ -12,8 +12,7 @@ from mmengine.dataset import pseudo_collate
 from tqdm import tqdm
 
 from mmlesion import attribution
-from mmlesion.ct import FULL_WINDOW_HU, window_hu, write_volume
-from mmlesion.datasets.transforms.crop_to_body import undo_crop
+from mmlesion.ct import FULL_WINDOW_HU, boxes_in_slice, window_hu, write_volume
 from mmlesion.engine.hooks.activation_map_hook import (
     GRADIENT_METHODS,
     METHODS,
@@ -266,8 +265,8 @@ class _Boxes(_Explainer):
                 (title, by_target(each))
                 for title, each in _by_title(method, raw).items()
             )
-        found = undo_crop(sample).pred_instances
-        boxes = getattr(found.bboxes, 'tensor', found.bboxes)
+        found = sample.pred_instances
+        boxes = boxes_in_slice(found.bboxes, sample.get('crop_offset'))
         return dict(
             maps=maps,
             layers=self.layers,

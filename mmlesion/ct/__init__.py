@@ -5,6 +5,7 @@ NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
+from .crop import boxes_in_slice, move_instances, sample_in_slice
 from .files import (
     VOLUME_SUFFIXES,
     image_to_volume,
@@ -45,6 +46,9 @@ __all__ = [
     'back_project',
     'BODY_THRESHOLD_HU',
     'body_box',
+    'boxes_in_slice',
+    'move_instances',
+    'sample_in_slice',
     'VOLUME_SUFFIXES',
     'image_to_volume',
     'read_volume',

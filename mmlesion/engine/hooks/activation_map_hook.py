@@ -191,8 +191,6 @@ class ActivationMapHook(Hook):
                 each[None], self.normalise, self.value_range
             )[0, 0]
             sample.set_field(each.cpu(), self.key)
-            if 'crop_offset' in sample:  # predicting may set it to 0
-                sample.set_metainfo(dict(map_crop_offset=sample.crop_offset))
         return found
 
     def _of_classes(self, model, data_batch):
