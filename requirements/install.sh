@@ -159,7 +159,8 @@ HOOK=$($PY -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/mmlesion
 rm -f "$HOOK"
 if $PY -c 'import torchvision' 2>&1 | grep -q 'operator torchvision::'; then
     say 'torchvision is built for another torch: its operators stay unavailable'
-    echo 'import mmlesion.torchvision_operators as t; t.install_finder()' >"$HOOK"
+    printf '%s%s\n' 'import importlib.util as u; u.find_spec("mmlesion") and __import__(' \
+        '"mmlesion.torchvision_operators", fromlist=["x"]).install_finder()' >"$HOOK"
 fi
 $PY -c 'import mmcv.ops, mmdet.models, mmlesion.registry' >.build/import.log 2>&1 ||
     { cat .build/import.log >&2; die "the result does not import"; }
