@@ -59,8 +59,9 @@ def test_a_sample_leaves_for_the_outside_once():
         gt_instances=dict(bboxes=np.array([BOX])),
     )
     before = copy.deepcopy(sample)
+    moved = sample
     for _ in range(2):  # moving it again changes nothing
-        moved = sample_in_slice(moved if _ else sample)
+        moved = sample_in_slice(moved)
         assert moved['instances'][0]['bbox'] == [15, 12, 30, 20]
         assert moved['pred_instances']['bboxes'].tolist() == [[15, 12, 30, 20]]
         assert moved['gt_instances']['bboxes'].tolist() == [[15, 12, 30, 20]]

@@ -42,6 +42,9 @@ class PackCTInputs(PackDetInputs):
             Keys that a sample does not have are left out.
     """
 
+    #: Whether ``scale_factor`` is the product of all resizing steps.
+    packs_all_scales = True
+
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
         super().__init__(meta_keys=tuple(meta_keys))
 
