@@ -2,18 +2,18 @@
 
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
 
+from mmlesion.files import atomic_file
+
 from .png import PNG_OFFSET_HU
 
-#: Suffix of a complete file, and of one that is being written.
+#: Suffix of a complete file.
 ARCHIVE_SUFFIX = '.slices'
-PARTIAL_SUFFIX = '.partial'
 
 _MAGIC = b'MMLSLC1\n'
 _HEADER = struct.Struct('<8sIIQ')  # magic, slices, CRC, bytes of the file
@@ -172,34 +172,21 @@ def write_slice_archive(
     numbers, absent = sorted(numbers), sorted(absent)
     index = np.zeros(len(numbers) + len(absent), _RECORD)
     index['number'] = numbers + absent
-    descriptor, partial = tempfile.mkstemp(
-        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path)
-    )
-    try:
-        with open(descriptor, 'wb') as file:
-            os.chmod(partial, 0o644)  # mkstemp hides the file from others
-            file.seek(_HEADER.size + index.nbytes)
-            for record, number in zip(index, numbers):
-                slice_hu = load(number)
-                packed, chunk = _pack(slice_hu)
-                record['height'], record['width'] = slice_hu.shape
-                record['packed'], record['offset'] = packed, file.tell()
-                record['crc'] = zlib.crc32(chunk)
-                file.write(chunk)
-            size = file.tell()
-            head = _HEADER.pack(_MAGIC, len(index), 0, size)
-            crc = zlib.crc32(index.tobytes(), zlib.crc32(head))
-            file.seek(0)
-            file.write(_HEADER.pack(_MAGIC, len(index), crc, size))
-            file.write(index.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        if os.path.exists(partial):
-            os.remove(partial)
-        raise
-    _flush_folder(os.path.dirname(path))
+    with atomic_file(path) as file:
+        file.seek(_HEADER.size + index.nbytes)
+        for record, number in zip(index, numbers):
+            slice_hu = load(number)
+            packed, chunk = _pack(slice_hu)
+            record['height'], record['width'] = slice_hu.shape
+            record['packed'], record['offset'] = packed, file.tell()
+            record['crc'] = zlib.crc32(chunk)
+            file.write(chunk)
+        size = file.tell()
+        head = _HEADER.pack(_MAGIC, len(index), 0, size)
+        crc = zlib.crc32(index.tobytes(), zlib.crc32(head))
+        file.seek(0)
+        file.write(_HEADER.pack(_MAGIC, len(index), crc, size))
+        file.write(index.tobytes())
     return size
 
 
@@ -209,17 +196,3 @@ def _pack(slice_hu: np.ndarray) -> tuple[int, bytes]:
     low, high = np.moveaxis(stored.view(np.uint8).reshape(*slice_hu.shape, 2), -1, 0)
     packed = zlib.compress(high.tobytes(), 1)
     return len(packed), packed + low.tobytes()
-
-
-def _flush_folder(folder: str) -> None:
-    """Make a renaming last through a loss of power, where folders allow it."""
-    try:
-        descriptor = os.open(folder or '.', os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
