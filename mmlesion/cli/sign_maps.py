@@ -2,9 +2,9 @@
 
 Example, measured against the masks of generated scans:
     python tools/sign_maps.py --out work_dirs/cavity_maps \
-        configs/phantom/psam_cavity_axial.py AXIAL.pth \
-        configs/phantom/psam_cavity_coronal.py CORONAL.pth \
-        configs/phantom/psam_cavity_sagittal.py SAGITTAL.pth \
+        configs/phantom/phantom_psam_cavity_vgg19_axial.py AXIAL.pth \
+        configs/phantom/phantom_psam_cavity_vgg19_coronal.py CORONAL.pth \
+        configs/phantom/phantom_psam_cavity_vgg19_sagittal.py SAGITTAL.pth \
         --truth data/phantom/signs/masks
 """
 

@@ -92,7 +92,8 @@ def detector(tmp_path_factory):
     data = write_deeplesion(folder / 'data', 1, 1, 2, size=128, seed=3)
     (folder / 'net.py').write_text(
         DETECTOR.format(
-            base=str(ROOT / 'configs/phantom/3dce_csatt_15slice.py'), data=str(data)
+            base=str(ROOT / 'configs/phantom/phantom_3dce_csatt_15slice.py'),
+            data=str(data),
         )
     )
     save(Config.fromfile(folder / 'net.py'), folder / 'net.pth', ['lesion'])

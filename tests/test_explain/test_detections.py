@@ -65,7 +65,7 @@ def retinanet():
 
 @pytest.fixture(scope='module')
 def context_rcnn():
-    cfg = Config.fromfile(ROOT / 'configs/phantom/3dce_csatt_15slice.py').model
+    cfg = Config.fromfile(ROOT / 'configs/phantom/phantom_3dce_csatt_15slice.py').model
     cfg.backbone.backbone.update(depth=11, width=4)
     cfg.neck.in_channels = cfg.rpn_head.in_channels = 32
     cfg.roi_head.update(in_channels=32, num_images=3)
