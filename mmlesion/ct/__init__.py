@@ -35,7 +35,6 @@ from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
 from .slice_archive import (
     ARCHIVE_SUFFIX,
-    PARTIAL_SUFFIX,
     SliceArchive,
     write_slice_archive,
 )
@@ -87,7 +86,6 @@ __all__ = [
     'resample_to_grid',
     'rescale_projection',
     'ARCHIVE_SUFFIX',
-    'PARTIAL_SUFFIX',
     'SliceArchive',
     'write_slice_archive',
     'SLICE_INTERVAL_MM',

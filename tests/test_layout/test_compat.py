@@ -125,6 +125,12 @@ def test_what_is_installed_here_passes():
 
 def run_beside(folder, source):
     """Run code with a made-up ``torchvision`` first on the path."""
+    # Without the hook that `make install` may have put into this environment.
+    source = (
+        'import sys\n'
+        'sys.meta_path[:] = [f for f in sys.meta_path if not '
+        "type(f).__module__.startswith('mmlesion')]\n" + source
+    )
     return subprocess.run(
         [sys.executable, '-c', source],
         cwd=ROOT,
