@@ -12,6 +12,7 @@ from .files import (
     volume_to_image,
     write_volume,
 )
+from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
@@ -52,6 +53,7 @@ __all__ = [
     'write_volume',
     'LUNG_THRESHOLD_HU',
     'WatershedSteps',
+    'lung_doubts',
     'lung_mask',
     'LEFT_LUNG',
     'NO_LUNG',
