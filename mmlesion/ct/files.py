@@ -1,19 +1,26 @@
 """CT volumes from and to files."""
 
-import gzip
-import math
 import os
-import struct
-import zlib
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from .dicom import read_dicom_image, write_dicom_image
+from .metaimage_header import check_metaimage
+from .nifti_header import check_nifti
+from .nrrd_header import check_nrrd
 from .volume import CTVolume
 
 #: What is read and written as one file.
 VOLUME_SUFFIXES = ('.nii', '.nii.gz', '.mha', '.mhd', '.nrrd', '.nhdr')
+# Check and ITK's reader of each
+_FORMATS = {
+    **dict.fromkeys(('.nii', '.nii.gz'), (check_nifti, 'NiftiImageIO')),
+    **dict.fromkeys(('.mha', '.mhd'), (check_metaimage, 'MetaImageIO')),
+    **dict.fromkeys(('.nrrd', '.nhdr'), (check_nrrd, 'NrrdImageIO')),
+}
+# Micro-CT to whole-body scouts; what lies beyond is a damaged or wrong header
+_SPACING_RANGE_MM = (0.005, 100.0)
 
 
 def read_volume(path: str | os.PathLike, series_uid: str | None = None) -> CTVolume:
@@ -51,8 +58,12 @@ def read_volume(path: str | os.PathLike, series_uid: str | None = None) -> CTVol
             f'{path}: expected the folder of a DICOM series or a '
             'file ' + ', '.join(VOLUME_SUFFIXES)
         )
-    image = sitk.DICOMOrient(image, 'LPS')
-    return image_to_volume(image)
+    try:
+        volume = image_to_volume(sitk.DICOMOrient(image, 'LPS'))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f'{path}: {error}') from None
+    _check_values(volume, path)
+    return volume
 
 
 def write_volume(path: str | os.PathLike, volume: CTVolume) -> None:
@@ -135,36 +146,13 @@ def volume_to_image(volume: CTVolume) -> sitk.Image:
     return image
 
 
-def _check_nifti_size(path: str) -> None:
-    """ITK fills up a NIfTI file that is cut off; find that out before."""
-    with open(path, 'rb') as file:
-        packed = file.read(2) == b'\x1f\x8b'
-    try:
-        with (gzip.open if packed else open)(path, 'rb') as file:
-            head = file.read(348)
-            order = '<' if head[:4] == struct.pack('<i', 348) else '>'
-            if struct.unpack_from(f'{order}i', head)[0] != 348:
-                return  # not NIfTI-1: what it is, ITK must know
-            dims = struct.unpack_from(f'{order}8h', head, 40)
-            bits = struct.unpack_from(f'{order}h', head, 72)[0]
-            start = struct.unpack_from(f'{order}f', head, 108)[0]
-            expected = int(start) + bits // 8 * math.prod(dims[1 : dims[0] + 1])
-            size = len(head)
-            while block := file.read(1 << 20):
-                size += len(block)
-    except (EOFError, OSError, struct.error, zlib.error):
-        raise ValueError(f'{path}: the file is damaged or cut off') from None
-    if size < expected:
-        raise ValueError(
-            f'{path}: the file is cut off after {size} of {expected} bytes'
-        )
-
-
 def _read_file(path: str) -> sitk.Image:
-    if path.lower().endswith(('.nii', '.nii.gz')):
-        _check_nifti_size(path)
+    suffix = next(one for one in VOLUME_SUFFIXES if path.lower().endswith(one))
+    check, reader = _FORMATS[suffix]
+    check(path)
     try:
-        image = sitk.ReadImage(path)
+        # By name, lest ITK takes a file of another kind for what it is
+        image = sitk.ReadImage(path, imageIO=reader)
     except RuntimeError:
         raise ValueError(
             f'{path}: the file is damaged, cut off or not what its suffix says'
@@ -178,6 +166,17 @@ def _read_file(path: str) -> sitk.Image:
             f'{image.GetNumberOfComponentsPerPixel()} value(s) per voxel'
         )
     return image
+
+
+def _check_values(volume: CTVolume, path: str) -> None:
+    low, high = _SPACING_RANGE_MM
+    if not low <= min(volume.spacing_mm) <= max(volume.spacing_mm) <= high:
+        raise ValueError(
+            f'{path}: the voxels must have {low:g} to {high:g} mm, but have '
+            + ' x '.join(f'{one:g}' for one in volume.spacing_mm)
+        )
+    if volume.array.dtype.kind == 'f' and not np.isfinite(volume.array).all():
+        raise ValueError(f'{path}: a voxel is NaN or infinite')
 
 
 def _fits_16_bit(array: np.ndarray) -> bool:
