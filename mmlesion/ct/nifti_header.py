@@ -1,4 +1,4 @@
-"""Checking a NIfTI file before it is read."""
+"""Checks of a NIfTI file that ITK does not make."""
 
 import gzip
 import math
@@ -25,9 +25,6 @@ _BITS = {
     1280: 64,
 }
 _BLOCK = 1 << 20
-# Share of the voxel size by which spacing and matrix may differ: headers hold
-# single precision, and some programs round to four digits
-_TOLERANCE = 0.01
 
 
 @dataclass
@@ -45,19 +42,26 @@ class _Header:
     first_voxel: int  # least offset of the voxels
 
 
-def check_nifti(path: str) -> None:
-    """Check header, size and check sum of a NIfTI file.
+def check_nifti(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
+    """Check header, size, check sum and geometry of a NIfTI file before ITK reads it.
 
-    ITK takes a spacing of 0 or NaN for 1 mm, reads a file with another magic number
-    as Analyze, and fills up a file that is cut off. Where a header states its geometry
-    twice (spacing and matrix, or two matrices of the same space), both must agree.
+    ITK takes a voxel size of 0 or NaN for 1 mm, reads a file with another magic number
+    as Analyze, fills up a file that is cut off, and replaces an affine that it cannot
+    use by another one, all without an error.
 
     Args:
-        path: ``.nii`` or ``.nii.gz``, of version 1 or 2.
+        path: A ``.nii`` or ``.nii.gz`` file, of version 1 or 2.
+
+    Returns:
+        The affine matrix from (i, j, k, 1) to mm in DICOM's coordinates (LPS),
+        shape (4, 4), and sentences about what was assumed.
 
     Raises:
-        ValueError: If the file is damaged or no NIfTI; says what was expected.
+        ValueError: If the file is no NIfTI, damaged, cut off, longer than its header
+            says or too large, if its affine is missing, broken or sheared, or if its
+            two matrices name the same space and contradict each other.
     """
+    path = os.fspath(path)
     with open(path, 'rb') as file:
         packed = file.read(2) == b'\x1f\x8b'
     try:
@@ -77,6 +81,7 @@ def check_nifti(path: str) -> None:
     except (EOFError, gzip.BadGzipFile, struct.error, zlib.error):
         raise ValueError(f'{path}: the file is damaged or cut off') from None
     check_size(size, expected, path)
+    return _affine(header, path)
 
 
 def _parse(head: bytes, path: str) -> _Header:
@@ -156,59 +161,65 @@ def _check_header(header: _Header, path: str) -> int:
             f'{path}: the header is damaged: spatial unit {header.units & 7}, '
             f'qfac {header.pixdim[0]:g}'
         )
-    _check_orientation(header, path)
     return int(offset)
 
 
-def _check_orientation(header: _Header, path: str) -> None:
+def _affine(header: _Header, path: str) -> tuple[np.ndarray, list[str]]:
+    """The affine that the file asks for: sform before qform."""
+    qform_code, sform_code = header.codes
     if not all(0 <= code <= 5 for code in header.codes):
         raise ValueError(
             f'{path}: the codes of qform and sform must be 0 to 5, but are '
-            f'{header.codes[0]} and {header.codes[1]}'
+            f'{qform_code} and {sform_code}'
         )
-    spacing = np.array(header.pixdim[1:4])
-    qform = _qform(header, spacing, path) if header.codes[0] else None
-    if not header.codes[1]:
-        return
-    if not np.isfinite(header.rows).all():
-        raise ValueError(f'{path}: the matrix sform is not finite')
-    lengths = np.linalg.norm(header.rows[:, :3], axis=0)
-    if header.dims[0] >= 3 and (np.abs(lengths - spacing) > _TOLERANCE * spacing).any():
+    if sform_code == 0 and qform_code == 0:
         raise ValueError(
-            f'{path}: the voxel size is {_join(spacing)} mm by pixdim, but '
-            f'{_join(lengths)} mm by the matrix sform; the header contradicts itself'
+            f'{path}: the file has neither sform nor qform, so left and right of '
+            'the patient are unknown'
         )
-    if qform is None or header.codes[0] != header.codes[1]:
-        return
-    # Both matrices claim to lead to the same space
-    reach = np.array([*header.dims[1:4], 1])
-    off = np.abs((header.rows - qform) * reach).sum(1)
-    if (
-        header.dims[0] >= 3
-        and (off > 0.5 * spacing.min() + _TOLERANCE * reach[:3]).any()
-    ):
+    matrix = np.eye(4)
+    warnings = []
+    if sform_code > 0:
+        matrix[:3] = header.rows
+    if qform_code > 0:
+        qform = _qform(header, path)
+        if sform_code == 0:
+            matrix = qform
+        elif not np.allclose(qform, matrix, atol=0.1):
+            if qform_code == sform_code:
+                raise ValueError(
+                    f'{path}: the matrices qform and sform name the same space '
+                    f'(code {sform_code}), but differ; the header contradicts itself'
+                )
+            warnings.append('sform and qform of the file differ; the sform was used')
+    sides = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.isfinite(matrix).all() or not (sides > 0).all():
+        raise ValueError(f'{path}: the affine is broken: {matrix[:3].tolist()}')
+    cosines = matrix[:3, :3] / sides
+    if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-3):
         raise ValueError(
-            f'{path}: the matrices qform and sform place the volume up to '
-            f'{off.max():.3g} mm apart; the header contradicts itself'
+            f'{path}: the axes of the affine are not perpendicular (sheared, such as '
+            'by a tilted gantry), which is not supported'
         )
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix, warnings  # RAS to LPS
 
 
-def _qform(header: _Header, spacing: np.ndarray, path: str) -> np.ndarray:
-    b, c, d, *place = header.quaternion
-    rest = 1 - (b * b + c * c + d * d)
+def _qform(header: _Header, path: str) -> np.ndarray:
+    """Affine of the quaternion; nifti1.h, method 2."""
+    b, c, d, *offset = header.quaternion
+    rest = 1.0 - (b * b + c * c + d * d)
     if not np.isfinite(header.quaternion).all() or rest < -1e-3:
         raise ValueError(f'{path}: the quaternion of qform is no rotation')
-    a = math.sqrt(max(rest, 0.0))
+    a = math.sqrt(max(0.0, rest))
     rotation = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
             [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
         ]
     )
-    steps = spacing * [1, 1, -1 if header.pixdim[0] < 0 else 1]
-    return np.column_stack([rotation * steps, place])
-
-
-def _join(values: np.ndarray) -> str:
-    return ' x '.join(f'{value:.4g}' for value in values)
+    handedness = -1.0 if header.pixdim[0] < 0 else 1.0
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation * (*header.pixdim[1:3], handedness * header.pixdim[3])
+    matrix[:3, 3] = offset
+    return matrix

@@ -68,7 +68,7 @@ def _read_fields(file, path: str) -> dict[str, str]:
         if not text and (line or {'data file', 'datafile'} & set(fields)):
             return fields
         if not line or read > _MAX_HEADER:
-            raise ValueError(f'{path}: the header is cut off or damaged')
+            raise ValueError(f'{path}: the file is damaged or cut off in its header')
         if text.startswith('#') or ':=' in text:
             continue
         name, separator, value = text.partition(': ')

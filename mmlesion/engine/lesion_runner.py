@@ -162,7 +162,8 @@ class LesionRunner(Runner):
             os.fsync(descriptor)
             os.replace(partial, os.path.join(out_dir, filename))
         except BaseException as error:
-            os.remove(partial)
+            if os.path.exists(partial):
+                os.remove(partial)
             if isinstance(error, OSError):
                 raise OSError(
                     error.errno,

@@ -26,7 +26,7 @@ LAYERS = (
         'mmlesion.evaluation',
         'mmlesion.visualization',
     ),
-    ('mmlesion.engine', 'mmlesion.apis'),
+    ('mmlesion.engine', 'mmlesion.scan', 'mmlesion.apis'),
 )
 # For everyone but the first layer's plain-Python folders.
 SHARED = ('mmlesion.registry', 'mmlesion.compat', 'mmlesion.version')
