@@ -5,7 +5,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHON TORCH CUDA JOBS
 
-DEMO_CONFIG ?= configs/phantom/3dce_csatt_15slice.py
+DEMO_CONFIG ?= configs/phantom/phantom_3dce_csatt_15slice.py
 DEMO_DIR ?= work_dirs/demo
 # Where the configs of configs/phantom look for it.
 DEMO_DATA := data/phantom/DeepLesion

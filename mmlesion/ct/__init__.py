@@ -34,7 +34,6 @@ from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
 from .slice_archive import (
     ARCHIVE_SUFFIX,
-    PARTIAL_SUFFIX,
     SliceArchive,
     write_slice_archive,
 )
@@ -83,7 +82,6 @@ __all__ = [
     'resample_to_grid',
     'rescale_projection',
     'ARCHIVE_SUFFIX',
-    'PARTIAL_SUFFIX',
     'SliceArchive',
     'write_slice_archive',
     'SLICE_INTERVAL_MM',

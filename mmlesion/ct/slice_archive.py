@@ -2,15 +2,15 @@
 
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-#: Suffix of a complete file, and of one that is being written.
+from mmlesion.files import atomic_file
+
+#: Suffix of a complete file.
 ARCHIVE_SUFFIX = '.slices'
-PARTIAL_SUFFIX = '.partial'
 
 _MAGIC = b'MMLSLC2\n'
 _MAGIC_V1 = b'MMLSLC1\n'  # zlib on the high bytes; written before version 0.2
@@ -179,46 +179,19 @@ def write_slice_archive(
     numbers, absent = sorted(numbers), sorted(absent)
     index = np.zeros(len(numbers) + len(absent), _RECORD)
     index['number'] = numbers + absent
-    descriptor, partial = tempfile.mkstemp(
-        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path)
-    )
-    try:
-        with open(descriptor, 'wb') as file:
-            os.chmod(partial, 0o644)  # mkstemp hides the file from others
-            file.seek(_HEADER.size + index.nbytes)
-            for record, number in zip(index, numbers):
-                slice_hu = load(number)
-                frame = codec.encode(np.ascontiguousarray(slice_hu, '<i2'))
-                record['height'], record['width'] = slice_hu.shape
-                record['packed'], record['offset'] = len(frame), file.tell()
-                record['crc'] = zlib.crc32(frame)
-                file.write(frame)
-            size = file.tell()
-            head = _HEADER.pack(_MAGIC, len(index), 0, size)
-            crc = zlib.crc32(index.tobytes(), zlib.crc32(head))
-            file.seek(0)
-            file.write(_HEADER.pack(_MAGIC, len(index), crc, size))
-            file.write(index.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        if os.path.exists(partial):
-            os.remove(partial)
-        raise
-    _flush_folder(os.path.dirname(path))
+    with atomic_file(path) as file:
+        file.seek(_HEADER.size + index.nbytes)
+        for record, number in zip(index, numbers):
+            slice_hu = load(number)
+            frame = codec.encode(np.ascontiguousarray(slice_hu, '<i2'))
+            record['height'], record['width'] = slice_hu.shape
+            record['packed'], record['offset'] = len(frame), file.tell()
+            record['crc'] = zlib.crc32(frame)
+            file.write(frame)
+        size = file.tell()
+        head = _HEADER.pack(_MAGIC, len(index), 0, size)
+        crc = zlib.crc32(index.tobytes(), zlib.crc32(head))
+        file.seek(0)
+        file.write(_HEADER.pack(_MAGIC, len(index), crc, size))
+        file.write(index.tobytes())
     return size
-
-
-def _flush_folder(folder: str) -> None:
-    """Make a renaming last through a loss of power, where folders allow it."""
-    try:
-        descriptor = os.open(folder or '.', os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
 
-from mmlesion.ct import PARTIAL_SUFFIX
+from mmlesion.files import PARTIAL_SUFFIX
 
 from .checkpoint import read_checkpoint, trusting
 from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
