@@ -7,7 +7,12 @@ A config running under ``default_scope='mmdet'`` (or ``'mmpretrain'``) writes
 """
 
 # ruff: noqa: E402, I001  (the check comes before the imports it explains)
-from .compat import check_versions, declare_torchvision_operators, name_config_package
+from .compat import (
+    check_versions,
+    declare_torchvision_operators,
+    name_config_package,
+    silence_optional_packages,
+)
 
 check_versions()
 
@@ -24,6 +29,7 @@ from mmengine.registry import Registry
 
 declare_torchvision_operators()
 name_config_package()
+silence_optional_packages()
 
 DATASETS = Registry(
     'dataset',
