@@ -13,10 +13,10 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.engine.checkpoint import read_checkpoint, trusting
 from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
+from mmlesion.engine.trained_model import load_trained_model
 
 
 class _Touch:
