@@ -15,7 +15,8 @@ from mmlesion.models.layers import (
     ShiftContext,
 )
 
-# oneDNN of torch 2.13 corrupts memory in 1x1 convolutions of stride 2 on fewer channels.
+# oneDNN of torch 2.13 corrupts memory in 1x1 convolutions of stride 2 on fewer
+# channels.
 RESNET18 = dict(type='mmdet.ResNet', depth=18, base_channels=16, norm_eval=True)
 RESNET50 = dict(type='mmdet.ResNet', depth=50, base_channels=16, norm_eval=True)
 CONTEXTS = [

@@ -28,9 +28,9 @@ class SliceBackbone(BaseModule):
     :class:`ShiftContext` (TSM, AlignShift) or :class:`Pseudo3DContext` (P3D). Such a
     network equals the 2-D network on a stack of equal slices until it is trained.
 
-    Weights of the 2-D backbone load without renaming, from a checkpoint of a detector or
-    by ``init_cfg`` of the inner backbone. If an image does not have three channels, the
-    sum of the first convolution's weights over its three input channels is spread
+    Weights of the 2-D backbone load without renaming, from a checkpoint of a detector
+    or by ``init_cfg`` of the inner backbone. If an image does not have three channels,
+    the sum of the first convolution's weights over its three input channels is spread
     evenly over the channels of the image.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural Network
@@ -44,8 +44,8 @@ class SliceBackbone(BaseModule):
         num_windows: HU windows of each slice, as :class:`MixWindowsHU` or
             :class:`CTDataPreprocessor` gives them: all slices in the first window, then
             all slices in the second one. All windows of a slice are in the same image.
-        context: Config of a layer that mixes the images before each spatial convolution;
-            ``num_images`` must be M.
+        context: Config of a layer that mixes the images before each spatial
+            convolution; ``num_images`` must be M.
         context_layers: Regular expression for the names of these convolutions. By
             default all but the first convolution of the backbone.
         neck: Config of a 2-D neck that each image passes after the backbone.
@@ -104,7 +104,8 @@ class SliceBackbone(BaseModule):
         if rest or gap or steps < 0:
             windows = f' in {self.num_windows} windows' if self.num_windows > 1 else ''
             raise ValueError(
-                f'SliceBackbone cannot cut a stack of {num_channels} channels into images '
+                f'SliceBackbone cannot cut a stack of {num_channels} channels into '
+                f'images '
                 f'of {self.slices_per_image} slices{windows}, one every {self.stride} '
                 'slices; change num_slices of LoadSliceStack, or slices_per_image, '
                 'stride or num_windows of SliceBackbone'
@@ -120,7 +121,8 @@ class SliceBackbone(BaseModule):
         """Compute the features of all images of each stack."""
         if x.dim() != 4:
             raise ValueError(
-                f'SliceBackbone needs a batch of shape (N, S, H, W), got {tuple(x.shape)}'
+                f'SliceBackbone needs a batch of shape (N, S, H, W), got '
+                f'{tuple(x.shape)}'
             )
         num_images = self.num_images(x.shape[1])
         mask = get_padding_mask(x)

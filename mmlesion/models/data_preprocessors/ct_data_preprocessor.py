@@ -14,19 +14,20 @@ from ..layers.padding_mask import set_padding_mask
 class CTDataPreprocessor(DetDataPreprocessor):
     """Windowing of HU on the device, normalization, padding, and the padding mask.
 
-    The pipeline hands over HU as int16 (:class:`RoundHU`), which is half the transfer of
-    float32 and leaves the windowing to the device. Attention layers find the padding
+    The pipeline hands over HU as int16 (:class:`RoundHU`), which is half the transfer
+    of float32 and leaves the windowing to the device. Attention layers find the padding
     mask of the batch through :class:`SliceBackbone` and :class:`MaskedBackbone`.
 
     Args:
-        windows: Lower and upper end of each window in HU. All slices in the first window
-            come first, then all slices in the second one, as in :class:`MixWindowsHU`.
-            None leaves the values as they are, for pipelines with :class:`WindowHU`.
+        windows: Lower and upper end of each window in HU. All slices in the first
+            window come first, then all slices in the second one, as in
+            :class:`MixWindowsHU`. None leaves the values as they are, for pipelines
+            with :class:`WindowHU`.
         out_range: Gray values of the two ends of a window.
         window_jitter: In training, each end of a window moves by up to this part of the
             width of the window, for each sample anew.
-        **kwargs: Arguments of mmdet's ``DetDataPreprocessor``; ``mean`` and ``std`` refer
-            to gray values and have one element.
+        **kwargs: Arguments of mmdet's ``DetDataPreprocessor``; ``mean`` and ``std``
+            refer to gray values and have one element.
 
     Shape:
         - Input: images of (S, H, W).
@@ -46,7 +47,8 @@ class CTDataPreprocessor(DetDataPreprocessor):
         super().__init__(**kwargs)
         if not 0 <= window_jitter < 0.5:
             raise ValueError(
-                f'window_jitter must be at least 0 and below 0.5, but is {window_jitter}'
+                f'window_jitter must be at least 0 and below 0.5, but is '
+                f'{window_jitter}'
             )
         for low, high in windows or ():
             if not low < high:

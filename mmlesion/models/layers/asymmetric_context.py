@@ -13,8 +13,8 @@ class AsymmetricContext(BaseModule):
 
     .. math:: \tilde X_{l, c} = \sum_{m=1}^{M} P_{m, l, c} X_{m, c}
 
-    A 3-D convolution shares its weights among all slices; here the key slice may mix its
-    neighbors in another way than the neighbors do.
+    A 3-D convolution shares its weights among all slices; here the key slice may mix
+    its neighbors in another way than the neighbors do.
 
     Source: Yang et al., "Asymmetric 3D Context Fusion for Universal Lesion Detection",
     MICCAI 2021 (A3D); authors' code ``M3DV/AlignShift``, ``a3dconv.py``.

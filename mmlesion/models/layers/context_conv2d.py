@@ -59,8 +59,8 @@ def add_slice_context(
     Args:
         network: The 2-D network, changed in place.
         context: Config of the context layer; ``in_channels`` is filled in.
-        layers: Regular expression for the names of the convolutions to replace, searched
-            in the names of ``network.named_modules()``. By default, all.
+        layers: Regular expression for the names of the convolutions to replace,
+            searched in the names of ``network.named_modules()``. By default, all.
 
     Returns:
         The names of the replaced convolutions.

@@ -1,9 +1,9 @@
 """The padding mask of a batch, carried from the inputs to attention layers.
 
 The data preprocessor knows which pixels of a batch are padding, attention layers deep
-inside a backbone need it, and the detectors between them are stock. The mask is therefore
-an attribute of the very tensor that it describes: it cannot outlive its batch, and a
-tensor without the attribute has no padding mask.
+inside a backbone need it, and the detectors between them are stock. The mask is
+therefore an attribute of the very tensor that it describes: it cannot outlive its
+batch, and a tensor without the attribute has no padding mask.
 """
 
 from collections.abc import Iterator

@@ -18,8 +18,8 @@ class ShiftContext(BaseModule):
     3D Anisotropic Volumes", MICCAI 2020.
 
     Differs from them in: the border repeats the outermost slice, where TSM fills in
-    zeros; stacks are interpolated to equal distances beforehand, so there is no shift by
-    a part of a slice as in AlignShift.
+    zeros; stacks are interpolated to equal distances beforehand, so there is no shift
+    by a part of a slice as in AlignShift.
 
     Args:
         in_channels: Channels C.

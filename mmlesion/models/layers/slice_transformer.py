@@ -18,8 +18,8 @@ class SliceTransformer(BaseModule):
     the layer starts as the key image and a pretrained 2-D detector starts as itself.
 
     In the spirit of Li et al., "SATr: Slice Attention with Transformer for Universal
-    Lesion Detection", MICCAI 2022; the attention runs along z alone, at a cost linear in
-    the number of pixels.
+    Lesion Detection", MICCAI 2022; the attention runs along z alone, at a cost linear
+    in the number of pixels.
 
     Args:
         in_channels: Channels C.

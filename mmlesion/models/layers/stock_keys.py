@@ -8,10 +8,11 @@ def rename_stock_keys(
 ) -> None:
     """Rename the weights of a stock module to those of the wrapper that holds it.
 
-    A checkpoint of a stock detector has ``backbone.layer1...``; a detector whose backbone
-    wraps the stock backbone as its child ``backbone`` expects
-    ``backbone.backbone.layer1...``. Only keys that the child has are renamed, so that all
-    others are reported as unexpected as usual. Keys that already have the new name stay.
+    A checkpoint of a stock detector has ``backbone.layer1...``; a detector whose
+    backbone wraps the stock backbone as its child ``backbone`` expects
+    ``backbone.backbone.layer1...``. Only keys that the child has are renamed, so that
+    all others are reported as unexpected as usual. Keys that already have the new name
+    stay.
 
     Args:
         state_dict: Weights; changed in place.

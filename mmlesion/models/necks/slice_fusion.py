@@ -30,8 +30,8 @@ class SliceFusion(BaseModule):
 
     - ``'concat'``, :class:`SliceConcat`: a 1x1 convolution of all images. It starts as
       the features of the key image.
-    - ``'transformer'``, :class:`SliceTransformer`: attention of the key image along z. It
-      starts as the features of the key image.
+    - ``'transformer'``, :class:`SliceTransformer`: attention of the key image along z.
+      It starts as the features of the key image.
     - ``'attention'``, :class:`AttentionPooling`: a mean with the weights of
       :class:`ContextualAttention`. It starts as the mean.
     - ``'mean'``, ``'max'``, ``'key'``, :class:`SlicePooling`: no parameters.
