@@ -12,12 +12,18 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
 
+from mmlesion.registry import RUNNERS
+
 from .checkpoint import read_checkpoint
 from .console import SetUpFilter, hold_back_set_up, log_file_of
 
 
+@RUNNERS.register_module()
 class LesionRunner(Runner):
     """Runner that runs no code from a checkpoint and refuses a foreign one.
+
+    MMDetection's own ``tools/train.py`` uses it with
+    ``runner_type='mmlesion.LesionRunner'`` in the config.
 
     It differs from :class:`mmengine.runner.Runner` in reading checkpoints:
 
