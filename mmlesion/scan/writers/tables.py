@@ -1,16 +1,13 @@
 """Findings as JSON, CSV, label map and markups of 3D Slicer."""
 
-import csv
-import io
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.ct import CTVolume
+from mmlesion.files import write_csv_table, write_json
 
 from ..finding import Finding, ScanResult
 from ..finding_map import FindingMaps, label_array
@@ -59,17 +56,12 @@ def write_findings_json(
     content = result.to_dict()
     if identity is not None:
         content = identity.remove(content)
-    text = json.dumps(plain(content), indent=1, allow_nan=False)
-    write_whole(path, (text + '\n').encode())
+    write_json(path, content, indent=1)
 
 
 def write_findings_csv(path: str | os.PathLike, result: ScanResult) -> None:
     """Write one row per finding with :data:`CSV_COLUMNS`."""
-    file = io.StringIO(newline='')
-    writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(_csv_row(each) for each in result.findings)
-    write_whole(path, file.getvalue().encode())
+    write_csv_table(path, CSV_COLUMNS, [_csv_row(each) for each in result.findings])
 
 
 def _csv_row(finding: Finding) -> dict[str, Any]:
@@ -147,26 +139,4 @@ def write_slicer_markups(path: str | os.PathLike, result: ScanResult) -> None:
         measurements=[],
     )
     content = {'@schema': _MARKUPS_SCHEMA, 'markups': [markups]}
-    write_whole(path, json.dumps(content, indent=1, allow_nan=False).encode())
-
-
-def plain(content: Any) -> Any:
-    """Plain JSON values: arrays become lists, NaN and infinity become None."""
-    if isinstance(content, dict):
-        return {str(key): plain(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [plain(value) for value in content]
-    if hasattr(content, 'tolist'):
-        return plain(content.tolist())
-    if isinstance(content, float) and not np.isfinite(content):
-        return None
-    return content
-
-
-def write_whole(path: str | os.PathLike, content: bytes) -> None:
-    """Write a file, all of it or nothing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + '.partial')
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_json(path, content, indent=1)
