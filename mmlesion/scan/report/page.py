@@ -79,7 +79,8 @@ def write_page(
     if not keep_identity:
         identity = Identity.of_volume(volume)
         content['about'] = identity.remove(content['about'])
-        content['findings'] = identity.remove(content['findings'])
+        for each in content['findings']:  # not the maps: these are no text
+            each['facts'] = identity.remove(each['facts'])
         title = identity.remove(title)
     data = f'window.SCAN = {script_json(content)};'
     fields = dict(
