@@ -5,6 +5,8 @@ NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
+from .crop import boxes_in_slice, move_instances, sample_in_slice
+from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
     image_to_volume,
@@ -12,6 +14,7 @@ from .files import (
     volume_to_image,
     write_volume,
 )
+from .geometry import SourceImage, VoxelGrid
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
@@ -33,7 +36,6 @@ from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
 from .slice_archive import (
     ARCHIVE_SUFFIX,
-    PARTIAL_SUFFIX,
     SliceArchive,
     write_slice_archive,
 )
@@ -46,11 +48,19 @@ __all__ = [
     'back_project',
     'BODY_THRESHOLD_HU',
     'body_box',
+    'boxes_in_slice',
+    'move_instances',
+    'sample_in_slice',
+    'SeriesInfo',
+    'choose_series',
+    'list_series',
     'VOLUME_SUFFIXES',
     'image_to_volume',
     'read_volume',
     'volume_to_image',
     'write_volume',
+    'SourceImage',
+    'VoxelGrid',
     'LUNG_THRESHOLD_HU',
     'WatershedSteps',
     'lung_doubts',
@@ -78,7 +88,6 @@ __all__ = [
     'resample_to_grid',
     'rescale_projection',
     'ARCHIVE_SUFFIX',
-    'PARTIAL_SUFFIX',
     'SliceArchive',
     'write_slice_archive',
     'SLICE_INTERVAL_MM',

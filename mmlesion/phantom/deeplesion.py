@@ -2,16 +2,16 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmlesion.files import run_in_parallel, write_json
+
 from .body import Patient, Region
-from .jobs import run_jobs
-from .made_with import same_exists, write_text
+from .made_with import build_folder
 from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
@@ -96,12 +96,14 @@ def write_deeplesion(
         num_vessels=[int(n) for n in num_vessels],
     )
     _check(settings, workers)
-    if same_exists(out_dir, settings):
-        return out_dir
-    partial = out_dir.with_name(out_dir.name + '.partial')
-    if not same_exists(partial, settings):
-        (partial / 'rows').mkdir(parents=True)
-        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+    with build_folder(out_dir, settings) as partial:
+        if partial is not None:
+            _build(partial, out_dir, settings, workers)
+    return out_dir
+
+
+def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
+    """Simulate what is missing, then write the tables."""
     jobs = _plan(settings)
     done = {p.stem for p in (partial / 'rows').glob('*.json')}
     todo = [
@@ -114,7 +116,13 @@ def write_deeplesion(
         desc=f'Simulating {out_dir}',
         unit='key slice',
     ) as bar:
-        for count in run_jobs(_write_patient, todo, workers):
+        for _, count in run_in_parallel(
+            _write_patient,
+            [(job,) for job in todo],
+            workers,
+            unit='patients',
+            raise_errors=True,
+        ):
             bar.update(count)
     rows: list[dict] = []
     for patient, *_ in jobs:
@@ -123,11 +131,6 @@ def write_deeplesion(
         writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
-    for path in (partial / 'rows').iterdir():
-        path.unlink()
-    (partial / 'rows').rmdir()
-    os.replace(partial, out_dir)
-    return out_dir
 
 
 def _check(settings: dict, workers: int) -> None:
@@ -205,7 +208,7 @@ def _write_patient(job: tuple) -> int:
             split,
             age,
         )
-    write_text(Path(root) / 'rows' / f'{number:06d}.json', json.dumps(rows))
+    write_json(Path(root) / 'rows' / f'{number:06d}.json', rows)
     return count
 
 

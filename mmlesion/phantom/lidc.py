@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,12 @@ from tqdm import tqdm
 
 from mmlesion.ct import CTVolume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
+from mmlesion.files import run_in_parallel, write_json
 
 from .body import Patient, Region
 from .focus import Focus, paint_focus
-from .jobs import run_jobs
 from .lidc_readers import lidc_xml, read_nodule
-from .made_with import same_exists, write_text
+from .made_with import build_folder
 from .scan import Protocol, finish, paint_anatomy, paint_table
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
@@ -110,12 +109,15 @@ def write_lidc(
         size=int(size),
         seed=int(seed),
     )
-    if same_exists(out_dir, settings):
-        return out_dir
-    partial = out_dir.with_name(out_dir.name + '.partial')
-    if not same_exists(partial, settings):
-        (partial / 'rows').mkdir(parents=True)
-        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+    with build_folder(out_dir, settings) as partial:
+        if partial is not None:
+            _build(partial, out_dir, settings, workers)
+    return out_dir
+
+
+def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
+    """Simulate what is missing, then write the tables."""
+    num_patients = settings['num_patients']
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [
         (str(partial), settings, number)
@@ -128,7 +130,13 @@ def write_lidc(
         desc=f'Simulating {out_dir}',
         unit='patient',
     ) as bar:
-        for _ in run_jobs(_write_patient, todo, workers):
+        for _ in run_in_parallel(
+            _write_patient,
+            [(job,) for job in todo],
+            workers,
+            unit='patients',
+            raise_errors=True,
+        ):
             bar.update()
     rows = [
         row
@@ -139,9 +147,6 @@ def write_lidc(
         writer = csv.DictWriter(file, _COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
-    shutil.rmtree(partial / 'rows')
-    os.replace(partial, out_dir)
-    return out_dir
 
 
 def _write_patient(job: tuple) -> None:
@@ -205,7 +210,7 @@ def _write_patient(job: tuple) -> None:
     # TCIA names folders by their UIDs
     series.rename(series.with_name(series_uid))
     (folder / 'study').rename(folder / study_uid)
-    write_text(root / 'rows' / f'{number:04d}.json', json.dumps(rows))
+    write_json(root / 'rows' / f'{number:04d}.json', rows)
 
 
 def simulate_nodule_scan(

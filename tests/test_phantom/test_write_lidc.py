@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import read_volume
-from mmlesion.datasets.lidc_consensus import (
+from mmlesion.datasets.sources.lidc_consensus import (
     fill_nodule,
     malignancy_label,
     match_readers,
 )
-from mmlesion.datasets.lidc_xml import read_lidc_readings
+from mmlesion.datasets.sources.lidc_xml import read_lidc_readings
 from mmlesion.phantom import Patient, simulate_nodule_scan, write_lidc
 from mmlesion.phantom.lidc import draw_nodule, draw_nodule_diameter
 from mmlesion.phantom.lidc_readers import read_nodule
@@ -197,4 +197,4 @@ def test_the_command_writes_and_says_what_is_wrong(tmp_path):
         [*command, '0'], cwd=ROOT, capture_output=True, encoding='utf-8'
     )
     assert bad.returncode == 1
-    assert bad.stderr.strip() == ('make_phantom: num_patients must be 1 to 9999, got 0')
+    assert bad.stderr.strip() == ('error: num_patients must be 1 to 9999, got 0')
