@@ -77,6 +77,7 @@ setup(
         'Programming Language :: Python :: 3.12',
         'Topic :: Scientific/Engineering :: Medical Science Apps.',
     ],
+    entry_points={'console_scripts': ['mmlesion = mmlesion.cli:main']},
     packages=find_packages(include=['mmlesion', 'mmlesion.*']),
     python_requires='>=3.10,<3.13',
     # Neither torch nor an OpenMMLab distribution: installing this package

@@ -13,7 +13,7 @@ from mmlesion.visualization import draw_froc
 ATTENTION_SAMPLES = 3
 
 
-def evaluate_detector(
+def evaluate(
     cfg,
     checkpoint,
     show_dir=None,

@@ -5,6 +5,7 @@ NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
+from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
     image_to_volume,
@@ -12,6 +13,7 @@ from .files import (
     volume_to_image,
     write_volume,
 )
+from .geometry import SourceImage, VoxelGrid
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
@@ -32,7 +34,6 @@ from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
 from .slice_archive import (
     ARCHIVE_SUFFIX,
-    PARTIAL_SUFFIX,
     SliceArchive,
     write_slice_archive,
 )
@@ -45,11 +46,16 @@ __all__ = [
     'back_project',
     'BODY_THRESHOLD_HU',
     'body_box',
+    'SeriesInfo',
+    'choose_series',
+    'list_series',
     'VOLUME_SUFFIXES',
     'image_to_volume',
     'read_volume',
     'volume_to_image',
     'write_volume',
+    'SourceImage',
+    'VoxelGrid',
     'LUNG_THRESHOLD_HU',
     'WatershedSteps',
     'lung_mask',
@@ -76,7 +82,6 @@ __all__ = [
     'resample_to_grid',
     'rescale_projection',
     'ARCHIVE_SUFFIX',
-    'PARTIAL_SUFFIX',
     'SliceArchive',
     'write_slice_archive',
     'SLICE_INTERVAL_MM',

@@ -1,75 +1,106 @@
-"""DICOM series: which files, in which order, and whether any is missing."""
+"""Reading and writing of DICOM CT series."""
 
-import locale
 import os
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-_MODALITY, _SERIES_UID = '0008|0060', '0020|000e'
-_POSITION, _ORIENTATION = '0020|0032', '0020|0037'
+from .dicom_headers import (
+    SliceHeader,
+    last_line,
+    quiet_itk,
+    read_header,
+    series_files,
+)
 
-#: How far the distance of two slices may be from the usual one, as a share of
-#: it, before slices count as missing. Headers round positions to 0.1 mm or
-#: finer, which is 10 % of the thinnest slices.
+#: Largest deviation of the distance of two slices from the median distance, as a
+#: share of the median, before slices count as missing. Headers round positions to
+#: 0.1 mm or finer, which is 10 % of the thinnest slices.
 _UNEVEN = 0.15
 
-
-@dataclass
-class _Slice:
-    path: str
-    position: np.ndarray
-    axes: np.ndarray  # (3, 2): world directions of columns and rows
-
-    @property
-    def normal(self) -> np.ndarray:
-        return np.cross(self.axes[:, 0], self.axes[:, 1])
-
-    @property
-    def height(self) -> float:
-        return float(self.position @ self.normal)
+#: Images of clinical CT contain air, which is about -1000 HU.
+_AIR_HU = -500
 
 
-def read_dicom_image(folder: str, series_uid: str | None = None) -> sitk.Image:
-    """Read one CT series, sorted and checked.
+@dataclass(frozen=True)
+class DicomSeries:
+    """One CT series as it was read.
+
+    Attributes:
+        image: HU, slices sorted along their normal.
+        uid: Series instance UID.
+        paths: File of each slice.
+        numbers: InstanceNumber of each slice, -1 where a file has none.
+        warnings: What the reader left out or assumed, as sentences.
+    """
+
+    image: sitk.Image
+    uid: str
+    paths: tuple[str, ...]
+    numbers: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries:
+    """Read one CT series and check that its slices make a volume.
+
+    Scout views in the series are left out. Slices are sorted by their position,
+    whatever the names of the files and their numbers.
 
     Args:
-        folder (str): Folder of the series' files (not searched below).
-        series_uid (str, optional): Which series, where there are several.
+        folder: Folder of the series; subfolders are not searched.
+        series_uid: UID of the series, where the folder holds several.
 
     Returns:
-        sitk.Image: HU (rescale slope and intercept applied).
+        The series in HU (rescale slope and intercept applied).
 
     Raises:
-        ValueError: If there is no series, more than one, another modality,
-            slices are missing, twice there or tilted, or a file is damaged.
+        ValueError: If there is no series, more than one or another modality, if
+            slices are missing, repeated, unevenly spaced or tilted, if the
+            files are of several patients, have no rescale intercept, are
+            multi-frame or color pictures, or if a file is damaged.
     """
-    paths = _series_paths(folder, series_uid)
-    with _quiet():
-        slices = sorted(
-            (_read_header(path) for path in paths), key=lambda one: one.height
-        )
+    uid, paths = _series_paths(folder, series_uid)
+    warnings = []
+    with quiet_itk():
+        headers = [read_header(path) for path in paths]
+        slices = [each for each in headers if not each.localizer]
+        if len(slices) < len(headers):
+            warnings.append(
+                f'{len(headers) - len(slices)} localizer image(s) of the series '
+                'were left out'
+            )
+        for header in slices:
+            _check_header(header)
+        slices.sort(key=lambda each: each.height)
         spacing = _check_slices(slices, folder)
         try:
-            image = sitk.ReadImage([one.path for one in slices])
+            image = sitk.ReadImage([each.path for each in slices])
         except RuntimeError as error:
             raise ValueError(
-                f'{folder}: the series cannot be read ({_last_line(error)})'
+                f'{folder}: the series cannot be read ({last_line(error)})'
             ) from None
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(
-            f'{folder}: expected one value per voxel, but the '
-            f'series has {image.GetNumberOfComponentsPerPixel()}'
-        )
+    warnings += _check_rescale(image, slices, folder)
     first = slices[0]
+    assert first.axes is not None and first.position is not None
     image.SetSpacing((*image.GetSpacing()[:2], spacing))
     image.SetOrigin(first.position.tolist())
     image.SetDirection(np.column_stack([first.axes, first.normal]).ravel().tolist())
-    return image
+    return DicomSeries(
+        image,
+        uid,
+        tuple(each.path for each in slices),
+        tuple(each.number for each in slices),
+        tuple(warnings),
+    )
+
+
+def read_dicom_image(folder: str, series_uid: str | None = None) -> sitk.Image:
+    """Read one CT series as an image, see :func:`read_dicom_series`."""
+    return read_dicom_series(folder, series_uid).image
 
 
 def write_dicom_image(
@@ -78,17 +109,17 @@ def write_dicom_image(
     patient: str = 'Anonymous',
     new_uid: Callable[[], str] | None = None,
 ) -> None:
-    """Write a volume as a DICOM CT series, one file a slice.
+    """Write a volume as a DICOM CT series with one file per slice.
 
     Args:
-        folder (str): A folder that does not exist or is empty.
-        image (sitk.Image): 16-bit HU.
-        patient (str): Its name and ID.
-        new_uid (Callable, optional): Gives the UIDs of study, series, frame of
-            reference and slices, in this order. Defaults to random ones.
+        folder: A folder that does not exist or is empty.
+        image: 16-bit HU.
+        patient: Name and ID of the patient.
+        new_uid: Returns the UIDs of study, series, frame of reference and
+            slices, in this order. Defaults to random UIDs.
 
     Raises:
-        FileExistsError: If the folder holds anything.
+        FileExistsError: If the folder is not empty.
     """
     os.makedirs(folder, exist_ok=True)
     if os.listdir(folder):
@@ -105,16 +136,16 @@ def write_dicom_image(
         tags = {
             '0008|0016': '1.2.840.10008.5.1.4.1.1.2',  # CT image storage
             '0008|0018': new_uid(),
-            _MODALITY: 'CT',
+            '0008|0060': 'CT',
             '0010|0010': patient,
             '0010|0020': patient,
             '0020|000d': study,
-            _SERIES_UID: series,
+            '0020|000e': series,
             '0020|0052': frame,
             '0020|0013': str(number + 1),
             '0018|0050': f'{image.GetSpacing()[2]:.10g}',
-            _POSITION: _join(image.TransformIndexToPhysicalPoint((0, 0, number))),
-            _ORIENTATION: _join(direction[:, :2].T.ravel()),
+            '0020|0032': _join(image.TransformIndexToPhysicalPoint((0, 0, number))),
+            '0020|0037': _join(direction[:, :2].T.ravel()),
             '0028|1052': '0',
             '0028|1053': '1',
             '0028|1054': 'HU',
@@ -122,91 +153,81 @@ def write_dicom_image(
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
         writer.SetFileName(os.path.join(folder, f'{number + 1:04d}.dcm'))
-        with _quiet():
+        with quiet_itk():
             writer.Execute(one)
 
 
-def _series_paths(folder: str, series_uid: str | None) -> tuple[str, ...]:
-    with _quiet():
-        found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
-        files = {
-            uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
-            for uid in found
-        }
-    # A file that is cut off belongs to no series and would leave no gap at the
-    # ends, so what says that it is DICOM must be in one
-    readable = {os.path.basename(path) for paths in files.values() for path in paths}
-    for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
-        if _says_dicom(os.path.join(folder, name)):
-            raise ValueError(
-                f'{os.path.join(folder, name)}: the DICOM file is damaged or cut off'
-            )
-    if not found:
-        raise ValueError(f'{folder}: no DICOM series is in this folder')
-    if series_uid is None and len(found) > 1:
+def _series_paths(folder: str, series_uid: str | None) -> tuple[str, tuple[str, ...]]:
+    files = series_files(folder)
+    if series_uid is None and len(files) > 1:
         raise ValueError(
-            f'{folder}: {len(found)} DICOM series are in this folder, expected '
-            'one; choose by series_uid, one of ' + ', '.join(found)
+            f'{folder}: {len(files)} DICOM series are in this folder, expected '
+            'one; choose by series_uid, one of ' + ', '.join(files)
         )
-    if series_uid is not None and series_uid not in found:
+    if series_uid is not None and series_uid not in files:
         raise ValueError(
             f'{folder}: no series {series_uid} is in this folder; '
-            'there is ' + ', '.join(found)
+            'there is ' + ', '.join(files)
         )
-    return files[series_uid or found[0]]
+    uid = series_uid or next(iter(files))
+    return uid, files[uid]
 
 
-def _says_dicom(path: str) -> bool:
-    if not os.path.isfile(path):
-        return False
-    with open(path, 'rb') as file:
-        return file.read(132)[128:] == b'DICM'
-
-
-def _read_header(path: str) -> _Slice:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(path)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
+def _check_header(header: SliceHeader) -> None:
+    """Check what a slice must be on its own."""
+    path = header.path
+    if header.modality != 'CT':
         raise ValueError(
-            f'{path}: the file cannot be read ({_last_line(error)})'
-        ) from None
-    known = reader.GetMetaDataKeys()
-    modality = (
-        reader.GetMetaData(_MODALITY).strip() if _MODALITY in known else 'unknown'
-    )
-    if modality != 'CT':
-        raise ValueError(f"{path}: expected modality 'CT', but it is '{modality}'")
-    try:
-        position = np.array(
-            [float(v) for v in reader.GetMetaData(_POSITION).split('\\')]
+            f"{path}: expected modality 'CT', but it is '{header.modality}'"
         )
-        axes = np.array(
-            [float(v) for v in reader.GetMetaData(_ORIENTATION).split('\\')]
+    if header.components != 1:
+        raise ValueError(
+            f'{path}: expected one value per pixel, but the file is a color picture '
+            f'with {header.components}'
         )
-        return _Slice(path, position.reshape(3), axes.reshape(2, 3).T)
-    except (RuntimeError, ValueError):
+    if header.frames != 1:
+        raise ValueError(
+            f'{path}: expected one slice per file, but the file holds '
+            f'{header.frames} frames (enhanced multi-frame CT); convert it to '
+            'single-frame DICOM or NIfTI first'
+        )
+    if header.position is None or header.axes is None:
         raise ValueError(
             f'{path}: the slice does not say where it lies '
             '(ImagePositionPatient, ImageOrientationPatient)'
-        ) from None
+        )
+    if not np.allclose(header.axes.T @ header.axes, np.eye(2), atol=1e-3):
+        raise ValueError(
+            f'{path}: ImageOrientationPatient must be two perpendicular unit '
+            f'vectors, but is {header.axes.T.ravel().tolist()}'
+        )
 
 
-def _check_slices(slices: list[_Slice], folder: str) -> float:
-    """Check that slices are evenly stacked; their distance in mm."""
+def _check_slices(slices: list[SliceHeader], folder: str) -> float:
+    """Check that slices are evenly stacked; return their distance in mm."""
     if len(slices) < 2:
         raise ValueError(
             f'{folder}: a volume needs at least two slices, but '
             f'the series has {len(slices)}'
         )
-    for one in slices:
-        if not np.allclose(one.axes, slices[0].axes, atol=1e-3):
+    first = slices[0]
+    if len({each.patient for each in slices}) > 1:
+        raise ValueError(
+            f'{folder}: the files of the series name different patients, expected '
+            'one patient'
+        )
+    for each in slices:
+        if not np.allclose(each.axes, first.axes, atol=1e-3):
             raise ValueError(
-                f'{one.path}: the slice is turned against the first of its '
+                f'{each.path}: the slice is turned against the first of its '
                 'series; they make no volume'
             )
-    steps = np.diff([one.height for one in slices])
+        if each.shape != first.shape:
+            raise ValueError(
+                f'{each.path}: the slice has {each.shape[1]} x {each.shape[0]} '
+                f'pixels, but {first.path} has {first.shape[1]} x {first.shape[0]}'
+            )
+    steps = np.diff([each.height for each in slices])
     usual = float(np.median(steps))
     for step, before, after in zip(steps, slices, slices[1:]):
         names = f'{os.path.basename(before.path)} and {os.path.basename(after.path)}'
@@ -220,8 +241,9 @@ def _check_slices(slices: list[_Slice], folder: str) -> float:
                 f'slices {usual:.4g} mm; slices are missing or unevenly '
                 'spaced'
             )
-    across = slices[-1].position - slices[0].position
-    across = across - slices[0].normal * (across @ slices[0].normal)
+    assert slices[-1].position is not None and first.position is not None
+    across = slices[-1].position - first.position
+    across = across - first.normal * (across @ first.normal)
     if np.linalg.norm(across) > 0.1 * usual * (len(slices) - 1):
         raise ValueError(
             f'{folder}: the slices are sheared against each other '
@@ -230,32 +252,30 @@ def _check_slices(slices: list[_Slice], folder: str) -> float:
     return float(np.mean(steps))
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep ITK's own warnings off the screen; what matters is raised.
-
-    Also undo what GDCM does when it writes: it leaves the locale at C, after
-    which Python takes text files and other programs' output for ASCII.
-    """
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    character_set = locale.setlocale(locale.LC_CTYPE)
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
-        locale.setlocale(locale.LC_CTYPE, character_set)
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else 'unknown reason'
+def _check_rescale(
+    image: sitk.Image, slices: list[SliceHeader], folder: str
+) -> list[str]:
+    """Check that stored values are HU where the files do not say how to rescale."""
+    bare = sum(not each.rescaled for each in slices)
+    if not bare:
+        return []
+    if bare < len(slices):
+        raise ValueError(
+            f'{folder}: {bare} of {len(slices)} slices have no RescaleIntercept; '
+            'expected it in all slices'
+        )
+    if sitk.GetArrayViewFromImage(image).min() > _AIR_HU:
+        raise ValueError(
+            f'{folder}: the slices have no RescaleIntercept and no value below '
+            f'{_AIR_HU}, so they are not in HU'
+        )
+    return ['the slices have no RescaleIntercept; the stored values were taken as HU']
 
 
 def _new_uid() -> str:
     return f'2.25.{uuid.uuid4().int}'  # DICOM PS3.5, B.2
 
 
-def _join(values) -> str:
+def _join(values: Iterable[float]) -> str:
     # Decimal strings hold 16 characters
     return '\\'.join(f'{value:.10g}'[:16] for value in values)

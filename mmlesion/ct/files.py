@@ -1,68 +1,89 @@
-"""CT volumes from and to files."""
+"""Reading and writing of CT volumes."""
 
-import gzip
+import dataclasses
 import math
 import os
-import struct
-import zlib
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from .dicom import read_dicom_image, write_dicom_image
+from .dicom import read_dicom_series, write_dicom_image
+from .geometry import SourceImage, make_grid
+from .nifti_header import MAX_VOXELS, check_nifti
 from .volume import CTVolume
 
-#: What is read and written as one file.
+#: Suffixes of volumes that are one file.
 VOLUME_SUFFIXES = ('.nii', '.nii.gz', '.mha', '.mhd', '.nrrd', '.nhdr')
 
+_KINDS = dict(nii='nifti', mha='metaimage', mhd='metaimage', nrrd='nrrd', nhdr='nrrd')
 
-def read_volume(path: str | os.PathLike, series_uid: str | None = None) -> CTVolume:
+
+def read_volume(
+    path: str | os.PathLike[str], series_uid: str | None = None
+) -> CTVolume:
     """Read a CT volume in HU.
 
-    Whatever the file's own order, the array comes out as axial slices: z
-    rises to the head, y to the back, x to the patient's left (LPS). Axes are
-    permuted and flipped for that, nothing is interpolated, and ``origin`` and
-    ``direction`` follow. The same scan as DICOM, NIfTI or NRRD so gives the
-    same array.
+    The array always consists of axial slices: z increases to the head, y to the
+    back, x to the patient's left (LPS). Axes of the file are permuted and flipped
+    for that; nothing is interpolated, and ``origin`` and ``direction`` follow.
+    The same scan as DICOM, NIfTI or NRRD therefore gives the same array. The
+    voxel grid of the file is kept in ``source``.
 
     Args:
-        path (str | os.PathLike): Folder of a DICOM series, or a NIfTI,
-            MetaImage or NRRD file.
-        series_uid (str, optional): DICOM: which series of the folder.
+        path: Folder of a DICOM series, or a NIfTI, MetaImage or NRRD file.
+        series_uid: DICOM: UID of the series, where the folder holds several.
 
     Returns:
-        CTVolume: HU as int16 where the file's type is integer and its values
-        fit, else as float32.
+        HU as int16 where the type of the file is integer and its values fit, else
+        as float32.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        ValueError: If it is of another kind, damaged, not 3D, or a DICOM
-            folder without exactly one complete CT series.
+        ValueError: If the file is of another kind, damaged, not 3-D, too large,
+            without a usable geometry or has NaN voxels, or if a DICOM folder
+            does not hold exactly one complete CT series.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        image = read_dicom_image(path, series_uid)
+        series = read_dicom_series(path, series_uid)
+        image = series.image
+        source = SourceImage(
+            path,
+            'dicom',
+            make_grid(*_geometry(image)),
+            series.uid,
+            series.paths,
+            series.numbers,
+            series.warnings,
+        )
     elif not os.path.exists(path):
         raise FileNotFoundError(f'{path}: no such file or folder')
     elif path.lower().endswith(VOLUME_SUFFIXES):
-        image = _read_file(path)
+        image, warnings = _read_file(path)
+        kind = _KINDS[path.lower().removesuffix('.gz').rpartition('.')[2]]
+        grid = make_grid(*_geometry(image))
+        source = SourceImage(path, kind, grid, warnings=tuple(warnings))
     else:
         raise ValueError(
             f'{path}: expected the folder of a DICOM series or a '
             'file ' + ', '.join(VOLUME_SUFFIXES)
         )
-    image = sitk.DICOMOrient(image, 'LPS')
-    return image_to_volume(image)
+    volume = image_to_volume(sitk.DICOMOrient(image, 'LPS'))
+    if volume.array.dtype.kind == 'f':
+        broken = volume.array.size - int(np.isfinite(volume.array).sum())
+        if broken:
+            raise ValueError(f'{path}: {broken} voxels are NaN or infinite')
+    return dataclasses.replace(volume, source=source)
 
 
-def write_volume(path: str | os.PathLike, volume: CTVolume) -> None:
-    """Write a CT volume, all of it or nothing.
+def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
+    """Write a CT volume completely or not at all.
 
     Args:
-        path (str | os.PathLike): NIfTI, MetaImage (``.mha``) or NRRD
-            (``.nrrd``) file, compressed; or, without a suffix, a new folder
-            for a DICOM series (16 bit, rounded).
-        volume (CTVolume): The volume.
+        path: NIfTI, MetaImage (``.mha``) or NRRD (``.nrrd``) file, which is
+            compressed; or, without a suffix, a new folder for a DICOM series
+            (16 bit, rounded).
+        volume: The volume. It is written in the order of its array.
 
     Raises:
         ValueError: If the suffix is unknown or HU do not fit into 16 bits.
@@ -109,7 +130,7 @@ def write_volume(path: str | os.PathLike, volume: CTVolume) -> None:
 
 
 def image_to_volume(image: sitk.Image) -> CTVolume:
-    """Take a SimpleITK image as a volume, in the order that it has."""
+    """Convert a SimpleITK image to a volume without changing its axes."""
     array = sitk.GetArrayFromImage(image)  # (D, H, W)
     if array.dtype.kind in 'iu' and _fits_16_bit(array):
         array = array.astype(np.int16, copy=False)
@@ -124,7 +145,7 @@ def image_to_volume(image: sitk.Image) -> CTVolume:
 
 
 def volume_to_image(volume: CTVolume) -> sitk.Image:
-    """Take a volume as a SimpleITK image."""
+    """Convert a volume to a SimpleITK image."""
     array = volume.array
     if array.dtype == bool or array.dtype == np.float16:
         array = array.astype(np.int16 if array.dtype == bool else np.float32)
@@ -135,36 +156,21 @@ def volume_to_image(volume: CTVolume) -> sitk.Image:
     return image
 
 
-def _check_nifti_size(path: str) -> None:
-    """ITK fills up a NIfTI file that is cut off; find that out before."""
-    with open(path, 'rb') as file:
-        packed = file.read(2) == b'\x1f\x8b'
-    try:
-        with (gzip.open if packed else open)(path, 'rb') as file:
-            head = file.read(348)
-            order = '<' if head[:4] == struct.pack('<i', 348) else '>'
-            if struct.unpack_from(f'{order}i', head)[0] != 348:
-                return  # not NIfTI-1: what it is, ITK must know
-            dims = struct.unpack_from(f'{order}8h', head, 40)
-            bits = struct.unpack_from(f'{order}h', head, 72)[0]
-            start = struct.unpack_from(f'{order}f', head, 108)[0]
-            expected = int(start) + bits // 8 * math.prod(dims[1 : dims[0] + 1])
-            size = len(head)
-            while block := file.read(1 << 20):
-                size += len(block)
-    except (EOFError, OSError, struct.error, zlib.error):
-        raise ValueError(f'{path}: the file is damaged or cut off') from None
-    if size < expected:
-        raise ValueError(
-            f'{path}: the file is cut off after {size} of {expected} bytes'
-        )
-
-
-def _read_file(path: str) -> sitk.Image:
+def _read_file(path: str) -> tuple[sitk.Image, list[str]]:
+    affine, warnings = None, []
     if path.lower().endswith(('.nii', '.nii.gz')):
-        _check_nifti_size(path)
+        affine, warnings = check_nifti(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
     try:
-        image = sitk.ReadImage(path)
+        reader.ReadImageInformation()
+        voxels = math.prod(reader.GetSize())
+        if voxels > MAX_VOXELS:
+            raise ValueError(
+                f'{path}: the header announces {voxels} voxels, more than the '
+                f'{MAX_VOXELS} that are read'
+            )
+        image = reader.Execute()
     except RuntimeError:
         raise ValueError(
             f'{path}: the file is damaged, cut off or not what its suffix says'
@@ -177,7 +183,33 @@ def _read_file(path: str) -> sitk.Image:
             f'size {image.GetSize()} and '
             f'{image.GetNumberOfComponentsPerPixel()} value(s) per voxel'
         )
-    return image
+    if affine is not None:
+        _check_affine(image, affine, path)
+    return image, warnings
+
+
+def _check_affine(image: sitk.Image, affine: np.ndarray, path: str) -> None:
+    """Check that ITK uses the affine that the file asks for."""
+    corners = np.array([[0, 0, 0], np.subtract(image.GetSize(), 1)])
+    wanted = corners @ affine[:3, :3].T + affine[:3, 3]
+    used = [
+        image.TransformContinuousIndexToPhysicalPoint(corner.tolist())
+        for corner in corners.astype(float)
+    ]
+    if not np.allclose(wanted, used, atol=0.1):
+        raise ValueError(
+            f'{path}: the affine cannot be used; voxels would lie '
+            f'{np.abs(wanted - used).max():.3g} mm from where the file says'
+        )
+
+
+def _geometry(image: sitk.Image) -> tuple:
+    return (
+        image.GetSize(),
+        image.GetSpacing(),
+        image.GetOrigin(),
+        np.reshape(image.GetDirection(), (3, 3)),
+    )
 
 
 def _fits_16_bit(array: np.ndarray) -> bool:

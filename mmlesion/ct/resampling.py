@@ -1,5 +1,6 @@
 """Resampling of a volume to another voxel size."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import SimpleITK as sitk  # noqa: N813
@@ -67,4 +68,4 @@ def resample(
         float(volume.array.min()),
         image.GetPixelID(),
     )
-    return image_to_volume(resampled)
+    return dataclasses.replace(image_to_volume(resampled), source=volume.source)

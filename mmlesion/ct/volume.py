@@ -1,39 +1,45 @@
-"""A CT scan as an array in Hounsfield units with its place in the world."""
+"""A CT scan as an array in Hounsfield units with its position in the world."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from .geometry import SourceImage, VoxelGrid, make_grid
+
 
 @dataclass
 class CTVolume:
     r"""A CT scan.
 
-    The array and all that counts voxels is in the order (z, y, x); all that
-    is a place in the world is in the order (x, y, z), in mm, in DICOM's
-    patient coordinates (LPS: x to the left, y to the back, z to the head).
-    The voxel :math:`(k, j, i)` lies at
+    The array and everything that counts voxels is in the order (z, y, x).
+    World positions are in the order (x, y, z), in mm, in DICOM's patient
+    coordinates (LPS: x to the left, y to the back, z to the head). The voxel
+    :math:`(k, j, i)` has its center at
 
     .. math::
         \mathrm{origin} + \mathrm{direction}\,(i\,s_x,\ j\,s_y,\ k\,s_z)^T
 
-    with ``origin`` and ``direction`` as SimpleITK and DICOM have them.
+    with ``origin`` and ``direction`` as in SimpleITK and DICOM.
+
+    :func:`mmlesion.ct.read_volume` reorders the axes of a file to axial slices.
+    ``source`` keeps the voxel grid of the file, and :meth:`index_to_source`
+    converts voxels of the array to voxels of the file.
 
     Args:
-        array (np.ndarray): HU.
-        spacing_mm (Sequence[float]): Voxel size (z, y, x).
-        origin (Sequence[float]): World place (x, y, z) of the centre of voxel
-            (0, 0, 0).
-        direction (np.ndarray): Its columns are the world directions (x, y, z)
-            in which i, j and k rise.
+        array: HU.
+        spacing_mm: Voxel size (z, y, x).
+        origin: World position (x, y, z) of the center of voxel (0, 0, 0).
+        direction: Matrix whose columns are the world directions (x, y, z) in
+            which i, j and k increase.
+        source: File from which the volume was read, if any.
 
     Shape:
         - array: (D, H, W).
         - direction: (3, 3).
 
     Raises:
-        ValueError: If the array is not 3D, a spacing is not positive, or the
+        ValueError: If the array is not 3-D, a spacing is not positive, or the
             direction is not orthonormal.
     """
 
@@ -41,6 +47,7 @@ class CTVolume:
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: np.ndarray = field(default_factory=lambda: np.eye(3))
+    source: SourceImage | None = None
 
     def __post_init__(self) -> None:
         self.array = np.asarray(self.array)
@@ -68,40 +75,65 @@ class CTVolume:
         """Number of voxels (D, H, W)."""
         return self.array.shape
 
-    def index_to_world(self, index: Sequence[float]) -> np.ndarray:
-        """World places of voxels.
+    @property
+    def grid(self) -> VoxelGrid:
+        """Voxel grid of the array itself, in the order (x, y, z)."""
+        return make_grid(
+            self.shape[::-1], self.spacing_mm[::-1], self.origin, self.direction
+        )
+
+    @property
+    def source_grid(self) -> VoxelGrid:
+        """Voxel grid of the file; that of the array where there is no file."""
+        return self.grid if self.source is None else self.source.grid
+
+    def index_to_world(self, index: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Convert voxel indices (z, y, x) to world positions (x, y, z) in mm.
 
         Args:
-            index (Sequence[float]): Voxel indices (z, y, x); fractions count
-                from voxel centres.
+            index: Voxel indices; integers are voxel centers.
 
         Shape:
-            - index: (..., 3).
-            - output: (..., 3).
-
-        Returns:
-            np.ndarray: World places (x, y, z) in mm.
+            - index, output: (..., 3).
         """
         steps = np.asarray(index, float) * self.spacing_mm
         return steps[..., ::-1] @ self.direction.T + self.origin
 
-    def world_to_index(self, place: Sequence[float]) -> np.ndarray:
-        """Voxel indices of world places, the inverse of the above.
+    def world_to_index(self, place: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Convert world positions (x, y, z) in mm to voxel indices (z, y, x).
 
         Args:
-            place (Sequence[float]): World places (x, y, z) in mm.
+            place: World positions.
 
         Shape:
-            - place: (..., 3).
-            - output: (..., 3).
-
-        Returns:
-            np.ndarray: Voxel indices (z, y, x), not rounded.
+            - place, output: (..., 3). The indices are not rounded.
         """
         steps = (np.asarray(place, float) - self.origin) @ np.linalg.inv(
             self.direction
         ).T
         return steps[..., ::-1] / self.spacing_mm
+
+    def index_to_source(self, index: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Convert voxel indices (z, y, x) to indices (i, j, k) of the file.
+
+        Args:
+            index: Voxel indices; integers are voxel centers.
+
+        Shape:
+            - index, output: (..., 3). The indices are not rounded.
+        """
+        return self.source_grid.world_to_index(self.index_to_world(index))
+
+    def source_to_index(self, index: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Convert indices (i, j, k) of the file to voxel indices (z, y, x).
+
+        Args:
+            index: Indices of the file; integers are voxel centers.
+
+        Shape:
+            - index, output: (..., 3). The indices are not rounded.
+        """
+        return self.world_to_index(self.source_grid.index_to_world(index))
 
 
 def _triple(values: Sequence[float], name: str) -> tuple:

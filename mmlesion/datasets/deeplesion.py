@@ -9,7 +9,11 @@ from mmengine.logging import print_log
 
 from mmlesion.registry import DATASETS
 
-from .deeplesion_csv import SPLITS, LesionRow, read_deeplesion_csv
+from .sources.deeplesion_csv import (
+    SPLITS,
+    LesionRow,
+    read_deeplesion_csv,
+)
 
 
 @DATASETS.register_module()

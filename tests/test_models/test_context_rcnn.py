@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-CONFIG = Path(__file__).parents[2] / 'configs/phantom/3dce_csatt_15slice.py'
+CONFIG = Path(__file__).parents[2] / 'configs/phantom/phantom_3dce_csatt_15slice.py'
 
 
 @pytest.fixture(scope='module')

@@ -8,10 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from mmlesion.ct import FULL_WINDOW_HU
+from mmlesion.explain.names import sample_name
 from mmlesion.registry import HOOKS
 from mmlesion.visualization import draw_contextual_attention, draw_spatial_attention
-
-from .ct_visualization_hook import sample_name
 
 
 @HOOKS.register_module()

@@ -1,5 +1,3 @@
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
 from ..functional import ActivationMapScores, boxes_to_mask
@@ -315,20 +314,10 @@ class ActivationMapMetric(BaseMetric):
 
     def _write(self, numbers: dict) -> None:
         path = Path(f'{self.outfile_prefix}.maps.json')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(
-            settings=dict(
-                self.settings, form=self.form, resize=self.resize, planes=self.planes
-            ),
-            # JSON knows no NaN.
-            numbers={
-                name: float(value) if np.isfinite(value) else None
-                for name, value in numbers.items()
-            },
+        settings = dict(
+            self.settings, form=self.form, resize=self.resize, planes=self.planes
         )
-        unfinished = path.with_name(f'{path.name}.part')
-        unfinished.write_text(json.dumps(content, indent=2, allow_nan=False))
-        os.replace(unfinished, path)  # a kill leaves the old file or the new one
+        write_json(path, dict(settings=settings, numbers=numbers), indent=2)
         MMLogger.get_current_instance().info(f'Numbers of the maps in {path}')
 
 

@@ -1,5 +1,3 @@
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +5,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
 from ..functional import (
@@ -317,10 +316,7 @@ class FROCMetric(BaseMetric):
 
     def _write(self, content: dict) -> None:
         path = Path(f'{self.outfile_prefix}.froc.json')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'{path.name}.part')
-        unfinished.write_text(json.dumps(_without_nan(content), allow_nan=False))
-        os.replace(unfinished, path)  # a kill leaves the old file or the new one
+        write_json(path, content)
         MMLogger.get_current_instance().info(f'FROC written to {path}')
 
 
@@ -365,14 +361,3 @@ def _table(columns, intervals, confidence, counts=None) -> list:
         )
         for title, cells in rows
     ]
-
-
-def _without_nan(content):
-    """JSON knows no NaN: null instead."""
-    if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
-    if isinstance(content, float) and not np.isfinite(content):
-        return None
-    return content
