@@ -66,3 +66,9 @@ VISUALIZERS = Registry(
     scope='mmlesion',
     locations=['mmlesion.visualization'],
 )
+ATTRIBUTIONS = Registry(
+    'attribution method', scope='mmlesion', locations=['mmlesion.explain.methods']
+)
+MAP_MEASURES = Registry(
+    'measure of maps', scope='mmlesion', locations=['mmlesion.explain.measures']
+)

@@ -26,9 +26,11 @@ from .legrad import LeGrad
 from .occlusion import Occlusion
 from .parameter_randomisation import RandomisedLayer, randomise_parameters
 from .picture import normalise_map, resize_map
+from .road import road
 from .score import ScoreCAM
 from .slice_importance import SliceImportance
 from .soft import HESAM, SoftActivationMap
+from .stability import map_similarity, max_sensitivity
 
 __all__ = [
     'CAM',
@@ -58,7 +60,10 @@ __all__ = [
     'SoftActivationMap',
     'insertion_deletion',
     'last_feature_layer',
+    'map_similarity',
+    'max_sensitivity',
     'normalise_map',
     'randomise_parameters',
     'resize_map',
+    'road',
 ]

@@ -43,6 +43,7 @@ class ActivationMap:
 
     Attributes:
         needs_layers (bool): Whether the method has to be given layers.
+        takes_layers (bool): Whether the method can be given layers.
         explains_any_score (bool): Whether the method explains any differentiable
             score of any model, e.g. that of a detected box.
 
@@ -61,6 +62,7 @@ class ActivationMap:
     """
 
     needs_layers = True
+    takes_layers = True
     explains_any_score = False
 
     def __init__(

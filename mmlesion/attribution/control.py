@@ -23,6 +23,7 @@ class ControlMap(ActivationMap):
     """
 
     needs_layers = False
+    takes_layers = False
 
     def __init__(self, model: nn.Module, **kwargs) -> None:
         super().__init__(model, (), **kwargs)

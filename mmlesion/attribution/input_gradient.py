@@ -27,6 +27,7 @@ class InputGradient(ActivationMap):
     """
 
     needs_layers = False
+    takes_layers = False
 
     def __init__(self, model: nn.Module, *, batch_size: int = 32, **kwargs) -> None:
         super().__init__(model, (), **kwargs)

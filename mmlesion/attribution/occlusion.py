@@ -48,6 +48,7 @@ class Occlusion(ActivationMap):
     """
 
     needs_layers = False
+    takes_layers = False
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ class SliceImportance(ActivationMap):
     """
 
     needs_layers = False
+    takes_layers = False
 
     def __init__(
         self,

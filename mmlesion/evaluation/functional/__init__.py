@@ -21,12 +21,14 @@ from .map_localisation import (
     pointing_game,
 )
 from .map_position import MapPosition, map_position
+from .map_ranks import band_auprc, relevance_rank_accuracy, sparseness
 from .nodule_segmentation import (
     SliceScore,
     nodule_segmentation_table,
     score_slice,
     scores_by_size,
 )
+from .paired_bootstrap import PairedDifference, paired_bootstrap
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
 
@@ -37,9 +39,11 @@ __all__ = [
     'IMAGE_NUMBERS',
     'LesionHits',
     'MapPosition',
+    'PairedDifference',
     'PixelHistogram',
     'PixelRanking',
     'SliceScore',
+    'band_auprc',
     'binary_areas',
     'binary_rates',
     'bootstrap_froc',
@@ -53,10 +57,13 @@ __all__ = [
     'map_position',
     'match_boxes',
     'nodule_segmentation_table',
+    'paired_bootstrap',
     'percentile_interval',
     'pointing_game',
     'rank_pixels',
+    'relevance_rank_accuracy',
     'roc_curve',
     'score_slice',
     'scores_by_size',
+    'sparseness',
 ]
