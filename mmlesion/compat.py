@@ -7,6 +7,7 @@ imports nothing and takes milliseconds.
 """
 
 import importlib.util
+import logging
 import sys
 import warnings
 from importlib import metadata
@@ -130,6 +131,26 @@ def declare_torchvision_operators():
     import torchvision  # noqa: F401
 
     return True
+
+
+def silence_optional_packages():
+    """Keep MMDetection quiet about optional packages that are not installed.
+
+    ``print_log`` of MMEngine prints messages without a logger whatever their level,
+    and mmdet reports at the level DEBUG that it found no OneDL.
+    """
+    import mmengine.logging
+
+    shown = mmengine.logging.print_log
+    if not getattr(shown, 'drops_debug', False):
+
+        def print_log(msg, logger=None, level=logging.INFO):
+            if logger is not None or level > logging.DEBUG:
+                shown(msg, logger, level)
+
+        print_log.drops_debug = True
+        mmengine.logging.print_log = print_log
+    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
 
 
 def name_config_package():

@@ -77,6 +77,20 @@ def add_amp_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--inputs``.
+
+    Args:
+        parser: Gets the argument.
+    """
+    parser.add_argument(
+        '--inputs',
+        metavar='1c|3c|11c|21c',
+        help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
+        'default work directory carries them in its name',
+    )
+
+
 def add_model_pairs(parser: argparse.ArgumentParser, meaning: str) -> None:
     """Add the positional arguments ``CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
 
@@ -168,6 +182,12 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         name = args.config.rpartition('::')[2]
         cfg.work_dir = os.path.join('work_dirs', Path(name).stem)
+    if getattr(args, 'inputs', None) is not None:
+        from mmlesion.apis import set_nodule_inputs
+
+        set_nodule_inputs(cfg, args.inputs)
+        if args.work_dir is None:
+            cfg.work_dir += f'_{args.inputs}'
     return cfg
 
 

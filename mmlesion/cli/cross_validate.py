@@ -9,6 +9,7 @@ import argparse
 from .arguments import (
     add_amp_argument,
     add_common_arguments,
+    add_inputs_argument,
     config_from_arguments,
     use_mixed_precision,
 )
@@ -30,12 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help='of the folds, the first weights and the training',
     )
-    parser.add_argument(
-        '--inputs',
-        metavar='1c|3c|11c|21c',
-        help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
-        'default folder of results is named by it',
-    )
+    add_inputs_argument(parser)
     add_amp_argument(parser)
     parser.add_argument(
         '--test-only',
@@ -55,15 +51,10 @@ def run(args: argparse.Namespace) -> None:
     from mmlesion.apis import (
         cross_validate,
         cross_validation_table,
-        set_nodule_inputs,
     )
 
     cfg = config_from_arguments(args)
     if args.amp:
         use_mixed_precision(cfg)
-    if args.inputs is not None:
-        set_nodule_inputs(cfg, args.inputs)
-        if args.work_dir is None:
-            cfg.work_dir += f'_{args.inputs}'
     summary = cross_validate(cfg, args.folds, args.seed, args.test_only)
     print(cross_validation_table(summary))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from .arguments import add_common_arguments, config_from_arguments
+from .arguments import add_common_arguments, add_inputs_argument, config_from_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of exactly this model')
     add_common_arguments(parser)
+    add_inputs_argument(parser)
     parser.add_argument(
         '--out', metavar='PKL', help='pickle of the predictions to write'
     )

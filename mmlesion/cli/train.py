@@ -5,6 +5,7 @@ import argparse
 from .arguments import (
     add_amp_argument,
     add_common_arguments,
+    add_inputs_argument,
     config_from_arguments,
     use_mixed_precision,
 )
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
+    add_inputs_argument(parser)
     add_amp_argument(parser)
     parser.add_argument(
         '--auto-scale-lr',

@@ -5,6 +5,7 @@ NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
+from .crop import boxes_in_slice, move_instances, sample_in_slice
 from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
@@ -46,6 +47,9 @@ __all__ = [
     'back_project',
     'BODY_THRESHOLD_HU',
     'body_box',
+    'boxes_in_slice',
+    'move_instances',
+    'sample_in_slice',
     'SeriesInfo',
     'choose_series',
     'list_series',

@@ -12,11 +12,18 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
 
+from mmlesion.registry import RUNNERS
+
 from .checkpoint import read_checkpoint
+from .console import SetUpFilter, hold_back_set_up, log_file_of
 
 
+@RUNNERS.register_module()
 class LesionRunner(Runner):
     """Runner that runs no code from a checkpoint and refuses a foreign one.
+
+    MMDetection's own ``tools/train.py`` uses it with
+    ``runner_type='mmlesion.LesionRunner'`` in the config.
 
     It differs from :class:`mmengine.runner.Runner` in reading checkpoints:
 
@@ -27,11 +34,37 @@ class LesionRunner(Runner):
       ``load_from`` at the start of a training may be partial, as usual;
 
     and in that several processes also run without a GPU: MMEngine's launcher
-    asks for one even with ``backend='gloo'``.
+    asks for one even with ``backend='gloo'``. The description of the set-up
+    (environment, config, hooks) goes to the log file only.
     """
 
     #: Whether the checkpoint must fit the model; set by testing and resuming.
     exact_checkpoint = False
+    _held: SetUpFilter | None = None
+
+    def build_logger(self, *args, **kwargs):
+        """Build the logger; its console shows the set-up's warnings only.
+
+        Returns:
+            MMLogger: The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        self._held = hold_back_set_up(logger)
+        return logger
+
+    def call_hook(self, fn_name, **kwargs):
+        """Call the hooks; from the start of the run on, the console shows all.
+
+        Args:
+            fn_name (str): Name of the hooks' method.
+            **kwargs: Its arguments.
+        """
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'before_run' and self._held is not None:
+            self._held.active = False
+            self.logger.info(
+                f'Environment, config and hooks: {log_file_of(self.logger)}'
+            )
 
     def setup_env(self, env_cfg):
         """Set the environment up; on CPUs the processes talk by gloo.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmlesion import attribution
-from mmlesion.datasets.transforms.crop_to_body import undo_crop
+from mmlesion.ct import boxes_in_slice
 
 from .detections import DetectionScores, detection_titles, explain_detections
 from .methods import Method, MethodSpec, find_method
@@ -234,8 +234,8 @@ class BoxExplainer(_Explainer):
                 (title, by_target(each))
                 for title, each in by_title(method.name, raw).items()
             )
-        found = undo_crop(sample).pred_instances
-        boxes = getattr(found.bboxes, 'tensor', found.bboxes)
+        found = sample.pred_instances
+        boxes = boxes_in_slice(found.bboxes, sample.get('crop_offset'))
         return SampleMaps(
             maps=maps,
             layers=self.layers,

@@ -3,8 +3,7 @@
 import numpy as np
 
 from mmlesion.attribution import resize_map
-from mmlesion.ct import CTVolume
-from mmlesion.datasets.transforms.crop_to_body import undo_crop
+from mmlesion.ct import CTVolume, boxes_in_slice
 
 
 def map_on_input(raw, size, padded_size=None):
@@ -25,6 +24,8 @@ def map_on_input(raw, size, padded_size=None):
     Returns:
         Tensor: The maps, float32.
     """
+    if not len(raw):  # no box reached the score
+        return raw.new_zeros(0, *size)
     padded_size = padded_size or size
     if raw.dim() - 1 > len(padded_size):
         raw = raw[:, raw.shape[1] // 2]
@@ -38,7 +39,7 @@ def boxes_on_input(data_sample, predicted, indices):
     Args:
         data_sample (DetDataSample): As the pipeline packed it.
         predicted (DetDataSample): With predictions in the pixels of the original
-            picture, up to a crop recorded in ``crop_offset``.
+            picture, for a cropped slice those of the crop.
         indices (sequence[int]): Which of them.
 
     Shape:
@@ -47,12 +48,11 @@ def boxes_on_input(data_sample, predicted, indices):
     Returns:
         np.ndarray: The boxes.
     """
-    found = undo_crop(predicted.clone()).pred_instances
-    boxes = getattr(found.bboxes, 'tensor', found.bboxes)
+    boxes = predicted.pred_instances.bboxes
+    boxes = getattr(boxes, 'tensor', boxes)
     boxes = boxes[list(indices)].detach().cpu().numpy().astype(float)
-    offset = np.tile(np.asarray(data_sample.get('crop_offset', (0, 0)), float), 2)
     scale = np.tile(np.asarray(data_sample.get('scale_factor') or (1, 1), float), 2)
-    return (boxes - offset) * scale
+    return boxes * scale
 
 
 def map_volume(full, data_sample):
@@ -60,9 +60,9 @@ def map_volume(full, data_sample):
 
     Args:
         full (np.ndarray): Map on the pixels of the network's picture.
-        data_sample: Knows ``crop_offset`` and ``scale_factor`` of that picture and
-            ``scan_geometry``, a :class:`CTVolume` of one voxel, the first of the
-            original slice; or ``spacing_mm``, its pixels in mm. With neither, or
+        data_sample: Knows ``crop_offset``, ``ori_shape`` and ``scale_factor`` of that
+            picture and ``scan_geometry``, a :class:`CTVolume` of one voxel, the first
+            of the whole slice; or ``spacing_mm``, its pixels in mm. With neither, or
             where a transform cut the picture without saying where, the volume has
             voxels of 1 mm and no place.
 
@@ -78,7 +78,7 @@ def map_volume(full, data_sample):
     spacing_mm = data_sample.get('spacing_mm')
     scale_x, scale_y = data_sample.get('scale_factor') or (1, 1)
     height, width = data_sample.get('ori_shape') or full.shape
-    cut = 'crop_offset' not in data_sample and (
+    cut = (
         abs(height * scale_y - full.shape[0]) > 1
         or abs(width * scale_x - full.shape[1]) > 1
     )
@@ -86,13 +86,13 @@ def map_volume(full, data_sample):
         return CTVolume(full[None])
     if place is None:
         place = CTVolume(np.zeros((1, 1, 1)), (1, spacing_mm, spacing_mm))
-    x0, y0 = data_sample.get('crop_offset', (0, 0))
-    # The middle of the first pixel, in pixels of the original slice.
-    first = (0, y0 + 0.5 / scale_y - 0.5, x0 + 0.5 / scale_x - 0.5)
+    # The middle of the first pixel, in pixels of the whole slice.
+    first = (0.5 / scale_x - 0.5, 0.5 / scale_y - 0.5)
+    x, y = boxes_in_slice(first, data_sample.get('crop_offset'))
     slice_mm, row_mm, column_mm = place.spacing_mm
     return CTVolume(
         full[None],
         (slice_mm, row_mm / scale_y, column_mm / scale_x),
-        place.index_to_world(first),
+        place.index_to_world((0, y, x)),
         place.direction,
     )

@@ -170,9 +170,7 @@ class Detector(BaseModel):
     def forward(self, inputs, data_samples=None, mode='tensor'):
         halves = self.conv(inputs)[..., :4].mean((1, 2)).unflatten(1, (2, 2)).mean(2)
         for sample, scores in zip(data_samples, halves.sigmoid()):
-            sample.set_metainfo(
-                dict(batch_input_shape=tuple(inputs.shape[2:]), crop_offset=(0, 0))
-            )
+            sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[2:])))
             sample.pred_instances = InstanceData(
                 bboxes=torch.tensor([[0.0, 0.0, 4.0, 6.0], [4.0, 0.0, 8.0, 6.0]]),
                 scores=scores,
@@ -226,18 +224,18 @@ def test_boxes_of_a_detector_are_explained_each_by_its_score(runner, tmp_path):
     assert 'pred_instances' not in data['data_samples'][0]
 
 
-def test_lesions_are_found_where_a_crop_was_undone(runner):
-    """Pictures cut at (10, 0), enlarged twice; the detector sets the crop to 0."""
+def test_lesions_of_a_crop_are_in_its_pixels(runner):
+    """Pictures cut at (10, 0), enlarged twice."""
     runner.model, data = Detector(), detection_batch()
     data = dict(inputs=data['inputs'][:1], data_samples=data['data_samples'][:1])
     data['data_samples'][0].set_metainfo(
-        dict(crop_offset=(10, 0), instances=[dict(bbox=[14.0, 0.0, 18.0, 6.0])])
+        dict(crop_offset=(10, 0), instances=[dict(bbox=[4.0, 0.0, 8.0, 6.0])])
     )
     ActivationMapHook('conv', 'LayerCAM', max_detections=1).before_test_iter(
         runner, 0, data
     )
     (sample,) = runner.model.test_step(data)
-    assert sample.crop_offset == (0, 0)
+    assert sample.crop_offset == (10, 0)
     metric = ActivationMapMetric(form='box')
     metric.process(None, [sample.to_dict()])
     # All evidence is in the right half, but for the half cell that is interpolated.

@@ -213,3 +213,16 @@ def test_mmdet_imports_by_itself_where_the_set_up_has_been_run():
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_imports_are_silent_about_optional_packages():
+    pytest.importorskip('mmdet')
+    done = subprocess.run(
+        [sys.executable, '-c', 'import mmlesion.registry, mmdet.datasets'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'OneDL' not in done.stdout + done.stderr
+    assert 'faster_coco_eval' not in done.stdout + done.stderr

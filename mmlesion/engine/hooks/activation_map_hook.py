@@ -211,8 +211,6 @@ class ActivationMapHook(Hook):
                 raw[None], self.normalise, self.value_range
             )[0, 0]
             sample.set_field(largest.cpu(), self.key)
-            if 'crop_offset' in sample:  # predicting may set it to 0
-                sample.set_metainfo(dict(map_crop_offset=sample.crop_offset))
         return found
 
     def _of_classes(self, model: nn.Module, data_batch: dict) -> list[SampleMaps]:

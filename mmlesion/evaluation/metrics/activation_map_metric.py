@@ -21,11 +21,10 @@ class ActivationMapMetric(BaseMetric):
     Reads from each data sample the map and the lesions. These are, in this order,
     a mask (``mask_key``; of a mask with channels, see ``planes``),
     ``instances`` of the meta information (``bbox`` in pixels of the original
-    picture; moved and scaled by ``crop_offset`` and ``scale_factor`` where given,
-    else by ``img_shape`` over ``ori_shape``; ``map_crop_offset``, which
-    :class:`ActivationMapHook` notes, comes before the first), or
-    ``gt_instances.bboxes`` (pixels of the network's picture). Boxes become circles,
-    as in the paper. An instance with ``ignore_flag`` is left out.
+    picture, scaled by ``scale_factor`` where given, else by ``img_shape`` over
+    ``ori_shape``), or ``gt_instances.bboxes`` (pixels of the network's picture).
+    Boxes become circles, as in the paper. An instance with ``ignore_flag`` is left
+    out.
 
     Returned are the numbers of
     :meth:`mmlesion.evaluation.functional.ActivationMapScores.compute`: AUPRC over
@@ -224,10 +223,6 @@ class ActivationMapMetric(BaseMetric):
                 if not instance.get('ignore_flag', 0)
             ]
             boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-            # A detector that has undone the crop of its boxes has set it to 0
-            offset = sample.get('map_crop_offset', sample.get('crop_offset'))
-            if offset is not None:
-                boxes -= np.tile(_array(offset), 2)
             scale = sample.get('scale_factor')
             if scale is None:
                 height, width = tuple(sample.get('ori_shape') or shape)[:2]

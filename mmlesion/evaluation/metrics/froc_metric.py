@@ -26,9 +26,9 @@ class FROCMetric(BaseMetric):
     Reads from each data sample ``pred_instances`` (``bboxes``, ``scores``,
     ``labels``) and the lesions: ``instances`` of its meta information (boxes as
     the data set gives them, in pixels of the original picture) where there are
-    any, else ``gt_instances.bboxes``. Boxes predicted on a cropped picture are
-    moved back by the ``crop_offset`` of the meta information. An instance with
-    ``ignore_flag`` is left out.
+    any, else ``gt_instances.bboxes``. Both are in the pixels of ``ori_shape``, which
+    for a cropped slice is the crop: sensitivity does not depend on the origin. An
+    instance with ``ignore_flag`` is left out.
 
     Returned: ``sens@0.5``, ``sens@1``, ... and ``mean_0.5_4``, the mean over
     ``mean_fps``, each in [0, 1], higher is better; 0 without boxes, NaN without
@@ -131,14 +131,12 @@ class FROCMetric(BaseMetric):
                     f'{name}: predicted boxes and scores must be finite; NaN or '
                     'infinity usually means that training diverged.'
                 )
-            offset = sample.get('crop_offset')
-            offset = np.zeros(2) if offset is None else _array(offset)
             self.results.append(
                 dict(
                     img_id=sample.get('img_id'),
                     patient=sample.get('patient'),
                     interval_mm=sample.get('interval_mm'),
-                    boxes=boxes + np.tile(offset, 2),
+                    boxes=boxes,
                     scores=scores,
                     **self._lesions(sample, name),
                 )
