@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmlesion.attribution import normalise_map, resize_map
 from mmlesion.attribution.targets import class_indices, logits_of
-from mmlesion.evaluation.functional import PixelHistogram, paired_bootstrap
+from mmlesion.evaluation.functional import PixelHistogram
 
 from .measures import ALL_MEASURES, MapBatch, build_measures, first_map
 from .methods import Method, MethodSpec, find_method
@@ -190,12 +190,6 @@ class MapBenchmark:
         scores = logits.softmax(1).gather(1, classes)[:, 0]
         return classes[:, 0], logits.shape[1], scores
 
-    def values(self, method: str, measure: str) -> np.ndarray:
-        """Values of all cases by a method, in the order of the cases."""
-        return np.array(
-            [row.get(measure, np.nan) for row in self.rows if row['method'] == method]
-        )
-
     def compute(self) -> dict[str, dict[str, float]]:
         """Mean of each measure over the cases, by method.
 
@@ -233,39 +227,6 @@ class MapBenchmark:
         return [
             name for name in (self.rows[0] if self.rows else ()) if name not in about
         ]
-
-    def differences(
-        self, reference: str, measures: Sequence[str] | None = None, seed: int = 0
-    ) -> dict[str, dict[str, dict[str, float]]]:
-        """Difference of each method to a reference, with the interval over patients.
-
-        Args:
-            reference: Name of the reference.
-            measures: Names of numbers; by default all.
-            seed: Seed of the bootstrap.
-
-        Returns:
-            By method and measure: ``difference``, ``low`` and ``high`` (95 %).
-
-        Raises:
-            ValueError: If the reference was not measured.
-        """
-        if reference not in self.histograms:
-            raise ValueError(
-                f'there is no method {reference!r} to compare with; measured were '
-                f'{", ".join(self.histograms)}'
-            )
-        groups = [row['group'] for row in self.rows if row['method'] == reference]
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for method in self.histograms:
-            if method == reference:
-                continue
-            found[method] = {}
-            for name in measures or self.measure_names():
-                pair = self.values(method, name), self.values(reference, name)
-                result = paired_bootstrap(*pair, groups, seed=seed)
-                found[method][name] = result._asdict()
-        return found
 
 
 def benchmark_table(
