@@ -18,11 +18,9 @@ def lesion_mask(
     """Lesions of one data sample, on the grid of the network's input.
 
     They are, in this order, a mask (``mask_key``), ``instances`` of the meta
-    information (``bbox`` in pixels of the original picture; moved and scaled by
-    ``crop_offset`` and ``scale_factor`` where given, else by ``img_shape`` over
-    ``ori_shape``; ``map_crop_offset`` comes before the first), or
-    ``gt_instances.bboxes`` (pixels of the network's input). An instance with
-    ``ignore_flag`` is left out.
+    information (``bbox`` in pixels of ``ori_shape``, scaled by ``scale_factor`` where
+    given, else by ``img_shape`` over ``ori_shape``), or ``gt_instances.bboxes``
+    (pixels of the network's input). An instance with ``ignore_flag`` is left out.
 
     Args:
         sample: The data sample, as a dict.
@@ -80,10 +78,6 @@ def _boxes_of_instances(sample: Mapping[str, Any], shape: tuple) -> np.ndarray:
         if not instance.get('ignore_flag', 0)
     ]
     boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    # A detector that has undone the crop of its boxes has set it to 0
-    offset = sample.get('map_crop_offset', sample.get('crop_offset'))
-    if offset is not None:
-        boxes -= np.tile(as_array(offset), 2)
     scale = sample.get('scale_factor')
     if scale is None:
         height, width = tuple(sample.get('ori_shape') or shape)[:2]
