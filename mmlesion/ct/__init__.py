@@ -8,6 +8,7 @@ from .body import BODY_THRESHOLD_HU, body_box
 from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
+    axial_slices,
     image_to_volume,
     read_volume,
     volume_to_image,
@@ -51,6 +52,7 @@ __all__ = [
     'choose_series',
     'list_series',
     'VOLUME_SUFFIXES',
+    'axial_slices',
     'image_to_volume',
     'read_volume',
     'volume_to_image',

@@ -24,7 +24,9 @@ class CropToBody(BaseTransform):
     these: dropped), since no detector could find it.
 
     Required keys: ``img``, ``key_slice_hu`` (of :class:`LoadSliceStack`),
-    ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an array).
+    ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an array), ``crop_box``
+    (optional; the box to crop to instead of the body's, x0, y0, x1, y1 with the
+    end exclusive: key slices of a scan that share features share one box).
     Modified keys: ``img``, ``img_shape``, ``gt_bboxes``, ``gt_bboxes_labels``,
     ``gt_ignore_flags``. Added: ``crop_offset``, ``(x0, y0)`` in pixels of the
     original image. Removed: ``key_slice_hu``.
@@ -75,7 +77,9 @@ class CropToBody(BaseTransform):
                 'CropToBody must run before any resizing: the stack is '
                 f'{image.shape[:2]}, the key slice {key_slice_hu.shape}'
             )
-        x0, y0, x1, y1 = body_box(key_slice_hu, self.threshold_hu, self.kernel_size)
+        x0, y0, x1, y1 = results.pop('crop_box', None) or body_box(
+            key_slice_hu, self.threshold_hu, self.kernel_size
+        )
         results['img'] = image[y0:y1, x0:x1]
         results['img_shape'] = (y1 - y0, x1 - x0)
         results['crop_offset'] = (x0, y0)
