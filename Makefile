@@ -5,7 +5,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHON TORCH CUDA JOBS
 
-DEMO_CONFIG ?= configs/phantom/3dce_csatt_15slice.py
+DEMO_CONFIG ?= configs/phantom/phantom_3dce_csatt_15slice.py
 DEMO_DIR ?= work_dirs/demo
 # Where the configs of configs/phantom look for it.
 DEMO_DATA := data/phantom/DeepLesion
@@ -13,7 +13,8 @@ DEMO_SIZE ?= --train 400 --val 60 --test 150 --size 160
 DEMO_SEED ?= 0
 PYTEST_ARGS ?=
 
-.PHONY: help install test lint demo demo-clean benchmark wheel clean
+.PHONY: help install test lint demo demo-clean benchmark wheel wheelhouse lock \
+    lock-check docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -44,9 +45,24 @@ demo-clean:  ## forget the demo's data and training
 benchmark: install  ## speed against named peers, one table
 	$(PY) -m benchmarks
 
-wheel: install  ## dist/mmlesion-*.whl, with configs and tools inside
-	rm -rf build
-	PYTHONWARNINGS=ignore $(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+wheel:  ## dist/mmlesion-*.whl and .tar.gz, checked; needs no .venv
+	rm -rf build dist/mmlesion-*
+	@test -x .build/pack/bin/twine || { $(or $(PYTHON),python3) -m venv .build/pack && \
+	.build/pack/bin/python -m pip install -q 'build>=1.2' 'twine>=6'; }
+	.build/pack/bin/python -m build -o dist .
+	.build/pack/bin/twine check --strict dist/mmlesion-*
+
+wheelhouse: install  ## dist/wheelhouse: all packages, for machines without a network
+	sh requirements/wheelhouse.sh
+
+lock:  ## resolve requirements/locked.txt for each Python version, with hashes
+	@PYTHON=$(PYTHON) sh requirements/lock.sh
+
+lock-check:  ## dry-run the installation of the locks on each Python version
+	@PYTHON=$(PYTHON) sh requirements/lock.sh --check
+
+docs: install  ## site/: the documentation as a web site, made without a network
+	$(PY) -m mkdocs build --strict --quiet
 
 clean:  ## remove what was built here; the compiled MMCV stays in its cache
-	rm -rf .venv .build build dist *.egg-info mmlesion/.mim .pytest_cache .ruff_cache
+	rm -rf .venv .build build dist site *.egg-info mmlesion/.mim .pytest_cache .ruff_cache

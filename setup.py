@@ -77,7 +77,9 @@ setup(
         'Programming Language :: Python :: 3.12',
         'Topic :: Scientific/Engineering :: Medical Science Apps.',
     ],
+    entry_points={'console_scripts': ['mmlesion = mmlesion.cli:main']},
     packages=find_packages(include=['mmlesion', 'mmlesion.*']),
+    package_data={'mmlesion.scan.report': ['assets/*', 'niivue/*']},
     python_requires='>=3.10,<3.13',
     # Neither torch nor an OpenMMLab distribution: installing this package
     # must not replace the ones that are there.
@@ -85,6 +87,7 @@ setup(
     extras_require={
         'torch': requirements('torch'),
         'headless': requirements('headless'),
+        'scan': requirements('scan'),
         'onedl': requirements('onedl'),
         'openmmlab': requirements('openmmlab'),
         'test': requirements('test'),

@@ -7,11 +7,14 @@ imports nothing and takes milliseconds.
 """
 
 import importlib.util
+import logging
 import sys
 import warnings
 from importlib import metadata
 
 from packaging.version import Version
+
+from .torchvision_operators import declare_schemas, is_missing_operator
 
 # Versions as [first that works, first that does not). Lower bounds are the
 # original distribution's last releases, which share their import names with
@@ -107,13 +110,9 @@ def check_versions():
 
 
 def declare_torchvision_operators():
-    """Let ``import torchvision`` succeed where its compiled part cannot load.
+    """Import torchvision, and declare its operators where they cannot load.
 
-    A torchvision wheel built for CUDA beside a CPU-only torch fails at import
-    with ``operator torchvision::nms does not exist``, and mmpretrain (hence
-    mmdet's model modules) imports torchvision. Declaring the schemas of the
-    operators that its Python part decorates is enough for the import; the
-    operators themselves stay unavailable, and nothing here uses them.
+    See :mod:`mmlesion.torchvision_operators`.
 
     Returns:
         bool: Whether the schemas had to be declared (False where torchvision
@@ -124,22 +123,34 @@ def declare_torchvision_operators():
     try:
         import torchvision  # noqa: F401
     except RuntimeError as error:
-        if 'operator torchvision::' not in str(error):
+        if not is_missing_operator(error):
             raise
     else:
         return False
-    import torch
-
-    library = torch.library.Library('torchvision', 'FRAGMENT')
-    for name in ('nms', 'qnms'):
-        library.define(
-            f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
-        )
-    # The schemas live as long as the object that defined them.
-    declare_torchvision_operators.library = library
+    declare_schemas()
     import torchvision  # noqa: F401
 
     return True
+
+
+def silence_optional_packages():
+    """Keep MMDetection quiet about optional packages that are not installed.
+
+    ``print_log`` of MMEngine prints messages without a logger whatever their level,
+    and mmdet reports at the level DEBUG that it found no OneDL.
+    """
+    import mmengine.logging
+
+    shown = mmengine.logging.print_log
+    if not getattr(shown, 'drops_debug', False):
+
+        def print_log(msg, logger=None, level=logging.INFO):
+            if logger is not None or level > logging.DEBUG:
+                shown(msg, logger, level)
+
+        print_log.drops_debug = True
+        mmengine.logging.print_log = print_log
+    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
 
 
 def name_config_package():

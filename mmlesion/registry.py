@@ -7,7 +7,12 @@ A config running under ``default_scope='mmdet'`` (or ``'mmpretrain'``) writes
 """
 
 # ruff: noqa: E402, I001  (the check comes before the imports it explains)
-from .compat import check_versions, declare_torchvision_operators, name_config_package
+from .compat import (
+    check_versions,
+    declare_torchvision_operators,
+    name_config_package,
+    silence_optional_packages,
+)
 
 check_versions()
 
@@ -16,6 +21,7 @@ from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
@@ -23,6 +29,7 @@ from mmengine.registry import Registry
 
 declare_torchvision_operators()
 name_config_package()
+silence_optional_packages()
 
 DATASETS = Registry(
     'dataset',
@@ -65,4 +72,11 @@ VISUALIZERS = Registry(
     parent=MMENGINE_VISUALIZERS,
     scope='mmlesion',
     locations=['mmlesion.visualization'],
+)
+RUNNERS = Registry(
+    'runner',
+    parent=MMENGINE_RUNNERS,
+    scope='mmlesion',
+    build_func=MMENGINE_RUNNERS.build_func,
+    locations=['mmlesion.engine.lesion_runner'],
 )

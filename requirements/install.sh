@@ -1,12 +1,12 @@
 #!/bin/sh
-# Set up .venv: torch, the OpenMMLab packages of onedl.txt, mmlesion (editable).
+# Set up .venv: the packages of lock-py3.*.txt, torch, MMCV, mmlesion (editable).
 # Called by `make install`. A second run with unchanged files ends at once.
 #
-#   PYTHON  interpreter to build .venv from           (python3)
-#   TORCH   what to hand to pip for torch             (torch==2.13.0)
-#   CUDA    1/0: compile MMCV's operators for CUDA    (auto: as torch and nvcc)
-#   JOBS    compiler processes                        (auto: cores and memory)
-#   MMLESION_CACHE  where the compiled MMCV is kept   (~/.cache/mmlesion)
+#   PYTHON  interpreter for .venv                     (python3)
+#   TORCH   arguments of `pip install` for torch      (torch==2.13.0)
+#   CUDA    1/0: compile MMCV's operators for CUDA    (auto: if torch and nvcc fit)
+#   JOBS    compiler processes                        (auto: by cores and memory)
+#   MMLESION_CACHE  folder of the compiled MMCV       (~/.cache/mmlesion)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -53,17 +53,33 @@ FREE_MB=$(df -Pm . | awk 'NR == 2 {print $4}')
 [ -d $VENV ] || [ "$FREE_MB" -gt 4000 ] ||
     die "4 GB are needed here for torch and what it compiles, $FREE_MB MB are free"
 
-# ---- torch ---------------------------------------------------------------
+# ---- what is locked: with hashes, before the long steps -------------------
 [ -x $VENV/bin/python ] || { say "creating $VENV"; "$PYTHON" -m venv $VENV; }
 PY=$VENV/bin/python
-pip() { $PY -m pip "$@"; }
-say "build tools and $TORCH"
-pip install -q --upgrade pip 'setuptools<81' wheel ninja psutil
+# pip shows its progress bars on a terminal, and only errors in a log file.
+if [ -t 1 ]; then QUIET=; else QUIET=-q; fi
+pip() { COMMAND=$1; shift; $PY -m pip "$COMMAND" $QUIET "$@"; }
+LOCK=requirements/lock-py$($PY -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+mkdir -p .build
+# The packages whose names match a pattern, and all others.
+locked() { awk -v p="^onedl-mm($1)==" '/^[^ #]/ {keep = $0 ~ p} keep' "$LOCK"; }
+unlocked() { awk -v p="^onedl-mm($1)==" '/^[^ #]/ {keep = $0 !~ p} keep' "$LOCK"; }
+unlocked 'cv|detection|pretrain' >.build/wheels.txt
+locked 'detection|pretrain' >.build/sources.txt
+locked cv >.build/mmcv.txt
+say "$(grep -c '^[^ #]' .build/wheels.txt) packages of $LOCK (0.3 GB)"
+pip install --no-deps --require-hashes -r .build/wheels.txt
+
+# ---- torch ---------------------------------------------------------------
+say "$TORCH and the torchvision for it (CPU: 0.2 GB, CUDA: 3 GB)"
+# One command, so that pip chooses the torchvision that was built for this torch.
 # shellcheck disable=SC2086  # TORCH may hold options of pip
-pip install -q $TORCH
+pip install $TORCH torchvision
+say 'MMDetection and MMPretrain'
+pip install --no-deps --require-hashes --no-build-isolation -r .build/sources.txt
 
 # ---- MMCV: compiled once per machine -------------------------------------
-MMCV=$(sed -n 's/^\(onedl-mmcv==.*\)$/\1/p' requirements/onedl.txt)
+MMCV=$(awk '/^onedl-mmcv==/ {print $1}' .build/mmcv.txt)
 have() { [ "$($PY -c 'import sys
 from importlib.metadata import version, PackageNotFoundError as E
 try: print(version(sys.argv[1]))
@@ -106,7 +122,7 @@ if ! have "$MMCV" || [ "$(cat $BUILT_FOR 2>/dev/null)" != "$WHEELS" ]; then
     else
         JOBS=${JOBS:-$($PY -c 'import os, psutil
 print(max(1, min(os.cpu_count(), psutil.virtual_memory().available >> 31)))')}
-        mkdir -p .build "$CACHE"
+        mkdir -p "$CACHE"
         LOG=.build/mmcv.log
         PART=$(mktemp -d "$CACHE/part.XXXXXX")
         say "$MMCV: compiling its operators for torch $TORCH_VERSION ($DEVICE)" \
@@ -114,7 +130,7 @@ print(max(1, min(os.cpu_count(), psutil.virtual_memory().available >> 31)))')}
         # pip's own cache would hand out a wheel built for another torch.
         MMCV_WITH_OPS=1 FORCE_CUDA=$CUDA MAX_JOBS=$JOBS \
             $PY -m pip wheel -v --no-cache-dir --no-deps --no-build-isolation \
-            -w "$PART" "$MMCV" >$LOG 2>&1 &
+            --require-hashes -w "$PART" -r .build/mmcv.txt >$LOG 2>&1 &
         BUILD=$!
         trap 'kill $BUILD 2>/dev/null; rm -rf "$PART"' INT TERM EXIT
         SECONDS_PASSED=0
@@ -130,18 +146,23 @@ print(max(1, min(os.cpu_count(), psutil.virtual_memory().available >> 31)))')}
         mv "$PART" "$WHEELS" 2>/dev/null || rm -rf "$PART"
         say "$MMCV: compiled in $((SECONDS_PASSED / 60)) min $((SECONDS_PASSED % 60)) s"
     fi
-    pip install -q --no-deps --force-reinstall "$WHEELS"/*.whl
+    pip install --no-deps --force-reinstall "$WHEELS"/*.whl
     echo "$WHEELS" >$BUILT_FOR
 fi
 
-# ---- the rest ------------------------------------------------------------
-say 'the other OpenMMLab packages and what they need'
-pip install -q --no-warn-conflicts -r requirements/locked.txt -r requirements/test.txt
-pip install -q --no-deps --no-build-isolation \
-    -r requirements/onedl.txt -r requirements/locked_nodeps.txt
+# ---- mmlesion ------------------------------------------------------------
 say 'mmlesion itself, editable'
-PYTHONWARNINGS=ignore pip install -q --no-deps --no-build-isolation -e .
-$PY -c 'import mmlesion.registry, mmcv.ops' 2>/dev/null ||
-    { $PY -c 'import mmlesion.registry, mmcv.ops'; die "the result does not import"; }
+PYTHONWARNINGS=ignore $PY -m pip install -q --no-deps --no-build-isolation -e .
+# A torchvision built for CUDA cannot be imported beside a CPU-only torch. This hook
+# makes it importable for every program of .venv, mmdet's own tools included.
+HOOK=$($PY -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/mmlesion-torchvision.pth
+rm -f "$HOOK"
+if $PY -c 'import torchvision' 2>&1 | grep -q 'operator torchvision::'; then
+    say 'torchvision is built for another torch: its operators stay unavailable'
+    printf '%s%s\n' 'import importlib.util as u; u.find_spec("mmlesion") and __import__(' \
+        '"mmlesion.torchvision_operators", fromlist=["x"]).install_finder()' >"$HOOK"
+fi
+$PY -c 'import mmcv.ops, mmdet.models, mmlesion.registry' >.build/import.log 2>&1 ||
+    { cat .build/import.log >&2; die "the result does not import"; }
 echo "$HASH" >$STAMP
 say "done: $VENV/bin/python"

@@ -1,76 +1,8 @@
-"""Test a detector: FROC table, JSON, curve; overlays and attention."""
+"""Program for the subcommand ``test`` of the console command ``mmlesion``."""
 
-import argparse
+import sys
 
-from mmlesion.apis import (
-    add_common_arguments,
-    config_from_arguments,
-    end_with_one_sentence,
-    evaluate_detector,
-)
-
-
-def parse_args():
-    """Read the command line; the flags are those of MMDetection's, and two."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
-    add_common_arguments(parser)
-    parser.add_argument(
-        '--out', metavar='PKL', help='pickle of the predictions to write'
-    )
-    parser.add_argument(
-        '--show', action='store_true', help='show each overlay in a window'
-    )
-    parser.add_argument(
-        '--show-dir',
-        metavar='DIR',
-        help='write overlays on windowed CT there: ground truth blue, true '
-        'positives green, false positives red; and, of a model with '
-        'attention, its figures in DIR/attention',
-    )
-    parser.add_argument(
-        '--wait-time',
-        type=float,
-        default=2,
-        metavar='SECONDS',
-        help='how long --show shows each overlay',
-    )
-    parser.add_argument(
-        '--attention',
-        nargs='+',
-        metavar='NAME',
-        help='key slices whose attention is drawn, as in DL_info.csv '
-        '(000001_01_01_109), or one number for the first so many with '
-        'lesions; by default, with --show-dir, the first 3',
-    )
-    parser.add_argument(
-        '--tta',
-        action='store_true',
-        help="test-time augmentation by the config's tta_model, tta_pipeline",
-    )
-    return parser.parse_args()
-
-
-@end_with_one_sentence
-def main():
-    """Test."""
-    args = parse_args()
-    cfg = config_from_arguments(args)
-    attention = args.attention
-    if attention and len(attention) == 1 and attention[0].isdigit():
-        attention = int(attention[0])
-    evaluate_detector(
-        cfg,
-        args.checkpoint,
-        show_dir=args.show_dir,
-        attention=attention,
-        show=args.show,
-        wait_time=args.wait_time,
-        out=args.out,
-        tta=args.tta,
-    )
-
+from mmlesion.cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(command='test'))

@@ -1,42 +1,23 @@
-"""What programs call."""
+"""Public functions: train, test, explain and cross-validate by a config."""
 
-# First: it settles what must be before mmdet is imported.
+# First: the registry checks versions before mmdet is imported.
 from mmlesion import registry  # noqa: F401
+from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.explain.detections import DetectionScores, explain_detections
 
-from .command_line import (
-    add_common_arguments,
-    config_from_arguments,
-    end_with_one_sentence,
-    use_mixed_precision,
-)
-from .compare_maps import compare_maps
 from .cross_validate import cross_validate, cross_validation_table
-from .evaluate import evaluate_detector
-from .explain import explain
-from .explain_detections import DetectionScores, explain_detections
+from .evaluate import evaluate
+from .explain import ExplainOptions, explain
 from .nodule_inputs import set_nodule_inputs
-from .results_table import results_table
-from .segment_nodule_crops import crop_table, segment_nodule_crops
-from .sign_maps import position_table, sign_maps
-from .trained_model import load_trained_model
 
 __all__ = [
     'DetectionScores',
-    'add_common_arguments',
-    'compare_maps',
-    'config_from_arguments',
-    'crop_table',
+    'ExplainOptions',
     'cross_validate',
     'cross_validation_table',
-    'end_with_one_sentence',
-    'evaluate_detector',
+    'evaluate',
     'explain',
     'explain_detections',
     'load_trained_model',
-    'position_table',
-    'results_table',
-    'segment_nodule_crops',
     'set_nodule_inputs',
-    'sign_maps',
-    'use_mixed_precision',
 ]

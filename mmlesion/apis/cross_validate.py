@@ -16,6 +16,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.functional import binary_areas, roc_curve
+from mmlesion.files import write_json
 from mmlesion.visualization import draw_epoch_curves, draw_roc
 
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
@@ -107,7 +108,7 @@ def cross_validate(
     )
     if is_main_process():
         folder = Path(cfg.work_dir)
-        _write(folder / 'cross_validation.json', summary)
+        write_json(folder / 'cross_validation.json', summary)
         if summary['roc']:
             draw_roc(
                 {
@@ -250,7 +251,7 @@ def _run_fold(cfg, title):
         runner.load_checkpoint(best, strict=True)
     result = dict(metrics=_test(runner), epochs=_epochs(folder), cases=_cases(folder))
     if is_main_process():
-        _write(path, result)
+        write_json(path, result)
     return result
 
 
@@ -270,7 +271,7 @@ def _test_again(cfg, title):
     result['metrics'].update(_test(LesionRunner.from_cfg(cfg)))
     result['cases'] = _cases(folder)
     if is_main_process():
-        _write(path, result)
+        write_json(path, result)
         (folder / 'fingerprint.txt').write_text(_fingerprint(cfg))
     return result
 
@@ -413,19 +414,3 @@ def _draw_epochs(rows, path):
 
 def _number(value):
     return float('nan') if value is None else float(value)
-
-
-def _write(path, content):
-    """Write JSON, NaN as null; a kill leaves the old file or the new."""
-
-    def plain(value):
-        if isinstance(value, dict):
-            return {key: plain(each) for key, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(each) for each in value]
-        return None if isinstance(value, float) and not np.isfinite(value) else value
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.part')
-    unfinished.write_text(json.dumps(plain(content), allow_nan=False, indent=1))
-    os.replace(unfinished, path)

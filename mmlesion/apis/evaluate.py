@@ -7,13 +7,14 @@ from mmengine.config import ConfigDict
 from mmengine.dist import is_main_process
 
 from mmlesion.engine.lesion_runner import LesionRunner
+from mmlesion.evaluation.metrics import WholeSliceMetric
 from mmlesion.visualization import draw_froc
 
 #: Samples whose attention is drawn where none are named.
 ATTENTION_SAMPLES = 3
 
 
-def evaluate_detector(
+def evaluate(
     cfg,
     checkpoint,
     show_dir=None,
@@ -42,7 +43,8 @@ def evaluate_detector(
             By default, with ``show_dir``, the first three.
         show (bool): Show each overlay in a window.
         wait_time (float): Seconds that each is shown.
-        out (str, optional): Pickle of all predictions to write.
+        out (str, optional): Pickle of all predictions to write, boxes in the pixels
+            of the whole slice.
         tta (bool): Test-time augmentation by the config's ``tta_model`` and
             ``tta_pipeline``.
 
@@ -85,7 +87,9 @@ def evaluate_detector(
     if out is not None:
         from mmdet.evaluation import DumpDetResults
 
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+        runner.test_evaluator.metrics.append(
+            WholeSliceMetric(DumpDetResults(out_file_path=out))
+        )
     metrics = runner.test()
     if is_main_process():
         for path in json_files:

@@ -5,6 +5,7 @@ NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
+from .crop import boxes_in_slice, move_instances, sample_in_slice
 from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
@@ -35,7 +36,6 @@ from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
 from .slice_archive import (
     ARCHIVE_SUFFIX,
-    PARTIAL_SUFFIX,
     SliceArchive,
     write_slice_archive,
 )
@@ -48,6 +48,9 @@ __all__ = [
     'back_project',
     'BODY_THRESHOLD_HU',
     'body_box',
+    'boxes_in_slice',
+    'move_instances',
+    'sample_in_slice',
     'SeriesInfo',
     'choose_series',
     'list_series',
@@ -85,7 +88,6 @@ __all__ = [
     'resample_to_grid',
     'rescale_projection',
     'ARCHIVE_SUFFIX',
-    'PARTIAL_SUFFIX',
     'SliceArchive',
     'write_slice_archive',
     'SLICE_INTERVAL_MM',

@@ -2,11 +2,14 @@
 
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+
+from mmlesion.files.limits import check_limit
 
 from .dicom_headers import (
     SliceHeader,
@@ -16,10 +19,21 @@ from .dicom_headers import (
     series_files,
 )
 
+#: Dates and times that ITK fills in: instance creation, study, series, content.
+_DATES = ('0008|0012', '0008|0020', '0008|0021', '0008|0023')
+_TIMES = ('0008|0013', '0008|0030', '0008|0031', '0008|0033')
+
 #: Largest deviation of the distance of two slices from the median distance, as a
 #: share of the median, before slices count as missing. Headers round positions to
 #: 0.1 mm or finer, which is 10 % of the thinnest slices.
 _UNEVEN = 0.15
+
+#: Pixel sizes in mm from micro-CT to the widest field of view of a CT scanner.
+_PIXEL_RANGE_MM = (0.01, 5.0)
+
+#: Largest distance of a slice from the line through the first and the last one, in
+#: pixels. Headers round positions.
+_OFF_LINE_PX = 0.25
 
 #: Images of clinical CT contain air, which is about -1000 HU.
 _AIR_HU = -500
@@ -64,12 +78,12 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
             multi-frame or color pictures, or if a file is damaged.
     """
     uid, paths = _series_paths(folder, series_uid)
-    warnings = []
+    found = []
     with quiet_itk():
         headers = [read_header(path) for path in paths]
         slices = [each for each in headers if not each.localizer]
         if len(slices) < len(headers):
-            warnings.append(
+            found.append(
                 f'{len(headers) - len(slices)} localizer image(s) of the series '
                 'were left out'
             )
@@ -83,7 +97,7 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
             raise ValueError(
                 f'{folder}: the series cannot be read ({last_line(error)})'
             ) from None
-    warnings += _check_rescale(image, slices, folder)
+    found += _check_rescale(image, slices, folder) + _missing_ends(slices)
     first = slices[0]
     assert first.axes is not None and first.position is not None
     image.SetSpacing((*image.GetSpacing()[:2], spacing))
@@ -94,13 +108,19 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
         uid,
         tuple(each.path for each in slices),
         tuple(each.number for each in slices),
-        tuple(warnings),
+        tuple(found),
     )
 
 
 def read_dicom_image(folder: str, series_uid: str | None = None) -> sitk.Image:
-    """Read one CT series as an image, see :func:`read_dicom_series`."""
-    return read_dicom_series(folder, series_uid).image
+    """Read one CT series as an image, see :func:`read_dicom_series`.
+
+    The reader's warnings become Python warnings that name the folder.
+    """
+    series = read_dicom_series(folder, series_uid)
+    for warning in series.warnings:
+        warnings.warn(f'{folder}: {warning}', stacklevel=2)
+    return series.image
 
 
 def write_dicom_image(
@@ -116,7 +136,8 @@ def write_dicom_image(
         image: 16-bit HU.
         patient: Name and ID of the patient.
         new_uid: Returns the UIDs of study, series, frame of reference and
-            slices, in this order. Defaults to random UIDs.
+            slices, in this order. Defaults to random UIDs. With it the dates
+            and times are fixed as well, so that the same UIDs give the same bytes.
 
     Raises:
         FileExistsError: If the folder is not empty.
@@ -129,6 +150,7 @@ def write_dicom_image(
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     direction = np.reshape(image.GetDirection(), (3, 3))
+    reproducible = new_uid is not None
     new_uid = new_uid or _new_uid
     study, series, frame = new_uid(), new_uid(), new_uid()
     for number in range(image.GetDepth()):
@@ -150,6 +172,10 @@ def write_dicom_image(
             '0028|1053': '1',
             '0028|1054': 'HU',
         }
+        if reproducible:
+            # Otherwise the writer takes the time of the clock
+            tags.update(dict.fromkeys(_DATES, '20000101'))
+            tags.update(dict.fromkeys(_TIMES, '000000'))
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
         writer.SetFileName(os.path.join(folder, f'{number + 1:04d}.dcm'))
@@ -196,6 +222,17 @@ def _check_header(header: SliceHeader) -> None:
             f'{path}: the slice does not say where it lies '
             '(ImagePositionPatient, ImageOrientationPatient)'
         )
+    low, high = _PIXEL_RANGE_MM
+    if header.spacing_mm is None or not (
+        low <= header.spacing_mm.min() <= header.spacing_mm.max() <= high
+    ):
+        stated = 'absent' if header.spacing_mm is None else header.spacing_mm.tolist()
+        raise ValueError(
+            f'{path}: PixelSpacing must be two numbers from {low:g} to {high:g} mm, '
+            f'but is {stated}'
+        )
+    rows, columns = header.shape
+    check_limit(rows * columns / 1e6, 'SLICE_MPX', f'{path}: the slice')
     if not np.allclose(header.axes.T @ header.axes, np.eye(2), atol=1e-3):
         raise ValueError(
             f'{path}: ImageOrientationPatient must be two perpendicular unit '
@@ -227,6 +264,11 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
                 f'{each.path}: the slice has {each.shape[1]} x {each.shape[0]} '
                 f'pixels, but {first.path} has {first.shape[1]} x {first.shape[0]}'
             )
+        if not np.allclose(each.spacing_mm, first.spacing_mm, rtol=1e-3):
+            raise ValueError(
+                f'{each.path}: PixelSpacing is {each.spacing_mm.tolist()}, but '
+                f'{first.spacing_mm.tolist()} in {first.path}'
+            )
     steps = np.diff([each.height for each in slices])
     usual = float(np.median(steps))
     for step, before, after in zip(steps, slices, slices[1:]):
@@ -249,7 +291,27 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
             f'{folder}: the slices are sheared against each other '
             '(tilted gantry), which is not supported'
         )
+    for place, each in enumerate(slices):
+        line = first.position + across * place / (len(slices) - 1)
+        off = each.position - line
+        off = off - first.normal * (off @ first.normal)
+        if np.linalg.norm(off) > _OFF_LINE_PX * first.spacing_mm.min():
+            raise ValueError(
+                f'{each.path}: the slice is moved in its plane by '
+                f'{np.linalg.norm(off):.3g} mm against the others'
+            )
     return float(np.mean(steps))
+
+
+def _missing_ends(slices: list[SliceHeader]) -> list[str]:
+    """A warning if the numbers of the slices do not begin with 0 or 1."""
+    least = min(each.number for each in slices)
+    if least <= 1:
+        return []
+    return [
+        f'the first InstanceNumber is {least}; slices before it may be missing at an '
+        'end of the series'
+    ]
 
 
 def _check_rescale(

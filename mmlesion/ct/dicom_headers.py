@@ -18,6 +18,7 @@ _TAGS = dict(
     orientation='0020|0037',
     frames='0028|0008',
     intercept='0028|1052',
+    spacing='0028|0030',
 )
 
 
@@ -37,6 +38,7 @@ class SliceHeader:
         frames: Number of frames.
         localizer: Whether the file is a scout view.
         rescaled: Whether the file says how stored values become HU.
+        spacing_mm: Pixel size (y, x) as PixelSpacing states it, if it is stated.
     """
 
     path: str
@@ -50,6 +52,7 @@ class SliceHeader:
     frames: int
     localizer: bool
     rescaled: bool
+    spacing_mm: np.ndarray | None
 
     @property
     def normal(self) -> np.ndarray:
@@ -211,6 +214,7 @@ def read_header(path: str) -> SliceHeader:
         frames=int(text['frames']) if text['frames'].isdigit() else 1,
         localizer='LOCALIZER' in text['image_type'].upper(),
         rescaled=bool(text['intercept']),
+        spacing_mm=_numbers(text['spacing'], 2),
     )
 
 

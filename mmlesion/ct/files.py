@@ -1,7 +1,6 @@
 """Reading and writing of CT volumes."""
 
 import dataclasses
-import math
 import os
 
 import numpy as np
@@ -9,13 +8,19 @@ import SimpleITK as sitk  # noqa: N813
 
 from .dicom import read_dicom_series, write_dicom_image
 from .geometry import SourceImage, make_grid
-from .nifti_header import MAX_VOXELS, check_nifti
+from .metaimage_header import check_metaimage
+from .nifti_header import check_nifti
+from .nrrd_header import check_nrrd
 from .volume import CTVolume
 
 #: Suffixes of volumes that are one file.
 VOLUME_SUFFIXES = ('.nii', '.nii.gz', '.mha', '.mhd', '.nrrd', '.nhdr')
 
 _KINDS = dict(nii='nifti', mha='metaimage', mhd='metaimage', nrrd='nrrd', nhdr='nrrd')
+_READERS = dict(nifti='NiftiImageIO', metaimage='MetaImageIO', nrrd='NrrdImageIO')
+
+#: Voxel sizes in mm from micro-CT to scout views. A value beyond is a damaged header.
+_SPACING_RANGE_MM = (0.005, 100.0)
 
 
 def read_volume(
@@ -59,14 +64,20 @@ def read_volume(
     elif not os.path.exists(path):
         raise FileNotFoundError(f'{path}: no such file or folder')
     elif path.lower().endswith(VOLUME_SUFFIXES):
-        image, warnings = _read_file(path)
         kind = _KINDS[path.lower().removesuffix('.gz').rpartition('.')[2]]
+        image, warnings = _read_file(path, kind)
         grid = make_grid(*_geometry(image))
         source = SourceImage(path, kind, grid, warnings=tuple(warnings))
     else:
         raise ValueError(
             f'{path}: expected the folder of a DICOM series or a '
             'file ' + ', '.join(VOLUME_SUFFIXES)
+        )
+    low, high = _SPACING_RANGE_MM
+    if not low <= min(image.GetSpacing()) <= max(image.GetSpacing()) <= high:
+        raise ValueError(
+            f'{path}: the voxel size must be {low:g} to {high:g} mm, but is '
+            + ' x '.join(f'{one:g}' for one in image.GetSpacing())
         )
     volume = image_to_volume(sitk.DICOMOrient(image, 'LPS'))
     if volume.array.dtype.kind == 'f':
@@ -172,21 +183,17 @@ def volume_to_image(volume: CTVolume) -> sitk.Image:
     return image
 
 
-def _read_file(path: str) -> tuple[sitk.Image, list[str]]:
+def _read_file(path: str, kind: str) -> tuple[sitk.Image, list[str]]:
     affine, warnings = None, []
-    if path.lower().endswith(('.nii', '.nii.gz')):
+    if kind == 'nifti':
         affine, warnings = check_nifti(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(path)
+    elif kind == 'metaimage':
+        check_metaimage(path)
+    else:
+        check_nrrd(path)
     try:
-        reader.ReadImageInformation()
-        voxels = math.prod(reader.GetSize())
-        if voxels > MAX_VOXELS:
-            raise ValueError(
-                f'{path}: the header announces {voxels} voxels, more than the '
-                f'{MAX_VOXELS} that are read'
-            )
-        image = reader.Execute()
+        # By name: ITK would also take a file of another kind for what it is
+        image = sitk.ReadImage(path, imageIO=_READERS[kind])
     except RuntimeError:
         raise ValueError(
             f'{path}: the file is damaged, cut off or not what its suffix says'

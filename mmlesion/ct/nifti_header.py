@@ -5,84 +5,174 @@ import math
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
-#: Largest number of voxels that is read: 4 GiB at 16 bits, about three times a CT
-#: of 3,000 slices.
-MAX_VOXELS = 2**31
+from .volume_stream import check_size, expected_bytes
 
-_HEADER_BYTES = 348
+# NIfTI-1 data types and their bits per voxel
+_BITS = {
+    2: 8,
+    4: 16,
+    8: 32,
+    16: 32,
+    64: 64,
+    256: 8,
+    512: 16,
+    768: 32,
+    1024: 64,
+    1280: 64,
+}
+_BLOCK = 1 << 20
 
 
-def check_nifti(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, list[str]]:
-    """Check size and geometry of a NIfTI-1 file before ITK reads it.
+@dataclass
+class _Header:
+    dims: tuple[int, ...]
+    datatype: int
+    bits: int
+    pixdim: tuple[float, ...]
+    offset: float
+    scale: tuple[float, float]
+    units: int
+    codes: tuple[int, int]  # qform, sform
+    quaternion: tuple[float, ...]  # b, c, d and the offset x, y, z
+    rows: np.ndarray  # (3, 4): sform
+    first_voxel: int  # least offset of the voxels
 
-    ITK fills up a file that is cut off, and replaces an affine that it cannot use
-    by another one, without an error.
+
+def check_nifti(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
+    """Check header, size, check sum and geometry of a NIfTI file before ITK reads it.
+
+    ITK takes a voxel size of 0 or NaN for 1 mm, reads a file with another magic number
+    as Analyze, fills up a file that is cut off, and replaces an affine that it cannot
+    use by another one, all without an error.
 
     Args:
-        path: A ``.nii`` or ``.nii.gz`` file.
+        path: A ``.nii`` or ``.nii.gz`` file, of version 1 or 2.
 
     Returns:
         The affine matrix from (i, j, k, 1) to mm in DICOM's coordinates (LPS),
-        shape (4, 4), and sentences about what was assumed. The matrix is None
-        for a file that is not NIfTI-1.
+        shape (4, 4), and sentences about what was assumed.
 
     Raises:
-        ValueError: If the file is damaged, cut off, longer than its header says
-            or too large, or its affine is missing, broken or sheared.
+        ValueError: If the file is no NIfTI, damaged, cut off, longer than its header
+            says or too large, if its affine is missing, broken or sheared, or if its
+            two matrices name the same space and contradict each other.
     """
+    path = os.fspath(path)
     with open(path, 'rb') as file:
         packed = file.read(2) == b'\x1f\x8b'
     try:
         with (gzip.open if packed else open)(path, 'rb') as file:
-            head = file.read(_HEADER_BYTES)
-            order = '<' if head[:4] == struct.pack('<i', _HEADER_BYTES) else '>'
-            if struct.unpack_from(f'{order}i', head)[0] != _HEADER_BYTES:
-                return None, []
-            expected = _expected_bytes(head, order, path)
+            head = file.read(540)
+            header = _parse(head, path)
+            start = _check_header(header, path)
+            expected = start + expected_bytes(
+                header.dims[1 : header.dims[0] + 1],
+                header.bits // 8,
+                os.path.getsize(path),
+                path,
+            )
             size = len(head)
-            while size <= expected + (1 << 20) and (block := file.read(1 << 20)):
+            while size <= expected and (block := file.read(_BLOCK)):
                 size += len(block)
-    except (EOFError, OSError, OverflowError, struct.error, zlib.error):
+    except (EOFError, gzip.BadGzipFile, struct.error, zlib.error):
         raise ValueError(f'{path}: the file is damaged or cut off') from None
-    if size < expected:
-        raise ValueError(
-            f'{path}: the file is cut off after {size} of {expected} bytes'
-        )
-    if size > expected + (1 << 20):
-        raise ValueError(
-            f'{path}: the file holds more than the {expected} bytes that its header '
-            'announces'
-        )
-    return _affine(head, order, path)
+    check_size(size, expected, path)
+    return _affine(header, path)
 
 
-def _expected_bytes(head: bytes, order: str, path: str | os.PathLike[str]) -> int:
-    dims = struct.unpack_from(f'{order}8h', head, 40)
-    if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
+def _parse(head: bytes, path: str) -> _Header:
+    order = '<' if head[:4] in (struct.pack('<i', 348), struct.pack('<i', 540)) else '>'
+    version = {348: 1, 540: 2}.get(struct.unpack_from(f'{order}i', head)[0])
+    magic = head[344:348] if version == 1 else head[4:12]
+    if version is None or magic not in (b'n+1\0', b'n+2\0\r\n\x1a\n'):
         raise ValueError(
-            f'{path}: the header announces the impossible size '
-            f'{list(dims[1 : max(dims[0], 0) + 1])}'
+            f'{path}: the file is not what its suffix says; expected NIfTI with header '
+            f'and voxels in one file (n+1 or n+2), but the magic number is {magic!r}'
         )
-    voxels = math.prod(dims[1 : dims[0] + 1])
-    if voxels > MAX_VOXELS:
-        raise ValueError(
-            f'{path}: the header announces {voxels} voxels, more than the '
-            f'{MAX_VOXELS} that are read'
+
+    def field(kind: str, place: int) -> tuple:
+        return struct.unpack_from(order + kind, head, place)
+
+    if version == 1:
+        return _Header(
+            dims=field('8h', 40),
+            datatype=field('h', 70)[0],
+            bits=field('h', 72)[0],
+            pixdim=field('8f', 76),
+            offset=field('f', 108)[0],
+            scale=field('2f', 112),
+            units=field('b', 123)[0],
+            codes=field('2h', 252),
+            quaternion=field('6f', 256),
+            rows=np.array(field('12f', 280)).reshape(3, 4),
+            first_voxel=352,
         )
-    bits = struct.unpack_from(f'{order}h', head, 72)[0]
-    start = struct.unpack_from(f'{order}f', head, 108)[0]
-    return int(start) + bits // 8 * voxels
+    return _Header(
+        dims=field('8q', 16),
+        datatype=field('h', 12)[0],
+        bits=field('h', 14)[0],
+        pixdim=field('8d', 104),
+        offset=field('q', 168)[0],
+        scale=field('2d', 176),
+        units=field('i', 500)[0],
+        codes=field('2i', 344),
+        quaternion=field('6d', 352),
+        rows=np.array(field('12d', 400)).reshape(3, 4),
+        first_voxel=544,
+    )
 
 
-def _affine(
-    head: bytes, order: str, path: str | os.PathLike[str]
-) -> tuple[np.ndarray, list[str]]:
+def _check_header(header: _Header, path: str) -> int:
+    """First byte of the voxels."""
+    if not 1 <= header.dims[0] <= 7:
+        raise ValueError(
+            f'{path}: expected 1 to 7 dimensions, but the header says {header.dims[0]}'
+        )
+    if _BITS.get(header.datatype) != header.bits:
+        raise ValueError(
+            f'{path}: expected voxels of integers or floating point numbers, but the '
+            f'header says data type {header.datatype} of {header.bits} bits'
+        )
+    offset = header.offset
+    if not (math.isfinite(offset) and offset >= header.first_voxel):
+        raise ValueError(
+            f'{path}: the offset of the voxels must be {header.first_voxel} or more, '
+            f'but is {offset:g}'
+        )
+    if offset != int(offset):
+        raise ValueError(f'{path}: the offset of the voxels is {offset:g}')
+    if not all(map(math.isfinite, header.scale)):
+        raise ValueError(
+            f'{path}: slope and intercept must be finite, but are '
+            f'{header.scale[0]:g} and {header.scale[1]:g}'
+        )
+    spacing = header.pixdim[1:4][: header.dims[0]]
+    if not all(math.isfinite(one) and one > 0 for one in spacing):
+        raise ValueError(
+            f'{path}: the voxel size (pixdim) must be positive, but is '
+            + ' x '.join(f'{one:g}' for one in spacing)
+        )
+    if header.units & 7 not in (0, 1, 2, 3) or header.pixdim[0] not in (-1, 0, 1):
+        raise ValueError(
+            f'{path}: the header is damaged: spatial unit {header.units & 7}, '
+            f'qfac {header.pixdim[0]:g}'
+        )
+    return int(offset)
+
+
+def _affine(header: _Header, path: str) -> tuple[np.ndarray, list[str]]:
     """The affine that the file asks for: sform before qform."""
-    qform_code, sform_code = struct.unpack_from(f'{order}2h', head, 252)
-    if sform_code <= 0 and qform_code <= 0:
+    qform_code, sform_code = header.codes
+    if not all(0 <= code <= 5 for code in header.codes):
+        raise ValueError(
+            f'{path}: the codes of qform and sform must be 0 to 5, but are '
+            f'{qform_code} and {sform_code}'
+        )
+    if sform_code == 0 and qform_code == 0:
         raise ValueError(
             f'{path}: the file has neither sform nor qform, so left and right of '
             'the patient are unknown'
@@ -90,13 +180,17 @@ def _affine(
     matrix = np.eye(4)
     warnings = []
     if sform_code > 0:
-        rows = struct.unpack_from(f'{order}12f', head, 280)
-        matrix[:3] = np.reshape(rows, (3, 4))
+        matrix[:3] = header.rows
     if qform_code > 0:
-        qform = _qform(head, order)
-        if sform_code <= 0:
+        qform = _qform(header, path)
+        if sform_code == 0:
             matrix = qform
         elif not np.allclose(qform, matrix, atol=0.1):
+            if qform_code == sform_code:
+                raise ValueError(
+                    f'{path}: the matrices qform and sform name the same space '
+                    f'(code {sform_code}), but differ; the header contradicts itself'
+                )
             warnings.append('sform and qform of the file differ; the sform was used')
     sides = np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.isfinite(matrix).all() or not (sides > 0).all():
@@ -110,11 +204,13 @@ def _affine(
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix, warnings  # RAS to LPS
 
 
-def _qform(head: bytes, order: str) -> np.ndarray:
+def _qform(header: _Header, path: str) -> np.ndarray:
     """Affine of the quaternion; nifti1.h, method 2."""
-    pixdim = struct.unpack_from(f'{order}8f', head, 76)
-    b, c, d, *offset = struct.unpack_from(f'{order}6f', head, 256)
-    a = math.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    b, c, d, *offset = header.quaternion
+    rest = 1.0 - (b * b + c * c + d * d)
+    if not np.isfinite(header.quaternion).all() or rest < -1e-3:
+        raise ValueError(f'{path}: the quaternion of qform is no rotation')
+    a = math.sqrt(max(0.0, rest))
     rotation = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
@@ -122,8 +218,8 @@ def _qform(head: bytes, order: str) -> np.ndarray:
             [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
         ]
     )
-    handedness = -1.0 if pixdim[0] < 0 else 1.0
+    handedness = -1.0 if header.pixdim[0] < 0 else 1.0
     matrix = np.eye(4)
-    matrix[:3, :3] = rotation * (pixdim[1], pixdim[2], handedness * pixdim[3])
+    matrix[:3, :3] = rotation * (*header.pixdim[1:3], handedness * header.pixdim[3])
     matrix[:3, 3] = offset
     return matrix

@@ -5,6 +5,16 @@ import os
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from .metaimage_header import check_metaimage
+from .nrrd_header import check_nrrd
+
+_CHECKS = {
+    '.mha': check_metaimage,
+    '.mhd': check_metaimage,
+    '.nrrd': check_nrrd,
+    '.nhdr': check_nrrd,
+}
+
 
 def read_radiograph(path: str | os.PathLike) -> np.ndarray:
     """Read a radiograph, for instance a MetaImage (``.mha``) of NODE21.
@@ -26,6 +36,9 @@ def read_radiograph(path: str | os.PathLike) -> np.ndarray:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a radiograph')
+    check = _CHECKS.get(os.path.splitext(path)[1].lower())
+    if check is not None:
+        check(path)
     try:
         pixels = sitk.GetArrayFromImage(sitk.ReadImage(path))
     except RuntimeError:

@@ -1,21 +1,19 @@
-"""Slices of one series in one file: quick to read, checked, never half there."""
+"""Archive file that holds the slices of one CT series."""
 
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 
-import cv2
 import numpy as np
 
-from .png import PNG_OFFSET_HU
+from mmlesion.files import atomic_file
 
-#: Suffix of a complete file, and of one that is being written.
+#: Suffix of a complete file.
 ARCHIVE_SUFFIX = '.slices'
-PARTIAL_SUFFIX = '.partial'
 
-_MAGIC = b'MMLSLC1\n'
+_MAGIC = b'MMLSLC2\n'
+_MAGIC_V1 = b'MMLSLC1\n'  # zlib on the high bytes; written before version 0.2
 _HEADER = struct.Struct('<8sIIQ')  # magic, slices, CRC, bytes of the file
 _RECORD = np.dtype(
     [
@@ -30,27 +28,29 @@ _RECORD = np.dtype(
 
 
 class SliceArchive:
-    """The slices of one series, read one by one.
+    """Random access to the slices of one series in a single file.
 
-    A file is a header, an index and one chunk for each slice: the high bytes
-    of HU + 32768, packed by zlib, then the low bytes as they are. Across
-    tissue the high byte hardly changes, while the low one holds the noise:
-    packing the first alone takes most of the gain and little of the time.
-    Measured on 24 real DeepLesion slices of 512 x 512, one core:
+    The file consists of a header, an index and one Blosc frame per slice. Blosc
+    separates the low and the high bytes of the int16 HU values (its *shuffle*
+    filter) and compresses them with LZ4-HC. The high bytes hardly change within
+    a tissue and compress well. The low bytes contain the noise, and Blosc stores
+    them nearly unchanged, so that decompression takes little time. Mean of 36
+    DeepLesion slices of 512 x 512 pixels on one core
+    (``python -m benchmarks slice_archive``):
 
-    ================================ ======== ==========
-    stored as                        KiB      ms to read
-    ================================ ======== ==========
-    PNG (as published)               214      3.4
-    zlib level 1, bytes apart        210      1.8
-    **high byte packed, low raw**    271      0.6
-    raw                              512      0.1
-    ================================ ======== ==========
+    ================================= ======== ==========
+    storage                           KiB      ms to read
+    ================================= ======== ==========
+    PNG (as published)                224      5.4
+    first format of this archive      272      0.65
+    **Blosc, shuffle, LZ4-HC**        239      0.26
+    ================================= ======== ==========
 
-    So the full DeepLesion (928,020 slices) needs about 260 GB, little more than
-    its PNGs, instead of 490 GB.
+    The full DeepLesion data set (928,020 slices) therefore needs about 228 GB,
+    slightly more than its PNG files.
 
-    Header, index and every chunk carry a CRC-32, checked when read.
+    The header, the index and every frame carry a CRC-32 that is checked on
+    reading.
 
     Args:
         path (str | os.PathLike): A file of :func:`write_slice_archive`.
@@ -103,6 +103,8 @@ class SliceArchive:
             KeyError: If the series has no such slice.
             ValueError: If the slice was not stored or is damaged.
         """
+        from numcodecs import Blosc
+
         _, height, width, packed, crc, offset = self._records[number]
         if not packed:
             raise ValueError(
@@ -110,22 +112,24 @@ class SliceArchive:
                 'cache again for more slices'
             )
         self._file.seek(offset)
-        chunk = self._file.read(packed + height * width)
-        if zlib.crc32(chunk) != crc:
+        frame = self._file.read(packed)
+        if zlib.crc32(frame) != crc:
             raise ValueError(
                 f'{self.path}: slice {number} is damaged (its check sum '
                 'differs); delete the file and prepare the cache again'
             )
-        low = np.frombuffer(chunk, np.uint8, offset=packed)
-        high = np.frombuffer(zlib.decompress(chunk[:packed]), np.uint8)
-        stored = cv2.merge([low.reshape(height, width), high.reshape(height, width)])
-        stored = stored.reshape(height, width * 2).view('<u2')
-        np.bitwise_xor(stored, PNG_OFFSET_HU, out=stored)
-        return stored.view(np.int16)
+        slice_hu = np.empty((height, width), '<i2')
+        Blosc().decode(frame, out=slice_hu)
+        return slice_hu.astype(np.int16, copy=False)
 
     def _read_index(self) -> dict[int, tuple]:
         size = os.fstat(self._file.fileno()).st_size
         head = self._file.read(_HEADER.size)
+        if head.startswith(_MAGIC_V1):
+            raise ValueError(
+                f'{self.path}: an earlier version of mmlesion wrote this file in a '
+                'format that is no longer read; prepare the cache again'
+            )
         if len(head) < _HEADER.size or head[:8] != _MAGIC:
             raise ValueError(
                 f'{self.path}: expected slices written by mmlesion, but the '
@@ -168,58 +172,26 @@ def write_slice_archive(
     Raises:
         OSError: If the disk is full or cannot be written.
     """
+    from numcodecs import Blosc
+
+    codec = Blosc(cname='lz4hc', clevel=5, shuffle=Blosc.SHUFFLE)
     path = os.fspath(path)
     numbers, absent = sorted(numbers), sorted(absent)
     index = np.zeros(len(numbers) + len(absent), _RECORD)
     index['number'] = numbers + absent
-    descriptor, partial = tempfile.mkstemp(
-        PARTIAL_SUFFIX, os.path.basename(path) + '.', os.path.dirname(path)
-    )
-    try:
-        with open(descriptor, 'wb') as file:
-            os.chmod(partial, 0o644)  # mkstemp hides the file from others
-            file.seek(_HEADER.size + index.nbytes)
-            for record, number in zip(index, numbers):
-                slice_hu = load(number)
-                packed, chunk = _pack(slice_hu)
-                record['height'], record['width'] = slice_hu.shape
-                record['packed'], record['offset'] = packed, file.tell()
-                record['crc'] = zlib.crc32(chunk)
-                file.write(chunk)
-            size = file.tell()
-            head = _HEADER.pack(_MAGIC, len(index), 0, size)
-            crc = zlib.crc32(index.tobytes(), zlib.crc32(head))
-            file.seek(0)
-            file.write(_HEADER.pack(_MAGIC, len(index), crc, size))
-            file.write(index.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        if os.path.exists(partial):
-            os.remove(partial)
-        raise
-    _flush_folder(os.path.dirname(path))
+    with atomic_file(path) as file:
+        file.seek(_HEADER.size + index.nbytes)
+        for record, number in zip(index, numbers):
+            slice_hu = load(number)
+            frame = codec.encode(np.ascontiguousarray(slice_hu, '<i2'))
+            record['height'], record['width'] = slice_hu.shape
+            record['packed'], record['offset'] = len(frame), file.tell()
+            record['crc'] = zlib.crc32(frame)
+            file.write(frame)
+        size = file.tell()
+        head = _HEADER.pack(_MAGIC, len(index), 0, size)
+        crc = zlib.crc32(index.tobytes(), zlib.crc32(head))
+        file.seek(0)
+        file.write(_HEADER.pack(_MAGIC, len(index), crc, size))
+        file.write(index.tobytes())
     return size
-
-
-def _pack(slice_hu: np.ndarray) -> tuple[int, bytes]:
-    stored = np.ascontiguousarray(slice_hu, np.int16).view(np.uint16)
-    stored = (stored ^ np.uint16(PNG_OFFSET_HU)).astype('<u2')
-    low, high = np.moveaxis(stored.view(np.uint8).reshape(*slice_hu.shape, 2), -1, 0)
-    packed = zlib.compress(high.tobytes(), 1)
-    return len(packed), packed + low.tobytes()
-
-
-def _flush_folder(folder: str) -> None:
-    """Make a renaming last through a loss of power, where folders allow it."""
-    try:
-        descriptor = os.open(folder or '.', os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -5,14 +5,24 @@ has, and is left out where that is not installed.
 """
 
 from . import transforms  # noqa: F401
-from .deeplesion_csv import LESION_TYPES, SPLITS, LesionRow, read_deeplesion_csv
+from .indices.patient_folds import patient_folds
+from .indices.scan_list import ScanRow, read_scan_list
 from .lidc import LIDCNoduleDataset
 from .lidc_slices import LIDCSliceDataset
-from .lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings, read_lidc_xml
 from .lung_projection import LungProjectionDataset
 from .node21 import NODE21Dataset, read_node21_csv
-from .patient_folds import patient_folds
-from .scan_list import ScanRow, read_scan_list
+from .sources.deeplesion_csv import (
+    LESION_TYPES,
+    SPLITS,
+    LesionRow,
+    read_deeplesion_csv,
+)
+from .sources.lidc_xml import (
+    LIDCReading,
+    ReaderNodule,
+    read_lidc_readings,
+    read_lidc_xml,
+)
 
 __all__ = [
     'LESION_TYPES',

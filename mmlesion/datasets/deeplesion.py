@@ -9,7 +9,12 @@ from mmengine.logging import print_log
 
 from mmlesion.registry import DATASETS
 
-from .deeplesion_csv import SPLITS, LesionRow, read_deeplesion_csv
+from .sources.deeplesion_csv import (
+    SPLITS,
+    LesionRow,
+    read_deeplesion_csv,
+)
+from .transforms.check_pipeline import check_pipeline
 
 
 @DATASETS.register_module()
@@ -57,7 +62,8 @@ class DeepLesionDataset(BaseDetDataset):
         FileNotFoundError: If the csv or a list does not exist.
         ValueError: On an unknown split, a malformed csv (names the row), a
             list that names an unknown or noisy key slice (names the line) or
-            puts a patient into two splits, or if nothing is left.
+            puts a patient into two splits, if nothing is left, or if the pipeline
+            would move boxes to the wrong place.
     """
 
     METAINFO = dict(classes=('lesion',), palette=[(255, 0, 0)])
@@ -91,6 +97,7 @@ class DeepLesionDataset(BaseDetDataset):
             data_prefix=data_prefix or dict(img='Images_png/'),
             **kwargs,
         )
+        check_pipeline(self.pipeline)
 
     def load_data_list(self) -> list[dict]:
         """Read the csv and group its rows by key slice.

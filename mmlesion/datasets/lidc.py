@@ -7,14 +7,14 @@ from mmengine.dataset import BaseDataset
 from mmlesion.ct import ARCHIVE_SUFFIX
 from mmlesion.registry import DATASETS
 
-from .nodule_index import (
+from .indices.nodule_index import (
     ATTRIBUTES,
     INDEX_NAME,
     PATCH_FOLDER,
     NoduleRow,
     read_nodule_index,
 )
-from .patient_folds import patient_folds
+from .indices.patient_folds import patient_folds
 
 
 @DATASETS.register_module()
@@ -42,7 +42,7 @@ class LIDCNoduleDataset(BaseDataset):
         fold (int, optional): The fold held out, from 0. Needed for ``'train'``
             and ``'test'``.
         num_folds (int): Number of folds; see
-            :func:`~mmlesion.datasets.patient_folds`.
+            :func:`~mmlesion.datasets.indices.patient_folds`.
         seed (int): Seed of the folds (not of training).
         patients_file (str, optional): Text file with one patient
             (``LIDC-IDRI-0001``) a line; only theirs are kept. Folds are made

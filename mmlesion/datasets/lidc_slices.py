@@ -11,8 +11,8 @@ from mmengine.logging import print_log
 from mmlesion.ct import ARCHIVE_SUFFIX
 from mmlesion.registry import DATASETS
 
-from .patient_folds import patient_folds
-from .slice_index import (
+from .indices.patient_folds import patient_folds
+from .indices.slice_index import (
     MASK_FOLDER,
     SLICE_FOLDER,
     SLICE_INDEX_NAME,

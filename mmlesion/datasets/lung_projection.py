@@ -8,8 +8,8 @@ from mmengine.dataset import BaseDataset
 from mmlesion.ct import REGIONS, VIEWS
 from mmlesion.registry import DATASETS
 
-from .patient_folds import patient_folds
-from .scan_list import (
+from .indices.patient_folds import patient_folds
+from .indices.scan_list import (
     PROJECTION_INDEX_NAME,
     SPLITS,
     ScanRow,

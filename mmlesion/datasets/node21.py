@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 
 from mmlesion.registry import DATASETS
 
-from .patient_folds import patient_folds
+from .indices.patient_folds import patient_folds
 
 COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label')
 

@@ -1,1 +1,3 @@
-"""What runs a training or a test: the runner and its hooks."""
+"""Training and testing: the runner, its hooks and the reading of checkpoints."""
+
+from . import checkpoint_schemes  # noqa: F401  (MMEngine reads checkpoints safely)

@@ -1,7 +1,13 @@
 """Reading checkpoints without running code that they carry."""
 
 import contextlib
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from os import PathLike
 from pickle import UnpicklingError
+from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -9,14 +15,167 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import HistoryBuffer
 
 _STATISTICS = ('min', 'max', 'mean', 'current')
+_WEIGHTS = ('state_dict', 'ema_state_dict')
+_ZIP_START = b'PK\x03\x04'
+
+_trust: ContextVar[bool] = ContextVar('trust', default=False)
+
+
+@contextlib.contextmanager
+def trusting(trust: bool) -> Iterator[None]:
+    """Set whether checkpoints read inside the context may run code.
+
+    Args:
+        trust: Whether checkpoints are read as ordinary pickles.
+    """
+    token = _trust.set(bool(trust))
+    try:
+        yield
+    finally:
+        _trust.reset(token)
+
+
+def read_checkpoint(
+    path: str | PathLike,
+    map_location: str | torch.device | Callable = 'cpu',
+    trust: bool | None = None,
+) -> dict[str, Any]:
+    """Read a checkpoint; unless it is trusted, no code from the file runs.
+
+    A ``.pth`` file is a pickle, and an ordinary pickle may call any function
+    while it is read. PyTorch's weights-only reader refuses such calls, but
+    MMEngine silently reads the file again without that reader when it fails.
+    Here a refusal is final. The objects that MMEngine itself writes (log
+    buffers, numpy scalars) are allowed by name.
+
+    The check sums of the zip archive are compared with the stored data, which
+    PyTorch does not do. (Files in PyTorch's format from before version 1.6 have
+    no check sums, so damaged tensors in them cannot be detected.)
+
+    Args:
+        path: A local file, or an ``http(s)://`` address.
+        map_location: As :func:`torch.load`.
+        trust: Whether to read the file as an ordinary pickle. Defaults to the
+            value set by :func:`trusting`, which is False outside of it.
+
+    Returns:
+        The checkpoint. If not trusted, it comes without ``meta['config']``,
+        which MMEngine would execute as Python on resuming.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged or no checkpoint, if it contains
+            objects that only running code could rebuild, or if a weight is NaN
+            or infinite.
+    """
+    path = str(path)
+    trust = _trust.get() if trust is None else trust
+    if '://' in path and not path.startswith(('http://', 'https://')):
+        raise ValueError(
+            f'Checkpoint {path} must be a local file or an http(s) address.'
+        )
+    try:
+        with get_local_path(path) as local_path:
+            _check_archive(local_path, path)
+            checkpoint = _load(local_path, map_location, trust)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'Checkpoint {path} does not exist.') from error
+    except IsADirectoryError as error:
+        raise ValueError(
+            f'Checkpoint {path} is a folder, a .pth file was expected.'
+        ) from error
+    except (PermissionError, URLError, MemoryError, _DamagedError):
+        raise
+    except UnpicklingError as error:
+        raise ValueError(_refusal(path, error)) from error
+    except Exception as error:
+        # The readers of zip archives and of pickles fail in many ways on
+        # truncated, damaged and foreign files.
+        raise ValueError(_damage(path, error)) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'Checkpoint {path} holds a {type(checkpoint).__name__}, a dict '
+            'with the key "state_dict" was expected.'
+        )
+    _check_weights(path, checkpoint)
+    if not trust and isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
+
+
+class _DamagedError(ValueError):
+    """Carries a finished sentence through the general handler."""
+
+
+def _load(local_path, map_location, trust):
+    if trust:
+        return torch.load(local_path, map_location=map_location, weights_only=False)
+    with _allowing(_harmless_globals()):
+        return torch.load(local_path, map_location=map_location, weights_only=True)
+
+
+def _check_archive(local_path, path):
+    """Compare the stored data with the archive's check sums."""
+    with open(local_path, 'rb') as file:
+        if file.read(4) != _ZIP_START:
+            return  # the format before PyTorch 1.6
+    with zipfile.ZipFile(local_path) as archive:
+        if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+            raise _DamagedError(
+                f'Checkpoint {path} is no PyTorch checkpoint: its archive is '
+                'compressed, which torch.save never does.'
+            )
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise _DamagedError(
+            f'Checkpoint {path} is damaged: the check sum of {damaged} differs.'
+        )
+
+
+def _check_weights(path, checkpoint):
+    """Raise unless the weights are finite tensors by name."""
+    found = {key: checkpoint[key] for key in _WEIGHTS if key in checkpoint}
+    for key, weights in (found or {None: checkpoint}).items():
+        what = f'its {key}' if key else 'it'
+        if not isinstance(weights, Mapping):
+            raise ValueError(
+                f'Checkpoint {path} holds no weights: {what} is a '
+                f'{type(weights).__name__}, a dict of tensors was expected.'
+            )
+        strange = next((name for name in weights if not isinstance(name, str)), None)
+        if strange is not None:
+            raise ValueError(
+                f'Checkpoint {path} holds no weights: {what} has the key '
+                f'{strange!r:.80}, names of parameters were expected.'
+            )
+        for name, value in weights.items():
+            if isinstance(value, torch.Tensor):
+                _check_finite(path, name, value)
+            elif key is not None and not name.endswith('_extra_state'):
+                raise ValueError(
+                    f'Checkpoint {path} holds no weights: {name} in {what} is a '
+                    f'{type(value).__name__}, a tensor was expected.'
+                )
+
+
+def _check_finite(path, name, value):
+    if value.layout is not torch.strided or not (
+        value.is_floating_point() or value.is_complex()
+    ):
+        return
+    if not torch.isfinite(value).all():
+        raise ValueError(
+            f'Checkpoint {path} holds NaN or infinite weights ({name}); it comes '
+            'from a training that diverged, or it is damaged.'
+        )
 
 
 def _statistic_of_history_buffer(owner, name):
-    """The one use of ``getattr`` that an MMEngine checkpoint needs.
+    """The only use of ``getattr`` that an MMEngine checkpoint needs.
 
     MMEngine pickles the statistics methods of its log buffers as
     ``getattr(HistoryBuffer, 'mean')``. Allowing ``getattr`` itself, as
-    MMEngine does, would hand any attribute of any reachable object to the file.
+    MMEngine does, would give the file any attribute of any reachable object.
     """
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise UnpicklingError(f'getattr({owner!r}, {name!r})')
@@ -41,7 +200,7 @@ def _harmless_globals():
         _standing_for(
             f'numpy.{package}.multiarray', name, getattr(core.multiarray, name)
         )
-        # numpy 2 renamed the module, and files of both are about.
+        # numpy 2 renamed the module; files of both versions exist.
         for package in ('core', '_core')
         for name in ('_reconstruct', 'scalar')
     ]
@@ -60,76 +219,14 @@ def _allowing(harmless):
     """Context in which the weights-only reader knows these globals."""
     if hasattr(torch.serialization, 'safe_globals'):
         return torch.serialization.safe_globals(harmless)
-    # PyTorch 2.4 has no context yet: they stay allowed, and stay harmless.
+    # PyTorch 2.4 has no context manager; the globals stay allowed, and harmless.
     torch.serialization.add_safe_globals(harmless)
     return contextlib.nullcontext()
 
 
-def read_checkpoint(path, map_location='cpu', trust=False):
-    """Read a checkpoint; unless trusted, no code from the file runs.
-
-    A ``.pth`` file is a pickle, and an ordinary pickle may call any function
-    while it is read. PyTorch's weights-only reader refuses that, but MMEngine
-    quietly reads again without it when it fails. Here a refusal is final. What
-    MMEngine itself writes (log buffers, numpy scalars) is allowed by name.
-
-    Args:
-        path (str or Path): A local file, or an ``http(s)://`` address.
-        map_location (str or torch.device or callable): As :func:`torch.load`.
-        trust (bool): Read the file as an ordinary pickle.
-
-    Returns:
-        dict: The checkpoint. Not trusted, it comes without ``meta['config']``,
-        which MMEngine would execute as Python on resuming.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint, or holds objects that only
-            running code could rebuild.
-    """
-    path = str(path)
-    if '://' in path and not path.startswith(('http://', 'https://')):
-        raise ValueError(
-            f'Checkpoint {path} must be a local file or an http(s) address.'
-        )
-    try:
-        with get_local_path(path) as local_path:
-            if trust:
-                checkpoint = torch.load(
-                    local_path, map_location=map_location, weights_only=False
-                )
-            else:
-                with _allowing(_harmless_globals()):
-                    checkpoint = torch.load(
-                        local_path, map_location=map_location, weights_only=True
-                    )
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'Checkpoint {path} does not exist.') from error
-    except IsADirectoryError as error:
-        raise ValueError(
-            f'Checkpoint {path} is a folder, a .pth file was expected.'
-        ) from error
-    except UnpicklingError as error:
-        raise ValueError(_refusal(path, error)) from error
-    except (RuntimeError, EOFError, KeyError, AttributeError) as error:
-        # The readers of zip archives and of pickles fail in these ways on
-        # truncated and foreign files.
-        raise ValueError(
-            f'Checkpoint {path} is damaged or is no PyTorch checkpoint '
-            f'({_first_line(error)}).'
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise ValueError(
-            f'Checkpoint {path} holds a {type(checkpoint).__name__}, a dict '
-            'with the key "state_dict" was expected.'
-        )
-    if not trust and isinstance(checkpoint.get('meta'), dict):
-        checkpoint['meta'].pop('config', None)
-    return checkpoint
-
-
-def _first_line(error):
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip('.')
+def _damage(path, error):
+    reason = (str(error) or type(error).__name__).splitlines()[0].rstrip('.')
+    return f'Checkpoint {path} is damaged or is no PyTorch checkpoint ({reason}).'
 
 
 def _refusal(path, error):
@@ -140,10 +237,7 @@ def _refusal(path, error):
     elif 'getattr(' in str(error):
         name = 'getattr'
     else:
-        return (
-            f'Checkpoint {path} is damaged or is no PyTorch checkpoint '
-            f'({_first_line(error)}).'
-        )
+        return _damage(path, error)
     return (
         f'Checkpoint {path} was not loaded: it asks to run {name}, which '
         'plain weights never need; pass --trust-checkpoint only if you '

@@ -1,37 +1,82 @@
-"""MMEngine's runner, careful about the checkpoints that it reads."""
+"""MMEngine's runner with safe reading and atomic writing of checkpoints."""
 
 import atexit
+import os
 import re
+import tempfile
 from collections import OrderedDict
 from urllib.error import URLError
 
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
+from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
 
-from .checkpoint import read_checkpoint
+from mmlesion.files import PARTIAL_SUFFIX
+from mmlesion.registry import RUNNERS
+
+from .checkpoint import read_checkpoint, trusting
+from .console import SetUpFilter, hold_back_set_up, log_file_of
+from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
+from .latest_checkpoint import find_newest_checkpoint
 
 
+@RUNNERS.register_module()
 class LesionRunner(Runner):
-    """Runner that runs no code from a checkpoint and refuses a foreign one.
+    """Runner that runs no code from a checkpoint and loses none.
 
-    It differs from :class:`mmengine.runner.Runner` in reading checkpoints:
+    MMDetection's own ``tools/train.py`` uses it with
+    ``runner_type='mmlesion.LesionRunner'`` in the config.
 
-    - they are read by :func:`~mmlesion.engine.checkpoint.read_checkpoint`,
-      unless the config says ``trust_checkpoint=True``;
+    It differs from :class:`mmengine.runner.Runner` in these points:
+
+    - checkpoints, also those of ``init_cfg``, are read by
+      :func:`~mmlesion.engine.checkpoint.read_checkpoint`; code in them runs only
+      if the config says ``trust_checkpoint=True``;
     - for testing and for resuming, the keys and shapes must be exactly the
       model's. (MMEngine warns and goes on with untrained layers.) A
       ``load_from`` at the start of a training may be partial, as usual;
-
-    and in that several processes also run without a GPU: MMEngine's launcher
-    asks for one even with ``backend='gloo'``.
+    - a checkpoint is written to a temporary file, flushed to the disk and
+      renamed; outdated ones are removed afterwards
+      (:class:`~mmlesion.engine.hooks.AtomicCheckpointHook` replaces
+      MMEngine's ``CheckpointHook``). Resuming without a file name takes the
+      newest checkpoint that can be read;
+    - several processes also run without a GPU: MMEngine's launcher asks for a GPU
+      even with ``backend='gloo'``;
+    - the description of the set-up (environment, config, hooks) goes to the log
+      file only.
     """
 
     #: Whether the checkpoint must fit the model; set by testing and resuming.
     exact_checkpoint = False
+    _held: SetUpFilter | None = None
+
+    def build_logger(self, *args, **kwargs):
+        """Build the logger; its console shows the set-up's warnings only.
+
+        Returns:
+            MMLogger: The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        self._held = hold_back_set_up(logger)
+        return logger
+
+    def call_hook(self, fn_name, **kwargs):
+        """Call the hooks; from the start of the run on, the console shows all.
+
+        Args:
+            fn_name (str): Name of the hooks' method.
+            **kwargs: Its arguments.
+        """
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'before_run' and self._held is not None:
+            self._held.active = False
+            self.logger.info(
+                f'Environment, config and hooks: {log_file_of(self.logger)}'
+            )
 
     def setup_env(self, env_cfg):
         """Set the environment up; on CPUs the processes talk by gloo.
@@ -73,6 +118,95 @@ class LesionRunner(Runner):
             )
         return super().wrap_model(model_wrapper_cfg, model)
 
+    @property
+    def trust_checkpoint(self):
+        """Whether checkpoints may run code."""
+        return bool(self.cfg.get('trust_checkpoint', False))
+
+    def build_model(self, model):
+        """Build the model; some models load weights in their constructor.
+
+        Args:
+            model (nn.Module or dict): The model or its config.
+
+        Returns:
+            nn.Module: The model.
+        """
+        with trusting(self.trust_checkpoint):
+            return super().build_model(model)
+
+    def register_hook(self, hook, priority=None):
+        """Register a hook; MMEngine's ``CheckpointHook`` becomes the atomic one.
+
+        Args:
+            hook (Hook or dict): The hook or its config.
+            priority (int or str or Priority, optional): As MMEngine's.
+        """
+        if isinstance(hook, dict) and hook.get('type') in _HOST_HOOKS:
+            hook = dict(hook, type=AtomicCheckpointHook)
+        super().register_hook(hook, priority)
+
+    def train(self):
+        """Train.
+
+        Returns:
+            nn.Module: The model.
+        """
+        with trusting(self.trust_checkpoint):
+            return super().train()
+
+    def load_or_resume(self):
+        """Load or resume; without a file name from the newest readable checkpoint.
+
+        Raises:
+            ValueError: If no checkpoint of the work directory can be read, or the
+                checkpoint is refused.
+        """
+        if self._has_loaded or not self._resume or self._load_from is not None:
+            super().load_or_resume()
+            return
+        newest = find_newest_checkpoint(self.work_dir, self.logger)
+        self.logger.info(f'Resuming from {newest or "the beginning"}.')
+        if newest is not None:
+            self.resume(newest)
+            self._has_loaded = True
+
+    def save_checkpoint(self, out_dir, filename, *args, **kwargs):
+        """Write a checkpoint, all of it or nothing.
+
+        Args:
+            out_dir (str): Folder.
+            filename (str): Name of the file.
+            *args: As MMEngine's.
+            **kwargs: As MMEngine's.
+
+        Raises:
+            OSError: If the disk is full or cannot be written; an earlier file of
+                the name is left as it was.
+        """
+        if '://' in str(out_dir):  # a store, which has no renaming
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        os.makedirs(out_dir, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(PARTIAL_SUFFIX, f'{filename}.', out_dir)
+        try:
+            os.chmod(partial, 0o644)  # mkstemp hides the file from others
+            super().save_checkpoint(out_dir, os.path.basename(partial), *args, **kwargs)
+            os.fsync(descriptor)
+            os.replace(partial, os.path.join(out_dir, filename))
+        except BaseException as error:
+            if os.path.exists(partial):
+                os.remove(partial)
+            if isinstance(error, OSError):
+                raise OSError(
+                    error.errno,
+                    f'checkpoint {os.path.join(out_dir, filename)} could not be '
+                    f'written ({error.strerror or error}); earlier ones are kept',
+                ) from error
+            raise
+        finally:
+            os.close(descriptor)
+
     def _init_model_weights(self):
         """Initialise the model, with published weights where it says so.
 
@@ -103,7 +237,8 @@ class LesionRunner(Runner):
             ValueError: The checkpoint belongs to another model.
         """
         self.exact_checkpoint = True
-        return super().test()
+        with trusting(self.trust_checkpoint):
+            return super().test()
 
     def resume(self, filename, *args, **kwargs):
         """Resume from a checkpoint of exactly this model.
@@ -144,9 +279,10 @@ class LesionRunner(Runner):
             ValueError: The file would run code, is no checkpoint, or, where
                 it must fit, belongs to another model.
         """
-        trust = bool(self.cfg.get('trust_checkpoint', False))
         strict = strict or self.exact_checkpoint
-        checkpoint = read_checkpoint(filename, map_location, trust=trust)
+        checkpoint = read_checkpoint(
+            filename, map_location, trust=self.trust_checkpoint
+        )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
@@ -156,6 +292,10 @@ class LesionRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+# How a config names MMEngine's hook.
+_HOST_HOOKS = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 
 
 def load_exactly(model, checkpoint, filename):

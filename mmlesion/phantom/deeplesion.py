@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmlesion.files import run_in_parallel, write_json
+
 from .body import Patient, Region
-from .jobs import run_jobs
-from .made_with import same_exists, write_text
+from .made_with import same_exists
 from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
@@ -101,7 +102,7 @@ def write_deeplesion(
     partial = out_dir.with_name(out_dir.name + '.partial')
     if not same_exists(partial, settings):
         (partial / 'rows').mkdir(parents=True)
-        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+        write_json(partial / 'phantom.json', settings, indent=2)
     jobs = _plan(settings)
     done = {p.stem for p in (partial / 'rows').glob('*.json')}
     todo = [
@@ -114,7 +115,13 @@ def write_deeplesion(
         desc=f'Simulating {out_dir}',
         unit='key slice',
     ) as bar:
-        for count in run_jobs(_write_patient, todo, workers):
+        for _, count in run_in_parallel(
+            _write_patient,
+            [(job,) for job in todo],
+            workers,
+            unit='patients',
+            raise_errors=True,
+        ):
             bar.update(count)
     rows: list[dict] = []
     for patient, *_ in jobs:
@@ -205,7 +212,7 @@ def _write_patient(job: tuple) -> int:
             split,
             age,
         )
-    write_text(Path(root) / 'rows' / f'{number:06d}.json', json.dumps(rows))
+    write_json(Path(root) / 'rows' / f'{number:06d}.json', rows)
     return count
 
 

@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from mmlesion.ct import CTVolume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
+from mmlesion.files import run_in_parallel, write_json
 
 from .body import Patient, Region
 from .focus import Focus, paint_focus
-from .jobs import run_jobs
 from .lidc_readers import lidc_xml, read_nodule
-from .made_with import same_exists, write_text
+from .made_with import same_exists
 from .scan import Protocol, finish, paint_anatomy, paint_table
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
@@ -115,7 +115,7 @@ def write_lidc(
     partial = out_dir.with_name(out_dir.name + '.partial')
     if not same_exists(partial, settings):
         (partial / 'rows').mkdir(parents=True)
-        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+        write_json(partial / 'phantom.json', settings, indent=2)
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [
         (str(partial), settings, number)
@@ -128,7 +128,13 @@ def write_lidc(
         desc=f'Simulating {out_dir}',
         unit='patient',
     ) as bar:
-        for _ in run_jobs(_write_patient, todo, workers):
+        for _ in run_in_parallel(
+            _write_patient,
+            [(job,) for job in todo],
+            workers,
+            unit='patients',
+            raise_errors=True,
+        ):
             bar.update()
     rows = [
         row
@@ -205,7 +211,7 @@ def _write_patient(job: tuple) -> None:
     # TCIA names folders by their UIDs
     series.rename(series.with_name(series_uid))
     (folder / 'study').rename(folder / study_uid)
-    write_text(root / 'rows' / f'{number:04d}.json', json.dumps(rows))
+    write_json(root / 'rows' / f'{number:04d}.json', rows)
 
 
 def simulate_nodule_scan(

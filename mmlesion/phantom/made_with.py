@@ -1,7 +1,6 @@
-"""The note in a simulated data set that says what it was made with."""
+"""Settings that a simulated data set was made with."""
 
 import json
-import os
 from pathlib import Path
 
 
@@ -31,10 +30,3 @@ def same_exists(folder: Path, settings: dict) -> bool:
             'folder or remove it'
         )
     return True
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, all of it or nothing."""
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -11,10 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from mmlesion.ct import write_radiograph
+from mmlesion.files import run_in_parallel, write_json
 
 from .body import Enhancement, Patient, Region
-from .jobs import run_jobs
-from .made_with import same_exists, write_text
+from .made_with import same_exists
 from .scan import paint_anatomy
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
@@ -272,7 +272,7 @@ def write_node21(
     if not same_exists(partial, settings):
         (partial / 'rows').mkdir(parents=True)
         (partial / 'images').mkdir()
-        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+        write_json(partial / 'phantom.json', settings, indent=2)
     jobs = _plan(settings)
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [
@@ -285,7 +285,13 @@ def write_node21(
         desc=f'Simulating {out_dir}',
         unit='radiograph',
     ) as bar:
-        for count in run_jobs(_write_patient, todo, workers):
+        for _, count in run_in_parallel(
+            _write_patient,
+            [(job,) for job in todo],
+            workers,
+            unit='patients',
+            raise_errors=True,
+        ):
             bar.update(count)
     rows = []
     for number, _ in jobs:
@@ -374,5 +380,5 @@ def _write_patient(job: tuple) -> int:
         rows += [(file, *box, 1, owner) for box in boxes] or [
             (file, 0, 0, 0, 0, 0, owner)
         ]
-    write_text(Path(root) / 'rows' / f'{number:05d}.json', json.dumps(rows))
+    write_json(Path(root) / 'rows' / f'{number:05d}.json', rows)
     return len(names)

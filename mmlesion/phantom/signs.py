@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from mmlesion.ct import CTVolume, write_volume
 from mmlesion.ct.projections import REGIONS
+from mmlesion.files import run_in_parallel, write_json
 
 from .body import Patient
-from .jobs import run_jobs
-from .made_with import same_exists, write_text
+from .made_with import same_exists
 from .pathology import SIGNS
 from .sign_scan import SignScan, draw_course, simulate_sign_scan
 
@@ -91,7 +91,7 @@ def write_signs(
     if not same_exists(partial, settings):
         for folder in ('rows', 'scans', 'masks'):
             (partial / folder).mkdir(parents=True)
-        write_text(partial / 'phantom.json', json.dumps(settings, indent=2) + '\n')
+        write_json(partial / 'phantom.json', settings, indent=2)
     names = [f'P{n:04d}' for n in range(1, num_patients + 1)]
     names += [f'C{n:04d}' for n in range(1, num_controls + 1)]
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
@@ -102,7 +102,13 @@ def write_signs(
         desc=f'Simulating {out_dir}',
         unit='patient',
     ) as bar:
-        for _ in run_jobs(_write_patient, todo, workers):
+        for _ in run_in_parallel(
+            _write_patient,
+            [(job,) for job in todo],
+            workers,
+            unit='patients',
+            raise_errors=True,
+        ):
             bar.update()
     rows, truth = [], []
     for name in names:
@@ -165,7 +171,7 @@ def _write_patient(job: tuple) -> None:
             }
         )
         truth += [_truth_row(file, scan, one) for one in scan.truth]
-    write_text(root / 'rows' / f'{name}.json', json.dumps(dict(rows=rows, truth=truth)))
+    write_json(root / 'rows' / f'{name}.json', dict(rows=rows, truth=truth))
 
 
 def _write_scan(root: Path, stem: str, scan: SignScan) -> None:

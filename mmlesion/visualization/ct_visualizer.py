@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from mmengine.visualization import Visualizer
 
-from mmlesion.ct import read_png_hu, window_hu
-from mmlesion.datasets.transforms.crop_to_body import undo_crop
+from mmlesion.ct import boxes_in_slice, read_png_hu, window_hu
 from mmlesion.evaluation.functional import box_iou
 from mmlesion.registry import VISUALIZERS
 
@@ -181,12 +180,13 @@ class CTVisualizer(Visualizer):
 
         Args:
             name (str): Title, and the backends' name of the picture.
-            image (np.ndarray, optional): Slice in HU. By default read from
-                the sample's ``img_path``, a 16-bit PNG.
-            data_sample (DetDataSample): Predictions in the original slice's
-                pixels, up to a crop recorded in ``crop_offset``, which is
-                undone here. Ground truth is its ``instances``, or, without
-                these, ``gt_instances``.
+            image (np.ndarray, optional): Whole slice in HU. By default, and if it
+                is a colour picture, the slice is read from the sample's
+                ``img_path``.
+            data_sample (DetDataSample): Predictions in the pixels of the original
+                image, for a cropped slice those of the crop; ``crop_offset`` moves
+                them to the whole slice. Ground truth is its ``instances``, or,
+                without these, ``gt_instances``. The sample is not changed.
             draw_gt (bool): Whether to draw ground truth. Without it no
                 detection can be told right: all are red.
             draw_pred (bool): Whether to draw detections.
@@ -200,24 +200,32 @@ class CTVisualizer(Visualizer):
             - image: (H, W).
 
         Raises:
-            ValueError: ``image`` is no single slice.
+            ValueError: If ``image`` is not a single slice, or is not the slice that
+                the boxes belong to.
         """
-        if image is None:
+        if image is None or np.ndim(image) == 3:  # or mmdet's 8-bit picture
             image = read_png_hu(data_sample.img_path)
         if np.ndim(image) != 2:
             raise ValueError(
                 f'{name}: a slice in HU of shape (H, W) was expected, not '
                 f'{np.shape(image)}.'
             )
+        offset = data_sample.get('crop_offset')
+        _check_size(name, image, data_sample)
         gt_boxes = _ground_truth(data_sample) if draw_gt else np.empty((0, 4))
         pred_boxes, pred_scores = np.empty((0, 4)), np.empty(0)
         if draw_pred and 'pred_instances' in data_sample:
-            undo_crop(data_sample)
             pred = data_sample.pred_instances
             pred_boxes, pred_scores = _array(pred.bboxes), _array(pred.scores)
         picture = self.draw_detections(
-            image, gt_boxes, pred_boxes, pred_scores, name, pred_score_thr
+            image,
+            boxes_in_slice(gt_boxes, offset),
+            boxes_in_slice(pred_boxes, offset),
+            pred_scores,
+            name,
+            pred_score_thr,
         )
+        self.set_image(picture)  # for get_image, as Visualizer
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
@@ -244,6 +252,20 @@ def write_picture(path, picture):
 def _array(values):
     values = getattr(values, 'tensor', values)  # mmdet's box objects wrap one
     return values.cpu().numpy() if hasattr(values, 'cpu') else np.array(values)
+
+
+def _check_size(name, image, data_sample):
+    """Raise an error if the boxes of a sample belong to another image."""
+    expected = data_sample.get('slice_shape')
+    if expected is None and 'crop_offset' not in data_sample:
+        expected = data_sample.get('ori_shape')
+    if expected is not None and tuple(expected[:2]) != image.shape:
+        raise ValueError(
+            f'{name}: the slice has {image.shape[1]} x {image.shape[0]} pixels, but '
+            f'the boxes belong to an image of {expected[1]} x {expected[0]}; '
+            "expected the whole slice, and 'crop_offset' among the meta_keys of a "
+            'pipeline that crops'
+        )
 
 
 def _ground_truth(data_sample):

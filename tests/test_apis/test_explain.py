@@ -1,8 +1,6 @@
 """tools/explain.py and what it calls: maps, pictures and places of what is given."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,12 +12,13 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.utils import get_installed_path
 
-from mmlesion.apis import explain, load_trained_model
-from mmlesion.apis.explain_inputs import ExplainInputs
+from mmlesion.apis import ExplainOptions, explain, load_trained_model
 from mmlesion.attribution import CAM, LayerCAM, resize_map
+from mmlesion.cli import main
 from mmlesion.ct import CTVolume, write_radiograph, write_volume
-from mmlesion.datasets.nodule_patches import NodulePatches, write_nodule_patches
+from mmlesion.ct.nodule_patches import NodulePatches, write_nodule_patches
 from mmlesion.engine.lesion_runner import LesionRunner
+from mmlesion.explain.inputs import ExplainInputs
 from mmlesion.phantom import write_deeplesion
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +92,8 @@ def detector(tmp_path_factory):
     data = write_deeplesion(folder / 'data', 1, 1, 2, size=128, seed=3)
     (folder / 'net.py').write_text(
         DETECTOR.format(
-            base=str(ROOT / 'configs/phantom/3dce_csatt_15slice.py'), data=str(data)
+            base=str(ROOT / 'configs/phantom/phantom_3dce_csatt_15slice.py'),
+            data=str(data),
         )
     )
     save(Config.fromfile(folder / 'net.py'), folder / 'net.pth', ['lesion'])
@@ -121,9 +121,8 @@ def retinanet(tmp_path_factory):
 
 def run(folder, out, images=None, **kwargs):
     cfg = Config.fromfile(folder / 'net.py')
-    return explain(
-        cfg, folder / 'net.pth', out, images, progress=False, device='cpu', **kwargs
-    )
+    options = ExplainOptions(progress=False, device='cpu', **kwargs)
+    return explain(cfg, folder / 'net.pth', out, images, options)
 
 
 def test_pictures_of_a_folder_by_several_methods(classifier, tmp_path):
@@ -168,11 +167,9 @@ def test_the_tool_prints_the_layer_and_where_to_look(
     classifier, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setenv('LOCAL_RANK', '0')
-    monkeypatch.setattr(
-        sys,
-        'argv',
+    status = main(
         [
-            'explain.py',
+            'explain',
             *(
                 str(classifier / name)
                 for name in ('net.py', 'net.pth', 'pictures/b.png')
@@ -189,7 +186,7 @@ def test_the_tool_prints_the_layer_and_where_to_look(
             str(tmp_path),
         ],
     )
-    runpy.run_path(str(ROOT / 'tools/explain.py'), run_name='__main__')
+    assert status == 0
     out = capsys.readouterr().out
     assert 'Layer: backbone.layer4 (the last feature maps)' in out
     assert f'1 images explained: {tmp_path / "maps"}' in out

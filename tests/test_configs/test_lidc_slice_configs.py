@@ -15,6 +15,7 @@ from mmlesion.datasets.prepare import prepare_lidc_slices  # noqa: E402
 from mmlesion.phantom import write_lidc  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
+PATHS = {path.stem: path for path in ROOT.rglob('*.py') if '_base_' not in path.parts}
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def phantom(tmp_path_factory):
 
 
 def read(name):
-    return Config.fromfile(ROOT / f'{name}.py')
+    return Config.fromfile(PATHS[name])
 
 
 def test_numbers_of_the_paper():
@@ -51,7 +52,7 @@ def test_numbers_of_the_paper():
     assert nam.test_dataloader.dataset.pipeline[0].with_mask
 
 
-@pytest.mark.parametrize('name', ['unet_lidc', 'phantom/unet_lidc'])
+@pytest.mark.parametrize('name', ['unet_lidc', 'phantom_unet_lidc'])
 def test_one_step_and_a_mask(name):
     cfg = read(name).model
     if name == 'unet_lidc':
@@ -72,10 +73,10 @@ def test_one_step_and_a_mask(name):
 @pytest.mark.parametrize(
     'name',
     [
-        'phantom/nam_1gap_lidc',
-        'phantom/nam_2gap_lidc',
-        'phantom/nam_3gap_lidc',
-        'phantom/unet_lidc',
+        'phantom_nam_1gap_lidc',
+        'phantom_nam_2gap_lidc',
+        'phantom_nam_3gap_lidc',
+        'phantom_unet_lidc',
         'nam_1gap_lidc_crops',
     ],
 )
@@ -101,6 +102,6 @@ def test_generated_data_train_and_give_the_rows_of_table_1(name, phantom, tmp_pa
     assert numbers['nodule/fine/num_nodule'] + numbers['nodule/fine/num_two'] > 0
     assert 0 <= numbers['binary/accuracy'] <= 1
     assert 0 <= numbers['nodule/fine/tpr'] <= 1
-    assert ('nodule/coarse/tpr' in numbers) == (name != 'phantom/unet_lidc')
+    assert ('nodule/coarse/tpr' in numbers) == (name != 'phantom_unet_lidc')
     assert (tmp_path / 'nodules/nodule_size.png').is_file()
     assert list(tmp_path.glob('best_*.pth'))

@@ -14,6 +14,7 @@ from mmpretrain.registry import MODELS  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
+PATHS = {path.stem: path for path in ROOT.rglob('*.py') if '_base_' not in path.parts}
 # Sec. 3.2 and Table 1: learning rate, fine TPR and TP Dice
 PAPER = {1: (1e-2, 0.75, 0.73), 2: (2e-3, 0.75, 0.74), 3: (1e-3, 0.74, 0.74)}
 
@@ -25,7 +26,7 @@ def classification_scope():
 
 
 def read(gaps):
-    return Config.fromfile(ROOT / f'nam_{gaps}gap_lidc.py')
+    return Config.fromfile(PATHS[f'nam_{gaps}gap_lidc'])
 
 
 def small(cfg):

@@ -11,6 +11,7 @@ from mmlesion.attribution import AttentionMap, GradCAM
 from mmlesion.phantom import write_node21
 
 ROOT = Path(__file__).parents[2] / 'configs'
+PATHS = {path.stem: path for path in ROOT.rglob('*.py') if '_base_' not in path.parts}
 # Smaller backbones, and the layer of the last feature maps.
 SMALL = dict(
     densenet121=(
@@ -37,7 +38,7 @@ SMALL = dict(
 
 
 def read(name):
-    return Config.fromfile(ROOT / f'{name}.py')
+    return Config.fromfile(PATHS[name])
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_the_shrunk_twin_fits_generated_pictures(name, generated, classifier_sco
     from mmengine.dataset import pseudo_collate
     from mmpretrain.registry import DATASETS, MODELS
 
-    cfg, paper = read(f'phantom/maps_{name}_node21'), read(f'maps_{name}_node21')
+    cfg, paper = read(f'phantom_maps_{name}_node21'), read(f'maps_{name}_node21')
     assert cfg.test_evaluator == paper.test_evaluator and cfg.table == paper.table
     assert cfg.model.backbone.type == paper.model.backbone.type
     assert 'Pretrained' not in str(cfg.model.backbone.get('init_cfg'))

@@ -13,15 +13,12 @@ pytest.importorskip('mmpretrain', reason='configs of mmpretrain')
 from mmpretrain.registry import MODELS  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
 
-from mmlesion.apis import results_table  # noqa: E402
+from mmlesion.apis.studies import results_table  # noqa: E402
 from mmlesion.engine.lesion_runner import LesionRunner  # noqa: E402
 
 ROOT = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(
-    str(path.relative_to(ROOT))
-    for folder in (ROOT, ROOT / 'phantom')
-    for path in folder.glob('psam_*.py')
-)
+PATHS = {path.stem: path for path in ROOT.rglob('*.py') if '_base_' not in path.parts}
+CONFIGS = sorted(name for name in PATHS if 'psam_' in name)
 SIGNS = ('cavity', 'fungus_ball', 'pleural_thickening')
 VIEWS = ('axial', 'coronal', 'sagittal')
 
@@ -33,14 +30,14 @@ def classification_scope():
 
 
 def read(name):
-    return Config.fromfile(ROOT / name)
+    return Config.fromfile(PATHS[name])
 
 
 def test_networks_of_the_paper():
     rows = [f'disease_{net}' for net in ('vgg19', 'inceptionv3')]
     rows += [f'{task}_vgg19' for task in (*SIGNS, 'survival')]
-    assert {f'psam_{row}_{view}.py' for row in rows for view in VIEWS} == {
-        name for name in CONFIGS if '/' not in name
+    assert {f'psam_{row}_{view}' for row in rows for view in VIEWS} == {
+        name for name in CONFIGS if not name.startswith('phantom')
     }
 
 
@@ -54,15 +51,15 @@ def test_the_name_says_task_and_view(name):
             continue
         assert loader.dataset.split == split
         assert f'psam_{loader.dataset.task}_' in name
-        assert name.endswith(f'_{loader.dataset.get("view", "axial")}.py')
+        assert name.endswith(f'_{loader.dataset.get("view", "axial")}')
 
 
 @pytest.mark.parametrize(
     'name, layers',
     [
-        ('psam_cavity_vgg19_axial.py', 3 + 16),
-        ('psam_survival_vgg19_axial.py', 3 + 16),
-        ('psam_disease_inceptionv3_axial.py', 3 + 94),
+        ('psam_cavity_vgg19_axial', 3 + 16),
+        ('psam_survival_vgg19_axial', 3 + 16),
+        ('psam_disease_inceptionv3_axial', 3 + 94),
     ],
 )
 def test_networks_in_full_size(name, layers):
@@ -85,7 +82,7 @@ def test_networks_in_full_size(name, layers):
 
 
 @pytest.mark.parametrize(
-    'name', ['psam_survival_vgg19_coronal.py', 'phantom/psam_cavity_axial.py']
+    'name', ['psam_survival_vgg19_coronal', 'phantom_psam_cavity_vgg19_axial']
 )
 def test_loss_and_prediction(name):
     cfg = read(name).model
@@ -107,7 +104,7 @@ def test_loss_and_prediction(name):
 
 def test_numbers_of_the_paper():
     for task, epochs in (('disease', 60), ('cavity', 300), ('survival', 20)):
-        cfg = read(f'psam_{task}_vgg19_coronal.py')
+        cfg = read(f'psam_{task}_vgg19_coronal')
         assert cfg.train_cfg.max_epochs == epochs
         assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=1e-4, momentum=0.9)
         assert cfg.train_dataloader.batch_size == 32
@@ -118,7 +115,7 @@ def test_numbers_of_the_paper():
 
 
 def test_the_augmentation_keeps_size_and_type():
-    cfg = read('psam_cavity_vgg19_axial.py')
+    cfg = read('psam_cavity_vgg19_axial')
     steps = [TRANSFORMS.build(step) for step in cfg.train_pipeline[1:-1]]
     picture = np.zeros((60, 40, 3), np.uint8)
     picture[20:40, 10:30] = 0, 0, 255  # red
@@ -135,7 +132,7 @@ def test_the_augmentation_keeps_size_and_type():
 
 def tiny(name, folder, **kwargs):
     """A phantom config on the pictures in ``folder``, one epoch without learning."""
-    cfg = read(f'phantom/{name}.py')
+    cfg = read(f'phantom_{name}')
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         if loader is not None:
@@ -159,10 +156,10 @@ def test_from_disease_to_survival_to_the_table(tmp_path):
         picture = np.random.randint(0, 255, (24, 32, 3), np.uint8)
         cv2.imwrite(str(tmp_path / f's{number}/whole_axial_00.png'), picture)
     (tmp_path / 'projections.csv').write_text('\n'.join(lines))
-    LesionRunner.from_cfg(tiny('psam_disease_axial', tmp_path)).train()
+    LesionRunner.from_cfg(tiny('psam_disease_vgg19_axial', tmp_path)).train()
     disease = str(tmp_path / 'psam_disease_axial/epoch_1.pth')
     LesionRunner.from_cfg(
-        tiny('psam_survival_axial', tmp_path, load_from=disease)
+        tiny('psam_survival_vgg19_axial', tmp_path, load_from=disease)
     ).train()
     after = str(tmp_path / 'psam_survival_axial/epoch_1.pth')
     old, new = (
@@ -177,7 +174,7 @@ def test_from_disease_to_survival_to_the_table(tmp_path):
     }
     # biases were 0 in both
     assert changed == {'head.fc2.weight', 'head.fc.weight'}
-    cfg = tiny('psam_survival_axial', tmp_path, load_from=after)
+    cfg = tiny('psam_survival_vgg19_axial', tmp_path, load_from=after)
     numbers = LesionRunner.from_cfg(cfg).test()
     assert set(results_table([cfg.work_dir]).splitlines()[0].split()) == set(
         '| x 100 | precision | recall | F1 | folds |'.split()

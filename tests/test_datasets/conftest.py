@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import write_png_hu
-from mmlesion.datasets.deeplesion_csv import COLUMNS
+from mmlesion.datasets.sources.deeplesion_csv import COLUMNS
 
 ROW = dict(
     File_name='000001_01_01_010.png',

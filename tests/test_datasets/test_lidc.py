@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmlesion.ct.nodule_patches import NodulePatches, write_nodule_patches
 from mmlesion.datasets import LIDCNoduleDataset
-from mmlesion.datasets.nodule_index import (
+from mmlesion.datasets.indices.nodule_index import (
     NoduleRow,
     read_nodule_index,
     write_nodule_index,
 )
-from mmlesion.datasets.nodule_patches import NodulePatches, write_nodule_patches
 from mmlesion.registry import DATASETS, TRANSFORMS
 
 ROW = NoduleRow(

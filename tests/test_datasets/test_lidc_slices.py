@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from mmlesion.ct import write_slice_archive
 from mmlesion.datasets import LIDCSliceDataset
-from mmlesion.datasets.slice_index import (
+from mmlesion.datasets.indices.slice_index import (
     SliceRow,
     read_slice_index,
     write_slice_index,

@@ -8,7 +8,7 @@ import pytest
 
 from mmlesion.ct import REGIONS
 from mmlesion.datasets import LungProjectionDataset
-from mmlesion.datasets.scan_list import projection_path
+from mmlesion.datasets.indices.scan_list import projection_path
 
 ROTATIONS = 3
 

@@ -14,12 +14,13 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import nn
 
 from mmlesion.attribution import GradCAM, resize_map
-from mmlesion.datasets.nodule_patches import read_nodule_patches
+from mmlesion.ct.nodule_patches import read_nodule_patches
 from mmlesion.datasets.prepare import prepare_lidc
-from mmlesion.engine.hooks.activation_map_hook import ActivationMapHook, sample_name
+from mmlesion.engine.hooks.activation_map_hook import ActivationMapHook
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.functional import ActivationMapScores
 from mmlesion.evaluation.metrics import ActivationMapMetric
+from mmlesion.explain.names import sample_name
 from mmlesion.phantom import write_lidc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,14 +92,14 @@ def test_files_hold_raw_maps_on_their_grid(runner, tmp_path):
         formats=['npy', 'png', 'nii.gz'],
     )
     hook.before_test_iter(runner, 0, data)
-    raw = np.load(tmp_path / 'maps/a_CAM.npy')
+    (raw,) = np.load(tmp_path / 'maps/a_CAM.npy')  # of one class
     assert raw.shape == (4, 6) and raw.dtype == np.float32
     features = runner.model.conv(data['inputs'])[0]
     expected = torch.einsum('khw,k->hw', features, runner.model.fc.weight[1])
     np.testing.assert_allclose(raw, expected.detach().numpy(), atol=1e-6)
     image = SimpleITK.ReadImage(str(tmp_path / 'maps/b_CAM.nii.gz'))
     assert image.GetSize() == (12, 8, 1)
-    assert (tmp_path / 'maps/b_CAM.png').stat().st_size > 0
+    assert (tmp_path / 'maps/b.png').stat().st_size > 0
     kept = data['data_samples'][0].cam
     assert kept.shape == (4, 6) and kept.min() == 0 and kept.max() == 1
 
@@ -164,9 +165,7 @@ class Detector(BaseModel):
     def forward(self, inputs, data_samples=None, mode='tensor'):
         halves = self.conv(inputs)[..., :4].mean((1, 2)).unflatten(1, (2, 2)).mean(2)
         for sample, scores in zip(data_samples, halves.sigmoid()):
-            sample.set_metainfo(
-                dict(batch_input_shape=tuple(inputs.shape[2:]), crop_offset=(0, 0))
-            )
+            sample.set_metainfo(dict(batch_input_shape=tuple(inputs.shape[2:])))
             sample.pred_instances = InstanceData(
                 bboxes=torch.tensor([[0.0, 0.0, 4.0, 6.0], [4.0, 0.0, 8.0, 6.0]]),
                 scores=scores,
@@ -212,7 +211,7 @@ def test_boxes_of_a_detector_are_explained_each_by_its_score(runner, tmp_path):
     volume = SimpleITK.ReadImage(str(tmp_path / '000001_01_01_007_LayerCAM.nii.gz'))
     assert volume.GetSize() == (16, 12, 1)
     assert volume.GetSpacing()[:2] == (0.25, 0.25)  # pixels of 0.5 mm, enlarged twice
-    assert (tmp_path / '000001_01_01_007_LayerCAM.png').exists()
+    assert (tmp_path / '000001_01_01_007.png').exists()
     # No box of the other reaches the score: an empty map, no file.
     assert not data['data_samples'][1].activation_map.any()
     assert data['data_samples'][1].activation_map.shape == (12, 16)
@@ -220,18 +219,18 @@ def test_boxes_of_a_detector_are_explained_each_by_its_score(runner, tmp_path):
     assert 'pred_instances' not in data['data_samples'][0]
 
 
-def test_lesions_are_found_where_a_crop_was_undone(runner):
-    """Pictures cut at (10, 0), enlarged twice; the detector sets the crop to 0."""
+def test_lesions_of_a_crop_are_in_its_pixels(runner):
+    """Pictures cut at (10, 0), enlarged twice."""
     runner.model, data = Detector(), detection_batch()
     data = dict(inputs=data['inputs'][:1], data_samples=data['data_samples'][:1])
     data['data_samples'][0].set_metainfo(
-        dict(crop_offset=(10, 0), instances=[dict(bbox=[14.0, 0.0, 18.0, 6.0])])
+        dict(crop_offset=(10, 0), instances=[dict(bbox=[4.0, 0.0, 8.0, 6.0])])
     )
     ActivationMapHook('conv', 'LayerCAM', max_detections=1).before_test_iter(
         runner, 0, data
     )
     (sample,) = runner.model.test_step(data)
-    assert sample.crop_offset == (0, 0)
+    assert sample.crop_offset == (10, 0)
     metric = ActivationMapMetric(form='box')
     metric.process(None, [sample.to_dict()])
     # All evidence is in the right half, but for the half cell that is interpolated.
@@ -301,7 +300,7 @@ def test_maps_of_nodules_are_measured_in_one_test(tmp_path):
     patches = sorted((tmp_path / 'data/patches').glob('*.slices'))
     for path in patches:
         raw = np.load(tmp_path / f'maps/{path.stem}_SoftActivationMap.npy')
-        full = resize_map(torch.from_numpy(raw)[None, None], (32, 32))[0, 0]
+        full = resize_map(torch.from_numpy(raw)[None], (32, 32))[0, 0]
         _, mask = read_nodule_patches(path, '11c')
         scores.update(full.numpy(), mask[5] != 0)
     expected = scores.compute()

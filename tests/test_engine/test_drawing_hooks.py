@@ -121,8 +121,8 @@ def test_the_first_samples_with_lesions_are_drawn_lesion_by_lesion(drawn):
         's_2_lesion2_contextual.png',
         's_3_lesion1_contextual.png',
     ]
-    # Crop (4, 2) first, then twice the size: the network's pixels.
-    assert drawn[0][1] == [12, 16, 50, 54]
+    # Lesions in the pixels of the crop, enlarged twice: the network's pixels.
+    assert drawn[0][1] == [20, 20, 58, 58]
     assert drawn[0][2].shape == (3, 64, 64)
     assert (drawn[0][2] == -1024).all()  # grey 0 is the window's lower end
 

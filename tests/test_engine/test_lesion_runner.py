@@ -168,3 +168,27 @@ def test_weights_alone_cannot_be_resumed_from(tmp_path):
     runner, _ = _runner(tmp_path / 'work', 1, resume=True, load_from=str(path))
     with pytest.raises(ValueError, match="cannot be resumed from.*'meta'"):
         runner.train()
+
+
+def test_the_console_begins_with_the_training_and_the_log_has_the_set_up(
+    tmp_path, capfd
+):
+    runner, _ = _runner(tmp_path / 'work', 1)
+    runner.train()
+
+    shown = ''.join(capfd.readouterr())
+    before_the_first_epoch = shown[: shown.index('Epoch(train)')].splitlines()
+    assert len(before_the_first_epoch) < 10, shown
+    (log,) = (tmp_path / 'work').rglob('*.log')
+    assert str(log) in shown
+    written = log.read_text()
+    for part in ('System environment', 'Config:', 'Hooks will be executed'):
+        assert part in written and part not in shown
+
+
+def test_warnings_of_the_set_up_are_shown(tmp_path, capfd):
+    runner, _ = _runner(tmp_path / 'work', 1)
+    runner.logger.info('of no interest yet')
+    runner.logger.warning('of interest at once')
+    shown = ''.join(capfd.readouterr())
+    assert 'at once' in shown and 'no interest' not in shown

@@ -93,10 +93,10 @@ def with_boxes(**kwargs):
             ori_shape=(40, 48),
             img_shape=(20, 24),
         ),
-        # Cropped by (10, 4), then doubled.
+        # A crop at (10, 4), doubled: its lesions are in the pixels of the crop.
         dict(
-            instances=[dict(bbox=[15, 7, 19, 11])],
-            ori_shape=(99, 99),
+            instances=[dict(bbox=[5, 3, 9, 7])],
+            ori_shape=(10, 12),
             img_shape=(20, 24),
             crop_offset=(10, 4),
             scale_factor=(2.0, 2.0),

@@ -125,6 +125,12 @@ def test_what_is_installed_here_passes():
 
 def run_beside(folder, source):
     """Run code with a made-up ``torchvision`` first on the path."""
+    # Without the hook that `make install` may have put into this environment.
+    source = (
+        'import sys\n'
+        'sys.meta_path[:] = [f for f in sys.meta_path if not '
+        "type(f).__module__.startswith('mmlesion')]\n" + source
+    )
     return subprocess.run(
         [sys.executable, '-c', source],
         cwd=ROOT,
@@ -163,3 +169,60 @@ def test_another_fault_of_torchvision_is_not_hidden(tmp_path):
         tmp_path, 'import mmlesion.compat as c; c.declare_torchvision_operators()'
     )
     assert 'RuntimeError: something else' in done.stderr
+
+
+def test_the_hook_of_the_set_up_repairs_the_import_in_any_program(tmp_path):
+    package = tmp_path / 'torchvision'
+    package.mkdir()
+    (package / 'other.py').write_text('loaded = True\n')
+    (package / '__init__.py').write_text(
+        'import torch\n'
+        'from . import other\n'
+        "@torch.library.register_fake('torchvision::nms')\n"
+        'def nms(dets, scores, iou_threshold):\n'
+        '    return dets\n'
+    )
+    done = run_beside(
+        tmp_path,
+        'import mmlesion.torchvision_operators as t; t.install_finder()\n'
+        'import sys; assert "torch" not in sys.modules\n'
+        'import torchvision, torchvision.other\n'
+        'print(torchvision.other.loaded, torchvision.__spec__.name)',
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ['True', 'torchvision']
+    (package / '__init__.py').write_text("raise RuntimeError('something else')\n")
+    done = run_beside(
+        tmp_path,
+        'import mmlesion.torchvision_operators as t; t.install_finder()\n'
+        'import torchvision',
+    )
+    assert 'RuntimeError: something else' in done.stderr
+
+
+def test_mmdet_imports_by_itself_where_the_set_up_has_been_run():
+    """mmdet's own tools import mmdet, and not mmlesion."""
+    import sysconfig
+
+    if not (Path(sysconfig.get_path('purelib')) / 'mmdet').is_dir():
+        pytest.skip('mmdet is not installed here')
+    done = subprocess.run(
+        [sys.executable, '-c', 'import mmdet.models, torchvision'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_imports_are_silent_about_optional_packages():
+    pytest.importorskip('mmdet')
+    done = subprocess.run(
+        [sys.executable, '-c', 'import mmlesion.registry, mmdet.datasets'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'OneDL' not in done.stdout + done.stderr
+    assert 'faster_coco_eval' not in done.stdout + done.stderr

@@ -25,6 +25,9 @@ assert 'mmlesion.registry' not in sys.modules
 sys.argv = ['train.py', *sys.argv[1:]]
 runpy.run_path(str(Path(mmdet.__file__).parent / '.mim/tools/train.py'),
                run_name='__main__')
+import gc
+from mmengine.runner import Runner
+print([type(each).__name__ for each in gc.get_objects() if isinstance(each, Runner)])
 """
 SHORT = """
 default_hooks = dict(
@@ -64,6 +67,7 @@ val_dataloader['dataset'] = dict(**_data, pipeline=test_pipeline)
 )
 STACKS = (
     """
+runner_type = 'mmlesion.LesionRunner'
 _base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 model = dict(
     data_preprocessor=dict(mean=[50.0], std=[57.6], bgr_to_rgb=False),
@@ -154,6 +158,8 @@ def test_mmdets_own_training_uses_our_parts(config, write, parts, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    runner = 'LesionRunner' if 'runner_type' in config else 'Runner'
+    assert f"['{runner}']" in done.stdout
     log = next((tmp_path / 'out').glob('*/*.log')).read_text()
     for part in parts:
         assert f'mmlesion.{part}' in log

@@ -98,5 +98,19 @@ def test_every_experiment_is_in_the_model_index():
         for file in index['Import']
         for model in yaml.safe_load((ROOT / file).read_text())['Models']
     ]
-    lying = [f'configs/{path.name}' for path in (ROOT / 'configs').glob('*.py')]
+    lying = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / 'configs').rglob('*.py')
+        if path.parent.name not in ('phantom', 'scan') and '_base_' not in path.parts
+    ]
     assert sorted(listed) == sorted(lying)
+
+
+def test_names_of_configs_are_unique():
+    # mim finds a config by its name, and the name is the default work directory.
+    names = [
+        path.name
+        for path in (ROOT / 'configs').rglob('*.py')
+        if '_base_' not in path.parts
+    ]
+    assert sorted(names) == sorted(set(names))

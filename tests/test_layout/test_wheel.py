@@ -98,13 +98,13 @@ def test_the_wheel_pulls_in_no_openmmlab_package_and_no_torch(installed):
 
 def test_an_installed_config_is_found_by_its_package_name(installed, tmp_path):
     (tmp_path / 'mine.py').write_text(
-        "_base_ = 'mmlesion::_base_/../3dce_csatt_15slice.py'\nmax_epochs = 1\n"
+        "_base_ = 'mmlesion::3dce/3dce_csatt_9slice.py'\nmax_epochs = 1\n"
     )
     code = (
         'import mmlesion.registry\n'
         'from mmengine.config import Config\n'
         'from mmengine.hub import get_config\n'
-        "found = get_config('mmlesion::_base_/../3dce_csatt_15slice.py')\n"
+        "found = get_config('mmlesion::3dce/3dce_csatt_9slice.py')\n"
         'print(found.filename)\n'
         "mine = Config.fromfile('mine.py')\n"
         'print(mine.model.type == found.model.type, mine.max_epochs)\n'

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import read_volume
-from mmlesion.datasets.lidc_consensus import (
+from mmlesion.datasets.sources.lidc_consensus import (
     fill_nodule,
     malignancy_label,
     match_readers,
 )
-from mmlesion.datasets.lidc_xml import read_lidc_readings
+from mmlesion.datasets.sources.lidc_xml import read_lidc_readings
 from mmlesion.phantom import Patient, simulate_nodule_scan, write_lidc
 from mmlesion.phantom.lidc import draw_nodule, draw_nodule_diameter
 from mmlesion.phantom.lidc_readers import read_nodule

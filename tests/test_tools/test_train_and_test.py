@@ -1,8 +1,9 @@
 """tools/train.py and tools/test.py on a few generated slices, end to end."""
 
+import contextlib
+import io
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import pytest
 import torch
 
+from mmlesion.cli import main
 from mmlesion.phantom import write_deeplesion
 from mmlesion.visualization import CTVisualizer
 
@@ -55,19 +57,18 @@ def _run(tool, *args):
     # Each process has its own visualiser; here the last run's would stay.
     CTVisualizer._instance_dict.pop('visualizer', None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', [tool, *map(str, args)])
         patch.setenv('LOCAL_RANK', '0')
-        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+        return main([str(arg) for arg in args], command=Path(tool).stem)
 
 
 def _sentence(tool, *args):
     """Run a tool that must end with one sentence and a code that is not 0."""
-    with pytest.raises(SystemExit) as end:
-        _run(tool, *args)
-    # A string as code: Python prints it to stderr and exits with 1.
-    assert isinstance(end.value.code, str)
-    assert '\n' not in end.value.code and 'Traceback' not in end.value.code
-    return end.value.code
+    error = io.StringIO()
+    with contextlib.redirect_stderr(error):
+        assert _run(tool, *args) == 1
+    lines = [line for line in error.getvalue().splitlines() if line.startswith('error')]
+    assert len(lines) == 1 and 'Traceback' not in error.getvalue()
+    return lines[0].removeprefix('error: ')
 
 
 @pytest.fixture(scope='module')

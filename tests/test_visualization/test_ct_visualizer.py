@@ -1,5 +1,6 @@
 """Overlays: which boxes, which colours, which window, and where."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -90,36 +91,59 @@ def test_without_a_lesion_the_window_is_soft_tissue():
 
 
 def _sample(path, crop_offset):
+    crop_box = (GT[0] - np.tile(crop_offset, 2)).tolist()
     sample = DetDataSample(
         metainfo=dict(
             img_path=str(path),
             crop_offset=crop_offset,
-            instances=[dict(bbox=GT[0].tolist(), ignore_flag=0)],
+            slice_shape=(64, 64),
+            ori_shape=(40, 44),
+            instances=[dict(bbox=crop_box, ignore_flag=0)],
         )
     )
     sample.pred_instances = InstanceData(
-        bboxes=torch.tensor(GT, dtype=torch.float32)
-        - torch.tensor([*crop_offset, *crop_offset]),
+        bboxes=torch.tensor([crop_box]),
         scores=torch.tensor([0.9]),
         labels=torch.tensor([0]),
     )
     return sample
 
 
-def test_a_sample_is_read_from_its_16_bit_png_and_its_crop_undone(visualizer, tmp_path):
+def test_boxes_of_a_crop_are_drawn_on_the_whole_slice(visualizer, tmp_path):
+    """Where pixel 10 to 29 of the PNG are, whatever the crop, once and again."""
     path = tmp_path / '109.png'
     write_png_hu(path, _slice())
     out_file = tmp_path / 'new_folder' / 'overlay.png'
-    visualizer.add_datasample(
-        'name', data_sample=_sample(path, (7, 5)), out_file=out_file
-    )
-    import cv2
+    sample = _sample(path, (7, 5))
+    before = sample.pred_instances.bboxes.clone()
+    for _ in range(2):
+        visualizer.add_datasample('name', data_sample=sample, out_file=out_file)
+        picture = cv2.imread(str(out_file))[..., ::-1]
+        assert not _has(picture, 'false_positive')
+        green = (picture[36:-36] == COLOURS['true_positive']).all(axis=-1)
+        rows, cols = np.nonzero(green)
+        assert abs(cols.min() - 160) <= 1 and abs(rows.max() - 480) <= 1
+        assert sample.crop_offset == (7, 5)
+        assert torch.equal(sample.pred_instances.bboxes, before)
+    np.testing.assert_array_equal(visualizer.get_image(), picture)
 
-    picture = cv2.imread(str(out_file))[..., ::-1]
-    assert _has(picture, 'true_positive')
-    assert not _has(picture, 'false_positive')
+
+def test_an_8_bit_picture_is_replaced_by_the_slice(visualizer, tmp_path):
+    """MMDetection's inferencers hand over what OpenCV makes of the file."""
+    path = tmp_path / '109.png'
+    write_png_hu(path, _slice())
+    grey = np.zeros((64, 64, 3), np.uint8)
+    visualizer.add_datasample('name', grey, _sample(path, (7, 5)))
+    assert visualizer.get_image()[36:-36].max() > 0
 
 
-def test_a_picture_with_channels_is_refused(visualizer):
-    with pytest.raises(ValueError, match=r'not \(8, 8, 3\)'):
-        visualizer.add_datasample('name', np.zeros((8, 8, 3)), _sample('none', (0, 0)))
+def test_boxes_of_another_image_are_refused(visualizer):
+    sample = _sample('none', (7, 5))
+    crop = _slice()[:40, :44]
+    with pytest.raises(ValueError, match='name: the slice has 44 x 40 pixels, but'):
+        visualizer.add_datasample('name', crop, sample)
+    lost = DetDataSample(metainfo=dict(ori_shape=(40, 44)))  # without crop_offset
+    with pytest.raises(ValueError, match="'crop_offset' among the meta_keys"):
+        visualizer.add_datasample('name', _slice(), lost)
+    with pytest.raises(ValueError, match=r'not \(8,\)'):
+        visualizer.add_datasample('name', np.zeros(8), sample)

@@ -2,23 +2,6 @@
 # its code), with 15 slices. data/README.md says how to get and prepare it.
 data_root = 'data/DeepLesion/'
 cache_dir = None  # the folder that tools/prepare_data.py made, if any
-meta_keys = (
-    'img_id',
-    'img_path',
-    'ori_shape',
-    'img_shape',
-    'scale_factor',
-    'crop_offset',
-    'flip',
-    'flip_direction',
-    'instances',
-    'spacing_mm',
-    'interval_mm',
-    'patient',
-    'series',
-    'key_slice',
-)
-
 load_slices = dict(
     type='mmlesion.LoadSliceStack',
     num_slices=15,
@@ -36,14 +19,14 @@ train_pipeline = [
     load_slices,
     dict(type='LoadAnnotations', with_bbox=True),
     *preprocess,  # no flip, no other augmentation, as 3DCE's code
-    dict(type='PackDetInputs', meta_keys=meta_keys),
+    dict(type='mmlesion.PackCTInputs'),
 ]
 test_pipeline = [
     load_slices,
     *preprocess,
-    # after the geometry: ground truth stays in pixels of the original slice
+    # after the geometry: ground truth stays in the pixels of ori_shape
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=meta_keys),
+    dict(type='mmlesion.PackCTInputs'),
 ]
 
 dataset = dict(

@@ -14,10 +14,8 @@ from mmlesion.ct import (
     read_png_hu,
     write_slice_archive,
 )
-
-from ..deeplesion_csv import LesionRow, read_deeplesion_csv
-from .folder_lock import hold_folder, remove_partial
-from .parallel import run_in_parallel
+from mmlesion.datasets.sources.deeplesion_csv import LesionRow, read_deeplesion_csv
+from mmlesion.files import lock_folder, remove_partial, run_in_parallel
 
 
 @dataclass
@@ -113,7 +111,7 @@ def prepare_deeplesion(
         )
     done = PreparedDeepLesion(absent=len(key_rows) - len(present))
     os.makedirs(cache_dir, exist_ok=True)
-    with hold_folder(cache_dir) as lock:
+    with lock_folder(cache_dir) as lock:
         remove_partial(cache_dir)
         jobs = [
             (
@@ -126,7 +124,13 @@ def prepare_deeplesion(
         ]
         damaged = []
         for _, result in run_in_parallel(
-            _prepare_series, jobs, workers, lock, 'DeepLesion', 'series', progress
+            _prepare_series,
+            jobs,
+            workers,
+            title='DeepLesion',
+            unit='series',
+            lock=lock,
+            progress=progress,
         ):
             if isinstance(result, Exception):
                 damaged.append(str(result))

@@ -10,11 +10,20 @@ import numpy as np
 from scipy.signal import correlate
 
 from mmlesion.ct import CTVolume
+from mmlesion.datasets.sources.lidc_consensus import match_readers, reader_votes
+from mmlesion.datasets.sources.lidc_series import (
+    LIDCSeries,
+    find_lidc_series,
+    masks_in_volume,
+    slice_at,
+)
+from mmlesion.datasets.sources.lidc_xml import (
+    LIDCReading,
+    ReaderNodule,
+    read_lidc_readings,
+)
+from mmlesion.datasets.sources.nodule_crops import read_nodule_crop
 
-from ..lidc_consensus import match_readers, reader_votes
-from ..lidc_xml import LIDCReading, ReaderNodule, read_lidc_readings
-from ..nodule_crops import read_nodule_crop
-from .lidc_series import LIDCSeries, find_lidc_series, masks_in_volume, slice_at
 from .nodule_writer import Nodule, PreparedLIDC, Series, write_nodules
 
 # Least Dice of a crop's mask and the outlines of all readers together

@@ -9,22 +9,21 @@ import numpy as np
 from tqdm import tqdm
 
 from mmlesion.ct import VOLUME_SUFFIXES, CTVolume
-
-from ..nodule_crops import find_nodule_crops, read_nodule_crop
-from ..slice_index import (
+from mmlesion.datasets.indices.slice_index import (
     MASK_FOLDER,
     SLICE_FOLDER,
     SLICE_INDEX_NAME,
     write_slice_index,
 )
-from .folder_lock import hold_folder
+from mmlesion.datasets.sources.nodule_crops import find_nodule_crops, read_nodule_crop
+from mmlesion.files import lock_folder, write_problems
+
 from .lidc_slices import (
     SLICE_PROBLEMS_NAME,
     PreparedSlices,
     crop_plane,
     write_slices,
 )
-from .nodule_writer import write_problems
 
 # Slices are magnified, so that a cell of a map of stride 16 is smaller than a nodule
 _ZOOM = 2
@@ -80,7 +79,7 @@ def prepare_lidc_crop_slices(
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
-    with hold_folder(out_dir):
+    with lock_folder(out_dir):
         for paths in tqdm(
             pairs, desc='Slices of crops', unit='nodule', disable=not progress
         ):

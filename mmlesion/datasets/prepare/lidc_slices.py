@@ -1,39 +1,45 @@
 """LIDC-IDRI, as it is published, to axial slices with and without nodules."""
 
 import json
-import multiprocessing
 import os
 import os.path as osp
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from mmlesion.ct import (
     ARCHIVE_SUFFIX,
-    PARTIAL_SUFFIX,
     CTVolume,
     SliceArchive,
     lung_mask,
     write_slice_archive,
 )
-
-from ..lidc_consensus import match_readers
-from ..lidc_xml import LIDCReading, read_lidc_readings
-from ..slice_index import (
+from mmlesion.datasets.indices.slice_index import (
     MASK_FOLDER,
     SLICE_FOLDER,
     SLICE_INDEX_NAME,
     SliceRow,
     write_slice_index,
 )
-from ..staple import staple_consensus
-from .folder_lock import hold_folder, remove_partial
-from .lidc_series import LIDCSeries, find_lidc_series, masks_in_volume, slice_at
-from .nodule_writer import write_problems
+from mmlesion.datasets.sources.lidc_consensus import match_readers
+from mmlesion.datasets.sources.lidc_series import (
+    LIDCSeries,
+    find_lidc_series,
+    masks_in_volume,
+    slice_at,
+)
+from mmlesion.datasets.sources.lidc_xml import LIDCReading, read_lidc_readings
+from mmlesion.datasets.sources.staple import staple_consensus
+from mmlesion.files import (
+    lock_folder,
+    remove_partial,
+    run_in_parallel,
+    write_json,
+    write_problems,
+)
 
 #: What could not be prepared, one sentence a line; absent if nothing.
 SLICE_PROBLEMS_NAME = 'slice_problems.txt'
@@ -166,36 +172,44 @@ def prepare_lidc_slices(
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
-    with hold_folder(out_dir):
+    with lock_folder(out_dir) as lock:
         for folder in ('', SLICE_FOLDER, MASK_FOLDER):
             remove_partial(osp.join(out_dir, folder))
-        # Only its own reading travels to the process that prepares a series
-        jobs = (
+        # A worker gets the reading of its own series only
+        jobs = [
             (
                 one,
-                {
-                    key: value
-                    for key, value in readings.items()
-                    if key == one.series_uid
-                },
+                {uid: readings[uid] for uid in [one.series_uid] if uid in readings},
                 out_dir,
                 settings,
                 overwrite,
             )
             for one in series
+        ]
+        results = dict(
+            run_in_parallel(
+                _prepare_series,
+                jobs,
+                workers,
+                title='LIDC-IDRI',
+                unit='series',
+                lock=lock,
+                progress=progress,
+            )
         )
-        for rows, cut_off, was_there, problem in tqdm(
-            _run(jobs, workers),
-            total=len(series),
-            desc='LIDC-IDRI',
-            unit='series',
-            disable=not progress,
-        ):
+        for number, one in enumerate(series):
+            result = results[number]
+            if isinstance(result, Exception):
+                text = str(result)
+                done.problems.append(
+                    text if one.folder in text else f'{one.folder}: {text}'
+                )
+                continue
+            rows, cut_off, was_there = result
             done.rows += rows
             done.series += bool(rows)
             done.already_there += bool(rows) and was_there
             done.cut_off += cut_off
-            done.problems += [problem] if problem else []
         write_problems(osp.join(out_dir, SLICE_PROBLEMS_NAME), done.problems)
         if not done.rows:
             raise ValueError(
@@ -206,44 +220,25 @@ def prepare_lidc_slices(
     return done
 
 
-def _run(jobs: Iterator[tuple], workers: int) -> Iterator[tuple]:
-    if workers == 1:
-        yield from map(_prepare_series, jobs)
-        return
-    # Started afresh instead of forked: safe in programs with threads
-    with multiprocessing.get_context('spawn').Pool(
-        workers, initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        yield from pool.imap(_prepare_series, jobs)
-
-
-def _prepare_series(job: tuple) -> tuple:
-    """Rows, slices cut off, whether all was there, and what was wrong, if anything."""
-    series, readings, out_dir, settings, overwrite = job
+def _prepare_series(
+    series: LIDCSeries,
+    readings: dict[str, LIDCReading],
+    out_dir: str,
+    settings: dict,
+    overwrite: bool,
+) -> tuple[list[SliceRow], int, bool]:
+    """Rows, number of slices cut off, and whether everything was there before."""
     note = osp.join(out_dir, SLICE_FOLDER, series.series_uid + '.json')
-    try:
-        known = None if overwrite else _read_note(note, settings, out_dir)
-        if known:
-            return *known, True, None
-        rows, cut_off = _write_series(series, readings, out_dir, settings)
-    except (FileNotFoundError, ValueError) as error:
-        text = str(error)
-        return (
-            [],
-            0,
-            False,
-            (text if series.folder in text else f'{series.folder}: {text}'),
-        )
-    # Last, so that where there is a note, the slices are complete
-    with open(note + PARTIAL_SUFFIX, 'w', encoding='utf-8') as file:
-        json.dump(
-            dict(
-                settings=settings, cut_off=cut_off, rows=[asdict(row) for row in rows]
-            ),
-            file,
-        )
-    os.replace(note + PARTIAL_SUFFIX, note)
-    return rows, cut_off, False, None
+    known = None if overwrite else _read_note(note, settings, out_dir)
+    if known:
+        return *known, True
+    rows, cut_off = _write_series(series, readings, out_dir, settings)
+    # Last, so that the slices are complete where the note is
+    write_json(
+        note,
+        dict(settings=settings, cut_off=cut_off, rows=[asdict(row) for row in rows]),
+    )
+    return rows, cut_off, False
 
 
 def _read_note(path: str, settings: dict, out_dir: str) -> tuple | None:

@@ -10,28 +10,27 @@ import numpy as np
 from tqdm import tqdm
 
 from mmlesion.ct import ARCHIVE_SUFFIX, CTVolume
-
-from ..lidc_consensus import (
-    MIN_READERS,
-    equivalent_diameter,
-    malignancy_label,
-    mean_malignancy,
+from mmlesion.ct.nodule_patches import (
+    INPUT_PLANES,
+    cut_nodule_patches,
+    read_nodule_patches,
+    write_nodule_patches,
 )
-from ..lidc_xml import RATINGS, ReaderNodule
-from ..nodule_index import (
+from mmlesion.datasets.indices.nodule_index import (
     ATTRIBUTES,
     INDEX_NAME,
     PATCH_FOLDER,
     NoduleRow,
     write_nodule_index,
 )
-from ..nodule_patches import (
-    INPUT_PLANES,
-    cut_nodule_patches,
-    read_nodule_patches,
-    write_nodule_patches,
+from mmlesion.datasets.sources.lidc_consensus import (
+    MIN_READERS,
+    equivalent_diameter,
+    malignancy_label,
+    mean_malignancy,
 )
-from .folder_lock import hold_folder, remove_partial
+from mmlesion.datasets.sources.lidc_xml import RATINGS, ReaderNodule
+from mmlesion.files import lock_folder, remove_partial, write_problems
 
 #: What was done so far, one row a line.
 JOURNAL_NAME = 'journal.jsonl'
@@ -152,7 +151,7 @@ def write_nodules(
     patch_dir = osp.join(out_dir, PATCH_FOLDER)
     os.makedirs(patch_dir, exist_ok=True)
     done = PreparedLIDC()
-    with hold_folder(out_dir):
+    with lock_folder(out_dir):
         remove_partial(out_dir)
         remove_partial(patch_dir)
         journal_path = osp.join(out_dir, JOURNAL_NAME)
@@ -268,17 +267,3 @@ def _read_journal(path: str) -> dict[str, NoduleRow]:
     except FileNotFoundError:
         pass
     return known
-
-
-def write_problems(path: str, problems: Sequence[str]) -> None:
-    """List what could not be prepared, one sentence a line; no file if nothing.
-
-    Args:
-        path (str): The file.
-        problems (Sequence[str]): The sentences.
-    """
-    if problems:
-        with open(path, 'w', encoding='utf-8') as file:
-            file.writelines(f'{problem}\n' for problem in problems)
-    elif osp.exists(path):
-        os.remove(path)

@@ -15,7 +15,6 @@ import numpy as np
 from mmlesion.ct import (
     GREY_RANGE,
     GRID_SHAPE,
-    PARTIAL_SUFFIX,
     PROJECTION_MODES,
     REGIONS,
     ROTATIONS_DEG,
@@ -28,17 +27,23 @@ from mmlesion.ct import (
     resample_to_grid,
     rescale_projection,
 )
-
-from ..scan_list import (
+from mmlesion.datasets.indices.scan_list import (
     PROJECTION_INDEX_NAME,
     ScanRow,
     projection_path,
     read_scan_list,
     write_projection_index,
 )
-from .folder_lock import hold_folder, remove_partial
-from .nodule_writer import PROBLEMS_NAME, write_problems
-from .parallel import run_in_parallel
+from mmlesion.files import (
+    PARTIAL_SUFFIX,
+    lock_folder,
+    remove_partial,
+    run_in_parallel,
+    write_json,
+    write_problems,
+)
+
+from .nodule_writer import PROBLEMS_NAME
 
 #: Folder of the projections, beside the index.
 PROJECTION_FOLDER = 'projections'
@@ -166,11 +171,17 @@ def prepare_signs(
     ]
     done = PreparedSigns()
     prepared: dict[int, ScanRow] = {}
-    with hold_folder(out_dir) as lock:
+    with lock_folder(out_dir) as lock:
         remove_partial(out_dir)
         remove_partial(folder)
         for number, result in run_in_parallel(
-            _prepare_scan, jobs, workers, lock, 'Projections', 'scans', progress
+            _prepare_scan,
+            jobs,
+            workers,
+            title='Projections',
+            unit='scans',
+            lock=lock,
+            progress=progress,
         ):
             if isinstance(result, Exception):
                 done.problems.append(f'{rows[number].scan}: {result}')
@@ -235,8 +246,7 @@ def _prepare_scan(
             for region, part in region_slices(grid.shape).items()
             if not refined[part].any()
         ]
-        with open(osp.join(partial, _RECORD_NAME), 'w', encoding='utf-8') as file:
-            json.dump(dict(record, empty=empty), file)
+        write_json(osp.join(partial, _RECORD_NAME), dict(record, empty=empty))
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     except BaseException:

@@ -1,6 +1,9 @@
-"""Transforms from a sample's index entry to a network's input (mmcv only)."""
+"""Transforms from an index entry to the input of a network.
 
-from .crop_to_body import CropToBody, undo_crop
+They need mmcv. :class:`PackCTInputs` also needs mmdet and is left out without it.
+"""
+
+from .crop_to_body import CropToBody
 from .load_lidc_slice import LoadLIDCSlice
 from .load_nodule_patch import LoadNodulePatch
 from .load_radiograph import LoadRadiograph
@@ -13,7 +16,6 @@ from .window_hu import WindowHU
 
 __all__ = [
     'CropToBody',
-    'undo_crop',
     'LoadLIDCSlice',
     'LoadNodulePatch',
     'LoadRadiograph',
@@ -24,3 +26,11 @@ __all__ = [
     'SubtractBackground',
     'WindowHU',
 ]
+
+try:
+    from .pack_ct_inputs import PackCTInputs  # noqa: F401
+
+    __all__ += ['PackCTInputs']
+except ModuleNotFoundError as error:
+    if (error.name or '').split('.')[0] != 'mmdet':
+        raise

@@ -1,40 +1,56 @@
-"""Cropping of a slice stack to the body, and the way back."""
-
-from typing import Any
+"""Cropping of a slice stack to the body."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmlesion.ct import BODY_THRESHOLD_HU, body_box
+from mmlesion.ct import BODY_THRESHOLD_HU, body_box, boxes_in_slice, move_instances
 from mmlesion.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()
 class CropToBody(BaseTransform):
-    """Cut the black border off: crop to the body's box in the key slice.
+    """Crop a slice stack to the box of the body in the key slice.
 
     Source: Yan et al., 3DCE, ``IMG_DO_CLIP`` of the authors' code: threshold,
-    opening, tight box without margin; where nothing is found, the whole image
-    stays. Runs before or after :class:`WindowHU`, with equal results (before
-    is faster), and before any resizing.
+    opening, tight box without margin. If no body is found, the whole slice stays.
+    The transform runs before or after :class:`WindowHU`, with equal results (before
+    is faster), and before any other change of the geometry.
 
-    Boxes, where loaded, move along. Like the authors', they are not clipped:
-    a lesion at the skin may reach a few pixels over the new border. One that
-    the crop leaves nothing of is marked in ``gt_ignore_flags`` (without
-    these: dropped), since no detector could find it.
+    The cropped slice is the original image of the sample from then on:
+    ``ori_shape``, ``instances`` and ``gt_bboxes`` are in its pixels, and so are the
+    predictions. ``crop_offset`` is its position in the slice.
+    :func:`mmlesion.ct.boxes_in_slice` adds the position where boxes leave for the
+    outside.
 
-    Required keys: ``img``, ``key_slice_hu`` (of :class:`LoadSliceStack`),
-    ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an array), ``crop_box``
-    (optional; the box to crop to instead of the body's, x0, y0, x1, y1 with the
-    end exclusive: key slices of a scan that share features share one box).
-    Modified keys: ``img``, ``img_shape``, ``gt_bboxes``, ``gt_bboxes_labels``,
-    ``gt_ignore_flags``. Added: ``crop_offset``, ``(x0, y0)`` in pixels of the
-    original image. Removed: ``key_slice_hu``.
+    Boxes are not clipped, as in the authors' code: a lesion at the skin can reach a
+    few pixels over the new border. A loaded box of which the crop leaves nothing is
+    marked in ``gt_ignore_flags``, or dropped without these flags, because no
+    detector can find it. ``instances`` keeps the lesion, so that metrics count it
+    as missed.
+
+    Required keys: ``img``, ``key_slice_hu`` (from :class:`LoadSliceStack`),
+    ``instances`` (optional), ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an
+    array), ``gt_masks`` (optional), ``keep_origin`` (optional), ``crop_box``
+    (optional; the box to crop to instead of the body's, x0, y0, x1, y1 with the end
+    exclusive: key slices of a scan that share features share one box).
+    Modified keys: ``img``, ``img_shape``, ``ori_shape``, ``height``, ``width``,
+    ``instances``, ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_ignore_flags``,
+    ``gt_masks``. Added keys: ``crop_offset``, column and row ``(x0, y0)``;
+    ``slice_shape``, height and width of the whole slice; ``body_shape``, height and
+    width of the body's box. Removed key: ``key_slice_hu``.
+
+    With ``keep_origin`` (set by :class:`LoadSliceStack` for files that no data set
+    names) only the right and the lower border are cut off, and ``crop_offset`` is
+    (0, 0): stock inference tools return boxes without their metadata, and these
+    boxes must be in the pixels of the file.
 
     Args:
-        threshold_hu (float): What is above it counts as body.
-        kernel_size (int): Side of the opening's square in pixels.
-        clip_object_border (bool): Clip boxes to the new border.
+        threshold_hu: Values above it count as body.
+        kernel_size: Side of the square of the opening, in pixels.
+        clip_object_border: Whether loaded boxes are clipped to the new border.
+
+    Raises:
+        ValueError: If ``kernel_size`` is not positive.
     """
 
     def __init__(
@@ -53,17 +69,17 @@ class CropToBody(BaseTransform):
         """Crop the stack and move the boxes.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
             - img: (H, W, C) to (h, w, C).
 
         Returns:
-            dict: The sample.
+            The sample.
 
         Raises:
             KeyError: If there is no ``key_slice_hu``.
-            ValueError: If the stack no longer has the key slice's size.
+            ValueError: If the slice was resized or flipped before.
         """
         if 'key_slice_hu' not in results:
             raise KeyError(
@@ -77,12 +93,28 @@ class CropToBody(BaseTransform):
                 'CropToBody must run before any resizing: the stack is '
                 f'{image.shape[:2]}, the key slice {key_slice_hu.shape}'
             )
+        if results.get('flip') or 'scale_factor' in results:
+            raise ValueError(
+                'CropToBody must run before any flip or resizing: move it behind '
+                'LoadSliceStack in the pipeline'
+            )
         x0, y0, x1, y1 = results.pop('crop_box', None) or body_box(
             key_slice_hu, self.threshold_hu, self.kernel_size
         )
+        body_shape = (y1 - y0, x1 - x0)
+        if results.get('keep_origin'):
+            x0 = y0 = 0
+        shape = (y1 - y0, x1 - x0)
         results['img'] = image[y0:y1, x0:x1]
-        results['img_shape'] = (y1 - y0, x1 - x0)
+        results['img_shape'] = results['ori_shape'] = shape
+        results['height'], results['width'] = shape
         results['crop_offset'] = (x0, y0)
+        results['slice_shape'] = key_slice_hu.shape
+        results['body_shape'] = body_shape
+        if results.get('instances') is not None:
+            results['instances'] = move_instances(results['instances'], (-x0, -y0))
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].crop(np.array([x0, y0, x1, y1]))
         if results.get('gt_bboxes') is not None:
             self._move_boxes(results)
         return results
@@ -96,7 +128,7 @@ class CropToBody(BaseTransform):
             boxes.translate_((-x0, -y0))
             corners = boxes.tensor.numpy()
         else:
-            boxes = corners = boxes - np.asarray([x0, y0, x0, y0], boxes.dtype)
+            boxes = corners = boxes_in_slice(boxes, (-x0, -y0)).astype(boxes.dtype)
         inside = (
             (corners[:, 0] < width)
             & (corners[:, 1] < height)
@@ -113,9 +145,9 @@ class CropToBody(BaseTransform):
             flags = np.asarray(results['gt_ignore_flags'])
             results['gt_ignore_flags'] = flags | ~inside
         else:
-            results['gt_bboxes'] = boxes[inside]
-            if 'gt_bboxes_labels' in results:
-                results['gt_bboxes_labels'] = results['gt_bboxes_labels'][inside]
+            for name in ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks'):
+                if results.get(name) is not None:
+                    results[name] = results[name][inside]
 
     def __repr__(self) -> str:
         return (
@@ -123,48 +155,3 @@ class CropToBody(BaseTransform):
             f'kernel_size={self.kernel_size}, '
             f'clip_object_border={self.clip_object_border})'
         )
-
-
-def undo_crop(data_sample: Any) -> Any:
-    """Move predicted boxes back to the original image's pixels, in place.
-
-    ``pred_instances.bboxes`` is shifted by the sample's ``crop_offset``, which
-    then becomes (0, 0): a second call changes nothing. Boxes must already be
-    scaled back (mmdet's ``rescale=True``). Samples without a ``crop_offset``
-    or without predictions stay as they are.
-
-    Args:
-        data_sample (DetDataSample | dict): A sample, or what a metric gets
-            for it.
-
-    Returns:
-        DetDataSample | dict: The same object.
-    """
-    if isinstance(data_sample, dict):
-        offset = data_sample.get('crop_offset')
-        instances = data_sample.get('pred_instances')
-    else:
-        offset = data_sample.metainfo.get('crop_offset')
-        instances = getattr(data_sample, 'pred_instances', None)
-    if offset is None or instances is None:
-        return data_sample
-    x0, y0 = (float(value) for value in offset)
-    if isinstance(instances, dict):
-        instances['bboxes'] = _shift(instances['bboxes'], (x0, y0))
-    else:
-        instances.bboxes = _shift(instances.bboxes, (x0, y0))
-    if isinstance(data_sample, dict):
-        data_sample['crop_offset'] = (0, 0)
-    else:
-        data_sample.set_metainfo(dict(crop_offset=(0, 0)))
-    return data_sample
-
-
-def _shift(boxes: Any, offset: tuple[float, float]) -> Any:
-    if hasattr(boxes, 'translate_'):
-        boxes = boxes.clone()
-        boxes.translate_(offset)
-        return boxes
-    if hasattr(boxes, 'new_tensor'):
-        return boxes + boxes.new_tensor([*offset, *offset])
-    return boxes + np.asarray([*offset, *offset], np.asarray(boxes).dtype)

@@ -3,9 +3,8 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmlesion.ct.nodule_patches import INPUT_PLANES, read_nodule_patches
 from mmlesion.registry import TRANSFORMS
-
-from ..nodule_patches import INPUT_PLANES, read_nodule_patches
 
 
 @TRANSFORMS.register_module()

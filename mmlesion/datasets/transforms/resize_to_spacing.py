@@ -17,19 +17,29 @@ class ResizeToSpacing(BaseTransform):
         s = \min\!\left(\frac{\mathrm{spacing}}{\mathrm{target}},
             \frac{\mathrm{max\_size}}{\max(h, w)}\right)
 
-    for an image of :math:`h \times w` pixels, bilinear as the authors'
-    ``cv2.resize(fx=s, fy=s)``: the sampling follows s itself, not the rounded
-    size. Source: Yan et al., 3DCE, Sec. 3 and ``load_prep_img`` of the
-    authors' code (0.8 mm, 512 px).
+    for an image of :math:`h \times w` pixels, bilinear as ``cv2.resize(fx=s, fy=s)``
+    of the authors: the sampling follows s itself, not the rounded size. Source: Yan
+    et al., 3DCE, Sec. 3 and ``load_prep_img`` of the authors' code (0.8 mm, 512 px).
+
+    The scale is multiplied into an existing ``scale_factor`` and, as mmdet's own
+    transforms do, into ``homography_matrix``. A ``Resize`` of mmdet after this
+    transform overwrites ``scale_factor``; :class:`PackCTInputs` restores the product
+    from the matrix. For test-time augmentation at several scales, use several
+    ``ResizeToSpacing``.
 
     Required keys: ``img``, ``spacing_mm`` (pixel size of the original image),
-    ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an array).
-    Modified keys: ``img`` (float32), ``img_shape``, ``gt_bboxes``. Added:
-    ``scale_factor`` ``(w_scale, h_scale)``, ``keep_ratio``.
+    ``body_shape`` (optional; size that ``max_size`` limits, by default that of
+    ``img``), ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an array), ``gt_masks``
+    (optional).
+    Modified keys: ``img`` (float32), ``img_shape``, ``gt_bboxes``, ``gt_masks``,
+    ``scale_factor`` (w, h), ``homography_matrix``. Added key: ``keep_ratio``.
 
     Args:
-        spacing_mm (float): Target pixel size.
-        max_size (int): Longest side in pixels.
+        spacing_mm: Target pixel size in mm.
+        max_size: Longest side in pixels.
+
+    Raises:
+        ValueError: If an argument is not positive.
     """
 
     def __init__(self, spacing_mm: float = 0.8, max_size: int = 512) -> None:
@@ -45,17 +55,17 @@ class ResizeToSpacing(BaseTransform):
         """Resize the stack and scale the boxes.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
-            - img: (H, W, C) to (h, w, C); memory is channel by channel.
+            - img: (H, W, C) to (h, w, C). The memory layout is channel by channel.
 
         Returns:
-            dict: The sample.
+            The sample.
 
         Raises:
             KeyError: If the sample has no ``spacing_mm``.
-            ValueError: If that is not a positive number.
+            ValueError: If ``spacing_mm`` is not a positive number.
         """
         if 'spacing_mm' not in results:
             raise KeyError(
@@ -68,16 +78,21 @@ class ResizeToSpacing(BaseTransform):
                 f'a positive number of mm, but is {spacing_mm}'
             )
         image = results['img']
+        before = results.get('scale_factor', (1.0, 1.0))
         scale = spacing_mm / self.spacing_mm
-        longest = max(image.shape[:2]) * scale
+        longest = max(results.get('body_shape', image.shape[:2])) * scale
+        if 'scale_factor' in results:  # resized before: only the present size counts
+            longest = max(image.shape[:2]) * scale
         if longest > self.max_size:
             scale *= self.max_size / longest
         if scale != 1:
             image = self._resize(image, scale)
-        before = results.get('scale_factor', (1.0, 1.0))
         results['img'] = image
         results['img_shape'] = image.shape[:2]
         results['scale_factor'] = (before[0] * scale, before[1] * scale)
+        results['homography_matrix'] = np.diag([scale, scale, 1.0]) @ results.get(
+            'homography_matrix', np.eye(3)
+        )
         results['keep_ratio'] = True
         boxes = results.get('gt_bboxes')
         if boxes is not None:
@@ -87,6 +102,8 @@ class ResizeToSpacing(BaseTransform):
                 results['gt_bboxes'] = boxes
             else:
                 results['gt_bboxes'] = boxes * np.asarray(scale, boxes.dtype)
+        if results.get('gt_masks') is not None:
+            results['gt_masks'] = results['gt_masks'].resize(results['img_shape'])
         return results
 
     @staticmethod

@@ -1,6 +1,7 @@
 """Hooks of trainings and tests."""
 
 from .activation_map_hook import ActivationMapHook
+from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .attention_figure_hook import AttentionFigureHook
 from .ct_visualization_hook import CTVisualizationHook
 from .epoch_seed_hook import EpochSeedHook
@@ -10,6 +11,7 @@ from .reset_layers_hook import ResetLayersHook
 
 __all__ = [
     'ActivationMapHook',
+    'AtomicCheckpointHook',
     'AttentionFigureHook',
     'CTVisualizationHook',
     'EpochSeedHook',

@@ -1,58 +1,32 @@
 """Activation maps of a classifier or a detector during validation and testing."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from torch import Tensor
+from mmengine.runner import Runner
+from torch import nn
 
 from mmlesion import attribution
-from mmlesion.ct import write_volume
+from mmlesion.explain.detections import (
+    NoDetectionError,
+    detection_titles,
+    explain_detections,
+    is_detector,
+)
+from mmlesion.explain.methods import GRADIENT_METHODS, METHODS, WITHOUT_LAYERS
+from mmlesion.explain.names import sample_name
+from mmlesion.explain.placement import boxes_on_input, map_on_input
+from mmlesion.explain.writer import (
+    FORMATS,
+    SampleMaps,
+    by_target,
+    draw_sample_maps,
+    write_sample_maps,
+)
 from mmlesion.registry import HOOKS
-from mmlesion.visualization import write_picture
-from mmlesion.visualization.map_overlay import overlay_rows
-from mmlesion.visualization.map_placement import (
-    boxes_on_input,
-    map_on_input,
-    map_volume,
-)
-
-METHODS = sorted(
-    name
-    for name in attribution.__all__
-    if isinstance(getattr(attribution, name), type)
-    and issubclass(getattr(attribution, name), attribution.ActivationMap)
-    and name not in ('ActivationMap', 'GradientMap')
-)
-#: Those that explain any score, also of a box.
-GRADIENT_METHODS = [
-    name
-    for name in METHODS
-    if issubclass(getattr(attribution, name), attribution.GradientMap)
-]
-#: Those that find what they need themselves: attention, heads that draw maps.
-WITHOUT_LAYERS = [
-    name
-    for name in METHODS
-    if issubclass(
-        getattr(attribution, name),
-        (attribution.AttentionMap, attribution.SoftActivationMap),
-    )
-]
-FORMATS = ('png', 'npy', 'nii.gz')
-
-
-@dataclass
-class _Maps:
-    """Maps of one sample: raw (K, *grid), at its picture's size (K, *size)."""
-
-    raw: Tensor
-    full: Tensor
-    titles: list
-    boxes_px: np.ndarray | None = None
 
 
 @HOOKS.register_module()
@@ -84,10 +58,8 @@ class ActivationMapHook(Hook):
             the data sample; files hold raw maps, pictures those of each image.
         value_range (tuple[float, float]): For ``'fixed'``.
         out_dir (str, optional): Folder of the test's files; None writes none.
-        formats (sequence[str]): Of ``'png'`` (picture and overlay), ``'npy'``
-            (raw float32 on the layer's grid; of boxes, a map for each, the best
-            first), ``'nii.gz'`` (raw, at the size of the input, the map of the
-            data sample; in its place where that has ``spacing_mm``).
+        formats (sequence[str]): Kinds of files, of
+            :func:`mmlesion.explain.writer.write_sample_maps`.
         interval (int, optional): In validation, batches from one picture to the
             next; None leaves validation alone, without maps.
         score_thr (float): Least score of a box that is explained.
@@ -143,60 +115,66 @@ class ActivationMapHook(Hook):
         self.max_detections = max_detections
         self.kwargs = kwargs
 
-    def before_val_iter(self, runner, batch_idx, data_batch=None):
-        """Put the maps into the batch; show the first one now and then."""
-        if self.interval is None:
+    def before_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Put the maps into the batch; draw the first sample every ``interval``."""
+        if self.interval is None or data_batch is None:
             return
-        maps = self._attach(runner, data_batch)
-        if batch_idx % self.interval == 0 and len(maps[0].full):
+        found = self._attach(runner, data_batch)
+        if batch_idx % self.interval == 0 and found[0].titles:
             name = sample_name(data_batch['data_samples'][0], batch_idx, 0)
             runner.visualizer.add_image(
                 f'val_{name}_{self.method}',
-                self._picture(data_batch['inputs'][0], maps[0]),
+                draw_sample_maps(data_batch['inputs'][0], found[0]),
                 step=runner.iter,
             )
 
-    def before_test_iter(self, runner, batch_idx, data_batch=None):
-        """Put the maps into the batch; write them."""
-        maps = self._attach(runner, data_batch)
+    def before_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Put the maps into the batch; write their files."""
+        if data_batch is None:
+            return
+        found = self._attach(runner, data_batch)
         if self.out_dir is None:
             return
         for index, sample in enumerate(data_batch['data_samples']):
-            stem = Path(self.out_dir) / (
-                f'{sample_name(sample, batch_idx, index)}_{self.method}'
-            )
-            if len(maps[index].full):
-                self._write(stem, data_batch['inputs'][index], sample, maps[index])
+            if found[index].titles:
+                write_sample_maps(
+                    self.out_dir,
+                    sample_name(sample, batch_idx, index),
+                    data_batch['inputs'][index],
+                    sample,
+                    found[index],
+                    formats=self.formats,
+                )
 
-    def _attach(self, runner, data_batch):
-        """Maps of each sample, put into its data sample."""
-        from mmlesion.apis.explain_detections import is_detector
-
-        model = (
-            runner.model.module if is_model_wrapper(runner.model) else (runner.model)
-        )
+    def _attach(self, runner: Runner, data_batch: dict) -> list[SampleMaps]:
+        """Maps of each sample; the largest map is put into the data sample."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         find = self._of_boxes if is_detector(model) else self._of_classes
         found = find(model, data_batch)
-        for sample, maps in zip(data_batch['data_samples'], found):
-            each = maps.full
-            if self.size is None and len(maps.raw):
-                each = maps.raw
-            if len(each) != 1:  # of several boxes, or of none
-                each = (
-                    each.amax(0, keepdim=True)
-                    if len(each)
-                    else (each.new_zeros(1, *each.shape[1:]))
+        for image, sample, maps in zip(
+            data_batch['inputs'], data_batch['data_samples'], found
+        ):
+            raw = maps.maps[self.method]
+            if self.size == 'input' or not len(raw):
+                raw = map_on_input(raw, image.shape[1:], maps.input_size)
+            if len(raw) != 1:  # several boxes, or none
+                raw = (
+                    raw.amax(0, keepdim=True)
+                    if len(raw)
+                    else raw.new_zeros(1, *raw.shape[1:])
                 )
-            each = attribution.normalise_map(
-                each[None], self.normalise, self.value_range
+            largest = attribution.normalise_map(
+                raw[None], self.normalise, self.value_range
             )[0, 0]
-            sample.set_field(each.cpu(), self.key)
-            if 'crop_offset' in sample:  # predicting may set it to 0
-                sample.set_metainfo(dict(map_crop_offset=sample.crop_offset))
+            sample.set_field(largest.cpu(), self.key)
         return found
 
-    def _of_classes(self, model, data_batch):
-        """Maps of a classifier, one for each sample."""
+    def _of_classes(self, model: nn.Module, data_batch: dict) -> list[SampleMaps]:
+        """Maps of a classifier, one per sample."""
         samples = data_batch['data_samples']
         batch = model.data_preprocessor(dict(data_batch), False)
         targets = self.target
@@ -206,21 +184,12 @@ class ActivationMapHook(Hook):
         with getattr(attribution, self.method)(model, *layers, **self.kwargs) as method:
             raw = method(batch['inputs'], targets)
         if isinstance(raw, dict) or raw.shape[:2] != (len(samples), 1):
-            raise ValueError(f'{self._asked} {describe(raw)}: name one layer')
+            raise ValueError(f'{self._asked} {_describe(raw)}: name one layer')
         padded = batch['inputs'].shape[2:]
-        return [
-            _Maps(each, map_on_input(each, image.shape[1:], padded), ['input'])
-            for each, image in zip(raw, data_batch['inputs'])
-        ]
+        return [self._sample_maps(each, ['input'], padded) for each in raw]
 
-    def _of_boxes(self, model, data_batch):
-        """Maps of a detector, as many as boxes for each sample."""
-        from mmlesion.apis.explain_detections import (
-            NoDetectionError,
-            detection_titles,
-            explain_detections,
-        )
-
+    def _of_boxes(self, model: nn.Module, data_batch: dict) -> list[SampleMaps]:
+        """Maps of a detector, one per box of each sample."""
         if self.method not in GRADIENT_METHODS:
             raise ValueError(
                 f'method {self.method} explains classes: for the boxes of '
@@ -240,17 +209,15 @@ class ActivationMapHook(Hook):
                     **self.kwargs,
                 )
             except NoDetectionError:
-                nothing = torch.zeros(0, *size)
-                found.append(_Maps(nothing, nothing, []))
+                found.append(self._sample_maps(torch.zeros(0, *size), [], size))
                 continue
             if isinstance(raw, dict):
-                raise ValueError(f'{self._asked} {describe(raw)}: name one layer')
-            raw = by_target(raw)
+                raise ValueError(f'{self._asked} {_describe(raw)}: name one layer')
             found.append(
-                _Maps(
-                    raw,
-                    map_on_input(raw, size, predicted.batch_input_shape),
+                self._sample_maps(
+                    by_target(raw),
                     detection_titles(model, predicted, indices),
+                    predicted.batch_input_shape,
                     boxes_on_input(sample, predicted, indices),
                 )
             )
@@ -258,58 +225,28 @@ class ActivationMapHook(Hook):
 
     _asked = 'ActivationMapHook needs one map per sample, got'
 
-    def _picture(self, image, maps):
-        """The middle channel, and under the map of each class or box, (H, W, 3)."""
-        grey, heat = image[len(image) // 2], maps.full
-        if heat.dim() == 4:  # the middle slice of a volume
-            grey, heat = grey[len(grey) // 2], heat[:, heat.shape[1] // 2]
-        heat = attribution.normalise_map(heat[None], 'image')[0].cpu().numpy()
-        return overlay_rows(
-            grey.float().cpu().numpy(),
-            [(title, {self.method: each}) for title, each in zip(maps.titles, heat)],
-            boxes_px=maps.boxes_px,
+    def _sample_maps(
+        self,
+        raw: torch.Tensor,
+        titles: Sequence[str],
+        input_size: Sequence[int],
+        boxes_px: Any = None,
+    ) -> SampleMaps:
+        layers = [self.layers] if isinstance(self.layers, str) else list(self.layers)
+        return SampleMaps(
+            maps={self.method: raw},
+            titles=titles,
+            input_size=input_size,
+            explained=[dict(title=title) for title in titles],
+            layers=layers,
+            boxes_px=boxes_px,
         )
 
-    def _write(self, stem, image, sample, maps):
-        """All files of one sample."""
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        if 'npy' in self.formats:
-            # of a class the map itself, of boxes one for each
-            raw = maps.raw[0] if maps.boxes_px is None else maps.raw
-            np.save(f'{stem}.npy', raw.cpu().numpy())
-        if 'nii.gz' in self.formats:
-            full = maps.full.amax(0).cpu().numpy()
-            write_volume(f'{stem}.nii.gz', map_volume(full, sample))
-        if 'png' in self.formats:
-            write_picture(f'{stem}.png', self._picture(image, maps))
 
-
-def by_target(raw):
-    """Maps of one sample, (M, K, *grid) -> (K, *grid), or (K, M, *grid) if M > 1."""
-    maps = raw.transpose(0, 1)
-    return maps[:, 0] if len(raw) == 1 else maps
-
-
-def describe(maps):
-    """What came in place of one map, for a sentence."""
+def _describe(maps: Any) -> str:
+    """What a method returned in place of one map, for an error message."""
     return (
         f'maps of {", ".join(maps)}'
         if isinstance(maps, dict)
         else f'maps of shape {tuple(maps.shape)}'
     )
-
-
-def sample_name(sample, batch_idx, index):
-    """A file name for a sample: of its picture, nodule, or place in the test.
-
-    Slices that have numbers for names get their folder's before it.
-    """
-    for key in ('img_path', 'nodule_id', 'sample_idx'):
-        value = sample.get(key)
-        if value is None:
-            continue
-        path = Path(str(value))
-        if key == 'img_path' and path.stem.isdigit() and path.parent.name:
-            return f'{path.parent.name}_{path.stem}'
-        return path.stem.replace('/', '_')
-    return f'{batch_idx:05d}_{index}'

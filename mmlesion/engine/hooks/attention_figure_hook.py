@@ -8,10 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from mmlesion.ct import FULL_WINDOW_HU
+from mmlesion.explain.names import sample_name
 from mmlesion.registry import HOOKS
 from mmlesion.visualization import draw_contextual_attention, draw_spatial_attention
-
-from .ct_visualization_hook import sample_name
 
 
 @HOOKS.register_module()
@@ -66,8 +65,7 @@ class AttentionFigureHook(Hook):
             runner (Runner): The runner of the test.
             batch_idx (int): Index of the batch.
             data_batch (dict, optional): As the data loader gave it.
-            outputs (list[DetDataSample], optional): Not used: the samples of
-                the batch still hold their crop.
+            outputs (list[DetDataSample], optional): Not used.
         """
         for inputs, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             boxes = _network_boxes(sample)
@@ -154,6 +152,4 @@ def _network_boxes(sample):
     boxes = np.array(
         [instance['bbox'] for instance in sample.get('instances', [])], float
     ).reshape(-1, 4)
-    x0, y0 = sample.get('crop_offset', (0, 0))
-    scale = np.asarray(sample.get('scale_factor', (1.0, 1.0)), float)
-    return (boxes - [x0, y0, x0, y0]) * np.tile(scale, 2)
+    return boxes * np.tile(np.asarray(sample.get('scale_factor', (1, 1)), float), 2)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmengine.hooks import Hook
 
+from mmlesion.explain.names import sample_name
 from mmlesion.registry import HOOKS
 from mmlesion.visualization import CTVisualizer
 
@@ -96,16 +97,3 @@ class CTVisualizationHook(Hook):
                 out_file=out_file,
                 pred_score_thr=self.score_thr,
             )
-
-
-def sample_name(sample):
-    """Name of a sample's key slice, as DeepLesion's ``File_name``.
-
-    Args:
-        sample (DetDataSample): With ``img_path``.
-
-    Returns:
-        str: ``000001_01_01_109`` for ``Images_png/000001_01_01/109.png``.
-    """
-    path = Path(sample.img_path)
-    return f'{path.parent.name}_{path.stem}'

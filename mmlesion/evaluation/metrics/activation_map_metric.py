@@ -1,5 +1,3 @@
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
 from ..functional import ActivationMapScores, boxes_to_mask
@@ -22,11 +21,10 @@ class ActivationMapMetric(BaseMetric):
     Reads from each data sample the map and the lesions. These are, in this order,
     a mask (``mask_key``; of a mask with channels, see ``planes``),
     ``instances`` of the meta information (``bbox`` in pixels of the original
-    picture; moved and scaled by ``crop_offset`` and ``scale_factor`` where given,
-    else by ``img_shape`` over ``ori_shape``; ``map_crop_offset``, which
-    :class:`ActivationMapHook` notes, comes before the first), or
-    ``gt_instances.bboxes`` (pixels of the network's picture). Boxes become circles,
-    as in the paper. An instance with ``ignore_flag`` is left out.
+    picture, scaled by ``scale_factor`` where given, else by ``img_shape`` over
+    ``ori_shape``), or ``gt_instances.bboxes`` (pixels of the network's picture).
+    Boxes become circles, as in the paper. An instance with ``ignore_flag`` is left
+    out.
 
     Returned are the numbers of
     :meth:`mmlesion.evaluation.functional.ActivationMapScores.compute`: AUPRC over
@@ -225,10 +223,6 @@ class ActivationMapMetric(BaseMetric):
                 if not instance.get('ignore_flag', 0)
             ]
             boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-            # A detector that has undone the crop of its boxes has set it to 0
-            offset = sample.get('map_crop_offset', sample.get('crop_offset'))
-            if offset is not None:
-                boxes -= np.tile(_array(offset), 2)
             scale = sample.get('scale_factor')
             if scale is None:
                 height, width = tuple(sample.get('ori_shape') or shape)[:2]
@@ -315,20 +309,10 @@ class ActivationMapMetric(BaseMetric):
 
     def _write(self, numbers: dict) -> None:
         path = Path(f'{self.outfile_prefix}.maps.json')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(
-            settings=dict(
-                self.settings, form=self.form, resize=self.resize, planes=self.planes
-            ),
-            # JSON knows no NaN.
-            numbers={
-                name: float(value) if np.isfinite(value) else None
-                for name, value in numbers.items()
-            },
+        settings = dict(
+            self.settings, form=self.form, resize=self.resize, planes=self.planes
         )
-        unfinished = path.with_name(f'{path.name}.part')
-        unfinished.write_text(json.dumps(content, indent=2, allow_nan=False))
-        os.replace(unfinished, path)  # a kill leaves the old file or the new one
+        write_json(path, dict(settings=settings, numbers=numbers), indent=2)
         MMLogger.get_current_instance().info(f'Numbers of the maps in {path}')
 
 

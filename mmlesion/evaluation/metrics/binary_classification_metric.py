@@ -1,11 +1,9 @@
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
 from ..functional import binary_areas, binary_rates, log_loss
@@ -92,11 +90,7 @@ class BinaryClassificationMetric(BaseMetric):
         scores = np.array([case['score'] for case in results])
         labels = np.array([case['label'] for case in results])
         if self.outfile_prefix:
-            path = Path(f'{self.outfile_prefix}.scores.json')
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f'{path.name}.part')
-            unfinished.write_text(json.dumps(results, default=str))
-            os.replace(unfinished, path)  # a kill leaves the old file or the new
+            write_json(f'{self.outfile_prefix}.scores.json', results, default=str)
         return dict(
             **binary_rates(scores, labels, self.threshold),
             **binary_areas(scores, labels),

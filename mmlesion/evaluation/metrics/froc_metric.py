@@ -1,5 +1,3 @@
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +5,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
 from ..functional import (
@@ -27,9 +26,9 @@ class FROCMetric(BaseMetric):
     Reads from each data sample ``pred_instances`` (``bboxes``, ``scores``,
     ``labels``) and the lesions: ``instances`` of its meta information (boxes as
     the data set gives them, in pixels of the original picture) where there are
-    any, else ``gt_instances.bboxes``. Boxes predicted on a cropped picture are
-    moved back by the ``crop_offset`` of the meta information. An instance with
-    ``ignore_flag`` is left out.
+    any, else ``gt_instances.bboxes``. Both are in the pixels of ``ori_shape``, which
+    for a cropped slice is the crop: sensitivity does not depend on the origin. An
+    instance with ``ignore_flag`` is left out.
 
     Returned: ``sens@0.5``, ``sens@1``, ... and ``mean_0.5_4``, the mean over
     ``mean_fps``, each in [0, 1], higher is better; 0 without boxes, NaN without
@@ -132,14 +131,12 @@ class FROCMetric(BaseMetric):
                     f'{name}: predicted boxes and scores must be finite; NaN or '
                     'infinity usually means that training diverged.'
                 )
-            offset = sample.get('crop_offset')
-            offset = np.zeros(2) if offset is None else _array(offset)
             self.results.append(
                 dict(
                     img_id=sample.get('img_id'),
                     patient=sample.get('patient'),
                     interval_mm=sample.get('interval_mm'),
-                    boxes=boxes + np.tile(offset, 2),
+                    boxes=boxes,
                     scores=scores,
                     **self._lesions(sample, name),
                 )
@@ -317,10 +314,7 @@ class FROCMetric(BaseMetric):
 
     def _write(self, content: dict) -> None:
         path = Path(f'{self.outfile_prefix}.froc.json')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'{path.name}.part')
-        unfinished.write_text(json.dumps(_without_nan(content), allow_nan=False))
-        os.replace(unfinished, path)  # a kill leaves the old file or the new one
+        write_json(path, content)
         MMLogger.get_current_instance().info(f'FROC written to {path}')
 
 
@@ -365,14 +359,3 @@ def _table(columns, intervals, confidence, counts=None) -> list:
         )
         for title, cells in rows
     ]
-
-
-def _without_nan(content):
-    """JSON knows no NaN: null instead."""
-    if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
-    if isinstance(content, float) and not np.isfinite(content):
-        return None
-    return content

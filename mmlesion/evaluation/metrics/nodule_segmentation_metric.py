@@ -1,6 +1,4 @@
-import csv
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -9,6 +7,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmlesion.files import write_csv_table
 from mmlesion.registry import METRICS
 
 from ..functional import SliceScore, nodule_segmentation_table, score_slice
@@ -227,13 +226,5 @@ def _plane(values) -> np.ndarray:
 
 
 def _write(path: Path, rows: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.part')
-    with open(unfinished, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(
-            file, list(rows[0]) if rows else [], lineterminator='\n'
-        )
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(unfinished, path)  # a kill leaves the old file or the new one
+    write_csv_table(path, list(rows[0]) if rows else [], rows)
     MMLogger.get_current_instance().info(f'Slices one by one in {path}')

@@ -5,7 +5,6 @@ from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import SampleList
 from torch import Tensor
 
-from mmlesion.datasets.transforms.crop_to_body import undo_crop
 from mmlesion.registry import MODELS
 
 
@@ -92,8 +91,8 @@ class ContextRCNN(TwoStageDetector):
             feats (Tensor): From :meth:`extract_images`, (N, M, C, h, w).
             fused (Tensor): From :meth:`fuse`, (N, M, C, h, w).
             batch_data_samples (list[DetDataSample]): N samples.
-            rescale (bool): Return pixels of the original slice: scaling and
-                crop undone.
+            rescale (bool): Return boxes in the pixels of the original image,
+                for a cropped slice those of the crop.
 
         Returns:
             list[DetDataSample]: With ``pred_instances``.
@@ -104,11 +103,7 @@ class ContextRCNN(TwoStageDetector):
         results = self.roi_head.predict(
             (fused,), proposals, batch_data_samples, rescale=rescale
         )
-        samples = self.add_pred_to_datasample(batch_data_samples, results)
-        if rescale:
-            for sample in samples:
-                undo_crop(sample)
-        return samples
+        return self.add_pred_to_datasample(batch_data_samples, results)
 
     @staticmethod
     def key_features(feats: Tensor) -> tuple[Tensor]:

@@ -1,7 +1,6 @@
 """The cache of DeepLesion: whole, resumable, safe against kills and full disks."""
 
 import errno
-import importlib.util
 import multiprocessing
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmlesion.cli import main
 from mmlesion.ct import SliceArchive
 from mmlesion.datasets.prepare import prepare_deeplesion
 
@@ -257,11 +257,10 @@ def test_the_command_line(data):
 )
 def test_the_command_line_says_why_not(data, capsys, arguments, reason):
     """One sentence and exit code 1."""
-    spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     arguments = [one.format(root=data.root) for one in arguments]
-    assert tool.main(['deeplesion', '--data-root', str(data.root), *arguments]) == 1
+    assert (
+        main(['prepare', 'deeplesion', '--data-root', str(data.root), *arguments]) == 1
+    )
     printed = capsys.readouterr()
     assert not printed.out and len(printed.err.splitlines()) == 1
-    assert printed.err.startswith('prepare_data: ') and reason in printed.err
+    assert printed.err.startswith('error: ') and reason in printed.err

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import CTVolume, read_volume, write_volume
-from mmlesion.datasets.lidc_consensus import match_readers, reader_votes
-from mmlesion.datasets.lidc_xml import read_lidc_readings
-from mmlesion.datasets.nodule_index import read_nodule_index
-from mmlesion.datasets.nodule_patches import read_nodule_patches
+from mmlesion.ct.nodule_patches import read_nodule_patches
+from mmlesion.datasets.indices.nodule_index import read_nodule_index
 from mmlesion.datasets.prepare import prepare_lidc, prepare_lidc_crops
+from mmlesion.datasets.sources.lidc_consensus import match_readers, reader_votes
+from mmlesion.datasets.sources.lidc_xml import read_lidc_readings
 from mmlesion.phantom import write_lidc
 
 ROOT = Path(__file__).resolve().parents[3]

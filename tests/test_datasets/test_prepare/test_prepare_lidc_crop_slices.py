@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmlesion.cli import main
 from mmlesion.ct import CTVolume, SliceArchive, write_volume
 from mmlesion.datasets import LIDCSliceDataset
 from mmlesion.datasets.prepare import prepare_lidc_crop_slices
@@ -102,13 +103,11 @@ def test_what_cannot_be_done_is_said(tmp_path):
         prepare_lidc_crop_slices(str(tmp_path / 'voi'), str(tmp_path / 'out'))
 
 
-def test_the_command(crops, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    import prepare_data
-
+def test_the_command(crops, capsys):
     assert (
-        prepare_data.main(
+        main(
             [
+                'prepare',
                 'lidc-slices',
                 '--crops',
                 str(crops / 'voi'),
@@ -121,6 +120,6 @@ def test_the_command(crops, capsys, monkeypatch):
         == 0
     )
     assert '6 slices of 2 series' in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        prepare_data.main(['lidc-slices', '--crops', str(crops / 'voi')])
+    assert main(['prepare', 'lidc-slices', '--crops', str(crops / 'voi')]) == 1
+    assert capsys.readouterr().err == 'error: --crops needs --out\n'
     assert '--crops needs --out' in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """From a list of scans to projections: what is written, resumed and told."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmlesion.cli import main
 from mmlesion.ct import (
     REGIONS,
     VIEWS,
@@ -19,8 +19,8 @@ from mmlesion.ct import (
     write_volume,
 )
 from mmlesion.datasets import LungProjectionDataset, read_scan_list
+from mmlesion.datasets.indices.scan_list import projection_path
 from mmlesion.datasets.prepare import prepare_signs
-from mmlesion.datasets.scan_list import projection_path
 
 REAL = (Path(__file__).resolve().parents[3] / '../shared/data/chest_ct').resolve()
 TOOL = Path(__file__).resolve().parents[3] / 'tools/prepare_data.py'
@@ -161,10 +161,8 @@ def test_bad_lists_and_arguments_are_told(scans):
 
 
 def test_the_command_line(scans, capsys):
-    spec = importlib.util.spec_from_file_location('prepare_data', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     arguments = [
+        'prepare',
         'signs',
         '--scans',
         str(scans / 'scans.csv'),
@@ -175,14 +173,14 @@ def test_the_command_line(scans, capsys):
         '--grid',
         *map(str, GRID),
     ]
-    assert tool.main(arguments) == 0
+    assert main(arguments) == 0
     assert capsys.readouterr().out == (
         '3 scans of 3 patients are ready (0 were there before), with 63 projections; '
         '0 sub-regions are without lung.\n'
     )
     assert (scans / 'projections.csv').exists()  # beside the list
     (scans / 's1.nii.gz').unlink()
-    assert tool.main(arguments) == 1
+    assert main(arguments) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
         'prepare_data: s1.nii.gz: no such file or folder; so 1 scans could not be '
         'prepared (listed in problems.txt), all others are'

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
 
-from mmlesion.datasets.transforms import CropToBody, WindowHU, undo_crop
+from mmlesion.datasets.transforms import CropToBody, WindowHU
 
 
 def make_sample(boxes=None, kind='array'):
@@ -100,33 +99,50 @@ def test_wrong_places_in_a_pipeline():
         CropToBody(kernel_size=0)
 
 
-@pytest.mark.parametrize('as_dict', [False, True])
-@pytest.mark.parametrize('kind', ['tensor', 'array', 'HorizontalBoxes'])
-def test_undo_crop_once_and_again(as_dict, kind):
-    structures = pytest.importorskip('mmdet.structures')
-    boxes = torch.tensor([[3.0, 2.0, 18.0, 10.0]])
-    if kind == 'array':
-        boxes = boxes.numpy()
-    elif kind == 'HorizontalBoxes':
-        boxes = structures.bbox.HorizontalBoxes(boxes)
-    sample = structures.DetDataSample(metainfo=dict(crop_offset=(12, 10)))
-    sample.pred_instances = InstanceData(bboxes=boxes)
-    if as_dict:
-        sample = sample.to_dict()
-    for _ in range(2):
-        assert undo_crop(sample) is sample
-        found = (
-            sample['pred_instances']['bboxes']
-            if as_dict
-            else sample.pred_instances.bboxes
-        )
-        assert corners(found) == [[15, 12, 30, 20]]
-    assert corners(boxes) == [[3, 2, 18, 10]]
+def test_the_crop_is_the_original_image_of_the_sample():
+    """Lesions and sizes in the frame of the crop, its place as metadata."""
+    lesion = dict(bbox=[15, 12, 30, 20], bbox_label=0, ignore_flag=0)
+    outside = dict(bbox=[45, 35, 55, 45], bbox_label=0, ignore_flag=0)
+    sample = dict(make_sample(), instances=[lesion, outside], ori_shape=(50, 60))
+    results = CropToBody()(sample)
+    assert results['ori_shape'] == results['img_shape'] == (20, 29)
+    assert (results['height'], results['width']) == (20, 29)
+    assert results['slice_shape'] == (50, 60) and results['body_shape'] == (20, 29)
+    # A lesion outside the crop stays a lesion, which nobody can find.
+    assert [each['bbox'] for each in results['instances']] == [
+        [3, 2, 18, 10],
+        [33, 25, 43, 35],
+    ]
+    assert lesion['bbox'] == [15, 12, 30, 20]
 
 
-def test_undo_crop_without_a_crop_or_predictions():
-    structures = pytest.importorskip('mmdet.structures')
-    sample = structures.DetDataSample(metainfo=dict(img_id=1))
-    sample.pred_instances = InstanceData(bboxes=torch.ones(1, 4))
-    assert undo_crop(sample).pred_instances.bboxes.tolist() == [[1] * 4]
-    assert undo_crop(dict(crop_offset=(3, 4))) == dict(crop_offset=(3, 4))
+def test_the_origin_is_kept_on_demand():
+    """Boxes of stock inference are in the pixels of the file."""
+    sample = dict(make_sample([[15, 12, 30, 20]]), keep_origin=True)
+    before = sample['img'].copy()
+    results = CropToBody()(sample)
+    np.testing.assert_array_equal(results['img'], before[:30, :41])
+    assert results['crop_offset'] == (0, 0) and results['ori_shape'] == (30, 41)
+    assert results['body_shape'] == (20, 29)
+    assert corners(results['gt_bboxes']) == [[15, 12, 30, 20]]
+
+
+@pytest.mark.parametrize('change', [dict(flip=True), dict(scale_factor=(1.0, 1.0))])
+def test_no_change_of_the_geometry_may_come_before(change):
+    with pytest.raises(ValueError, match='before any flip or resizing'):
+        CropToBody()(dict(make_sample(), **change))
+
+
+@pytest.mark.parametrize('kind', ['polygons', 'bitmaps'])
+def test_masks_are_cropped(kind):
+    masks = pytest.importorskip('mmdet.structures.mask')
+    bitmap = np.zeros((50, 60), np.uint8)
+    bitmap[12:20, 15:30] = 1
+    if kind == 'bitmaps':
+        given = masks.BitmapMasks([bitmap], 50, 60)
+    else:
+        polygon = np.array([15.0, 12, 30, 12, 30, 20, 15, 20])
+        given = masks.PolygonMasks([[polygon]], 50, 60)
+    sample = make_sample([[15, 12, 30, 20]])
+    cropped = CropToBody()(dict(sample, gt_masks=given))['gt_masks'].to_ndarray()
+    np.testing.assert_array_equal(cropped[0], bitmap[10:30, 12:41])

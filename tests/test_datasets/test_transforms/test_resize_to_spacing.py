@@ -4,14 +4,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
 
+from mmlesion.ct import boxes_in_slice
 from mmlesion.datasets.transforms import (
     CropToBody,
     LoadSliceStack,
     ResizeToSpacing,
     WindowHU,
-    undo_crop,
 )
 
 
@@ -88,6 +87,22 @@ def test_bad_arguments():
         ResizeToSpacing(spacing_mm=0)
 
 
+def test_the_limit_counts_for_the_body_alone():
+    """A slice that keeps its origin is resized as its crop would be."""
+    sample = dict(make_sample(400, 500, 3, 0.88), body_shape=(300, 400))
+    assert ResizeToSpacing()(sample)['scale_factor'] == pytest.approx((1.1, 1.1))
+
+
+def test_masks_are_scaled():
+    masks = pytest.importorskip('mmdet.structures.mask')
+    bitmap = np.zeros((40, 60), np.uint8)
+    bitmap[8:16, 20:40] = 1
+    sample = dict(make_sample(), gt_masks=masks.BitmapMasks([bitmap], 40, 60))
+    scaled = ResizeToSpacing()(sample)['gt_masks'].to_ndarray()[0]
+    assert scaled.shape == (30, 45)
+    assert scaled[6:12, 15:30].all() and scaled.sum() == 6 * 15
+
+
 def test_boxes_come_back_to_the_original_pixels(tiny):
     """Through the whole pipeline and back, as mmdet scales back."""
     structures = pytest.importorskip('mmdet.structures')
@@ -102,13 +117,7 @@ def test_boxes_come_back_to_the_original_pixels(tiny):
     for transform in (LoadSliceStack(9), CropToBody(), WindowHU(), ResizeToSpacing()):
         sample = transform(sample)
     assert sample['crop_offset'] == (5, 8)
-    predicted = structures.DetDataSample(
-        metainfo=dict(
-            crop_offset=sample['crop_offset'], scale_factor=sample['scale_factor']
-        )
-    )
     scaled_back = sample['gt_bboxes'].tensor / torch.tensor(sample['scale_factor'] * 2)
-    predicted.pred_instances = InstanceData(bboxes=scaled_back)
     np.testing.assert_allclose(
-        undo_crop(predicted).pred_instances.bboxes, boxes, atol=1e-4
+        boxes_in_slice(scaled_back, sample['crop_offset']), boxes, atol=1e-4
     )

@@ -1,7 +1,0 @@
-# DenseNet121-CAM on D_11C: Lei et al., arXiv 1810.12494, Table 1.
-_base_ = [
-    '_base_/models/densenet121_cam_nodule.py',
-    '_base_/datasets/lidc_11c.py',
-    '_base_/schedules/lidc.py',
-    '_base_/lidc_maps_runtime.py',
-]

@@ -1,0 +1,7 @@
+# ResNet18 on D_11C: Lei et al., arXiv 1810.12494, Table 1.
+_base_ = [
+    '../_base_/models/resnet18_nodule.py',
+    '../_base_/datasets/lidc_nodules.py',
+    '../_base_/schedules/lidc.py',
+    '../_base_/lidc_runtime.py',
+]

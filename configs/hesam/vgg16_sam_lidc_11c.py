@@ -1,0 +1,8 @@
+# VGG16-SAM on D_11C: Lei et al., arXiv 1810.12494, Table 1.
+_base_ = [
+    '../_base_/models/vgg16_cam_nodule.py',
+    '../_base_/datasets/lidc_nodules.py',
+    '../_base_/schedules/lidc.py',
+    '../_base_/lidc_maps_runtime.py',
+]
+model = dict(head=dict(type='mmlesion.SoftActivationHead'))

@@ -1,0 +1,46 @@
+# configs/nam_1gap_lidc.py on slices of crops around nodules, for those who have these
+# alone (data/README.md), with a small network from scratch, so with batch
+# normalisation. All numbers here are ours.
+_base_ = '../nam_1gap_lidc.py'
+data_root = 'data/LIDC-crops/'
+pipeline = [
+    _base_.train_pipeline[0],
+    _base_.window,
+    dict(type='mmlesion.RandomSymmetry', flip_slices=False),
+    # Nodules lie in the middle, where maps may show anything: away with them. 27 is
+    # -850 HU, what the squares are filled up with.
+    dict(type='RandomCrop', crop_size=128, padding=40, pad_val=27),
+    _base_.pack,
+]
+train_dataloader = dict(
+    batch_size=32, num_workers=1, dataset=dict(data_root=data_root, pipeline=pipeline)
+)
+val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
+test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
+small = dict(
+    depth=11,
+    width=16,
+    branch_channels=128,
+    norm_cfg=dict(type='BN'),
+    init_cfg=[
+        dict(type='Kaiming', layer='Conv2d'),
+        dict(type='Constant', layer='_BatchNorm', val=1),
+    ],
+)
+model = dict(
+    # of the window's 0..255: -2..2
+    data_preprocessor=dict(mean=[127.5] * 3, std=[63.75] * 3),
+    num_nodules=1,
+    classifier=dict(backbone=small, head=dict(in_channels=[128])),
+)
+
+train_cfg = dict(max_epochs=30, val_interval=2)
+optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.02, by_epoch=False, end=60),
+    dict(type='CosineAnnealingLR', convert_to_iter_based=True),  # to the end
+]

@@ -1,3 +1,0 @@
-# configs/3dce_15slice.py shrunk to the generated data.
-_base_ = './3dce_csatt_15slice.py'
-model = dict(neck=None)

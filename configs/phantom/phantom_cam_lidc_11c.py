@@ -1,0 +1,7 @@
+# configs/hesam/cam_lidc_11c.py shrunk to the generated data.
+_base_ = './phantom_hesam_lidc_11c.py'
+model = dict(
+    head=dict(
+        _delete_=True, type='mmlesion.CAMHead', num_classes=2, in_channels=_base_.width
+    )
+)

@@ -1,0 +1,21 @@
+# configs/nam/nam_1gap_lidc_crops.py, smaller still, for the whole slices of 160 x 160 pixels
+# of 300 generated patients (data/README.md has the commands). All numbers here are ours.
+_base_ = '../nam/nam_1gap_lidc_crops.py'
+data_root = 'data/phantom/LIDC-slices/'
+pipeline = [
+    _base_.train_pipeline[0],
+    _base_.window,
+    dict(type='mmlesion.RandomSymmetry', flip_slices=False),
+    _base_.pack,
+]
+train_dataloader = dict(
+    batch_size=16, dataset=dict(data_root=data_root, pipeline=pipeline)
+)
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))
+small = dict(width=8, branch_channels=64)
+model = dict(
+    num_nodules=2, classifier=dict(backbone=small, head=dict(in_channels=[64]))
+)
+train_cfg = dict(max_epochs=20)
+optim_wrapper = dict(optimizer=dict(weight_decay=0.02))

@@ -1,4 +1,0 @@
-_base_ = './psam_cavity_axial.py'
-train_dataloader = dict(dataset=dict(view='sagittal'))
-val_dataloader = dict(dataset=dict(view='sagittal'))
-test_dataloader = dict(dataset=dict(view='sagittal'))

@@ -1,5 +1,0 @@
-_base_ = './psam_cavity_axial.py'
-train_dataloader = dict(dataset=dict(task='disease'))
-val_dataloader = dict(dataset=dict(task='disease'))
-test_dataloader = dict(dataset=dict(task='disease'))
-train_cfg = dict(max_epochs=100, val_interval=5)  # of few projections: whole scans

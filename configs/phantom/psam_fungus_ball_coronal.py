@@ -1,4 +1,0 @@
-_base_ = './psam_fungus_ball_axial.py'
-train_dataloader = dict(dataset=dict(view='coronal'))
-val_dataloader = dict(dataset=dict(view='coronal'))
-test_dataloader = dict(dataset=dict(view='coronal'))

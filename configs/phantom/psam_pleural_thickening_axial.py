@@ -1,4 +1,0 @@
-_base_ = './psam_cavity_axial.py'
-train_dataloader = dict(dataset=dict(task='pleural_thickening'))
-val_dataloader = dict(dataset=dict(task='pleural_thickening'))
-test_dataloader = dict(dataset=dict(task='pleural_thickening'))

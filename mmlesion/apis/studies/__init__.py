@@ -1,0 +1,15 @@
+"""Programs that belong to one paper: comparisons, sign maps, result tables."""
+
+from .compare_maps import compare_maps
+from .results_table import results_table
+from .segment_nodule_crops import crop_table, segment_nodule_crops
+from .sign_maps import position_table, sign_maps
+
+__all__ = [
+    'compare_maps',
+    'crop_table',
+    'position_table',
+    'results_table',
+    'segment_nodule_crops',
+    'sign_maps',
+]

@@ -1,0 +1,239 @@
+"""Arguments that several programs share, and the configs read from them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options`` and ``--trust-checkpoint``.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_cfg.max_epochs=2 key="[a,b]"',
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='let the checkpoint run the code that it carries; without this flag '
+        'such a checkpoint is refused',
+    )
+
+
+def add_common_arguments(
+    parser: argparse.ArgumentParser, distributed: bool = True
+) -> None:
+    """Add the arguments that training and testing share; the flags are MMDetection's.
+
+    Args:
+        parser: Gets the arguments.
+        distributed: Whether the program can run in several processes.
+    """
+    parser.set_defaults(launcher='none', local_rank=0)
+    parser.add_argument(
+        '--work-dir',
+        help="folder of logs and results (default: the config's work_dir, or "
+        'work_dirs/<name of the config>)',
+    )
+    add_config_options(parser)
+    if distributed:
+        parser.add_argument(
+            '--launcher',
+            choices=['none', 'pytorch', 'slurm', 'mpi'],
+            default='none',
+            help='job launcher (default: %(default)s)',
+        )
+        parser.add_argument(
+            '--local_rank',
+            '--local-rank',
+            type=int,
+            default=0,
+            help='set by torch.distributed.launch',
+        )
+
+
+def add_amp_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--amp``.
+
+    Args:
+        parser: Gets the argument.
+    """
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 on a GPU, bfloat16 on a CPU '
+        '(classifiers only)',
+    )
+
+
+def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--inputs``.
+
+    Args:
+        parser: Gets the argument.
+    """
+    parser.add_argument(
+        '--inputs',
+        metavar='1c|3c|11c|21c',
+        help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
+        'default work directory carries them in its name',
+    )
+
+
+def add_model_pairs(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add the positional arguments ``CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
+
+    Args:
+        parser: Gets the arguments.
+        meaning: Which networks are asked for, for the help.
+    """
+    parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT', help=meaning)
+    add_config_options(parser)
+
+
+def read_config(
+    path: str, cfg_options: list[str] | None = None, trust_checkpoint: bool = False
+) -> Config:
+    """Read a config and apply overrides.
+
+    Args:
+        path: A file, or ``package::name`` for a config of an installed package.
+        cfg_options: Overrides, ``KEY=VALUE`` each.
+        trust_checkpoint: Whether a checkpoint may run code.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If the config does not exist.
+        ValueError: If an override is no ``KEY=VALUE``.
+    """
+    from mmengine.config import Config
+
+    import mmlesion.registry  # noqa: F401  (names the package of mmlesion::...)
+
+    if '::' in path:
+        from mmengine.hub import get_config
+
+        cfg = get_config(path)
+    elif not Path(path).is_file():
+        raise FileNotFoundError(f'Config {path} does not exist.')
+    else:
+        cfg = Config.fromfile(path)
+    cfg.merge_from_dict(parse_overrides(cfg_options or []))
+    cfg.trust_checkpoint = trust_checkpoint
+    return cfg
+
+
+def parse_overrides(pairs: list[str]) -> dict:
+    """Read overrides as mmengine's ``DictAction`` does.
+
+    Args:
+        pairs: ``KEY=VALUE`` each.
+
+    Returns:
+        The values by key.
+
+    Raises:
+        ValueError: If a text has no ``=``.
+    """
+    from mmengine.config import DictAction
+
+    wrong = [pair for pair in pairs if '=' not in pair]
+    if wrong:
+        raise ValueError(f'--cfg-options {wrong[0]}: expected KEY=VALUE')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--pairs', nargs='+', action=DictAction, default={})
+    # The = keeps a value that begins with a minus sign.
+    found: dict = {}
+    for pair in pairs:
+        found.update(parser.parse_args(['--pairs', pair]).pairs)
+    return found
+
+
+def config_from_arguments(args: argparse.Namespace) -> Config:
+    """Read the config and let the common arguments override it.
+
+    Args:
+        args: Has ``config`` and the arguments of :func:`add_common_arguments`.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If the config does not exist.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = read_config(args.config, args.cfg_options, args.trust_checkpoint)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        name = args.config.rpartition('::')[2]
+        cfg.work_dir = os.path.join('work_dirs', Path(name).stem)
+    if getattr(args, 'inputs', None) is not None:
+        from mmlesion.apis import set_nodule_inputs
+
+        set_nodule_inputs(cfg, args.inputs)
+        if args.work_dir is None:
+            cfg.work_dir += f'_{args.inputs}'
+    return cfg
+
+
+def config_pairs(
+    args: argparse.Namespace,
+) -> tuple[list[Config], list[str]]:
+    """Configs and checkpoints of :func:`add_model_pairs`.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The configs, and the checkpoints in the same order.
+
+    Raises:
+        ValueError: If a config has no checkpoint.
+        FileNotFoundError: If a config does not exist.
+    """
+    if len(args.models) % 2:
+        raise ValueError(f'{args.models[-1]}: a checkpoint for each config is needed')
+    configs = [
+        read_config(path, args.cfg_options, args.trust_checkpoint)
+        for path in args.models[::2]
+    ]
+    return configs, args.models[1::2]
+
+
+def use_mixed_precision(cfg: Config) -> None:
+    """Train in float16 on a GPU, in bfloat16 on a CPU.
+
+    Args:
+        cfg: The config; its ``optim_wrapper`` is changed in place.
+
+    Raises:
+        ValueError: If a detector is to be trained on a CPU, for which MMCV's
+            operators have no bfloat16.
+    """
+    from mmengine.device import get_device
+
+    if get_device() != 'cpu':
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    elif cfg.get('default_scope') == 'mmdet':
+        raise ValueError(
+            '--amp needs a GPU for detectors: this machine has none, and the '
+            'operators of MMCV have no bfloat16 on a CPU.'
+        )
+    else:
+        cfg.optim_wrapper.type = 'mmlesion.Bf16OptimWrapper'

@@ -1,0 +1,45 @@
+"""Draw the maps of several nodule classifiers side by side on the same nodules.
+
+Example, of networks that were not trained on the nodules of fold 0:
+    python tools/compare_maps.py --out work_dirs/maps \
+        work_dirs/cam_lidc_11c/fold0/cam_lidc_11c.py \
+        work_dirs/cam_lidc_11c/fold0/epoch_10.pth \
+        work_dirs/hesam_lidc_11c/fold0/hesam_lidc_11c.py \
+        work_dirs/hesam_lidc_11c/fold0/epoch_10.pth
+"""
+
+import argparse
+
+from .arguments import add_model_pairs, config_pairs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    add_model_pairs(parser, 'config and checkpoint of each network, in turn')
+    parser.add_argument('--out', required=True, help='folder of the pictures')
+    parser.add_argument(
+        '--nodules', nargs='+', help='by their nodule_id; by default some are drawn'
+    )
+    parser.add_argument('--num', type=int, default=6, help='how many are drawn')
+    parser.add_argument('--seed', type=int, default=0, help='of the choice')
+    parser.add_argument(
+        '--slices', type=int, default=5, help='single slices shown of each nodule'
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw the maps.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.apis.studies import compare_maps
+
+    paths = compare_maps(
+        *config_pairs(args), args.out, args.nodules, args.num, args.seed, args.slices
+    )
+    print(f'{len(paths)} pictures: {args.out}')

@@ -1,0 +1,60 @@
+"""Train and test a config on each fold of a cross-validation.
+
+After an interruption the same command goes on where it stopped. Results:
+cross_validation.json, roc.png and epochs.png in the work directory.
+"""
+
+import argparse
+
+from .arguments import (
+    add_amp_argument,
+    add_common_arguments,
+    add_inputs_argument,
+    config_from_arguments,
+    use_mixed_precision,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument(
+        'config', help='config whose data sets take fold, num_folds and seed'
+    )
+    parser.add_argument('--folds', type=int, default=5, help='number of folds')
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='of the folds, the first weights and the training',
+    )
+    add_inputs_argument(parser)
+    add_amp_argument(parser)
+    parser.add_argument(
+        '--test-only',
+        action='store_true',
+        help='test the finished folds of the work directory again, by what the '
+        'config measures now, e.g. its maps against the nodules',
+    )
+    add_common_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Cross-validate.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.apis import (
+        cross_validate,
+        cross_validation_table,
+    )
+
+    cfg = config_from_arguments(args)
+    if args.amp:
+        use_mixed_precision(cfg)
+    summary = cross_validate(cfg, args.folds, args.seed, args.test_only)
+    print(cross_validation_table(summary))

@@ -1,0 +1,63 @@
+"""The one way in which programs end on bad input and on an interrupt."""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+
+USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, KeyError)
+
+
+def exit_on_user_error(program: Callable[..., object]) -> Callable[..., int]:
+    """Make a program end with one sentence on bad input.
+
+    Bad input is what this package reports as ``ValueError``, ``OSError`` (a missing
+    file, a full disk), ``FloatingPointError`` (a NaN loss), or ``KeyError`` and
+    ``ImportError`` with a sentence. Other exceptions keep their traceback, and with
+    ``MMLESION_DEBUG`` set in the environment these exceptions do, too.
+
+    Args:
+        program: The program. What it returns is ignored.
+
+    Returns:
+        The program, which returns an exit status: 0, 1 after bad input (the sentence
+        is on the standard error), or 130 after an interrupt from the keyboard.
+    """
+
+    @functools.wraps(program)
+    def wrapped(*args: object, **kwargs: object) -> int:
+        try:
+            program(*args, **kwargs)
+        except KeyboardInterrupt:
+            print('Stopped. Run the same command again to go on.', file=sys.stderr)
+            return 130
+        except USER_ERRORS as error:
+            unexpected = isinstance(error, KeyError) and ' ' not in str(error)
+            if unexpected or os.environ.get('MMLESION_DEBUG'):
+                raise
+            print(f'error: {error_sentence(error)}', file=sys.stderr)
+            return 1
+        return 0
+
+    return wrapped
+
+
+def error_sentence(error: BaseException) -> str:
+    """The message of an exception as one line.
+
+    Args:
+        error: The exception, which may come from a worker of a data loader.
+
+    Returns:
+        The message without the worker's traceback.
+    """
+    # A KeyError shows its message in quotes.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if isinstance(error, OSError) and error.strerror:
+        text = ': '.join(filter(None, [str(error.filename or ''), error.strerror]))
+    if 'Original Traceback' in text:
+        text = re.split(
+            rf'^(?:\w+\.)*{type(error).__name__}: ', text, flags=re.MULTILINE
+        )[-1]
+    return ' '.join(text.split()) or type(error).__name__

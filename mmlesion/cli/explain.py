@@ -1,0 +1,117 @@
+"""Draw activation maps of images, side by side for several methods."""
+
+import argparse
+from pathlib import Path
+
+from .arguments import add_common_arguments, config_from_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument('config', help='config file, of mmpretrain or mmdet')
+    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
+    parser.add_argument(
+        'images',
+        nargs='?',
+        help='picture, radiograph, scan, patches (.slices), array '
+        "(.npy), or a folder of such; without it, the config's test data set",
+    )
+    parser.add_argument(
+        '--method',
+        nargs='+',
+        default=['GradCAM'],
+        metavar='NAME',
+        help='GradCAM, GradCAMPlusPlus, LayerCAM; for classes also CAM, ScoreCAM, '
+        'SoftActivationMap, HESAM, AttentionMap, AttentionRollout',
+    )
+    parser.add_argument(
+        '--target',
+        nargs='+',
+        default=['predicted'],
+        type=_class_or_number,
+        help="classes by number or name, 'predicted' or 'label'; of a detector, "
+        "numbers of boxes or 'predicted', the best (default: predicted)",
+    )
+    parser.add_argument(
+        '--layers',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='layers to map, such as backbone.layer4; by default that of the last '
+        'feature maps, which is told',
+    )
+    parser.add_argument('--out', metavar='DIR', help='default: WORK_DIR/maps')
+    parser.add_argument(
+        '--window',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='CT window of the pictures in HU, e.g. -160 240; for a network whose '
+        'config has no WindowHU, also of what it is shown of a scan',
+    )
+    parser.add_argument(
+        '--range',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='the same raw values for the ends of all colours; by default each map '
+        'goes from its least to its largest',
+    )
+    parser.add_argument(
+        '--slices',
+        nargs='+',
+        type=int,
+        metavar='N',
+        help='slices of a scan, from 0 at the feet (default: the middle one)',
+    )
+    parser.add_argument(
+        '--max-images', type=int, metavar='N', help='explain the first N only'
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='least score of a box (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-detections',
+        type=int,
+        default=5,
+        metavar='N',
+        help='most boxes of an image, the best (default: %(default)s)',
+    )
+    add_common_arguments(parser, distributed=False)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Explain.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.apis import ExplainOptions, explain
+
+    cfg = config_from_arguments(args)
+    out_dir = args.out or Path(cfg.work_dir) / 'maps'
+    options = ExplainOptions(
+        methods=args.method,
+        layers=args.layers,
+        targets=args.target,
+        window=args.window,
+        value_range=args.range,
+        slices=args.slices,
+        max_images=args.max_images,
+        score_thr=args.score_thr,
+        max_detections=args.max_detections,
+    )
+    written = explain(cfg, args.checkpoint, out_dir, args.images, options)
+    print(f'{len(written)} images explained: {out_dir}')
+
+
+def _class_or_number(text: str) -> int | str:
+    """Read ``'1'`` as 1; other texts stay."""
+    return int(text) if text.isdigit() else text

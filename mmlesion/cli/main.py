@@ -1,0 +1,72 @@
+"""Dispatch of the console command ``mmlesion``."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from mmlesion.version import __version__
+
+from .errors import exit_on_user_error
+
+#: Subcommands: name, then (module of this package, one line of help).
+COMMANDS = {
+    'train': ('train', 'train a detector, classifier or segmentor by a config'),
+    'test': ('test', 'test a checkpoint: metrics, pictures, predictions'),
+    'cross-validate': ('cross_validate', 'train and test a config on each fold'),
+    'explain': ('explain', 'draw activation maps of images, scans or a test set'),
+    'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
+    'results-table': ('results_table', 'print one table of several experiments'),
+    'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),
+    'segment-crops': ('segment_nodule_crops', 'segment nodule crops, print Dice'),
+    'prepare': ('prepare_data', 'prepare a public data set for training'),
+    'phantom': ('make_phantom', 'generate a simulated data set'),
+}
+
+
+def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
+    """Run a subcommand.
+
+    Args:
+        argv: Arguments, without the program's name. Defaults to ``sys.argv[1:]``.
+        command: Subcommand, for a program that has only this one; by default the
+            first argument.
+
+    Returns:
+        Exit status: 0 on success, 1 after bad input, 130 after an interrupt.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    prog = None
+    if command is None:
+        parser = _parser()
+        known = parser.parse_args(arguments[:1])
+        command, arguments = known.command, arguments[1:]
+        prog = f'mmlesion {command}'
+    module = importlib.import_module(f'.{COMMANDS[command][0]}', __package__)
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Bad input ends the program with one sentence. Set MMLESION_DEBUG=1 '
+        'for the traceback.',
+    )
+    module.add_arguments(parser)
+    args = parser.parse_args(arguments)
+    return exit_on_user_error(module.run)(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    parser = argparse.ArgumentParser(
+        prog='mmlesion',
+        description='Lesion detection in CT and maps that explain networks.\n\n'
+        'commands:\n'
+        + '\n'.join(f'  {n:{width}}  {help}' for n, (_, help) in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='mmlesion COMMAND --help lists the arguments of a command.',
+    )
+    parser.add_argument('--version', action='version', version=__version__)
+    parser.add_argument(
+        'command', choices=COMMANDS, metavar='command', help='one of the commands above'
+    )
+    return parser

@@ -1,0 +1,130 @@
+"""Make a simulated data set in the layout of a public one.
+
+Examples:
+    python tools/make_phantom.py deeplesion --out data/phantom/DeepLesion \
+        --train 400 --val 60 --test 150 --size 160 --seed 0 --workers 2
+    python tools/make_phantom.py lidc --out data/phantom/LIDC-IDRI \
+        --patients 120 --size 160 --seed 0 --workers 2
+    python tools/make_phantom.py node21 --out data/phantom/NODE21 \
+        --with-nodules 150 --without 150 --size 512 --seed 0 --workers 2
+    python tools/make_phantom.py signs --out data/phantom/signs \
+        --patients 24 --controls 16 --size 128 --seed 0 --workers 2
+"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    layouts = parser.add_subparsers(dest='dataset', required=True, metavar='layout')
+    both = argparse.ArgumentParser(add_help=False)
+    both.add_argument('--out', required=True, help='folder to make')
+    both.add_argument('--seed', type=int, default=0)
+    both.add_argument('--workers', type=int, default=1, help='number of processes')
+
+    deeplesion = layouts.add_parser(
+        'deeplesion', parents=[both], help='key slices with lesions, as PNG'
+    )
+    deeplesion.add_argument(
+        '--train', type=int, default=400, help='training key slices'
+    )
+    deeplesion.add_argument('--val', type=int, default=60, help='validation key slices')
+    deeplesion.add_argument('--test', type=int, default=150, help='test key slices')
+    deeplesion.add_argument(
+        '--size',
+        type=int,
+        default=512,
+        help='pixels per side; below 512 only a part of the body is reconstructed',
+    )
+    deeplesion.add_argument(
+        '--context-mm',
+        type=float,
+        default=20.0,
+        help='neighbours reach this far to both sides of the key slice, in mm',
+    )
+
+    lidc = layouts.add_parser(
+        'lidc', parents=[both], help='chest CT with nodules, as DICOM and XML'
+    )
+    lidc.add_argument('--patients', type=int, default=40, help='number of patients')
+    lidc.add_argument(
+        '--size',
+        type=int,
+        default=160,
+        help='pixels per side; a part of the chest is reconstructed',
+    )
+
+    node21 = layouts.add_parser(
+        'node21', parents=[both], help='chest radiographs with nodules, as MetaImage'
+    )
+    node21.add_argument(
+        '--with-nodules', type=int, default=150, help='radiographs with nodules'
+    )
+    node21.add_argument(
+        '--without', type=int, default=150, help='radiographs without nodules'
+    )
+    node21.add_argument('--size', type=int, default=1024, help='pixels per side')
+    node21.add_argument('--pictures-per-patient', type=int, default=4)
+    node21.add_argument(
+        '--diameters-mm', type=float, nargs=2, default=(6, 30), help='of the nodules'
+    )
+    node21.add_argument(
+        '--solid-hu',
+        type=float,
+        nargs=2,
+        default=(0, 90),
+        help='their density; calcified ones have 200 to 1000',
+    )
+
+    signs = layouts.add_parser(
+        'signs', parents=[both], help='CT of whole chests with signs of aspergillosis'
+    )
+    signs.add_argument(
+        '--patients', type=int, default=24, help='number with the disease'
+    )
+    signs.add_argument(
+        '--controls', type=int, default=16, help='without, one scan each'
+    )
+    signs.add_argument('--size', type=int, default=128, help='pixels per side')
+    signs.add_argument('--max-visits', type=int, default=8, help='most scans of each')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Generate the data set and print its folder.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion import phantom
+
+    every = dict(size=args.size, seed=args.seed, workers=args.workers)
+    if args.dataset == 'lidc':
+        folder = phantom.write_lidc(args.out, args.patients, **every)
+    elif args.dataset == 'node21':
+        folder = phantom.write_node21(
+            args.out,
+            args.with_nodules,
+            args.without,
+            **every,
+            pictures_per_patient=args.pictures_per_patient,
+            diameters_mm=args.diameters_mm,
+            solid_hu=args.solid_hu,
+        )
+    elif args.dataset == 'signs':
+        folder = phantom.write_signs(
+            args.out, args.patients, args.controls, max_visits=args.max_visits, **every
+        )
+    else:
+        folder = phantom.write_deeplesion(
+            args.out,
+            args.train,
+            args.val,
+            args.test,
+            **every,
+            context_mm=args.context_mm,
+        )
+    print(f'Written: {folder}')

@@ -1,0 +1,155 @@
+"""Prepare a data set for training.
+
+Examples:
+    python tools/prepare_data.py deeplesion --data-root data/DeepLesion
+    python tools/prepare_data.py lidc --data-root data/LIDC-IDRI
+    python tools/prepare_data.py lidc-slices --data-root data/LIDC-IDRI --workers 4
+    python tools/prepare_data.py signs --scans data/signs/scans.csv
+"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    commands = parser.add_subparsers(dest='dataset', required=True)
+
+    def add(name, source, root, about, help, description):
+        one = commands.add_parser(
+            name,
+            help=help,
+            description=(description + ' May be stopped at any time and run again.'),
+        )
+        one.add_argument(
+            source, dest='root', default=root, help=f'{about} (default: %(default)s)'
+        )
+        one.add_argument(
+            '--cache-dir' if name == 'deeplesion' else '--out',
+            dest='out',
+            help='where to write (default: in the same folder)',
+        )
+        one.add_argument('--overwrite', action='store_true', help='do it all again')
+        return one
+
+    deeplesion = add(
+        'deeplesion',
+        '--data-root',
+        'data/DeepLesion',
+        'folder of DL_info.csv and Images_png',
+        'cache the slices of DeepLesion',
+        'Write the slices to a cache, '
+        'quicker to read than the PNGs, that takes about as much disk.',
+    )
+    deeplesion.add_argument(
+        '--num-slices',
+        type=int,
+        help='store only what stacks of this many slices need (default: all slices)',
+    )
+    lidc = add(
+        'lidc',
+        '--data-root',
+        'data/LIDC-IDRI',
+        'tree of DICOM and XML',
+        'cut the nodules of LIDC-IDRI',
+        'Write nodules.csv and the patches of all nodules that three readers rated.',
+    )
+    lidc.add_argument('--crop-list', help='their csv, patient_id, nodule_id, seriesuid')
+    slices = add(
+        'lidc-slices',
+        '--data-root',
+        'data/LIDC-IDRI',
+        'tree of DICOM and XML',
+        'cut slices of LIDC-IDRI with and without nodules',
+        'Write slices.csv and, around the lungs, slices and masks of nodules.',
+    )
+    slices.add_argument(
+        '--size',
+        type=int,
+        help='sides of the square that is cut out, px (default: 384, of --crops 128)',
+    )
+    slices.add_argument(
+        '--max-negatives',
+        type=int,
+        default=20,
+        help='slices without a nodule of a series (default: 20)',
+    )
+    slices.add_argument('--seed', type=int, default=0, help='of drawing these')
+    for each in (lidc, slices):
+        each.add_argument(
+            '--crops', help='folder of image/ and nodule_mask/ of nodules, instead'
+        )
+        each.add_argument('--xml', help='folder or tar archive of XML not beside DICOM')
+    signs = add(
+        'signs',
+        '--scans',
+        'data/signs/scans.csv',
+        'csv of scans and labels',
+        'project the lungs of scans',
+        'Write projections.csv and pictures.',
+    )
+    signs.add_argument(
+        '--grid',
+        dest='grid_shape',
+        type=int,
+        nargs=3,
+        default=(216, 256, 256),
+        help='z, y, x that scans are scaled to',
+    )
+    signs.add_argument(
+        '--mode',
+        default='clip',
+        choices=('clip', 'exclude'),
+        help='voxels out of a range (default: %(default)s)',
+    )
+    signs.add_argument(
+        '--rotations',
+        type=int,
+        default=27,
+        help='of the turns of 5 degrees, the first so many (default: %(default)s)',
+    )
+    for each, number in ((deeplesion, None), (slices, 1), (signs, None)):
+        each.add_argument(
+            '--workers',
+            type=int,
+            default=number,
+            help='processes, each '
+            f'with one scan in memory (default: {number or "all cores"})',
+        )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prepare the data set and print a summary.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.datasets import prepare
+
+    options = {key: value for key, value in vars(args).items() if key != 'parser'}
+    dataset, root, out = (options.pop(name) for name in ('dataset', 'root', 'out'))
+    if dataset == 'lidc' and args.crops and not (args.crop_list and args.xml):
+        raise ValueError('--crops needs --crop-list and --xml')
+    if dataset == 'lidc-slices' and args.crops and not args.out:
+        raise ValueError('--crops needs --out')
+    if dataset.startswith('lidc'):
+        out = out or root
+    if options.get('size', 0) is None:
+        del options['size']
+    crops = [options.pop(name, None) for name in ('crops', 'crop_list')]
+    if crops[0] and dataset == 'lidc-slices':
+        # Crops are prepared anew each time, which takes seconds.
+        for name in ('xml', 'overwrite', 'workers'):
+            del options[name]
+        done = prepare.prepare_lidc_crop_slices(crops[0], out, **options)
+    elif crops[0]:
+        done = prepare.prepare_lidc_crops(*crops, out_dir=out, **options)
+    else:
+        function = getattr(prepare, f'prepare_{dataset}'.replace('-', '_'))
+        done = function(root, out, **options)
+    print(done.summary())
+    if dataset != 'deeplesion':  # prepare_deeplesion raises by itself
+        done.check()

@@ -1,0 +1,42 @@
+"""Print one table of several experiments: mean ± deviation over folds, or a test.
+
+Examples, Table 1 of the NODE21 paper and the numbers of SAPSAM:
+    python tools/results_table.py work_dirs/maps_{deit,densenet121,patchconvnet}_node21
+    python tools/results_table.py work_dirs/psam_*
+"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument(
+        'folders',
+        nargs='+',
+        metavar='WORK_DIR',
+        help='work directory of tools/cross_validate.py or of tools/test.py; a row '
+        'each',
+    )
+    parser.add_argument(
+        '--columns',
+        nargs='+',
+        metavar='METRIC',
+        help='metrics such as binary/auc; by default those that the configs '
+        "name in 'table'",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.apis.studies import results_table
+
+    columns = args.columns and dict(zip(args.columns, args.columns))
+    print(results_table(args.folders, columns))

@@ -1,0 +1,74 @@
+"""Test a checkpoint: metrics, FROC table and curve, overlays, attention."""
+
+import argparse
+
+from .arguments import add_common_arguments, add_inputs_argument, config_from_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
+    add_common_arguments(parser)
+    add_inputs_argument(parser)
+    parser.add_argument(
+        '--out', metavar='PKL', help='pickle of the predictions to write'
+    )
+    parser.add_argument(
+        '--show', action='store_true', help='show each overlay in a window'
+    )
+    parser.add_argument(
+        '--show-dir',
+        metavar='DIR',
+        help='write overlays on windowed CT there: ground truth blue, true '
+        'positives green, false positives red; and, of a model with '
+        'attention, its figures in DIR/attention',
+    )
+    parser.add_argument(
+        '--wait-time',
+        type=float,
+        default=2,
+        metavar='SECONDS',
+        help='how long --show shows each overlay',
+    )
+    parser.add_argument(
+        '--attention',
+        nargs='+',
+        metavar='NAME',
+        help='key slices whose attention is drawn, as in DL_info.csv '
+        '(000001_01_01_109), or one number for the first so many with '
+        'lesions; by default, with --show-dir, the first 3',
+    )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation by the config's tta_model, tta_pipeline",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Test.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.apis import evaluate
+
+    cfg = config_from_arguments(args)
+    attention = args.attention
+    if attention and len(attention) == 1 and attention[0].isdigit():
+        attention = int(attention[0])
+    evaluate(
+        cfg,
+        args.checkpoint,
+        show_dir=args.show_dir,
+        attention=attention,
+        show=args.show,
+        wait_time=args.wait_time,
+        out=args.out,
+        tta=args.tta,
+    )

@@ -1,0 +1,60 @@
+"""Train a detector, classifier or segmentor by a config."""
+
+import argparse
+
+from .arguments import (
+    add_amp_argument,
+    add_common_arguments,
+    add_inputs_argument,
+    config_from_arguments,
+    use_mixed_precision,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument('config', help='config file')
+    add_common_arguments(parser)
+    add_inputs_argument(parser)
+    add_amp_argument(parser)
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate by the batch size, from the config's "
+        'auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='resume from this checkpoint, or, without a name, from the last '
+        'one in the work directory',
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.engine.lesion_runner import LesionRunner
+
+    cfg = config_from_arguments(args)
+    if args.amp:
+        use_mixed_precision(cfg)
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ValueError(
+                f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}.'
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    LesionRunner.from_cfg(cfg).train()

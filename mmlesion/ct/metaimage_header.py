@@ -1,0 +1,188 @@
+"""Checking a MetaImage file before it is read."""
+
+import difflib
+import os
+
+from .volume_stream import beside, check_size, check_stream, expected_bytes, numbers
+
+_ITEM = {
+    'MET_CHAR': 1,
+    'MET_UCHAR': 1,
+    'MET_SHORT': 2,
+    'MET_USHORT': 2,
+    'MET_INT': 4,
+    'MET_UINT': 4,
+    'MET_LONG': 4,
+    'MET_ULONG': 4,
+    'MET_LONG_LONG': 8,
+    'MET_ULONG_LONG': 8,
+    'MET_FLOAT': 4,
+    'MET_DOUBLE': 8,
+}
+_SPACING = ('ElementSpacing', 'ElementSize')
+_PLACE = ('Offset', 'Position', 'Origin')
+_AXES = ('TransformMatrix', 'Rotation', 'Orientation')
+_FLAGS = (
+    'CompressedData',
+    'BinaryData',
+    'BinaryDataByteOrderMSB',
+    'ElementByteOrderMSB',
+)
+_NEEDED = ('NDims', 'DimSize', 'ElementType')
+_KNOWN = {
+    *_SPACING,
+    *_PLACE,
+    *_AXES,
+    *_FLAGS,
+    *_NEEDED,
+    'ObjectType',
+    'ObjectSubType',
+    'Name',
+    'ID',
+    'ParentID',
+    'CompressedDataSize',
+    'CompressionLevel',
+    'Color',
+    'CenterOfRotation',
+    'DistanceUnits',
+    'AnatomicalOrientation',
+    'HeaderSize',
+    'HeaderSizePerSlice',
+    'Modality',
+    'SequenceID',
+    'ElementMin',
+    'ElementMax',
+    'ElementNumberOfChannels',
+    'ElementNBits',
+    'ElementToIntensityFunctionSlope',
+    'ElementToIntensityFunctionOffset',
+    'ElementDataFile',
+    'Comment',
+    'AcquisitionDate',
+}
+_MAX_HEADER = 1 << 16
+
+
+def check_metaimage(path: str) -> None:
+    """Check header, size and check sum of a MetaImage file.
+
+    ITK reads damaged packed voxels without a word, and ignores a field whose name it
+    does not know, so that a damaged name gives the default instead.
+
+    Args:
+        path: ``.mha`` or ``.mhd``.
+
+    Raises:
+        FileNotFoundError: If the file of the voxels is missing.
+        ValueError: If the file is damaged or no MetaImage, or names a file outside of
+            its folder; says what was expected.
+    """
+    with open(path, 'rb') as file:
+        fields = _read_fields(file, path)
+        expected = _check_fields(fields, path)
+        packed = fields.get('CompressedData') == 'True'
+        name = fields['ElementDataFile']
+        if name.lower() == 'local':
+            _check_voxels(file, fields, expected(os.path.getsize(path)), packed, path)
+            return
+    if '%' in name or name == 'LIST':
+        raise ValueError(
+            f'{path}: expected the voxels in the file itself or in one file beside '
+            f'it, but ElementDataFile is {name!r}'
+        )
+    target = beside(path, name)
+    with open(target, 'rb') as file:
+        _check_voxels(file, fields, expected(os.path.getsize(target)), packed, target)
+
+
+def _read_fields(file, path: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    read = 0
+    while 'ElementDataFile' not in fields:
+        line = file.readline(_MAX_HEADER)
+        read += len(line)
+        text = line.decode('latin-1').strip()
+        name, separator, value = text.partition('=')
+        name, value = name.strip(), value.strip()
+        if not line or read > _MAX_HEADER or not (separator or not text):
+            raise ValueError(
+                f'{path}: the file is not what its suffix says or its header is '
+                'damaged; expected a MetaImage with lines "name = value" up to '
+                'ElementDataFile'
+            )
+        if not text:
+            continue
+        if name in fields:
+            raise ValueError(f'{path}: the header has {name} twice')
+        close = difflib.get_close_matches(name, _KNOWN, 1, 0.8)
+        if name not in _KNOWN and close:
+            raise ValueError(
+                f'{path}: the header has the field {name!r:.80}, which is probably '
+                f'a damaged {close[0]}'
+            )
+        fields[name] = value
+    return fields
+
+
+def _check_fields(fields: dict[str, str], path: str):
+    """Function from the bytes at hand to the bytes of the voxels."""
+    absent = [name for name in _NEEDED if not fields.get(name)]
+    if not any(name in fields for name in _SPACING):
+        absent.append(_SPACING[0])
+    if absent:
+        raise ValueError(f'{path}: the header does not say ' + ', '.join(absent))
+    if fields.get('ObjectType', 'Image') != 'Image':
+        raise ValueError(
+            f'{path}: expected an Image, but ObjectType is {fields["ObjectType"]!r:.80}'
+        )
+    for name in _FLAGS:
+        if fields.get(name, 'True') not in ('True', 'False'):
+            raise ValueError(
+                f'{path}: {name} must be True or False, but is {fields[name]!r:.80}'
+            )
+    if fields.get('BinaryData', 'False') != 'True':
+        raise ValueError(f'{path}: expected BinaryData = True')
+    if fields['ElementType'] not in _ITEM:
+        raise ValueError(
+            f'{path}: ElementType must be one of {", ".join(_ITEM)}, but is '
+            f'{fields["ElementType"]!r:.80}'
+        )
+    dims = _integers(fields, 'NDims', 1, path)[0]
+    if not 2 <= dims <= 4:
+        raise ValueError(f'{path}: NDims must be 2 to 4, but is {dims}')
+    for name in _SPACING:
+        if name in fields and min(numbers(fields[name], dims, name, path)) <= 0:
+            raise ValueError(
+                f'{path}: {name} must be positive, but is {fields[name]!r:.80}'
+            )
+    for names, count in ((_PLACE, dims), (_AXES, dims * dims)):
+        for name in names:
+            if name in fields:
+                numbers(fields[name], count, name, path)
+    sizes = _integers(fields, 'DimSize', dims, path)
+    if 'ElementNumberOfChannels' in fields:
+        sizes += _integers(fields, 'ElementNumberOfChannels', 1, path)
+    item = _ITEM[fields['ElementType']]
+    return lambda stored: expected_bytes(sizes, item, stored, path)
+
+
+def _check_voxels(file, fields: dict, expected: int, packed: bool, path: str) -> None:
+    skip = _integers(fields, 'HeaderSize', 1, path)[0] if 'HeaderSize' in fields else 0
+    if skip not in (0, -1) or (packed and skip):
+        raise ValueError(f'{path}: HeaderSize must be 0 or -1, but is {skip}')
+    here = file.tell()
+    size = os.fstat(file.fileno()).st_size - here
+    if skip == -1:
+        file.seek(max(size - expected, 0), os.SEEK_CUR)
+    if packed and 'CompressedDataSize' in fields:
+        check_size(size, _integers(fields, 'CompressedDataSize', 1, path)[0], path)
+    check_stream(file, expected, packed, path)
+
+
+def _integers(fields: dict[str, str], name: str, count: int, path: str) -> list[int]:
+    values = numbers(fields[name], count, name, path)
+    if any(value != int(value) for value in values):
+        raise ValueError(
+            f'{path}: {name} must be {count} integer(s), but is {fields[name]!r:.80}'
+        )
+    return [int(value) for value in values]

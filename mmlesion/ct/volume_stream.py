@@ -1,0 +1,170 @@
+"""The stored voxels of a volume file: as many as its header says, and intact."""
+
+import gzip
+import io
+import math
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from mmlesion.files.limits import check_limit
+
+_BLOCK = 1 << 20
+_LARGE = 512 << 20
+
+
+def expected_bytes(sizes: Sequence[int], item: int, stored: int, path: str) -> int:
+    """Bytes of a volume by its header, checked against the limits.
+
+    Args:
+        sizes: Voxels along each axis, and values per voxel.
+        item: Bytes of a value.
+        stored: Bytes that the file has for them.
+        path: Name for messages.
+
+    Returns:
+        The number of bytes.
+
+    Raises:
+        ValueError: If a size is not positive or the volume is too large.
+    """
+    if not sizes or min(sizes) < 1:
+        raise ValueError(
+            f'{path}: the sizes must be positive, but are {list(sizes)}; the header is '
+            'damaged'
+        )
+    total = math.prod(sizes) * item
+    check_limit(total / 2**20, 'VOLUME_MIB', f'{path}: the volume of {list(sizes)}')
+    if total > _LARGE:
+        check_limit(
+            total / max(stored, 1),
+            'EXPANSION',
+            f'{path}: unpacking to {total >> 20} MiB, which',
+        )
+    return total
+
+
+def check_stream(file: BinaryIO, expected: int, packed: bool, path: str) -> None:
+    """Read stored voxels to their end and compare their number and check sum.
+
+    Args:
+        file: At the first stored byte.
+        expected: Bytes that the header asks for.
+        packed: Whether they are packed, as a zlib or gzip stream.
+        path: Name for messages.
+
+    Raises:
+        ValueError: If there are more or fewer bytes or the stream is damaged.
+    """
+    if not packed:
+        here = file.tell()
+        check_size(file.seek(0, io.SEEK_END) - here, expected, path)
+        return
+    start = file.read(2)
+    file.seek(-len(start), io.SEEK_CUR)
+    blocks = _gunzip(file) if start == b'\x1f\x8b' else _inflate(file)
+    size = 0
+    try:
+        for block in blocks:
+            size += len(block)
+            if size > expected:
+                break
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(
+            f'{path}: the file is damaged in its packed voxels ({error})'
+        ) from None
+    check_size(size, expected, path)
+
+
+def _gunzip(file: BinaryIO) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=file) as stream:
+        while block := stream.read(_BLOCK):
+            yield block
+
+
+def _inflate(file: BinaryIO) -> Iterator[bytes]:
+    stream = zlib.decompressobj()
+    while not stream.eof:
+        block = stream.unconsumed_tail or file.read(_BLOCK)
+        if not block:
+            raise EOFError('it is cut off')
+        yield stream.decompress(block, _BLOCK)
+    if stream.unused_data or file.read(1):
+        raise EOFError('bytes follow its end')
+
+
+def check_size(size: int, expected: int, path: str) -> None:
+    """Compare the bytes that a file has with those that its header asks for.
+
+    Args:
+        size: Bytes that there are.
+        expected: Bytes that there should be.
+        path: Name for messages.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if size < expected:
+        raise ValueError(
+            f'{path}: the file is cut off after {size} of {expected} bytes'
+        )
+    if size > expected:
+        raise ValueError(
+            f'{path}: there are more voxels than the {expected} bytes that the header '
+            'asks for; the file is damaged'
+        )
+
+
+def beside(path: str, name: str) -> str:
+    """Path of the data file that a header names.
+
+    Args:
+        path: The header.
+        name: What it says.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it lies outside of the header's folder.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    target = os.path.realpath(os.path.join(folder, name))
+    if os.path.isabs(name) or os.path.commonpath([folder, target]) != folder:
+        raise ValueError(
+            f'{path}: the header names {name!r} as its data, which is outside of its '
+            'folder; expected a file beside it'
+        )
+    if not os.path.isfile(target):
+        raise FileNotFoundError(
+            f'{path}: the header names {name!r} as its data; there is no such file'
+        )
+    return target
+
+
+def numbers(text: str, count: int, name: str, path: str) -> list[float]:
+    """Parse finite numbers of a header field.
+
+    Args:
+        text: The numbers, separated by spaces.
+        count: How many are expected.
+        name: The field.
+        path: Name for messages.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ValueError: If they are not so many finite numbers.
+    """
+    try:
+        values = [float(part) for part in text.split()]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise ValueError(
+            f'{path}: {name} must be {count} finite number(s), but is {text!r:.80}'
+        )
+    return values

@@ -1,0 +1,100 @@
+"""The index of prepared nodules: one row a nodule."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from mmlesion.files import read_csv_rows, write_csv_rows
+
+#: Name of the index, and of the folder of patches beside it.
+INDEX_NAME = 'nodules.csv'
+PATCH_FOLDER = 'patches'
+
+
+@dataclass(frozen=True)
+class NoduleRow:
+    """One labelled nodule.
+
+    Attributes:
+        nodule_id (str): Unique; ``patches/<nodule_id>.slices`` is its file.
+        patient (str): Such as ``LIDC-IDRI-0001``.
+        series_uid (str): Series instance UID.
+        label (int): 0 benign, 1 malignant.
+        malignancy (float): Mean over the readers, 1 to 5.
+        num_readers (int): Readers that drew it.
+        diameter_mm (float): Equivalent diameter of the consensus.
+        outside (float): Share of the 21-slice block outside of the image.
+        subtlety, internal_structure, ...: Means over the readers.
+    """
+
+    nodule_id: str
+    patient: str
+    series_uid: str
+    label: int
+    malignancy: float
+    num_readers: int
+    diameter_mm: float
+    outside: float
+    subtlety: float
+    internal_structure: float
+    calcification: float
+    sphericity: float
+    margin: float
+    lobulation: float
+    spiculation: float
+    texture: float
+
+
+#: The eight ratings beside malignancy, in the order of the official XML.
+ATTRIBUTES = tuple(one.name for one in fields(NoduleRow))[-8:]
+
+
+def write_nodule_index(path: str | os.PathLike, rows: Sequence[NoduleRow]) -> None:
+    """Write the index, all of it or nothing.
+
+    Args:
+        path (str | os.PathLike): The csv; replaced if it exists.
+        rows (Sequence[NoduleRow]): The nodules.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write_csv_rows(path, NoduleRow, rows)
+
+
+def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
+    """Read and check the index.
+
+    Args:
+        path (str | os.PathLike): A file of :func:`write_nodule_index`.
+
+    Returns:
+        list[NoduleRow]: The nodules, in the file's order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: On missing columns, a malformed row or a nodule that is
+            there twice; names the row (the header is row 1).
+    """
+    rows = read_csv_rows(
+        path, NoduleRow, 'nodules', 'tools/prepare_data.py lidc', _find_wrong
+    )
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, 2):
+        first = seen.setdefault(row.nodule_id, number)
+        if first != number:
+            raise ValueError(
+                f'{path}: row {number}: nodule {row.nodule_id} is '
+                f'in row {first} already'
+            )
+    return rows
+
+
+def _find_wrong(row: NoduleRow) -> str | None:
+    if row.label not in (0, 1):
+        return f'label must be 0 (benign) or 1 (malignant), but is {row.label}'
+    if not row.diameter_mm > 0:
+        return f'diameter_mm must be positive, but is {row.diameter_mm}'
+    if not row.nodule_id or os.path.basename(row.nodule_id) != row.nodule_id:
+        return f'nodule_id must be a name without folders, but is {row.nodule_id!r}'
+    return None

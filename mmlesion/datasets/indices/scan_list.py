@@ -1,0 +1,231 @@
+"""Scans with labels of the whole and of sub-regions: a csv, and its projections."""
+
+import csv
+import os
+import os.path as osp
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mmlesion.ct import REGIONS
+from mmlesion.files import write_csv_table
+
+#: Name of the index that preparing writes.
+PROJECTION_INDEX_NAME = 'projections.csv'
+SPLITS = ('train', 'val', 'test')
+_PREPARED = ('folder', 'rotations', 'empty')
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """One scan of the list.
+
+    Attributes:
+        scan (str): DICOM folder or file, relative to the csv.
+        patient (str): Whose.
+        disease (int, optional): 1 or 0; None is not labelled.
+        survival (int, optional): 1 died within two years of the scan, 0 did not; None
+            is not known or not of this task.
+        signs (dict): For each sign the labels of those sub-regions that have one.
+        split (str): ``'train'``, ``'val'``, ``'test'``, or '' where the csv does not
+            say.
+        folder (str): Of its projections; '' before preparing.
+        rotations (int): How many there are of each.
+        empty (tuple[str]): Areas without lung.
+        cells (dict): The row as it is written.
+    """
+
+    scan: str
+    patient: str
+    disease: int | None
+    survival: int | None
+    signs: dict[str, dict[str, int]]
+    split: str = ''
+    folder: str = ''
+    rotations: int = 0
+    empty: tuple[str, ...] = ()
+    cells: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def projection_path(folder: str, area: str, view: str, rotation: int) -> str:
+    """File of a projection.
+
+    Args:
+        folder (str): The scan's folder.
+        area (str): ``'whole'`` or one of :data:`mmlesion.ct.REGIONS`.
+        view (str): One of :data:`mmlesion.ct.VIEWS`.
+        rotation (int): Index in :data:`mmlesion.ct.ROTATIONS_DEG`.
+
+    Returns:
+        str: The path of a PNG.
+    """
+    return osp.join(folder, f'{area}_{view}_{rotation:02d}.png')
+
+
+def read_scan_list(path: str | os.PathLike, prepared: bool = False) -> list[ScanRow]:
+    """Read the list of scans.
+
+    Columns: ``scan``, ``patient``, ``disease`` and ``survival`` (0, 1 or empty), for
+    each sign ``left_upper_<sign>`` and so on for the six sub-regions (0, 1 or empty),
+    and, if the split is given, ``split``. Other columns are passed over.
+
+    Args:
+        path (str | os.PathLike): The csv.
+        prepared (bool): Read an index of projections, which has the columns
+            ``folder``, ``rotations`` and ``empty`` besides.
+
+    Returns:
+        list[ScanRow]: The scans, in the file's order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: On missing columns, a malformed row, a scan that is there twice or
+            a patient in two splits; names the row (the header is row 1).
+    """
+    path = os.fspath(path)
+    if not osp.isfile(path):
+        raise FileNotFoundError(
+            f'{path}: no such file'
+            + (
+                '; make it by tools/prepare_data.py signs'
+                if prepared
+                else '; expected a list of scans'
+            )
+        )
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            reader = csv.DictReader(file, strict=True)
+            names = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            signs = _check_columns(names, path, prepared)
+            rows = [
+                _parse_row(cells, signs, f'{path}: row {reader.line_num}')
+                for cells in reader
+            ]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: the file is no csv ({error})') from None
+    if not rows:
+        raise ValueError(f'{path}: there is no row; expected one for each scan')
+    _check_unique(rows, path)
+    return rows
+
+
+def write_projection_index(path: str | os.PathLike, rows: Sequence[ScanRow]) -> None:
+    """Write the index of prepared scans, all of it or nothing.
+
+    Args:
+        path (str | os.PathLike): The csv; replaced if it exists.
+        rows (Sequence[ScanRow]): The scans, with their folders.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    columns = [name for name in rows[0].cells if name not in _PREPARED]
+    write_csv_table(
+        path,
+        [*columns, *_PREPARED],
+        (
+            dict(
+                {name: row.cells[name] for name in columns},
+                folder=row.folder,
+                rotations=row.rotations,
+                empty=' '.join(row.empty),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _check_columns(names: list[str], path: str, prepared: bool) -> list[str]:
+    """The signs that the columns speak of."""
+    needed = [
+        'scan',
+        'patient',
+        'disease',
+        'survival',
+        *(_PREPARED if prepared else ()),
+    ]
+    found = [
+        name.removeprefix(f'{region}_')
+        for name in names
+        for region in REGIONS
+        if name.startswith(f'{region}_')
+    ]
+    signs = list(dict.fromkeys(found))
+    needed += [f'{region}_{sign}' for sign in signs for region in REGIONS]
+    absent = [name for name in needed if name not in names]
+    if absent:
+        raise ValueError(
+            f'{path}: column {absent[0]!r} is missing; expected '
+            'scan, patient, disease, survival and, for each sign, '
+            f'one for each of {", ".join(REGIONS)}'
+        )
+    return signs
+
+
+def _parse_row(cells: dict, signs: list[str], where: str) -> ScanRow:
+    if None in cells or None in cells.values():
+        raise ValueError(f'{where}: expected one cell for each column')
+    cells = {name: cell.strip() for name, cell in cells.items()}
+    for name in ('scan', 'patient'):
+        if not cells[name]:
+            raise ValueError(f'{where}: {name} is empty')
+    labels = {
+        sign: {region: _label(cells, f'{region}_{sign}', where) for region in REGIONS}
+        for sign in signs
+    }
+    split = cells.get('split', '')
+    if split not in ('', *SPLITS):
+        raise ValueError(
+            f'{where}: split must be one of {", ".join(SPLITS)} or empty, '
+            f'but is {split!r}'
+        )
+    rotations = cells.get('rotations', '0')
+    if not rotations.isdigit():
+        raise ValueError(f'{where}: rotations must be a number, but is {rotations!r}')
+    return ScanRow(
+        scan=cells['scan'],
+        patient=cells['patient'],
+        disease=_label(cells, 'disease', where),
+        survival=_label(cells, 'survival', where),
+        signs={
+            sign: {region: label for region, label in of.items() if label is not None}
+            for sign, of in labels.items()
+        },
+        split=split,
+        folder=cells.get('folder', ''),
+        rotations=int(rotations),
+        empty=tuple(cells.get('empty', '').split()),
+        cells=cells,
+    )
+
+
+def _label(cells: dict[str, str], name: str, where: str) -> int | None:
+    if cells[name] not in ('', '0', '1'):
+        raise ValueError(
+            f'{where}: {name} must be 0, 1 or empty, but is {cells[name]!r}'
+        )
+    return int(cells[name]) if cells[name] else None
+
+
+def _check_unique(rows: list[ScanRow], path: str) -> None:
+    scans: dict[str, int] = {}
+    splits: dict[str, tuple[int, str]] = {}
+    for number, row in enumerate(rows, 2):
+        first = scans.setdefault(osp.normpath(row.scan), number)
+        if first != number:
+            raise ValueError(
+                f'{path}: row {number}: scan {row.scan} is in row {first} already'
+            )
+        before, split = splits.setdefault(row.patient, (number, row.split))
+        if split != row.split:
+            raise ValueError(
+                f'{path}: row {number}: patient {row.patient} is of split '
+                f'{row.split!r}, but of {split!r} in row {before}; expected each '
+                'patient in one split'
+            )
+    if any(row.split for row in rows) and not all(row.split for row in rows):
+        number = [bool(row.split) for row in rows].index(False) + 2
+        raise ValueError(
+            f'{path}: row {number}: split is empty, but other rows have '
+            'one; expected it in all rows or in none'
+        )

@@ -1,0 +1,192 @@
+"""The CT series of LIDC-IDRI's tree, their readings, and which slice is which."""
+
+import os
+import os.path as osp
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from mmlesion.ct import CTVolume, image_to_volume
+from mmlesion.ct.dicom import read_dicom_image
+
+from .lidc_consensus import reader_masks
+from .lidc_xml import (
+    LIDCReading,
+    ReaderNodule,
+    read_lidc_readings,
+)
+
+# A contour belongs to the slice at its z if they are no further apart than
+# this share of the slices' distance: headers round positions
+_OFF_SLICE = 0.25
+
+_PATIENT = re.compile(r'LIDC-IDRI-\d{4}')
+
+
+@dataclass(frozen=True)
+class LIDCSeries:
+    """One CT series of the tree.
+
+    Attributes:
+        folder (str): Of its DICOM files.
+        patient (str): Such as ``LIDC-IDRI-0001``.
+        series_uid (str): Series instance UID.
+    """
+
+    folder: str
+    patient: str
+    series_uid: str
+
+    def read_volume(self) -> CTVolume:
+        """Read the pixels as they are stored, for outlines count them so."""
+        return image_to_volume(read_dicom_image(self.folder))
+
+    def find_reading(self, readings: dict[str, LIDCReading]) -> LIDCReading:
+        """The XML beside the DICOM files, as TCIA has it, or one of those given.
+
+        Args:
+            readings (dict[str, LIDCReading]): By series, where there is no XML
+                in the folder.
+
+        Returns:
+            LIDCReading: That of this series.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If the folder's is broken or of another series.
+        """
+        if any(name.lower().endswith('.xml') for name in os.listdir(self.folder)):
+            readings = read_lidc_readings(self.folder)
+            if readings and self.series_uid not in readings:
+                raise ValueError(
+                    f'{self.folder}: the XML is of series {next(iter(readings))}, '
+                    f'but the DICOM files of {self.series_uid}'
+                )
+        reading = readings.get(self.series_uid)
+        if reading is None:
+            raise FileNotFoundError(
+                f'{self.folder}: no XML of its series {self.series_uid} is at hand'
+            )
+        return reading
+
+
+def find_lidc_series(data_root: str) -> list[LIDCSeries]:
+    """Find the CT series below a folder; chest X-rays are passed over.
+
+    Args:
+        data_root (str): The tree that TCIA's downloader makes,
+            ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
+
+    Returns:
+        list[LIDCSeries]: Every folder with DICOM files, in the order of names.
+
+    Raises:
+        FileNotFoundError: If there is no tree or no DICOM in it.
+    """
+    if not osp.isdir(data_root):
+        raise FileNotFoundError(
+            f'{data_root}: no such folder; expected '
+            'LIDC-IDRI-0001/<study>/<series>/*.dcm'
+        )
+    folders = sorted(
+        folder
+        for folder, _, files in os.walk(data_root)
+        if any(name.lower().endswith('.dcm') for name in files)
+    )
+    if not folders:
+        raise FileNotFoundError(f'{data_root}: no DICOM file (.dcm) is in it')
+    series = []
+    for folder in folders:
+        tags = _read_tags(folder)
+        if tags['0008|0060'] in ('', 'CT'):
+            series.append(LIDCSeries(folder, _patient(folder, tags), tags['0020|000e']))
+    return series
+
+
+def slice_at(volume: CTVolume, z_mm: float) -> int | None:
+    """Number of the slice at a z; None where there is none.
+
+    Args:
+        volume (CTVolume): The series.
+        z_mm (float): Patient coordinate.
+
+    Returns:
+        int | None: The index along the first axis.
+    """
+    step = volume.direction[2, 2] * volume.spacing_mm[0]
+    place = (z_mm - volume.origin[2]) / step
+    number = round(place)
+    there = 0 <= number < len(volume.array) and abs(place - number) <= _OFF_SLICE
+    return number if there else None
+
+
+def masks_in_volume(
+    volume: CTVolume, group: Sequence[ReaderNodule]
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """What each reader outlined, as voxels of the series.
+
+    Args:
+        volume (CTVolume): The series.
+        group (Sequence[ReaderNodule]): Readers' outlines of one nodule.
+
+    Returns:
+        tuple: The masks (bool) within the box of all of them; and that box's first
+        voxel (z, y, x).
+
+    Shape:
+        - masks: (R, d, h, w)
+
+    Raises:
+        ValueError: If an outline lies in no slice or reaches out of the image.
+    """
+
+    def slice_of_z(z_mm: float) -> int:
+        number = slice_at(volume, z_mm)
+        if number is None:
+            ends = sorted(
+                volume.index_to_world([[0, 0, 0], [len(volume.array) - 1, 0, 0]])[
+                    :, 2
+                ].tolist()
+            )
+            raise ValueError(
+                f'the XML has an outline at z = {z_mm:g} mm, where there is no '
+                f'slice; the DICOM files have {len(volume.array)}, from '
+                f'{ends[0]:g} to {ends[1]:g} mm, every '
+                f'{volume.spacing_mm[0]:g} mm'
+            )
+        return number
+
+    masks, first = reader_masks(group, slice_of_z)
+    _, height, width = volume.shape
+    y1, x1 = first[1] + masks.shape[2], first[2] + masks.shape[3]
+    if x1 > width or y1 > height:
+        raise ValueError(
+            f'the XML has an outline up to the pixel ({x1 - 1}, {y1 - 1}), but '
+            f'the DICOM files have {width} x {height}'
+        )
+    return masks, first
+
+
+def _read_tags(folder: str) -> dict[str, str]:
+    """Modality, patient and series of a folder's first DICOM file."""
+    name = min(name for name in os.listdir(folder) if name.lower().endswith('.dcm'))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(osp.join(folder, name))
+    tags = {'0008|0060': '', '0010|0020': '', '0020|000e': ''}
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return tags  # what is wrong with it, reading the series says
+    for tag in tags:
+        if reader.HasMetaDataKey(tag):
+            tags[tag] = reader.GetMetaData(tag).strip().rstrip('\0')
+    return tags
+
+
+def _patient(folder: str, tags: dict[str, str]) -> str:
+    named = _PATIENT.findall(folder)
+    name = named[-1] if named else tags['0010|0020'] or osp.basename(folder)
+    return re.sub(r'[^\w.-]', '_', name)  # it becomes a part of file names

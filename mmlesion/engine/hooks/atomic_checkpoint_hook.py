@@ -1,0 +1,121 @@
+"""MMEngine's checkpoint hook that removes old files only after writing new ones."""
+
+import contextlib
+import os
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+
+from mmlesion.registry import HOOKS
+
+#: Key of the message hub: files that the checkpoint which holds it replaces.
+_OUTDATED = 'outdated_checkpoints'
+#: Key of the message hub: the last epoch that was validated.
+_VALIDATED = 'epoch_validated'
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """Write the new checkpoint first, then remove the outdated ones.
+
+    MMEngine's hook removes them first, so that a kill or a full disk during the
+    writing leaves a training with ``max_keep_ckpts=1`` without any checkpoint.
+
+    A training that was killed after a checkpoint was written and before the
+    validation of that epoch ended validates it on resuming, so that ``save_best``
+    and the metrics by epoch are those of an unbroken run.
+
+    :class:`~mmlesion.engine.lesion_runner.LesionRunner` uses this hook wherever a
+    config names ``CheckpointHook``. Arguments are those of
+    :class:`mmengine.hooks.CheckpointHook`.
+    """
+
+    def before_train(self, runner):
+        """Find the folder, and finish what a broken run left.
+
+        Args:
+            runner (Runner): The runner of the training.
+        """
+        super().before_train(runner)
+        hub = runner.message_hub
+        if not (runner._resume and runner.iter):
+            return
+        self._stay_in_folder()
+        if is_main_process():
+            for path in hub.runtime_info.get(_OUTDATED, ()):
+                self._remove(self._here(path))
+        loop = runner.train_loop
+        if (
+            self.by_epoch
+            and runner.val_loop is not None
+            and hub.runtime_info.get(_VALIDATED) != runner.epoch
+            and runner.epoch >= loop.val_begin
+            and (
+                runner.epoch % loop.val_interval == 0 or runner.epoch == loop.max_epochs
+            )
+        ):
+            runner.logger.info(f'Validating epoch {runner.epoch} before going on.')
+            # As it is in the validation of an unbroken run
+            hub.update_info('epoch', runner.epoch - 1)
+            runner.val_loop.run()
+
+    def _save_checkpoint_with_step(self, runner, step, meta):
+        with self._removing_afterwards(runner):
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner, metrics):
+        runner.message_hub.update_info(_VALIDATED, runner.epoch)
+        with self._removing_afterwards(runner):
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextlib.contextmanager
+    def _removing_afterwards(self, runner):
+        """Keep the files that are removed within until all is written."""
+        if isinstance(self.file_backend, _LateRemoval):
+            yield  # the last checkpoint is written again beside the best one
+            return
+        backend = self.file_backend
+        self.file_backend = late = _LateRemoval(backend, runner.message_hub)
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+        for path in late.paths:
+            if path not in (self.last_ckpt, *self._best()):
+                self._remove(path)
+
+    def _remove(self, path):
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+
+    def _best(self):
+        several = getattr(self, 'best_ckpt_path_dict', None) or {}
+        return (getattr(self, 'best_ckpt_path', None), *several.values())
+
+    def _here(self, path):
+        return self.file_backend.join_path(self.out_dir, os.path.basename(path))
+
+    def _stay_in_folder(self):
+        """After a copy of the work directory, leave the files of the original."""
+        if getattr(self, 'best_ckpt_path', None):
+            self.best_ckpt_path = self._here(self.best_ckpt_path)
+        for key, path in (getattr(self, 'best_ckpt_path_dict', None) or {}).items():
+            self.best_ckpt_path_dict[key] = path and self._here(path)
+
+
+class _LateRemoval:
+    """A file backend that notes what to remove instead of removing it."""
+
+    def __init__(self, backend, message_hub):
+        self.backend = backend
+        self.message_hub = message_hub
+        self.paths = []
+        message_hub.update_info(_OUTDATED, [])
+
+    def __getattr__(self, name):
+        return getattr(self.backend, name)
+
+    def remove(self, path):
+        """Note a file, also in the checkpoint that is written next."""
+        self.paths.append(os.fspath(path))
+        self.message_hub.update_info(_OUTDATED, list(self.paths))

@@ -1,0 +1,61 @@
+"""Any metric in the pixels of the whole slice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.evaluator import BaseMetric
+
+from mmlesion.ct import sample_in_slice
+from mmlesion.registry import METRICS
+
+
+@METRICS.register_module()
+class WholeSliceMetric(BaseMetric):
+    """Evaluate a metric of any library in the pixels of the whole slice.
+
+    Predictions and lesions of a cropped slice are in the pixels of the crop. That is
+    enough for a metric that takes both from the data samples. A metric that takes
+    its ground truth from a file (``CocoMetric`` with ``ann_file``) or that writes
+    boxes to a file (``DumpDetResults``) needs the pixels of the whole slice.
+
+    Args:
+        metric: Config of the metric, or the metric.
+    """
+
+    def __init__(self, metric: dict | BaseMetric) -> None:
+        if isinstance(metric, dict):
+            metric = METRICS.build(metric)
+        self.metric: BaseMetric = metric
+        super().__init__(collect_device=metric.collect_device, prefix=metric.prefix)
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Meta information of the data set."""
+        return self.metric.dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        self.metric.dataset_meta = dataset_meta
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Move the samples to the whole slice and hand them to the metric.
+
+        Args:
+            data_batch: Batch of the data loader.
+            data_samples: Samples with predictions.
+        """
+        self.metric.process(
+            data_batch, [sample_in_slice(sample) for sample in data_samples]
+        )
+
+    def compute_metrics(self, results: list) -> dict:
+        """Not used: :meth:`evaluate` is that of the metric."""
+        return self.metric.compute_metrics(results)
+
+    def evaluate(self, size: int) -> dict:
+        """Return the numbers of the metric.
+
+        Args:
+            size: Number of samples of the data set.
+        """
+        return self.metric.evaluate(size)

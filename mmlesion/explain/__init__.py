@@ -1,0 +1,1 @@
+"""Activation maps of samples: inputs, methods by name, detections, placement, files."""

@@ -1,0 +1,228 @@
+"""Maps of one sample: classes of a classifier, boxes of a detector."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mmlesion import attribution
+from mmlesion.ct import boxes_in_slice
+
+from .detections import DetectionScores, detection_titles, explain_detections
+from .methods import GRADIENT_METHODS, METHODS, WITHOUT_LAYERS
+from .placement import boxes_on_input
+from .writer import SampleMaps, by_target, by_title
+
+
+class _Explainer:
+    """Base class of explainers: methods, layers and targets.
+
+    Args:
+        model: The trained model.
+        methods: Names of :mod:`mmlesion.attribution`.
+        layers: Layers to map. Defaults to the layer of the last feature maps.
+        targets: What is explained; see the subclasses.
+    """
+
+    kinds: Sequence[str] = METHODS
+
+    def __init__(
+        self,
+        model: nn.Module,
+        methods: Sequence[str],
+        layers: Sequence[str] = (),
+        targets: Sequence[int | str] = ('predicted',),
+    ) -> None:
+        wrong = [name for name in methods if name not in self.kinds]
+        if wrong:
+            raise ValueError(
+                f'method {wrong[0]} explains classes: for the boxes of a '
+                f'detector choose one of {", ".join(self.kinds)}'
+            )
+        self.model = model
+        self.methods = methods
+        self.layers = list(layers)
+        self.targets = targets
+
+    def layer_arguments(
+        self, method: str, inputs: Any, forward: Callable | None = None
+    ) -> tuple:
+        """The layers of a method, as positional arguments of the method."""
+        if method in WITHOUT_LAYERS:
+            return ()
+        if not self.layers:
+            self.layers = [attribution.last_feature_layer(self.model, inputs, forward)]
+            tqdm.write(f'Layer: {self.layers[0]} (the last feature maps)')
+        return (self.layers,)
+
+
+class ClassExplainer(_Explainer):
+    """Explains classes of a classifier of MMPretrain.
+
+    Args:
+        model: The trained classifier.
+        methods: Names of :mod:`mmlesion.attribution`.
+        layers: Layers to map. Defaults to the layer of the last feature maps.
+        targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the
+            data set.
+    """
+
+    def __call__(self, name: str, data: Mapping[str, Any]) -> SampleMaps:
+        """Explain one sample.
+
+        Args:
+            name: Name of the sample, for error messages.
+            data: The sample as the pipeline packs it.
+
+        Returns:
+            Its maps.
+
+        Raises:
+            ValueError: If the model is no classifier, a class does not exist, or the
+                sample has no label although the label is a target.
+        """
+        batch = pseudo_collate([data])
+        with torch.no_grad():
+            (sample,) = self.model.test_step(copy.deepcopy(batch))
+        if 'pred_score' not in sample:
+            raise ValueError(
+                f'{type(self.model).__name__} is neither a classifier of MMPretrain '
+                'nor a detector of MMDetection: its predictions have no pred_score'
+            )
+        scores = sample.pred_score.flatten().tolist()
+        names = list(self.model.dataset_meta.get('classes') or ())
+        if len(names) != len(scores):
+            names = [f'class {index}' for index in range(len(scores))]
+        classes = self._classes(sample, names, name)
+        inputs = self.model.data_preprocessor(batch, False)['inputs']
+        maps: dict[str, Tensor] = {}
+        for method in self.methods:
+            layers = self.layer_arguments(method, inputs)
+            with getattr(attribution, method)(self.model, *layers) as explainer:
+                raw = explainer(inputs, [classes])
+            for title, each in by_title(method, raw).items():
+                each = by_target(each)
+                # Attention is the same for every class.
+                maps[title] = each.expand(len(classes), *each.shape[1:])
+        return SampleMaps(
+            maps=maps,
+            layers=self.layers,
+            input_size=inputs.shape[2:],
+            titles=[f'{names[index]} {scores[index]:.2f}' for index in classes],
+            explained=[
+                dict(label=index, name=names[index], score=scores[index])
+                for index in classes
+            ],
+        )
+
+    def _classes(self, sample: Any, names: list[str], name: str) -> list[int]:
+        """Numbers of the requested classes, without repetition."""
+        classes = []
+        for target in self.targets:
+            if target == 'predicted':
+                target = int(sample.pred_label.flatten()[0])
+            elif target == 'label':
+                if 'gt_label' not in sample:
+                    raise ValueError(
+                        f"{name}: the sample has no label, so target 'label' cannot "
+                        'be explained'
+                    )
+                target = int(sample.gt_label.flatten()[0])
+            elif target in names:
+                target = names.index(target)
+            if not isinstance(target, int) or not 0 <= target < len(names):
+                raise ValueError(
+                    f'there is no target {target}: the model has the classes 0 to '
+                    f'{len(names) - 1} ({", ".join(names[:10])})'
+                )
+            classes.append(target)
+        return list(dict.fromkeys(classes))
+
+
+class BoxExplainer(_Explainer):
+    """Explains single boxes of a detector of MMDetection, each by its own score.
+
+    Args:
+        model: The trained detector.
+        methods: Gradient methods of :mod:`mmlesion.attribution`.
+        layers: Layers to map. Defaults to the layer of the last feature maps.
+        targets: Numbers of boxes in the order of prediction, or ``'predicted'`` for
+            the boxes of the highest scores.
+        score_thr: Smallest score of an explained box.
+        max_detections: Largest number of explained boxes of an image.
+    """
+
+    kinds = GRADIENT_METHODS
+
+    def __init__(
+        self,
+        model: nn.Module,
+        methods: Sequence[str],
+        layers: Sequence[str] = (),
+        targets: Sequence[int | str] = ('predicted',),
+        score_thr: float = 0.3,
+        max_detections: int = 5,
+    ) -> None:
+        super().__init__(model, methods, layers, targets)
+        allowed = 'predicted' if 'predicted' in targets else None
+        wrong = [t for t in targets if isinstance(t, str) and t != allowed]
+        if allowed:
+            wrong = [target for target in targets if target != allowed]
+        if wrong:
+            raise ValueError(
+                f'target {wrong[0]} does not fit a detector: give numbers '
+                "of boxes, or 'predicted' for the best"
+            )
+        self.chosen = dict(
+            indices=None if allowed else list(targets),
+            score_thr=score_thr,
+            max_detections=max_detections,
+        )
+
+    def __call__(self, name: str, data: Mapping[str, Any]) -> SampleMaps:
+        """Explain one sample.
+
+        Args:
+            name: Name of the sample, for error messages.
+            data: The sample as the pipeline packs it.
+
+        Returns:
+            Its maps, one per box.
+
+        Raises:
+            NoDetectionError: If no box reaches ``score_thr``.
+        """
+        maps: dict[str, Tensor] = {}
+        for method in self.methods:
+            (layers,) = self.layer_arguments(
+                method, pseudo_collate([data]), DetectionScores(self.model).forward
+            )
+            raw, sample, indices = explain_detections(
+                self.model, data, layers, getattr(attribution, method), **self.chosen
+            )
+            maps.update(
+                (title, by_target(each))
+                for title, each in by_title(method, raw).items()
+            )
+        found = sample.pred_instances
+        boxes = boxes_in_slice(found.bboxes, sample.get('crop_offset'))
+        return SampleMaps(
+            maps=maps,
+            layers=self.layers,
+            input_size=sample.batch_input_shape,
+            boxes_px=boxes_on_input(data['data_samples'], sample, indices),
+            titles=detection_titles(self.model, sample, indices),
+            explained=[
+                dict(
+                    detection=index,
+                    label=int(found.labels[index]),
+                    score=float(found.scores[index]),
+                    box=boxes[index].tolist(),
+                )
+                for index in indices
+            ],
+        )

@@ -1,0 +1,328 @@
+"""What is to be explained: files, or the test data set of a config."""
+
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from mmengine.dataset import Compose
+from mmengine.registry import DATASETS, TRANSFORMS
+
+from mmlesion.ct import (
+    ARCHIVE_SUFFIX,
+    VOLUME_SUFFIXES,
+    CTVolume,
+    plan_slices,
+    read_radiograph,
+    read_volume,
+    window_hu,
+)
+from mmlesion.ct.nodule_patches import INPUT_PLANES
+
+from .names import sample_name
+
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+SCAN_SUFFIXES = (*VOLUME_SUFFIXES, '.dcm')
+# What the first step of a pipeline can be given, beside .npy.
+READABLE = dict(
+    LoadImageFromFile=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
+    LoadRadiograph=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
+    LoadNodulePatch=(ARCHIVE_SUFFIX,),
+    LoadSliceStack=('.png', *VOLUME_SUFFIXES),
+)
+MIDDLE = 'middle'
+
+
+class ExplainInputs:
+    """Samples as the test pipeline of a config packs them, one after the other.
+
+    Without ``images`` they are those of the config's test data set. With, they are
+    files, which take the place of what the first step of the pipeline reads:
+
+    - a picture, a radiograph or a nodule's patches: read by that step;
+    - an array (``.npy``), (H, W) or (channels, H, W), with the values that the step
+      would give: HU, or grey values;
+    - a scan (DICOM folder, NIfTI, MetaImage, NRRD): of ``slices``, or of the middle
+      one, the stack that ``LoadSliceStack`` would make; for ``LoadImageFromFile``
+      the slice, windowed, three times;
+    - DeepLesion's 16-bit PNG: looked up in the test data set, which knows its
+      spacing.
+
+    Args:
+        cfg (Config): The config, its default scope being set.
+        images (str or Path, optional): A file or a folder of files.
+        slices (sequence[int], optional): Slices of scans, counted from 0 at the feet.
+        window (sequence[float], optional): HU of black and white where a scan goes
+            to ``LoadImageFromFile``; by default its least and largest value.
+        max_images (int, optional): Most samples.
+
+    Yields:
+        tuple[str, dict]: A name for files, no two alike, and the sample. In one of a
+        scan, ``scan_geometry`` of the meta information is a :class:`CTVolume` of one
+        voxel at the place of the slice's first.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a file is of another kind than the config reads, or damaged.
+    """
+
+    def __init__(self, cfg, images=None, slices=None, window=None, max_images=None):
+        loader = cfg.get('test_dataloader')
+        if not loader or not loader.dataset.get('pipeline'):
+            raise ValueError(
+                f'{cfg.filename}: expected a test_dataloader whose '
+                'dataset has a pipeline.'
+            )
+        self.dataset_cfg = loader.dataset
+        self.first, *rest = loader.dataset.pipeline
+        self.kind = str(self.first.type).rpartition('.')[2]
+        self.slices = slices
+        self.window = window
+        if images is None:
+            self.jobs = [(number, None) for number in range(len(self.dataset))]
+        else:
+            if self.kind not in READABLE:
+                raise ValueError(
+                    f'{cfg.filename}: files can be given where the test pipeline '
+                    f'begins with {", ".join(READABLE)}, not with {self.kind}.'
+                )
+            self.whole = Compose(loader.dataset.pipeline)
+            self.rest = Compose(rest)
+            self.jobs = self._jobs_of(Path(images))
+        if max_images is not None and max_images < 1:
+            raise ValueError(f'max_images must be positive, got {max_images}')
+        self.jobs = self.jobs[:max_images]
+
+    def __len__(self):
+        return len(self.jobs)
+
+    def __iter__(self):
+        stems = Counter(
+            stem_of(path)
+            for path in {path for path, _ in self.jobs}
+            if isinstance(path, Path)
+        )
+        seen = set()
+        for number, (source, index) in enumerate(self.jobs):
+            if isinstance(source, Path):
+                data, index = self._read(source, index)
+                stem = stem_of(source)
+                name = stem if stems[stem] == 1 else source.name.replace('.', '_')
+                name += '' if index is None else f'_{index:03d}'
+            else:
+                data = self.dataset[source]
+                name = sample_name(data['data_samples'], 0, source)
+            name = f'{name}_{number}' if name in seen else name
+            seen.add(name)
+            yield name, data
+
+    @property
+    def dataset(self):
+        """The config's test data set."""
+        if not hasattr(self, '_dataset'):
+            self._dataset = DATASETS.build(self.dataset_cfg)
+        return self._dataset
+
+    def _jobs_of(self, path):
+        """(file, slice) for all there is to explain."""
+        suffixes = (*READABLE[self.kind], '.npy')
+        if not path.exists():
+            raise FileNotFoundError(f'{path}: no such file or folder')
+        if path.is_file() and not path.name.lower().endswith(suffixes):
+            raise ValueError(
+                f'{path}: the config reads its data by {self.kind}, which takes '
+                f'files {", ".join(suffixes)}'
+            )
+        files = [path]
+        if path.is_dir():
+            files = sorted(
+                each for each in path.iterdir() if each.name.lower().endswith(suffixes)
+            )
+            if not files and self.kind == 'LoadSliceStack':  # a series of DICOM
+                files = [path]
+        if not files:
+            raise ValueError(
+                f'{path}: no file in this folder ends with {", ".join(suffixes)}'
+            )
+        return [
+            (file, index)
+            for file in files
+            for index in (self.slices or [MIDDLE] if self._is_scan(file) else [None])
+        ]
+
+    def _is_scan(self, path):
+        """Whether slices are to be chosen from a file or folder."""
+        if self.kind == 'LoadSliceStack':
+            return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
+        return (
+            self.kind == 'LoadImageFromFile'
+            and path.name.lower().endswith(VOLUME_SUFFIXES)
+            and _depth(path) > 1
+        )
+
+    def _read(self, path, index):
+        """One file, or slice of it, through the pipeline; which slice."""
+        results = dict(img_path=str(path), img_id=0, instances=[])
+        if index is not None:
+            volume = _volume(str(path))
+            index = _check_slice(index, len(volume.array), path)
+            results.update(self._slice(volume, index, path))
+        elif path.suffix.lower() == '.npy':
+            values = _array(path, self._channels())
+            results['img'] = (
+                self._grey(values) if (self.kind == 'LoadImageFromFile') else values
+            )
+        elif self.kind == 'LoadSliceStack':
+            return self._from_data_set(path), None
+        elif self.kind == 'LoadImageFromFile':
+            if path.name.lower().endswith(SCAN_SUFFIXES):
+                results['img'] = self._grey(read_radiograph(path))
+            elif cv2.imread(str(path)) is None:
+                raise ValueError(
+                    f'{path}: not readable as a picture; it is damaged '
+                    'or of another kind'
+                )
+        if 'img' not in results:
+            return self.whole(results), None
+        height, width = shape = results['img'].shape[:2]
+        results.update(img_shape=shape, ori_shape=shape, height=height, width=width)
+        if self.kind == 'LoadSliceStack':  # for CropToBody
+            results['key_slice_hu'] = results['img'][..., results['img'].shape[2] // 2]
+        data = self.rest(results)
+        if index is not None:
+            data['data_samples'].set_metainfo(
+                dict(
+                    scan_geometry=CTVolume(
+                        np.zeros((1, 1, 1)),
+                        volume.spacing_mm,
+                        volume.index_to_world((index, 0, 0)),
+                        volume.direction,
+                    )
+                )
+            )
+        return data, index
+
+    def _slice(self, volume, index, path):
+        """What the first step would make of a slice of a scan."""
+        if self.kind == 'LoadSliceStack':
+            return _stack(volume, index, TRANSFORMS.build(self.first), path)
+        return dict(img=self._grey(volume.array[index]))
+
+    def _channels(self):
+        if self.kind == 'LoadNodulePatch':
+            return len(INPUT_PLANES[self.first.get('inputs', '11c')])
+        if self.kind == 'LoadSliceStack':
+            return self.first.num_slices
+        return self.first.get('channels', 3)
+
+    def _grey(self, values):
+        """Values as a picture of 8 bits and three channels."""
+        if values.ndim == 2:
+            values = values[..., None].repeat(3, 2)
+        window = self.window or (float(values.min()), float(values.max()))
+        if window[0] == window[1]:
+            return np.zeros(values.shape, np.uint8)
+        return window_hu(values, window).round().astype(np.uint8)
+
+    def _from_data_set(self, path):
+        """The sample whose key slice is this PNG."""
+        if not hasattr(self, '_places'):
+            self._places = {
+                Path(self.dataset.get_data_info(number)['img_path']).resolve(): number
+                for number in range(len(self.dataset))
+            }
+        number = self._places.get(path.resolve())
+        if number is None:
+            raise ValueError(
+                f"{path}: no key slice of the config's test data set, and a PNG does "
+                'not say its spacing; expected one of these, or a scan as DICOM, '
+                'NIfTI, MetaImage or NRRD'
+            )
+        return self.dataset[number]
+
+
+def stem_of(path):
+    """The name of a file without what tells its kind, or of a folder."""
+    name = path.name or path.resolve().name
+    if path.is_dir():
+        return name
+    suffix = next(
+        (each for each in ('.nii.gz',) if name.lower().endswith(each)), path.suffix
+    )
+    return name[: len(name) - len(suffix)]
+
+
+@lru_cache(maxsize=1)
+def _volume(path):
+    """The scan of the latest path: its slices come one after the other."""
+    return read_volume(path)
+
+
+def _depth(path):
+    """Slices of a file, 1 of a plane, without reading it."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        raise ValueError(
+            f'{path}: not readable as an image; it is damaged or of another kind'
+        ) from None
+    return max(reader.GetSize()[2:], default=1)
+
+
+def _check_slice(index, count, path):
+    """The slice's number; the middle one's."""
+    if index == MIDDLE:
+        return count // 2
+    if not 0 <= index < count:
+        raise ValueError(
+            f'{path}: there is no slice {index}, the scan has {count}, counted from 0'
+        )
+    return index
+
+
+def _array(path, channels):
+    """An array file as (H, W, channels)."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise ValueError(f'{path}: not readable as an array of NumPy') from None
+    if array.ndim == 2:
+        array = array[None].repeat(channels, 0)
+    if (
+        array.ndim != 3
+        or len(array) != channels
+        or array.size == 0
+        or (array.dtype.kind not in 'biuf')
+    ):
+        raise ValueError(
+            f'{path}: expected numbers of shape (H, W) or ({channels}, H, '
+            f'W), got {array.dtype} of {array.shape}'
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f'{path}: a value is NaN or infinite')
+    return np.ascontiguousarray(array.transpose(1, 2, 0), np.float32)
+
+
+def _stack(volume, index, load, path):
+    """What LoadSliceStack gives, from a scan."""
+    slice_mm, row_mm, column_mm = volume.spacing_mm
+    if abs(row_mm - column_mm) > 1e-3 * row_mm:
+        raise ValueError(
+            f'{path}: expected square pixels, but they are {row_mm:g} x '
+            f'{column_mm:g} mm; resample the scan first'
+        )
+    last = len(volume.array) - 1
+    planes = [
+        sum(
+            np.float32(weight) * volume.array[min(max(index + offset, 0), last)]
+            for offset, weight in mix
+        )
+        for mix in plan_slices(
+            load.num_slices, slice_mm, load.interval_mm, load.interpolation
+        )
+    ]
+    return dict(img=np.stack(planes, 2), spacing_mm=row_mm, interval_mm=slice_mm)

@@ -1,0 +1,34 @@
+"""Files that every preparer writes and reads: atomic writes, csv rows, locks, pools.
+
+Plain Python: no torch and no OpenMMLab package. This package imports nothing else of
+mmlesion.
+"""
+
+from .atomic import (
+    PARTIAL_SUFFIX,
+    atomic_file,
+    plain_json,
+    sync_folder,
+    write_json,
+    write_text,
+)
+from .csv_rows import read_csv_rows, write_csv_rows, write_csv_table
+from .folder_lock import lock_folder, remove_partial
+from .parallel import run_in_parallel
+from .problems import write_problems
+
+__all__ = [
+    'PARTIAL_SUFFIX',
+    'atomic_file',
+    'lock_folder',
+    'plain_json',
+    'read_csv_rows',
+    'remove_partial',
+    'run_in_parallel',
+    'sync_folder',
+    'write_csv_rows',
+    'write_csv_table',
+    'write_json',
+    'write_problems',
+    'write_text',
+]

@@ -1,0 +1,108 @@
+"""Tables as csv: atomic writing, and reading with checks of every cell."""
+
+import csv
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+
+from .atomic import atomic_file
+
+
+def write_csv_rows(path: str | os.PathLike, row_type: type, rows: Sequence) -> None:
+    """Write a csv of dataclass rows; the file is complete or unchanged.
+
+    Args:
+        path: The csv. An existing file is replaced.
+        row_type: A dataclass; its fields become the columns.
+        rows: Instances of ``row_type``.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    columns = [field.name for field in fields(row_type)]
+    write_csv_table(path, columns, (asdict(row) for row in rows))
+
+
+def write_csv_table(
+    path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Mapping]
+) -> None:
+    """Write a csv of dicts; the file is complete or unchanged.
+
+    Args:
+        path: The csv. An existing file is replaced.
+        columns: Names of the columns.
+        rows: One dict per row, with the columns as keys.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    with atomic_file(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, list(columns), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv_rows(
+    path: str | os.PathLike, row_type: type, what: str, made_by: str, check: Callable
+) -> list:
+    """Read the rows of a csv and check them.
+
+    Args:
+        path: A file of :func:`write_csv_rows`. Other columns are ignored.
+        row_type: A dataclass with fields of type str, int and float.
+        what: What the rows are, for error messages (``'nodules'``).
+        made_by: The command that makes the file, for error messages.
+        check: Takes a row; returns what is wrong with the row, or None.
+
+    Returns:
+        Instances of ``row_type``, in the file's order.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a column is missing, a cell has another type or is not
+            finite, or ``check`` finds an error. The message names the row; the
+            header is row 1.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; make it by {made_by}')
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file, strict=True)
+            absent = [
+                one.name
+                for one in fields(row_type)
+                if one.name not in (reader.fieldnames or ())
+            ]
+            if absent:
+                raise ValueError(
+                    f'{path}: expected an index of {what}, but '
+                    'there is no column ' + ', '.join(absent)
+                )
+            return [
+                _parse_row(cells, row_type, check, f'{path}: row {reader.line_num}')
+                for cells in reader
+            ]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: the file is no csv ({error})') from None
+
+
+def _parse_row(cells: dict[str, str], row_type: type, check: Callable, where: str):
+    values = {}
+    for one in fields(row_type):
+        cell = cells[one.name]
+        try:
+            values[one.name] = one.type(cell)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f'{where}: {one.name} must be of type '
+                f'{one.type.__name__}, but is {cell!r}'
+            ) from None
+        if one.type is float and not math.isfinite(values[one.name]):
+            raise ValueError(f'{where}: {one.name} must be finite, but is {cell!r}')
+    row = row_type(**values)
+    wrong = check(row)
+    if wrong:
+        raise ValueError(f'{where}: {wrong}')
+    return row

@@ -1,0 +1,159 @@
+"""Process pool whose workers end when the process that started them ends."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import cv2
+import SimpleITK as sitk  # noqa: N813
+from tqdm import tqdm
+
+
+def run_in_parallel(
+    function: Callable,
+    jobs: Sequence[tuple],
+    workers: int | None = None,
+    *,
+    unit: str,
+    title: str = '',
+    lock: int = -1,
+    progress: bool = False,
+    raise_errors: bool = False,
+) -> Iterator[tuple[int, Any]]:
+    """Call a function for each job in worker processes of one thread each.
+
+    A job that raises ``ValueError`` or ``FileNotFoundError`` has bad input: the
+    exception is yielded in place of a result, and the other jobs go on. At most four
+    jobs per process wait, and results are not kept. One worker runs in this process.
+
+    Args:
+        function: A function of a module, called with the items of a job.
+        jobs: The jobs, one tuple of arguments each.
+        workers: Number of processes. Defaults to the number of cores.
+        unit: What a job is, in the plural.
+        title: Title of the progress bar.
+        lock: Descriptor of the folder's lock, which the workers close.
+        progress: Show a progress bar.
+        raise_errors: Raise the exception of a job with bad input at once.
+
+    Yields:
+        Number of the job and its result, in the order of completion.
+
+    Raises:
+        OSError: If the disk is full or a worker was killed. The message says how
+            many jobs are complete.
+    """
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers <= 1:
+        results = _run_here(function, jobs, title, unit, progress)
+    else:
+        results = _run_in_pool(function, jobs, workers, title, unit, lock, progress)
+    for number, result in results:
+        if raise_errors and isinstance(result, Exception):
+            raise result
+        yield number, result
+
+
+def _run_in_pool(
+    function: Callable,
+    jobs: Sequence[tuple],
+    workers: int,
+    title: str,
+    unit: str,
+    lock: int,
+    progress: bool,
+) -> Iterator[tuple[int, Any]]:
+    methods = multiprocessing.get_all_start_methods()
+    method = 'fork' if 'fork' in methods else 'spawn'
+    context = multiprocessing.get_context(method)
+    inherited = lock if method == 'fork' else -1
+    complete = 0
+    with (
+        ProcessPoolExecutor(
+            workers, context, _start_worker, (inherited, os.getpid())
+        ) as pool,
+        tqdm(total=len(jobs), desc=title, unit=unit, disable=not progress) as bar,
+    ):
+        running: dict[Future, int] = {}
+        waiting = iter(enumerate(jobs))
+        try:
+            while True:
+                for number, job in waiting:
+                    running[pool.submit(function, *job)] = number
+                    if len(running) >= 4 * workers:
+                        break
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED)[0]:
+                    number, result = running.pop(future), _result(future.result)
+                    complete += not isinstance(result, Exception)
+                    bar.update()
+                    yield number, result
+        except BrokenProcessPool:
+            raise OSError(
+                errno.ECHILD,
+                'a process was killed from outside, perhaps for '
+                f'want of memory, {_after(complete, unit)}',
+            ) from None
+        except OSError as error:
+            pool.shutdown(cancel_futures=True)
+            raise _explain(error, _after(complete, unit)) from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _run_here(
+    function: Callable, jobs: Sequence[tuple], title: str, unit: str, progress: bool
+) -> Iterator[tuple[int, Any]]:
+    complete = 0
+    bar = tqdm(jobs, desc=title, unit=unit, disable=not progress)
+    for number, job in enumerate(bar):
+        try:
+            result = _result(lambda job=job: function(*job))
+        except OSError as error:
+            raise _explain(error, _after(complete, unit)) from None
+        complete += not isinstance(result, Exception)
+        yield number, result
+
+
+def _result(call: Callable) -> Any:
+    try:
+        return call()
+    except (FileNotFoundError, ValueError) as error:
+        return error
+
+
+def _explain(error: OSError, after: str) -> OSError:
+    """One sentence for what went wrong with the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OSError(error.errno, f'the disk is full {after}')
+    where = f'{error.filename}: ' if error.filename else ''
+    return OSError(error.errno, f'{where}{error.strerror or error} {after}')
+
+
+def _after(complete: int, unit: str) -> str:
+    return f'after {complete} {unit}; these are complete, run again to go on'
+
+
+def _start_worker(lock: int, parent: int) -> None:
+    """Leave interrupts to the parent, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    if lock >= 0:
+        os.close(lock)  # else the lock would outlive a killed parent
+
+    def watch() -> None:
+        tick = threading.Event()
+        while os.getppid() == parent:
+            tick.wait(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,22 @@
+"""List of what could not be prepared."""
+
+import os
+from collections.abc import Sequence
+
+from .atomic import write_text
+
+
+def write_problems(path: str | os.PathLike, problems: Sequence[str]) -> None:
+    """Write one sentence a line; without problems the file is removed.
+
+    Args:
+        path: The file.
+        problems: The sentences.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    if problems:
+        write_text(path, ''.join(f'{problem}\n' for problem in problems))
+    elif os.path.exists(path):
+        os.remove(path)

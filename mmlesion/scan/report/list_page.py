@@ -1,0 +1,128 @@
+"""The list of scans and the small picture of each."""
+
+import json
+import os
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmlesion.ct import CTVolume, window_hu
+
+from ..finding import Finding, ScanResult
+from .page import escape, script_json, write_assets, write_whole
+
+_HERE = Path(__file__).parent
+_COLOR_BGR = (102, 209, 255)
+_LUNG_HU = (-1350.0, 150.0)
+_SIDE = 144
+#: Names of the files of one scan, in its folder.
+FINDINGS_FILE, THUMBNAIL_FILE, PAGE_FILE = (
+    'findings.json',
+    'thumbnail.png',
+    'report/index.html',
+)
+
+
+def write_list_page(
+    folder: str | os.PathLike, title: str = 'CT scans', threshold: float = 0.5
+) -> Path:
+    """Write ``index.html`` that lists the scans of a folder.
+
+    A scan is a folder below with ``findings.json`` and ``report/index.html``, at
+    any depth. The list is sortable, and a click on a scan opens its page.
+
+    Args:
+        folder: Folder of the results.
+        title: Heading of the list.
+        threshold: Score from which findings count at first.
+
+    Returns:
+        The file to open.
+
+    Raises:
+        ValueError: If a file of findings cannot be read.
+    """
+    folder = Path(folder)
+    scans = [
+        _entry(path.parent, folder)
+        for path in sorted(folder.rglob(FINDINGS_FILE))
+        if (path.parent / PAGE_FILE).is_file()
+    ]
+    write_assets(folder / 'assets')
+    page = Template((_HERE / 'assets' / 'list.html').read_text(encoding='utf-8'))
+    text = page.substitute(
+        title=escape(title),
+        assets='assets',
+        threshold=threshold,
+        data=script_json(scans),
+    )
+    write_whole(folder / 'index.html', text.encode())
+    return folder / 'index.html'
+
+
+def _entry(scan: Path, root: Path) -> dict[str, Any]:
+    path = scan / FINDINGS_FILE
+    try:
+        result = ScanResult.from_dict(json.loads(path.read_text(encoding='utf-8')))
+    except (OSError, ValueError) as error:
+        raise ValueError(f'{path}: {error}') from None
+    place = scan.relative_to(root).as_posix()
+    return dict(
+        name=place,
+        page=f'{place}/{PAGE_FILE}',
+        thumbnail=f'{place}/{THUMBNAIL_FILE}'
+        if (scan / THUMBNAIL_FILE).is_file()
+        else None,
+        slices=result.grid.size[result.slice_axis],
+        findings=[
+            dict(
+                score=each.score,
+                long_mm=each.long_diameter_mm,
+                malignancy=each.extras.get('classify', {}).get('probability'),
+            )
+            for each in result.findings
+        ],
+    )
+
+
+def write_thumbnail(
+    path: str | os.PathLike,
+    volume: CTVolume,
+    finding: Finding | None,
+    window: tuple[float, float] = _LUNG_HU,
+) -> None:
+    """Write a PNG of the slice of a finding with its box.
+
+    Args:
+        path: The PNG.
+        volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
+        finding: The finding; None takes the middle slice without a box.
+        window: Window in HU.
+    """
+    lower = upper = None
+    number = volume.shape[0] // 2
+    if finding is not None:
+        lower, upper = finding.box.to_volume(volume)
+        number = int(
+            np.clip(np.rint((lower[0] + upper[0]) / 2), 0, volume.shape[0] - 1)
+        )
+    plane = window_hu(np.asarray(volume.array[number], np.float32), window)
+    height, width = plane.shape
+    # The spacing of rows and columns may differ.
+    sides = np.array([height, width]) * volume.spacing_mm[1:]
+    size = np.maximum(1, np.rint(_SIDE * sides / sides.max())).astype(int)
+    picture = cv2.resize(
+        plane, (int(size[1]), int(size[0])), interpolation=cv2.INTER_AREA
+    )
+    picture = cv2.cvtColor(np.rint(picture).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    if lower is not None and upper is not None:
+        scale = size / (height, width)
+        corners = [
+            tuple(int(v) for v in np.rint((edge[1:] + 0.5) * scale)[::-1])
+            for edge in (lower, upper)
+        ]
+        cv2.rectangle(picture, corners[0], corners[1], _COLOR_BGR, 1, cv2.LINE_AA)
+    write_whole(Path(path), cv2.imencode('.png', picture)[1].tobytes())

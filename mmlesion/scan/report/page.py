@@ -1,0 +1,302 @@
+"""The page of one scan: viewer, findings and maps, readable offline."""
+
+import base64
+import gzip
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from mmlesion.ct import CTVolume, volume_to_image
+
+from ..finding import Finding, ScanResult
+from ..finding_map import FindingMap, FindingMaps
+
+_HERE = Path(__file__).parent
+_STYLES = ('page.css',)
+_SCRIPTS = ('viewer.js', 'page.js')
+_LIST_SCRIPT = 'list.js'
+_NIIVUE = ('niivue.umd.js', 'LICENSE.txt')
+#: Values that a CT scanner stores; the page holds 16 bits.
+_HU_RANGE = (-1024, 3071)
+#: Windows of the page, in the order of page.js.
+WINDOWS = ('lung', 'soft tissue', 'bone', 'liver')
+
+
+def write_page(
+    out: str | os.PathLike,
+    result: ScanResult,
+    volume: CTVolume,
+    maps: FindingMaps | None = None,
+    title: str = 'CT scan',
+    threshold: float | None = None,
+    window: str = 'lung',
+    shared_assets: str | None = None,
+    back: str | None = None,
+) -> Path:
+    """Write the page of a scan.
+
+    The page opens from the disk and requests nothing from a network: its content
+    security policy forbids that.
+
+    Args:
+        out: A file ``.html`` that holds everything, or a folder for
+            ``index.html``, ``scan.js`` and ``assets``.
+        result: The findings.
+        volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
+        maps: Masks and maps of the findings.
+        title: Heading of the page.
+        threshold: Score from which findings are shown first; by default 0.5, or
+            lower if the best finding has a lower score.
+        window: First window, one of :data:`WINDOWS`.
+        shared_assets: Relative path of a folder of :func:`write_assets` that
+            several pages share.
+        back: Relative path of the list of scans.
+
+    Returns:
+        The file to open.
+
+    Raises:
+        ValueError: If the window is unknown.
+    """
+    if window not in WINDOWS:
+        raise ValueError(f'expected a window of {WINDOWS}, but got {window!r}')
+    out = Path(out)
+    content = page_content(result, volume, maps or {}, threshold)
+    content['window'] = WINDOWS.index(window)
+    data = f'window.SCAN = {script_json(content)};'
+    fields = dict(
+        title=escape(title),
+        back=escape(back or ''),
+        back_hidden='' if back else 'hidden',
+    )
+    page = Template((_HERE / 'assets' / 'page.html').read_text(encoding='utf-8'))
+    if out.suffix.lower() in ('.html', '.htm'):
+        styles, scripts = inline_assets(data)
+        text = page.substitute(fields, styles=styles, scripts=scripts)
+        write_whole(out, text.encode())
+        return out
+    if shared_assets is None:
+        write_assets(out / 'assets')
+    write_whole(out / 'scan.js', data.encode())
+    styles, scripts = linked_assets(shared_assets or 'assets', ['scan.js'])
+    text = page.substitute(fields, styles=styles, scripts=scripts)
+    write_whole(out / 'index.html', text.encode())
+    return out / 'index.html'
+
+
+def page_content(
+    result: ScanResult,
+    volume: CTVolume,
+    maps: FindingMaps,
+    threshold: float | None = None,
+) -> dict[str, Any]:
+    """Everything the page shows, as plain JSON.
+
+    Positions are voxels (i, j, k) of the volume's array, in the order (x, y, z).
+    """
+    best = max((each.score for each in result.findings), default=0.5)
+    if threshold is None:
+        threshold = 0.5 if best >= 0.5 else np.floor(best * 100) / 100
+    return dict(
+        scan=_scan(volume),
+        findings=[
+            _finding(each, volume, maps.get(each.id, {})) for each in result.findings
+        ],
+        threshold=float(threshold),
+        froc=_froc(result.froc),
+        about=_about(result),
+    )
+
+
+def _scan(volume: CTVolume) -> dict[str, Any]:
+    low, high = _HU_RANGE
+    array = np.clip(np.nan_to_num(volume.array, nan=low), low, high)
+    stored = CTVolume(
+        np.rint(array).astype(np.int16),
+        volume.spacing_mm,
+        volume.origin,
+        volume.direction,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'scan.nii'
+        sitk.WriteImage(volume_to_image(stored), str(path))
+        nifti = path.read_bytes()
+    # NIfTI counts from right to left and from back to front.
+    affine_ras = np.diag([-1.0, -1, 1, 1]) @ stored.grid.affine
+    return dict(
+        data=_packed(nifti),
+        shape=list(volume.shape[::-1]),
+        spacing_mm=list(volume.spacing_mm[::-1]),
+        affine_ras=affine_ras.tolist(),
+    )
+
+
+def _finding(
+    finding: Finding, volume: CTVolume, maps: Mapping[str, FindingMap]
+) -> dict[str, Any]:
+    lower, upper = finding.box.to_volume(volume)
+    target = (lower + upper) / 2
+    best = next(
+        (each for each in finding.slices if each.slice_index == finding.best_slice),
+        None,
+    )
+    if best is not None:  # the slice of the best score, not that of the center
+        target = best.box.to_volume(volume).mean(0)
+    judged = finding.extras.get('classify', {}).get('probability')
+    return dict(
+        id=finding.id,
+        score=finding.score,
+        slice=int(round(target[0])) + 1,
+        long_mm=finding.long_diameter_mm,
+        short_mm=finding.short_diameter_mm,
+        malignancy=judged,
+        target=target[::-1].tolist(),
+        box=dict(lower=lower[::-1].tolist(), upper=upper[::-1].tolist()),
+        maps={kind: _map(each) for kind, each in maps.items()},
+        facts=_facts(finding),
+    )
+
+
+def _facts(finding: Finding) -> list[list[str]]:
+    x, y, z = finding.center_mm
+    facts = [
+        ['Score', f'{finding.score:.3f}'],
+        ['Label', finding.label],
+        ['Center (L, P, S)', f'{x:.1f}, {y:.1f}, {z:.1f} mm'],
+        ['Slices', f'{len(finding.slices)}, best {finding.best_slice} in the file'],
+        [
+            'Box diameters',
+            f'{finding.long_diameter_mm:.1f} × {finding.short_diameter_mm:.1f} mm',
+        ],
+    ]
+    outline = finding.extras.get('outline', {})
+    if 'long_axis_mm' in outline:
+        facts += [
+            [
+                'Outline axes',
+                f'{outline["long_axis_mm"]:.1f} × {outline["short_axis_mm"]:.1f} mm',
+            ],
+            ['Volume', f'{outline["volume_ml"]:.2f} mL ({outline["method"]})'],
+        ]
+    judged = finding.extras.get('classify', {})
+    if 'probability' in judged:
+        facts.append(['Malignant', f'{100 * judged["probability"]:.0f} %'])
+    change = finding.extras.get('explain', {}).get('deletion')
+    if change is not None:
+        insertion = finding.extras['explain']['insertion']
+        facts.append(['Insertion, deletion', f'{insertion:.2f}, {change:.2f}'])
+    steps = ', '.join(
+        f'{each.step} ({each.checkpoint_sha256[:8] or "no weights"})'
+        for each in finding.provenance
+    )
+    return [*facts, ['Steps', steps]] if steps else facts
+
+
+def _map(each: FindingMap) -> dict[str, Any]:
+    top = 255 * np.asarray(each.values, np.float32)
+    return dict(
+        lower=list(each.lower[::-1]),
+        upper=list(each.upper[::-1]),
+        shape=list(each.values.shape[::-1]),
+        data=_packed(np.rint(top).astype(np.uint8).tobytes()),
+    )
+
+
+def _froc(froc: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Curve for the page: scores fall, false positives and sensitivity rise."""
+    if not froc or not len(froc.get('scores', ())):
+        return None
+    curve = {
+        key: [float(value) for value in froc[key]]
+        for key in ('scores', 'fp_per_image', 'sensitivity')
+    }
+    return dict(curve, unit=str(froc.get('unit', 'scan')))
+
+
+def _about(result: ScanResult) -> list[list[str]]:
+    grid = result.grid
+    size, spacing = grid.size, grid.spacing_mm
+    rows = [
+        ['Format', result.kind],
+        ['Voxels in file', f'{size[0]} × {size[1]} × {size[2]}, {grid.axis_codes}'],
+        ['Voxel size', ' × '.join(f'{side:.3g}' for side in spacing) + ' mm'],
+        ['Field of view', ' × '.join(f'{v:.0f}' for v in result.field_of_view_mm)],
+    ]
+    for each in result.provenance:
+        text = os.path.basename(each.config) or 'no config'
+        if each.checkpoint:
+            name = os.path.basename(each.checkpoint)
+            text += f'; {name}, sha256 {each.checkpoint_sha256[:12]}'
+        rows.append([each.step.capitalize(), text])
+    return rows + [['Note', text] for text in result.warnings]
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, 4, mtime=0)).decode('ascii')
+
+
+def script_json(content: Any) -> str:
+    """JSON that may stand inside a script element."""
+    text = json.dumps(content, allow_nan=False, separators=(',', ':'))
+    return text.replace('<', '\\u003c')
+
+
+def escape(text: str) -> str:
+    """Text for HTML, also inside attributes."""
+    for sign, name in (('&', 'amp'), ('<', 'lt'), ('>', 'gt'), ('"', 'quot')):
+        text = text.replace(sign, f'&{name};')
+    return text
+
+
+def write_assets(folder: str | os.PathLike) -> None:
+    """Copy scripts, styles, NiiVue and its license to a folder of pages."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*_STYLES, *_SCRIPTS, _LIST_SCRIPT):
+        shutil.copyfile(_HERE / 'assets' / name, folder / name)
+    for name in _NIIVUE:
+        target = 'niivue-LICENSE.txt' if name == 'LICENSE.txt' else name
+        shutil.copyfile(_HERE / 'niivue' / name, folder / target)
+
+
+def linked_assets(assets: str, data: list[str]) -> tuple[str, str]:
+    """Elements that load styles and scripts from files beside the page."""
+    styles = '\n'.join(
+        f'<link rel="stylesheet" href="{assets}/{name}">' for name in _STYLES
+    )
+    names = [f'{assets}/niivue.umd.js', *data]
+    names += [f'{assets}/{name}' for name in _SCRIPTS]
+    return styles, '\n'.join(f'<script src="{name}"></script>' for name in names)
+
+
+def inline_assets(data: str) -> tuple[str, str]:
+    """Elements that hold styles and scripts, with NiiVue's license."""
+
+    def read(*parts: str) -> str:
+        return _HERE.joinpath(*parts).read_text(encoding='utf-8')
+
+    styles = '\n'.join(f'<style>{read("assets", name)}</style>' for name in _STYLES)
+    texts = [read('niivue', 'niivue.umd.js'), data]
+    texts += [read('assets', name) for name in _SCRIPTS]
+    scripts = '\n'.join(
+        '<script>' + text.replace('</script', '<\\/script') + '</script>'
+        for text in texts
+    )
+    license_text = read('niivue', 'LICENSE.txt').replace('--', '- -')
+    return styles, f'<!--\n{license_text}-->\n{scripts}'
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + '.partial')
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,76 @@
+"""Import of a torchvision whose compiled operators cannot load.
+
+A torchvision wheel that was built for CUDA fails at import beside a CPU-only torch
+with ``operator torchvision::nms does not exist``. mmpretrain, and with it mmdet's
+model modules, imports torchvision. Its Python part imports after the schemas of the
+missing operators have been declared. The operators themselves stay unavailable;
+mmdet, mmpretrain and mmlesion do not use them.
+"""
+
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+_OPERATORS = ('nms', 'qnms')
+_libraries = []  # the schemas live as long as the object that defined them
+
+
+def declare_schemas() -> None:
+    """Declare the schemas of the operators that torchvision decorates at import."""
+    import torch
+
+    library = torch.library.Library('torchvision', 'FRAGMENT')
+    for name in _OPERATORS:
+        library.define(
+            f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
+        )
+    _libraries.append(library)
+
+
+def is_missing_operator(error: RuntimeError) -> bool:
+    """Whether an import failed for want of torchvision's compiled operators."""
+    return 'operator torchvision::' in str(error)
+
+
+def install_finder() -> None:
+    """Repair the import of torchvision in this process when it takes place.
+
+    ``make install`` calls this function from a ``.pth`` file if the installed
+    torchvision needs it, so that it also holds for programs that do not import
+    mmlesion. Nothing is imported until a program imports torchvision.
+    """
+    sys.meta_path.insert(0, _TorchvisionFinder())
+
+
+class _TorchvisionFinder:
+    """Finder that gives torchvision a loader with a second attempt."""
+
+    def find_spec(self, name, path=None, target=None) -> ModuleSpec | None:
+        if name != 'torchvision':
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _RetryingLoader(spec.loader)
+        return spec
+
+
+class _RetryingLoader:
+    """Loader that declares the missing schemas when the first attempt fails."""
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        try:
+            self._loader.exec_module(module)
+        except RuntimeError as error:
+            if not is_missing_operator(error):
+                raise
+            declare_schemas()
+            self._loader.exec_module(module)

@@ -1,0 +1,266 @@
+"""Signs placed in 3-D: geometry, files, measures, sentences."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mmlesion.apis.studies.sign_maps import (
+    _network,
+    find_sign,
+    position_table,
+    sign_maps,
+)
+from mmlesion.ct import CTVolume, read_volume, resample_to_grid, write_volume
+from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
+from mmlesion.datasets.prepare.signs import prepare_signs
+from mmlesion.phantom import write_signs
+
+GRID = (54, 64, 64)
+VIEWS = ('axial', 'coronal', 'sagittal')
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """Two patients and a control, and their projections."""
+    root = write_signs(
+        tmp_path_factory.mktemp('phantom') / 'signs', 2, 1, size=64, seed=2
+    )
+    prepare_signs(
+        str(root / 'scans.csv'), grid_shape=GRID, rotations=1, workers=1, progress=False
+    )
+    return root
+
+
+def config(root, view='axial', task='cavity'):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    cfg = Config(
+        dict(
+            default_scope='mmpretrain',
+            model=dict(
+                type='ImageClassifier',
+                backbone=dict(type='mmlesion.VGGStride8', depth=11, width=2),
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(type='LinearClsHead', num_classes=2, in_channels=16),
+            ),
+            data_preprocessor=dict(
+                num_classes=2, mean=[0.0] * 3, std=[255.0] * 3, to_rgb=True
+            ),
+            test_dataloader=dict(
+                dataset=dict(
+                    type='mmlesion.LungProjectionDataset',
+                    data_root=str(root),
+                    task=task,
+                    view=view,
+                    pipeline=pipeline,
+                    test_mode=True,
+                )
+            ),
+        )
+    )
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """Random weights for the configs above; every feature speaks for the sign, so
+    that no map is empty."""
+    cfg = config('')
+    init_default_scope('mmpretrain')
+    torch.manual_seed(1)
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    with torch.no_grad():
+        weights = model.head.fc.weight
+        weights.copy_(weights.abs() * weights.new_tensor([[-1.0], [1.0]]))
+    path = tmp_path_factory.mktemp('weights') / 'random.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return str(path)
+
+
+class Oracle:
+    """A network that sees the true sign: its map is the mask's projection."""
+
+    def __init__(self, view, mask):
+        self.view, self.mask = view, mask
+
+    def __call__(self, paths):
+        axis = VIEWS.index(self.view)
+        seen = self.mask.mean(axis)
+        seen = seen if axis == 0 else seen[::-1]
+        maps = []
+        for path in paths:
+            rows, columns = cv2.imread(path).shape[:2]
+            side, level = path.rsplit('/', 1)[1].split('_')[:2]
+            # By the third and the half of the whole picture, the head on top
+            top = ['upper', 'middle', 'lower'].index(level) * rows if axis else 0
+            left = columns if side == 'left' and axis != 2 else 0
+            maps.append(seen[top : top + rows, left : left + columns])
+        return np.full(len(paths), 0.8), np.stack(maps)
+
+
+def with_cavity(root):
+    """The first row with a cavity, its scan and the true mask."""
+    row = next(
+        row
+        for row in read_scan_list(root / 'projections.csv', prepared=True)
+        if 1 in row.signs['cavity'].values()
+    )
+    stem = row.scan.split('/')[1].split('.')[0]
+    return (
+        row,
+        read_volume(root / row.scan),
+        read_volume(root / 'masks' / f'{stem}_cavity.nii.gz').array > 0,
+    )
+
+
+@pytest.mark.parametrize('combination', ['product', 'mean', 'min'])
+def test_maps_of_the_true_sign_lead_back_to_it(root, combination):
+    row, scan, mask = with_cavity(root)
+    networks = [Oracle(view, mask.astype(np.float32)) for view in VIEWS]
+    found = find_sign(networks, row, root, scan, combination)
+    assert found.position.shape == scan.shape
+    assert found.position.max() == pytest.approx(0.8, abs=1e-3)
+    assert not found.position[~found.lung].any()
+    for region, label in row.signs['cavity'].items():
+        part = found.parts[region]
+        if label and (mask[part] & found.lung[part]).any():
+            assert mask[found.maximum(region)]
+        elif not label:
+            assert not found.position[part].any()
+    if combination == 'min':
+        assert (
+            found.position[mask & found.lung].mean()
+            > 5 * found.position[found.lung & ~mask].mean()
+        )
+
+
+def test_the_position_keeps_to_a_scan_of_other_voxels(root):
+    """Projections are of the grid; the scan may have other voxels."""
+    row, scan, mask = with_cavity(root)
+    networks = [Oracle(view, mask.astype(np.float32)) for view in VIEWS]
+    found = find_sign(networks, row, root, scan, 'min')
+    large = resample_to_grid(scan, (72, 80, 96))
+    again = find_sign(networks, row, root, large, 'min')
+    assert again.position.shape == (72, 80, 96)
+    for region in found.probabilities:
+        if row.signs['cavity'][region]:
+            place = scan.index_to_world(found.maximum(region))
+            other = large.index_to_world(again.maximum(region))
+            assert np.abs(place - other).max() < 12
+
+
+def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
+    configs = [config(root, view) for view in VIEWS]
+    scans = read_scan_list(root / 'projections.csv', prepared=True)
+    scans = scans[: scans.index(with_cavity(root)[0]) + 1]
+    summary = sign_maps(
+        configs,
+        [checkpoint] * 3,
+        tmp_path,
+        split='all',
+        truth_dir=root / 'masks',
+        max_scans=len(scans),
+        progress=False,
+    )
+    with open(tmp_path / 'positions.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert {row['scan'] for row in rows} == {row.scan for row in scans}
+    positive = [row for row in rows if row['label'] == '1']
+    assert (
+        summary['positive_regions']
+        == len(positive)
+        == len(list(tmp_path.glob('*.png')))
+    )
+    assert summary['measured_regions'] > 0
+    assert summary == json.loads((tmp_path / 'summary.json').read_text())
+    measured = [row for row in positive if row['distance_mm']]
+    within = np.mean([float(row['distance_mm']) <= 15 for row in measured])
+    assert summary['found']['within'] == pytest.approx(within, abs=1e-3)
+    for row in rows:
+        scan = read_volume(root / row['scan'])
+        stem = row['scan'].split('/')[1].split('.')[0]
+        written = read_volume(tmp_path / f'{stem}_cavity.nii.gz')
+        assert written.shape == scan.shape and written.origin == scan.origin
+        assert all(0 <= float(row[f'p_{view}']) <= 1 for view in VIEWS)
+        place = [float(row[f'{axis}_mm']) for axis in 'xyz']
+        index = scan.world_to_index(place)
+        assert (index > -0.5).all() and (index < np.subtract(scan.shape, 0.5)).all()
+    text = position_table(summary)
+    assert 'maximum within 15 mm' in text and 'chance' in text
+
+
+def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path):
+    with open(root / 'projections.csv', newline='') as file:
+        row = next(csv.DictReader(file))
+    blank = {
+        name: '' if name.endswith(('cavity', 'ball', 'thickening')) else cell
+        for name, cell in row.items()
+    }
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data/projections').symlink_to(root / 'projections')
+    with open(tmp_path / 'data/projections.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, list(blank))
+        writer.writeheader()
+        writer.writerow(blank)
+    summary = sign_maps(
+        [config(tmp_path / 'data')],
+        [checkpoint],
+        tmp_path / 'out',
+        split='all',
+        scan_dir=root,
+        progress=False,
+    )
+    assert summary['positive_regions'] == 0 and summary['regions'] == 6
+    assert (tmp_path / 'out/P0001_1_cavity.nii.gz').exists()
+
+
+def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
+    axial, coronal = config(root), config(root, 'coronal')
+    for configs, checkpoints, sentence in (
+        ([axial], [], 'One checkpoint for each config is needed, got 1 configs'),
+        ([axial, config(root)], [checkpoint] * 2, 'of another view, got axial, a'),
+        (
+            [axial, config(root, 'coronal', 'fungus_ball')],
+            [checkpoint] * 2,
+            'networks of one sign in the sub-regions, got cavity, fungus_ball',
+        ),
+        (
+            [config(root, task='disease')],
+            [checkpoint],
+            'networks of one sign in the sub-regions, got disease',
+        ),
+        ([Config(dict(model=dict()))], [checkpoint], 'expected a test_dataloader'),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            sign_maps(configs, checkpoints, tmp_path, progress=False)
+    # A mask of another scan
+    (tmp_path / 'masks').mkdir()
+    write_volume(
+        tmp_path / 'masks/P0001_1_cavity.nii.gz',
+        CTVolume(np.zeros((3, 4, 5), np.int16)),
+    )
+    with pytest.raises(ValueError, match='expected a mask of the shape of its scan'):
+        sign_maps(
+            [coronal],
+            [checkpoint],
+            tmp_path / 'out',
+            split='all',
+            truth_dir=tmp_path / 'masks',
+            progress=False,
+        )
+
+
+def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint):
+    row = read_scan_list(root / 'projections.csv', prepared=True)[0]
+    path = projection_path(root / row.folder, 'left_upper', 'axial', 0)
+    network = _network(config(root), checkpoint, None, 'cpu')
+    before = network([path])
+    with torch.no_grad():
+        network.model.head.fc.weight += torch.rand(16)
+    for one, other in zip(network([path]), before):
+        np.testing.assert_allclose(one, other, atol=1e-4 * abs(other).max())

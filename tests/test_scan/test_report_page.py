@@ -1,0 +1,205 @@
+"""The page of a scan in a headless browser, and what Python writes into it."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmlesion.scan import report
+from mmlesion.scan.report import list_page
+
+DIRECTIONS = ('mirrored', 'permuted', 'oblique')
+
+
+def rows(page):
+    """Ids of the findings in the table that are shown."""
+    return page.eval_on_selector_all(
+        '#findings tbody tr:not([hidden])', 'rows => rows.map(row => row.id)'
+    )
+
+
+def hu_at_crosshair(page):
+    """What NiiVue itself reads from the image at its crosshair."""
+    return page.evaluate('window.page.value')
+
+
+@pytest.mark.parametrize('direction', DIRECTIONS)
+def test_boxes_enclose_the_lesions_that_the_viewer_draws(
+    direction, tmp_path, open_page, small_scan
+):
+    volume, result, maps = small_scan(direction)
+    path = report.write_page(tmp_path / 'page', result, volume, maps, threshold=0.1)
+    page = open_page(path)
+    page.evaluate('window.page.viewer.nv.setInterpolation(true)')  # nearest voxel
+    for number, expected_hu in ((1, 2000), (2, 2100)):
+        page.click(f'#finding-{number}')
+        page.wait_for_selector(f'#finding-{number}[aria-selected=true]')
+        assert hu_at_crosshair(page) == expected_hu
+        best = result.findings[number - 1]
+        x, y, z = volume.grid.index_to_world((*best.box.center[:2], best.best_slice))
+        place = f'L {x:.1f}  P {y:.1f}  S {z:.1f} mm'.replace('-0.0', '0.0')
+        told = page.text_content('#readout-voxel').replace('-0.0', '0.0')
+        assert place in told
+        page.evaluate('window.page.viewer.setWindow([1000, 1001])')  # blocks white
+        drawn = page.evaluate('window.page.viewer.drawn')
+        drawn = {one['plane']: one['rectangle'] for one in drawn if one['id'] == number}
+        assert sorted(drawn) == [0, 1, 2]
+        pixels = page.evaluate(
+            '(() => { const { nv } = window.page.viewer; nv.drawScene();'
+            'return nv.canvas.toDataURL("image/png"); })()'
+        )
+        content = base64.b64decode(pixels.split(',')[1])
+        picture = Image.open(io.BytesIO(content)).convert('L')
+        white = np.asarray(picture) > 230
+        for x, y, width, height in drawn.values():
+            outer = 8
+            x0, y0 = int(x) - outer, int(y) - outer
+            region = white[
+                max(0, y0) : int(y + height) + outer,
+                max(0, x0) : int(x + width) + outer,
+            ]
+            found_y, found_x = np.where(region)
+            edges = (found_x.min(), found_x.max() + 1, found_y.min(), found_y.max() + 1)
+            left, top = x - max(0, x0), y - max(0, y0)
+            # Interpolation between voxels moves an edge by up to half a voxel.
+            expected = (left, left + width, top, top + height)
+            assert np.abs(np.subtract(edges, expected)).max() < 1.1  # pixels
+
+
+def test_scrolling_by_keys_and_wheel_moves_through_the_slices(
+    tmp_path, open_page, small_scan
+):
+    volume, result, maps = small_scan()
+    page = open_page(report.write_page(tmp_path / 'page', result, volume, maps))
+    page.evaluate('window.page.viewer.goTo([2, 3, 6])')
+    assert hu_at_crosshair(page) == volume.array[6, 3, 2]
+    page.keyboard.press('ArrowUp')
+    assert hu_at_crosshair(page) == volume.array[7, 3, 2]
+    page.keyboard.press('ArrowRight')
+    assert hu_at_crosshair(page) == volume.array[7, 3, 3]
+    page.keyboard.press('Shift+ArrowLeft')
+    assert hu_at_crosshair(page) == volume.array[7, 2, 3]
+    page.keyboard.press('PageDown')
+    assert page.text_content('#readout-slice') == 'Slice 1 / 16'
+    page.evaluate('window.page.viewer.goTo([2, 3, 6])')
+    page.mouse.move(300, 400)  # over the axial plane
+    page.mouse.wheel(0, 120)
+    page.wait_for_function('window.page.viewer.position()[2] !== 6')
+    assert hu_at_crosshair(page) in volume.array[[5, 7], 3, 2]
+
+
+def test_slider_filters_findings_and_tells_expected_false_positives(
+    tmp_path, open_page, small_scan
+):
+    volume, result, maps = small_scan()  # scores 0.7 and 0.4
+    page = open_page(report.write_page(tmp_path / 'one.html', result, volume, maps))
+    assert rows(page) == ['finding-1']
+    # At 0.5 the curve has its point of score 0.5.
+    assert '1.00 false positives per scan' in page.text_content('#expected')
+    page.fill('#threshold', '0.2')
+    assert rows(page) == ['finding-1', 'finding-2']
+    assert page.evaluate('window.page.viewer.marks.length') == 2
+    assert '4.00 false positives' in page.text_content('#expected')
+    assert 'sensitivity 90 %' in page.text_content('#expected')
+    page.fill('#threshold', '0.9')
+    assert rows(page) == []
+    assert page.is_visible('#none')
+
+
+def test_overlays_toggle_and_windows_change(tmp_path, open_page, small_scan):
+    volume, result, maps = small_scan()
+    page = open_page(report.write_page(tmp_path / 'page', result, volume, maps))
+
+    def painted():
+        return page.evaluate(
+            '(() => { const layer = document.getElementById("layer");'
+            'const data = layer.getContext("2d").getImageData(0, 0, layer.width, '
+            'layer.height).data;'
+            'return data.filter((value, n) => n % 4 === 3 && value > 0).length; })()'
+        )
+
+    both = painted()
+    page.click('#overlay-box')
+    outline = painted()
+    assert 0 < outline < both
+    page.keyboard.press('o')
+    assert painted() == 0
+    page.keyboard.press('g')
+    assert painted() > both  # the map covers the whole axial slice
+    assert page.is_visible('#opacity')
+    assert not page.query_selector('#overlay-attention')  # no such map
+    page.click('#window-1')
+    assert page.text_content('#readout-window') == 'W 400  L 40'
+    assert page.get_attribute('#window-1', 'aria-pressed') == 'true'
+    page.keyboard.press('4')
+    assert page.evaluate('window.page.viewer.nv.volumes[0].cal_min') == -10
+
+
+def test_page_of_a_phone_needs_no_sideways_scrolling(tmp_path, open_page, small_scan):
+    volume, result, maps = small_scan()
+    path = report.write_page(tmp_path / 'page', result, volume, maps)
+    page = open_page(path, viewport=dict(width=360, height=740), has_touch=True)
+    assert page.evaluate('document.documentElement.scrollWidth') <= 360
+    assert page.evaluate('document.getElementById("gl").clientHeight') > 300
+
+
+def test_list_sorts_filters_and_opens(tmp_path, open_page, small_scan):
+    volume, result, _ = small_scan()
+    for name, scores in (('a', [0.6, 0.55]), ('b', [0.9]), ('c', [])):
+        for number, score in enumerate(scores):
+            result.findings[number].score = score
+        content = result.to_dict()
+        content['findings'] = content['findings'][: len(scores)]
+        folder = tmp_path / name
+        report.write_page(folder / 'report', result, volume, back='../../index.html')
+        (folder / 'findings.json').write_text(json.dumps(content))
+        best = result.findings[0] if scores else None
+        list_page.write_thumbnail(folder / 'thumbnail.png', volume, best)
+    page = open_page(report.write_list_page(tmp_path))
+
+    def order():
+        return page.eval_on_selector_all('#scans tbody a', 'a => a.map(b => b.text)')
+
+    assert order() == ['b', 'a', 'c']  # by the best score
+    page.click('th >> text=Findings')
+    assert order() == ['a', 'b', 'c']
+    page.click('th >> text=Scan')
+    assert order() == ['a', 'b', 'c']
+    page.fill('#threshold', '0.7')
+    assert page.text_content('#subtitle') == '3 scans, 1 findings'
+    page.click('#scans a >> text="b"')
+    page.wait_for_selector('body[data-ready=true] #back:not([hidden])', timeout=20_000)
+    assert page.text_content('h1') == 'CT scan'
+
+
+def test_everything_of_one_file_is_inside_and_the_title_is_escaped(
+    tmp_path, small_scan
+):
+    volume, result, maps = small_scan()
+    path = tmp_path / 'one.html'
+    report.write_page(path, result, volume, maps, title='<b>"x"</b>')
+    text = path.read_text()
+    assert '<title>&lt;b&gt;&quot;x&quot;&lt;/b&gt;</title>' in text
+    assert '<script src' not in text and '<link rel="stylesheet"' not in text
+    assert 'BSD 2-Clause License' in text
+    assert sorted(each.name for each in tmp_path.iterdir()) == ['one.html']
+
+
+def test_thumbnail_shows_the_slice_with_the_box(tmp_path, small_scan):
+    volume, result, _ = small_scan()
+    list_page.write_thumbnail(tmp_path / 'a.png', volume, result.findings[0])
+    picture = np.asarray(Image.open(tmp_path / 'a.png').convert('RGB')).astype(int)
+    assert picture.shape == (120, 144, 3)
+    yellow = (picture[..., 0] - picture[..., 2]) > 60
+    y, x = np.where(yellow)
+    # Voxels 5 to 10 and 4 to 8, six pixels each.
+    assert np.allclose((x.min(), x.max(), y.min(), y.max()), (30, 66, 24, 54), atol=1)
+
+
+def test_unknown_window_is_an_error(tmp_path, small_scan):
+    volume, result, _ = small_scan()
+    with pytest.raises(ValueError, match="but got 'brain'"):
+        report.write_page(tmp_path / 'a.html', result, volume, window='brain')
