@@ -69,7 +69,67 @@ def test_any_mmdet_backbone():
     ]
 
 
-def test_not_triples():
-    stack = SliceBackbone(dict(type='mmlesion.VGGStride8', width=2))
-    with pytest.raises(ValueError, match='multiple of 3'):
-        stack(torch.zeros(1, 4, 16, 16))
+@pytest.mark.parametrize(
+    'slices, per_image, stride, first_slices',
+    [
+        (9, 3, None, [0, 3, 6]),
+        (5, 3, 1, [0, 1, 2]),  # overlapping triples
+        (7, 3, 2, [0, 2, 4]),
+        (3, 1, None, [0, 1, 2]),  # one slice is an image
+        (5, 5, None, [0]),
+    ],
+)
+def test_images_are_cut_out_of_the_stack(slices, per_image, stride, first_slices):
+    stack = SliceBackbone(
+        dict(type='mmdet.ResNet', depth=18, in_channels=per_image, base_channels=16),
+        slices_per_image=per_image,
+        stride=stride,
+    )
+    x = torch.randn(2, slices, 8, 6)
+    images = stack.split(x)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    expected = [x[:, first : first + per_image] for first in first_slices]
+    torch.testing.assert_close(
+        images.unflatten(0, (2, -1)), torch.stack(expected, 1), rtol=0, atol=0
+    )
+    stack.eval()
+    assert stack(torch.randn(1, slices, 32, 32))[0].shape[1] == len(first_slices)
+
+
+def test_windows_of_a_slice_are_in_the_same_image():
+    stack = SliceBackbone(
+        dict(type='mmdet.ResNet', depth=18, base_channels=16),
+        slices_per_image=1,
+        num_windows=3,
+    )
+    windows = torch.randn(1, 3, 5, 8, 8)  # as MixWindowsHU orders them
+    images = stack.split(windows.flatten(1, 2))
+    torch.testing.assert_close(images, windows[0].transpose(0, 1), rtol=0, atol=0)
+    assert stack(torch.randn(2, 15, 32, 32))[0].shape[:2] == (2, 5)
+
+
+@pytest.mark.parametrize(
+    'channels, options, message',
+    [
+        (4, {}, '4 channels into images of 3 slices, one every 3 slices'),
+        (2, {}, '2 channels into images of 3 slices'),
+        (6, dict(stride=2), '6 channels into images of 3 slices, one every 2 slices'),
+        (7, dict(slices_per_image=1, num_windows=3), 'slices in 3 windows'),
+    ],
+)
+def test_a_stack_that_does_not_divide(channels, options, message):
+    stack = SliceBackbone(dict(type='mmlesion.VGGStride8', width=2), **options)
+    with pytest.raises(ValueError, match=message):
+        stack(torch.zeros(1, channels, 16, 16))
+
+
+def test_out_levels_of_a_2d_neck():
+    stack = SliceBackbone(
+        dict(type='mmdet.ResNet', depth=18, base_channels=16),
+        neck=dict(
+            type='mmdet.FPN', in_channels=[16, 32, 64, 128], out_channels=6, num_outs=4
+        ),
+        out_levels=[1],
+    )
+    (level,) = stack(torch.randn(1, 9, 64, 64))
+    assert level.shape == (1, 3, 6, 8, 8)  # stride 8

@@ -1,5 +1,6 @@
 from importlib.util import find_spec
 
+from .masked_backbone import MaskedBackbone
 from .multi_gap_vgg import MultiGAPVGG
 from .patch_conv_net import PatchConvNet
 from .restrided_backbone import RestridedBackbone
@@ -9,6 +10,7 @@ from .unet_resnet import UNetResNet
 from .vgg_stride8 import VGGStride8
 
 __all__ = [
+    'MaskedBackbone',
     'MultiGAPVGG',
     'PatchConvNet',
     'RestridedBackbone',

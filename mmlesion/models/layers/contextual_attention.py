@@ -8,7 +8,7 @@ from .max_softmax import max_softmax
 
 @MODELS.register_module()
 class ContextualAttention(BaseModule):
-    r"""Weighs the M images of a slice stack against each other.
+    r"""Attention over the M images of a slice stack.
 
     At each position and channel,
 
@@ -21,18 +21,19 @@ class ContextualAttention(BaseModule):
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
     and Spatial Attention", MICCAI 2019, Eqs. 1-4; the kernel (1x1, all
-    channels) and T dividing the logits from the authors' code.
+    channels) and T dividing the logits are from the authors' code.
 
     Differs from it in: the convolution starts at zero, so that training starts
-    from plain 3DCE (every weight 1). The authors draw it from N(0, 0.01).
+    from plain 3DCE (every weight is 1). The authors draw it from N(0, 0.01).
 
     Args:
-        in_channels (int): Channels C of the features.
-        temperature (float): T. Defaults to 2 (Sec. 3).
-        init_cfg (dict, optional): Initialisation. Defaults to zero.
+        in_channels: Channels C of the features.
+        temperature: T. The default 2 is that of Sec. 3.
+        init_cfg: Initialization, as ``BaseModule``. Defaults to zero.
 
     Shape:
-        - Input: (N, M, C, H, W).
+        - Input: (N, M, C, H, W); ``mask`` is not used, because each position
+          is weighted by itself.
         - Output: (N, M, C, H, W).
     """
 
@@ -42,22 +43,23 @@ class ContextualAttention(BaseModule):
         self,
         in_channels: int,
         temperature: float = 2.0,
-        init_cfg=dict(type='Constant', layer='Conv2d', val=0),
-    ):
+        init_cfg: dict | None = dict(type='Constant', layer='Conv2d', val=0),
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.temperature = temperature
         self.conv = nn.Conv2d(in_channels, in_channels, 1)
-        nn.init.zeros_(self.conv.weight)  # also without a call of init_weights
-        nn.init.zeros_(self.conv.bias)
+        # The zero start holds also where nobody calls `init_weights`.
+        for parameter in self.conv.parameters():
+            nn.init.zeros_(parameter)
 
     def attention(self, x: Tensor) -> Tensor:
-        """Weights in [0, 1], exactly 1 at the strongest of the M images.
+        """Return the weights, which are 1 for the strongest of the M images.
 
         Args:
-            x (Tensor): Features, (N, M, C, H, W).
+            x: Features, (N, M, C, H, W).
 
         Returns:
-            Tensor: (N, M, C, H, W).
+            Weights in [0, 1], (N, M, C, H, W).
 
         Raises:
             ValueError: If ``x`` is not 5-D.
@@ -71,5 +73,6 @@ class ContextualAttention(BaseModule):
         logits = logits.unflatten(0, x.shape[:2])  # (N, M, C, H, W)
         return max_softmax(logits, 1, self.temperature)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Weigh the images."""
         return self.attention(x) * x

@@ -4,11 +4,12 @@ from torch import Tensor, nn
 from mmlesion.registry import MODELS
 
 from .max_softmax import max_softmax
+from .padding_mask import current_padding_mask
 
 
 @MODELS.register_module()
 class SpatialAttention(BaseModule):
-    r"""Raises the prominent positions of each feature map over the rest.
+    r"""Attention over the positions of each feature map.
 
     For each image and channel, over all positions of the map,
 
@@ -17,22 +18,25 @@ class SpatialAttention(BaseModule):
         S'' = \exp\left(\frac{S - \max_{w,h} S}{T}\right), \quad
         X'' = S'' \otimes X
 
-    Works on slice stacks and, as ``plugins=[dict(cfg=dict(
-    type='mmlesion.SpatialAttention'), position='after_conv3')]``, inside any
-    backbone that takes MMCV plugins.
+    The layer accepts slice stacks and single images. As
+    ``plugins=[dict(cfg=dict(type='mmlesion.SpatialAttention'),
+    position='after_conv3')]`` it works inside any backbone that takes MMCV
+    plugins. There, the padding of the batch is masked if the backbone is the
+    child of a :class:`SliceBackbone` or :class:`MaskedBackbone` and the data
+    preprocessor is a :class:`CTDataPreprocessor`.
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
     and Spatial Attention", MICCAI 2019, Eqs. 5-8; the kernel (1x1, all
-    channels) and T dividing the logits from the authors' code.
+    channels) and T dividing the logits are from the authors' code.
 
     Differs from it in: the padding of a batch can be masked, and then takes no
-    part in the maximum; the convolution starts at zero (every weight 1), where
-    the authors draw it from N(0, 0.01).
+    part in the maximum; the convolution starts at zero (every weight is 1),
+    where the authors draw it from N(0, 0.01).
 
     Args:
-        in_channels (int): Channels C of the features.
-        temperature (float): T. Defaults to 3 (Sec. 3).
-        init_cfg (dict, optional): Initialisation. Defaults to zero.
+        in_channels: Channels C of the features.
+        temperature: T. The default 3 is that of Sec. 3.
+        init_cfg: Initialization, as ``BaseModule``. Defaults to zero.
 
     Shape:
         - Input: (N, C, H, W) or (N, M, C, H, W); ``mask`` (N, H, W), true
@@ -46,23 +50,25 @@ class SpatialAttention(BaseModule):
         self,
         in_channels: int,
         temperature: float = 3.0,
-        init_cfg=dict(type='Constant', layer='Conv2d', val=0),
-    ):
+        init_cfg: dict | None = dict(type='Constant', layer='Conv2d', val=0),
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.temperature = temperature
         self.conv = nn.Conv2d(in_channels, in_channels, 1)
-        nn.init.zeros_(self.conv.weight)  # also without a call of init_weights
-        nn.init.zeros_(self.conv.bias)
+        # The zero start holds also where nobody calls `init_weights`.
+        for parameter in self.conv.parameters():
+            nn.init.zeros_(parameter)
 
     def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Weights in [0, 1], exactly 1 at the strongest position.
+        """Return the weights, which are 1 at the strongest position.
 
         Args:
-            x (Tensor): Features, (N, C, H, W) or (N, M, C, H, W).
-            mask (Tensor, optional): Bool, (N, H, W), true inside the image.
+            x: Features, (N, C, H, W) or (N, M, C, H, W).
+            mask: Bool, (N, H, W), true inside the image. By default, the
+                padding mask of the batch where it is known.
 
         Returns:
-            Tensor: Of the shape of ``x``.
+            Weights in [0, 1], of the shape of ``x``.
 
         Raises:
             ValueError: If ``x`` is neither 4-D nor 5-D, or ``mask`` is not
@@ -73,6 +79,8 @@ class SpatialAttention(BaseModule):
                 'SpatialAttention needs features of shape (N, C, '
                 f'H, W) or (N, M, C, H, W), got {tuple(x.shape)}'
             )
+        if mask is None:
+            mask = current_padding_mask(x)
         stack = x if x.dim() == 5 else x[:, None]  # (N, M, C, H, W)
         logits = self.conv(stack.flatten(0, 1))  # (N*M, C, H, W)
         logits = logits.unflatten(0, stack.shape[:2])  # (N, M, C, H, W)
@@ -87,4 +95,5 @@ class SpatialAttention(BaseModule):
         return max_softmax(logits, (-2, -1), self.temperature).view_as(x)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Weigh the positions."""
         return self.attention(x, mask) * x

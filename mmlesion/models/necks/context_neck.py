@@ -3,8 +3,6 @@ from torch import Tensor
 
 from mmlesion.registry import MODELS
 
-from ..layers import ContextualAttention, SpatialAttention
-
 
 @MODELS.register_module()
 class ContextNeck(BaseModule):
@@ -14,12 +12,12 @@ class ContextNeck(BaseModule):
     and Spatial Attention", MICCAI 2019, Fig. 1.
 
     Args:
-        in_channels (int): Channels C of the features.
-        contextual (dict, optional): Arguments of :class:`ContextualAttention`;
-            None leaves it out.
-        spatial (dict, optional): Arguments of :class:`SpatialAttention`; None
-            leaves it out.
-        init_cfg (dict, optional): Initialisation.
+        in_channels: Channels C of the features.
+        contextual: Config of the attention over images, by default of type
+            :class:`ContextualAttention`; None leaves it out.
+        spatial: Config of the attention over positions, by default of type
+            :class:`SpatialAttention`; None leaves it out.
+        init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
         - Input: (N, M, C, H, W); ``mask`` (N, H, W), true inside the image.
@@ -31,21 +29,16 @@ class ContextNeck(BaseModule):
         in_channels: int,
         contextual: dict | None = dict(temperature=2.0),
         spatial: dict | None = dict(temperature=3.0),
-        init_cfg=None,
-    ):
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.contextual = (
-            None
-            if contextual is None
-            else ContextualAttention(in_channels, **contextual)
-        )
-        self.spatial = (
-            None if spatial is None else SpatialAttention(in_channels, **spatial)
-        )
+        self.contextual = _build(contextual, 'ContextualAttention', in_channels)
+        self.spatial = _build(spatial, 'SpatialAttention', in_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Weigh the images, then the positions."""
         if self.contextual is not None:
-            x = self.contextual(x)
+            x = self.contextual(x, mask)
         if self.spatial is not None:
             x = self.spatial(x, mask)
         return x
@@ -53,16 +46,28 @@ class ContextNeck(BaseModule):
     def attention(
         self, x: Tensor, mask: Tensor | None = None
     ) -> dict[str, Tensor | None]:
-        """The weights that :meth:`forward` multiplies with.
+        """Return the weights that :meth:`forward` multiplies with.
+
+        Args:
+            x: Features, (N, M, C, H, W).
+            mask: Bool, (N, H, W), true inside the image.
 
         Returns:
-            dict: ``contextual`` and ``spatial``, each (N, M, C, H, W) in
-            [0, 1], or None for a part that is left out.
+            ``contextual`` and ``spatial``, each (N, M, C, H, W) in [0, 1], or
+            None for a part that is left out.
         """
-        weights = dict(contextual=None, spatial=None)
+        weights: dict[str, Tensor | None] = dict(contextual=None, spatial=None)
         if self.contextual is not None:
-            weights['contextual'] = self.contextual.attention(x)
-            x = weights['contextual'] * x
+            contextual = weights['contextual'] = self.contextual.attention(x)
+            x = contextual * x
         if self.spatial is not None:
             weights['spatial'] = self.spatial.attention(x, mask)
         return weights
+
+
+def _build(cfg: dict | None, default: str, in_channels: int):
+    if cfg is None:
+        return None
+    return MODELS.build(
+        {'type': f'mmlesion.{default}', 'in_channels': in_channels, **cfg}
+    )

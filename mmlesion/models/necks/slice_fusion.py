@@ -1,58 +1,70 @@
+import inspect
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlesion.registry import MODELS
 
-from ..layers import ContextualAttention
+from ..layers.padding_mask import get_padding_mask
+
+#: Configs behind the short names of ``SliceFusion``.
+MODES = dict(
+    concat=dict(type='mmlesion.SliceConcat'),
+    attention=dict(type='mmlesion.AttentionPooling'),
+    transformer=dict(type='mmlesion.SliceTransformer'),
+    mean=dict(type='mmlesion.SlicePooling', mode='mean'),
+    max=dict(type='mmlesion.SlicePooling', mode='max'),
+    key=dict(type='mmlesion.SlicePooling', mode='key'),
+)
 
 
 @MODELS.register_module()
 class SliceFusion(BaseModule):
-    r"""Reduces the features of M images to one map, for any 2D detector.
+    """Fusion of the features of M images to one map for each pyramid level.
 
-    Between :class:`SliceBackbone` and a stock neck it lets a stock detector
-    see a slice stack: ``neck=[dict(type='mmlesion.SliceFusion', ...),
-    dict(type='FPN', ...)]``.
+    Between :class:`SliceBackbone` and a stock neck it gives a stock detector a slice
+    stack to look at; :class:`SliceNeck` places it before, inside or after an FPN.
 
-    The modes, at each level:
+    The modes:
 
-    - ``'concat'``: a 1x1 convolution from the M*C channels to C. It starts as
-      the key image's own features, so a pretrained 2D detector starts as
-      itself.
-    - ``'attention'``: :math:`\sum_i C''_i X_i / \sum_i C''_i` with the weights
-      of :class:`ContextualAttention`; starts as the mean.
-    - ``'mean'``, ``'max'``: over the M images, no parameters.
+    - ``'concat'``, :class:`SliceConcat`: a 1x1 convolution of all images. It starts as
+      the features of the key image.
+    - ``'transformer'``, :class:`SliceTransformer`: attention of the key image along z.
+      It starts as the features of the key image.
+    - ``'attention'``, :class:`AttentionPooling`: a mean with the weights of
+      :class:`ContextualAttention`. It starts as the mean.
+    - ``'mean'``, ``'max'``, ``'key'``, :class:`SlicePooling`: no parameters.
+    - a config of any registered layer from (N, M, C, H, W) to (N, C, H, W) with
+      ``forward(x, mask=None)``.
 
     Args:
-        in_channels (int or sequence of int): Channels of each level.
-        num_images (int): M, odd. The key image is number ``(M - 1) / 2``.
-        mode (str): One of the above. Defaults to ``'concat'``.
-        init_cfg (dict, optional): Initialisation.
+        in_channels: Channels of each level.
+        num_images: M, odd. The key image is number (M - 1) / 2.
+        mode: The mode of all levels, or a list with the mode of each level.
+        attention: Config of a layer that weighs the images beforehand, from
+            (N, M, C, H, W) to the same shape, such as :class:`ContextualAttention`,
+            :class:`SpatialAttention` or :class:`ContextNeck`.
+        init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
         - Input: a tuple of (N, M, C, H, W), one for each level.
         - Output: a tuple of (N, C, H, W).
 
     Raises:
-        ValueError: If ``mode`` is unknown, ``num_images`` is even, or the
-            features hold another number of images or levels.
+        ValueError: If ``mode`` is unknown, ``num_images`` is even, or the features hold
+            another number of images or levels.
     """
-
-    MODES = ('concat', 'attention', 'mean', 'max')
 
     def __init__(
         self,
         in_channels: int | Sequence[int],
         num_images: int,
-        mode: str = 'concat',
-        init_cfg=None,
-    ):
+        mode: str | dict | Sequence[str | dict] = 'concat',
+        attention: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if mode not in self.MODES:
-            raise ValueError(f'mode must be one of {self.MODES}, got {mode!r}')
         if num_images % 2 == 0:
             raise ValueError(
                 'num_images must be odd, so that there is a key '
@@ -62,46 +74,71 @@ class SliceFusion(BaseModule):
             in_channels = [in_channels]
         self.in_channels = list(in_channels)
         self.num_images = num_images
-        self.mode = mode
-        if mode == 'concat':
-            self.layers = nn.ModuleList(
-                nn.Conv2d(num_images * c, c, 1) for c in self.in_channels
+        modes = [mode] * len(in_channels) if isinstance(mode, (str, dict)) else mode
+        if len(modes) != len(self.in_channels):
+            raise ValueError(
+                f'SliceFusion needs a mode for each of its {len(self.in_channels)} '
+                f'levels, got {len(modes)}'
             )
-        elif mode == 'attention':
-            self.layers = nn.ModuleList(
-                ContextualAttention(c) for c in self.in_channels
+        self.layers = nn.ModuleList(
+            self._build(_config(each), channels)
+            for each, channels in zip(modes, self.in_channels)
+        )
+        self.attentions = None
+        if attention is not None:
+            self.attentions = nn.ModuleList(
+                self._build(attention, channels) for channels in self.in_channels
             )
 
-    def init_weights(self):
-        super().init_weights()
-        if self.mode == 'concat':
-            for layer, channels in zip(self.layers, self.in_channels):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
-                key = (self.num_images - 1) // 2 * channels
-                with torch.no_grad():
-                    layer.weight[:, key : key + channels, 0, 0].fill_diagonal_(1)
+    def _build(self, cfg: dict, channels: int) -> nn.Module:
+        """Build a layer with the channels and the number of images that it asks for."""
+        found = MODELS.get(cfg['type'])
+        known = dict(in_channels=channels, num_images=self.num_images)
+        parameters = inspect.signature(found).parameters if found else ()
+        return MODELS.build(
+            {**{key: known[key] for key in known if key in parameters}, **cfg}
+        )
 
-    def forward(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Fuse the images of each level."""
         if len(levels) != len(self.in_channels):
             raise ValueError(
                 f'SliceFusion has {len(self.in_channels)} levels '
                 f'in in_channels, the backbone gave {len(levels)}'
             )
-        return tuple(self._fuse(i, x) for i, x in enumerate(levels))
+        return tuple(self.fuse(i, x) for i, x in enumerate(levels))
 
-    def _fuse(self, level: int, x: Tensor) -> Tensor:
+    def fuse(self, level: int, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Fuse the images of one level.
+
+        Args:
+            level: Index of the level.
+            x: Features, (N, M, C, H, W).
+            mask: Bool, (N, H, W), true inside the image. By default, the mask that is
+                attached to ``x``.
+
+        Returns:
+            (N, C, H, W).
+        """
         if x.dim() != 5 or x.shape[1] != self.num_images:
             raise ValueError(
                 'SliceFusion needs features of shape (N, M='
                 f'{self.num_images}, C, H, W), got '
                 f'{tuple(x.shape)}'
             )
-        if self.mode == 'mean':
-            return x.mean(1)  # (N, C, H, W)
-        if self.mode == 'max':
-            return x.amax(1)  # (N, C, H, W)
-        if self.mode == 'concat':
-            return self.layers[level](x.flatten(1, 2))  # (N, C, H, W)
-        weights = self.layers[level].attention(x)
-        return (weights * x).sum(1) / weights.sum(1)  # (N, C, H, W)
+        if mask is None:
+            mask = get_padding_mask(x)
+        if self.attentions is not None:
+            x = self.attentions[level](x, mask)
+        return self.layers[level](x, mask)
+
+
+def _config(mode: str | dict) -> dict:
+    if isinstance(mode, dict):
+        return mode
+    if mode not in MODES:
+        raise ValueError(
+            f'mode must be one of {", ".join(map(repr, MODES))} or the config of a '
+            f'layer, got {mode!r}'
+        )
+    return MODES[mode]

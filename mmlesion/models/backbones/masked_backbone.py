@@ -1,0 +1,36 @@
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmlesion.registry import MODELS
+
+from ..layers.padding_mask import get_padding_mask, padding_mask_scope
+from ..layers.stock_keys import rename_stock_keys
+
+
+@MODELS.register_module()
+class MaskedBackbone(BaseModule):
+    """A stock backbone whose attention layers know the padding of the batch.
+
+    The mask comes from :class:`CTDataPreprocessor`. Weights of the stock backbone load
+    without renaming.
+
+    Args:
+        backbone: Config of a backbone, of any registry that the default scope sees.
+        init_cfg: Initialization, as ``BaseModule``.
+
+    Shape:
+        - Input, output: those of the backbone.
+    """
+
+    def __init__(self, backbone: dict, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run the backbone with the padding mask of ``x``."""
+        with padding_mask_scope(get_padding_mask(x)):
+            return self.backbone(x)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        rename_stock_keys(state_dict, prefix, 'backbone', self.backbone)
+        super()._load_from_state_dict(state_dict, prefix, *args)

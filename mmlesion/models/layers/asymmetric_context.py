@@ -1,0 +1,47 @@
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmlesion.registry import MODELS
+
+
+@MODELS.register_module()
+class AsymmetricContext(BaseModule):
+    r"""Dense linear mixing of slices, with weights of its own for each output slice.
+
+    For each channel c,
+
+    .. math:: \tilde X_{l, c} = \sum_{m=1}^{M} P_{m, l, c} X_{m, c}
+
+    A 3-D convolution shares its weights among all slices; here the key slice may mix
+    its neighbors in another way than the neighbors do.
+
+    Source: Yang et al., "Asymmetric 3D Context Fusion for Universal Lesion Detection",
+    MICCAI 2021 (A3D); authors' code ``M3DV/AlignShift``, ``a3dconv.py``.
+
+    Differs from it in: P starts as the identity, where the authors add noise from
+    U(-0.1, 0.1) to it. A network therefore starts as the 2-D network whose weights it
+    loads.
+
+    Args:
+        in_channels: Channels C.
+        num_images: Number of slices M of a stack.
+        init_cfg: Initialization, as ``BaseModule``.
+
+    Shape:
+        - Input: (N, M, C, H, W).
+        - Output: (N, M, C, H, W).
+    """
+
+    def __init__(
+        self, in_channels: int, num_images: int, init_cfg: dict | None = None
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_images = num_images
+        self.mix = nn.Parameter(
+            torch.eye(num_images)[:, :, None].repeat(1, 1, in_channels)
+        )  # (M, M, C): source slice, output slice, channel
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the slices of each stack."""
+        return torch.einsum('nmchw,mlc->nlchw', x, self.mix.to(x.dtype))

@@ -1,0 +1,39 @@
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmlesion.registry import MODELS
+
+
+@MODELS.register_module()
+class AttentionPooling(BaseModule):
+    r"""Mean of M images, weighted by an attention over them.
+
+    .. math:: X' = \sum_i A_i X_i \Big/ \sum_i A_i
+
+    with the weights A of an attention layer, by default :class:`ContextualAttention`.
+    With its zero start, the layer starts as the mean.
+
+    Args:
+        in_channels: Channels C.
+        attention: Config of a layer with a method ``attention`` from (N, M, C, H, W) to
+            non-negative weights of the same shape; ``in_channels`` is filled in.
+        init_cfg: Initialization, as ``BaseModule``.
+
+    Shape:
+        - Input: (N, M, C, H, W); ``mask`` is not used.
+        - Output: (N, C, H, W).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        attention: dict = dict(type='mmlesion.ContextualAttention'),
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.layer = MODELS.build(dict(attention, in_channels=in_channels))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Average the images with the weights of the attention."""
+        weights = self.layer.attention(x)  # (N, M, C, H, W)
+        return (weights * x).sum(1) / weights.sum(1)

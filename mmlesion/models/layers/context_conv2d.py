@@ -1,0 +1,95 @@
+"""Convolutions of a 2-D network that look at neighboring slices first."""
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from mmlesion.registry import MODELS
+
+
+class ContextConv2d(nn.Conv2d):
+    """A 2-D convolution whose input passes a slice context layer.
+
+    The parameters keep the names of the plain convolution, so 2-D weights load
+    unchanged.
+
+    Args:
+        conv: The convolution to replace; its parameters are taken over, not copied.
+        context: Layer from (N, M, C, H, W) to the same shape, with an attribute
+            ``num_images``.
+
+    Shape:
+        - Input: (N * M, C, H, W), the M slices of a stack in consecutive places.
+        - Output: (N * M, C', H', W').
+    """
+
+    context: nn.Module
+
+    def __init__(self, conv: nn.Conv2d, context: nn.Module) -> None:
+        # The attributes of the convolution, its parameters included, are shared.
+        nn.Module.__init__(self)
+        self.__dict__.update(
+            {
+                key: value
+                for key, value in conv.__dict__.items()
+                if key not in ('_modules', '_parameters', '_buffers')
+            }
+        )
+        self._parameters = conv._parameters
+        self.context = context
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the slices, then convolve each of them."""
+        stack = x.unflatten(0, (-1, self.context.num_images))  # (N, M, C, H, W)
+        mixed = self.context(stack).flatten(0, 1)  # (N*M, C, H, W)
+        return super().forward(mixed.contiguous(memory_format=torch.channels_last))
+
+
+def add_slice_context(
+    network: nn.Module, context: dict[str, Any], layers: str = ''
+) -> list[str]:
+    """Replace the spatial convolutions of a 2-D network by :class:`ContextConv2d`.
+
+    Convolutions of 1x1 pixels and the first convolution of the network, which sees the
+    image itself, stay as they are.
+
+    Args:
+        network: The 2-D network, changed in place.
+        context: Config of the context layer; ``in_channels`` is filled in.
+        layers: Regular expression for the names of the convolutions to replace,
+            searched in the names of ``network.named_modules()``. By default, all.
+
+    Returns:
+        The names of the replaced convolutions.
+
+    Raises:
+        ValueError: If no convolution of the network fits.
+    """
+    convs = [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvNd)
+    ]
+    replaced = []
+    for name, conv in convs[1:]:
+        if (
+            not isinstance(conv, nn.Conv2d)
+            or max(conv.kernel_size) == 1
+            or not re.search(layers, name)
+        ):
+            continue
+        layer = MODELS.build(dict(context, in_channels=conv.in_channels))
+        parent, _, child = name.rpartition('.')
+        setattr(network.get_submodule(parent), child, ContextConv2d(conv, layer))
+        replaced.append(name)
+    if not replaced:
+        raise ValueError(
+            f'{type(network).__name__} has no spatial convolution whose name matches '
+            f'{layers!r}; its convolutions are '
+            + ', '.join(name for name, _ in convs[:6])
+            + ', ...'
+        )
+    return replaced
