@@ -10,6 +10,7 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 
 from mmlesion.ct.nodule_patches import (
     SIDES_IN_DIAMETERS,
@@ -74,8 +75,10 @@ class ClassifyFindings(ScanStep):
                 f'{cfg.filename}: expected a test pipeline that begins with '
                 f'LoadNodulePatch, but it begins with {first}'
             )
-        self.model = load_trained_model(cfg, checkpoint, device)
-        self.pipeline = Compose(steps)
+        self.scope = cfg.get('default_scope', 'mmpretrain')
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.model = load_trained_model(cfg, checkpoint, device)
+            self.pipeline = Compose(steps)
         names = list(self.model.dataset_meta.get('classes') or ())
         self.positive = names.index(positive) if positive in names else -1
         self.set_record(cfg.filename or '', checkpoint, positive=positive)
@@ -97,8 +100,9 @@ class ClassifyFindings(ScanStep):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / 'patch.slices'
             write_nodule_patches(path, patches)
-            data = self.pipeline(dict(img_path=str(path)))
-        scores, heat = self._predict(data)
+            with DefaultScope.overwrite_default_scope(self.scope):
+                data = self.pipeline(dict(img_path=str(path)))
+                scores, heat = self._predict(data)
         if heat is not None:
             center = [float(axis.mean()) for axis in np.nonzero(mask)]
             case.maps.setdefault(finding.id, {})['class_map'] = self._placed(
