@@ -49,9 +49,10 @@ class ScanProgram:
         config: str | os.PathLike[str],
         checkpoint: str | os.PathLike[str] | None = None,
         device: str | None = None,
-        options: ScanOptions = ScanOptions(),
+        options: ScanOptions | None = None,
     ) -> None:
         path = os.fspath(config)
+        options = options or ScanOptions()
         if not Path(path).is_file():
             raise FileNotFoundError(f'Config {path} does not exist.')
         cfg = Config.fromfile(path)
