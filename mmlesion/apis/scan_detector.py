@@ -11,6 +11,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmlesion.ct import CTVolume
+from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.inputs import ScanPipeline
 from mmlesion.scan.key_slice_detection import KeySliceDetection
@@ -18,8 +19,6 @@ from mmlesion.scan.linking import LinkOptions, link_boxes
 from mmlesion.scan.reading import Scan, detection_volume, read_scan
 from mmlesion.scan.results import make_result
 from mmlesion.version import __version__
-
-from .trained_model import load_trained_model
 
 PRECISIONS = dict(
     float32=None, float16=torch.float16, bfloat16=torch.bfloat16

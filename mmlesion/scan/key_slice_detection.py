@@ -9,7 +9,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from mmlesion.ct import CTVolume
+from mmlesion.ct import CTVolume, boxes_in_slice
 
 from .inputs import ScanInputs, ScanPipeline, pack, scan_body_box
 from .key_slices import KeySlices, plan_key_slices
@@ -150,13 +150,14 @@ def key_slice_boxes(position: float, sample: BaseDataElement) -> KeySliceBoxes:
     """Boxes of a data sample in pixels of the whole slice, by falling score."""
     found = sample.pred_instances
     boxes = getattr(found.bboxes, 'tensor', found.bboxes)
-    boxes = boxes.detach().cpu().double().numpy()
-    offset = np.asarray(sample.metainfo.get('crop_offset') or (0, 0), float)
+    boxes = boxes_in_slice(
+        boxes.detach().cpu().double().numpy(), sample.metainfo.get('crop_offset')
+    )
     scores = found.scores.detach().cpu().double().numpy()
     order = np.argsort(-scores, kind='stable')
     return KeySliceBoxes(
         position,
-        (boxes + np.tile(offset, 2))[order],
+        boxes[order],
         scores[order],
         found.labels.detach().cpu().numpy()[order],
     )

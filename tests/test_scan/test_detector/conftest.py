@@ -18,7 +18,7 @@ register_all_modules(init_default_scope=False)
 
 
 def _small_config(**loader):
-    cfg = Config.fromfile(CONFIGS / 'phantom/3dce_csatt_15slice.py')
+    cfg = Config.fromfile(CONFIGS / 'phantom/phantom_3dce_csatt_15slice.py')
     model = cfg.model
     model.backbone.backbone.update(depth=11, width=4)
     model.neck.in_channels = model.rpn_head.in_channels = 32

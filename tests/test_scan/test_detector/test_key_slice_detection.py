@@ -116,7 +116,7 @@ def test_fewer_key_slices(model, small_config, scan):
 
 def stock_config(images):
     """A stock Faster R-CNN with FPN on slice stacks, or on three slices."""
-    cfg = Config.fromfile(CONFIGS / 'faster_rcnn_r50_fpn_15slice.py')
+    cfg = Config.fromfile(CONFIGS / '3dce/faster_rcnn_r50_fpn_15slice.py')
     backbone = dict(
         type='ResNet', depth=18, base_channels=8, norm_eval=True, init_cfg=None
     )
