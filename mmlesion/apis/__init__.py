@@ -10,12 +10,17 @@ from .evaluate import evaluate
 from .explain import ExplainOptions, explain
 from .nodule_inputs import set_nodule_inputs
 from .scan_detector import ScanDetector, ScanOptions
+from .scan_program import CaseOutputs, ScanProgram, write_case
+from .scan_program_task import ProgramTask
 
 __all__ = [
+    'CaseOutputs',
     'DetectionScores',
     'ExplainOptions',
+    'ProgramTask',
     'ScanDetector',
     'ScanOptions',
+    'ScanProgram',
     'cross_validate',
     'cross_validation_table',
     'evaluate',
@@ -23,4 +28,5 @@ __all__ = [
     'explain_detections',
     'load_trained_model',
     'set_nodule_inputs',
+    'write_case',
 ]
