@@ -3,7 +3,12 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, config_from_arguments
+from .arguments import (
+    add_common_arguments,
+    add_model_arguments,
+    checkpoint_from_arguments,
+    config_from_arguments,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Gets the arguments.
     """
-    parser.add_argument('config', help='config file, of mmpretrain or mmdet')
-    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
+    add_model_arguments(parser)
     parser.add_argument(
         'images',
         nargs='?',
@@ -108,7 +112,8 @@ def run(args: argparse.Namespace) -> None:
         score_thr=args.score_thr,
         max_detections=args.max_detections,
     )
-    written = explain(cfg, args.checkpoint, out_dir, args.images, options)
+    checkpoint = checkpoint_from_arguments(args)
+    written = explain(cfg, checkpoint, out_dir, args.images, options)
     print(f'{len(written)} images explained: {out_dir}')
 
 
