@@ -73,6 +73,12 @@ VISUALIZERS = Registry(
     scope='mmlesion',
     locations=['mmlesion.visualization'],
 )
+ATTRIBUTIONS = Registry(
+    'attribution method', scope='mmlesion', locations=['mmlesion.explain.methods']
+)
+MAP_MEASURES = Registry(
+    'measure of maps', scope='mmlesion', locations=['mmlesion.explain.measures']
+)
 RUNNERS = Registry(
     'runner',
     parent=MMENGINE_RUNNERS,

@@ -10,6 +10,7 @@ from .cross_validate import cross_validate, cross_validation_table
 from .evaluate import evaluate
 from .explain import ExplainOptions, explain
 from .nodule_inputs import set_nodule_inputs
+from .scan_detector import ScanDetector, ScanOptions
 
 # So that mmpretrain.get_model('mmlesion::<name>') works.
 register_zoo()
@@ -17,6 +18,8 @@ register_zoo()
 __all__ = [
     'DetectionScores',
     'ExplainOptions',
+    'ScanDetector',
+    'ScanOptions',
     'cross_validate',
     'cross_validation_table',
     'evaluate',

@@ -27,10 +27,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--method',
         nargs='+',
-        default=['GradCAM'],
+        default=[],
         metavar='NAME',
-        help='GradCAM, GradCAMPlusPlus, LayerCAM; for classes also CAM, ScoreCAM, '
-        'SoftActivationMap, HESAM, AttentionMap, AttentionRollout',
+        help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM; for classes also '
+        'CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, IntegratedGradients, '
+        'SmoothGrad, Occlusion, LeGrad, AttentionMap, AttentionRollout, or any '
+        'registered method (default: LayerCAM for a detector, else GradCAM)',
+    )
+    parser.add_argument(
+        '--score',
+        default='auto',
+        choices=['auto', 'logit', 'log_odds', 'probability'],
+        help='score of a class or box that is explained (default: log-odds of two '
+        'classes, logit of more, probability of a box)',
+    )
+    parser.add_argument(
+        '--slice-shares',
+        choices=['occlusion', 'gradient'],
+        help='also measure and draw how much each slice of the input contributes',
     )
     parser.add_argument(
         '--target',
@@ -111,6 +125,8 @@ def run(args: argparse.Namespace) -> None:
         max_images=args.max_images,
         score_thr=args.score_thr,
         max_detections=args.max_detections,
+        score=args.score,
+        slice_shares=args.slice_shares,
     )
     checkpoint = checkpoint_from_arguments(args)
     written = explain(cfg, checkpoint, out_dir, args.images, options)
