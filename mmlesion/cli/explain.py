@@ -90,6 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--max-images', type=int, metavar='N', help='explain the first N only'
     )
     parser.add_argument(
+        '--diameter',
+        type=float,
+        metavar='MM',
+        help='diameter of the nodule in the middle of each crop (default: estimated)',
+    )
+    parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
@@ -123,6 +129,7 @@ def run(args: argparse.Namespace) -> None:
         value_range=args.range,
         slices=args.slices,
         max_images=args.max_images,
+        diameter_mm=args.diameter,
         score_thr=args.score_thr,
         max_detections=args.max_detections,
         score=args.score,
