@@ -11,15 +11,20 @@ from .evaluate import evaluate
 from .explain import ExplainOptions, explain
 from .nodule_inputs import set_nodule_inputs
 from .scan_detector import ScanDetector, ScanOptions
+from .scan_program import CaseOutputs, ScanProgram, write_case
+from .scan_program_task import ProgramTask
 
 # So that mmpretrain.get_model('mmlesion::<name>') works.
 register_zoo()
 
 __all__ = [
+    'CaseOutputs',
     'DetectionScores',
     'ExplainOptions',
+    'ProgramTask',
     'ScanDetector',
     'ScanOptions',
+    'ScanProgram',
     'cross_validate',
     'cross_validation_table',
     'evaluate',
@@ -29,4 +34,5 @@ __all__ = [
     'set_nodule_inputs',
     'zoo_model',
     'zoo_models',
+    'write_case',
 ]
