@@ -11,6 +11,7 @@ from .load_slice_stack import LoadSliceStack
 from .mix_windows_hu import MixWindowsHU
 from .random_symmetry import RandomSymmetry
 from .resize_to_spacing import ResizeToSpacing
+from .stock_inference_step import StockInferenceStep
 from .subtract_background import SubtractBackground
 from .window_hu import WindowHU
 
@@ -23,6 +24,7 @@ __all__ = [
     'MixWindowsHU',
     'RandomSymmetry',
     'ResizeToSpacing',
+    'StockInferenceStep',
     'SubtractBackground',
     'WindowHU',
 ]
