@@ -9,10 +9,13 @@ from .cross_validate import cross_validate, cross_validation_table
 from .evaluate import evaluate
 from .explain import ExplainOptions, explain
 from .nodule_inputs import set_nodule_inputs
+from .scan_detector import ScanDetector, ScanOptions
 
 __all__ = [
     'DetectionScores',
     'ExplainOptions',
+    'ScanDetector',
+    'ScanOptions',
     'cross_validate',
     'cross_validation_table',
     'evaluate',

@@ -9,6 +9,7 @@ from .crop import boxes_in_slice, move_instances, sample_in_slice
 from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
+    axial_slices,
     image_to_volume,
     read_volume,
     volume_to_image,
@@ -55,6 +56,7 @@ __all__ = [
     'choose_series',
     'list_series',
     'VOLUME_SUFFIXES',
+    'axial_slices',
     'image_to_volume',
     'read_volume',
     'volume_to_image',

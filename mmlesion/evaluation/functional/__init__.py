@@ -8,9 +8,11 @@ from .binary_classification import (
     roc_curve,
 )
 from .box_iou import box_iou
+from .box_iou_3d import box_iou_3d
 from .boxes_to_mask import boxes_to_mask
 from .deeplesion_subgroups import deeplesion_subgroups
 from .froc import froc
+from .froc_3d import FROC3D, LUNA16_FPS, froc_3d
 from .froc_bootstrap import bootstrap_froc, percentile_interval
 from .froc_curve import FROCCurve
 from .froc_matches import FROCMatches, match_boxes
@@ -32,9 +34,11 @@ from .pixel_ranking import PixelRanking, rank_pixels
 
 __all__ = [
     'ActivationMapScores',
+    'FROC3D',
     'FROCCurve',
     'FROCMatches',
     'IMAGE_NUMBERS',
+    'LUNA16_FPS',
     'LesionHits',
     'MapPosition',
     'PixelHistogram',
@@ -44,10 +48,12 @@ __all__ = [
     'binary_rates',
     'bootstrap_froc',
     'box_iou',
+    'box_iou_3d',
     'boxes_to_mask',
     'deeplesion_subgroups',
     'energy_inside',
     'froc',
+    'froc_3d',
     'lesion_hits',
     'log_loss',
     'map_position',
