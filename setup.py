@@ -1,6 +1,7 @@
 """Packaging of mmlesion: see "Installation" in README.md."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 # What goes into mmlesion/.mim, where `mim` and MMEngine look for it.
-MIM_FILES = ('configs', 'tools', 'model-index.yml')
+MIM_FILES = ('configs', 'tools', 'zoo', 'model-index.yml')
 
 
 class BuildWithMim(build_py):
@@ -59,18 +60,46 @@ def version():
     return scope['__version__']
 
 
+def citation(key):
+    """A value of ``CITATION.cff``, an empty text where it has none."""
+    text = (ROOT / 'CITATION.cff').read_text(encoding='utf-8')
+    found = re.search(rf'^\s*-?\s*{key}: *(\S.*)$', text, flags=re.MULTILINE)
+    return found[1].strip('\'" ') if found else ''
+
+
+def long_description():
+    """The README with links that hold outside the repository.
+
+    Relative links become addresses in the repository that ``CITATION.cff`` names.
+    Without one they become plain text, and relative pictures are left out.
+    """
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    relative = r'\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)'
+    address = citation('repository-code').rstrip('/')
+    if address:
+        text = re.sub('!' + relative, rf'![\1]({address}/raw/main/\2)', text)
+        return re.sub('(?<!!)' + relative, rf'[\1]({address}/blob/main/\2)', text)
+    text = re.sub('!' + relative, r'*\1*', text)
+    return re.sub(relative, r'\1', text)
+
+
 setup(
     name='mmlesion',
     version=version(),
+    author=citation('name'),
+    url=citation('repository-code') or None,
     description='Lesion detection and weakly-supervised lesion maps in CT, '
     'as a plugin for OpenMMLab',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description=long_description(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     license_files=['LICENSE'],
     keywords='computed tomography, lesion detection, DeepLesion, FROC, '
     'attention, OpenMMLab',
     classifiers=[
+        'Development Status :: 4 - Beta',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
         'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
@@ -91,6 +120,7 @@ setup(
         'onedl': requirements('onedl'),
         'openmmlab': requirements('openmmlab'),
         'test': requirements('test'),
+        'docs': requirements('docs'),
     },
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,

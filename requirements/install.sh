@@ -4,7 +4,7 @@
 #
 #   PYTHON  interpreter for .venv                     (python3)
 #   TORCH   arguments of `pip install` for torch      (torch==2.13.0)
-#   CUDA    1/0: compile MMCV's operators for CUDA    (auto: if torch and nvcc fit)
+#   CUDA    1/0: compile MMCV's operators for CUDA    (auto: with a GPU and its nvcc)
 #   JOBS    compiler processes                        (auto: by cores and memory)
 #   MMLESION_CACHE  folder of the compiled MMCV       (~/.cache/mmlesion)
 set -eu
@@ -99,7 +99,9 @@ NVCC_VERSION=
 if [ "$CUDA" = auto ]; then
     CUDA=0
     if [ "$TORCH_CUDA" != - ]; then
-        if [ "${NVCC_VERSION%%.*}" = "${TORCH_CUDA%%.*}" ]; then
+        if [ "$GPU" = 0 ] && [ -z "${TORCH_CUDA_ARCH_LIST:-}" ]; then
+            say 'no GPU is seen: operators for the CPU alone (CUDA=1 compiles for both)'
+        elif [ "${NVCC_VERSION%%.*}" = "${TORCH_CUDA%%.*}" ]; then
             CUDA=1
         elif [ "$GPU" = 1 ]; then
             die "torch is built for CUDA $TORCH_CUDA and sees a GPU, but nvcc is \
@@ -108,8 +110,13 @@ CUDA_HOME, or choose operators for the CPU alone: make install CUDA=0"
         fi
     fi
 fi
-# setup.py of MMCV compiles for CUDA whenever it sees a GPU.
-[ "$CUDA" = 1 ] || export CUDA_VISIBLE_DEVICES=
+# setup.py of MMCV compiles for CUDA whenever it sees a GPU, and without any needs
+# the list of architectures.
+if [ "$CUDA" = 0 ]; then
+    export CUDA_VISIBLE_DEVICES=
+elif [ "$GPU" = 0 ]; then
+    export TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-8.0;8.6;9.0+PTX}"
+fi
 if [ "$CUDA" = 1 ]; then DEVICE=cuda$TORCH_CUDA; else DEVICE=cpu; fi
 
 TAG=$($PY -c 'import sys, sysconfig

@@ -30,7 +30,7 @@ model = dict(
             fc_out_channels=2048,  # ours; 4096 with dropout in VGG16
             roi_feat_size=7,
             num_classes=1,
-            bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
+            bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0),
         ),

@@ -179,8 +179,13 @@ def write_dicom_image(
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
         writer.SetFileName(os.path.join(folder, f'{number + 1:04d}.dcm'))
-        with quiet_itk():
-            writer.Execute(one)
+        try:
+            with quiet_itk():
+                writer.Execute(one)
+        except RuntimeError:
+            raise OSError(
+                f'{folder}: the slices could not be written; is the disk full?'
+            ) from None
 
 
 def _series_paths(folder: str, series_uid: str | None) -> tuple[str, tuple[str, ...]]:

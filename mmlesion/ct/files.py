@@ -6,6 +6,8 @@ import os
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from mmlesion.files import atomic_path
+
 from .dicom import read_dicom_series, write_dicom_image
 from .geometry import SourceImage, make_grid
 from .metaimage_header import check_metaimage
@@ -126,18 +128,14 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
         stored.CopyInformation(image)
         write_dicom_image(path, stored)
         return
-    partial = f'{path}.{os.getpid()}{suffix}'
     try:
-        sitk.WriteImage(image, partial, useCompression=True)
-        os.replace(partial, path)
-    except RuntimeError:
+        with atomic_path(path) as partial:
+            sitk.WriteImage(image, partial, useCompression=True)
+    except (FileNotFoundError, RuntimeError):
         raise OSError(
             f'{path}: the volume could not be written; is there a '
             'folder and space on the disk?'
         ) from None
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
 
 
 def image_to_volume(image: sitk.Image) -> CTVolume:
@@ -153,6 +151,22 @@ def image_to_volume(image: sitk.Image) -> CTVolume:
         image.GetOrigin(),
         np.reshape(image.GetDirection(), (3, 3)),
     )
+
+
+def axial_slices(volume: CTVolume) -> CTVolume:
+    """Permute and flip the axes of a volume to axial slices, as ``read_volume``.
+
+    Args:
+        volume: A volume with any direction.
+
+    Returns:
+        The volume itself if it consists of axial slices already (LPS).
+    """
+    nearest = np.abs(volume.direction).argmax(0)
+    if (nearest == (0, 1, 2)).all() and (np.diag(volume.direction) > 0).all():
+        return volume
+    image = sitk.DICOMOrient(volume_to_image(volume), 'LPS')
+    return dataclasses.replace(image_to_volume(image), source=volume.source)
 
 
 def volume_to_image(volume: CTVolume) -> sitk.Image:

@@ -1,10 +1,12 @@
 """DeepLesion's 16-bit PNG slices."""
 
 import os
-from pathlib import Path
+import struct
 
 import cv2
 import numpy as np
+
+from mmlesion.files import atomic_file, check_limit
 
 #: Offset of the stored values (DeepLesion's ``README.txt``: subtract 32768
 #: from the pixel intensity to obtain Hounsfield units).
@@ -67,6 +69,9 @@ def decode_png_hu(data: bytes, name: str) -> np.ndarray:
             f'{name}: expected a PNG of one 16-bit channel (HU + 32768), but '
             f'it has {depth[0]} bits and PNG colour type {colour[0]}'
         )
+    # The header may ask for more memory than any slice has
+    width, height = struct.unpack('>II', data[16:24]) if len(data) > 24 else (0, 0)
+    check_limit(width * height / 1e6, 'SLICE_MPX', f'{name}: the slice')
     # A cut file decodes to a picture that is black from the cut on in some
     # builds of OpenCV, so the end is looked for before.
     if _END not in data[-64:]:
@@ -117,9 +122,5 @@ def write_png_hu(
     )
     if not encoded:
         raise OSError(f'{os.fspath(path)}: the slice could not be encoded')
-    try:
-        Path(path).write_bytes(data.tobytes())
-    except OSError:
-        if os.path.isfile(path):
-            os.remove(path)
-        raise
+    with atomic_file(path) as file:
+        file.write(data.tobytes())

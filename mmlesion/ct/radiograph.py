@@ -1,9 +1,12 @@
 """Radiographs: one plane, grey values of no unit."""
 
+import math
 import os
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+
+from mmlesion.files import atomic_path, check_limit
 
 from .metaimage_header import check_metaimage
 from .nrrd_header import check_nrrd
@@ -40,7 +43,12 @@ def read_radiograph(path: str | os.PathLike) -> np.ndarray:
     if check is not None:
         check(path)
     try:
-        pixels = sitk.GetArrayFromImage(sitk.ReadImage(path))
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(path)
+        reader.ReadImageInformation()
+        size = math.prod(reader.GetSize()) / 1e6
+        check_limit(size, 'SLICE_MPX', f'{path}: the radiograph')
+        pixels = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError:
         raise ValueError(
             f'{path}: not readable as an image; it is damaged or of another kind'
@@ -78,12 +86,10 @@ def write_radiograph(
     path = os.fspath(path)
     image = sitk.GetImageFromArray(pixels)
     image.SetSpacing((float(spacing_mm), float(spacing_mm)))
-    root, suffix = os.path.splitext(path)
-    unfinished = f'{root}.part{suffix}'
     try:
-        sitk.WriteImage(image, unfinished, useCompression=True)
-    except RuntimeError:
+        with atomic_path(path) as partial:
+            sitk.WriteImage(image, partial, useCompression=True)
+    except (FileNotFoundError, RuntimeError):
         raise OSError(
             f'could not write {path}: is the disk full, or the folder missing?'
         ) from None
-    os.replace(unfinished, path)

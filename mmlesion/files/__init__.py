@@ -7,6 +7,7 @@ mmlesion.
 from .atomic import (
     PARTIAL_SUFFIX,
     atomic_file,
+    atomic_path,
     plain_json,
     sync_folder,
     write_json,
@@ -14,12 +15,19 @@ from .atomic import (
 )
 from .csv_rows import read_csv_rows, write_csv_rows, write_csv_table
 from .folder_lock import lock_folder, remove_partial
+from .limits import check_limit
+from .made_from import describe_files, files_match, list_files
 from .parallel import run_in_parallel
 from .problems import write_problems
 
 __all__ = [
     'PARTIAL_SUFFIX',
     'atomic_file',
+    'atomic_path',
+    'check_limit',
+    'describe_files',
+    'files_match',
+    'list_files',
     'lock_folder',
     'plain_json',
     'read_csv_rows',

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,39 @@ def atomic_file(
         if os.path.exists(partial):
             os.remove(partial)
         raise
+    sync_folder(folder)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[str]:
+    """Name for a library to write to; the file then appears under its own name.
+
+    For writers that take a name rather than an open file and choose the format by its
+    ending. The name lies in a new folder that only this user can enter.
+
+    Args:
+        path: The file. An existing file is replaced. Its folder must exist.
+
+    Yields:
+        The name to write to.
+
+    Raises:
+        OSError: If the file cannot be written. Nothing remains of it.
+    """
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', folder or '.')
+    try:
+        written = os.path.join(partial, name)
+        yield written
+        descriptor = os.open(written, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(written, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     sync_folder(folder)
 
 

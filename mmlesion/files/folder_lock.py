@@ -4,8 +4,9 @@ import errno
 import os
 import os.path as osp
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from .atomic import PARTIAL_SUFFIX
 
@@ -13,37 +14,59 @@ _LOCK_NAME = '.lock'
 
 
 @contextmanager
-def lock_folder(folder: str) -> Iterator[int]:
+def lock_folder(
+    folder: str | os.PathLike, partial_in: Sequence[str] = ()
+) -> Iterator[int]:
     """Lock a folder; the system releases the lock when the process ends.
 
     Args:
         folder: An existing folder.
+        partial_in: Folders whose incomplete files are removed on entering and leaving
+            (:func:`remove_partial`).
 
     Yields:
         File descriptor of the lock; -1 where the system has no such lock.
 
     Raises:
-        BlockingIOError: If another process holds the lock.
+        BlockingIOError: If another process holds the lock; names the process.
+        OSError: If the lock cannot be made, e.g. in a folder without permission.
     """
+    lock = _acquire(os.fspath(folder))
+    try:
+        for each in partial_in:
+            remove_partial(each)
+        try:
+            yield lock
+        finally:
+            for each in partial_in:
+                remove_partial(each)
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _acquire(folder: str) -> int:
     try:
         import fcntl
     except ImportError:  # no such lock on this system
-        yield -1
-        return
-    lock = os.open(osp.join(folder, _LOCK_NAME), os.O_CREAT | os.O_RDWR)
+        return -1
+    # A link that somebody else has placed there is not followed
+    flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.open(osp.join(folder, _LOCK_NAME), flags, 0o644)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                errno.EWOULDBLOCK,
-                f'{folder}: another process is writing to this folder',
-            ) from None
-        except OSError:
-            pass  # a network disk without locks
-        yield lock
-    finally:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.write(lock, f'process {os.getpid()} on {socket.gethostname()}'.encode())
+    except BlockingIOError:
+        holder = os.read(lock, 200).decode(errors='replace') or 'another process'
         os.close(lock)
+        raise BlockingIOError(
+            errno.EWOULDBLOCK,
+            f'{folder}: another process is writing to this folder ({holder})',
+        ) from None
+    except OSError:
+        pass  # a network disk without locks, or a full one
+    return lock
 
 
 def remove_partial(folder: str) -> None:
@@ -54,7 +77,8 @@ def remove_partial(folder: str) -> None:
     """
     for entry in os.scandir(folder):
         if entry.name.endswith(PARTIAL_SUFFIX):
-            if entry.is_dir():
-                shutil.rmtree(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
             else:
-                os.remove(entry.path)
+                with suppress(FileNotFoundError):
+                    os.remove(entry.path)

@@ -1,9 +1,11 @@
 """Process pool whose workers end when the process that started them ends."""
 
+import ctypes
 import errno
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -104,8 +106,14 @@ def _run_in_pool(
         except OSError as error:
             pool.shutdown(cancel_futures=True)
             raise _explain(error, _after(complete, unit)) from None
-        except BaseException:
+        except Exception:
             pool.shutdown(cancel_futures=True)
+            raise
+        except BaseException:
+            # An interrupt does not wait for jobs, which may take minutes; a job that
+            # is killed leaves files with the ending .partial at most.
+            for process in list((pool._processes or {}).values()):
+                process.kill()
             raise
 
 
@@ -150,6 +158,8 @@ def _start_worker(lock: int, parent: int) -> None:
     if lock >= 0:
         os.close(lock)  # else the lock would outlive a killed parent
 
+    _end_with_parent()
+
     def watch() -> None:
         tick = threading.Event()
         while os.getppid() == parent:
@@ -157,3 +167,12 @@ def _start_worker(lock: int, parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to kill this process at once when its parent ends."""
+    if sys.platform == 'linux':
+        try:
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        except (OSError, AttributeError):
+            pass  # the thread that watches remains

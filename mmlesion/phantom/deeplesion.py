@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from mmlesion.files import run_in_parallel, write_json
 
 from .body import Patient, Region
-from .made_with import same_exists
+from .made_with import build_folder
 from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
@@ -97,12 +96,14 @@ def write_deeplesion(
         num_vessels=[int(n) for n in num_vessels],
     )
     _check(settings, workers)
-    if same_exists(out_dir, settings):
-        return out_dir
-    partial = out_dir.with_name(out_dir.name + '.partial')
-    if not same_exists(partial, settings):
-        (partial / 'rows').mkdir(parents=True)
-        write_json(partial / 'phantom.json', settings, indent=2)
+    with build_folder(out_dir, settings) as partial:
+        if partial is not None:
+            _build(partial, out_dir, settings, workers)
+    return out_dir
+
+
+def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
+    """Simulate what is missing, then write the tables."""
     jobs = _plan(settings)
     done = {p.stem for p in (partial / 'rows').glob('*.json')}
     todo = [
@@ -130,11 +131,6 @@ def write_deeplesion(
         writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
-    for path in (partial / 'rows').iterdir():
-        path.unlink()
-    (partial / 'rows').rmdir()
-    os.replace(partial, out_dir)
-    return out_dir
 
 
 def _check(settings: dict, workers: int) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmlesion.files import run_in_parallel, write_json
 from .body import Patient, Region
 from .focus import Focus, paint_focus
 from .lidc_readers import lidc_xml, read_nodule
-from .made_with import same_exists
+from .made_with import build_folder
 from .scan import Protocol, finish, paint_anatomy, paint_table
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
@@ -110,12 +109,15 @@ def write_lidc(
         size=int(size),
         seed=int(seed),
     )
-    if same_exists(out_dir, settings):
-        return out_dir
-    partial = out_dir.with_name(out_dir.name + '.partial')
-    if not same_exists(partial, settings):
-        (partial / 'rows').mkdir(parents=True)
-        write_json(partial / 'phantom.json', settings, indent=2)
+    with build_folder(out_dir, settings) as partial:
+        if partial is not None:
+            _build(partial, out_dir, settings, workers)
+    return out_dir
+
+
+def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
+    """Simulate what is missing, then write the tables."""
+    num_patients = settings['num_patients']
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [
         (str(partial), settings, number)
@@ -145,9 +147,6 @@ def write_lidc(
         writer = csv.DictWriter(file, _COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
-    shutil.rmtree(partial / 'rows')
-    os.replace(partial, out_dir)
-    return out_dir
 
 
 def _write_patient(job: tuple) -> None:

@@ -1,28 +1,81 @@
-"""Settings that a simulated data set was made with."""
+"""Folder of a simulated data set: built beside its name, resumable, locked."""
 
+import errno
 import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from mmlesion.files import PARTIAL_SUFFIX, write_json
 
-def same_exists(folder: Path, settings: dict) -> bool:
-    """True if the folder was made with these settings, False if it is not there.
+_NOTE = 'phantom.json'
+_ROWS = 'rows'
+
+
+@contextmanager
+def build_folder(
+    out_dir: Path, settings: dict, folders: Sequence[str] = ()
+) -> Iterator[Path | None]:
+    """Build a data set in ``<out_dir>.partial`` and rename the folder at the end.
+
+    A run after a kill at any moment goes on with the same folder. What the run noted
+    in the subfolder ``rows`` is removed after the renaming.
+
+    Args:
+        out_dir: The folder to make.
+        settings: What the data set is made with, written to ``phantom.json``.
+        folders: Subfolders to make beside ``rows``.
+
+    Yields:
+        The folder to write to, or None if the data set is complete.
 
     Raises:
-        FileExistsError: It holds something else.
+        BlockingIOError: If another process builds the same data set.
+        FileExistsError: If the folder holds something else.
     """
+    if _is_same(out_dir, settings):
+        shutil.rmtree(out_dir / _ROWS, ignore_errors=True)
+        yield None
+        return
+    partial = out_dir.with_name(out_dir.name + PARTIAL_SUFFIX)
+    lock = _make_and_lock(partial)
+    try:
+        if _is_same(out_dir, settings):  # another process has just finished it
+            shutil.rmtree(partial, ignore_errors=True)
+            yield None
+            return
+        _prepare(partial, settings, (_ROWS, *folders))
+        yield partial
+        os.replace(partial, out_dir)
+        shutil.rmtree(out_dir / _ROWS)
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _is_same(folder: Path, settings: dict) -> bool:
+    """True if the folder was made with these settings, False if it is not there."""
     if not folder.exists():
         return False
-    note = folder / 'phantom.json'
+    note = folder / _NOTE
     if not note.is_file():
         if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
             return False
         raise FileExistsError(
             f'{folder} exists and was not made by the phantom: '
             'choose another folder or remove it'
         )
-    found = json.loads(note.read_text())
-    other = [k for k in settings if found.get(k) != settings[k]]
+    try:
+        found = json.loads(note.read_text(encoding='utf-8'))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise FileExistsError(
+            f'{note} is damaged: choose another folder or remove {folder}'
+        )
+    other = [key for key in settings if found.get(key) != settings[key]]
     if other:
         raise FileExistsError(
             f'{folder} holds a phantom made with other settings ({other[0]}='
@@ -30,3 +83,44 @@ def same_exists(folder: Path, settings: dict) -> bool:
             'folder or remove it'
         )
     return True
+
+
+def _make_and_lock(partial: Path) -> int:
+    """Make the folder and lock the folder itself; no file of it is left over."""
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # no such lock on this system
+        return -1
+    lock = os.open(partial, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise BlockingIOError(
+            errno.EWOULDBLOCK, f'{partial}: another process is writing to this folder'
+        ) from None
+    except OSError:
+        return lock  # a network disk without locks
+    if not partial.exists() or not os.path.samestat(os.fstat(lock), partial.stat()):
+        os.close(lock)  # it was renamed in between
+        return _make_and_lock(partial)
+    return lock
+
+
+def _prepare(partial: Path, settings: dict, folders: Sequence[str]) -> None:
+    """Make what is missing, and remove what a killed run left half written."""
+    left = {path.name for path in partial.iterdir()} - set(folders)
+    if (partial / _NOTE).exists() or not all(
+        name.startswith(_NOTE) and name.endswith(PARTIAL_SUFFIX) for name in left
+    ):
+        _is_same(partial, settings)
+    for path in list(partial.rglob(f'*{PARTIAL_SUFFIX}')):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for name in folders:
+        (partial / name).mkdir(exist_ok=True)
+    if not (partial / _NOTE).exists():
+        write_json(partial / _NOTE, settings, indent=2)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from mmlesion.ct import write_radiograph
 from mmlesion.files import run_in_parallel, write_json
 
 from .body import Enhancement, Patient, Region
-from .made_with import same_exists
+from .made_with import build_folder
 from .scan import paint_anatomy
 
 # Raised whenever the same seed gives other pictures: data sets do not mix silently.
@@ -266,19 +265,20 @@ def write_node21(
         solid_hu=[float(each) for each in solid_hu],
     )
     _check(settings, workers)
-    if same_exists(out_dir, settings):
-        return out_dir
-    partial = out_dir.with_name(out_dir.name + '.partial')
-    if not same_exists(partial, settings):
-        (partial / 'rows').mkdir(parents=True)
-        (partial / 'images').mkdir()
-        write_json(partial / 'phantom.json', settings, indent=2)
+    with build_folder(out_dir, settings, ('images',)) as partial:
+        if partial is not None:
+            _build(partial, out_dir, settings, workers)
+    return out_dir
+
+
+def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
+    """Simulate what is missing, then write the tables."""
     jobs = _plan(settings)
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [
         (str(partial), settings, *job) for job in jobs if f'{job[0]:05d}' not in done
     ]
-    total = num_with + num_without
+    total = settings['num_with'] + settings['num_without']
     with tqdm(
         total=total,
         initial=total - sum(len(job[3]) for job in todo),
@@ -300,11 +300,6 @@ def write_node21(
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(COLUMNS)
         writer.writerows(sorted(rows))
-    for path in (partial / 'rows').iterdir():
-        path.unlink()
-    (partial / 'rows').rmdir()
-    os.replace(partial, out_dir)
-    return out_dir
 
 
 def _check(settings: dict, workers: int) -> None:

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from mmlesion.ct.projections import REGIONS
 from mmlesion.files import run_in_parallel, write_json
 
 from .body import Patient
-from .made_with import same_exists
+from .made_with import build_folder
 from .pathology import SIGNS
 from .sign_scan import SignScan, draw_course, simulate_sign_scan
 
@@ -85,15 +83,16 @@ def write_signs(
         max_visits=int(max_visits),
     )
     _check(settings, workers)
-    if same_exists(out_dir, settings):
-        return out_dir
-    partial = out_dir.with_name(out_dir.name + '.partial')
-    if not same_exists(partial, settings):
-        for folder in ('rows', 'scans', 'masks'):
-            (partial / folder).mkdir(parents=True)
-        write_json(partial / 'phantom.json', settings, indent=2)
-    names = [f'P{n:04d}' for n in range(1, num_patients + 1)]
-    names += [f'C{n:04d}' for n in range(1, num_controls + 1)]
+    with build_folder(out_dir, settings, ('scans', 'masks')) as partial:
+        if partial is not None:
+            _build(partial, out_dir, settings, workers)
+    return out_dir
+
+
+def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
+    """Simulate what is missing, then write the tables."""
+    names = [f'P{n:04d}' for n in range(1, settings['num_patients'] + 1)]
+    names += [f'C{n:04d}' for n in range(1, settings['num_controls'] + 1)]
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [(str(partial), settings, name) for name in names if name not in done]
     with tqdm(
@@ -117,9 +116,6 @@ def write_signs(
         truth += part['truth']
     _write_csv(partial / 'scans.csv', _COLUMNS, rows)
     _write_csv(partial / 'truth.csv', _TRUTH_COLUMNS, truth)
-    shutil.rmtree(partial / 'rows')
-    os.replace(partial, out_dir)
-    return out_dir
 
 
 def _check(settings: dict, workers: int) -> None:

@@ -87,6 +87,33 @@ class FindingMap:
 FindingMaps = dict[int, dict[str, FindingMap]]
 
 
+def box_ellipsoid(lower: np.ndarray, upper: np.ndarray) -> FindingMap:
+    """Mask of the ellipsoid inside a box, at least the voxel of its center.
+
+    Args:
+        lower: Lowest edge of the box (z, y, x) in voxel indices of the array.
+        upper: Highest edge of the box.
+
+    Shape:
+        - lower, upper: (3,).
+    """
+    center = (np.asarray(lower) + upper) / 2
+    half = np.maximum((np.asarray(upper) - lower) / 2, 0.5)
+    first = np.floor(center - half + 0.5).astype(int)
+    last = np.maximum(np.ceil(center + half - 0.5).astype(int), first)
+    grid = np.meshgrid(
+        *(np.arange(a, b + 1) for a, b in zip(first, last)), indexing='ij'
+    )
+    distance = sum(
+        np.square((axis - middle) / radius)
+        for axis, middle, radius in zip(grid, center, half)
+    )
+    mask = np.asarray(distance <= 1)
+    mask[tuple(np.clip(np.rint(center).astype(int) - first, 0, last - first))] = True
+    z, y, x = first.tolist()
+    return FindingMap.at_voxels(mask, (z, y, x))
+
+
 def label_array(volume: CTVolume, maps: FindingMaps) -> np.ndarray:
     """Label map of all outlines on the voxels of the volume's array.
 

@@ -1,6 +1,7 @@
 """A wheel carries configs and tools, as packages made for `mim` do."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ SOURCES = (
     'README.md',
     'LICENSE',
     'model-index.yml',
+    'CITATION.cff',
     'requirements',
     'configs',
     'tools',
@@ -120,3 +122,25 @@ def test_an_installed_config_is_found_by_its_package_name(installed, tmp_path):
     path, inherited = done.stdout.strip().splitlines()[-2:]
     assert path.startswith(str(installed))
     assert inherited == 'True 1'
+
+
+def test_links_of_the_description_hold_outside_the_repository(installed):
+    text = next(installed.glob('mmlesion-*.dist-info/METADATA')).read_text()
+    assert '# mmlesion' in text
+    links = re.findall(r'\]\(([^)]+)\)', text)
+    assert links and not [
+        link for link in links if not link.startswith(('https://', 'http://', '#'))
+    ]
+
+
+def test_the_version_is_the_same_everywhere(installed):
+    text = next(installed.glob('mmlesion-*.dist-info/METADATA')).read_text()
+    version = re.search(r'^Version: (\S+)$', text, flags=re.M)[1]
+    assert f'version: {version}\n' in (ROOT / 'CITATION.cff').read_text()
+    assert f'## [{version}]' in (ROOT / 'CHANGELOG.md').read_text()
+    assert re.search('^Author: .*mmlesion', text, flags=re.M)
+
+
+def test_the_console_command_is_installed(installed):
+    text = next(installed.glob('mmlesion-*.dist-info/entry_points.txt')).read_text()
+    assert 'mmlesion = mmlesion.cli:main' in text

@@ -245,4 +245,4 @@ def test_command_line(tmp_path):
         [*command, '--train', '-3'], capture_output=True, text=True, env=environment
     )
     assert bad.returncode == 1
-    assert bad.stderr.strip() == 'make_phantom: num_train must be 0 or more, got -3'
+    assert bad.stderr.strip() == 'error: num_train must be 0 or more, got -3'

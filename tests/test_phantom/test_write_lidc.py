@@ -197,4 +197,4 @@ def test_the_command_writes_and_says_what_is_wrong(tmp_path):
         [*command, '0'], cwd=ROOT, capture_output=True, encoding='utf-8'
     )
     assert bad.returncode == 1
-    assert bad.stderr.strip() == ('make_phantom: num_patients must be 1 to 9999, got 0')
+    assert bad.stderr.strip() == ('error: num_patients must be 1 to 9999, got 0')

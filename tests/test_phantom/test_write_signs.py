@@ -145,4 +145,4 @@ def test_the_command_writes_and_says_what_is_wrong(tmp_path):
         [*command, '8'], cwd=ROOT, capture_output=True, encoding='utf-8'
     )
     assert bad.returncode == 1
-    assert bad.stderr.strip() == 'make_phantom: size must be 64 to 512 pixels, got 8'
+    assert bad.stderr.strip() == 'error: size must be 64 to 512 pixels, got 8'

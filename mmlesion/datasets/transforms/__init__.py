@@ -14,6 +14,7 @@ from .random_spacing import RandomSpacing
 from .random_symmetry import RandomSymmetry
 from .resize_to_spacing import ResizeToSpacing
 from .round_hu import RoundHU
+from .stock_inference_step import StockInferenceStep
 from .subtract_background import SubtractBackground
 from .window_hu import WindowHU
 
@@ -29,6 +30,7 @@ __all__ = [
     'RandomSymmetry',
     'ResizeToSpacing',
     'RoundHU',
+    'StockInferenceStep',
     'SubtractBackground',
     'WindowHU',
 ]

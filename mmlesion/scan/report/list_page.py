@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from mmlesion.ct import CTVolume, window_hu
+from mmlesion.files import atomic_file, write_text
 
 from ..finding import Finding, ScanResult
-from .page import escape, script_json, write_assets, write_whole
+from .page import escape, script_json, write_assets
 
 _HERE = Path(__file__).parent
 _COLOR_BGR = (102, 209, 255)
@@ -59,7 +60,7 @@ def write_list_page(
         threshold=threshold,
         data=script_json(scans),
     )
-    write_whole(folder / 'index.html', text.encode())
+    write_text(folder / 'index.html', text)
     return folder / 'index.html'
 
 
@@ -125,4 +126,5 @@ def write_thumbnail(
             for edge in (lower, upper)
         ]
         cv2.rectangle(picture, corners[0], corners[1], _COLOR_BGR, 1, cv2.LINE_AA)
-    write_whole(Path(path), cv2.imencode('.png', picture)[1].tobytes())
+    with atomic_file(path) as file:
+        file.write(cv2.imencode('.png', picture)[1].tobytes())

@@ -15,9 +15,11 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.ct import CTVolume, volume_to_image
+from mmlesion.files import plain_json, write_text
 
 from ..finding import Finding, ScanResult
 from ..finding_map import FindingMap, FindingMaps
+from ..identity import Identity
 
 _HERE = Path(__file__).parent
 _STYLES = ('page.css',)
@@ -40,6 +42,7 @@ def write_page(
     window: str = 'lung',
     shared_assets: str | None = None,
     back: str | None = None,
+    keep_identity: bool = False,
 ) -> Path:
     """Write the page of a scan.
 
@@ -59,6 +62,8 @@ def write_page(
         shared_assets: Relative path of a folder of :func:`write_assets` that
             several pages share.
         back: Relative path of the list of scans.
+        keep_identity: Whether names, IDs and dates of the patient may stay in
+            texts such as the title and warnings.
 
     Returns:
         The file to open.
@@ -71,6 +76,12 @@ def write_page(
     out = Path(out)
     content = page_content(result, volume, maps or {}, threshold)
     content['window'] = WINDOWS.index(window)
+    if not keep_identity:
+        identity = Identity.of_volume(volume)
+        content['about'] = identity.remove(content['about'])
+        for each in content['findings']:  # not the maps: these are no text
+            each['facts'] = identity.remove(each['facts'])
+        title = identity.remove(title)
     data = f'window.SCAN = {script_json(content)};'
     fields = dict(
         title=escape(title),
@@ -81,14 +92,14 @@ def write_page(
     if out.suffix.lower() in ('.html', '.htm'):
         styles, scripts = inline_assets(data)
         text = page.substitute(fields, styles=styles, scripts=scripts)
-        write_whole(out, text.encode())
+        write_text(out, text)
         return out
     if shared_assets is None:
         write_assets(out / 'assets')
-    write_whole(out / 'scan.js', data.encode())
+    write_text(out / 'scan.js', data)
     styles, scripts = linked_assets(shared_assets or 'assets', ['scan.js'])
     text = page.substitute(fields, styles=styles, scripts=scripts)
-    write_whole(out / 'index.html', text.encode())
+    write_text(out / 'index.html', text)
     return out / 'index.html'
 
 
@@ -245,7 +256,7 @@ def _packed(content: bytes) -> str:
 
 def script_json(content: Any) -> str:
     """JSON that may stand inside a script element."""
-    text = json.dumps(content, allow_nan=False, separators=(',', ':'))
+    text = json.dumps(plain_json(content), allow_nan=False, separators=(',', ':'))
     return text.replace('<', '\\u003c')
 
 
@@ -292,11 +303,3 @@ def inline_assets(data: str) -> tuple[str, str]:
     )
     license_text = read('niivue', 'LICENSE.txt').replace('--', '- -')
     return styles, f'<!--\n{license_text}-->\n{scripts}'
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + '.partial')
-    partial.write_bytes(content)
-    os.replace(partial, path)

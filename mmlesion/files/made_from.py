@@ -1,0 +1,82 @@
+"""Records of the files that a product was made from."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_BLOCK = 1 << 20
+
+
+def describe_files(paths: Iterable[str | os.PathLike]) -> dict[str, list]:
+    """Describe files by size, time of change and hash of their content.
+
+    Args:
+        paths: Files of different names.
+
+    Returns:
+        ``[size, time in ns, hash]`` by name, ready for JSON.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    found = {}
+    for path in sorted(map(os.fspath, paths)):
+        state = os.stat(path)
+        found[os.path.basename(path)] = [state.st_size, state.st_mtime_ns, _hash(path)]
+    return found
+
+
+def files_match(paths: Iterable[str | os.PathLike], described: Any) -> bool:
+    """Check whether files are still those of a description.
+
+    The content is read only where the time of change differs but not the size, so that
+    copying or touching a data set does not make it count as changed.
+
+    Args:
+        paths: The files.
+        described: From :func:`describe_files`; anything else matches nothing.
+
+    Returns:
+        Whether names and contents are the same.
+    """
+    by_name = {os.path.basename(path): os.fspath(path) for path in paths}
+    if not isinstance(described, Mapping) or set(described) != set(by_name):
+        return False
+    for name, path in by_name.items():
+        entry = described[name]
+        if not (isinstance(entry, list) and len(entry) == 3):
+            return False
+        state = os.stat(path)
+        if state.st_size != entry[0]:
+            return False
+        if state.st_mtime_ns != entry[1] and _hash(path) != entry[2]:
+            return False
+    return True
+
+
+def list_files(folder: str | os.PathLike) -> list[str]:
+    """Paths of the files of a folder, or of the one file that it is.
+
+    Args:
+        folder: The folder (its subfolders are left out) or a file.
+
+    Returns:
+        The paths in the order of names; hidden files are left out.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        return [folder]
+    return sorted(
+        entry.path
+        for entry in os.scandir(folder)
+        if entry.is_file() and not entry.name.startswith('.')
+    )
+
+
+def _hash(path: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, 'rb') as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

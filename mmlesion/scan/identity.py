@@ -1,0 +1,84 @@
+"""Identity of the patient, kept out of what is written."""
+
+import hashlib
+import re
+from typing import Any
+
+import SimpleITK as sitk  # noqa: N813
+
+from mmlesion.ct import CTVolume
+
+_NAMES = ('0010|0010', '0010|1001', '0008|0090', '0010|0020', '0010|1000', '0008|0050')
+_DATES = ('0010|0030', '0008|0020', '0008|0021', '0008|0022', '0008|0023')
+
+
+class Identity:
+    """Texts that name the patient or tell a date of the examination.
+
+    Args:
+        names: Names and numbers: a text is replaced if it contains one of them as
+            a word.
+        dates: Dates as YYYYMMDD: a text is replaced if it contains one of them,
+            also as YYYY-MM-DD.
+    """
+
+    def __init__(self, names: set[str], dates: set[str]) -> None:
+        words = '|'.join(re.escape(name) for name in sorted(names) if name)
+        self._names = words and re.compile(
+            f'(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])', re.IGNORECASE
+        )
+        self._dates = [
+            form
+            for date in sorted(dates)
+            for form in (date, f'{date[:4]}-{date[4:6]}-{date[6:]}')
+        ]
+
+    @classmethod
+    def of_volume(cls, volume: CTVolume) -> 'Identity':
+        """Read the identity from the DICOM files of a volume.
+
+        Other formats hold none: the texts are then left as they are.
+        """
+        paths = volume.source.slice_paths if volume.source else ()
+        names: set[str] = set()
+        dates: set[str] = set()
+        for path in paths[:1]:
+            reader = sitk.ImageFileReader()
+            reader.SetFileName(path)
+            reader.ReadImageInformation()
+            known = set(reader.GetMetaDataKeys())
+            for tag in _NAMES:
+                if tag in known:
+                    names |= _words(reader.GetMetaData(tag))
+            for tag in _DATES:
+                date = reader.GetMetaData(tag).strip() if tag in known else ''
+                if len(date) == 8 and date.isdigit():
+                    dates.add(date)
+        return cls(names, dates)
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text holds a part of the identity."""
+        if any(date in text for date in self._dates):
+            return True
+        return bool(self._names and self._names.search(text))
+
+    def remove(self, content: Any) -> Any:
+        """Replace every text that holds a part of the identity, at any depth.
+
+        The replacement ``removed-xxxxxxxx`` is the same for the same text, so that
+        two results of one scan still match.
+        """
+        if isinstance(content, dict):
+            return {key: self.remove(value) for key, value in content.items()}
+        if isinstance(content, (list, tuple)):
+            return [self.remove(value) for value in content]
+        if isinstance(content, str) and self.is_in(content):
+            return 'removed-' + hashlib.sha256(content.encode()).hexdigest()[:8]
+        return content
+
+
+def _words(value: str) -> set[str]:
+    """A value, and the parts of a name of more than two letters."""
+    value = value.strip()
+    parts = {part for part in re.split(r'[\^= ,]+', value) if len(part) > 2}
+    return parts | {value} if len(value) > 1 else parts

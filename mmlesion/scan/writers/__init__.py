@@ -1,0 +1,24 @@
+"""Findings of a scan in the formats that other programs read."""
+
+from .formats import FORMATS, complete_outlines, write_formats
+from .source_grid import array_in_source, image_in_source
+from .tables import (
+    CSV_COLUMNS,
+    write_findings_csv,
+    write_findings_json,
+    write_label_map,
+    write_slicer_markups,
+)
+
+__all__ = [
+    'CSV_COLUMNS',
+    'FORMATS',
+    'array_in_source',
+    'complete_outlines',
+    'image_in_source',
+    'write_findings_csv',
+    'write_findings_json',
+    'write_formats',
+    'write_label_map',
+    'write_slicer_markups',
+]

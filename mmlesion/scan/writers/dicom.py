@@ -1,0 +1,280 @@
+"""Findings of a DICOM series as DICOM SEG and Structured Report (TID 1500)."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from highdicom.sr import (
+    AlgorithmIdentification,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    ReferencedSegment,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+
+from mmlesion.ct import CTVolume
+from mmlesion.files import atomic_file
+from mmlesion.version import __version__
+
+from ..finding import Finding, ScanResult
+from ..finding_map import FindingMaps, label_array
+from .source_grid import array_in_source
+
+_MANUFACTURER, _MODEL = 'mmlesion', 'mmlesion scan'
+_SEG_SERIES, _SR_SERIES = 901, 902
+#: Attributes that the standard requires in a study and that some files lack.
+_REQUIRED_EMPTY = (
+    'PatientID',
+    'PatientName',
+    'PatientBirthDate',
+    'PatientSex',
+    'AccessionNumber',
+    'StudyID',
+    'StudyDate',
+    'StudyTime',
+    'ReferringPhysicianName',
+)
+
+
+def write_dicom_reports(
+    folder: str | os.PathLike, result: ScanResult, volume: CTVolume, maps: FindingMaps
+) -> list[Path]:
+    """Write ``findings.seg.dcm`` and ``findings.sr.dcm``.
+
+    Both refer to the source images and carry the patient and study of the
+    source, as the standard requires. The segmentation has one segment for each
+    outlined finding. Without findings neither file is written. UIDs follow
+    from the series and the findings, so that a second run writes the same UIDs.
+
+    Args:
+        folder: Folder of the two files.
+        result: The findings.
+        volume: The scan, read from a DICOM series with one file per slice.
+        maps: Masks of the findings.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: If the scan is not a DICOM series with one file per slice.
+    """
+    paths = volume.source.slice_paths if volume.source else ()
+    if volume.source is None or volume.source.kind != 'dicom':
+        raise ValueError(
+            f'{result.source}: DICOM SEG and SR need a DICOM series as input, but '
+            f'the scan is {result.kind}'
+        )
+    if len(paths) != volume.source_grid.size[2]:
+        raise ValueError(
+            f'{result.source}: DICOM SEG and SR need one file per slice, but '
+            f'{volume.source_grid.size[2]} slices lie in {len(paths)} files'
+        )
+    if not result.findings:
+        return []
+    folder = Path(folder)
+    labels = array_in_source(label_array(volume, maps), volume)
+    used = [int(n) for n in np.unique(labels) if n]
+    first = _header(paths[0])
+    uids = _uids(first.SeriesInstanceUID, result)
+    written, segmentation, evidence = [], None, [first]
+    if used:
+        slices = np.flatnonzero(labels.any(axis=(1, 2)))
+        evidence = [_header(paths[k]) for k in slices]
+        segmentation = _segmentation(result, labels[slices], used, evidence, uids)
+        written.append(_save(segmentation, folder / 'findings.seg.dcm'))
+    report = _report(result, segmentation, used, evidence, uids)
+    written.append(_save(report, folder / 'findings.sr.dcm'))
+    return written
+
+
+def _header(path: str) -> pydicom.Dataset:
+    """Header of a source image, with empty values for what it may lack."""
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    for name in _REQUIRED_EMPTY:
+        if name not in header:
+            setattr(header, name, '')
+    return header
+
+
+def _uids(series_uid: str, result: ScanResult) -> dict[str, str]:
+    text = repr([(each.id, each.score, each.box) for each in result.findings])
+    checkpoints = [each.checkpoint_sha256 for each in result.provenance]
+    entropy = [series_uid, text, *checkpoints, __version__]
+    names = ('seg', 'seg series', 'sr', 'sr series', 'device')
+    names += tuple(f'finding {each.id}' for each in result.findings)
+    return {name: generate_uid(entropy_srcs=[*entropy, name]) for name in names}
+
+
+def _algorithm(finding: Finding | None, result: ScanResult) -> tuple[str, str]:
+    """Name and version of the detector: its config and checkpoint."""
+    records = finding.provenance if finding else result.provenance
+    detect = next((each for each in records if each.step == 'detect'), None)
+    config = os.path.basename(detect.config) if detect else ''
+    weights = detect.checkpoint_sha256[:16] if detect else ''
+    return config or _MODEL, f'{__version__} {weights}'.strip()
+
+
+def _segmentation(
+    result: ScanResult,
+    labels: np.ndarray,
+    used: list[int],
+    sources: Sequence[pydicom.Dataset],
+    uids: dict[str, str],
+) -> hd.seg.Segmentation:
+    """Binary segmentation with a segment for each finding in ``used``."""
+    findings = {each.id: each for each in result.findings}
+    descriptions = []
+    for number, key in enumerate(used, start=1):
+        name, version = _algorithm(findings[key], result)
+        descriptions.append(
+            hd.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=f'Finding {key}',
+                segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+                segmented_property_type=codes.SCT.Lesion,
+                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=hd.AlgorithmIdentificationSequence(
+                    name=name, family=codes.DCM.ArtificialIntelligence, version=version
+                ),
+                tracking_uid=uids[f'finding {key}'],
+                tracking_id=f'Finding {key}',
+            )
+        )
+    segments = np.zeros(labels.shape, np.uint8)
+    for number, key in enumerate(used, start=1):
+        segments[labels == key] = number
+    return hd.seg.Segmentation(
+        source_images=sources,
+        pixel_array=segments,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=descriptions,
+        series_instance_uid=uids['seg series'],
+        series_number=_SEG_SERIES,
+        sop_instance_uid=uids['seg'],
+        instance_number=1,
+        manufacturer=_MANUFACTURER,
+        manufacturer_model_name=_MODEL,
+        software_versions=__version__,
+        device_serial_number=_serial(uids),
+        content_label='FINDINGS',
+        content_description='Lesions found in a CT scan',
+        series_description='Lesion segmentation',
+    )
+
+
+def _serial(uids: dict[str, str]) -> str:
+    return hashlib.sha256(uids['device'].encode()).hexdigest()[:16]
+
+
+def _report(
+    result: ScanResult,
+    segmentation: hd.seg.Segmentation | None,
+    used: list[int],
+    sources: Sequence[pydicom.Dataset],
+    uids: dict[str, str],
+) -> Comprehensive3DSR:
+    """Structured report with the measurements of all findings."""
+    device = ObserverContext(
+        observer_type=codes.DCM.Device,
+        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+            uid=uids['device'],
+            name=_MODEL,
+            manufacturer_name=_MANUFACTURER,
+            model_name=_MODEL,
+        ),
+    )
+    segments = {key: number for number, key in enumerate(used, start=1)}
+    groups = [
+        _measurements(each, segments.get(each.id), result, segmentation, uids)
+        for each in result.findings
+    ]
+    content = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=device),
+        procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+        referenced_images=sources,
+    )
+    evidence = [*sources, *([segmentation] if segmentation is not None else [])]
+    return Comprehensive3DSR(
+        evidence=evidence,
+        content=content,
+        series_instance_uid=uids['sr series'],
+        series_number=_SR_SERIES,
+        sop_instance_uid=uids['sr'],
+        instance_number=1,
+        manufacturer=_MANUFACTURER,
+        is_complete=True,
+        series_description='Lesion measurements',
+    )
+
+
+def _measurements(
+    finding: Finding,
+    segment_number: int | None,
+    result: ScanResult,
+    segmentation: hd.seg.Segmentation | None,
+    uids: dict[str, str],
+) -> MeasurementsAndQualitativeEvaluations:
+    """Measurements of a finding, with its segment where it has one."""
+    name, version = _algorithm(finding, result)
+    algorithm = AlgorithmIdentification(name=name, version=version)
+    outline = finding.extras.get('outline', {})
+    values = [
+        (
+            codes.SCT.LongAxis,
+            outline.get('long_axis_mm', finding.long_diameter_mm),
+            codes.UCUM.Millimeter,
+        ),
+        (
+            codes.SCT.ShortAxis,
+            outline.get('short_axis_mm', finding.short_diameter_mm),
+            codes.UCUM.Millimeter,
+        ),
+        (codes.DCM.CertaintyOfFinding, 100 * finding.score, codes.UCUM.Percent),
+    ]
+    if 'volume_ml' in outline:
+        values.append(
+            (codes.SCT.Volume, outline['volume_ml'], codes.UCUM.CubicCentimeter)
+        )
+    probability = finding.extras.get('classify', {}).get('probability')
+    if probability is not None:
+        values.append(
+            (codes.DCM.ProbabilityOfCancer, 100 * probability, codes.UCUM.Percent)
+        )
+    group = dict(
+        tracking_identifier=TrackingIdentifier(
+            uid=uids[f'finding {finding.id}'], identifier=f'Finding {finding.id}'
+        ),
+        finding_type=codes.SCT.Lesion,
+        algorithm_id=algorithm,
+        measurements=[
+            # Values are decimal strings of at most 16 characters.
+            Measurement(name=code, value=float(f'{value:.6g}'), unit=unit)
+            for code, value, unit in values
+        ],
+    )
+    if segmentation is None or segment_number is None:
+        return MeasurementsAndQualitativeEvaluations(**group)
+    segment = ReferencedSegment.from_segmentation(segmentation, segment_number)
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        referenced_segment=segment, **group
+    )
+
+
+def _save(dataset: pydicom.Dataset, path: Path) -> Path:
+    with atomic_file(path) as file:
+        dataset.save_as(file, enforce_file_format=True)
+    return path
