@@ -36,6 +36,8 @@ ct_test_pipeline = [
     # after the geometry: ground truth in the pixels of ori_shape
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='mmlesion.PackCTInputs'),
+    # mmdet's DetInferencer asks for a step of this name; this one does nothing
+    dict(type='LoadImageFromFile', _scope_='mmlesion'),
 ]
 ct_dataset = dict(
     type='mmlesion.DeepLesionDataset',

@@ -52,3 +52,12 @@ def test_recipe(name):
         if step.type == 'mmlesion.LoadSliceStack'
     }
     assert slices == {int(name.split('_')[-1].removesuffix('slice'))}
+
+
+def test_rtmdet_trains_with_the_schedule_of_3dce(train_one_step):
+    """Its heads share layers, which the optimizer must see once."""
+    cfg = Config.fromfile(ROOT / 'rtmdet_s_15slice.py')
+    shrink(cfg.model)
+    schedule = Config.fromfile(ROOT.parent / '_base_/schedules/deeplesion_6e.py')
+    cfg.optim_wrapper = schedule.optim_wrapper
+    train_one_step(cfg)
