@@ -9,6 +9,7 @@ from .crop import boxes_in_slice, move_instances, sample_in_slice
 from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
+    axial_slices,
     image_to_volume,
     read_volume,
     volume_to_image,
@@ -35,6 +36,7 @@ from .projections import (
 )
 from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
+from .scan_slice import ScanSlice, as_scan_slice, read_slice_hu, square_pixel_mm
 from .slice_archive import (
     ARCHIVE_SUFFIX,
     SliceArchive,
@@ -56,6 +58,7 @@ __all__ = [
     'choose_series',
     'list_series',
     'VOLUME_SUFFIXES',
+    'axial_slices',
     'image_to_volume',
     'read_volume',
     'volume_to_image',
@@ -89,6 +92,10 @@ __all__ = [
     'region_slices',
     'resample_to_grid',
     'rescale_projection',
+    'ScanSlice',
+    'as_scan_slice',
+    'read_slice_hu',
+    'square_pixel_mm',
     'ARCHIVE_SUFFIX',
     'SliceArchive',
     'write_slice_archive',
