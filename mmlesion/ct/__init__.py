@@ -18,6 +18,7 @@ from .files import (
 from .geometry import SourceImage, VoxelGrid
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
+from .lung_mask_file import read_lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .projections import (
@@ -35,6 +36,7 @@ from .projections import (
 )
 from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
+from .scan_slice import ScanSlice, as_scan_slice, read_slice_hu, square_pixel_mm
 from .slice_archive import (
     ARCHIVE_SUFFIX,
     SliceArchive,
@@ -67,6 +69,7 @@ __all__ = [
     'WatershedSteps',
     'lung_doubts',
     'lung_mask',
+    'read_lung_mask',
     'LEFT_LUNG',
     'NO_LUNG',
     'RIGHT_LUNG',
@@ -89,6 +92,10 @@ __all__ = [
     'region_slices',
     'resample_to_grid',
     'rescale_projection',
+    'ScanSlice',
+    'as_scan_slice',
+    'read_slice_hu',
+    'square_pixel_mm',
     'ARCHIVE_SUFFIX',
     'SliceArchive',
     'write_slice_archive',

@@ -37,11 +37,23 @@ def load_trained_model(
     content = read_checkpoint(
         checkpoint, trust=bool(cfg.get('trust_checkpoint', False))
     )
+    model = build_model(cfg)
+    load_exactly(model, content, checkpoint)
+    model.dataset_meta = (content.get('meta') or {}).get('dataset_meta') or {}
+    return model.to(device or get_device()).eval()
+
+
+def build_model(cfg):
+    """Build the model of a config, without weights.
+
+    Args:
+        cfg (Config): The config, of any host.
+
+    Returns:
+        nn.Module: The model, on the CPU.
+    """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model_cfg = cfg.model.copy()
     if cfg.get('data_preprocessor') is not None:  # mmpretrain keeps it outside
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = MODELS.build(model_cfg)
-    load_exactly(model, content, checkpoint)
-    model.dataset_meta = (content.get('meta') or {}).get('dataset_meta') or {}
-    return model.to(device or get_device()).eval()
+    return MODELS.build(model_cfg)

@@ -23,12 +23,14 @@ from .map_localisation import (
     pointing_game,
 )
 from .map_position import MapPosition, map_position
+from .map_ranks import band_auprc, relevance_rank_accuracy, sparseness
 from .nodule_segmentation import (
     SliceScore,
     nodule_segmentation_table,
     score_slice,
     scores_by_size,
 )
+from .paired_bootstrap import PairedDifference, paired_bootstrap
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
 
@@ -41,9 +43,11 @@ __all__ = [
     'LUNA16_FPS',
     'LesionHits',
     'MapPosition',
+    'PairedDifference',
     'PixelHistogram',
     'PixelRanking',
     'SliceScore',
+    'band_auprc',
     'binary_areas',
     'binary_rates',
     'bootstrap_froc',
@@ -59,10 +63,13 @@ __all__ = [
     'map_position',
     'match_boxes',
     'nodule_segmentation_table',
+    'paired_bootstrap',
     'percentile_interval',
     'pointing_game',
     'rank_pixels',
+    'relevance_rank_accuracy',
     'roc_curve',
     'score_slice',
     'scores_by_size',
+    'sparseness',
 ]
