@@ -154,8 +154,8 @@ def test_the_padding_leaks_without_the_mask(model):
 
 def test_layers_that_look_at_the_whole_image_are_run_one_by_one(model):
     model = copy.deepcopy(model)
-    norm = torch.nn.GroupNorm(1, 32)
-    model.backbone.backbone.features.append(norm)
+    features = model.backbone.backbone.features
+    norm = features[1] = torch.nn.GroupNorm(1, features[1].num_features)
     images, batch, samples = mixed_batch()
     alone = [
         predict(model, image, [copy.deepcopy(one)])[0]
