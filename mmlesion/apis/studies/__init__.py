@@ -1,5 +1,6 @@
 """Programs that belong to one paper: comparisons, sign maps, result tables."""
 
+from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .measure_maps import MeasureOptions, measure_maps
 from .results_table import results_table
@@ -8,6 +9,7 @@ from .sign_maps import position_table, sign_maps
 
 __all__ = [
     'MeasureOptions',
+    'compare_image_maps',
     'compare_maps',
     'crop_table',
     'measure_maps',
