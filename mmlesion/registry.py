@@ -86,3 +86,5 @@ RUNNERS = Registry(
     build_func=MMENGINE_RUNNERS.build_func,
     locations=['mmlesion.engine.lesion_runner'],
 )
+#: Steps that extend the findings of a scan.
+SCAN_STEPS = Registry('scan step', scope='mmlesion', locations=['mmlesion.scan.steps'])

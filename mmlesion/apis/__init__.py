@@ -3,6 +3,7 @@
 # First: the registry checks versions before mmdet is imported.
 from mmlesion import registry  # noqa: F401
 from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.engine.zoo import register_zoo, zoo_model, zoo_models
 from mmlesion.explain.detections import DetectionScores, explain_detections
 
 from .cross_validate import cross_validate, cross_validation_table
@@ -10,6 +11,9 @@ from .evaluate import evaluate
 from .explain import ExplainOptions, explain
 from .nodule_inputs import set_nodule_inputs
 from .scan_detector import ScanDetector, ScanOptions
+
+# So that mmpretrain.get_model('mmlesion::<name>') works.
+register_zoo()
 
 __all__ = [
     'DetectionScores',
@@ -23,4 +27,6 @@ __all__ = [
     'explain_detections',
     'load_trained_model',
     'set_nodule_inputs',
+    'zoo_model',
+    'zoo_models',
 ]

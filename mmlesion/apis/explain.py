@@ -40,6 +40,8 @@ class ExplainOptions:
         value_range: Raw values at the two ends of the colors, for all maps.
         slices: Slices of scans, counted from 0 at the feet.
         max_images: Largest number of images.
+        diameter_mm: Diameter of the nodule in the middle of each crop, for networks
+            that read patches of nodules. By default it is estimated.
         score_thr: Smallest score of a box.
         max_detections: Largest number of boxes of an image.
         device: Defaults to the GPU if there is a GPU.
@@ -58,6 +60,7 @@ class ExplainOptions:
     value_range: Sequence[float] | None = None
     slices: Sequence[int] | None = None
     max_images: int | None = None
+    diameter_mm: float | None = None
     score_thr: float = 0.3
     max_detections: int = 5
     device: str | None = None
@@ -103,7 +106,12 @@ def explain(
         window_hu(np.zeros(1), options.window)  # checks the window
     model = load_trained_model(cfg, checkpoint, options.device)
     inputs = ExplainInputs(
-        cfg, images, options.slices, options.window, options.max_images
+        cfg,
+        images,
+        options.slices,
+        options.window,
+        options.max_images,
+        options.diameter_mm,
     )
     explain_sample = _explainer(model, options)
     to_hu = _gray_to_hu(cfg)

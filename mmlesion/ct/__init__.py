@@ -35,6 +35,7 @@ from .projections import (
 )
 from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
+from .scan_slice import ScanSlice, as_scan_slice, read_slice_hu, square_pixel_mm
 from .slice_archive import (
     ARCHIVE_SUFFIX,
     SliceArchive,
@@ -89,6 +90,10 @@ __all__ = [
     'region_slices',
     'resample_to_grid',
     'rescale_projection',
+    'ScanSlice',
+    'as_scan_slice',
+    'read_slice_hu',
+    'square_pixel_mm',
     'ARCHIVE_SUFFIX',
     'SliceArchive',
     'write_slice_archive',

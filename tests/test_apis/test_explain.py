@@ -16,7 +16,12 @@ from mmlesion.apis import ExplainOptions, explain, load_trained_model
 from mmlesion.attribution import CAM, LayerCAM, resize_map
 from mmlesion.cli import main
 from mmlesion.ct import CTVolume, write_radiograph, write_volume
-from mmlesion.ct.nodule_patches import NodulePatches, write_nodule_patches
+from mmlesion.ct.nodule_patches import (
+    NodulePatches,
+    cut_nodule_patches,
+    nodule_ball,
+    write_nodule_patches,
+)
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.explain.inputs import ExplainInputs
 from mmlesion.phantom import write_deeplesion
@@ -233,7 +238,7 @@ def test_an_array_is_shown_as_it_is(classifier, tmp_path):
     assert run(classifier, tmp_path, tmp_path / 'patch.npy')[0]['name'] == 'patch'
 
 
-def inputs_of(first, *args):
+def inputs_of(first, *args, **kwargs):
     """Names and inputs of a config whose pipeline begins with ``first``."""
     cfg = Config(
         dict(
@@ -243,7 +248,9 @@ def inputs_of(first, *args):
         )
     )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return {name: data['inputs'] for name, data in ExplainInputs(cfg, *args)}
+        return {
+            name: data['inputs'] for name, data in ExplainInputs(cfg, *args, **kwargs)
+        }
 
 
 def test_radiographs_of_a_folder(tmp_path):
@@ -270,6 +277,21 @@ def test_patches_of_nodules(tmp_path):
     )
     assert list(found) == ['n_1', 'n_2']
     assert torch.equal(found['n_1'], found['n_2'])
+
+
+def test_a_crop_of_a_nodule_becomes_its_patches(tmp_path):
+    empty = CTVolume(np.full((25, 51, 51), -850, np.int16), (1.0, 0.7, 0.7))
+    ball = nodule_ball(empty, 10.0)
+    crop = CTVolume(np.where(ball, 40, -850).astype(np.int16), empty.spacing_mm)
+    write_volume(str(tmp_path / 'n.nii.gz'), crop)
+    step = dict(type='mmlesion.LoadNodulePatch', inputs='11c')
+    (name,) = found = inputs_of(step, str(tmp_path), diameter_mm=10.0)
+    expected = cut_nodule_patches(crop, ball, 10.0).image_hu[5:16]
+    assert name == 'n'
+    assert torch.equal(found[name], torch.from_numpy(expected.astype(np.float32)))
+    # The estimate is larger than a smooth ball: more lung in the square.
+    (other,) = inputs_of(step, str(tmp_path)).values()
+    assert other.mean() < found[name].mean()
 
 
 def test_boxes_of_the_phantom_by_our_detector(detector, tmp_path):
