@@ -5,6 +5,7 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .attention_figure_hook import AttentionFigureHook
 from .ct_visualization_hook import CTVisualizationHook
 from .epoch_seed_hook import EpochSeedHook
+from .float32_boxes_hook import Float32BoxesHook
 from .map_benchmark_hook import MapBenchmarkHook
 from .nodule_figure_hook import NoduleFigureHook
 from .non_finite_loss_hook import NonFiniteLossHook
@@ -16,6 +17,7 @@ __all__ = [
     'AttentionFigureHook',
     'CTVisualizationHook',
     'EpochSeedHook',
+    'Float32BoxesHook',
     'MapBenchmarkHook',
     'NoduleFigureHook',
     'NonFiniteLossHook',
