@@ -21,6 +21,7 @@ COMMANDS = {
     'find-signs': ('find_signs', 'find pathological signs in one scan'),
     'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),
     'segment-crops': ('segment_nodule_crops', 'segment nodule crops, print Dice'),
+    'export': ('export', 'export a network to torch.export or ONNX'),
     'prepare': ('prepare_data', 'prepare a public data set for training'),
     'phantom': ('make_phantom', 'generate a simulated data set'),
 }
