@@ -32,7 +32,7 @@ __all__ = [
     'explain_detections',
     'load_trained_model',
     'set_nodule_inputs',
+    'write_case',
     'zoo_model',
     'zoo_models',
-    'write_case',
 ]
