@@ -9,12 +9,11 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
-from mmlesion import attribution
 from mmlesion.attribution import insertion_deletion, last_feature_layer
 from mmlesion.ct import CTVolume, boxes_in_slice
 from mmlesion.evaluation.functional import box_iou
 from mmlesion.explain.detections import DetectionScores, explain_detections
-from mmlesion.explain.methods import GRADIENT_METHODS
+from mmlesion.explain.methods import find_method
 from mmlesion.explain.placement import map_on_input
 from mmlesion.explain.writer import by_target
 from mmlesion.registry import SCAN_STEPS
@@ -68,18 +67,15 @@ class ExplainFindings(ScanStep):
         **kwargs: Any,
     ) -> None:
         super().__init__(max_findings=max_findings, **kwargs)
-        if method not in GRADIENT_METHODS:
-            raise ValueError(
-                f'method must be one of {", ".join(GRADIENT_METHODS)}, but is '
-                f'{method!r}'
-            )
-        self.method = method
+        self.method = find_method(method, detections=True)
         self.layers = list(layers)
         self.attention = attention
         self.curves = insertion_deletion
         self.num_steps = num_steps
         self.set_record(
-            method=method, layers=self.layers, insertion_deletion=insertion_deletion
+            method=self.method.name,
+            layers=self.layers,
+            insertion_deletion=insertion_deletion,
         )
 
     def prepare(self, case: ScanCase) -> None:
@@ -116,10 +112,10 @@ class ExplainFindings(ScanStep):
             last_feature_layer(model, pseudo_collate([data]), forward)
         ]
         raw, explained, _ = explain_detections(
-            model, data, layers, getattr(attribution, self.method), [index]
+            model, data, layers, self.method, [index]
         )
         values = dict(
-            method=self.method,
+            method=self.method.name,
             layer=layers[0],
             key_slice_mm=round(plan.position(number) * keys.volume.spacing_mm[0], 3),
             box_score=round(float(sample.pred_instances.scores[index]), 6),
