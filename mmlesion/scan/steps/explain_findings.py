@@ -1,4 +1,4 @@
-"""Why the detector found a lesion: Grad-CAM, attention, insertion and deletion."""
+"""Why the detector found a lesion: map of the score, attention, insertion, deletion."""
 
 import copy
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from mmlesion.attribution import insertion_deletion, last_feature_layer
 from mmlesion.ct import CTVolume, boxes_in_slice
 from mmlesion.evaluation.functional import box_iou
 from mmlesion.explain.detections import DetectionScores, explain_detections
-from mmlesion.explain.methods import find_method
+from mmlesion.explain.methods import DEFAULT_DETECTION_METHOD, find_method
 from mmlesion.explain.placement import map_on_input
 from mmlesion.explain.writer import by_target
 from mmlesion.registry import SCAN_STEPS
@@ -32,9 +32,9 @@ class ExplainFindings(ScanStep):
     """Explain the score of findings in their best key slice.
 
     Maps, each without its negative part and divided by its maximum:
-    ``grad_cam``, the map of the score of the box; ``attention``, the mean spatial
-    attention over the channels of the key image, or without spatial attention the
-    contextual one.
+    ``score_map``, the map of the score of the box by ``method``; ``attention``, the
+    mean spatial attention over the channels of the key image, or without spatial
+    attention the contextual one.
 
     Values: ``method``, ``layer``, ``box_score`` of the box in the key slice;
     ``contextual_weights``, the mean contextual attention in the box for each image
@@ -42,7 +42,9 @@ class ExplainFindings(ScanStep):
     is better) and ``deletion`` (lower is better) under the score of the box.
 
     Args:
-        method: Gradient method of :mod:`mmlesion.attribution`.
+        method: Name of a method that explains any score, such as ``'GradCAM'``, see
+            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM, whose
+            maps of boxes lie inside the box more than those of Grad-CAM.
         layers: Layer to map. Defaults to the layer of the last feature maps.
         attention: Whether to add the attention of detectors that have it.
         insertion_deletion: Whether to measure how the score follows the map.
@@ -58,7 +60,7 @@ class ExplainFindings(ScanStep):
 
     def __init__(
         self,
-        method: str = 'GradCAM',
+        method: str = DEFAULT_DETECTION_METHOD,
         layers: Sequence[str] = (),
         attention: bool = True,
         insertion_deletion: bool = False,
@@ -123,7 +125,7 @@ class ExplainFindings(ScanStep):
         heat = map_on_input(
             by_target(raw), data['inputs'].shape[1:], explained.batch_input_shape
         )[0]
-        maps = dict(grad_cam=heat)
+        maps = dict(score_map=heat)
         if self.attention:
             maps |= self._attention(model, data, np.array(wanted), values)
         position = plan.position(number)
