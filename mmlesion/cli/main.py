@@ -14,6 +14,8 @@ COMMANDS = {
     'train': ('train', 'train a detector, classifier or segmentor by a config'),
     'test': ('test', 'test a checkpoint: metrics, pictures, predictions'),
     'cross-validate': ('cross_validate', 'train and test a config on each fold'),
+    'detect': ('detect_scan', 'detect lesions in whole CT scans'),
+    'evaluate-scans': ('evaluate_scans', 'measure findings of scans by 3-D FROC'),
     'explain': ('explain', 'draw activation maps of images, scans or a test set'),
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
     'measure-maps': ('measure_maps', 'measure maps of networks, with controls'),
