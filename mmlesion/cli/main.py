@@ -20,6 +20,7 @@ COMMANDS = {
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
     'measure-maps': ('measure_maps', 'measure maps of networks, with controls'),
     'results-table': ('results_table', 'print one table of several experiments'),
+    'find-signs': ('find_signs', 'find pathological signs in one scan'),
     'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),
     'segment-crops': ('segment_nodule_crops', 'segment nodule crops, print Dice'),
     'export': ('export', 'export a network to torch.export or ONNX'),

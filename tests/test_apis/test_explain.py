@@ -383,7 +383,8 @@ def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
         middles * sample.spacing_mm, abs=1e-4
     )
     assert volume.GetSize()[:2] == sample.img_shape[::-1]
-    assert cv2.imread(f'{stem}.png') is not None
+    picture = tmp_path / f'maps/{series}_{number[:-4]}.png'
+    assert cv2.imread(str(picture)) is not None
 
 
 def test_a_stock_detector_with_padding(retinanet, tmp_path):
@@ -424,7 +425,7 @@ def test_images_without_a_box_are_told_and_passed_over(detector, tmp_path, capsy
         (dict(layers=['layer4']), "no layer 'layer4'; the closest names are.*layer4"),
         (dict(targets=[3]), r'no target 3: .* classes 0 to 2 \(cat, dog, cow\)'),
         (dict(targets=['horse']), 'no target horse'),
-        (dict(targets=['label']), "a: there is no label, so that target 'label'"),
+        (dict(targets=['label']), "a: the sample has no label, so target 'label'"),
         (dict(window=(240, -160)), 'window must be two finite numbers, the lower end'),
         (dict(max_images=0), 'max_images must be positive, got 0'),
         (dict(methods=['AttentionMap']), 'AttentionMap: the model has no attention'),
