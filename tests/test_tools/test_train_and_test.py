@@ -124,7 +124,7 @@ def _best_scores(config, checkpoint, out, *flags):
         'test.py', config, checkpoint, '--work-dir', out, '--out', out / 'a.pkl', *flags
     )
     assert json.loads((out / 'test.froc.json').read_text())['num_images'] == 3
-    with open(pickled, 'rb') as file:
+    with open(out / 'a.pkl', 'rb') as file:
         samples = pickle.load(file)
     for sample in samples:
         height, width = sample['ori_shape']
