@@ -1,5 +1,6 @@
 """Programs that belong to one paper: comparisons, sign maps, result tables."""
 
+from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .find_signs import find_signs, signs_table
 from .measure_maps import MeasureOptions, measure_maps
@@ -9,6 +10,7 @@ from .sign_maps import position_table, sign_maps
 
 __all__ = [
     'MeasureOptions',
+    'compare_image_maps',
     'compare_maps',
     'crop_table',
     'find_signs',
