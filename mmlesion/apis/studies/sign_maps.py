@@ -2,76 +2,24 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
-from torch import nn
 from tqdm import tqdm
 
-from mmlesion.attribution import GradCAM, last_feature_layer
-from mmlesion.ct import (
-    REGIONS,
-    back_project,
-    read_volume,
-    region_slices,
-    resample_to_grid,
-    write_volume,
-)
-from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
-from mmlesion.datasets.lung_projection import WHOLE_TASKS
-from mmlesion.datasets.prepare import read_refined_lung
-from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.ct import read_volume, write_volume
+from mmlesion.datasets.indices.scan_list import read_scan_list
 from mmlesion.evaluation.functional import map_position
 from mmlesion.files import write_csv_table, write_json
 from mmlesion.visualization import draw_sign_map, write_picture
 
+from .sign_networks import SignNetwork, find_sign, sign_of_configs
+
 TABLE_NAME = 'positions.csv'
 SUMMARY_NAME = 'summary.json'
 _MEASURES = ('distance_mm', 'chance_mm', 'chance_within', 'dice', 'chance_dice')
-
-
-@dataclass
-class SignNetwork:
-    """A classifier of one view.
-
-    Attributes:
-        view: Which.
-        model: Trained, in evaluation mode.
-        pipeline: From the file of a projection to the model's input.
-        layer: Mapped; None finds it at the first run.
-    """
-
-    view: str
-    model: nn.Module
-    pipeline: Compose
-    layer: str | None = None
-
-    def __call__(self, paths):
-        """Probability of the sign, and its raw maps, of several projections.
-
-        Returns:
-            tuple[ndarray, ndarray]: (N,) and (N, h, w).
-        """
-        batch = self.model.data_preprocessor(
-            pseudo_collate([self.pipeline(dict(img_path=path)) for path in paths]),
-            False,
-        )
-        inputs, scores = batch['inputs'], []
-
-        def forward(pictures):
-            scores[:] = [self.model(pictures)]
-            return scores[0]
-
-        if self.layer is None:
-            self.layer = last_feature_layer(self.model, inputs)
-        with GradCAM(self.model, self.layer, forward=forward) as cam:
-            maps = cam(inputs, _log_odds)[:, 0]
-        probability = scores[0].detach().float().softmax(1)[:, 1]
-        return probability.cpu().numpy(), maps.cpu().numpy()
 
 
 def sign_maps(
@@ -135,9 +83,9 @@ def sign_maps(
         ValueError: If configs are not of one sign and different views, checkpoints do
             not fit, or there is no scan.
     """
-    task = _check_configs(configs, checkpoints)
+    task = sign_of_configs(configs, checkpoints)
     networks = [
-        _network(cfg, checkpoint, layer, device)
+        SignNetwork.load(cfg, checkpoint, layer, device)
         for cfg, checkpoint in zip(configs, checkpoints)
     ]
     rows, root, names = _scan_rows(configs[0], split)
@@ -193,94 +141,6 @@ def sign_maps(
     return summary
 
 
-@dataclass
-class FoundSign:
-    """What networks of several views say of one scan; by sub-region and view.
-
-    Attributes:
-        position: Map in 3-D, (D, H, W) of the scan.
-        lung: Where it may be, likewise.
-        parts: Slices of each sub-region.
-        spacing_mm: (z, y, x).
-        probabilities, maps, projections: Of each sub-region with lung, by view; raw
-            maps; RGB of 8 bits.
-    """
-
-    position: np.ndarray
-    lung: np.ndarray
-    parts: dict[str, tuple]
-    spacing_mm: tuple[float, float, float]
-    probabilities: dict[str, dict[str, float]]
-    maps: dict[str, dict[str, np.ndarray]]
-    projections: dict[str, dict[str, np.ndarray]]
-
-    def probability(self, region) -> float:
-        """Mean of the views."""
-        return float(np.mean(list(self.probabilities[region].values())))
-
-    def maximum(self, region) -> tuple[int, int, int]:
-        """Voxel (z, y, x) of the greatest value in a sub-region's lung."""
-        part = self.parts[region]
-        values = np.where(self.lung[part], self.position[part], -1)
-        place = np.unravel_index(values.argmax(), values.shape)
-        return tuple(int(at + index.start) for at, index in zip(place, part))
-
-
-def find_sign(networks, row, root, scan, combination='product') -> FoundSign:
-    """Maps and position of a sign in one prepared scan.
-
-    Args:
-        networks (sequence[SignNetwork]): Of different views.
-        row (ScanRow): Of the index of projections.
-        root (str or Path): The index's folder.
-        scan (CTVolume): The scan itself.
-        combination (str): As :func:`back_project`.
-
-    Returns:
-        FoundSign: In the geometry of the scan.
-
-    Raises:
-        FileNotFoundError: If a projection does not exist.
-        ValueError: If no sub-region has lung.
-    """
-    folder = Path(root) / row.folder
-    regions = [region for region in REGIONS if region not in row.empty]
-    if not regions:
-        raise ValueError(f'{row.scan}: no sub-region has lung')
-    probabilities, maps, pictures = (
-        {region: {} for region in regions} for _ in range(3)
-    )
-    for network in networks:
-        paths = [
-            projection_path(str(folder), region, network.view, 0) for region in regions
-        ]
-        for path in paths:
-            if not Path(path).is_file():
-                raise FileNotFoundError(f'{path}: no such file; prepare the scan again')
-        scores, raw = network(paths)
-        for region, path, score, each in zip(regions, paths, scores, raw):
-            probabilities[region][network.view] = float(score)
-            maps[region][network.view] = each
-            pictures[region][network.view] = _read_rgb(path)
-    grid = read_refined_lung(str(folder))
-    lung = grid.array
-    position = np.zeros(grid.shape, np.float32)
-    for region, part in region_slices(grid.shape).items():
-        if region in maps:
-            position[part] = np.mean(list(probabilities[region].values())) * (
-                back_project(maps[region], lung[part], combination)
-            )
-    return FoundSign(
-        _on_scan(grid, position, scan, 'linear'),
-        _on_scan(grid, lung.astype(np.uint8), scan, 'nearest') > 0,
-        region_slices(scan.shape),
-        scan.spacing_mm,
-        probabilities,
-        maps,
-        pictures,
-    )
-
-
 def position_table(summary: dict) -> str:
     """The summary as lines of text, each measure beside its chance level."""
     lines = [
@@ -303,43 +163,6 @@ def position_table(summary: dict) -> str:
     return '\n'.join(lines)
 
 
-def _log_odds(scores):
-    return scores[:, 1] - scores[:, 0]
-
-
-def _check_configs(configs, checkpoints) -> str:
-    if not configs or len(configs) != len(checkpoints):
-        raise ValueError(
-            'One checkpoint for each config is needed, got '
-            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
-        )
-    views, tasks = [], []
-    for cfg in configs:
-        data = cfg.get('test_dataloader', {}).get('dataset', {})
-        if not str(data.get('type', '')).endswith('LungProjectionDataset'):
-            raise ValueError(
-                f'{cfg.filename}: expected a test_dataloader with a '
-                'mmlesion.LungProjectionDataset.'
-            )
-        tasks.append(data.task)
-        views.append(data.get('view', 'axial'))
-    if len(set(tasks)) > 1 or tasks[0] in WHOLE_TASKS:
-        raise ValueError(
-            f'expected networks of one sign in the sub-regions, got {", ".join(tasks)}'
-        )
-    if len(set(views)) < len(views):
-        raise ValueError(
-            f'expected each network to be of another view, got {", ".join(views)}'
-        )
-    return tasks[0]
-
-
-def _network(cfg, checkpoint, layer, device) -> SignNetwork:
-    model = load_trained_model(cfg, checkpoint, device)
-    data = cfg.test_dataloader.dataset
-    return SignNetwork(data.get('view', 'axial'), model, Compose(data.pipeline), layer)
-
-
 def _scan_rows(cfg, split):
     """Rows of an index that belong to a split, its folder, and names of results."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
@@ -352,13 +175,6 @@ def _scan_rows(cfg, split):
         chosen = {sample['scan'] for sample in data.load_data_list()}
         rows = [row for row in rows if row.scan in chosen]
     return rows, Path(data.ann_file).parent, names
-
-
-def _on_scan(grid, array, scan, interpolation):
-    """An array of the grid on the voxels of the scan."""
-    return resample_to_grid(
-        replace(grid, array=array), scan.shape, interpolation=interpolation, outside=0
-    ).array
 
 
 def result_names(scans: Sequence[str]) -> dict[str, str]:
@@ -459,8 +275,3 @@ def _summary(task, table, combination, tolerance_mm, networks) -> dict:
 def _write(out_dir, table, summary) -> None:
     write_csv_table(out_dir / TABLE_NAME, list(table[0]), table)
     write_json(out_dir / SUMMARY_NAME, summary, indent=2)
-
-
-def _read_rgb(path):
-    """A picture of 8 bits as RGB."""
-    return cv2.imread(path)[..., ::-1]
