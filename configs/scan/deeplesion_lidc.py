@@ -13,7 +13,5 @@ classify = dict(
     checkpoint='work_dirs/hesam_lidc_11c/best.pth',
     positive='malignant',
 )
-explain = dict(
-    type='ExplainFindings', method='GradCAM', insertion_deletion=False, max_findings=10
-)
+explain = dict(type='ExplainFindings', insertion_deletion=False, max_findings=10)
 steps = [detect, outline, classify, explain]

@@ -7,5 +7,5 @@ detect = dict(
     checkpoint='work_dirs/demo/best.pth',
 )
 outline = dict(type='OutlineFindings', method='candidates')
-explain = dict(type='ExplainFindings', method='GradCAM', max_findings=5)
+explain = dict(type='ExplainFindings', max_findings=5)
 steps = [detect, outline, explain]

@@ -11,15 +11,20 @@ from .evaluate import evaluate
 from .explain import ExplainOptions, explain
 from .nodule_inputs import set_nodule_inputs
 from .scan_detector import ScanDetector, ScanOptions
+from .scan_program import CaseOutputs, ScanProgram, write_case
+from .scan_program_task import ProgramTask
 
 # So that mmpretrain.get_model('mmlesion::<name>') works.
 register_zoo()
 
 __all__ = [
+    'CaseOutputs',
     'DetectionScores',
     'ExplainOptions',
+    'ProgramTask',
     'ScanDetector',
     'ScanOptions',
+    'ScanProgram',
     'cross_validate',
     'cross_validation_table',
     'evaluate',
@@ -27,6 +32,7 @@ __all__ = [
     'explain_detections',
     'load_trained_model',
     'set_nodule_inputs',
+    'write_case',
     'zoo_model',
     'zoo_models',
 ]

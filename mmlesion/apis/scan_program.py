@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlesion.registry import SCAN_STEPS
-from mmlesion.scan.reading import read_scan
+from mmlesion.scan.reading import Scan, read_scan
 from mmlesion.scan.report import write_page, write_thumbnail
 from mmlesion.scan.report.list_page import PAGE_FILE, THUMBNAIL_FILE
 from mmlesion.scan.steps import ScanCase, ScanStep
@@ -25,9 +25,9 @@ class ScanProgram:
     """Finds lesions in a scan and asks the further steps about them.
 
     Args:
-        config: A scan config, whose ``steps`` begin with a step of type
-            ``DetectLesions`` with ``config`` and ``checkpoint`` of the detector; or
-            the config of a detector, which is then the only step.
+        config: A scan config, as a path or a ``Config``. Its ``steps`` begin with a
+            step of type ``DetectLesions`` with ``config`` and ``checkpoint`` of the
+            detector. The config of a detector is taken as this step alone.
         checkpoint: Checkpoint of the detector; needed for the config of a
             detector, and in place of that of a scan config.
         device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU, if any.
@@ -46,16 +46,14 @@ class ScanProgram:
 
     def __init__(
         self,
-        config: str | os.PathLike[str],
+        config: str | os.PathLike[str] | Config,
         checkpoint: str | os.PathLike[str] | None = None,
         device: str | None = None,
         options: ScanOptions | None = None,
     ) -> None:
-        path = os.fspath(config)
         options = options or ScanOptions()
-        if not Path(path).is_file():
-            raise FileNotFoundError(f'Config {path} does not exist.')
-        cfg = Config.fromfile(path)
+        cfg = config if isinstance(config, Config) else _read(config)
+        path = cfg.filename or 'config'
         steps = cfg.get('steps')
         if steps is None:
             if checkpoint is None:
@@ -74,19 +72,20 @@ class ScanProgram:
         self.steps = [build_step(step, device, path) for step in steps[1:]]
 
     def __call__(
-        self, scan: str | os.PathLike[str], series_uid: str | None = None
+        self, scan: str | os.PathLike[str] | Scan, series_uid: str | None = None
     ) -> ScanCase:
         """Run all steps on a scan.
 
         Args:
-            scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file.
+            scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, or what
+                :func:`mmlesion.scan.reading.read_scan` returned.
             series_uid: DICOM: UID of the series, see :class:`ScanDetector`.
 
         Raises:
             FileNotFoundError: If there is no such file or folder.
             ValueError: If the scan cannot be read or is no CT in HU.
         """
-        found = read_scan(scan, series_uid)
+        found = scan if isinstance(scan, Scan) else read_scan(scan, series_uid)
         case = ScanCase(found.volume, self.detector(found), detector=self.detector)
         for step in self.steps:
             step(case)
@@ -118,6 +117,12 @@ def build_step(
     if 'checkpoint' in arguments:
         arguments.setdefault('device', device)
     return cls(**arguments)
+
+
+def _read(path: str | os.PathLike[str]) -> Config:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'Config {os.fspath(path)} does not exist.')
+    return Config.fromfile(path)
 
 
 def _type(step: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from .files import (
 from .geometry import SourceImage, VoxelGrid
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
+from .lung_mask_file import read_lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .projections import (
@@ -68,6 +69,7 @@ __all__ = [
     'WatershedSteps',
     'lung_doubts',
     'lung_mask',
+    'read_lung_mask',
     'LEFT_LUNG',
     'NO_LUNG',
     'RIGHT_LUNG',

@@ -38,10 +38,13 @@ def lung_doubts(
         ValueError: If the mask is empty or not of the volume's shape.
     """
     sides = left_right_lungs(mask, volume)
+    # Slice by slice, to save memory
+    voxels = sum(np.bincount(own.ravel(), minlength=3) for own in sides)
     ml = [
-        float((sides == side).sum() * np.prod(volume.spacing_mm) / 1000)
+        float(voxels[side] * np.prod(volume.spacing_mm) / 1000)
         for side in (LEFT_LUNG, RIGHT_LUNG)
     ]
+    del sides
     planes = np.flatnonzero(mask.any((1, 2)))
     at_end = planes[0] == 0 or planes[-1] == len(mask) - 1
     at_side = bool(mask[:, [0, -1]].any() or mask[:, :, [0, -1]].any())
@@ -52,7 +55,9 @@ def lung_doubts(
             f'{_VOLUME_ML[1]:g} ml'
         )
     air, empty = (
-        float(np.mean(volume.array[mask] < limit)) for limit in (_AIR_HU, _EMPTY_HU)
+        sum(int((hu[own] < limit).sum()) for hu, own in zip(volume.array, mask))
+        / voxels[1:].sum()
+        for limit in (_AIR_HU, _EMPTY_HU)
     )
     if air < _AIR_SHARE:
         doubts.append(f'only {air:.0%} of it is below {_AIR_HU:g} HU, as lung is')

@@ -138,6 +138,7 @@ def lung_mask(
                     parts = [sides[number] == LEFT_LUNG, sides[number] == RIGHT_LUNG]
                 slice_hu = volume.array[number].astype(np.float32, copy=False)
                 lung[:] = refine(slice_hu, parts, airways[number])
+        del sides  # saves memory
     if lungs.any():
         doubts = lung_doubts(lungs, volume, bool(airways.any()))
         if doubts:

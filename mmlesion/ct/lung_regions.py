@@ -84,6 +84,7 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
     lungs = regions.paint(lung, volume.shape)
     rest = ~(lung | airway | outside)
     lung |= _cavities(regions, lungs, rest, volume, to_head)
+    del lungs  # saves memory
     return regions.paint(lung, volume.shape), regions.paint(airway, volume.shape)
 
 
@@ -424,7 +425,7 @@ def _lungs(
             f'reaches {_LUNG_MM2 / 100:g} cm2 in a slice and {_LUNG_MM3 / 1000:g} ml'
         )
     share = size / main.max()
-    kept = (share >= _LUNG_SHARE) | ((share >= _CUT_SHARE) & (cut > 0))
+    kept = (share >= _LUNG_SHARE) | ((share >= _CUT_SHARE) & edge)
     return candidates & kept[component]
 
 

@@ -93,22 +93,20 @@ class _Scene:
     def of(cls, mask: np.ndarray, volume: CTVolume, steps: list[int]) -> '_Scene':
         """Measure a scan on the grid of a coarse mask."""
         spacing_mm = np.multiply(steps, volume.spacing_mm)
-        hu = []
-        for slice_hu in volume.array[:: steps[0]]:
-            # The mean around each coarse voxel, so that noise makes no holes
-            clipped = np.clip(slice_hu, -1024, 300).astype(np.float32)
-            hu.append(cv2.blur(clipped, (steps[2], steps[1]))[:: steps[1], :: steps[2]])
-        hu = np.stack(hu)
-        deep = hu > _MUSCLE_HU
-        if not deep.all():
-            deep = ndimage.distance_transform_edt(deep, spacing_mm) > _DEEP_MM
-        around = np.zeros(mask.shape, bool)
+        deep, around = np.zeros((2, *mask.shape), bool)
         kernel = np.ones((3, 3), np.uint8)
-        for own, slice_hu, lung in zip(around, hu, mask):
+        for number, lung in enumerate(mask):
+            slice_hu = np.clip(volume.array[number * steps[0]], -1024, 300)
+            # The mean around each coarse voxel, so that noise makes no holes
+            slice_hu = cv2.blur(slice_hu.astype(np.float32), (steps[2], steps[1]))
+            slice_hu = slice_hu[:: steps[1], :: steps[2]]
+            muscle = slice_hu > _MUSCLE_HU
+            far = cv2.distanceTransform(muscle.view(np.uint8), cv2.DIST_L2, 5)
+            deep[number] = far * min(spacing_mm[1:]) > _DEEP_MM
             lung = cv2.dilate(lung.view(np.uint8), kernel).view(bool)
             labels, _ = ndimage.label((slice_hu < _AIR_HU) & ~lung)
             edge = np.r_[labels[0], labels[-1], labels[:, 0], labels[:, -1]]
-            own[:] = np.isin(labels, edge[edge > 0])
+            around[number] = np.isin(labels, edge[edge > 0])
         return cls(mask, deep, around, spacing_mm, volume.direction)
 
     def medial(self, lung: np.ndarray) -> float:

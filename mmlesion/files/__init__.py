@@ -17,7 +17,7 @@ from .csv_rows import read_csv_rows, write_csv_rows, write_csv_table
 from .folder_lock import lock_folder, remove_partial
 from .limits import check_limit
 from .made_from import describe_files, files_match, list_files
-from .parallel import run_in_parallel
+from .parallel import map_ahead, run_in_parallel
 from .problems import write_problems
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     'files_match',
     'list_files',
     'lock_folder',
+    'map_ahead',
     'plain_json',
     'read_csv_rows',
     'remove_partial',

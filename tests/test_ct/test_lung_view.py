@@ -93,6 +93,7 @@ CROPS = {
 }
 CROPS['heart'] = (share(0.25, 0.75),) * 3
 CROPS['inner'] = WHOLE, share(0.3, 0.7), share(0.3, 0.7)
+REFINED = ('z-50', 'y+50', 'x-50', 'heart', 'inner', 'left lung')
 ONE_LUNG = {
     'left lung': (WHOLE, WHOLE, share(0.57, 1)),
     'right lung': (WHOLE, WHOLE, share(0, 0.43)),
@@ -124,7 +125,7 @@ def test_every_crop_has_the_mask_of_the_whole_scan(name):
         )
         for crop, axes in (CROPS | ONE_LUNG).items()
         for part in [part_of(scan, axes)]
-        for method in METHODS
+        for method in (METHODS if crop in REFINED else METHODS[:1])
     }
     assert min(found.values()) >= 0.95, {k: v for k, v in found.items() if v < 0.95}
 

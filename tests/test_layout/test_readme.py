@@ -75,3 +75,18 @@ def test_its_stock_detector_reads_our_data(tmp_path):
         assert sample['inputs'].shape[0] == 15
         assert sample['inputs'].dtype == torch.int16
         assert len(sample['data_samples'].gt_instances.bboxes)
+
+
+def test_the_pictures_are_small():
+    sizes = {
+        path: path.stat().st_size
+        for path in (ROOT / 'docs' / 'images').iterdir()
+        if path.suffix != '.svg'
+    }
+    assert sizes and sum(sizes.values()) < 1_000_000, sizes
+
+
+def test_every_make_target_is_listed():
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in re.findall(r'^([a-z-]+):.*##', makefile, flags=re.M):
+        assert target == 'help' or f'`make {target}`' in README, target

@@ -11,7 +11,9 @@ from tqdm import tqdm
 
 from mmlesion.ct import ARCHIVE_SUFFIX, CTVolume
 from mmlesion.ct.nodule_patches import (
+    CENTERED,
     INPUT_PLANES,
+    PatchGeometry,
     cut_nodule_patches,
     read_nodule_patches,
     write_nodule_patches,
@@ -126,7 +128,12 @@ class PreparedLIDC:
 
 
 def write_nodules(
-    series: Iterable[Series], total: int, out_dir: str, overwrite: bool, progress: bool
+    series: Iterable[Series],
+    total: int,
+    out_dir: str,
+    overwrite: bool,
+    progress: bool,
+    geometry: PatchGeometry = CENTERED,
 ) -> PreparedLIDC:
     """Cut and write the patches of all labelled nodules, then the index.
 
@@ -140,6 +147,8 @@ def write_nodules(
         out_dir (str): Where to write.
         overwrite (bool): Write again what is there.
         progress (bool): Show a progress bar.
+        geometry (PatchGeometry): Where patches lie. Patches of another geometry that
+            are there are written again.
 
     Returns:
         PreparedLIDC: What was done.
@@ -155,7 +164,7 @@ def write_nodules(
         remove_partial(out_dir)
         remove_partial(patch_dir)
         journal_path = osp.join(out_dir, JOURNAL_NAME)
-        known = {} if overwrite else _read_journal(journal_path)
+        known = {} if overwrite else _read_journal(journal_path, geometry)
         with (
             open(journal_path, 'w' if overwrite else 'a', encoding='utf-8') as journal,
             tqdm(
@@ -166,9 +175,11 @@ def write_nodules(
                 disable=not progress,
             ) as bar,
         ):
+            # on a line of its own, also after a line that was cut off
+            journal.write('\n' + json.dumps(dict(geometry=asdict(geometry))) + '\n')
             for one in bar:
                 try:
-                    _write_series(one, patch_dir, known, journal, done)
+                    _write_series(one, patch_dir, known, journal, done, geometry)
                 except (FileNotFoundError, ValueError) as error:
                     done.problems.append(str(error))
         write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
@@ -188,6 +199,7 @@ def _write_series(
     known: dict[str, NoduleRow],
     journal,
     done: PreparedLIDC,
+    geometry: PatchGeometry,
 ) -> None:
     series_uid, nodules = series.find()
     rows = []
@@ -221,7 +233,13 @@ def _write_series(
                 diameter_mm = equivalent_diameter(
                     float(mask.sum()) * float(np.prod(volume.spacing_mm))
                 )
-                patches = cut_nodule_patches(volume, mask, diameter_mm)
+                patches = cut_nodule_patches(
+                    volume,
+                    mask,
+                    diameter_mm,
+                    geometry.side,
+                    geometry.shift_of(nodule.nodule_id),
+                )
             except ValueError as error:
                 done.problems.append(
                     f'{series.name}: nodule {nodule.nodule_id}: {error}'
@@ -253,17 +271,24 @@ def _is_readable(path: str) -> bool:
     return True
 
 
-def _read_journal(path: str) -> dict[str, NoduleRow]:
-    """Rows noted by earlier runs; a last line that was cut off is left out."""
-    known = {}
+def _read_journal(path: str, geometry: PatchGeometry) -> dict[str, NoduleRow]:
+    """Rows noted by earlier runs of this geometry, without a last line cut off."""
+    known: dict[str, NoduleRow] = {}
+    written = asdict(PatchGeometry())  # before geometries were noted
     try:
         with open(path, encoding='utf-8') as file:
             for line in file:
                 try:
-                    row = NoduleRow(**json.loads(line))
+                    content = json.loads(line)
+                    if 'geometry' in content:
+                        written = content['geometry']
+                        continue
+                    row = NoduleRow(**content)
                 except (TypeError, ValueError):
                     continue
-                known[row.nodule_id] = row
+                known.pop(row.nodule_id, None)
+                if written == asdict(geometry):
+                    known[row.nodule_id] = row
     except FileNotFoundError:
         pass
     return known

@@ -1,4 +1,4 @@
-"""Why the detector found a lesion: Grad-CAM, attention, insertion and deletion."""
+"""Why the detector found a lesion: map of the score, attention, insertion, deletion."""
 
 import copy
 from collections.abc import Sequence
@@ -9,12 +9,11 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
-from mmlesion import attribution
 from mmlesion.attribution import insertion_deletion, last_feature_layer
 from mmlesion.ct import CTVolume, boxes_in_slice
 from mmlesion.evaluation.functional import box_iou
 from mmlesion.explain.detections import DetectionScores, explain_detections
-from mmlesion.explain.methods import GRADIENT_METHODS
+from mmlesion.explain.methods import DEFAULT_DETECTION_METHOD, find_method
 from mmlesion.explain.placement import map_on_input
 from mmlesion.explain.writer import by_target
 from mmlesion.registry import SCAN_STEPS
@@ -33,9 +32,9 @@ class ExplainFindings(ScanStep):
     """Explain the score of findings in their best key slice.
 
     Maps, each without its negative part and divided by its maximum:
-    ``grad_cam``, the map of the score of the box; ``attention``, the mean spatial
-    attention over the channels of the key image, or without spatial attention the
-    contextual one.
+    ``score_map``, the map of the score of the box by ``method``; ``attention``, the
+    mean spatial attention over the channels of the key image, or without spatial
+    attention the contextual one.
 
     Values: ``method``, ``layer``, ``box_score`` of the box in the key slice;
     ``contextual_weights``, the mean contextual attention in the box for each image
@@ -43,7 +42,9 @@ class ExplainFindings(ScanStep):
     is better) and ``deletion`` (lower is better) under the score of the box.
 
     Args:
-        method: Gradient method of :mod:`mmlesion.attribution`.
+        method: Name of a method that explains any score, such as ``'GradCAM'``, see
+            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM, whose
+            maps of boxes lie inside the box more than those of Grad-CAM.
         layers: Layer to map. Defaults to the layer of the last feature maps.
         attention: Whether to add the attention of detectors that have it.
         insertion_deletion: Whether to measure how the score follows the map.
@@ -59,7 +60,7 @@ class ExplainFindings(ScanStep):
 
     def __init__(
         self,
-        method: str = 'GradCAM',
+        method: str = DEFAULT_DETECTION_METHOD,
         layers: Sequence[str] = (),
         attention: bool = True,
         insertion_deletion: bool = False,
@@ -68,18 +69,15 @@ class ExplainFindings(ScanStep):
         **kwargs: Any,
     ) -> None:
         super().__init__(max_findings=max_findings, **kwargs)
-        if method not in GRADIENT_METHODS:
-            raise ValueError(
-                f'method must be one of {", ".join(GRADIENT_METHODS)}, but is '
-                f'{method!r}'
-            )
-        self.method = method
+        self.method = find_method(method, detections=True)
         self.layers = list(layers)
         self.attention = attention
         self.curves = insertion_deletion
         self.num_steps = num_steps
         self.set_record(
-            method=method, layers=self.layers, insertion_deletion=insertion_deletion
+            method=self.method.name,
+            layers=self.layers,
+            insertion_deletion=insertion_deletion,
         )
 
     def prepare(self, case: ScanCase) -> None:
@@ -116,10 +114,10 @@ class ExplainFindings(ScanStep):
             last_feature_layer(model, pseudo_collate([data]), forward)
         ]
         raw, explained, _ = explain_detections(
-            model, data, layers, getattr(attribution, self.method), [index]
+            model, data, layers, self.method, [index]
         )
         values = dict(
-            method=self.method,
+            method=self.method.name,
             layer=layers[0],
             key_slice_mm=round(plan.position(number) * keys.volume.spacing_mm[0], 3),
             box_score=round(float(sample.pred_instances.scores[index]), 6),
@@ -127,7 +125,7 @@ class ExplainFindings(ScanStep):
         heat = map_on_input(
             by_target(raw), data['inputs'].shape[1:], explained.batch_input_shape
         )[0]
-        maps = dict(grad_cam=heat)
+        maps = dict(score_map=heat)
         if self.attention:
             maps |= self._attention(model, data, np.array(wanted), values)
         position = plan.position(number)

@@ -8,7 +8,6 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from mmlesion.apis.scan_detector import ScanDetector, ScanOptions
-from mmlesion.attribution import GradCAM
 from mmlesion.ct import CTVolume
 from mmlesion.explain.detections import explain_detections
 from mmlesion.explain.placement import map_on_input, map_volume
@@ -50,7 +49,7 @@ def test_the_explained_box_is_that_of_the_finding(explained):
     assert len(values['contextual_weights']) == 3
     assert 0 < max(values['contextual_weights']) <= 1
     assert 0 <= values['deletion'] <= 1 and 0 <= values['insertion'] <= 1
-    assert best.provenance[-1].settings['method'] == 'GradCAM'
+    assert best.provenance[-1].settings['method'] == 'LayerCAM'
     others = [each for each in explained.result.findings if each is not best]
     assert all('explain' not in each.extras for each in others)
 
@@ -58,7 +57,7 @@ def test_the_explained_box_is_that_of_the_finding(explained):
 def test_maps_lie_in_mm_where_placement_of_maps_puts_them(explained, detector):
     """The oracle is the placement that the explain command uses."""
     best = max(explained.result.findings, key=lambda each: each.score)
-    found = explained.maps[best.id]['grad_cam']
+    found = explained.maps[best.id]['score_map']
     volume, _ = detection_volume(explained.volume)
     keys = detector.key_slices(volume)
     slice_box = next(s for s in best.slices if s.slice_index == best.best_slice)
@@ -71,7 +70,7 @@ def test_maps_lie_in_mm_where_placement_of_maps_puts_them(explained, detector):
     index = int(sample.pred_instances.scores.argmax())
     layer = best.extras['explain']['layer']
     raw, explained_sample, _ = explain_detections(
-        detector.model, data, [layer], GradCAM, [index]
+        detector.model, data, [layer], 'LayerCAM', [index]
     )
     raw = raw.transpose(0, 1)[:, 0] if len(raw) == 1 else raw.transpose(0, 1)
     full = map_on_input(
@@ -113,5 +112,5 @@ def test_explaining_needs_the_detector_and_a_gradient_method(small_scan):
     volume, result, _ = small_scan()
     with pytest.raises(ValueError, match='needs the detector'):
         ExplainFindings()(ScanCase(volume, result))
-    with pytest.raises(ValueError, match="but is 'CAM'"):
+    with pytest.raises(ValueError, match='method CAM explains classes'):
         ExplainFindings(method='CAM')

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import pickle
 
 import nibabel
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 
 from mmlesion.apis.scan_detector import ScanOptions
 from mmlesion.apis.scan_program import CaseOutputs, ScanProgram, write_case
+from mmlesion.apis.scan_program_task import ProgramTask
 from mmlesion.cli.scan_outputs import add_output_arguments, outputs_from_arguments
 from mmlesion.ct import write_volume
 from mmlesion.scan import ScanResult
 from mmlesion.scan.linking import LinkOptions
-from mmlesion.scan.report import WINDOWS
+from mmlesion.scan.many_scans import run_scans
+from mmlesion.scan.report import WINDOWS, write_list_page
 from mmlesion.scan.writers import FORMATS
 
 LINK = LinkOptions(score_thr=0.0, max_per_slice=10, box_margin_px=0)
@@ -107,3 +110,22 @@ def test_arguments_of_the_command_line_are_those_of_the_writers():
     assert outputs_from_arguments(every, '').report == 'html'
     for window in WINDOWS:
         parser.parse_args(['--window', window])
+
+
+def test_many_scans_get_pages_and_a_list(scan_config, scan, tmp_path):
+    for name in ('a', 'b'):
+        write_volume(tmp_path / f'{name}.nii.gz', scan)
+    outputs = CaseOutputs(('json', 'csv'), 'folder', back='../../index.html')
+    options = ScanOptions(every_mm=24, link=LINK)
+    task = ProgramTask(str(scan_config), device='cpu', options=options, outputs=outputs)
+    scans = {name: tmp_path / f'{name}.nii.gz' for name in ('a', 'b')}
+    summary = run_scans(scans, tmp_path / 'out', task, readers=0, progress=False)
+    assert summary.done == ['a', 'b'] and not summary.failures
+    page = (tmp_path / 'out' / 'a' / 'report' / 'index.html').read_text()
+    assert '<title>a</title>' in page and 'href="../../index.html"' in page
+    listed = write_list_page(tmp_path / 'out').read_text()
+    assert '"page":"b/report/index.html"' in listed
+    again = run_scans(scans, tmp_path / 'out', task, readers=0, progress=False)
+    assert again.before == ['a', 'b'] and not again.done
+    copied = pickle.loads(pickle.dumps(task))
+    assert 'program' not in vars(copied) and copied.settings() == task.settings()
