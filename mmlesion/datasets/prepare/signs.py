@@ -1,11 +1,11 @@
 """A list of scans to projections of their lungs."""
 
 import hashlib
-import json
 import os
 import os.path as osp
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -36,13 +36,16 @@ from mmlesion.datasets.indices.scan_list import (
 )
 from mmlesion.files import (
     PARTIAL_SUFFIX,
+    describe_files,
+    files_match,
+    list_files,
     lock_folder,
-    remove_partial,
     run_in_parallel,
     write_json,
     write_problems,
 )
 
+from .made_from import read_json_dict
 from .nodule_writer import PROBLEMS_NAME
 
 #: Folder of the projections, beside the index.
@@ -171,9 +174,7 @@ def prepare_signs(
     ]
     done = PreparedSigns()
     prepared: dict[int, ScanRow] = {}
-    with lock_folder(out_dir) as lock:
-        remove_partial(out_dir)
-        remove_partial(folder)
+    with lock_folder(out_dir, [out_dir, folder]) as lock:
         for number, result in run_in_parallel(
             _prepare_scan,
             jobs,
@@ -222,17 +223,21 @@ def _prepare_scan(
     """Write one scan's folder: (whether this run did, areas without lung)."""
     if not osp.exists(path):
         raise FileNotFoundError('no such file or folder')
-    record = dict(
-        settings, source_size=os.stat(path).st_size, source_time=os.stat(path).st_mtime
-    )
-    known = _read_record(target)
-    if not overwrite and known.pop('empty', None) is not None and known == record:
-        return False, _read_record(target)['empty']
+    paths = list_files(path)
+    known = read_json_dict(osp.join(target, _RECORD_NAME))
+    if (
+        not overwrite
+        and known.get('settings') == settings
+        and files_match(paths, known.get('source'))
+        and _is_whole(target, known.get('pictures'))
+    ):
+        return False, known['empty']
     grid = resample_to_grid(read_volume(path), settings['grid_shape'])
     whole = lung_mask(grid, 'threshold')
     refined = lung_mask(grid, 'watershed')
-    partial = f'{target}.{os.getpid()}{PARTIAL_SUFFIX}'
-    os.makedirs(partial)
+    folder, name = osp.split(target)
+    partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', folder)
+    os.chmod(partial, 0o755)  # mkdtemp allows the owner only
     try:
         for number, angles in enumerate(ROTATIONS_DEG[: settings['rotations']]):
             _write_projections(
@@ -246,7 +251,16 @@ def _prepare_scan(
             for region, part in region_slices(grid.shape).items()
             if not refined[part].any()
         ]
-        write_json(osp.join(partial, _RECORD_NAME), dict(record, empty=empty))
+        record = dict(
+            settings=settings,
+            source=describe_files(paths),
+            pictures={
+                osp.basename(each): os.path.getsize(each)
+                for each in list_files(partial)
+            },
+            empty=empty,
+        )
+        write_json(osp.join(partial, _RECORD_NAME), record)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     except BaseException:
@@ -290,9 +304,9 @@ def _write_projections(
                 )
 
 
-def _read_record(folder: str) -> dict:
-    try:
-        with open(osp.join(folder, _RECORD_NAME), encoding='utf-8') as file:
-            return json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
+def _is_whole(folder: str, pictures: object) -> bool:
+    """Whether all pictures of a scan are there, each of its size."""
+    return isinstance(pictures, dict) and all(
+        osp.isfile(path := osp.join(folder, name)) and os.path.getsize(path) == size
+        for name, size in pictures.items()
+    )

@@ -52,12 +52,23 @@ def read_nodule_crop(
         - mask: (D, H, W) bool, as the crop
 
     Raises:
-        ValueError: The mask is empty or of another shape than the crop.
+        ValueError: The mask is empty or of another shape or geometry than the crop.
     """
-    volume, mask = read_volume(image_path), read_volume(mask_path).array > 0
+    volume, other = read_volume(image_path), read_volume(mask_path)
+    mask = other.array > 0
     if mask.shape != volume.shape or not mask.any():
         raise ValueError(
             f'{mask_path}: expected a nodule in a mask of shape '
             f'{volume.shape}, got {mask.sum()} voxels in {mask.shape}.'
         )
+    for what, one, two, tolerance in (
+        ('spacing', other.spacing_mm, volume.spacing_mm, 1e-3),
+        ('origin', other.origin, volume.origin, 0.1),
+        ('direction', other.direction, volume.direction, 1e-3),
+    ):
+        if not np.allclose(one, two, rtol=0, atol=tolerance):
+            raise ValueError(
+                f'{mask_path}: the {what} of the mask is {np.ravel(one).tolist()}, but '
+                f'{np.ravel(two).tolist()} in {image_path}; expected the same.'
+            )
     return volume, mask

@@ -208,7 +208,12 @@ class ActivationMapMetric(BaseMetric):
     def _mask(self, sample: dict, map_shape, name: str) -> np.ndarray:
         """Where the lesions are."""
         if sample.get(self.mask_key) is not None:
-            mask = _array(sample[self.mask_key]) != 0
+            mask = _array(sample[self.mask_key])
+            if mask.dtype.kind == 'f' and not np.isfinite(mask).all():
+                raise ValueError(
+                    f"{name}: '{self.mask_key}' has a value that is NaN or infinite."
+                )
+            mask = mask != 0
             if mask.ndim not in (2, 3):
                 raise ValueError(
                     f"{name}: '{self.mask_key}' has shape {mask.shape}; expected "
