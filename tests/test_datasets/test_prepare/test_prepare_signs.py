@@ -121,7 +121,9 @@ def test_a_second_run_does_what_is_missing(scans):
     assert prepare(scans).already_there == 2
     assert prepare(scans, mode='exclude').already_there == 0
     assert prepare(scans, mode='exclude', overwrite=True).already_there == 0
-    assert json.loads((first / 'scan.json').read_text())['mode'] == 'exclude'
+    assert json.loads((first / 'scan.json').read_text())['settings']['mode'] == (
+        'exclude'
+    )
 
 
 def test_a_missing_lung_leaves_its_regions_out(scans):
@@ -182,7 +184,7 @@ def test_the_command_line(scans, capsys):
     (scans / 's1.nii.gz').unlink()
     assert main(arguments) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        'prepare_data: s1.nii.gz: no such file or folder; so 1 scans could not be '
+        'error: s1.nii.gz: no such file or folder; so 1 scans could not be '
         'prepared (listed in problems.txt), all others are'
     )
 
