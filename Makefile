@@ -62,7 +62,7 @@ lock-check:  ## dry-run the installation of the locks on each Python version
 	@PYTHON=$(PYTHON) sh requirements/lock.sh --check
 
 docs: install  ## site/: the documentation as a web site, made without a network
-	$(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
 clean:  ## remove what was built here; the compiled MMCV stays in its cache
 	rm -rf .venv .build build dist site *.egg-info mmlesion/.mim .pytest_cache .ruff_cache

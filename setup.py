@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 # What goes into mmlesion/.mim, where `mim` and MMEngine look for it.
-MIM_FILES = ('configs', 'tools', 'model-index.yml')
+MIM_FILES = ('configs', 'tools', 'zoo', 'model-index.yml')
 
 
 class BuildWithMim(build_py):

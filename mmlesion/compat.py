@@ -11,6 +11,7 @@ import logging
 import sys
 import warnings
 from importlib import metadata
+from pathlib import Path
 
 from packaging.version import Version
 
@@ -153,15 +154,65 @@ def silence_optional_packages():
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
 
 
+def installed_config(name):
+    """Path of a config of this package, by its path below ``configs``.
+
+    Args:
+        name (str): E.g. ``'3dce/3dce_9slice.py'``, or the file name alone, which is
+            unique below ``configs`` except in ``_base_``.
+
+    Returns:
+        str: The file.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    folder = Path(__file__).parent / '.mim' / 'configs'
+    if not folder.is_dir():  # a checkout that was not installed
+        folder = Path(__file__).parents[1] / 'configs'
+    path = folder / name
+    if path.is_file():
+        return str(path)
+    # The headline config of a paper lies beside the folder of the paper.
+    others = [folder / path.name, *sorted(folder.glob(f'[!_]*/{path.name}'))]
+    for other in others:
+        if other.is_file():
+            return str(other)
+    raise FileNotFoundError(f'mmlesion has no config {name} (folder: {folder})')
+
+
 def name_config_package():
     """Let ``'mmlesion::...'`` name our configs, as ``'mmdet::...'`` does.
 
     MMEngine resolves the prefix only for packages in a list of its own, which
-    other projects join by this entry.
+    other projects join by an entry. It would also give every part of an inherited
+    config the scope of its package, where mmdet's components are unknown, and it
+    looks for configs that a metafile names in the wrong folder.
     """
+    from mmengine.config import Config
     from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.hub import hub
 
-    MODULE2PACKAGE.setdefault('mmlesion', 'mmlesion')
+    if 'mmlesion' in MODULE2PACKAGE:
+        return
+    MODULE2PACKAGE['mmlesion'] = 'mmlesion'
+    find, get = Config._get_cfg_path, hub.get_config
+
+    def get_cfg_path(cfg_path, filename):
+        package, separator, name = cfg_path.partition('::')
+        if separator and package == 'mmlesion':
+            # Without a scope: the default scope of the config, which is the host's.
+            return installed_config(name), None
+        return find(cfg_path, filename)
+
+    def get_config(cfg_path, pretrained=False):
+        package, separator, name = cfg_path.partition('::')
+        if separator and package == 'mmlesion' and not pretrained:
+            return Config.fromfile(installed_config(name))
+        return get(cfg_path, pretrained)
+
+    Config._get_cfg_path = staticmethod(get_cfg_path)
+    sys.modules['mmengine.hub'].get_config = hub.get_config = get_config
 
 
 def _installed_modules():

@@ -73,6 +73,12 @@ VISUALIZERS = Registry(
     scope='mmlesion',
     locations=['mmlesion.visualization'],
 )
+ATTRIBUTIONS = Registry(
+    'attribution method', scope='mmlesion', locations=['mmlesion.explain.methods']
+)
+MAP_MEASURES = Registry(
+    'measure of maps', scope='mmlesion', locations=['mmlesion.explain.measures']
+)
 RUNNERS = Registry(
     'runner',
     parent=MMENGINE_RUNNERS,
@@ -80,3 +86,5 @@ RUNNERS = Registry(
     build_func=MMENGINE_RUNNERS.build_func,
     locations=['mmlesion.engine.lesion_runner'],
 )
+#: Steps that extend the findings of a scan.
+SCAN_STEPS = Registry('scan step', scope='mmlesion', locations=['mmlesion.scan.steps'])

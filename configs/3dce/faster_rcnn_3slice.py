@@ -25,12 +25,13 @@ model = dict(
             featmap_strides=[8],
         ),
         bbox_head=dict(
-            type='Shared2FCBBoxHead',
+            type='mmlesion.DropoutBBoxHead',
             in_channels=512,
-            fc_out_channels=2048,  # ours; 4096 with dropout in VGG16
+            fc_out_channels=2048,  # 3DCE code
+            dropout=0.5,  # 3DCE code, behind each of the two layers
             roi_feat_size=7,
             num_classes=1,
-            bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
+            bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0),
         ),

@@ -17,6 +17,7 @@ gradcam = dict(
     type='mmlesion.ActivationMapHook',
     method='GradCAM',
     target=1,  # the class with nodules
+    score='logit',  # as the paper; the default for two classes is their log-odds
     key='gradcam',
     interval=None,
 )  # in the test alone

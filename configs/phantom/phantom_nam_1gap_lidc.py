@@ -19,3 +19,8 @@ model = dict(
 )
 train_cfg = dict(max_epochs=20)
 optim_wrapper = dict(optimizer=dict(weight_decay=0.02))
+# The paper's numbers belong to other data.
+test_evaluator = [
+    *_base_.test_evaluator[:1],
+    dict(type='mmlesion.NoduleSegmentationMetric'),
+]

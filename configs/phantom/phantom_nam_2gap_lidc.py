@@ -1,5 +1,5 @@
-# configs/nam/nam_2gap_lidc.py shrunk to the generated data, after nam_1gap_lidc.py of this
-# folder, whose checkpoint it needs. All numbers here are ours.
+# configs/nam/nam_2gap_lidc.py shrunk to the generated data. It needs the checkpoint of
+# phantom_nam_1gap_lidc.py. All numbers here are ours.
 _base_ = './phantom_nam_1gap_lidc.py'
 model = dict(
     classifier=dict(
@@ -17,25 +17,3 @@ model = dict(
         head=dict(type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[64, 64]),
     ),
 )
-test_evaluator = [
-    *_base_.test_evaluator[:1],
-    dict(
-        type='mmlesion.NoduleSegmentationMetric',
-        reference={  # Table 1
-            'paper, coarse': dict(
-                tpr=0.76,
-                fpr_nodule=0.09,
-                dice=(0.50, 0.34),
-                tp_dice=(0.66, 0.18),
-                tp_doa=(41.6, 53.6),
-            ),
-            'paper, fine': dict(
-                tpr=0.75,
-                fpr_nodule=0.11,
-                dice=(0.55, 0.33),
-                tp_dice=(0.74, 0.14),
-                tp_doa=(29.2, 46.8),
-            ),
-        },
-    ),
-]

@@ -1,14 +1,15 @@
-"""Train and test a config on each of several folds."""
+"""Cross-validation of a config."""
 
 import copy
 import hashlib
 import inspect
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
@@ -22,7 +23,7 @@ from mmlesion.visualization import draw_epoch_curves, draw_roc
 
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
 SPLITS = ('train', 'val', 'test')
-# What may differ between the run that wrote a fold and one that goes on.
+# Settings that may differ between the run that wrote a fold and the run that resumes.
 NOT_COMPARED = (
     'work_dir',
     'resume',
@@ -31,8 +32,8 @@ NOT_COMPARED = (
     'trust_checkpoint',
     'table',
 )
-# What made the weights.
-OF_TRAINING = (
+# Settings that determine the weights.
+TRAINING_SETTINGS = (
     'model',
     'train_dataloader',
     'train_cfg',
@@ -40,7 +41,7 @@ OF_TRAINING = (
     'param_scheduler',
     'randomness',
 )
-#: Of maps, the numbers that the table shows; the file holds all.
+#: Metrics of maps in the printed table; the JSON file holds all metrics.
 MAP_NUMBERS = (
     'auprc_mean',
     'prevalence_mean',
@@ -52,45 +53,46 @@ MAP_NUMBERS = (
 
 
 def cross_validate(
-    cfg, num_folds: int = 5, seed: int = 0, test_only: bool = False
+    cfg: Config, num_folds: int = 5, seed: int = 0, test_only: bool = False
 ) -> dict:
-    """Train on all folds but one, test on that one, for each in turn.
+    """Train a config on all folds but one and test it on that fold, for each fold.
 
-    Works for any config whose data sets take ``fold``, ``num_folds`` and
-    ``seed``; which cases make up a fold is theirs to say
-    (:class:`mmlesion.datasets.LIDCNoduleDataset` keeps each patient in one fold
-    and the classes' shares alike). The weights of the last epoch are tested or,
-    where the config's ``CheckpointHook`` has ``save_best``, those of the best epoch
-    by the validation cases: none is chosen by its result on the cases that test.
+    The data sets of the config must take ``fold``, ``num_folds`` and ``seed``, and
+    decide which cases belong to a fold
+    (:class:`mmlesion.datasets.LIDCNoduleDataset` keeps each patient in one fold and
+    the same share of each class in all folds). The weights of the last epoch are
+    tested. If the config's ``CheckpointHook`` has ``save_best``, the weights of the
+    best epoch on the validation cases are tested instead; test cases never choose
+    the epoch.
 
-    Each fold has its folder, ``<work_dir>/fold0`` and so on. A call that was
-    broken off goes on where it was: finished folds are read, the unfinished one
-    resumes from its last checkpoint. Written at the end:
+    Each fold has a folder, ``<work_dir>/fold0`` and so on. An interrupted call
+    resumes: finished folds are read, and the unfinished fold resumes from its last
+    checkpoint. Files written at the end:
 
-    - ``cross_validation.json``: each metric's mean, standard deviation (of the
-      sample, that is over folds - 1) and value by fold; the metrics by epoch
-      (averaged over folds) and, where the config has a
-      ``BinaryClassificationMetric``, the ROC curve of each fold;
-    - ``roc.png``, and ``epochs.png``, accuracy and loss on the test fold by
-      epoch (Lei et al., arXiv 1810.12494, Fig. 4), as far as there are such.
+    - ``cross_validation.json``: mean, sample standard deviation (division by the
+      number of folds minus 1) and values by fold of each metric; metrics by epoch,
+      averaged over folds; and the ROC curve of each fold if the config has a
+      ``BinaryClassificationMetric``;
+    - ``roc.png``: the ROC curves;
+    - ``epochs.png``: accuracy and loss on the test fold by epoch (Lei et al., arXiv
+      1810.12494, Fig. 4).
 
     Args:
-        cfg (Config): The config, with its ``work_dir``.
-        num_folds (int): Number of folds.
-        seed (int): Of the folds, of the first weights and of what is drawn
-            during training.
-        test_only (bool): Test the finished folds of ``work_dir`` again, by what
-            the config measures now, and add the numbers to theirs. The config's
-            model, training and data must be those of the folds.
+        cfg: The config, with its ``work_dir``.
+        num_folds: Number of folds.
+        seed: Random seed for folds, initialization and training.
+        test_only: Test the finished folds of ``work_dir`` again with the metrics of
+            this config, and add the numbers. Model, training and data of the config
+            must be those of the folds.
 
     Returns:
-        dict: What ``cross_validation.json`` holds.
+        The content of ``cross_validation.json``.
 
     Raises:
-        FileNotFoundError: With ``test_only``, a fold is not finished.
-        ValueError: Fewer than two folds; a data set takes no folds; ``save_best``
-            where the test's cases validate; the folder holds folds of another
-            config.
+        FileNotFoundError: If a fold is not finished and ``test_only`` is set.
+        ValueError: If there are fewer than two folds, a data set takes no folds,
+            ``save_best`` would choose by test cases, or the folder holds folds of
+            another config.
     """
     if num_folds < 2:
         raise ValueError(f'Cross-validation needs 2 folds or more, got {num_folds}.')
@@ -105,7 +107,7 @@ def _cross_validate(cfg, num_folds, seed, test_only):
         fold_cfg = _fold_config(cfg, fold, num_folds, seed)
         run = _test_again if test_only else _run_fold
         results.append(run(fold_cfg, f'fold {fold + 1} of {num_folds}'))
-    summary = _summarise(results)
+    summary = _summarize(results)
     summary.update(
         config=cfg.filename,
         num_folds=num_folds,
@@ -128,15 +130,15 @@ def _cross_validate(cfg, num_folds, seed, test_only):
 
 
 def cross_validation_table(summary: dict) -> str:
-    """Lines of mean, deviation and values by fold, for people.
+    """Format mean, standard deviation and values by fold as a table.
 
-    Of the many numbers about maps those of ``MAP_NUMBERS``; the file has all.
+    Metrics of maps are limited to :data:`MAP_NUMBERS`.
 
     Args:
-        summary (dict): From :func:`cross_validate`.
+        summary: The result of :func:`cross_validate`.
 
     Returns:
-        str: The table.
+        The lines of the table.
     """
     shown = {
         name: row
@@ -156,13 +158,14 @@ def cross_validation_table(summary: dict) -> str:
     return '\n'.join(lines)
 
 
-def _is_shown(name, names):
+def _is_shown(name: str, names: Mapping) -> bool:
     prefix, _, number = name.rpartition('/')
     of_maps = f'{prefix}/auprc_pooled' in names
     return not of_maps or number in MAP_NUMBERS
 
 
-def _fold_config(cfg, fold, num_folds, seed):
+def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
+    """The config of one fold."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(Path(cfg.work_dir) / f'fold{fold}')
     cfg.experiment_name = f'{Path(cfg.filename or "config").stem}_fold{fold}'
@@ -193,7 +196,7 @@ def _fold_config(cfg, fold, num_folds, seed):
                     f'{split}_dataloader takes no {", ".join(missing)}, which '
                     'cross-validation sets.'
                 )
-            dataset.update(fold=fold, num_folds=num_folds, seed=seed)
+            dataset.update(dict(fold=fold, num_folds=num_folds, seed=seed))
     checkpoints = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if (
         checkpoints.get('save_best')
@@ -208,7 +211,7 @@ def _fold_config(cfg, fold, num_folds, seed):
     return cfg
 
 
-def _datasets(cfg):
+def _datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
     """The innermost data sets below wrappers such as ``RepeatDataset``."""
     if 'dataset' in cfg:
         yield from _datasets(cfg.dataset)
@@ -219,8 +222,8 @@ def _datasets(cfg):
         yield cfg
 
 
-def _metrics(cfg):
-    """The metrics that know how to write their cases."""
+def _metrics(cfg: Config) -> list[ConfigDict]:
+    """The metrics that can write the score of each case."""
     evaluators = cfg.get('test_evaluator')
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     return [
@@ -230,8 +233,8 @@ def _metrics(cfg):
     ]
 
 
-def _run_fold(cfg, title):
-    """Train and test one fold, unless its result is there."""
+def _run_fold(cfg: Config, title: str) -> dict:
+    """Train and test one fold, unless its result exists."""
     folder = Path(cfg.work_dir)
     path = folder / 'result.json'
     fingerprint = _fingerprint(cfg)
@@ -262,8 +265,8 @@ def _run_fold(cfg, title):
     return result
 
 
-def _test_again(cfg, title):
-    """Test the checkpoint of a finished fold; add what is measured now."""
+def _test_again(cfg: Config, title: str) -> dict:
+    """Test the checkpoint of a finished fold and add the metrics."""
     folder = Path(cfg.work_dir)
     path = folder / 'result.json'
     if not path.exists():
@@ -283,21 +286,21 @@ def _test_again(cfg, title):
     return result
 
 
-def _best_checkpoint(folder):
-    """What ``save_best`` kept; None where the config has none."""
+def _best_checkpoint(folder: Path) -> str | None:
+    """The checkpoint that ``save_best`` kept, if there is any."""
     kept = max(folder.glob('best_*.pth'), key=os.path.getmtime, default=None)
     return None if kept is None else str(kept)
 
 
-def _check_training(cfg, folder):
-    """Compare with the config that MMEngine left beside the fold's weights."""
+def _check_training(cfg: Config, folder: Path) -> None:
+    """Compare with the config that MMEngine wrote beside the fold's weights."""
     path = max(folder.glob('*.py'), key=os.path.getmtime, default=None)
     if path is None:
         raise FileNotFoundError(
             f'{folder}: the config that its weights were trained by (.py) is not there.'
         )
-    trained = _what_trained(Config.fromfile(path))
-    for key, value in _what_trained(cfg).items():
+    trained = _training_settings(Config.fromfile(path))
+    for key, value in _training_settings(cfg).items():
         if value != trained[key]:
             raise ValueError(
                 f'{folder} belongs to another config, or to other folds or another '
@@ -305,9 +308,9 @@ def _check_training(cfg, folder):
             )
 
 
-def _what_trained(cfg):
-    """What made the weights, and the cases they were not trained on, as text."""
-    parts = {key: cfg.get(key) for key in OF_TRAINING}
+def _training_settings(cfg: Config) -> dict[str, str]:
+    """Settings that determine the weights and the held-out cases, as JSON."""
+    parts = {key: cfg.get(key) for key in TRAINING_SETTINGS}
     parts['test_dataloader.dataset'] = cfg.test_dataloader.dataset
     return {
         key: json.dumps(value, sort_keys=True, default=str)
@@ -315,26 +318,27 @@ def _what_trained(cfg):
     }
 
 
-def _test(runner):
+def _test(runner: LesionRunner) -> dict[str, float]:
     return {name: float(value) for name, value in runner.test().items()}
 
 
-def _cases(folder):
-    """Score and label of each case, where the config has the metric for it."""
+def _cases(folder: Path) -> list[dict]:
+    """Score and label of each case, if a metric wrote them."""
     scores = folder / 'test.scores.json'
     return json.loads(scores.read_text()) if scores.exists() else []
 
 
-def _fingerprint(cfg):
+def _fingerprint(cfg: Config) -> str:
+    """Hash of the settings that folds of one cross-validation share."""
     kept = {
         key: value for key, value in cfg.to_dict().items() if key not in NOT_COMPARED
     }
-    # The folder may have been moved; what it is called inside does not matter.
+    # The folder may have been moved.
     text = json.dumps(kept, sort_keys=True, default=str).replace(cfg.work_dir, '')
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _epochs(folder):
+def _epochs(folder: Path) -> list[dict]:
     """Metrics after each epoch, from the logs of all runs of this fold."""
     epochs = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
@@ -355,7 +359,8 @@ def _epochs(folder):
     return [dict(epoch=step, **epochs[step]) for step in sorted(epochs)]
 
 
-def _summarise(results):
+def _summarize(results: Sequence[dict]) -> dict:
+    """Mean, deviation and values of each metric, ROC curves, metrics by epoch."""
     names = [
         name
         for name in results[0]['metrics']
@@ -385,7 +390,7 @@ def _summarise(results):
     return dict(metrics=metrics, roc=roc, epochs=_mean_epochs(results))
 
 
-def _mean_epochs(results):
+def _mean_epochs(results: Sequence[dict]) -> list[dict]:
     """Mean over folds of each metric after each epoch that all folds have."""
     by_fold = [{row['epoch']: row for row in result['epochs']} for result in results]
     rows = []
@@ -402,8 +407,8 @@ def _mean_epochs(results):
     return rows
 
 
-def _draw_epochs(rows, path):
-    def column(ending):
+def _draw_epochs(rows: Sequence[dict], path: Path) -> None:
+    def column(ending: str) -> str | None:
         return next(
             (name for name in (rows[0] if rows else ()) if name.endswith(ending)), None
         )
@@ -422,5 +427,5 @@ def _draw_epochs(rows, path):
         )
 
 
-def _number(value):
+def _number(value: float | None) -> float:
     return float('nan') if value is None else float(value)

@@ -1,59 +1,59 @@
-"""Test a detector and leave its results in the work directory."""
+"""Testing a checkpoint by its config."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.metrics import WholeSliceMetric
 from mmlesion.visualization import draw_froc
 
-#: Samples whose attention is drawn where none are named.
+#: Default number of samples whose attention is drawn.
 ATTENTION_SAMPLES = 3
 
 
 def evaluate(
-    cfg,
-    checkpoint,
-    show_dir=None,
-    attention=None,
-    show=False,
-    wait_time=2.0,
-    out=None,
-    tta=False,
-):
-    """Test a checkpoint by its config.
+    cfg: Config,
+    checkpoint: str,
+    show_dir: str | None = None,
+    attention: int | Sequence[str] | None = None,
+    show: bool = False,
+    wait_time: float = 2.0,
+    out: str | None = None,
+    tta: bool = False,
+) -> dict:
+    """Test a checkpoint of a detector, classifier or segmentor by its config.
 
     Every ``FROCMetric`` of the config without an ``outfile_prefix`` writes
-    ``<work_dir>/test.froc.json``, and its curve is drawn beside it,
-    ``test.froc.png``.
+    ``<work_dir>/test.froc.json``; the curve is drawn as ``test.froc.png``.
 
     Args:
-        cfg (Config): The config; changed in place.
-        checkpoint (str): File or http(s) address. It must be exactly of the
-            config's model, and runs code only with ``cfg.trust_checkpoint``.
-        show_dir (str, optional): Folder of the overlays
-            ``<series>_<slice>.png``, and, of a model with attention, of the
-            figures of its attention in ``attention/``.
-        attention (int or Sequence[str], optional): Samples whose attention is
-            drawn, the first so many with lesions or by name, into
-            ``<show_dir>/attention`` or, without that, ``<work_dir>/attention``.
-            By default, with ``show_dir``, the first three.
-        show (bool): Show each overlay in a window.
-        wait_time (float): Seconds that each is shown.
-        out (str, optional): Pickle of all predictions to write, boxes in the pixels
-            of the whole slice.
-        tta (bool): Test-time augmentation by the config's ``tta_model`` and
+        cfg: The config; changed in place.
+        checkpoint: File or http(s) address of a checkpoint of exactly the config's
+            model. The checkpoint runs code only with ``cfg.trust_checkpoint``.
+        show_dir: Folder of the overlays ``<series>_<slice>.png``. For a model with
+            attention, the figures of the attention are written to its subfolder
+            ``attention``.
+        attention: Samples whose attention is drawn: the number of samples with
+            lesions, or names of samples. The folder is ``<show_dir>/attention`` or,
+            without ``show_dir``, ``<work_dir>/attention``. Defaults to 3 samples if
+            ``show_dir`` is given.
+        show: Show each overlay in a window.
+        wait_time: Seconds for which each overlay is shown.
+        out: Pickle file for all predictions, with boxes in pixels of the whole
+            slice.
+        tta: Test-time augmentation by the config's ``tta_model`` and
             ``tta_pipeline``.
 
     Returns:
-        dict: The metrics by name.
+        The metrics by name.
 
     Raises:
-        FileNotFoundError: The checkpoint does not exist.
-        ValueError: The checkpoint is refused or of another model, or an
+        FileNotFoundError: If the checkpoint does not exist.
+        ValueError: If the checkpoint is refused or belongs to another model, or an
             argument does not fit the config.
     """
     if '://' not in checkpoint and not Path(checkpoint).exists():
@@ -81,7 +81,7 @@ def evaluate(
                 out_dir=str(Path(show_dir or cfg.work_dir) / 'attention'),
             ),
         ]
-    json_files = _ask_for_json(cfg)
+    json_files = _request_json(cfg)
 
     runner = LesionRunner.from_cfg(cfg)
     if out is not None:
@@ -98,20 +98,20 @@ def evaluate(
     return metrics
 
 
-def _augment(cfg):
+def _augment(cfg: Config) -> None:
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
         raise ValueError('--tta needs tta_model and tta_pipeline in the config.')
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
-def _has_attention(cfg):
+def _has_attention(cfg: Config) -> bool:
     neck = cfg.model.get('neck') or {}
     return isinstance(neck, dict) and neck.get('type') == 'mmlesion.ContextNeck'
 
 
-def _ask_for_json(cfg):
-    """Have each FROCMetric write its JSON; return the files."""
+def _request_json(cfg: Config) -> list[Path]:
+    """Make each FROCMetric write a JSON file; return the files."""
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     files = []
@@ -126,7 +126,7 @@ def _ask_for_json(cfg):
     return files
 
 
-def _draw_curve(path):
+def _draw_curve(path: Path) -> None:
     report = json.loads(path.read_text())
     total = report['overall']
     bounds = {

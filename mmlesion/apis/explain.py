@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmlesion.ct import FULL_WINDOW_HU, window_hu
@@ -14,7 +14,12 @@ from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.explain.detections import NoDetectionError, is_detector
 from mmlesion.explain.explainers import BoxExplainer, ClassExplainer
 from mmlesion.explain.inputs import ExplainInputs
-from mmlesion.explain.methods import check_methods
+from mmlesion.explain.methods import (
+    DEFAULT_DETECTION_METHOD,
+    DEFAULT_METHOD,
+    MethodSpec,
+    find_method,
+)
 from mmlesion.explain.writer import write_sample_maps
 
 
@@ -23,7 +28,8 @@ class ExplainOptions:
     """Options of :func:`explain`.
 
     Attributes:
-        methods: Names of :mod:`mmlesion.attribution`.
+        methods: Methods, see :func:`mmlesion.explain.methods.find_method`. Defaults to
+            GradCAM for a classifier and to LayerCAM for a detector.
         layers: Layers to map. By default the layer of the last feature maps.
             Methods of attention, and heads that draw their own maps, take none.
         targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the data
@@ -34,23 +40,33 @@ class ExplainOptions:
         value_range: Raw values at the two ends of the colors, for all maps.
         slices: Slices of scans, counted from 0 at the feet.
         max_images: Largest number of images.
+        diameter_mm: Diameter of the nodule in the middle of each crop, for networks
+            that read patches of nodules. By default it is estimated.
         score_thr: Smallest score of a box.
         max_detections: Largest number of boxes of an image.
         device: Defaults to the GPU if there is a GPU.
         progress: Show a progress bar.
+        score: Score that is explained: ``'logit'``, ``'log_odds'``,
+            ``'probability'`` or a callable. Defaults to the log-odds of two classes,
+            the logit of more, and the probability of a box.
+        slice_shares: ``'occlusion'`` or ``'gradient'`` also measures how much each
+            slice of the input contributes to the score of a class.
     """
 
-    methods: Sequence[str] = ('GradCAM',)
+    methods: Sequence[MethodSpec] = ()
     layers: Sequence[str] = ()
     targets: Sequence[int | str] = ('predicted',)
     window: Sequence[float] | None = None
     value_range: Sequence[float] | None = None
     slices: Sequence[int] | None = None
     max_images: int | None = None
+    diameter_mm: float | None = None
     score_thr: float = 0.3
     max_detections: int = 5
     device: str | None = None
     progress: bool = True
+    score: str | Callable = 'auto'
+    slice_shares: str | None = None
 
 
 def explain(
@@ -84,19 +100,20 @@ def explain(
             ``score_thr``.
     """
     options = options or ExplainOptions()
-    check_methods(options.methods)
+    for method in options.methods:
+        find_method(method)  # before a model is loaded
     if options.window is not None:
         window_hu(np.zeros(1), options.window)  # checks the window
     model = load_trained_model(cfg, checkpoint, options.device)
     inputs = ExplainInputs(
-        cfg, images, options.slices, options.window, options.max_images
+        cfg,
+        images,
+        options.slices,
+        options.window,
+        options.max_images,
+        options.diameter_mm,
     )
-    chosen = (model, options.methods, options.layers, options.targets)
-    explain_sample = (
-        BoxExplainer(*chosen, options.score_thr, options.max_detections)
-        if is_detector(model)
-        else ClassExplainer(*chosen)
-    )
+    explain_sample = _explainer(model, options)
     to_hu = _gray_to_hu(cfg)
     written, nothing = [], None
     for name, data in tqdm(
@@ -108,6 +125,9 @@ def explain(
             nothing = f'{name}: {error}'
             tqdm.write(nothing)
             continue
+        for title, empty in zip(found.titles, found.empty_maps()):
+            for method in empty:
+                tqdm.write(f'{name}: the {method} map of {title} is zero everywhere')
         has_place = data['data_samples'].get('scan_geometry') is not None
         report = write_sample_maps(
             out_dir,
@@ -128,6 +148,35 @@ def explain(
             else f'{nothing}: lower --score-thr'
         )
     return written
+
+
+def _explainer(
+    model: nn.Module, options: ExplainOptions
+) -> BoxExplainer | ClassExplainer:
+    """The explainer that fits a model."""
+    if is_detector(model):
+        if options.slice_shares is not None:
+            raise ValueError(
+                'the contribution of slices is measured for classifiers only; the '
+                'model is a detector'
+            )
+        return BoxExplainer(
+            model,
+            options.methods or (DEFAULT_DETECTION_METHOD,),
+            options.layers,
+            options.targets,
+            options.score_thr,
+            options.max_detections,
+            options.score,
+        )
+    return ClassExplainer(
+        model,
+        options.methods or (DEFAULT_METHOD,),
+        options.layers,
+        options.targets,
+        options.score,
+        options.slice_shares,
+    )
 
 
 def _gray_to_hu(cfg: Config) -> Callable[[Tensor], Tensor] | None:

@@ -1,28 +1,32 @@
-"""One config of a nodule classifier, four inputs."""
+"""Choice of the slices or scales that a nodule classifier reads."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
 
 #: Channels of each input of ``mmlesion.LoadNodulePatch``.
 NUM_CHANNELS = {'1c': 1, '3c': 3, '11c': 11, '21c': 21}
 
 
-def set_nodule_inputs(cfg, inputs: str):
-    """Let a config read another input, and its model take as many channels.
+def set_nodule_inputs(cfg: Config, inputs: str) -> Config:
+    """Change the input of a nodule classifier's config.
 
-    What changes: ``inputs`` of every ``mmlesion.LoadNodulePatch``,
-    ``flip_slices`` of every ``mmlesion.RandomSymmetry`` (the channels of '3c'
-    are scales, which have no reverse), ``in_channels`` of the backbone (as many
-    windows of each slice as before) and ``num_planes`` of a head that has it. It
-    equals a config made with the base ``lidc_<inputs>.py``.
+    The function changes ``inputs`` of every ``mmlesion.LoadNodulePatch``,
+    ``flip_slices`` of every ``mmlesion.RandomSymmetry`` (the channels of '3c' are
+    scales and must not be reversed), ``in_channels`` of the backbone (with the same
+    number of windows per slice as before), and ``num_planes`` of a head that has it.
 
     Args:
-        cfg (Config): The config; changed in place.
-        inputs (str): '1c', '3c', '11c' or '21c': D_1C and so on in Lei et al.,
+        cfg: The config; changed in place.
+        inputs: '1c', '3c', '11c' or '21c': D_1C, D_3C, D_11C or D_21C in Lei et al.,
             arXiv 1810.12494, Table 2.
 
     Returns:
-        Config: The config.
+        The config.
 
     Raises:
-        ValueError: There is no such input, or the config reads no nodules.
+        ValueError: If the input does not exist, or the config reads no nodules.
     """
     if inputs not in NUM_CHANNELS:
         raise ValueError(
@@ -44,12 +48,12 @@ def set_nodule_inputs(cfg, inputs: str):
         )
     windows = backbone['in_channels'] // NUM_CHANNELS[before]
     backbone['in_channels'] = windows * NUM_CHANNELS[inputs]
-    if 'num_planes' in model.head:
-        model.head.num_planes = NUM_CHANNELS[inputs]
+    if 'num_planes' in model['head']:
+        model['head']['num_planes'] = NUM_CHANNELS[inputs]
     return cfg
 
 
-def _dicts(value):
+def _dicts(value: Any) -> Iterator[Any]:
     """All dicts at any depth."""
     if isinstance(value, (list, tuple)):
         for each in value:

@@ -1,3 +1,5 @@
+"""Attention of the class token to the patches."""
+
 from math import prod
 
 import torch
@@ -5,7 +7,7 @@ from torch import Tensor
 
 from .attention_weights import AttentionWeights, kind_of
 from .base import ActivationMap
-from .layer_outputs import find_layer
+from .layer_outputs import find_layer, layer_names
 from .targets import class_indices
 
 HEADS = dict(mean=lambda weights: weights.mean(1), max=lambda weights: weights.amax(1))
@@ -40,12 +42,14 @@ class AttentionMap(ActivationMap):
             model has none.
     """
 
+    needs_layers = False
+
     def __init__(self, model, layers=(), heads: str = 'mean', **kwargs):
         if heads not in HEADS:
             raise ValueError(f'heads must be one of {list(HEADS)}, got {heads!r}')
         super().__init__(model, (), **kwargs)
         self.heads = HEADS[heads]
-        names = [layers] if isinstance(layers, str) else list(layers)
+        names = layer_names(self.model, layers)
         self.modules = {name: find_layer(self.model, name) for name in names}
         for name, module in self.modules.items():
             if kind_of(module) is None:

@@ -1,9 +1,12 @@
-from collections.abc import Mapping
+"""Base class of the attribution methods."""
+
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .layer_outputs import LayerOutputs
+from .layer_outputs import LayerOutputs, layer_names
+from .targets import check_score
 from .token_grid import TokenGrid
 from .undisturbed import full_precision, undisturbed
 
@@ -11,26 +14,38 @@ from .undisturbed import full_precision, undisturbed
 class ActivationMap:
     """Base of all methods: one forward pass, the maps of named layers.
 
-    A method is a subclass that implements :meth:`compute`; a gradient method
+    A method is a subclass that implements :meth:`compute`. A gradient method
     implements :meth:`GradientMap.combine` alone.
 
-    The model is left exactly as it was, also after an exception: ``.grad``,
-    ``requires_grad``, training mode and hooks. It runs in evaluation mode, so
-    that the map of a sample does not depend on its batch mates.
+    The model is left exactly as it was, also after an exception: weights, buffers,
+    ``.grad``, ``requires_grad``, training mode, hooks and the state of the random
+    number generator. It runs in evaluation mode, so that the map of a sample does
+    not depend on the other samples of its batch.
 
     Args:
         model (nn.Module): Any model. DataParallel and DistributedDataParallel
             are unwrapped.
-        layers (sequence[str] | str): Dotted names of the layers whose feature
-            maps are weighed, as in ``model.named_modules()``; ``name#i`` picks
-            one of several maps of a layer.
+        layers (sequence[str | nn.Module] | str | nn.Module): Layers whose feature
+            maps are weighted: modules of the model, or their dotted names as in
+            ``model.named_modules()``. ``name#i`` picks one of several maps of a
+            layer.
         forward (callable, optional): ``forward(inputs)`` -> output. Defaults to
             ``model(inputs)``; a tuple is unpacked to positional, a dict to
             keyword arguments.
+        score (str or callable): Which score of a class is explained:
+            ``'logit'``, ``'log_odds'``, ``'probability'``, ``'auto'`` (log-odds of
+            two classes, else the logit), or a callable; see
+            :func:`mmlesion.attribution.targets.score_of_classes`.
         grid (tuple[int], optional): Rows and columns of a transformer's
             patches; needed only where no convolution shows them.
         reshape (callable, optional): Layer's tensor -> (B, C, *grid), for
             layouts other than (B, C, ...) and (B, tokens, C).
+
+    Attributes:
+        needs_layers (bool): Whether the method has to be given layers.
+        takes_layers (bool): Whether the method can be given layers.
+        explains_any_score (bool): Whether the method explains any differentiable
+            score of any model, e.g. that of a detected box.
 
     Shape:
         - Output: (B, K, h, w), float32, on the grid of the layer (three spatial
@@ -43,24 +58,30 @@ class ActivationMap:
 
     Raises:
         TypeError: If ``model`` is no module.
-        ValueError: If a layer's name is wrong.
+        ValueError: If a layer is not part of the model, or ``score`` is unknown.
     """
 
+    needs_layers = True
+    takes_layers = True
+    explains_any_score = False
+
     def __init__(
-        self, model: nn.Module, layers=(), *, forward=None, grid=None, reshape=None
-    ):
-        if not isinstance(model, nn.Module):
-            raise TypeError(
-                f'model must be a torch.nn.Module, got {type(model).__name__}'
-            )
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        self.model = model
+        self,
+        model: nn.Module,
+        layers: Sequence[str | nn.Module] | str | nn.Module = (),
+        *,
+        forward: Callable | None = None,
+        score: str | Callable = 'logit',
+        grid: Sequence[int] | None = None,
+        reshape: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.model = unwrapped(model)
+        check_score(score)
+        self.score = score
         self.forward = forward or self._forward
         self.grid = TokenGrid(grid)
         self.reshape = reshape
-        names = [layers] if isinstance(layers, str) else list(layers)
-        self.outputs = LayerOutputs(model, names)
+        self.outputs = LayerOutputs(self.model, layer_names(self.model, layers))
 
     def __enter__(self):
         return self
@@ -76,8 +97,8 @@ class ActivationMap:
             inputs: A tensor, or what the model takes.
             targets (optional): A class index for all samples, one per sample,
                 K per sample (B, K), or a callable from the model's output to
-                scores of shape (), (B, ) or (B, K). None is the predicted
-                class.
+                scores of shape (), (B, ) or (B, K), which takes the place of
+                ``score``. None is the predicted class.
 
         Returns:
             Tensor or dict[str, Tensor]: See ``Shape`` of the class.
@@ -132,6 +153,19 @@ class ActivationMap:
             for index, each in enumerate(found)
         }
         return next(iter(flat.values())) if len(flat) == 1 else flat
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A model without DataParallel or DistributedDataParallel around it.
+
+    Raises:
+        TypeError: If it is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        model = model.module
+    return model
 
 
 def first_tensor(inputs) -> Tensor | None:

@@ -1,3 +1,5 @@
+"""Class activation maps of a linear head."""
+
 from contextlib import ExitStack
 
 import torch
@@ -5,7 +7,8 @@ from torch import Tensor, nn
 
 from .base import ActivationMap, weighted_sum
 from .layer_outputs import find_layer
-from .targets import class_indices, logits_of
+from .targets import logits_of, score_gradient
+from .undisturbed import full_precision
 
 
 class CAM(ActivationMap):
@@ -13,8 +16,14 @@ class CAM(ActivationMap):
 
     .. math:: M_c(x, y) = \sum_k w_k^c f_k(x, y)
 
-    Neither ReLU nor bias nor division by the number of cells; where the head
-    averages, Grad-CAM without ReLU is this divided by that number.
+    There is neither a ReLU nor a bias nor a division by the number of cells. Where
+    the head averages, the mean of the map is the score minus the bias, and
+    Grad-CAM without ReLU is the map divided by the number of cells.
+
+    The map of any other score (``score``, or a callable target) is the sum of the
+    class maps, each multiplied by the derivative of that score with respect to the
+    class score. It is exact for scores that are linear in the class scores, such as
+    the log-odds of two classes.
 
     Source: Zhou et al., "Learning Deep Features for Discriminative
     Localization", CVPR 2016, Eq. 2.
@@ -22,7 +31,7 @@ class CAM(ActivationMap):
     seen and applied.
 
     Args:
-        model, layers, forward, grid, reshape: As :class:`ActivationMap`; one
+        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`; one
             layer, whose average the head takes.
         head (str, optional): Name of the linear layer (or 1x1 convolution after
             pooling). Defaults to the last one that ran on as many channels as
@@ -53,14 +62,6 @@ class CAM(ActivationMap):
                 f'{type(self).__name__} needs a linear layer'
             )
 
-    def refuse_callable(self, targets):
-        """Raises TypeError if targets are a function of the output."""
-        if callable(targets):
-            raise TypeError(
-                f'{type(self).__name__} takes the weights of classes: '
-                'targets must be class indices, not a callable'
-            )
-
     def weights(self, features: Tensor, head: nn.Module, outputs) -> Tensor:
         """Weights of all classes, (classes, C) or (B, classes, C)."""
         return head.weight.detach().flatten(1)
@@ -82,7 +83,6 @@ class CAM(ActivationMap):
 
     def compute(self, inputs, targets):
         """Raw maps, see :meth:`ActivationMap.__call__`."""
-        self.refuse_callable(targets)
         with (
             self.running(gradient=False),
             self.grid.watching(self.model),
@@ -90,7 +90,8 @@ class CAM(ActivationMap):
             ExitStack() as stack,
         ):
             calls = self._record_heads(stack)
-            logits = logits_of(self.forward(inputs))
+            output = self.forward(inputs)
+            logits = logits_of(output)
             outputs.settle()
             if len(outputs.maps[self.layer]) > 1:
                 raise ValueError(
@@ -102,9 +103,9 @@ class CAM(ActivationMap):
             head, features = self._choose(calls, features, logits)
             weights = self.weights(features, head, outputs)
         weights = weights.expand(len(features), -1, -1)  # (B, classes, C)
-        classes = class_indices(targets, logits)  # (B, K)
-        chosen = weights.gather(1, classes[..., None].expand(-1, -1, weights.shape[2]))
-        return weighted_sum(features, chosen)
+        with full_precision(features):
+            share = score_gradient(output, targets, self.score)  # (B, K, classes)
+            return weighted_sum(features, share @ weights.to(share))
 
     def _record_heads(self, stack):
         """Hooks that note each linear layer run on one vector per sample."""

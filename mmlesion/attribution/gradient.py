@@ -1,4 +1,7 @@
+"""Methods that weight feature maps by the gradient of the score."""
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .base import ActivationMap
@@ -7,12 +10,14 @@ from .undisturbed import full_precision
 
 
 class GradientMap(ActivationMap):
-    """Base of the methods that weigh features by the score's gradient.
+    """Base of the methods that weight features by the gradient of the score.
 
-    The gradient is taken at the layer only. All classes share one pass
-    through the model; each more costs the way back from the score to the
-    earliest layer. A method implements :meth:`combine`.
+    The gradient is taken at the layer only. All classes share one forward pass
+    through the model. Each further class costs one backward pass from the score to
+    the earliest layer. A method implements :meth:`combine`.
     """
+
+    explains_any_score = True
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
         """The map of one class.
@@ -39,7 +44,7 @@ class GradientMap(ActivationMap):
             with torch.enable_grad():
                 # Samples do not see each other, so the gradient of the sum is
                 # that of each sample's own score.
-                scores = scores_of(output, targets).sum(0)  # (K, )
+                scores = scores_of(output, targets, self.score).sum(0)  # (K, )
             del output
             tensors = outputs.tensors()
             features = {
@@ -98,7 +103,7 @@ class GradCAM(GradientMap):
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017, Eqs. 1 and 2.
 
     Args:
-        model, layers, forward, grid, reshape: As :class:`ActivationMap`.
+        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
         relu (bool): Keep evidence for the class only. Defaults to True.
     """
 
@@ -107,7 +112,7 @@ class GradCAM(GradientMap):
         self.relu = relu
 
     def combine(self, features, gradient):
-        """Features weighed by the mean gradient of their channel."""
+        """Features weighted by the mean gradient of their channel."""
         weights = gradient.flatten(2).mean(2)  # (B, C)
         maps = torch.einsum('bc,bc...->b...', weights, features)
         return maps.relu() if self.relu else maps
@@ -126,10 +131,13 @@ class GradCAMPlusPlus(GradientMap):
     Source: Chattopadhay et al., "Grad-CAM++", WACV 2018, Eqs. 5, 9 and 19.
     Differs from it in: the score y itself, not exp(y), multiplies the weights.
     The factor exp(y) is one number per sample and class, and overflows.
+
+    pytorch-grad-cam adds 1e-6 to the denominator, which changes the map where
+    gradients are small; here a denominator of 0 gives the weight 0.
     """
 
     def combine(self, features, gradient):
-        """Features weighed by gradients that count each location alike."""
+        """Features weighted by gradients that count each location alike."""
         squared = gradient.square()
         total = features.flatten(2).sum(2)  # (B, C)
         total = total.reshape(*total.shape, *[1] * (features.dim() - 2))
@@ -148,5 +156,68 @@ class LayerCAM(GradientMap):
     """
 
     def combine(self, features, gradient):
-        """Features weighed by their own positive gradient."""
+        """Features weighted by their own positive gradient."""
         return (gradient.relu() * features).sum(1).relu()
+
+
+class HiResCAM(GradientMap):
+    r"""HiResCAM: the product of features and gradient at each location.
+
+    .. math:: L(p) = \sum_k g_k(p) A_k(p)
+
+    Where the score is a linear function of the features, plus a constant, the map
+    sums to the score minus that constant. It is then equal to ``map='exact'`` of
+    the heads in :mod:`mmlesion.models.heads`.
+
+    Source: Draelos & Carin, "Use HiResCAM instead of Grad-CAM for faithful
+    explanations of convolutional neural networks", 2020, arXiv 2011.08891.
+    pytorch-grad-cam applies a ReLU to the map.
+
+    Args:
+        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
+        relu (bool): Keep evidence for the class only.
+    """
+
+    def __init__(self, model, layers, relu: bool = False, **kwargs) -> None:
+        super().__init__(model, layers, **kwargs)
+        self.relu = relu
+
+    def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
+        """Sum over channels of features times gradient."""
+        maps = (gradient * features).sum(1)
+        return maps.relu() if self.relu else maps
+
+
+class ODAM(GradientMap):
+    r"""ODAM: features times the locally smoothed gradient, for single detections.
+
+    .. math:: L(p) = \mathrm{ReLU}\Big(\sum_k (\phi * g_k)(p) A_k(p)\Big)
+
+    with :math:`\phi` the mean over a square window, which counts only cells
+    inside of the grid. With ``window=1`` it is HiResCAM with ReLU.
+
+    Source: Zhao & Chan, "ODAM: Gradient-based Instance-Specific Visual
+    Explanations for Object Detection", ICLR 2023, Eq. 3. Differs from it in: the
+    smoothing is a moving mean at full resolution; the authors leave the filter open.
+
+    Args:
+        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
+        window (int): Odd side of the window, in cells of the layer's grid.
+
+    Raises:
+        ValueError: If ``window`` is even or not positive.
+    """
+
+    def __init__(self, model, layers, window: int = 3, **kwargs) -> None:
+        super().__init__(model, layers, **kwargs)
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f'window must be odd and positive, got {window}')
+        self.window = window
+
+    def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
+        """Features weighted by the mean gradient around them."""
+        pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[features.dim() - 3]
+        smooth = pool(
+            gradient, self.window, 1, self.window // 2, count_include_pad=False
+        )
+        return (smooth * features).sum(1).relu()

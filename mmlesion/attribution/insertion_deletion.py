@@ -1,5 +1,6 @@
 """Does the score follow the map? Pixels put in and taken out in its order."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .picture import resize_map
-from .targets import class_indices, logits_of, scores_of
+from .targets import (
+    check_score,
+    class_indices,
+    logits_of,
+    score_of_classes,
+    scores_of,
+)
 from .undisturbed import undisturbed
 
 
@@ -48,7 +55,7 @@ def insertion_deletion(
     num_steps: int = 50,
     insert_into='blur',
     replace_by=0.0,
-    score: str = 'probability',
+    score: str | Callable = 'probability',
     chunk_size: int = 32,
     forward=None,
 ) -> InsertionDeletion:
@@ -77,8 +84,9 @@ def insertion_deletion(
         insert_into: Where insertion begins: 'blur', 'mean' (of each picture and
             channel), a number, or a tensor that broadcasts to ``inputs``.
         replace_by: What deletion leaves, likewise.
-        score (str): 'probability' (softmax over the classes) or 'logit'; a callable
-            target is taken as it is.
+        score (str or callable): Score of a class that the curves show, as
+            :func:`mmlesion.attribution.targets.score_of_classes`; a callable target
+            is taken as it is.
         chunk_size (int): Pictures in one forward pass: memory is bounded by it.
         forward (callable, optional): ``forward(inputs)`` -> output, by default the
             model.
@@ -93,8 +101,7 @@ def insertion_deletion(
     Raises:
         ValueError: If the batch is empty, or maps, targets or an argument do not fit.
     """
-    if score not in ('probability', 'logit'):
-        raise ValueError(f"score must be 'probability' or 'logit', got {score!r}")
+    check_score(score)
     if num_steps < 1 or chunk_size < 1:
         raise ValueError(
             'num_steps and chunk_size must be at least 1, got '
@@ -141,9 +148,8 @@ def insertion_deletion(
                     )
                 return scores[:, 0]
             logits = logits_of(output).float()
-            if score == 'probability':
-                logits = logits.softmax(1)
-            return logits[:, classes[sample, index]]
+            wanted = classes[sample, index].expand(len(pictures), 1)
+            return score_of_classes(logits, wanted, score)[:, 0]
 
         for sample, index in torch.cartesian_prod(
             *map(torch.arange, maps.shape[:2])

@@ -34,6 +34,38 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     raise ValueError(f'the model has no layer {name!r}; {hint}')
 
 
+def layer_names(model: nn.Module, layers) -> list[str]:
+    """Dotted names of layers that are given as names or as modules.
+
+    Args:
+        model: Owner of the layers.
+        layers (sequence[str | nn.Module] | str | nn.Module): The layers.
+
+    Raises:
+        TypeError: If an entry is neither a name nor a module.
+        ValueError: If a module is not part of the model.
+    """
+    # a Sequential can be iterated, but is one layer
+    given = [layers] if isinstance(layers, (str, nn.Module)) else list(layers)
+    names = []
+    for layer in given:
+        if isinstance(layer, nn.Module):
+            found = [name for name, each in model.named_modules() if each is layer]
+            if not found or not found[0]:
+                raise ValueError(
+                    f'the {type(layer).__name__} given as a layer is not a part of the '
+                    f'{type(model).__name__}: expected one of its modules, or a name '
+                    'such as backbone.layer4'
+                )
+            layer = found[0]
+        elif not isinstance(layer, str):
+            raise TypeError(
+                f'layers must be names or modules of the model, got {layer!r}'
+            )
+        names.append(layer)
+    return names
+
+
 def replace_tensors(value, function):
     """``value`` with ``function`` applied to every feature map inside."""
     if isinstance(value, Tensor):

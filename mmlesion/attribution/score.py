@@ -1,3 +1,5 @@
+"""Score-CAM: features weighted by scores of masked images."""
+
 import torch
 from torch import Tensor
 
@@ -7,40 +9,57 @@ from .targets import class_indices, logits_of, scores_of
 
 
 class ScoreCAM(ActivationMap):
-    r"""Score-CAM: features weighed by the score of what they let through.
+    r"""Score-CAM: features weighted by the score of the image behind them.
 
     .. math::
         \alpha^c = \mathrm{softmax}_k\big(f^c(X \circ H_k)\big), \quad
         L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A_k\Big)
 
     where :math:`H_k` is :math:`A_k` at the size of the input, scaled to [0, 1].
+    Features are resized with centers of cells kept in place (``align_corners=False``);
+    pytorch-grad-cam and torchcam resize by other rules, so that their maps differ
+    slightly.
 
     Source: Wang et al., "Score-CAM", CVPR Workshops 2020, Eqs. 6 to 8 and
     Alg. 1 (the score of the empty input is the same for all k and cancels in
     the softmax).
 
     Costs one forward pass of one image per channel, whatever the number of
-    classes, and needs no gradient. Memory is bounded by ``chunk_size``.
+    classes, and needs no gradient. ``top_k`` bounds the time, ``chunk_size`` the
+    memory.
 
     Args:
-        model, layers, forward, grid, reshape: As :class:`ActivationMap`.
+        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
             ``forward`` must take a batch of images as a tensor.
-        chunk_size (int): Masked images that run at a time. Defaults to 32.
+        chunk_size (int): Masked images that run at a time.
+        top_k (int, optional): Use only the channels with the largest standard
+            deviation over the locations, this many for each image; the others get
+            the weight 0. Defaults to all channels, as in the paper.
 
     Shape:
         - Input: (B, channels, *size), the layer's grid as many dimensions.
 
     Raises:
         TypeError: If the inputs are no tensor.
-        ValueError: If ``chunk_size`` is not positive, or a layer does not have
-            one map per sample.
+        ValueError: If ``chunk_size`` or ``top_k`` is not positive, or a layer does
+            not have one map per sample.
     """
 
-    def __init__(self, model, layers, chunk_size: int = 32, **kwargs):
+    def __init__(
+        self,
+        model,
+        layers,
+        chunk_size: int = 32,
+        top_k: int | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(model, layers, **kwargs)
-        if chunk_size < 1:
-            raise ValueError(f'chunk_size must be positive, got {chunk_size}')
+        if chunk_size < 1 or (top_k is not None and top_k < 1):
+            raise ValueError(
+                f'chunk_size and top_k must be positive, got {chunk_size} and {top_k}'
+            )
         self.chunk_size = chunk_size
+        self.top_k = top_k
 
     def compute(self, inputs, targets):
         """Raw maps, see :meth:`ActivationMap.__call__`."""
@@ -80,6 +99,9 @@ class ScoreCAM(ActivationMap):
         maps = []
         for index, (image, channels) in enumerate(zip(inputs, features)):
             wanted = targets if callable(targets) else targets[index]
+            if self.top_k is not None and self.top_k < len(channels):
+                spread = channels.flatten(1).std(1)
+                channels = channels[spread.topk(self.top_k).indices]
             scores = torch.cat(
                 [
                     self._scores(image, chunk, wanted)
@@ -96,7 +118,7 @@ class ScoreCAM(ActivationMap):
         output = self.forward(image[None] * masks)
         if not callable(wanted):
             wanted = wanted.expand(len(channels), -1)
-        scores = scores_of(output, wanted).float()
+        scores = scores_of(output, wanted, self.score).float()
         if len(scores) != len(channels):
             raise ValueError(
                 f'the callable target returned {len(scores)} scores for '

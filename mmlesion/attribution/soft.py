@@ -1,43 +1,73 @@
+"""Soft activation maps: the maps of SAM and HESAM heads."""
+
+import torch
 from torch import Tensor, nn
 
 from .cam import CAM
 from .layer_outputs import LayerOutputs, find_layer
-from .targets import class_indices, logits_of
+from .targets import logits_of, score_gradient
+from .undisturbed import full_precision
 
 
 class SoftActivationMap(CAM):
-    r"""Soft activation map (SAM): the weights of a head with learnt pooling.
+    r"""Soft activation map (SAM): the map of a head with learned pooling.
+
+    Without ``layers``, the head of the model draws the map: a method
+    ``activation_maps(features, map=...)`` -> (B, classes, h, w), as the heads of
+    :mod:`mmlesion.models.heads` have. By default that is the exact map, which sums
+    to the score minus its part without a location, and is equal to HiResCAM.
+
+    With ``layers``, the map is the equation of the paper,
 
     .. math::
         S'_c = \sum_k \alpha_k^c H_k, \quad
         M'_c(x, y) = \sum_k \alpha_k^c g_k(x, y)
 
-    :math:`H_k` is any learnt projection of the feature map :math:`g_k` to one
-    number (in the paper, average pooling to 6x6 and a neuron per channel).
+    where :math:`H_k` is any learned projection of the feature map :math:`g_k` to
+    one number (in the paper, average pooling to 6x6 and a neuron per channel). It
+    has no fixed relation to the score; :class:`HiResCAM` of the layer has.
 
     Source: Lei et al., "Soft Activation Mapping of Lung Nodules in Low-dose CT
     Images", arXiv 1810.12494, Eqs. 5 and 6.
 
     Args:
         model: As :class:`ActivationMap`.
-        layers (sequence[str] | str): The one layer of g. Left out, the model's
-            head must draw its own maps: a method ``activation_maps(features)``
-            -> (B, classes, h, w), as the heads of this project have.
+        layers (sequence[str | nn.Module] | str | nn.Module): The one layer of g.
+            Without it, the model must have a head that draws maps.
         head (str, optional): Name of the linear layer that holds
             :math:`\alpha`, one input per channel of g. Defaults to the last one
             that ran and has as many outputs as the model. Without ``layers``,
             name of the head that draws maps; defaults to the only one.
-        forward, grid, reshape: As :class:`ActivationMap`.
+        map (str, optional): Without ``layers``: the definition that the head is
+            asked for, of this project's heads ``'exact'``, ``'equation'`` or
+            ``'weights'``. Defaults to that of the head. With ``layers``, only
+            ``'equation'`` is possible.
+        forward, score, grid, reshape: As :class:`ActivationMap`.
 
     Raises:
-        ValueError: If there is no such head.
+        ValueError: If there is no such head, or it has no such map.
     """
 
+    needs_layers = False
     expected = 'no linear layer weighs each channel of layer'
 
-    def __init__(self, model, layers=(), head: str = None, **kwargs):
+    def __init__(
+        self,
+        model: nn.Module,
+        layers=(),
+        head: str | None = None,
+        map: str | None = None,
+        **kwargs,
+    ) -> None:
         self.drawing = None
-        if layers:
+        self.map = map
+        if isinstance(layers, nn.Module) or layers:
+            if map not in (None, 'equation'):
+                raise ValueError(
+                    f'{type(self).__name__} of a layer draws the equation of the paper '
+                    f'only, not {map!r}: use HiResCAM for the exact map, or leave the '
+                    'layers out where the head draws its own maps'
+                )
             super().__init__(model, layers, head=head, **kwargs)
             return
         super(CAM, self).__init__(model, (), **kwargs)
@@ -55,38 +85,51 @@ class SoftActivationMap(CAM):
             )
         self.drawing = find_layer(self.model, head)
 
-    def rectified(self, features, pooled):
-        """Any projection is right."""
+    def rectified(self, features: Tensor, pooled: Tensor) -> Tensor:
+        """The features themselves: any projection is allowed."""
         return features
 
-    def is_head(self, scores, logits):
-        """As many scores as the model: more may be added to them."""
+    def is_head(self, scores: Tensor, logits: Tensor) -> bool:
+        """Whether a linear layer puts out as many scores as the model."""
         return scores.shape == logits.shape
 
     def compute(self, inputs, targets):
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         if self.drawing is None:
             return super().compute(inputs, targets)
-        self.refuse_callable(targets)
         maps = []
+        asked = {} if self.map is None else dict(map=self.map)
 
         def draw(head, inputs):
-            maps[:] = [head.activation_maps(*inputs).float()]
+            weight = next(head.parameters(), torch.zeros(()))
+            with full_precision(weight):
+                features = cast(inputs[0], weight.dtype)
+                maps[:] = [head.activation_maps(features, **asked).float()]
 
         with self.running(gradient=False):
             handle = self.drawing.register_forward_pre_hook(draw)
             try:
-                logits = logits_of(self.forward(inputs))
+                output = self.forward(inputs)
             finally:
                 handle.remove()
+            logits_of(output)  # class scores, or one clear sentence
         if not maps:
             raise ValueError(
                 f'the head {type(self.drawing).__name__} never ran in the '
                 'forward pass: let forward return class scores'
             )
-        classes = class_indices(targets, logits)  # (B, K)
-        index = classes.reshape(*classes.shape, *[1] * (maps[0].dim() - 2))
-        return maps[0].gather(1, index.expand(-1, -1, *maps[0].shape[2:]))
+        with full_precision(maps[0]):
+            share = score_gradient(output, targets, self.score)  # (B, K, classes)
+            return torch.einsum('bkc,bc...->bk...', share, maps[0])
+
+
+def cast(features, dtype: torch.dtype):
+    """Features in the type of the head's weights, which autocast may have changed."""
+    if isinstance(features, Tensor):
+        return features.to(dtype) if features.is_floating_point() else features
+    if isinstance(features, (list, tuple)):
+        return type(features)(cast(each, dtype) for each in features)
+    return features
 
 
 class HESAM(SoftActivationMap):
@@ -101,13 +144,13 @@ class HESAM(SoftActivationMap):
     channel and sample.
 
     Source: Lei et al., arXiv 1810.12494, Eqs. 7 and 8. The paper does not say
-    how d gets its class; :math:`\gamma = 1`, the default, gives all classes the
-    same. Its text adds d to H before the classifier instead,
+    how d depends on the class; :math:`\gamma = 1`, the default, gives all classes
+    the same d. The text adds d to H before the classifier instead,
     :math:`S'_c = \sum_k \alpha_k^c (H_k + d_k)`; the map is then Eq. 6,
     ``fusion='feature'``.
 
     Args:
-        model, layers, head, forward, grid, reshape: As
+        model, layers, head, map, forward, score, grid, reshape: As
             :class:`SoftActivationMap`, also without ``layers``.
         code (str, optional): With ``layers``: name of the layer whose output is
             the high-level code, with as many channels as g.

@@ -1,9 +1,12 @@
-"""Which scores of a model's output a map is asked for."""
+"""Selection of the scores that a map explains."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+
+#: Names of what a class can be explained by, see :func:`score_of_classes`.
+SCORES = ('logit', 'log_odds', 'probability', 'auto')
 
 
 def logits_of(output) -> Tensor:
@@ -82,20 +85,88 @@ def class_indices(targets, logits: Tensor) -> Tensor:
     return classes.long()
 
 
-def scores_of(output, targets) -> Tensor:
+def check_score(score) -> None:
+    """Check the name of a score.
+
+    Raises:
+        ValueError: If it is neither a known name nor a callable.
+    """
+    if not callable(score) and score not in SCORES:
+        raise ValueError(
+            f'score must be one of {", ".join(SCORES)}, or a callable from class '
+            f'scores (batch, classes) to the same shape, got {score!r}'
+        )
+
+
+def score_of_classes(
+    logits: Tensor, classes: Tensor, score: str | Callable = 'logit'
+) -> Tensor:
+    r"""Scores of chosen classes.
+
+    .. math::
+        \mathrm{log\ odds}_c = S_c - \log \sum_{j \ne c} e^{S_j}
+        = \log \frac{p_c}{1 - p_c}
+
+    For two classes the log-odds are the difference of both class scores. Evidence
+    that raises all class scores alike changes no probability, and cancels in them.
+
+    Args:
+        logits: Class scores before the softmax.
+        classes: Indices of the classes.
+        score: ``'logit'``, ``'log_odds'``, ``'probability'`` (softmax), ``'auto'``
+            (log-odds of two classes, else the logit), or a callable from
+            ``logits`` to other class scores of the same shape. The log-odds of a
+            single output are the output itself.
+
+    Shape:
+        - logits: (B, number of classes)
+        - classes, output: (B, K)
+
+    Returns:
+        The scores, in the graph of ``logits``.
+
+    Raises:
+        ValueError: If ``score`` is unknown or returns another shape.
+    """
+    check_score(score)
+    if score == 'auto':
+        score = 'log_odds' if logits.shape[1] == 2 else 'logit'
+    if callable(score):
+        table = score(logits)
+        if not isinstance(table, Tensor) or table.shape != logits.shape:
+            what = tuple(table.shape) if isinstance(table, Tensor) else type(table)
+            raise ValueError(
+                f'score must return class scores of shape {tuple(logits.shape)}, got '
+                f'{what}'
+            )
+        return table.gather(1, classes)
+    if score == 'probability':
+        return logits.softmax(1).gather(1, classes)
+    chosen = logits.gather(1, classes)
+    if score == 'logit' or logits.shape[1] == 1:
+        return chosen
+    is_chosen = (
+        torch.arange(logits.shape[1], device=logits.device) == classes[..., None]
+    )
+    others = logits[:, None].masked_fill(is_chosen, -torch.inf)  # (B, K, classes)
+    return chosen - others.logsumexp(2)
+
+
+def scores_of(output, targets, score: str | Callable = 'logit') -> Tensor:
     """Scores asked for, (B, K), in the graph of ``output``.
 
     Args:
-        output: What the model returned.
+        output: Output of the model.
         targets: As :func:`class_indices`, or a callable from ``output`` to one
             score (0-d), one per sample (B, ) or K per sample (B, K).
+        score: As :func:`score_of_classes`; not used for a callable target.
 
     Raises:
         TypeError: If a callable returns no tensor of that kind.
     """
     if not callable(targets):
         logits = logits_of(output)
-        return logits.gather(1, class_indices(targets, logits))
+        return score_of_classes(logits, class_indices(targets, logits), score)
     scores = targets(output)
     if (
         isinstance(scores, (list, tuple))
@@ -116,3 +187,46 @@ def scores_of(output, targets) -> Tensor:
     if scores.numel() == 0:
         raise ValueError('the callable target returned no score')
     return scores.reshape(len(scores) if scores.dim() else 1, -1)
+
+
+def score_gradient(output, targets, score: str | Callable = 'logit') -> Tensor:
+    """Gradient of the scores asked for with respect to the class scores.
+
+    Args:
+        output: Output of the model, without a graph.
+        targets: As :func:`scores_of`.
+        score: Likewise.
+
+    Shape:
+        - output: (B, K, number of classes); one-hot for class indices and
+          ``score='logit'``
+
+    Raises:
+        TypeError: If the output holds no class scores.
+        ValueError: If a score does not depend on the class scores.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        logits = logits_of(output).detach().clone().float().requires_grad_()
+        scores = scores_of(_with_logits(output, logits), targets, score)
+        if len(scores) != len(logits) or not scores.requires_grad:
+            raise ValueError(
+                f'the target returned scores of shape {tuple(scores.shape)} for a '
+                f'batch of {len(logits)}: expected (B,) or (B, K), computed from the '
+                'class scores'
+            )
+        rows = [
+            torch.autograd.grad(each, logits, retain_graph=True)[0]
+            for each in scores.sum(0).unbind()
+        ]
+    return torch.stack(rows, 1)
+
+
+def _with_logits(output, logits: Tensor):
+    """The output with other class scores in the place of its own."""
+    if isinstance(output, Tensor):
+        return logits if output.dim() == 2 else logits.reshape(output.shape)
+    if isinstance(output, Mapping) and 'logits' in output:
+        return {**output, 'logits': _with_logits(output['logits'], logits)}
+    if isinstance(output, (list, tuple)) and len(output) == 1:
+        return [_with_logits(output[0], logits)]
+    return logits

@@ -13,7 +13,8 @@ def undisturbed(model: nn.Module, gradient: bool):
     Flags are set one by one: ``model.train()`` and ``model.eval()`` are
     overridden by many backbones and could not be undone. Frozen parameters are
     what makes a forward pass cheap with gradients switched on: nothing is
-    recorded before the first leaf. ``.grad`` is never written.
+    recorded before the first leaf. ``.grad`` is never written. The state of the
+    random number generator of the CPU is restored as well.
 
     Args:
         model (nn.Module): Runs inside the ``with`` block.
@@ -25,6 +26,7 @@ def undisturbed(model: nn.Module, gradient: bool):
     # A weight that autocast casts here would be kept without its gradient for
     # the caller's own passes in the same autocast block.
     cached = torch.is_autocast_cache_enabled()
+    random_state = torch.get_rng_state()
     try:
         for module in training:
             module.training = False
@@ -35,6 +37,7 @@ def undisturbed(model: nn.Module, gradient: bool):
             yield
     finally:
         torch.set_autocast_cache_enabled(cached)
+        torch.set_rng_state(random_state)
         for parameter in live:
             parameter.requires_grad_(True)
         for module in training:

@@ -65,6 +65,49 @@ def add_common_arguments(
         )
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the positional arguments ``config`` and ``checkpoint``.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument(
+        'config', help='config file, or the name of a model of the zoo (docs/zoo.md)'
+    )
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint of exactly this model; leave it out for a model of the zoo',
+    )
+
+
+def checkpoint_from_arguments(args: argparse.Namespace) -> str:
+    """The checkpoint of :func:`add_model_arguments`.
+
+    For a model of the zoo the checkpoint is that of the zoo, and a positional
+    argument in its place moves on to ``images``, where the program has ``images``.
+
+    Args:
+        args: The parsed arguments; ``images`` may be changed.
+
+    Returns:
+        File or address of the checkpoint.
+
+    Raises:
+        ValueError: If there is no checkpoint.
+    """
+    from mmlesion.engine.zoo import zoo_model
+
+    if zoo_name(args.config) is not None:
+        if getattr(args, 'images', '') is None:
+            args.images, args.checkpoint = args.checkpoint, None
+        if args.checkpoint is None:
+            return zoo_model(args.config).address
+    if args.checkpoint is None:
+        raise ValueError(f'{args.config}: a checkpoint is needed as second argument')
+    return args.checkpoint
+
+
 def add_amp_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--amp``.
 
@@ -110,7 +153,8 @@ def read_config(
     """Read a config and apply overrides.
 
     Args:
-        path: A file, or ``package::name`` for a config of an installed package.
+        path: A file, ``package::folder/file.py`` for a config of an installed
+            package, or the name of a model of the zoo.
         cfg_options: Overrides, ``KEY=VALUE`` each.
         trust_checkpoint: Whether a checkpoint may run code.
 
@@ -124,8 +168,11 @@ def read_config(
     from mmengine.config import Config
 
     import mmlesion.registry  # noqa: F401  (names the package of mmlesion::...)
+    from mmlesion.engine.zoo import zoo_model
 
-    if '::' in path:
+    if zoo_name(path) is not None:
+        cfg = Config.fromfile(zoo_model(path).config_path)
+    elif '::' in path:
         from mmengine.hub import get_config
 
         cfg = get_config(path)
@@ -139,6 +186,24 @@ def read_config(
     check_numbers(cfg)
     cfg.trust_checkpoint = trust_checkpoint
     return cfg
+
+
+def zoo_name(text: str) -> str | None:
+    """The name of a model of the zoo, or None for another text.
+
+    Args:
+        text: What the user gave as config: ``hesam_lidc_11c``,
+            ``mmlesion::hesam_lidc_11c``, a file or another config.
+
+    Returns:
+        The name without a prefix.
+    """
+    from mmlesion.engine.zoo import zoo_folder, zoo_models
+
+    name = text.removeprefix('mmlesion::')
+    if name.endswith('.py') or not (zoo_folder() / 'zoo.json').is_file():
+        return None
+    return name if name in zoo_models() else None
 
 
 def parse_overrides(pairs: list[str]) -> dict:
@@ -185,7 +250,7 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        name = args.config.rpartition('::')[2]
+        name = args.config.rpartition('::')[2]  # a file, or a name of the zoo
         cfg.work_dir = os.path.join('work_dirs', Path(name).stem)
     if getattr(args, 'inputs', None) is not None:
         from mmlesion.apis import set_nodule_inputs

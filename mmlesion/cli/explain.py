@@ -3,7 +3,12 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_common_arguments, config_from_arguments
+from .arguments import (
+    add_common_arguments,
+    add_model_arguments,
+    checkpoint_from_arguments,
+    config_from_arguments,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Gets the arguments.
     """
-    parser.add_argument('config', help='config file, of mmpretrain or mmdet')
-    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
+    add_model_arguments(parser)
     parser.add_argument(
         'images',
         nargs='?',
@@ -23,10 +27,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--method',
         nargs='+',
-        default=['GradCAM'],
+        default=[],
         metavar='NAME',
-        help='GradCAM, GradCAMPlusPlus, LayerCAM; for classes also CAM, ScoreCAM, '
-        'SoftActivationMap, HESAM, AttentionMap, AttentionRollout',
+        help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM; for classes also '
+        'CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, IntegratedGradients, '
+        'SmoothGrad, Occlusion, LeGrad, AttentionMap, AttentionRollout, or any '
+        'registered method (default: LayerCAM for a detector, else GradCAM)',
+    )
+    parser.add_argument(
+        '--score',
+        default='auto',
+        choices=['auto', 'logit', 'log_odds', 'probability'],
+        help='score of a class or box that is explained (default: log-odds of two '
+        'classes, logit of more, probability of a box)',
+    )
+    parser.add_argument(
+        '--slice-shares',
+        choices=['occlusion', 'gradient'],
+        help='also measure and draw how much each slice of the input contributes',
     )
     parser.add_argument(
         '--target',
@@ -72,6 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--max-images', type=int, metavar='N', help='explain the first N only'
     )
     parser.add_argument(
+        '--diameter',
+        type=float,
+        metavar='MM',
+        help='diameter of the nodule in the middle of each crop (default: estimated)',
+    )
+    parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
@@ -105,10 +129,14 @@ def run(args: argparse.Namespace) -> None:
         value_range=args.range,
         slices=args.slices,
         max_images=args.max_images,
+        diameter_mm=args.diameter,
         score_thr=args.score_thr,
         max_detections=args.max_detections,
+        score=args.score,
+        slice_shares=args.slice_shares,
     )
-    written = explain(cfg, args.checkpoint, out_dir, args.images, options)
+    checkpoint = checkpoint_from_arguments(args)
+    written = explain(cfg, checkpoint, out_dir, args.images, options)
     print(f'{len(written)} images explained: {out_dir}')
 
 

@@ -16,9 +16,11 @@ COMMANDS = {
     'cross-validate': ('cross_validate', 'train and test a config on each fold'),
     'explain': ('explain', 'draw activation maps of images, scans or a test set'),
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
+    'measure-maps': ('measure_maps', 'measure maps of networks, with controls'),
     'results-table': ('results_table', 'print one table of several experiments'),
     'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),
     'segment-crops': ('segment_nodule_crops', 'segment nodule crops, print Dice'),
+    'export': ('export', 'export a network to torch.export or ONNX'),
     'prepare': ('prepare_data', 'prepare a public data set for training'),
     'phantom': ('make_phantom', 'generate a simulated data set'),
 }

@@ -9,6 +9,8 @@ Examples:
         --with-nodules 150 --without 150 --size 512 --seed 0 --workers 2
     python tools/make_phantom.py signs --out data/phantom/signs \
         --patients 24 --controls 16 --size 128 --seed 0 --workers 2
+    python tools/make_phantom.py scans --out data/phantom/scans \
+        --scans 3 --size 160 --length-mm 200 --seed 0 --workers 2
 """
 
 import argparse
@@ -92,6 +94,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     signs.add_argument('--size', type=int, default=128, help='pixels per side')
     signs.add_argument('--max-visits', type=int, default=8, help='most scans of each')
 
+    scans = layouts.add_parser(
+        'scans', parents=[both], help='whole CT scans with lesions, as DICOM'
+    )
+    scans.add_argument('--scans', type=int, default=3, help='number of scans')
+    scans.add_argument('--size', type=int, default=256, help='pixels per side')
+    scans.add_argument(
+        '--length-mm', type=float, default=200.0, help='length of a scan along z'
+    )
+
 
 def run(args: argparse.Namespace) -> None:
     """Generate the data set and print its folder.
@@ -117,6 +128,10 @@ def run(args: argparse.Namespace) -> None:
     elif args.dataset == 'signs':
         folder = phantom.write_signs(
             args.out, args.patients, args.controls, max_visits=args.max_visits, **every
+        )
+    elif args.dataset == 'scans':
+        folder = phantom.write_scans(
+            args.out, args.scans, **every, length_mm=args.length_mm
         )
     else:
         folder = phantom.write_deeplesion(

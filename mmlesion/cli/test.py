@@ -2,7 +2,13 @@
 
 import argparse
 
-from .arguments import add_common_arguments, add_inputs_argument, config_from_arguments
+from .arguments import (
+    add_common_arguments,
+    add_inputs_argument,
+    add_model_arguments,
+    checkpoint_from_arguments,
+    config_from_arguments,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Gets the arguments.
     """
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
+    add_model_arguments(parser)
     add_common_arguments(parser)
     add_inputs_argument(parser)
     parser.add_argument(
@@ -64,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         attention = int(attention[0])
     evaluate(
         cfg,
-        args.checkpoint,
+        checkpoint_from_arguments(args),
         show_dir=args.show_dir,
         attention=attention,
         show=args.show,

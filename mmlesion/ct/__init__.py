@@ -9,13 +9,16 @@ from .crop import boxes_in_slice, move_instances, sample_in_slice
 from .dicom_headers import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
+    axial_slices,
     image_to_volume,
     read_volume,
     volume_to_image,
     write_volume,
 )
 from .geometry import SourceImage, VoxelGrid
+from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
+from .lung_mask_file import read_lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .projections import (
@@ -33,6 +36,7 @@ from .projections import (
 )
 from .radiograph import read_radiograph, write_radiograph
 from .resampling import resample
+from .scan_slice import ScanSlice, as_scan_slice, read_slice_hu, square_pixel_mm
 from .slice_archive import (
     ARCHIVE_SUFFIX,
     SliceArchive,
@@ -54,6 +58,7 @@ __all__ = [
     'choose_series',
     'list_series',
     'VOLUME_SUFFIXES',
+    'axial_slices',
     'image_to_volume',
     'read_volume',
     'volume_to_image',
@@ -62,7 +67,9 @@ __all__ = [
     'VoxelGrid',
     'LUNG_THRESHOLD_HU',
     'WatershedSteps',
+    'lung_doubts',
     'lung_mask',
+    'read_lung_mask',
     'LEFT_LUNG',
     'NO_LUNG',
     'RIGHT_LUNG',
@@ -85,6 +92,10 @@ __all__ = [
     'region_slices',
     'resample_to_grid',
     'rescale_projection',
+    'ScanSlice',
+    'as_scan_slice',
+    'read_slice_hu',
+    'square_pixel_mm',
     'ARCHIVE_SUFFIX',
     'SliceArchive',
     'write_slice_archive',

@@ -162,6 +162,22 @@ def image_to_volume(image: sitk.Image) -> CTVolume:
     )
 
 
+def axial_slices(volume: CTVolume) -> CTVolume:
+    """Permute and flip the axes of a volume to axial slices, as ``read_volume``.
+
+    Args:
+        volume: A volume with any direction.
+
+    Returns:
+        The volume itself if it consists of axial slices already (LPS).
+    """
+    nearest = np.abs(volume.direction).argmax(0)
+    if (nearest == (0, 1, 2)).all() and (np.diag(volume.direction) > 0).all():
+        return volume
+    image = sitk.DICOMOrient(volume_to_image(volume), 'LPS')
+    return dataclasses.replace(image_to_volume(image), source=volume.source)
+
+
 def volume_to_image(volume: CTVolume) -> sitk.Image:
     """Convert a volume to a SimpleITK image."""
     array = volume.array

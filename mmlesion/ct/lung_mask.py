@@ -1,11 +1,13 @@
-"""The lungs of a scan as a mask."""
+"""Segmentation of the lungs."""
 
+import warnings
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from skimage.segmentation import watershed
 
+from .lung_check import lung_doubts
 from .lung_regions import PADDING_HU, find_lungs
 from .lung_sides import LEFT_LUNG, RIGHT_LUNG, left_right_lungs
 from .volume import CTVolume
@@ -24,25 +26,26 @@ _SQUARE = np.ones((3, 3), np.uint8)
 class WatershedSteps:
     """Sizes of the steps of ``lung_mask(method='watershed')``.
 
-    The paper counts in pixels, of a size that it does not give; 0.7 mm is usual in
-    chests. ``skimage.morphology.disk(10)`` is the paper's 10 pixels in any scan.
+    The paper counts in pixels of a size that it does not give. The defaults assume
+    0.7 mm, which is usual for a chest. ``skimage.morphology.disk(10)`` is the paper's
+    10 pixels in any scan.
 
     Args:
-        intermediate (Footprint): How far around the air the border of the lung is
+        intermediate: Radius around the air within which the border of the lung is
             searched: 10 px (Sec. 2.1).
-        external (Footprint): How far around the air anything is added at all: 35 px
+        external: Radius around the air beyond which nothing is added: 35 px
             (Sec. 2.1).
-        top_hat (Footprint): What closes dents: half as wide as the widest nodule or
-            vessel that is taken in at the rim. The paper does not say; 24 px in the
+        top_hat: Footprint that closes dents, half as wide as the widest nodule or
+            vessel that is taken in at the border. Not given in the paper; 24 px in the
             notebook, see :func:`lung_mask`.
-        closing (Footprint): What smooths the result; 6 px in the notebook.
-        gap_mm2 (float): Largest hole in the slice of a lung, and largest dent of its
-            side to the chest wall, that is filled. Larger ones are the heart or the
-            dome of the diaphragm. Ours.
-        fill_between (bool): Whether what lies between both lungs may be filled,
-            airways too, rather than each lung be closed alone.
-        outline_only (bool): Whether the top-hat closes only the outline of the flooded
-            region, to be added to the air, rather than the region.
+        closing: Footprint that smooths the result; 6 px in the notebook.
+        gap_mm2: Largest hole in the slice of a lung, and largest dent at the chest
+            wall, that is filled. Larger ones are the heart or the dome of the
+            diaphragm. An addition to the paper.
+        fill_between: Whether the space between the lungs may be filled, with the
+            airways, instead of closing each lung by itself.
+        outline_only: Whether the top-hat closes only the outline of the flooded
+            region, to be added to the air, instead of the region.
     """
 
     intermediate: Footprint = 7.0
@@ -64,47 +67,53 @@ def lung_mask(
 ) -> np.ndarray:
     """Segment the lungs.
 
-    Both methods start from the air of the lungs: components in 3-D within the body,
-    without trachea and main bronchi, see :func:`find_lungs`. They then work slice by
-    slice.
+    Both methods start from the air of the lungs, which is decided in 3-D, see
+    :func:`find_lungs`. They then work slice by slice:
 
     - ``'threshold'``, conservative: closing and opening by discs. Nodules and vessels
       wider than the closing stay out.
-    - ``'watershed'``, refined: from the air (inside) and from all that is farther from
-      it than the intermediate radius (outside; also what is that near to both lungs)
-      the gradient of the slice is flooded. Dents of the flooded region are closed (the
-      region with its black top-hat), then small gaps, then holes. So tissue at the
-      pleura, fungus balls and vessels are in; the heart and the space between the lungs
-      are not.
+    - ``'watershed'``, refined: the gradient of the slice is flooded from the air
+      (inside) and from everything that is farther from it than the intermediate radius
+      (outside, like the space that is that near to both lungs). Dents of the flooded
+      region are closed (the region with its black top-hat), then small gaps and holes.
+      Tissue at the pleura, fungus balls and vessels are inside; the heart and the space
+      between the lungs are not.
 
     Source: Zusag et al., SAPSAM, Sec. 2.1. Differs from it in: components in 3-D,
-    sizes in mm, each lung by itself, and dents at the chest wall. That its external
-    marker ends at 35 px changes nothing in the flooding, for what lies beyond is
-    outside too; here it ends the reach of the later steps. With ``fill_between``,
-    ``outline_only`` and the footprints of the public notebook that the paper's way
+    sizes in mm, separate lungs, and dents at the chest wall. That the paper's external
+    marker ends at 35 px does not change the flooding, because the space beyond it is
+    outside as well; here this radius limits the later steps. With ``fill_between``,
+    ``outline_only`` and the footprints of the public notebook that the paper's method
     resembles ("improved lung segmentation using watershed", Kaggle, Data Science Bowl
-    2017) the result is that notebook's to the bit; see ``benchmarks/lung_mask.py``.
+    2017), the result equals that notebook's bit for bit; see
+    ``benchmarks/lung_mask.py``.
 
-    What else may happen: of a patient with one lung that one is found; where the field
-    of view (a rectangle, or a circle with padding below -1500 HU) cuts the lungs, the
-    mask reaches its rim; slices without lung, also blank ones, stay empty; the order of
-    slices (feet or head first) and the size of voxels do not matter; lying upside down
-    or on the belly neither.
+    The field of view may cut the lungs on any side, as a rectangle or as a circle with
+    padding below -1500 HU; the mask then reaches its edge. One lung alone is found as
+    well. The result does not depend on the order of the slices (``volume.direction``
+    tells it), on the size of the voxels, or on a supine or prone position. Slices
+    without lung stay empty.
+
+    Warns with a :class:`UserWarning` that names the reasons if the result is doubtful;
+    see :func:`lung_doubts`.
 
     Args:
-        volume (CTVolume): Axial slices in HU.
-        method (str): ``'threshold'`` or ``'watershed'``.
-        threshold_hu (float): Air is below it.
-        closing_mm (float): ``'threshold'``: radius of the closing. Ours.
-        opening_mm (float): ``'threshold'``: radius of the opening. Ours.
-        steps (WatershedSteps, optional): ``'watershed'``: sizes of its steps.
+        volume: Axial slices in HU.
+        method: ``'threshold'`` or ``'watershed'``.
+        threshold_hu: Upper limit of air.
+        closing_mm: Radius of the closing of ``'threshold'``. An addition to the paper.
+        opening_mm: Radius of the opening of ``'threshold'``. An addition to the paper.
+        steps: Sizes of the steps of ``'watershed'``.
+
+    Shape:
+        - output: (D, H, W)
 
     Returns:
-        np.ndarray: Boolean (D, H, W).
+        Boolean mask.
 
     Raises:
-        ValueError: If the method is unknown, a size negative, slices are not axial,
-            values not in HU, or there are no lungs.
+        ValueError: If the method is unknown, a size is negative, slices are not axial,
+            values are not in HU, or the scan shows no lungs.
     """
     if method not in ('threshold', 'watershed'):
         raise ValueError(
@@ -118,21 +127,29 @@ def lung_mask(
         for lung, airway in zip(lungs, airways):
             mask = _morphology(_close(lung, closing), cv2.MORPH_OPEN, opening)
             lung[:] = mask & ~airway
-        return lungs
-    refine = _Refinement(steps or WatershedSteps(), pixel_mm)
-    lungs, airways = find_lungs(volume, threshold_hu)
-    sides = None if refine.fill_between else left_right_lungs(lungs, volume)
-    for number, lung in enumerate(lungs):
-        if lung.any():
-            parts = [lung]
-            if sides is not None:
-                parts = [sides[number] == LEFT_LUNG, sides[number] == RIGHT_LUNG]
-            lung[:] = refine(volume.array[number], parts, airways[number])
+    else:
+        refine = _Refinement(steps or WatershedSteps(), pixel_mm)
+        lungs, airways = find_lungs(volume, threshold_hu)
+        sides = None if refine.fill_between else left_right_lungs(lungs, volume)
+        for number, lung in enumerate(lungs):
+            if lung.any():
+                parts = [lung]
+                if sides is not None:
+                    parts = [sides[number] == LEFT_LUNG, sides[number] == RIGHT_LUNG]
+                slice_hu = volume.array[number].astype(np.float32, copy=False)
+                lung[:] = refine(slice_hu, parts, airways[number])
+        del sides  # saves memory
+    if lungs.any():
+        doubts = lung_doubts(lungs, volume, bool(airways.any()))
+        if doubts:
+            warnings.warn(
+                f'the lung mask is doubtful: {"; ".join(doubts)}', stacklevel=2
+            )
     return lungs
 
 
 class _Refinement:
-    """The refined mask of one slice after the other."""
+    """Refinement of the air of single slices."""
 
     def __init__(self, steps: WatershedSteps, pixel_mm: tuple[float, float]) -> None:
         self.intermediate, self.external, self.top_hat, self.closing = (
@@ -146,14 +163,14 @@ class _Refinement:
     def __call__(
         self, slice_hu: np.ndarray, lungs: list[np.ndarray], airway: np.ndarray
     ) -> np.ndarray:
-        """Refine the air of one lung after the other, all (H, W), to one mask."""
+        """Refine the air of the lungs, each (H, W), to one mask."""
         air = np.logical_or.reduce(lungs)
         near = [
             _morphology(lung, cv2.MORPH_DILATE, self.intermediate) for lung in lungs
         ]
         reach = np.logical_or.reduce(near)
         if len(lungs) > 1:
-            reach &= ~np.logical_and.reduce(near)  # what is near to both lies between
+            reach &= ~np.logical_and.reduce(near)  # near to both: between the lungs
         flooded = _flood(_gradient(slice_hu), air, reach)
         regions = []
         for lung, surroundings in zip(lungs, near):
@@ -191,12 +208,12 @@ def _kernel(
 
 
 def _morphology(mask: np.ndarray, step: int, kernel: np.ndarray) -> np.ndarray:
-    """Boolean morphology; what lies outside of the slice neither adds nor removes."""
+    """Boolean morphology; the outside of the slice neither adds nor removes."""
     return cv2.morphologyEx(mask.view(np.uint8), step, kernel).view(bool)
 
 
 def _close(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Closing as if the slice went on empty: never smaller than the mask."""
+    """Closing of the slice padded with zeros; contains the mask."""
     y, x = (side // 2 for side in kernel.shape)
     wide = cv2.copyMakeBorder(mask.view(np.uint8), y, y, x, x, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)
@@ -210,24 +227,24 @@ def _gradient(slice_hu: np.ndarray) -> np.ndarray:
         for order in ((1, 0), (0, 1))
     )
     gradient = np.hypot(dx, dy)
-    # No order changes by it, but rounding makes ties, and these are the notebook's
+    # Keeps the order of values, and makes the notebook's ties by rounding
     gradient *= 255 / max(gradient.max(), 1)
     return gradient
 
 
 def _flood(relief: np.ndarray, air: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """(H, W) watershed from the air against all that is out of reach."""
+    """(H, W) watershed from the air against everything out of reach."""
     unknown = reach & ~air
     if not unknown.any():
         return air
-    # Pixels inside of the markers have nothing to flood and would cost most
+    # Pixels inside of the markers need no flooding and would take most of the time
     rim = _morphology(unknown, cv2.MORPH_DILATE, _CROSS)
     markers = np.where(air, 1, 2) * (rim & ~unknown)
     return air | (watershed(relief, markers, mask=rim) == 1)
 
 
 def _holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
-    """(H, W) holes up to a size; what touches the slice's rim is none."""
+    """(H, W) holes up to a size; background at the slice's edge is no hole."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
         (~mask).view(np.uint8), connectivity=4
     )
@@ -243,11 +260,11 @@ def _holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
 
 
 def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.ndarray:
-    """(H, W) what is missing to convex parts of the lungs at the chest wall.
+    """(H, W) background that convex lungs would cover at the chest wall.
 
     Thickened pleura makes dents wider than any closing may be that leaves the heart
-    out. At the wall lungs are convex, and a dent there opens, but for ``wall``, to the
-    outside of the convex hull of both lungs.
+    out. Lungs are convex at the wall, and a dent there opens to the outside of the
+    convex hull of both lungs, eroded by ``wall``.
     """
     filled = np.zeros(lungs[0].shape, np.uint8)
     outlines = [
@@ -257,7 +274,7 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.n
         for lung in lungs
     ]
     if len(lungs) < 2 or not all(outlines):
-        return filled.view(bool)  # where is the wall?
+        return filled.view(bool)  # one lung does not tell where the wall is
     outlines = sum(outlines, ())
     inner = _morphology(
         _hull(np.concatenate(outlines), filled.shape), cv2.MORPH_ERODE, wall

@@ -1,4 +1,4 @@
-"""Where the lungs are in a scan: air inside the body, linked from slice to slice."""
+"""Detection of the lungs and the large airways as connected air in 3-D."""
 
 from dataclasses import dataclass
 
@@ -9,92 +9,167 @@ from scipy.sparse.csgraph import connected_components
 
 from .volume import CTVolume
 
-#: What lies below is no measurement but what scanners write outside of their circular
-#: field of view (-2000, -3024); noise in air stays above.
+#: Voxels below this value are padding that scanners write outside of their circular
+#: field of view (-2000, -3024). Noise in air stays above it.
 PADDING_HU = -1500
-_BODY_HU = -500  # between lung with its vessels and fat
-_TABLE_MM = 3.0  # the shells of a table are thinner than twice this
-_EMPHYSEMA_HU = -950  # "LAA-950": below it, lung has lost its tissue
-_GAS_SHARE = 0.8  # of voxels below that, more than the worst emphysema has
-_LUNG_MM2 = 1000.0  # a lung reaches that in some slice, a sinus does not
-_LUNG_SHARE = 0.1  # of the larger lung's volume; gas in the bowels has less
+
+_GRID_MM = 2.5  # in-plane size of the coarse pixels that density is measured on
+# Free gas has a mean below the first and a standard deviation below the second value
+_GAS_HU = ((-920.0, 38.0), (-950.0, 42.0), (-965.0, np.inf))
+_GAS_MM3 = 1_500_000.0  # more gas than that is in no bowel: emphysema
+_EMPTY_HU = -960.0  # pixels of the air around the patient are below it, lung is not
+_EMPTY_SHARE = 0.4  # least share of such pixels where that air meets the image's edge
+_LEAST_CORE = 4  # coarse pixels that a region's density is trusted from
+_WALL_MM = 12.0  # the wall around the lungs is thicker than this nearly everywhere
+_WALL_SHARE = 0.4  # least share of a lung's surface with such a wall
+_BEYOND_SHARE = 0.5  # largest share of a lung in rows of a slice without tissue
+_LUNG_MM2 = 1000.0  # a lung reaches this area in some slice, a sinus does not
+_LUNG_MM3 = 50_000.0  # least volume of lungs that the field of view does not cut
+_LUNG_SHARE = 0.1  # least volume of the second lung, relative to the larger lung
+_CUT_SHARE = 0.01  # the same for a part of a lung at the edge of the field of view
 _POCKET_MM3 = 500.0  # smallest cavity that is kept beside the lungs
-_AIRWAY_MM2 = 900.0  # largest cross-section, at the fork of the trachea
-_AIRWAY_WIDTH_MM = 50.0  # there too
-_AIRWAY_OFFSET = 0.3  # from the middle of the body, as a share of its half width
-_AIRWAY_MM = 20.0  # least length
+_AIRWAY_MM2 = 900.0  # largest cross-section of an airway, at the carina
+_AIRWAY_WIDTH_MM = 50.0  # largest width of an airway, at the carina
+_AIRWAY_OFFSET = 0.3  # largest distance from the body's midline, in half widths
+_AIRWAY_HU = -880.0  # mean of an airway where the midline of the body is unknown,
+_TUBE_HU = -750.0  # or this mean in an airway of at least
+_TUBE_MM = 35.0  # this length
+_AIRWAY_MM = 20.0  # least length of an airway
+_TISSUE_HU = -500.0  # between lung with its vessels and fat
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
 def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.ndarray]:
-    """Find the air of the lungs and, apart from it, of the large airways.
+    """Find the air of the lungs and the air of the large airways.
 
-    Air is what lies between :data:`PADDING_HU` and the threshold. In each slice it
-    falls into regions (4 neighbours); those within the convex outline of the body are
-    linked where they overlap in neighbouring slices, which makes components in 3-D
-    with no more than a byte for a voxel. Then
+    Air is every voxel between :data:`PADDING_HU` and the threshold. In each slice, air
+    falls into 4-connected regions. Regions that overlap in neighboring slices are
+    linked, which gives components in 3-D with at most two bytes per voxel. All
+    decisions are made on components, from measurements that do not need the whole body
+    in the field of view:
 
-    - small round regions in the body's middle that follow each other to the top of the
-      lungs are trachea and main bronchi, down to where they enter the lungs;
-    - the largest other component and those of at least a tenth of its volume are lungs,
-      unless nearly all of them is as empty as gas;
-    - a smaller one is kept where most of it lies above lung (a cavity; gas of
-      stomach and bowels has no lung beneath it).
-
-    The field of view may cut through the lungs: nothing is asked of the image's border,
-    as long as most of a lung lies within the convex hull of what is seen of the body.
+    - air around the patient is free gas, or air that is mostly as empty as gas where it
+      meets the edge of the slices. Foam of a table or cushion has little thick tissue
+      around it, or lies beyond all tissue of a slice;
+    - trachea and main bronchi are small round regions near the midline that follow each
+      other up to the top of the lungs. Where the field of view cuts the body, the
+      midline is unknown and the regions must be as empty as gas instead;
+    - gas of stomach and bowels, and of the paranasal sinuses, is uniform and emptier
+      than lung. It never links to lung above it;
+    - of the other components, the largest and those of at least a tenth of its volume
+      are lungs, and smaller ones if the edge of the field of view cuts them off;
+    - a smaller component is kept where most of it lies above lung (a cavity).
 
     Args:
-        volume (CTVolume): Axial slices in HU.
-        threshold_hu (float): Air is below it.
+        volume: Axial slices in HU.
+        threshold_hu: Upper limit of air.
+
+    Shape:
+        - output: two arrays (D, H, W)
 
     Returns:
-        tuple[np.ndarray]: Boolean (D, H, W): lungs without their vessels, and airways.
+        Boolean masks of the lungs without their vessels, and of the airways.
 
     Raises:
-        ValueError: If slices are not axial, values not in HU, or there are no lungs.
+        ValueError: If slices are not axial, values are not in HU, or the scan shows no
+            lungs.
     """
     _check(volume, threshold_hu)
     regions = _regions(volume, threshold_hu)
-    to_head = volume.direction[2, 2] > 0
-    airway = _airways(regions, volume, to_head)
-    lung = _lungs(regions, volume, ~airway)
+    to_head = bool(volume.direction[2, 2] > 0)
+    outside = _outside(regions)
+    outside |= _bedding(regions, outside)
+    airway = _airways(regions, volume, to_head, ~outside)
+    lung = _lungs(regions, volume, to_head, ~(airway | outside))
     lungs = regions.paint(lung, volume.shape)
-    lung |= _cavities(regions, lungs, ~(lung | airway), volume, to_head)
+    rest = ~(lung | airway | outside)
+    lung |= _cavities(regions, lungs, rest, volume, to_head)
+    del lungs  # saves memory
     return regions.paint(lung, volume.shape), regions.paint(airway, volume.shape)
+
+
+#: Columns of the table of regions.
+_COLUMNS = (
+    'area',  # pixels
+    'height',  # pixels
+    'width',  # pixels
+    'offset',  # from the midline of the body in half widths; NaN where it is cut
+    'lateral',  # pixels at the left and right edge of the slice
+    'mean_hu',  # of all pixels
+    'core',  # coarse pixels inside, without those at the surface
+    'core_sum',  # of their HU
+    'core_square',  # of their squared HU
+    'edge',  # pixels at the edge of the slice
+    'edge_empty',  # those of them that are as empty as gas
+)
 
 
 @dataclass
 class _Regions:
-    """Connected air of single slices inside of the body, numbered through."""
+    """Connected air of single slices, numbered through the scan.
 
-    labels: list[np.ndarray]  # each (H, W), 0 or 1 + number in its slice
-    first: np.ndarray  # (D + 1,) number of the first region of each slice
-    area: np.ndarray  # (N,) voxels
-    gas: np.ndarray  # (N,) voxels as empty as gas
-    sides: np.ndarray  # (N, 2) height and width in voxels
-    offset: np.ndarray  # (N,) from the body's middle in x, in half widths
-    links: np.ndarray  # (L, 2) regions that overlap in neighbouring slices
+    Attributes:
+        labels: Per slice (H, W): 0, or 1 + number within the slice.
+        coarse: Per slice (h, w) the same on the coarse grid.
+        thick: Per slice (h, w) tissue that is no thin shell.
+        coarse_mm: Size (y, x) of the coarse pixels.
+        first: (D + 1,) number of the first region of each slice.
+        table: Column name to (N,) values, see :data:`_COLUMNS`.
+        links: (L, 2) regions that overlap in neighboring slices, in order of slices.
+    """
+
+    labels: list[np.ndarray]
+    coarse: list[np.ndarray]
+    thick: list[np.ndarray]
+    coarse_mm: tuple[float, float]
+    first: np.ndarray
+    table: dict[str, np.ndarray]
+    links: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.area)
+        return int(self.first[-1])
 
     @property
     def slices(self) -> np.ndarray:
         """(N,) slice of each region."""
         return np.repeat(np.arange(len(self.labels)), np.diff(self.first))
 
-    def components(self, chosen: np.ndarray) -> np.ndarray:
-        """(N,) component of each region through links of chosen ones only."""
-        links = self.links[chosen[self.links].all(1)]
+    def is_gas(self, component: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """(C,) whether the chosen regions of each component are free gas."""
+        core, total, square = (
+            np.bincount(component, self.table[name] * chosen)
+            for name in ('core', 'core_sum', 'core_square')
+        )
+        mean = total / np.maximum(core, 1)
+        spread = np.sqrt(np.maximum(square / np.maximum(core, 1) - mean**2, 0))
+        gas = [(mean < most) & (spread < wide) for most, wide in _GAS_HU]
+        return (core >= _LEAST_CORE) & np.logical_or.reduce(gas)
+
+    def components(
+        self, chosen: np.ndarray, without: np.ndarray | None = None
+    ) -> np.ndarray:
+        """(N,) component of each region by the links of chosen regions.
+
+        Args:
+            chosen: (N,) regions whose links count.
+            without: (L,) links that do not count.
+        """
+        used = chosen[self.links].all(1)
+        if without is not None:
+            used &= ~without
+        links = self.links[used]
         graph = coo_matrix(
             (np.ones(len(links), bool), tuple(links.T)), shape=(len(self),) * 2
         )
         return connected_components(graph, directed=False)[1]
 
-    def of_slice(self, number: int, values: np.ndarray) -> np.ndarray:
-        """(H, W) each pixel's value of its region, 0 outside of regions."""
+    def of_slice(
+        self, number: int, values: np.ndarray, coarse: bool = False
+    ) -> np.ndarray:
+        """(H, W) or (h, w) the value of each pixel's region, 0 outside of regions."""
         own = values[self.first[number] : self.first[number + 1]]
-        return np.concatenate([np.zeros(1, values.dtype), own])[self.labels[number]]
+        labels = (self.coarse if coarse else self.labels)[number]
+        return np.concatenate([np.zeros(1, values.dtype), own])[labels]
 
     def paint(self, chosen: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         """(D, H, W) where the chosen regions are."""
@@ -111,89 +186,126 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
             f'{np.round(volume.direction[:, 2], 3).tolist()} (x, y, z) instead of z; '
             'read_volume turns scans so'
         )
-    lowest, air = np.inf, False
+    lowest, highest = np.inf, -np.inf
     for slice_hu in volume.array:
         if not np.isfinite(slice_hu).all():
             raise ValueError('the scan holds values that are no numbers; expected HU')
         measured = slice_hu[slice_hu >= PADDING_HU]
         if measured.size:
             lowest = min(lowest, measured.min())
-            air = air or lowest < threshold_hu
-    if not air:
+            highest = max(highest, measured.max())
+    if lowest >= threshold_hu:
         raise ValueError(
             f'the scan holds no air: its lowest value is {lowest:g}, expected HU below '
             f'{threshold_hu:g} (are these stored values, without the rescale '
             'intercept?)'
         )
+    if highest < threshold_hu:
+        raise ValueError(
+            f'the scan holds nothing but air: its highest value is {highest:g} HU, so '
+            'it shows no lungs'
+        )
 
 
 def _regions(volume: CTVolume, threshold_hu: float) -> _Regions:
-    labels, tables, links, first = [], [], [], [0]
+    factors = tuple(max(1, round(_GRID_MM / mm)) for mm in volume.spacing_mm[1:])
+    coarse_mm = tuple(f * mm for f, mm in zip(factors, volume.spacing_mm[1:]))
+    slices, links, first = [], [], [0]
     for slice_hu in volume.array:
-        own, table = _slice_regions(slice_hu, threshold_hu, volume.spacing_mm)
-        if labels:
-            links.append(_overlaps(labels[-1], own, first[-2:]))
-        labels.append(own)
-        tables.append(table)
-        first.append(first[-1] + len(table))
-    table = np.concatenate(tables)
+        slices.append(_slice_regions(slice_hu, threshold_hu, factors, coarse_mm))
+        if len(slices) > 1:
+            links.append(_overlaps(slices[-2][0], slices[-1][0], first[-2:]))
+        first.append(first[-1] + len(slices[-1][3]))
+    labels, coarse, thick, tables = zip(*slices)
     return _Regions(
-        labels,
+        list(labels),
+        list(coarse),
+        list(thick),
+        coarse_mm,
         np.array(first),
-        table[:, 0],
-        table[:, 1],
-        table[:, 2:4],
-        table[:, 4],
+        dict(zip(_COLUMNS, np.concatenate(tables).T)),
         np.concatenate(links or [np.zeros((0, 2), int)]),
     )
 
 
-def _slice_regions(slice_hu, threshold_hu, spacing_mm):
-    """Labels (H, W) and rows (area, gas, height, width, offset) of one slice."""
+def _slice_regions(
+    slice_hu: np.ndarray,
+    threshold_hu: float,
+    factors: tuple[int, int],
+    coarse_mm: tuple[float, float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (H, W), coarse labels and thick tissue (h, w), rows of the table."""
     air = (slice_hu < threshold_hu) & (slice_hu >= PADDING_HU)
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(
+    count, labels, stats, centers = cv2.connectedComponentsWithStats(
         air.view(np.uint8), connectivity=4
     )
-    body = _body_hull(slice_hu, spacing_mm)
-    columns = np.flatnonzero(body.any(0))
-    if count == 1 or not columns.size:
-        return np.zeros(slice_hu.shape, np.uint8), np.zeros((0, 5))
-    area = stats[:, cv2.CC_STAT_AREA]
-    inside = np.bincount(labels[body], minlength=count)
-    kept = inside >= 0.5 * area
-    kept[0] = False  # what is no air
-    numbers = np.zeros(count, np.min_scalar_type(kept.sum()))
-    numbers[kept] = np.arange(1, kept.sum() + 1)
-    gas = np.bincount(labels[body & (slice_hu < _EMPHYSEMA_HU)], minlength=count)
-    middle, half = columns.mean(), len(columns) / 2
-    table = np.column_stack(
-        [
-            area,
-            gas,
-            stats[:, cv2.CC_STAT_HEIGHT],
-            stats[:, cv2.CC_STAT_WIDTH],
-            (centres[:, 0] - middle) / half,
-        ]
+    labels = labels.astype(np.min_scalar_type(count))
+    # Averaged over coarse pixels, so that noise does not look like structure
+    small_hu, small = _coarse(slice_hu, labels, factors)
+    size = [2 * round(0.3 * _WALL_MM / mm) + 1 for mm in coarse_mm]
+    tissue = (small_hu > _TISSUE_HU).view(np.uint8)
+    thick = cv2.morphologyEx(tissue, cv2.MORPH_OPEN, np.ones(size, np.uint8))
+    core = ((small_hu < threshold_hu) & (small > 0)).view(np.uint8)
+    core = cv2.erode(core, _CROSS).view(bool)
+    values, owner = small_hu[core].astype(float), small[core]
+    middle, half = _midline(thick, factors[1])
+    lateral = labels[:, [0, -1]].ravel()
+    edge = np.concatenate([lateral, labels[[0, -1], 1:-1].ravel()])
+    edge_hu = np.concatenate(
+        [slice_hu[:, [0, -1]].ravel(), slice_hu[[0, -1], 1:-1].ravel()]
     )
-    return numbers[labels], table[kept]
+    area = stats[:, cv2.CC_STAT_AREA]
+    columns = dict(
+        area=area,
+        height=stats[:, cv2.CC_STAT_HEIGHT],
+        width=stats[:, cv2.CC_STAT_WIDTH],
+        offset=(centers[:, 0] - middle) / half,
+        lateral=np.bincount(lateral, minlength=count),
+        mean_hu=np.bincount(labels.ravel(), slice_hu.ravel(), count)
+        / np.maximum(area, 1),
+        core=np.bincount(owner, minlength=count),
+        core_sum=np.bincount(owner, values, count),
+        core_square=np.bincount(owner, values**2, count),
+        edge=np.bincount(edge, minlength=count),
+        edge_empty=np.bincount(edge[edge_hu < _EMPTY_HU], minlength=count),
+    )
+    table = np.column_stack([columns[name] for name in _COLUMNS])
+    return labels, small, thick.view(bool), table[1:]
 
 
-def _body_hull(slice_hu: np.ndarray, spacing_mm) -> np.ndarray:
-    """(H, W) the convex hull of the largest thing that is no air, without a table."""
-    body = (slice_hu > _BODY_HU).view(np.uint8)
-    size = [2 * int(_TABLE_MM / one) + 1 for one in spacing_mm[:0:-1]]
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size)
-    body = cv2.morphologyEx(body, cv2.MORPH_OPEN, kernel)
-    outlines, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    hull = np.zeros(body.shape, np.uint8)
-    if outlines:
-        largest = max(outlines, key=cv2.contourArea)
-        cv2.fillConvexPoly(hull, cv2.convexHull(largest), 1)
-    return hull.view(bool)
+def _coarse(
+    slice_hu: np.ndarray, labels: np.ndarray, factors: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """HU averaged over blocks of pixels, and the label at each block's center."""
+    rows, columns = factors
+    height, width = (-(-n // f) for n, f in zip(slice_hu.shape, factors))
+    pad = height * rows - slice_hu.shape[0], width * columns - slice_hu.shape[1]
+    hu = np.clip(slice_hu, -1024, 300).astype(np.float32)
+    if any(pad):
+        hu = cv2.copyMakeBorder(hu, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
+    if factors != (1, 1):
+        hu = cv2.resize(hu, (width, height), interpolation=cv2.INTER_AREA)
+    at = [
+        np.minimum(np.arange(count) * f + f // 2, side - 1)
+        for count, f, side in zip((height, width), factors, slice_hu.shape)
+    ]
+    return hu, labels[at[0][:, None], at[1]]
+
+
+def _midline(thick: np.ndarray, factor: int) -> tuple[float, float]:
+    """Column of the body's midline and half its width; NaN where the body is cut."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(thick, connectivity=4)
+    if count == 1:
+        return np.nan, np.nan
+    body = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+    left, width = stats[body, [cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH]]
+    if left == 0 or left + width == thick.shape[1]:
+        return np.nan, np.nan
+    return (left + width / 2) * factor - 0.5, width / 2 * factor
 
 
 def _overlaps(before: np.ndarray, after: np.ndarray, first: list[int]) -> np.ndarray:
-    """(L, 2) pairs of regions of two neighbouring slices that share pixels."""
+    """(L, 2) pairs of regions of two neighboring slices that share pixels."""
     both = (before > 0) & (after > 0)
     pairs = np.unique((before[both].astype(np.int64) << 32) + after[both])
     return np.column_stack(
@@ -201,48 +313,120 @@ def _overlaps(before: np.ndarray, after: np.ndarray, first: list[int]) -> np.nda
     )
 
 
-def _airways(regions: _Regions, volume: CTVolume, to_head: bool) -> np.ndarray:
-    """(N,) which regions are trachea or main bronchi."""
-    if not len(regions):
-        return np.zeros(0, bool)
+def _outside(regions: _Regions) -> np.ndarray:
+    """(N,) which regions are air around the patient."""
+    table = regions.table
+    at_edge = table['edge'] > 0
+    component = regions.components(at_edge)
+    core, edge, empty = (
+        np.bincount(component, table[name] * at_edge)
+        for name in ('core', 'edge', 'edge_empty')
+    )
+    # A sliver in a corner, too small to measure, is no lung either
+    outside = (empty > _EMPTY_SHARE * edge) | (core < _LEAST_CORE)
+    outside |= regions.is_gas(component, at_edge)
+    return at_edge & outside[component]
+
+
+def _bedding(regions: _Regions, outside: np.ndarray) -> np.ndarray:
+    """(N,) which other regions are foam of the table, cushions or pockets in cloth.
+
+    Such air has little thick tissue around it, or lies in rows beyond a body that spans
+    the slice.
+    """
+    inside = ~outside
+    component = regions.components(inside)
+    walled, surface, beyond, amount = np.zeros((4, component.max(initial=0) + 1))
+    square = np.ones((5, 5), np.uint8)
+    for number, thick in enumerate(regions.thick):
+        around = regions.of_slice(number, outside, coarse=True)
+        own = regions.of_slice(number, inside * (component + 1), coarse=True)
+        if not own.any():
+            continue
+        if thick.any(0).mean() > 0.5:
+            amount += np.bincount(own.ravel(), minlength=len(amount) + 1)[1:]
+            free = own[~thick.any(1)].ravel()
+            beyond += np.bincount(free, minlength=len(amount) + 1)[1:]
+        # Vessels are no surface
+        filled = cv2.morphologyEx((own > 0).view(np.uint8), cv2.MORPH_CLOSE, square)
+        ring = (cv2.dilate(filled, _CROSS) > filled) & ~around
+        nearest = cv2.dilate(own.astype(np.float32), square)[ring].astype(int)
+        wall = thick[ring]
+        if around.any():
+            far = cv2.distanceTransform((~around).view(np.uint8), cv2.DIST_L2, 3)[ring]
+            wall = wall & (far * min(regions.coarse_mm) > _WALL_MM)
+        surface += np.bincount(nearest, minlength=len(amount) + 1)[1:]
+        walled += np.bincount(nearest[wall], minlength=len(amount) + 1)[1:]
+    foam = (walled < _WALL_SHARE * surface) | (beyond > _BEYOND_SHARE * amount)
+    return inside & foam[component]
+
+
+def _airways(
+    regions: _Regions, volume: CTVolume, to_head: bool, candidates: np.ndarray
+) -> np.ndarray:
+    """(N,) which of the candidates are trachea or main bronchi."""
+    if not candidates.any():
+        return np.zeros(len(regions), bool)
+    table = regions.table
     step_mm, *pixel_mm = volume.spacing_mm
-    area_mm2 = regions.area * np.prod(pixel_mm)
-    sides_mm = regions.sides * pixel_mm
+    sides = np.column_stack([table['height'], table['width']])
+    lateral = np.bincount(regions.slices, table['lateral'] * candidates)
+    cut = np.isnan(table['offset']) | (lateral > 0)[regions.slices]
+    central = np.abs(np.where(cut, np.inf, table['offset'])) <= _AIRWAY_OFFSET
     small = (
-        (area_mm2 <= _AIRWAY_MM2)
-        & (sides_mm.max(1) <= _AIRWAY_WIDTH_MM)
-        & (regions.area >= 0.5 * regions.sides.prod(1))
-        & (np.abs(regions.offset) <= _AIRWAY_OFFSET)
+        candidates
+        & (table['area'] * np.prod(pixel_mm) <= _AIRWAY_MM2)
+        & ((sides * pixel_mm).max(1) <= _AIRWAY_WIDTH_MM)
+        & (table['area'] >= 0.5 * sides.prod(1))
+        & (central | (cut & (table['mean_hu'] < _TUBE_HU) & (table['edge'] == 0)))
     )
     chain = regions.components(small)
     depth = len(regions.labels)
     height = regions.slices if to_head else depth - 1 - regions.slices
     # Nearly all air lies below the top of the lungs, whatever else a neck or head holds
     order = np.argsort(height, kind='stable')
-    amount = np.cumsum(regions.area[order])
+    amount = np.cumsum((table['area'] * candidates)[order])
     top = height[order[np.searchsorted(amount, 0.95 * amount[-1])]]
     highest = np.full(chain.max() + 1, -1)
     lowest = np.full(chain.max() + 1, depth)
     np.maximum.at(highest, chain, height)
     np.minimum.at(lowest, chain, height)
-    long = (highest - lowest + 1) * step_mm >= min(_AIRWAY_MM, depth * step_mm)
+    length_mm = (highest - lowest + 1) * step_mm
+    long = length_mm >= min(_AIRWAY_MM, depth * step_mm)
+    # Off the midline, or without one, the apex of a lung is such a chain but shorter
+    doubtful = small & ~central & (table['mean_hu'] >= _AIRWAY_HU)
+    long &= (np.bincount(chain, doubtful) == 0) | (length_mm >= _TUBE_MM)
     return small & (long & (highest >= top))[chain]
 
 
-def _lungs(regions: _Regions, volume: CTVolume, candidates: np.ndarray) -> np.ndarray:
-    """(N,) which regions are lung."""
-    component = regions.components(candidates)
-    size = np.bincount(component, regions.area * candidates)
-    gas = np.bincount(component, regions.gas * candidates)
-    size[gas >= _GAS_SHARE * size] = 0
-    largest = size.argmax() if size.size else 0
-    reach = regions.area[candidates & (component == largest)].max(initial=0)
-    if not size.any() or reach * np.prod(volume.spacing_mm[1:]) < _LUNG_MM2:
+def _lungs(
+    regions: _Regions,
+    volume: CTVolume,
+    to_head: bool,
+    candidates: np.ndarray,
+) -> np.ndarray:
+    """(N,) which of the candidates are lung."""
+    gas = regions.is_gas(np.arange(len(regions)), candidates)
+    lower, upper = regions.links.T if to_head else regions.links.T[::-1]
+    component = regions.components(candidates, gas[lower] & ~gas[upper])
+    area = regions.table['area'] * candidates * np.prod(volume.spacing_mm[1:])
+    size = np.bincount(component, area) * volume.spacing_mm[0]
+    at_end = np.isin(regions.slices, (0, len(regions.labels) - 1))
+    at_edge = candidates & (regions.table['edge'] > 0)
+    edge = np.bincount(component, at_edge) > 0
+    cut = edge | (np.bincount(component, candidates & at_end) > 0)
+    size[regions.is_gas(component, candidates) & (edge | (size < _GAS_MM3))] = 0
+    reach = np.zeros(len(size))
+    np.maximum.at(reach, component, area)
+    main = size * ((size >= _LUNG_MM3) | cut) * (reach >= _LUNG_MM2)
+    if not main.any():
         raise ValueError(
-            'the scan shows no lungs: no air within the body reaches '
-            f'{_LUNG_MM2 / 100:g} cm2 in a slice'
+            'the scan shows no lungs: no air within the body, other than free gas, '
+            f'reaches {_LUNG_MM2 / 100:g} cm2 in a slice and {_LUNG_MM3 / 1000:g} ml'
         )
-    return candidates & (size >= _LUNG_SHARE * size[largest])[component]
+    share = size / main.max()
+    kept = (share >= _LUNG_SHARE) | ((share >= _CUT_SHARE) & edge)
+    return candidates & kept[component]
 
 
 def _cavities(
@@ -252,17 +436,19 @@ def _cavities(
     volume: CTVolume,
     to_head: bool,
 ) -> np.ndarray:
-    """(N,) which other regions are cavities: air that mostly lies above lung."""
+    """(N,) which of the candidates are cavities: air that mostly lies above lung."""
     component = regions.components(candidates)
-    size = np.bincount(component, regions.area * candidates)
+    area = regions.table['area'] * candidates
+    size = np.bincount(component, area)
     above = np.zeros(len(regions))
     beneath = np.zeros(volume.shape[1:], bool)
     numbers = range(volume.shape[0])
     for number in numbers if to_head else reversed(numbers):
         own = regions.labels[number]
-        count = np.bincount(own[beneath], minlength=own.max() + 1)[1:]
-        above[regions.first[number] : regions.first[number] + len(count)] = count
+        first, last = regions.first[number : number + 2]
+        above[first:last] = np.bincount(own[beneath], minlength=last - first + 1)[1:]
         beneath |= lungs[number]
     above = np.bincount(component, above * candidates)
     large = size * np.prod(volume.spacing_mm) >= _POCKET_MM3
-    return candidates & (large & (above >= 0.5 * size))[component]
+    behind = size > 0
+    return candidates & (large & behind & (above >= 0.5 * size))[component]

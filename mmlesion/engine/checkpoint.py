@@ -14,6 +14,9 @@ import torch
 from mmengine.fileio import get_local_path
 from mmengine.logging import HistoryBuffer
 
+from .zoo import PREFIX as ZOO_PREFIX
+from .zoo import read_zoo_weights
+
 _STATISTICS = ('min', 'max', 'mean', 'current')
 _WEIGHTS = ('state_dict', 'ema_state_dict')
 _ZIP_START = b'PK\x03\x04'
@@ -53,7 +56,8 @@ def read_checkpoint(
     no check sums, so damaged tensors in them cannot be detected.)
 
     Args:
-        path: A local file, or an ``http(s)://`` address.
+        path: A local file, an ``http(s)://`` address, or ``mmlesion://<name>`` for a
+            model of :mod:`mmlesion.engine.zoo`.
         map_location: As :func:`torch.load`.
         trust: Whether to read the file as an ordinary pickle. Defaults to the
             value set by :func:`trusting`, which is False outside of it.
@@ -69,6 +73,8 @@ def read_checkpoint(
             or infinite.
     """
     path = str(path)
+    if path.startswith(ZOO_PREFIX):
+        return read_zoo_weights(path, map_location)
     trust = _trust.get() if trust is None else trust
     if '://' in path and not path.startswith(('http://', 'https://')):
         raise ValueError(

@@ -18,6 +18,7 @@ from mmengine.runner import checkpoint as host
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from .checkpoint import read_checkpoint
+from .zoo import PREFIX
 
 _WEB = ('http://', 'https://')
 #: Addresses that name published weights. Longer prefixes come first.
@@ -115,6 +116,7 @@ def use_safe_reader() -> None:
     """Make MMEngine's ``CheckpointLoader`` read by :func:`read_checkpoint`."""
     for prefixes, loader in (
         ('', load_from_local),
+        (PREFIX, read_checkpoint),
         (_WEB, load_from_web),
         (_ZOOS, load_from_zoo),
         (_STORES, load_from_store),

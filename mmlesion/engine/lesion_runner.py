@@ -13,7 +13,6 @@ from mmengine.dist import is_distributed
 from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import load_state_dict
 
 from mmlesion.files import PARTIAL_SUFFIX
 from mmlesion.registry import RUNNERS
@@ -22,6 +21,7 @@ from .checkpoint import read_checkpoint, trusting
 from .console import SetUpFilter, hold_back_set_up, log_file_of
 from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from .latest_checkpoint import find_newest_checkpoint
+from .partial_weights import load_partially
 
 
 @RUNNERS.register_module()
@@ -344,7 +344,7 @@ def _revise(state_dict, revise_keys):
 
 def _load(model, state_dict, filename, strict, logger):
     if not strict:
-        load_state_dict(model, state_dict, strict=False, logger=logger)
+        load_partially(model, state_dict, filename, logger)
         return
     try:
         model.load_state_dict(state_dict, strict=True)

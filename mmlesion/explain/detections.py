@@ -5,7 +5,7 @@ import copy
 import torch
 from mmengine.dataset import pseudo_collate
 
-from mmlesion.attribution import GradCAM
+from .methods import DEFAULT_DETECTION_METHOD, find_method
 
 
 class NoDetectionError(ValueError):
@@ -58,6 +58,9 @@ class DetectionScores:
         anchors (sequence[tuple[int, int]], optional): Of a dense head, (anchor,
             class) instead of detections; anchors counted through all levels in
             the head's order.
+        score (str or callable): ``'probability'`` (``'auto'``) is the score of the
+            box; ``'log_odds'`` is log(p / (1 - p)), which differs in the scale of the
+            map only; a callable maps the scores (K, ) to other scores (K, ).
 
     Raises:
         NoDetectionError: If no detection reaches ``score_thr``.
@@ -65,8 +68,20 @@ class DetectionScores:
     """
 
     def __init__(
-        self, model, indices=None, score_thr=0.3, max_detections=5, anchors=None
+        self,
+        model,
+        indices=None,
+        score_thr=0.3,
+        max_detections=5,
+        anchors=None,
+        score='probability',
     ):
+        if not callable(score) and score not in ('auto', 'probability', 'log_odds'):
+            raise ValueError(
+                "the score of a box must be 'probability', 'log_odds' or a callable, "
+                f'got {score!r}'
+            )
+        self.score = score
         if anchors is not None and indices is not None:
             raise ValueError('give indices of detections or anchors, not both')
         self.model = model
@@ -114,6 +129,10 @@ class DetectionScores:
                 scores = self._found_again(sample)
         self.head_output = None
         self.sample = sample.detach()
+        if self.score == 'log_odds':
+            scores = scores.clamp(1e-7, 1 - 1e-7).logit()
+        elif callable(self.score):
+            scores = self.score(scores)
         return scores[None]
 
     def _choose(self, scores):
@@ -212,11 +231,12 @@ def explain_detections(
     model,
     data,
     layers,
-    method=GradCAM,
+    method=DEFAULT_DETECTION_METHOD,
     indices=None,
     score_thr=0.3,
     max_detections=5,
     anchors=None,
+    score='probability',
     **kwargs,
 ):
     """Maps of why a detector predicted single boxes of an image.
@@ -227,12 +247,15 @@ def explain_detections(
         model (nn.Module): An MMDetection 3.x detector, of one or two stages.
         data (dict): One sample as the test pipeline packs it, ``inputs`` and
             ``data_samples``.
-        layers (sequence[str] | str): Layers to map, e.g. ``backbone.layer4``.
-        method (type): A gradient method of :mod:`mmlesion.attribution`.
+        layers (sequence[str | nn.Module] | str | nn.Module): Layers to map, e.g.
+            ``backbone.layer4``.
+        method (str, dict or type): A method that explains any score, see
+            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM.
         indices (sequence[int], optional): As :class:`DetectionScores`.
         score_thr (float): Likewise.
         max_detections (int): Likewise.
         anchors (sequence[tuple[int, int]], optional): Likewise.
+        score (str or callable): Likewise.
         **kwargs: For ``method``.
 
     Returns:
@@ -244,7 +267,8 @@ def explain_detections(
         NoDetectionError: If no detection reaches ``score_thr``.
         ValueError: If there is no such detection, anchor or layer.
     """
-    scores = DetectionScores(model, indices, score_thr, max_detections, anchors)
+    method = find_method(method, detections=True)
+    scores = DetectionScores(model, indices, score_thr, max_detections, anchors, score)
     with method(model, layers, forward=scores.forward, **kwargs) as cam:
         maps = cam(pseudo_collate([data]), scores)
     return (

@@ -13,7 +13,7 @@ from mmlesion import attribution
 from mmlesion.ct import boxes_in_slice
 
 from .detections import DetectionScores, detection_titles, explain_detections
-from .methods import GRADIENT_METHODS, METHODS, WITHOUT_LAYERS
+from .methods import Method, MethodSpec, find_method
 from .placement import boxes_on_input
 from .writer import SampleMaps, by_target, by_title
 
@@ -23,36 +23,33 @@ class _Explainer:
 
     Args:
         model: The trained model.
-        methods: Names of :mod:`mmlesion.attribution`.
+        methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.
         layers: Layers to map. Defaults to the layer of the last feature maps.
         targets: What is explained; see the subclasses.
+        score: Which score of a class or box is explained; see the subclasses.
     """
 
-    kinds: Sequence[str] = METHODS
+    detections = False
 
     def __init__(
         self,
         model: nn.Module,
-        methods: Sequence[str],
+        methods: Sequence[MethodSpec],
         layers: Sequence[str] = (),
         targets: Sequence[int | str] = ('predicted',),
+        score: str | Callable = 'auto',
     ) -> None:
-        wrong = [name for name in methods if name not in self.kinds]
-        if wrong:
-            raise ValueError(
-                f'method {wrong[0]} explains classes: for the boxes of a '
-                f'detector choose one of {", ".join(self.kinds)}'
-            )
         self.model = model
-        self.methods = methods
+        self.methods = [find_method(each, self.detections) for each in methods]
+        self.score = score
         self.layers = list(layers)
         self.targets = targets
 
     def layer_arguments(
-        self, method: str, inputs: Any, forward: Callable | None = None
+        self, method: Method, inputs: Any, forward: Callable | None = None
     ) -> tuple:
         """The layers of a method, as positional arguments of the method."""
-        if method in WITHOUT_LAYERS:
+        if not method.kind.needs_layers:
             return ()
         if not self.layers:
             self.layers = [attribution.last_feature_layer(self.model, inputs, forward)]
@@ -65,11 +62,29 @@ class ClassExplainer(_Explainer):
 
     Args:
         model: The trained classifier.
-        methods: Names of :mod:`mmlesion.attribution`.
+        methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.
         layers: Layers to map. Defaults to the layer of the last feature maps.
         targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the
             data set.
+        score: Score of a class, as of
+            :class:`~mmlesion.attribution.ActivationMap`. Defaults to the log-odds of
+            two classes, or the logit of more.
+        slices: ``'occlusion'`` or ``'gradient'`` also measures how much each slice
+            of the input contributes, see
+            :class:`~mmlesion.attribution.SliceImportance`.
     """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        methods: Sequence[MethodSpec],
+        layers: Sequence[str] = (),
+        targets: Sequence[int | str] = ('predicted',),
+        score: str | Callable = 'auto',
+        slices: str | None = None,
+    ) -> None:
+        super().__init__(model, methods, layers, targets, score)
+        self.slices = slices
 
     def __call__(self, name: str, data: Mapping[str, Any]) -> SampleMaps:
         """Explain one sample.
@@ -102,15 +117,22 @@ class ClassExplainer(_Explainer):
         maps: dict[str, Tensor] = {}
         for method in self.methods:
             layers = self.layer_arguments(method, inputs)
-            with getattr(attribution, method)(self.model, *layers) as explainer:
+            with method(self.model, *layers, score=self.score) as explainer:
                 raw = explainer(inputs, [classes])
-            for title, each in by_title(method, raw).items():
+            for title, each in by_title(method.name, raw).items():
                 each = by_target(each)
                 # Attention is the same for every class.
                 maps[title] = each.expand(len(classes), *each.shape[1:])
+        shares = None
+        if self.slices is not None:
+            measure = attribution.SliceImportance(
+                self.model, self.slices, score=self.score
+            )
+            shares = measure(inputs, [classes])[0]
         return SampleMaps(
             maps=maps,
             layers=self.layers,
+            slice_shares=shares,
             input_size=inputs.shape[2:],
             titles=[f'{names[index]} {scores[index]:.2f}' for index in classes],
             explained=[
@@ -148,26 +170,30 @@ class BoxExplainer(_Explainer):
 
     Args:
         model: The trained detector.
-        methods: Gradient methods of :mod:`mmlesion.attribution`.
+        methods: Methods that explain any score, see
+            :func:`~mmlesion.explain.methods.find_method`.
         layers: Layers to map. Defaults to the layer of the last feature maps.
         targets: Numbers of boxes in the order of prediction, or ``'predicted'`` for
             the boxes of the highest scores.
         score_thr: Smallest score of an explained box.
         max_detections: Largest number of explained boxes of an image.
+        score: Score of a box: ``'probability'``, ``'log_odds'`` or a callable; see
+            :class:`~mmlesion.explain.detections.DetectionScores`.
     """
 
-    kinds = GRADIENT_METHODS
+    detections = True
 
     def __init__(
         self,
         model: nn.Module,
-        methods: Sequence[str],
+        methods: Sequence[MethodSpec],
         layers: Sequence[str] = (),
         targets: Sequence[int | str] = ('predicted',),
         score_thr: float = 0.3,
         max_detections: int = 5,
+        score: str | Callable = 'auto',
     ) -> None:
-        super().__init__(model, methods, layers, targets)
+        super().__init__(model, methods, layers, targets, score)
         allowed = 'predicted' if 'predicted' in targets else None
         wrong = [t for t in targets if isinstance(t, str) and t != allowed]
         if allowed:
@@ -202,11 +228,11 @@ class BoxExplainer(_Explainer):
                 method, pseudo_collate([data]), DetectionScores(self.model).forward
             )
             raw, sample, indices = explain_detections(
-                self.model, data, layers, getattr(attribution, method), **self.chosen
+                self.model, data, layers, method, score=self.score, **self.chosen
             )
             maps.update(
                 (title, by_target(each))
-                for title, each in by_title(method, raw).items()
+                for title, each in by_title(method.name, raw).items()
             )
         found = sample.pred_instances
         boxes = boxes_in_slice(found.bboxes, sample.get('crop_offset'))

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, TRANSFORMS
+from tqdm import tqdm
 
 from mmlesion.ct import (
     ARCHIVE_SUFFIX,
@@ -19,7 +20,12 @@ from mmlesion.ct import (
     read_volume,
     window_hu,
 )
-from mmlesion.ct.nodule_patches import INPUT_PLANES
+from mmlesion.ct.nodule_patches import (
+    INPUT_PLANES,
+    cut_nodule_patches,
+    estimate_nodule_diameter,
+    nodule_ball,
+)
 
 from .names import sample_name
 
@@ -29,7 +35,7 @@ SCAN_SUFFIXES = (*VOLUME_SUFFIXES, '.dcm')
 READABLE = dict(
     LoadImageFromFile=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
     LoadRadiograph=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
-    LoadNodulePatch=(ARCHIVE_SUFFIX,),
+    LoadNodulePatch=(ARCHIVE_SUFFIX, *VOLUME_SUFFIXES),
     LoadSliceStack=('.png', *VOLUME_SUFFIXES),
 )
 MIDDLE = 'middle'
@@ -42,6 +48,8 @@ class ExplainInputs:
     files, which take the place of what the first step of the pipeline reads:
 
     - a picture, a radiograph or a nodule's patches: read by that step;
+    - a crop (NIfTI, MetaImage, NRRD) with a nodule in its middle, for
+      ``LoadNodulePatch``: the patches are cut with ``diameter_mm``;
     - an array (``.npy``), (H, W) or (channels, H, W), with the values that the step
       would give: HU, or grey values;
     - a scan (DICOM folder, NIfTI, MetaImage, NRRD): of ``slices``, or of the middle
@@ -57,6 +65,8 @@ class ExplainInputs:
         window (sequence[float], optional): HU of black and white where a scan goes
             to ``LoadImageFromFile``; by default its least and largest value.
         max_images (int, optional): Most samples.
+        diameter_mm (float, optional): Diameter of the nodule in each crop; by
+            default it is estimated.
 
     Yields:
         tuple[str, dict]: A name for files, no two alike, and the sample. In one of a
@@ -68,7 +78,15 @@ class ExplainInputs:
         ValueError: If a file is of another kind than the config reads, or damaged.
     """
 
-    def __init__(self, cfg, images=None, slices=None, window=None, max_images=None):
+    def __init__(
+        self,
+        cfg,
+        images=None,
+        slices=None,
+        window=None,
+        max_images=None,
+        diameter_mm=None,
+    ):
         loader = cfg.get('test_dataloader')
         if not loader or not loader.dataset.get('pipeline'):
             raise ValueError(
@@ -80,6 +98,7 @@ class ExplainInputs:
         self.kind = str(self.first.type).rpartition('.')[2]
         self.slices = slices
         self.window = window
+        self.diameter_mm = diameter_mm
         if images is None:
             self.jobs = [(number, None) for number in range(len(self.dataset))]
         else:
@@ -176,6 +195,8 @@ class ExplainInputs:
             )
         elif self.kind == 'LoadSliceStack':
             return self._from_data_set(path), None
+        elif self._is_nodule_crop(path):
+            results.update(self._nodule(path))
         elif self.kind == 'LoadImageFromFile':
             if path.name.lower().endswith(SCAN_SUFFIXES):
                 results['img'] = self._grey(read_radiograph(path))
@@ -203,6 +224,39 @@ class ExplainInputs:
                 )
             )
         return data, index
+
+    def _is_nodule_crop(self, path):
+        """Whether a file is a volume around one nodule."""
+        return self.kind == 'LoadNodulePatch' and path.name.lower().endswith(
+            VOLUME_SUFFIXES
+        )
+
+    def _nodule(self, path):
+        """What LoadNodulePatch gives, for the nodule in the middle of a crop."""
+        volume = _volume(str(path))
+        diameter_mm = self.diameter_mm
+        try:
+            if diameter_mm is None:
+                diameter_mm = estimate_nodule_diameter(volume)
+                tqdm.write(
+                    f'{path}: diameter {diameter_mm:.1f} mm, estimated from the crop '
+                    '(--diameter gives it)'
+                )
+            ball = nodule_ball(volume, diameter_mm)
+            patches = cut_nodule_patches(volume, ball, diameter_mm)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from None
+        planes = list(INPUT_PLANES[self.first.get('inputs', '11c')])
+        return dict(
+            img=np.ascontiguousarray(
+                patches.image_hu[planes].transpose(1, 2, 0), np.float32
+            ),
+            mask=np.ascontiguousarray(
+                patches.mask[planes].transpose(1, 2, 0).astype(np.uint8)
+            ),
+            nodule_id=stem_of(path),
+            diameter_mm=diameter_mm,
+        )
 
     def _slice(self, volume, index, path):
         """What the first step would make of a slice of a scan."""

@@ -1,48 +1,133 @@
-"""Attribution methods by name, and what each kind of method needs."""
+"""Attribution methods by name."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
 
 from mmlesion import attribution
+from mmlesion.attribution import ActivationMap
+from mmlesion.registry import ATTRIBUTIONS
 
-#: Names of all methods.
-METHODS = sorted(
-    name
-    for name in attribution.__all__
-    if isinstance(getattr(attribution, name), type)
-    and issubclass(getattr(attribution, name), attribution.ActivationMap)
-    and name not in ('ActivationMap', 'GradientMap')
-)
-#: Methods that explain any score, and therefore also the score of a box.
-GRADIENT_METHODS = [
-    name
-    for name in METHODS
-    if issubclass(getattr(attribution, name), attribution.GradientMap)
-]
-#: Methods that take no layers: attention, and heads that draw their own maps.
-WITHOUT_LAYERS = [
-    name
-    for name in METHODS
-    if issubclass(
-        getattr(attribution, name),
-        (attribution.AttentionMap, attribution.SoftActivationMap),
-    )
-]
+#: What a method can be given as: a name, a config with ``type``, or a class.
+MethodSpec = str | Mapping[str, Any] | type[ActivationMap]
+
+#: Defaults where no method is named. The map of a detected box by Grad-CAM has most of
+#: its energy outside of the box, see docs/results.md.
+DEFAULT_METHOD = 'GradCAM'
+DEFAULT_DETECTION_METHOD = 'LayerCAM'
+
+for _name in attribution.__all__:
+    _kind = getattr(attribution, _name)
+    # a method has its own `compute`; SliceImportance puts out no maps
+    if (
+        isinstance(_kind, type)
+        and issubclass(_kind, ActivationMap)
+        and _name not in ('ActivationMap', 'GradientMap', 'SliceImportance')
+    ):
+        ATTRIBUTIONS.register_module(module=_kind)
 
 
-def check_methods(names: Iterable[str]) -> None:
-    """Check the names of methods.
+@dataclass(frozen=True)
+class Method:
+    """An attribution method with its options.
+
+    Attributes:
+        name: Title of the maps.
+        kind: The class.
+        options: Keyword arguments of the class.
+    """
+
+    name: str
+    kind: type[ActivationMap]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(
+        self, model: nn.Module, layers: Sequence | str | nn.Module = (), **kwargs
+    ) -> ActivationMap:
+        """Build the method for a model.
+
+        Args:
+            model: The model.
+            layers: Layers to map; ignored by a method that takes none.
+            **kwargs: Further keyword arguments of the class. Options of the method
+                come before them.
+
+        Raises:
+            ValueError: If the method needs layers and none is given, or the model
+                cannot have it.
+        """
+        options: dict[str, Any] = {**kwargs, **self.options}
+        if 'layers' in options:
+            layers = options.pop('layers')
+        given = isinstance(layers, nn.Module) or bool(layers)
+        if self.kind.needs_layers and not given:
+            raise ValueError(
+                f'method {self.name} needs layers, for instance backbone.layer4'
+            )
+        if self.kind.takes_layers and given:
+            return self.kind(model, layers, **options)
+        return self.kind(model, **options)
+
+
+def method_names(detections: bool = False) -> list[str]:
+    """Names of the registered methods.
 
     Args:
-        names: Names, as in :data:`METHODS`.
+        detections: Only methods that explain single detections.
+    """
+    return sorted(
+        name
+        for name, kind in ATTRIBUTIONS.module_dict.items()
+        if not detections or kind.explains_any_score
+    )
+
+
+def find_method(spec: MethodSpec | Method, detections: bool = False) -> Method:
+    """Find an attribution method.
+
+    Args:
+        spec: A name such as ``'GradCAM'`` or ``'mmlesion.GradCAM'``, a config such as
+            ``dict(type='mmlesion.HiResCAM', relu=True)``, or a subclass of
+            :class:`~mmlesion.attribution.ActivationMap`. A class that is registered in
+            :data:`mmlesion.registry.ATTRIBUTIONS` has a name. ``name`` in a config is
+            the title of its maps.
+        detections: The method must explain single detections.
 
     Raises:
-        ValueError: If a method does not exist. The message names similar methods.
+        TypeError: If ``spec`` is something else.
+        ValueError: If the method does not exist (the message names similar methods),
+            or does not explain detections.
     """
-    for name in names:
-        if name not in METHODS:
-            close = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.3)
-            raise ValueError(
-                f'there is no method {name!r}; expected one of '
-                f'{", ".join(close or METHODS)}'
-            )
+    method = spec if isinstance(spec, Method) else _find(spec)
+    if detections and not method.kind.explains_any_score:
+        raise ValueError(
+            f'method {method.name} explains classes: for the boxes of a detector '
+            f'choose one of {", ".join(method_names(detections=True))}'
+        )
+    return method
+
+
+def _find(spec: MethodSpec) -> Method:
+    if isinstance(spec, type) and issubclass(spec, ActivationMap):
+        return Method(spec.__name__, spec)
+    if isinstance(spec, Mapping) and 'type' in spec:
+        options = dict(spec)
+        found = _find(options.pop('type'))
+        return Method(options.pop('name', found.name), found.kind, options)
+    if not isinstance(spec, str):
+        raise TypeError(
+            'a method must be a name, a config with type, or a subclass of '
+            f'ActivationMap, got {spec!r}'
+        )
+    name = spec.removeprefix('mmlesion.')
+    kind: Callable | None = ATTRIBUTIONS.module_dict.get(name)
+    if kind is None:
+        names = method_names()
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
+        raise ValueError(
+            f'there is no method {spec!r}; expected one of {", ".join(close or names)}'
+        )
+    return Method(name, kind)

@@ -12,7 +12,7 @@ from mmlesion import attribution
 from mmlesion.ct import write_volume
 from mmlesion.files import atomic_file, write_json
 from mmlesion.visualization import write_picture
-from mmlesion.visualization.map_overlay import overlay_rows
+from mmlesion.visualization.map_overlay import overlay_rows, slice_bars
 
 from .placement import map_on_input, map_volume
 
@@ -32,10 +32,12 @@ class SampleMaps:
         input_size: Rows and columns of the network's input, padding included (or
             depth, rows and columns).
         boxes_px: Explained boxes in pixels of the network's input; None for classes.
+        slice_shares: Contribution of each slice of the input to each score.
 
     Shape:
         - maps: (K, \\*grid), or (K, M, \\*grid) of a layer that sees M slices
         - boxes_px: (K, 4), xyxy
+        - slice_shares: (K, slices)
     """
 
     maps: Mapping[str, Tensor]
@@ -44,6 +46,14 @@ class SampleMaps:
     explained: Sequence[dict] = ()
     layers: Sequence[str] = field(default_factory=list)
     boxes_px: np.ndarray | None = None
+    slice_shares: Tensor | None = None
+
+    def empty_maps(self) -> list[list[str]]:
+        """Titles of the maps that are zero everywhere, for each class or box."""
+        return [
+            [title for title, raw in self.maps.items() if not raw[index].any()]
+            for index in range(len(self.titles))
+        ]
 
 
 def by_target(raw: Tensor) -> Tensor:
@@ -83,7 +93,8 @@ def write_sample_maps(
     - ``<name>_<title>.npy``: raw float32 maps on the layer's grid;
     - ``<name>_<title>.nii.gz``: the largest map at each pixel of the image, in the
       scan's place where the sample knows it;
-    - ``<name>.json``: the classes or boxes, layers and methods.
+    - ``<name>.json``: the classes or boxes, layers and methods, which maps are zero
+      everywhere, and the contribution of each slice where it was measured.
 
     Args:
         folder: Folder of the files; it is created.
@@ -127,11 +138,17 @@ def write_sample_maps(
             image, found, full, window=window, to_hu=to_hu, value_range=value_range
         )
         write_picture(folder / f'{name}.png', picture)
+    explained = [dict(each) for each in found.explained]
+    for index, (each, empty) in enumerate(zip(explained, found.empty_maps())):
+        if empty:
+            each['empty_maps'] = empty
+        if found.slice_shares is not None:
+            each['slice_shares'] = found.slice_shares[index].tolist()
     report = dict(
         name=name,
         image=str(sample.get('img_path')),
         layers=list(found.layers),
-        explained=list(found.explained),
+        explained=explained,
         maps={title: f'{file}.npy' for title, file in files.items()},
     )
     if 'json' in formats:
@@ -194,6 +211,10 @@ def draw_sample_maps(
         if value_range
         else ('least', 'most')
     )
-    return overlay_rows(
+    picture = overlay_rows(
         gray.cpu().numpy(), rows, ends, boxes_px=found.boxes_px, limits=limits
     )
+    if found.slice_shares is None:
+        return picture
+    bars = slice_bars(found.slice_shares.cpu().numpy(), len(picture))
+    return np.concatenate([picture, bars], 1)

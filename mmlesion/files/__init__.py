@@ -18,7 +18,7 @@ from .folder_lock import lock_folder, remove_partial
 from .limits import check_limit
 from .made_from import describe_files, files_match, list_files
 from .names import is_file_name, path_in
-from .parallel import run_in_parallel
+from .parallel import map_ahead, run_in_parallel
 from .problems import write_problems
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     'is_file_name',
     'list_files',
     'lock_folder',
+    'map_ahead',
     'path_in',
     'plain_json',
     'read_csv_rows',

@@ -2,12 +2,14 @@
 
 import ctypes
 import errno
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -60,6 +62,64 @@ def run_in_parallel(
         if raise_errors and isinstance(result, Exception):
             raise result
         yield number, result
+
+
+def map_ahead(
+    function: Callable, jobs: Iterable[tuple], workers: int, lock: int = -1
+) -> Iterator[Any]:
+    """Call a function for each job in worker processes, ahead of the caller.
+
+    Results come in the order of the jobs. No more than ``workers`` + 1 results exist
+    at a time, those that wait for the caller among them. The worker processes end
+    when the process that started them ends.
+
+    Args:
+        function: A function of a module, called with the items of a job.
+        jobs: The jobs, one tuple of arguments each.
+        workers: Number of processes; with 0 the jobs run in this process.
+        lock: Descriptor of a folder's lock, which the workers close.
+
+    Yields:
+        The result of each job, or the exception of a job with bad input.
+
+    Raises:
+        OSError: If a worker was killed.
+    """
+    waiting = iter(jobs)
+    if workers < 1:
+        for job in waiting:
+            yield _outcome(function, job)
+        return
+    methods = multiprocessing.get_all_start_methods()
+    method = 'fork' if 'fork' in methods else 'spawn'
+    context = multiprocessing.get_context(method)
+    inherited = (lock if method == 'fork' else -1, os.getpid())
+    pool = ProcessPoolExecutor(workers, context, _start_worker, inherited)
+    try:
+        running: deque[Future] = deque()
+        for job in itertools.islice(waiting, workers + 1):
+            running.append(pool.submit(_outcome, function, job))
+        while running:
+            result = running.popleft().result()
+            for job in itertools.islice(waiting, 1):
+                running.append(pool.submit(_outcome, function, job))
+            yield result
+            del result
+    except BrokenProcessPool:
+        raise OSError(
+            errno.ECHILD,
+            'a process was killed from outside, perhaps for want of memory',
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _outcome(function: Callable, job: tuple) -> Any:
+    """The result of a job, or the exception of bad input."""
+    try:
+        return function(*job)
+    except (OSError, ValueError) as error:
+        return error
 
 
 def _run_in_pool(

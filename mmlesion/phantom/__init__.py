@@ -16,10 +16,17 @@ from .recist import Recist, recist
 from .scan import Protocol, Scan, paint_anatomy, simulate_scan
 from .sign_scan import Course, SignScan, draw_course, simulate_sign_scan
 from .signs import write_signs
+from .whole_scans import (
+    SCANS_PHANTOM_VERSION,
+    WholeScan,
+    simulate_whole_scan,
+    write_scans,
+)
 
 __all__ = [
     'LIDC_PHANTOM_VERSION',
     'PHANTOM_VERSION',
+    'SCANS_PHANTOM_VERSION',
     'SIGNS',
     'Canvas',
     'Course',
@@ -34,6 +41,7 @@ __all__ = [
     'Scan',
     'SignScan',
     'Thorax',
+    'WholeScan',
     'correlated_noise',
     'draw_course',
     'draw_focus',
@@ -47,9 +55,11 @@ __all__ = [
     'simulate_radiograph',
     'simulate_scan',
     'simulate_sign_scan',
+    'simulate_whole_scan',
     'smooth_texture',
     'write_deeplesion',
     'write_lidc',
     'write_node21',
+    'write_scans',
     'write_signs',
 ]

@@ -83,7 +83,7 @@ class FindingMap:
 
 
 #: Masks and maps of a scan by the id of the finding and the kind of map:
-#: ``outline``, ``grad_cam``, ``attention`` or ``class_map``.
+#: ``outline``, ``score_map``, ``attention`` or ``class_map``.
 FindingMaps = dict[int, dict[str, FindingMap]]
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from mmengine.visualization import Visualizer
 
-from mmlesion.ct import boxes_in_slice, read_png_hu, window_hu
+from mmlesion.ct import boxes_in_slice, read_slice_hu, window_hu
 from mmlesion.evaluation.functional import box_iou
 from mmlesion.registry import VISUALIZERS
 
@@ -204,7 +204,7 @@ class CTVisualizer(Visualizer):
                 the boxes belong to.
         """
         if image is None or np.ndim(image) == 3:  # or mmdet's 8-bit picture
-            image = read_png_hu(data_sample.img_path)
+            image = read_slice_hu(data_sample.img_path)
         if np.ndim(image) != 2:
             raise ValueError(
                 f'{name}: a slice in HU of shape (H, W) was expected, not '

@@ -136,6 +136,42 @@ def overlay_rows(picture, rows, ends=('least', 'most'), boxes_px=None, **kwargs)
     return np.concatenate([table, bar], 1)
 
 
+def slice_bars(shares, height, width=140):
+    """Bars of the contribution of each slice, one block per class or box.
+
+    The first slice is at the top. Bars to the right support the class, bars to the
+    left speak against it; the longest bar of a block fills its half.
+
+    Args:
+        shares (np.ndarray): Contributions.
+        height (int): Height of the picture in pixels.
+        width (int): Width of the picture in pixels.
+
+    Shape:
+        - shares: (K, slices)
+        - output: (height, width, 3)
+
+    Returns:
+        np.ndarray: uint8, RGB.
+    """
+    picture = np.zeros((height, width, 3), np.uint8)
+    edges = np.linspace(0, height, len(shares) + 1).round().astype(int)
+    middle, reach = width // 2, width // 2 - 6
+    for row, first, last in zip(np.asarray(shares), edges, edges[1:]):
+        largest = np.abs(row).max()
+        title = f'slices, up to {largest:.2g}'
+        picture[first : first + _TITLE_PX] = _title(title, width)
+        places = np.linspace(first + _TITLE_PX, last - 2, len(row) + 1)
+        picture[first + _TITLE_PX : last - 2, middle] = 90
+        for share, top, bottom in zip(row, places, places[1:]):
+            length = int(round(reach * share / largest)) if largest > 0 else 0
+            left, right = sorted((middle, middle + length))
+            color = (255, 160, 40) if share >= 0 else (80, 160, 255)
+            gap = 1 if bottom - top > 3 else 0
+            picture[int(top) + gap : max(int(bottom), int(top) + 1), left:right] = color
+    return picture
+
+
 def _title(text, width):
     """A black strip with a text, which shrinks until it fits."""
     strip = np.zeros((_TITLE_PX, width, 3), np.uint8)

@@ -16,7 +16,12 @@ from mmlesion.apis import ExplainOptions, explain, load_trained_model
 from mmlesion.attribution import CAM, LayerCAM, resize_map
 from mmlesion.cli import main
 from mmlesion.ct import CTVolume, write_radiograph, write_volume
-from mmlesion.ct.nodule_patches import NodulePatches, write_nodule_patches
+from mmlesion.ct.nodule_patches import (
+    NodulePatches,
+    cut_nodule_patches,
+    nodule_ball,
+    write_nodule_patches,
+)
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.explain.inputs import ExplainInputs
 from mmlesion.phantom import write_deeplesion
@@ -233,7 +238,7 @@ def test_an_array_is_shown_as_it_is(classifier, tmp_path):
     assert run(classifier, tmp_path, tmp_path / 'patch.npy')[0]['name'] == 'patch'
 
 
-def inputs_of(first, *args):
+def inputs_of(first, *args, **kwargs):
     """Names and inputs of a config whose pipeline begins with ``first``."""
     cfg = Config(
         dict(
@@ -243,7 +248,9 @@ def inputs_of(first, *args):
         )
     )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return {name: data['inputs'] for name, data in ExplainInputs(cfg, *args)}
+        return {
+            name: data['inputs'] for name, data in ExplainInputs(cfg, *args, **kwargs)
+        }
 
 
 def test_radiographs_of_a_folder(tmp_path):
@@ -270,6 +277,21 @@ def test_patches_of_nodules(tmp_path):
     )
     assert list(found) == ['n_1', 'n_2']
     assert torch.equal(found['n_1'], found['n_2'])
+
+
+def test_a_crop_of_a_nodule_becomes_its_patches(tmp_path):
+    empty = CTVolume(np.full((25, 51, 51), -850, np.int16), (1.0, 0.7, 0.7))
+    ball = nodule_ball(empty, 10.0)
+    crop = CTVolume(np.where(ball, 40, -850).astype(np.int16), empty.spacing_mm)
+    write_volume(str(tmp_path / 'n.nii.gz'), crop)
+    step = dict(type='mmlesion.LoadNodulePatch', inputs='11c')
+    (name,) = found = inputs_of(step, str(tmp_path), diameter_mm=10.0)
+    expected = cut_nodule_patches(crop, ball, 10.0).image_hu[5:16]
+    assert name == 'n'
+    assert torch.equal(found[name], torch.from_numpy(expected.astype(np.float32)))
+    # The estimate is larger than a smooth ball: more lung in the square.
+    (other,) = inputs_of(step, str(tmp_path)).values()
+    assert other.mean() < found[name].mean()
 
 
 def test_boxes_of_the_phantom_by_our_detector(detector, tmp_path):
@@ -311,7 +333,7 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     )
     (report,) = run(detector, tmp_path / 'out', tmp_path / 'ct.mha', score_thr=0)
     assert report['name'] == 'ct_004'
-    volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_004_GradCAM.nii.gz'))
+    volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_004_LayerCAM.nii.gz'))
     assert volume.GetSize() == (56, 48, 1)  # the body alone
     assert volume.GetOrigin() == pytest.approx((4 * 0.8, 8 * 0.8, 50 + 4 * 5), abs=1e-4)
     # the stack is that of LoadSliceStack: 2 mm between physical slices of 5 mm
@@ -351,7 +373,7 @@ def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
     assert numbers['map/num_images'] == 2 and 'froc/sens@4' in numbers
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]['data_samples']
     series, number = Path(sample.img_path).parts[-2:]
-    stem = tmp_path / f'maps/{series}_{number[:-4]}_GradCAM'
+    stem = tmp_path / f'maps/{series}_{number[:-4]}_LayerCAM'
     assert np.load(f'{stem}.npy').shape[:2] == (2, 5)
     volume = SimpleITK.ReadImage(f'{stem}.nii.gz')
     # of the body that was cut out, in mm of the whole slice
@@ -370,7 +392,7 @@ def test_a_stock_detector_with_padding(retinanet, tmp_path):
         retinanet, tmp_path / 'out', tmp_path / 'p.png', score_thr=0, max_detections=3
     )
     assert report['layers'] == ['backbone.layer4']
-    assert np.load(tmp_path / 'out/p_GradCAM.npy').shape == (3, 2, 3)
+    assert np.load(tmp_path / 'out/p_LayerCAM.npy').shape == (3, 2, 3)
     (report,) = run(
         retinanet,
         tmp_path / 'out',
@@ -380,7 +402,7 @@ def test_a_stock_detector_with_padding(retinanet, tmp_path):
         max_detections=1,
     )
     assert list(report['maps']) == [
-        f'GradCAM bbox_head.cls_convs.0.conv#{level}' for level in range(5)
+        f'LayerCAM bbox_head.cls_convs.0.conv#{level}' for level in range(5)
     ]
 
 
@@ -423,7 +445,7 @@ def test_what_does_not_fit_a_classifier(classifier, tmp_path, kwargs, sentence):
         (
             dict(methods=['CAM']),
             'method CAM explains classes: for the boxes of a detector '
-            'choose of GradCAM, ',
+            'choose one of GradCAM, ',
         ),
         (dict(targets=['label']), 'target label does not fit a detector'),
         (dict(targets=[9999]), 'there is no detection 9999: the image has'),

@@ -68,6 +68,42 @@ def test_heads_that_are_linear(pool):
     )
 
 
+def test_log_odds_of_two_classes_are_the_difference_of_their_maps():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 3)
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return dict(logits=self.fc(self.layer(x).mean((2, 3))))
+
+    model, x = Two(), torch.randn(3, 3, 6, 6)
+    maps = CAM(model, ['layer'])(x, [[0, 1]] * 3)
+    difference = maps[:, 1:] - maps[:, :1]
+    for score in ('log_odds', 'auto'):
+        found = CAM(model, ['layer'], score=score)(x, [1, 1, 0])
+        torch.testing.assert_close(found[:2], difference[:2])
+        torch.testing.assert_close(found[2], -difference[2])
+    # a callable from the model's output, and one from class scores to class scores
+    found = CAM(model, ['layer'])(
+        x, lambda output: output['logits'][:, 1] - output['logits'][:, 0]
+    )
+    torch.testing.assert_close(found, difference)
+    found = CAM(model, ['layer'], score=lambda logits: logits - logits.flip(1))(x, 1)
+    torch.testing.assert_close(found, difference)
+
+
+@pytest.mark.parametrize('score', ['logit', 'log_odds', 'probability'])
+def test_any_score_is_grad_cam_without_relu(net, score):
+    """The chain rule: also where the score is not linear in the class scores."""
+    x = torch.randn(3, 3, 8, 10)
+    classes = torch.tensor([[0, 3], [4, 4], [2, 1]])
+    maps = CAM(net, ['stage2'], score=score)(x, classes)
+    grad = GradCAM(net, ['stage2'], relu=False, score=score)(x, classes)
+    torch.testing.assert_close(maps, grad * 20, atol=1e-6, rtol=1e-4)
+
+
 def test_leaves_no_trace(net, assert_untouched):
     net.train()
     check = assert_untouched(net)
@@ -100,8 +136,6 @@ def test_bad_input_is_one_sentence(net):
             nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
             ['0'],
         )(x, 0)
-    with pytest.raises(TypeError, match='targets must be class indices'):
-        CAM(net, ['stage2'])(x, lambda output: output[:, 0])
     with pytest.raises(ValueError, match='needs exactly one layer'):
         CAM(net, ['stage1', 'stage2'])
     with pytest.raises(ValueError, match="head 'stage1' is a Sequential"):
@@ -175,14 +209,25 @@ def test_a_head_that_draws_its_own_maps():
 
     model = nn.Sequential(nn.Conv2d(1, 4, 1), Head())
     x = torch.randn(2, 1, 3, 3)
-    expected = 2 * model[0](x)[torch.arange(2), torch.tensor([2, 0])][:, None]
+    maps = 2 * model[0](x)[:, :3].detach()
+    expected = maps[torch.arange(2), torch.tensor([2, 0])][:, None]
     for method in (SoftActivationMap, HESAM):
-        torch.testing.assert_close(method(model)(x, [2, 0]), expected.detach())
+        torch.testing.assert_close(method(model)(x, [2, 0]), expected)
+        difference = method(model)(x, lambda logits: logits[:, 2] - 3 * logits[:, 0])
+        torch.testing.assert_close(difference, maps[:, 2:] - 3 * maps[:, :1])
 
 
 def test_bad_soft_heads_are_one_sentence(net):
     with pytest.raises(ValueError, match='needs one head with a method'):
         SoftActivationMap(net)
+    with pytest.raises(ValueError, match='draws the equation .* use HiResCAM'):
+        SoftActivationMap(net, ['stage2'], map='exact')
+    with pytest.raises(ValueError, match='score must be one of logit, .*odds2'):
+        CAM(net, ['stage2'], score='odds2')
+    with pytest.raises(ValueError, match='score must return class scores of shape'):
+        CAM(net, ['stage2'], score=lambda logits: logits[:, :1])(
+            torch.randn(1, 3, 8, 8), 0
+        )
     with pytest.raises(ValueError, match='HESAM with layers needs code'):
         HESAM(net, ['stage2'])
     with pytest.raises(ValueError, match='stage1.* has 6 channels .* has 8'):

@@ -134,7 +134,7 @@ def test_memory_is_bounded_and_the_model_is_left_alone():
         (dict(maps=torch.full((1, 1, 2, 2), torch.nan)), 'NaN or infinite'),
         (dict(inputs=PICTURE[:0], maps=PICTURE[:0]), 'batch is empty'),
         (dict(targets=5), 'target 5 is out of range'),
-        (dict(score='loss'), "'probability' or 'logit', got 'loss'"),
+        (dict(score='loss'), "score must be one of logit, .*, got 'loss'"),
         (dict(num_steps=0), 'at least 1, got 0'),
         (dict(replace_by='noise'), "a number or a tensor, got 'noise'"),
         (dict(replace_by=torch.rand(3, 3)), r'shape \(3, 3\) does not broadcast'),

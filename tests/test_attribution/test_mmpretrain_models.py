@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from mmlesion.attribution import CAM, HESAM, GradCAM, SoftActivationMap
+from mmlesion.attribution import CAM, HESAM, GradCAM, HiResCAM, SoftActivationMap
 
 pytest.importorskip('mmpretrain', reason='needs mmpretrain')
 
@@ -43,7 +43,9 @@ def test_nodule_classifiers(head, fusion):
     )
     x = torch.randn(2, 1, 32, 32)
     with torch.no_grad():
-        expected = model.head.activation_maps(model.backbone(x))[[0, 1], [1, 0]]
+        feats = model.backbone(x)
+        expected = model.head.activation_maps(feats, map='equation')[[0, 1], [1, 0]]
+        exact = model.head.activation_maps(feats)[[0, 1], [1, 0]]
     kwargs = dict(head='head.fc')
     if head == 'CAMHead':
         found = CAM(model, ['backbone#0'])
@@ -53,7 +55,12 @@ def test_nodule_classifiers(head, fusion):
         if fusion == 'weight':
             kwargs.update(gamma='head.code_weight')
         found = HESAM(model, ['backbone#0'], code='backbone#1', fusion=fusion, **kwargs)
-    for method in (found, SoftActivationMap(model)):
+    for method in (found, SoftActivationMap(model, map='equation')):
         maps = method(x, [1, 0])
         assert maps.shape == (2, 1, 16, 16)
         torch.testing.assert_close(maps[:, 0], expected, atol=1e-5, rtol=1e-4)
+    maps = SoftActivationMap(model)(x, [1, 0])
+    torch.testing.assert_close(maps[:, 0], exact, atol=1e-6, rtol=1e-4)
+    hires = HiResCAM(model, [model.backbone], forward=model)
+    maps = hires(x, [1, 0])['backbone#0']
+    torch.testing.assert_close(maps[:, 0], exact, atol=1e-6, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Score-CAM: features weighed by the score of what they let through."""
+"""Score-CAM: features weighted by the score of the image behind them."""
 
 import pytest
 import torch
@@ -43,6 +43,31 @@ def test_no_more_images_than_a_chunk_run_at_a_time(net):
     assert sizes == [2] + 2 * [3, 3, 2]
 
 
+def test_top_k_takes_the_channels_that_vary_most(net):
+    x = torch.randn(2, 3, 8, 10)
+    features = net.stage2(net.stage1(x))
+    cam = ScoreCAM(net, ['stage2'], top_k=3)
+    sizes = []
+    handle = net.register_forward_hook(
+        lambda module, inputs, output: sizes.append(len(inputs[0]))
+    )
+    maps = cam(x, 1)
+    handle.remove()
+    assert sizes == [2, 3, 3]
+    for b in range(2):
+        kept = features[b].flatten(1).std(1).topk(3).indices
+        scores = []
+        for channel in features[b, kept]:
+            mask = F.interpolate(channel[None, None], (8, 10), mode='bilinear')
+            mask = (mask - mask.min()) / (mask.max() - mask.min())
+            scores.append(net(x[b, None] * mask)[0, 1])
+        weights = torch.stack(scores).softmax(0)
+        expected = torch.einsum('k,khw->hw', weights, features[b, kept]).relu()
+        torch.testing.assert_close(maps[b, 0], expected.detach())
+    whole = ScoreCAM(net, ['stage2'], top_k=100)(x, 1)
+    torch.testing.assert_close(whole, ScoreCAM(net, ['stage2'])(x, 1))
+
+
 def test_volumes_and_callables(net3d):
     x = torch.randn(1, 3, 4, 6, 8)
     cam = ScoreCAM(net3d, ['stage2'])
@@ -58,7 +83,7 @@ def test_leaves_no_trace(net, assert_untouched):
 
 def test_bad_input_is_one_sentence(net):
     x = torch.randn(2, 3, 8, 8)
-    with pytest.raises(ValueError, match='chunk_size must be positive, got 0'):
+    with pytest.raises(ValueError, match='must be positive, got 0 and None'):
         ScoreCAM(net, ['stage2'], chunk_size=0)
     with pytest.raises(TypeError, match='must be one tensor, got tuple'):
         ScoreCAM(net, ['stage2'])((x,), 0)

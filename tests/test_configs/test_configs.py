@@ -1,5 +1,6 @@
 """Every detector: parsed, built small, one step of loss and of prediction."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_slices_agree(name):
     if cfg.model.type == 'mmlesion.ContextRCNN':
         assert cfg.model.roi_head.num_images == num_slices(cfg) // 3
     if 'slice' in name:
-        stated = int(name.split('_')[-1].split('slice')[0])
+        stated = int(re.search(r'_(\d+)slice', name)[1])
         assert stated == (1 if cfg.load_slices.interval_mm == 0 else num_slices(cfg))
 
 

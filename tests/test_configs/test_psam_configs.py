@@ -34,11 +34,15 @@ def read(name):
 
 
 def test_networks_of_the_paper():
-    rows = [f'disease_{net}' for net in ('vgg19', 'inceptionv3')]
-    rows += [f'{task}_vgg19' for task in (*SIGNS, 'survival')]
-    assert {f'psam_{row}_{view}' for row in rows for view in VIEWS} == {
-        name for name in CONFIGS if not name.startswith('phantom')
-    }
+    rows = [
+        f'{task}_{net}'
+        for task in ('disease', 'survival')
+        for net in ('vgg19', 'inceptionv3')
+    ]
+    rows += [f'{task}_vgg19' for task in SIGNS]
+    found = {name for name in CONFIGS if not name.startswith('phantom')}
+    assert {f'psam_{row}_{view}' for row in rows for view in VIEWS} == found
+    assert len(found) == 21
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -60,6 +64,7 @@ def test_the_name_says_task_and_view(name):
         ('psam_cavity_vgg19_axial', 3 + 16),
         ('psam_survival_vgg19_axial', 3 + 16),
         ('psam_disease_inceptionv3_axial', 3 + 94),
+        ('psam_survival_inceptionv3_sagittal', 3 + 94),
     ],
 )
 def test_networks_in_full_size(name, layers):
@@ -100,6 +105,18 @@ def test_loss_and_prediction(name):
     with torch.no_grad():
         result = model.predict(data['inputs'])[0]
     assert result.pred_score.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize('neck', ['GlobalAveragePooling', 'GeneralizedMeanPooling'])
+def test_maps_of_stride_16_and_the_pooling_of_choice(neck):
+    cfg = read('psam_cavity_vgg19_axial')
+    cfg.merge_from_dict({'model.neck.type': neck})
+    cfg.model.backbone.init_cfg = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+        maps = model.backbone(torch.zeros(2, 3, 72, 128))[-1]
+        assert model.head(model.neck((maps,))).shape == (2, 2)
+    assert maps.shape[-2:] == (72 // 16, 128 // 16)
 
 
 def test_numbers_of_the_paper():
@@ -157,11 +174,11 @@ def test_from_disease_to_survival_to_the_table(tmp_path):
         cv2.imwrite(str(tmp_path / f's{number}/whole_axial_00.png'), picture)
     (tmp_path / 'projections.csv').write_text('\n'.join(lines))
     LesionRunner.from_cfg(tiny('psam_disease_vgg19_axial', tmp_path)).train()
-    disease = str(tmp_path / 'psam_disease_axial/epoch_1.pth')
+    disease = str(tmp_path / 'psam_disease_vgg19_axial/epoch_1.pth')
     LesionRunner.from_cfg(
         tiny('psam_survival_vgg19_axial', tmp_path, load_from=disease)
     ).train()
-    after = str(tmp_path / 'psam_survival_axial/epoch_1.pth')
+    after = str(tmp_path / 'psam_survival_vgg19_axial/epoch_1.pth')
     old, new = (
         torch.load(path, weights_only=False)['state_dict'] for path in (disease, after)
     )

@@ -191,7 +191,10 @@ def test_one_slice_is_enough():
     [
         (lambda hu: hu + 1024, 'are these stored values'),
         (lambda hu: np.maximum(hu, 0), 'lowest value is 0, expected HU below -570'),
-        (lambda hu: np.where(BODY, 40, hu), 'no air within the body reaches 10 cm2'),
+        (
+            lambda hu: np.where(BODY, 40, hu),
+            'no air within the body, other than free gas',
+        ),
         (lambda hu: np.full(hu.shape, -1000), 'shows no lungs'),
         (lambda hu: hu - 1024.0 * (hu < -1), 'holds no air|no lungs'),
         (lambda hu: np.where(BODY, np.nan, hu), 'are no numbers'),

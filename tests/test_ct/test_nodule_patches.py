@@ -8,6 +8,8 @@ from mmlesion.ct.nodule_patches import (
     SLICE_OFFSETS_MM,
     NodulePatches,
     cut_nodule_patches,
+    estimate_nodule_diameter,
+    nodule_ball,
     read_nodule_patches,
     write_nodule_patches,
 )
@@ -151,3 +153,33 @@ def test_what_is_written_is_read(tmp_path):
     write_nodule_patches(tmp_path / 'b.slices', few)
     with pytest.raises(ValueError, match='expected the 46 planes of a nodule'):
         read_nodule_patches(tmp_path / 'b.slices', '1c')
+
+
+def crop_with_ball(diameter_mm, spacing_mm=(1.0, 0.7, 0.7), shape=(25, 51, 51)):
+    """Soft tissue of that diameter in the middle of lung."""
+    empty = CTVolume(np.full(shape, -850, np.int16), spacing_mm)
+    ball = nodule_ball(empty, diameter_mm)
+    return CTVolume(np.where(ball, 40, -850).astype(np.int16), spacing_mm), ball
+
+
+@pytest.mark.parametrize('diameter_mm', [6.0, 10.0, 16.0])
+def test_the_diameter_follows_the_inscribed_circle(diameter_mm):
+    volume, ball = crop_with_ball(diameter_mm)
+    voxel_mm3 = np.prod(volume.spacing_mm)
+    assert ball.sum() * voxel_mm3 == pytest.approx(np.pi / 6 * diameter_mm**3, rel=0.08)
+    assert estimate_nodule_diameter(volume) == pytest.approx(
+        1.3 * diameter_mm, rel=0.15
+    )
+    # A wall that touches the nodule changes nothing.
+    wall = volume.array.copy()
+    wall[:, :, 30:] = 60
+    attached = estimate_nodule_diameter(CTVolume(wall, volume.spacing_mm))
+    assert attached < 1.5 * 1.3 * diameter_mm
+
+
+def test_a_crop_without_a_nodule_is_refused():
+    volume, _ = crop_with_ball(10.0)
+    with pytest.raises(ValueError, match='no nodule in the middle of the crop'):
+        estimate_nodule_diameter(CTVolume(-volume.array, volume.spacing_mm))
+    with pytest.raises(ValueError, match='diameter_mm must be positive, but is 0'):
+        nodule_ball(volume, 0)

@@ -72,7 +72,8 @@ def test_the_prediction_carries_the_map(runner):
     with torch.no_grad():
         hook.before_test_iter(runner, 0, data)
         predictions = runner.model.test_step(data)
-    raw = GradCAM(runner.model, ['conv'])(data['inputs'], [1, 0])
+    # of two classes, the log-odds are explained
+    raw = GradCAM(runner.model, ['conv'], score='log_odds')(data['inputs'], [1, 0])
     expected = resize_map(raw, (8, 12))
     for index, sample in enumerate(predictions):
         assert 'pred_score' in sample
@@ -95,7 +96,8 @@ def test_files_hold_raw_maps_on_their_grid(runner, tmp_path):
     (raw,) = np.load(tmp_path / 'maps/a_CAM.npy')  # of one class
     assert raw.shape == (4, 6) and raw.dtype == np.float32
     features = runner.model.conv(data['inputs'])[0]
-    expected = torch.einsum('khw,k->hw', features, runner.model.fc.weight[1])
+    weight = runner.model.fc.weight
+    expected = torch.einsum('khw,k->hw', features, weight[1] - weight[0])
     np.testing.assert_allclose(raw, expected.detach().numpy(), atol=1e-6)
     image = SimpleITK.ReadImage(str(tmp_path / 'maps/b_CAM.nii.gz'))
     assert image.GetSize() == (12, 8, 1)
@@ -133,10 +135,13 @@ def test_is_registered():
 @pytest.mark.parametrize(
     'kwargs, sentence',
     [
-        (dict(method='GradCAN'), "method must be one of .*, got 'GradCAN'"),
+        (
+            dict(method='GradCAN'),
+            "there is no method 'GradCAN'; expected one of GradCAM",
+        ),
         (dict(formats=['jpg']), "formats must be of .*, got 'jpg'"),
         (dict(size='mask'), "size must be 'input' or None"),
-        (dict(target='lesion'), "target must be a class index, 'label' or None"),
+        (dict(target='lesion'), "target must be a class index, 'label', a call"),
         (dict(layers=()), 'method GradCAM needs layers, for instance backbone.layer4'),
     ],
 )
@@ -242,7 +247,7 @@ def test_validation_shows_a_row_for_each_box(runner):
     hook = ActivationMapHook('conv', max_detections=1)
     hook.before_val_iter(runner, 0, detection_batch())
     name, image, _ = runner.visualizer.shown
-    assert name == 'val_000001_01_01_007_GradCAM'
+    assert name == 'val_000001_01_01_007_LayerCAM'
     assert image.shape == (22 + 12 * 12, 2 * 16 * 12 + 64, 3)
 
 
@@ -251,7 +256,7 @@ def test_a_method_of_classes_cannot_explain_boxes(runner):
     with pytest.raises(
         ValueError,
         match='CAM explains classes: for the boxes of a '
-        "detector choose one of .*'LayerCAM'",
+        'detector choose one of .*LayerCAM',
     ):
         ActivationMapHook('conv', 'CAM').before_test_iter(runner, 0, detection_batch())
 

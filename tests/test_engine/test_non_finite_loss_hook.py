@@ -60,3 +60,35 @@ def test_the_sample_with_bad_boxes_is_named_alone():
         FloatingPointError, match=r': boxes of a\.png are not finite\.$'
     ):
         _run(batch, loss=float('nan'))
+
+
+def test_a_loss_scaler_may_skip_a_few_steps():
+    wrapper = SimpleNamespace(loss_scaler=torch.amp.GradScaler('cpu'))
+    runner = SimpleNamespace(epoch=2, optim_wrapper=wrapper)
+    hook = NonFiniteLossHook(max_skipped=2)
+    for loss in ('inf', 'nan', '1', 'nan', 'nan'):  # a finite loss starts anew
+        hook.after_train_iter(runner, 4, _batch(), dict(loss=float(loss)))
+    with pytest.raises(FloatingPointError, match='iteration 5, because loss = nan'):
+        hook.after_train_iter(runner, 4, _batch(), dict(loss=float('nan')))
+
+
+def test_a_loss_scaler_does_not_excuse_bad_data():
+    wrapper = SimpleNamespace(loss_scaler=torch.amp.GradScaler('cpu'))
+    runner = SimpleNamespace(epoch=2, optim_wrapper=wrapper)
+    batch = _batch()
+    batch['inputs'][0][0, 0, 0] = float('nan')
+    with pytest.raises(FloatingPointError, match=r'pixels of a\.png are not finite'):
+        NonFiniteLossHook().after_train_iter(runner, 4, batch, dict(loss=float('nan')))
+
+
+def test_the_scaler_really_skips_the_step():
+    """What the hook relies on, through the stock scaler."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scaler = torch.amp.GradScaler('cpu', init_scale=2.0)
+    loss = (weight * float('inf')).sum()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert weight.item() == 1
+    assert scaler.get_scale() == 1.0

@@ -152,7 +152,9 @@ def test_a_box_of_a_two_stage_detector(name, layer, channels, request):
         data = sample(channels, low=48, high=53)
     hooks = sum(len(m._forward_hooks) for m in model.modules())
     with torch.no_grad():
-        maps, found, indices = explain_detections(model, data, [layer], indices=[0, 3])
+        maps, found, indices = explain_detections(
+            model, data, [layer], method='GradCAM', indices=[0, 3]
+        )
     assert indices == [0, 3] and 'pred_instances' not in data['data_samples']
     assert not found.pred_instances.scores.requires_grad
     expected = by_hand(
@@ -171,7 +173,7 @@ def test_a_box_of_a_two_stage_detector(name, layer, channels, request):
 def test_an_anchor_of_a_dense_head(retinanet):
     data = sample(3)
     maps, found, _ = explain_detections(
-        retinanet, data, ['backbone.layer4'], indices=[0, 2]
+        retinanet, data, ['backbone.layer4'], method='GradCAM', indices=[0, 2]
     )
 
     def scores(inputs, samples):
@@ -199,6 +201,21 @@ def test_anchors_by_number_and_the_map_lies_where_they_lie(retinanet):
     rows, cols = np.nonzero(maps[0, 0].numpy())
     # Two convolutions of 3 x 3 look two cells far.
     assert abs(rows - 2).max() <= 2 and abs(cols - 13).max() <= 2
+
+
+def test_layer_cam_is_the_default_and_log_odds_scale_it(retinanet):
+    data = sample(3)
+    chosen = dict(layers=['backbone.layer4'], indices=[0])
+    maps, found, _ = explain_detections(retinanet, data, **chosen)
+    named, _, _ = explain_detections(retinanet, data, method='LayerCAM', **chosen)
+    assert torch.equal(maps, named)
+    odds, _, _ = explain_detections(retinanet, data, score='log_odds', **chosen)
+    p = found.pred_instances.scores[0].detach()
+    torch.testing.assert_close(odds, maps / (p * (1 - p)), rtol=1e-3, atol=1e-4)
+    own, _, _ = explain_detections(retinanet, data, score=lambda s: 3 * s, **chosen)
+    torch.testing.assert_close(own, 3 * maps)
+    with pytest.raises(ValueError, match='score of a box must be'):
+        explain_detections(retinanet, data, score='logit', **chosen)
 
 
 def test_a_layer_shared_by_levels(retinanet):

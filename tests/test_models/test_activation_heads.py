@@ -67,7 +67,8 @@ def maps_by_hand(weights, g):
 @torch.no_grad()
 def test_cam_equations_1_and_2():
     head, (g, code) = CAMHead(C, K), features()
-    scores, maps = head((g, code)), head.activation_maps((g, code))
+    scores = head((g, code))
+    maps = head.activation_maps((g, code), map='equation')
     w = head.fc.weight.tolist()
     for n in range(N):
         expected = [
@@ -83,7 +84,8 @@ def test_cam_equations_1_and_2():
 @torch.no_grad()
 def test_sam_equations_3_to_6():
     head, (g, code) = SoftActivationHead(C, K), features()
-    scores, maps = head((g, code)), head.activation_maps((g, code))
+    scores = head((g, code))
+    maps = head.activation_maps((g, code), map='equation')
     alpha = head.fc.weight.tolist()
     for n in range(N):
         h = soft_by_hand(head, g[n])
@@ -96,7 +98,8 @@ def test_sam_equations_3_to_6():
 def test_hesam_equations_7_and_8():
     head, (g, code) = HESAMHead(C, K, fusion='weight'), features()
     head.code_weight.normal_()
-    scores, maps = head((g, code)), head.activation_maps((g, code))
+    scores = head((g, code))
+    maps = head.activation_maps((g, code), map='equation')
     for n in range(N):
         h = soft_by_hand(head, g[n])
         d = [max(float(v) for v in code[n, k].flatten()) for k in range(K)]
@@ -115,7 +118,8 @@ def test_hesam_equations_7_and_8():
 @torch.no_grad()
 def test_hesam_as_in_figure_2():
     head, (g, code) = HESAMHead(C, K, fusion='feature'), features()
-    scores, maps = head((g, code)), head.activation_maps((g, code))
+    scores = head((g, code))
+    maps = head.activation_maps((g, code), map='equation')
     alpha = head.fc.weight.tolist()
     for n in range(N):
         h = soft_by_hand(head, g[n])
@@ -169,8 +173,90 @@ def test_independent_of_batch_mates(head):
 
 def test_a_flipped_map_flips_the_activation_map():
     head, (g, code) = HESAMHead(C, K), features()
-    maps = head.activation_maps((g, code)).flip(3)
-    assert torch.allclose(head.activation_maps((g.flip(3), code)), maps)
+    maps = head.activation_maps((g, code), map='equation').flip(3)
+    flipped = head.activation_maps((g.flip(3), code), map='equation')
+    assert torch.allclose(flipped, maps)
+
+
+HEADS = dict(
+    cam=lambda **kwargs: CAMHead(C, K, **kwargs),
+    sam=lambda **kwargs: SoftActivationHead(C, K, **kwargs),
+    sam_mean=lambda **kwargs: SoftActivationHead(C, K, neuron_init='mean', **kwargs),
+    sam_gaps=lambda **kwargs: SoftActivationHead(
+        C, K, pool_kernel=3, pool_stride=4, **kwargs
+    ),
+    hesam_weight=lambda **kwargs: HESAMHead(C, K, **kwargs),
+    hesam_feature=lambda **kwargs: HESAMHead(C, K, fusion='feature', **kwargs),
+    hesam_sum=lambda **kwargs: HESAMHead(C, K, fusion='sum', **kwargs),
+)
+
+
+def drawn(head):
+    """A head whose parameters are all drawn anew, so that nothing is near 0."""
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter)
+    return head
+
+
+@pytest.mark.parametrize('bias', [False, True])
+@pytest.mark.parametrize('name', HEADS)
+def test_the_exact_map_sums_to_the_score_without_its_offset(name, bias):
+    """And the offset is the score of maps that are zero everywhere."""
+    head, (g, code) = drawn(HEADS[name](bias=bias)).double(), features()
+    g, code = g.double(), code.double()
+    with torch.no_grad():
+        scores, offset = head((g, code)), head.map_offset((g, code))
+        maps = head.activation_maps((g, code))
+        torch.testing.assert_close(
+            offset.expand_as(scores), head((torch.zeros_like(g), code))
+        )
+    torch.testing.assert_close(maps.sum((2, 3)), scores - offset, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_the_exact_map_is_gradient_times_features(name):
+    head, (g, code) = drawn(HEADS[name]()), features()
+    g.requires_grad_()
+    maps = head.activation_maps((g, code))
+    for c in range(C):
+        (gradient,) = torch.autograd.grad(head((g, code))[:, c].sum(), g)
+        torch.testing.assert_close(maps[:, c], (gradient * g).sum(1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', HEADS)
+def test_the_map_of_weights_counts_each_channel_by_its_share_of_the_score(name):
+    head, (g, code) = drawn(HEADS[name](map='weights')), features()
+    share = head.map_weights((g, code)) * head.pre_logits((g, code))[:, None]
+    torch.testing.assert_close(share.sum(2), head((g, code)))  # no bias
+    expected = torch.einsum('nck,nkhw->nchw', share.expand(N, C, K), g)
+    torch.testing.assert_close(head.activation_maps((g, code)), expected)
+
+
+@torch.no_grad()
+def test_hesam_as_a_sum_has_the_score_of_feature_and_its_own_map():
+    head, (g, code) = HESAMHead(C, K, fusion='sum'), features()
+    other = HESAMHead(C, K, fusion='feature')
+    other.load_state_dict(head.state_dict())
+    torch.testing.assert_close(head((g, code)), other((g, code)))
+    maps = head.activation_maps((g, code), map='equation')
+    alpha = head.fc.weight.tolist()
+    for n in range(N):
+        h = soft_by_hand(head, g[n])
+        d = [max(float(v) for v in code[n, k].flatten()) for k in range(K)]
+        w = [[alpha[c][k] * (h[k] + d[k]) for k in range(K)] for c in range(C)]
+        assert torch.allclose(maps[n], maps_by_hand(w, g[n]), atol=1e-5)
+
+
+@torch.no_grad()
+def test_neurons_that_start_as_the_mean_make_sam_start_as_cam():
+    """Windows beside one another see each pixel once: H_k is the mean."""
+    cam = CAMHead(C, K)
+    sam = SoftActivationHead(C, K, pool_kernel=4, pool_stride=4, neuron_init='mean')
+    sam.fc.load_state_dict(cam.fc.state_dict())
+    feats = features()
+    torch.testing.assert_close(sam(feats), cam(feats))
+    torch.testing.assert_close(sam.activation_maps(feats), cam.activation_maps(feats))
 
 
 def test_loss_and_predict_as_any_head_of_mmpretrain():
@@ -204,7 +290,17 @@ def test_other_pooling_and_a_map_that_is_not_square():
             r'expected maps of \(8, 8\) \(feature_size\), got \(16, 16\)',
         ),
         (lambda: SoftActivationHead(C, K, pool_kernel=17), features, 'pool_kernel'),
-        (lambda: HESAMHead(C, K, fusion='sum'), features, "'weight' or 'feature'"),
+        (
+            lambda: HESAMHead(C, K, fusion='add'),
+            features,
+            "one of weight, feature, sum, got 'add'",
+        ),
+        (lambda: CAMHead(C, K, map='Eq6'), features, 'exact, equation, weights'),
+        (
+            lambda: SoftActivationHead(C, K, neuron_init='zero'),
+            features,
+            "'uniform' or 'mean', got 'zero'",
+        ),
         (
             lambda: HESAMHead(C, K),
             lambda: features()[:1],

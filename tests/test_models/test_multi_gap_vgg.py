@@ -69,10 +69,12 @@ def test_mean_of_the_map_is_the_score(feats, bias):
     """Eq. 3, over grids of three sizes."""
     head = MultiGAPHead(2, [5, 5, 5], bias=bias)
     torch.nn.init.normal_(head.fc.weight)
-    maps, scores = head.activation_maps(feats), head(feats)
+    maps, scores = head.activation_maps(feats, map='equation'), head(feats)
     assert maps.shape == (2, 2, 16, 16)
     expected = scores - head.fc.bias if bias else scores
     torch.testing.assert_close(maps.mean((2, 3)), expected)
+    exact = head.activation_maps(feats)
+    torch.testing.assert_close(exact.sum((2, 3)), scores - head.map_offset(feats))
 
 
 def test_map_of_one_branch_is_the_weighted_sum(feats):
@@ -82,7 +84,7 @@ def test_map_of_one_branch_is_the_weighted_sum(feats):
         for c in range(2):
             for k in range(5):
                 naive[n, c] += head.fc.weight[c, k].detach() * feats[0][n, k]
-    torch.testing.assert_close(head.activation_maps(feats[:1]), naive)
+    torch.testing.assert_close(head.activation_maps(feats[:1], map='equation'), naive)
 
 
 def test_the_engine_of_maps_draws_them():

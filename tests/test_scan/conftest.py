@@ -61,7 +61,7 @@ def make_small_scan(direction='axial'):
         z = (low[0] + high[0]) // 2
         maps[number] = dict(
             outline=FindingMap.at_voxels(inside, low),
-            grad_cam=FindingMap(heat, (z - 0.5, -0.5, -0.5), (z + 0.5, 19.5, 23.5)),
+            score_map=FindingMap(heat, (z - 0.5, -0.5, -0.5), (z + 0.5, 19.5, 23.5)),
         )
     findings[0].extras['classify'] = dict(probability=0.8)
     result = ScanResult(

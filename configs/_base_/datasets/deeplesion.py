@@ -15,19 +15,44 @@ preprocess = [
     dict(type='mmlesion.WindowHU', window=(-1024, 3071)),  # 3DCE code
     dict(type='mmlesion.ResizeToSpacing', spacing_mm=0.8, max_size=512),
 ]
+load_boxes = dict(type='LoadAnnotations', with_bbox=True)
+pack = dict(type='mmlesion.PackCTInputs')
 train_pipeline = [
     load_slices,
-    dict(type='LoadAnnotations', with_bbox=True),
+    load_boxes,
     *preprocess,  # no flip, no other augmentation, as 3DCE's code
-    dict(type='mmlesion.PackCTInputs'),
+    pack,
 ]
 test_pipeline = [
     load_slices,
     *preprocess,
-    # after the geometry: ground truth stays in the pixels of ori_shape
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='mmlesion.PackCTInputs'),
+    load_boxes,  # after the geometry: ground truth in the pixels of ori_shape
+    pack,
+    # mmdet's DetInferencer asks for a step of this name; this one does nothing
+    dict(type='LoadImageFromFile', _scope_='mmlesion'),
 ]
+# tools/test.py --tta: left and right, two scales. The flip comes before the resizing:
+# mmdet mirrors boxes about ori_shape, which only then is exact at odd widths.
+tta_pipeline = [
+    load_slices,
+    *preprocess[:2],
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [
+                dict(type='mmlesion.ResizeToSpacing', spacing_mm=0.8, max_size=512),
+                dict(type='mmlesion.ResizeToSpacing', spacing_mm=0.64, max_size=640),
+            ],
+            [load_boxes],
+            [pack],
+        ],
+    ),
+]
+tta_model = dict(
+    type='DetTTAModel',
+    tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.3), max_per_img=300),
+)
 
 dataset = dict(
     type='mmlesion.DeepLesionDataset',

@@ -3,6 +3,7 @@ _base_ = './deeplesion.py'
 load_slices = dict(num_slices=3)
 train_pipeline = [dict(_base_.load_slices, num_slices=3), *_base_.train_pipeline[1:]]
 test_pipeline = [dict(_base_.load_slices, num_slices=3), *_base_.test_pipeline[1:]]
+tta_pipeline = [dict(_base_.load_slices, num_slices=3), *_base_.tta_pipeline[1:]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -38,7 +38,7 @@ model = dict(
             ratios=[0.5, 1.0, 2.0],  # 3DCE Sec. 3
             scales=[2, 3, 4, 6, 12],
         ),  # 3DCE Sec. 3
-        bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),
+        bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
         loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9),  # sigma 3
         init_cfg=[
@@ -59,7 +59,7 @@ model = dict(
             num_shared_fcs=1,  # code of 3DCE and Tao; Tao Sec. 2 says two
             fc_out_channels=2048,  # 3DCE Sec. 2
             num_classes=1,
-            bbox_coder=dict(type='LegacyDeltaXYWHBBoxCoder'),  # stds 1
+            bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),  # stds 1
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(
                 type='SmoothL1Loss', beta=1.0, loss_weight=10.0

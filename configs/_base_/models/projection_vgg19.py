@@ -5,6 +5,9 @@ model = dict(
         type='VGG',
         depth=19,
         frozen_stages=2,  # "frozen layers = the first two blocks", Sec. 3.1
+        # The maps of a sub-region, 72 x 128 pixels, then have stride 16. After the
+        # last pooling they would have 2 x 4 cells.
+        with_last_pool=False,
         init_cfg=dict(
             type='Pretrained',
             prefix='backbone',
@@ -12,8 +15,8 @@ model = dict(
             'vgg19_batch256_imagenet_20210208-e6920e4a.pth',
         ),
     ),
-    # ours: the paper does not say how maps become numbers; by their mean, any size of
-    # picture fits
+    # The paper does not say how maps become numbers. The mean fits any size of picture.
+    # --cfg-options model.neck.type=GeneralizedMeanPooling lets a small sign count more.
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='mmlesion.MLPClsHead',

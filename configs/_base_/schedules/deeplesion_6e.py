@@ -8,7 +8,9 @@ optim_wrapper = dict(
         type='SGD', lr=0.001, momentum=0.9, weight_decay=5e-4
     ),  # code of 3DCE and Tao; Tao Sec. 3 says 5e-5
     clip_grad=dict(type='value', clip_value=5),  # 3DCE code, element by element
-    paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0),
-)  # 3DCE code
+    paramwise_cfg=dict(  # 3DCE code; layers that RTMDet shares count once
+        bias_lr_mult=2.0, bias_decay_mult=0.0, bypass_duplicate=True
+    ),
+)
 param_scheduler = dict(type='MultiStepLR', by_epoch=True, milestones=[4, 5], gamma=0.1)
 auto_scale_lr = dict(enable=False, base_batch_size=2)

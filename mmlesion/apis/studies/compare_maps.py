@@ -1,4 +1,4 @@
-"""Maps of several classifiers on the same nodules, slice by slice and whole."""
+"""Maps of several nodule classifiers, drawn side by side."""
 
 from pathlib import Path
 

@@ -1,37 +1,38 @@
-"""One table of several experiments, as papers print it."""
+"""Table of several experiments."""
 
 import difflib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 SUMMARY = 'cross_validation.json'
 
 
-def results_table(folders, columns=None) -> str:
-    """The numbers of several experiments, a row for each.
+def results_table(
+    folders: Sequence[str | Path], columns: Mapping[str, str] | None = None
+) -> str:
+    """Print the numbers of several experiments, one row per experiment.
 
-    Of a cross-validation each number is the mean over the folds, with its standard
-    deviation; of any other experiment that of its last test.
+    The number of a cross-validation is the mean over folds with its standard
+    deviation; of another experiment, the number of the last test.
 
     Args:
-        folders (sequence[str | Path]): Work directories of
-            :func:`mmlesion.apis.cross_validate`, or in which ``tools/test.py`` has
-            tested; a row is named by its folder.
-        columns (dict[str, str], optional): Metric by the column's title. By
-            default the ``table`` of the experiments' configs, all that the first
-            names and then what others add; ``-`` stands where an experiment
-            lacks the metric.
+        folders: Work directories of :func:`mmlesion.apis.cross_validate` or of
+            ``tools/test.py``. The name of the folder names the row.
+        columns: Metrics by the title of their column. Defaults to the ``table`` of
+            the experiments' configs. ``-`` means that an experiment lacks the metric.
 
     Returns:
-        str: Lines of a Markdown table, every number times 100.
+        The lines of a Markdown table; all numbers are multiplied by 100.
 
     Raises:
-        FileNotFoundError: A folder holds neither a finished cross-validation nor a
-            test.
-        ValueError: A file is damaged; no experiment has a column's metric; or
-            there are no columns.
+        FileNotFoundError: If a folder holds neither a finished cross-validation nor
+            a test.
+        ValueError: If a file is damaged, no experiment has the metric of a column,
+            or there are no columns.
     """
     rows = {str(Path(folder)): _read(Path(folder)) for folder in folders}
     if columns is None:
@@ -65,8 +66,8 @@ def results_table(folders, columns=None) -> str:
     )
 
 
-def _read(folder):
-    """What ``cross_validate`` wrote, or else the last test."""
+def _read(folder: Path) -> dict[str, Any]:
+    """The summary of a cross-validation, or the numbers of the last test."""
     path = folder / SUMMARY
     if not path.is_file():
         return _read_test(folder)
@@ -75,13 +76,13 @@ def _read(folder):
         summary['metrics'], summary['num_folds']
     except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f'{path}: damaged; expected what tools/cross_validate.py writes.'
+            f'{path}: damaged; expected a file of tools/cross_validate.py.'
         ) from None
     return summary
 
 
-def _read_test(folder):
-    """The numbers of the last test, which MMEngine names by its time."""
+def _read_test(folder: Path) -> dict[str, Any]:
+    """The numbers of the last test; MMEngine names a test by its time."""
     tests = [
         path
         for path in sorted(folder.glob('*/*.json'))
@@ -108,9 +109,8 @@ def _read_test(folder):
     return dict(metrics=metrics, num_folds='-', table=table)
 
 
-def _cell(metric):
-    if metric is None or metric['mean'] is None:
+def _cell(metric: Mapping[str, float | None] | None) -> str:
+    mean, std = (metric or {}).get('mean'), (metric or {}).get('std')
+    if mean is None:
         return '-'
-    if metric['std'] is None:
-        return f'{100 * metric["mean"]:.2f}'
-    return f'{100 * metric["mean"]:.2f} ± {100 * metric["std"]:.2f}'
+    return f'{100 * mean:.2f}' + ('' if std is None else f' ± {100 * std:.2f}')

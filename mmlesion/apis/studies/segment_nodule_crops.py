@@ -1,6 +1,8 @@
-"""How well nodules are outlined where the scope is right: no network needed."""
+"""Segmentation of nodule crops inside circles around the true mask."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -12,17 +14,19 @@ from mmlesion.segmentation import nodule_candidates, phase_means
 
 @dataclass
 class CropScore:
-    """A nodule segmented inside a scope.
+    """Scores of a nodule that is segmented inside a circle.
 
     Attributes:
         nodule: Name of the file.
-        diameter_mm: Of the disc with the area of the mask in the middle slice.
-        scope: The scope's radius, in radii of the circle around the mask.
-        candidates: Their number in the middle slice.
-        coarse: Dice of all candidates of the middle slice.
-        fine: Dice of the largest one.
-        best: Dice of the one that fits best, which no screening can surpass.
-        volume: 3-D Dice of the largest ones of all slices with the nodule.
+        diameter_mm: Diameter of the disc with the area of the mask in the middle
+            slice.
+        scope: Radius of the circle, in radii of the circle around the mask.
+        candidates: Number of candidates in the middle slice.
+        coarse: Dice of the union of all candidates in the middle slice.
+        fine: Dice of the largest candidate.
+        best: Dice of the candidate with the highest Dice, the upper bound of any
+            choice.
+        volume: 3-D Dice of the largest candidates of all slices with the nodule.
     """
 
     nodule: str
@@ -36,30 +40,38 @@ class CropScore:
 
 
 def segment_nodule_crops(
-    image_dir, mask_dir, scopes=(1.0, 1.2, 1.5, 2.0), smoothness_hu=100.0, out=None
+    image_dir: str | Path,
+    mask_dir: str | Path,
+    scopes: Sequence[float] = (1.0, 1.2, 1.5, 2.0),
+    smoothness_hu: float = 100.0,
+    out: str | Path | None = None,
 ) -> list[CropScore]:
-    """Segment crops around nodules inside circles of several sizes.
+    """Segment nodule crops inside circles of several sizes.
 
     The candidates are those of :func:`mmlesion.segmentation.nodule_candidates`, slice
-    by slice, inside the circle around the mask of the slice, its radius times each of
-    ``scopes``. As a crop's intensities are not those of a whole slice, the phases'
-    means are those of all middle slices (the ones with the largest mask) together.
+    by slice, inside the circle around the mask of the slice, enlarged by each factor
+    of ``scopes``. The intensities of a crop differ from those of a whole slice, so
+    the means of the phases come from the middle slices (the slices with the largest
+    mask) of all crops together.
 
     Args:
-        image_dir (str | Path): Crops in HU, a volume file for each.
-        mask_dir (str | Path): Masks by the same names, 0 outside.
-        scopes (Sequence[float]): Radii, in radii of the circle around the mask.
-        smoothness_hu (float): As :class:`mmlesion.NAMSegmentor`.
-        out (str | Path, optional): csv of the results.
+        image_dir: Folder of crops in HU, one volume file per nodule.
+        mask_dir: Folder of masks with the same file names; 0 is background.
+        scopes: Radii of the circles, in radii of the circle around the mask.
+        smoothness_hu: As in :class:`mmlesion.NAMSegmentor`.
+        out: csv file of the results.
 
     Returns:
-        list[CropScore]: For each crop, one for each of ``scopes``.
+        One score per crop and circle.
 
     Raises:
-        FileNotFoundError: There are no crops, or one has no mask.
-        ValueError: A mask is empty or of another shape than its crop; or a radius is
-            not positive.
+        FileNotFoundError: If there are no crops, or a crop has no mask.
+        ValueError: If a mask is empty or of another shape than its crop, or holds
+            values like an image in HU, or a radius or ``smoothness_hu`` is not
+            positive.
     """
+    if not smoothness_hu >= 0:
+        raise ValueError(f'smoothness_hu must not be negative, got {smoothness_hu:g}.')
     scopes = [float(scope) for scope in scopes]
     if not scopes or min(scopes) <= 0:
         raise ValueError(f'scopes must be positive numbers, got {scopes}.')
@@ -89,14 +101,14 @@ def segment_nodule_crops(
     return scores
 
 
-def crop_table(scores) -> str:
-    """Mean and deviation over the nodules, a line for each scope.
+def crop_table(scores: Sequence[CropScore]) -> str:
+    """Format mean and deviation over nodules, one line per circle.
 
     Args:
-        scores (Sequence[CropScore]): Of :func:`segment_nodule_crops`.
+        scores: The result of :func:`segment_nodule_crops`.
 
     Returns:
-        str: Lines of a Markdown table.
+        The lines of a Markdown table.
     """
     names = ('coarse', 'fine', 'best', 'volume')
     lines = [
@@ -117,9 +129,17 @@ def crop_table(scores) -> str:
     return '\n'.join(lines)
 
 
-def _score(image, mask, spacing_mm, scope, means, smoothness_hu, name):
+def _score(
+    image: np.ndarray,
+    mask: np.ndarray,
+    spacing_mm: Sequence[float],
+    scope: float,
+    means: np.ndarray,
+    smoothness_hu: float,
+    name: str,
+) -> CropScore:
     middle = mask.sum((1, 2)).argmax()
-    fine = np.zeros_like(mask)
+    fine, of_middle = np.zeros_like(mask), np.zeros(mask.shape[1:], int)
     for index in np.flatnonzero(mask.any((1, 2))):
         candidates = nodule_candidates(
             image[index], _circle(mask[index], scope), means, smoothness_hu**2
@@ -149,8 +169,8 @@ def _score(image, mask, spacing_mm, scope, means, smoothness_hu, name):
     )
 
 
-def _circle(mask, factor):
-    """The circle around a mask's bounding box's centre, its radius times a factor."""
+def _circle(mask: np.ndarray, factor: float) -> np.ndarray:
+    """The circle around a mask, centered on its bounding box, enlarged by a factor."""
     places = np.argwhere(mask)
     centre = (places.min(0) + places.max(0)) / 2
     radius = np.hypot(*(places - centre).T).max() + 0.5  # to the pixels' edges
@@ -158,5 +178,5 @@ def _circle(mask, factor):
     return np.hypot(rows - centre[0], columns - centre[1]) <= factor * radius
 
 
-def _dice(one, other) -> float:
+def _dice(one: np.ndarray, other: np.ndarray) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))

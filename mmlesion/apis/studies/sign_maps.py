@@ -1,6 +1,7 @@
 """Where a pathological sign lies, in 3-D, by networks that saw projections."""
 
-import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from mmlesion.attribution import GradCAM, last_feature_layer
 from mmlesion.ct import (
     REGIONS,
     back_project,
-    lung_mask,
     read_volume,
     region_slices,
     resample_to_grid,
@@ -23,6 +23,7 @@ from mmlesion.ct import (
 )
 from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
 from mmlesion.datasets.lung_projection import WHOLE_TASKS
+from mmlesion.datasets.prepare import read_refined_lung
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.evaluation.functional import map_position
 from mmlesion.files import write_csv_table, write_json
@@ -139,14 +140,14 @@ def sign_maps(
         _network(cfg, checkpoint, layer, device)
         for cfg, checkpoint in zip(configs, checkpoints)
     ]
-    rows, root = _scan_rows(configs[0], split)
+    rows, root, names = _scan_rows(configs[0], split)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     table = []
     for row in tqdm(rows[:max_scans], 'Sign maps', unit='scan', disable=not progress):
         scan = read_volume(Path(scan_dir or root) / row.scan)
         found = find_sign(networks, row, root, scan, combination)
-        stem = f'{_stem(row.scan)}_{task}'
+        stem = f'{names[row.scan]}_{task}'
         write_volume(out_dir / f'{stem}.nii.gz', replace(scan, array=found.position))
         truth = _truth(truth_dir, stem, scan)
         for region in found.probabilities:
@@ -261,8 +262,8 @@ def find_sign(networks, row, root, scan, combination='product') -> FoundSign:
             probabilities[region][network.view] = float(score)
             maps[region][network.view] = each
             pictures[region][network.view] = _read_rgb(path)
-    grid = resample_to_grid(scan, _grid_shape(folder))
-    lung = lung_mask(grid, 'watershed')
+    grid = read_refined_lung(str(folder))
+    lung = grid.array
     position = np.zeros(grid.shape, np.float32)
     for region, part in region_slices(grid.shape).items():
         if region in maps:
@@ -340,22 +341,17 @@ def _network(cfg, checkpoint, layer, device) -> SignNetwork:
 
 
 def _scan_rows(cfg, split):
-    """Rows of the index that belong to a split, and the index's folder."""
+    """Rows of an index that belong to a split, its folder, and names of results."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     data = DATASETS.build(
         dict(cfg.test_dataloader.dataset, split=split, balance=False, lazy_init=True)
     )
     rows = read_scan_list(data.ann_file, prepared=True)
+    names = result_names([row.scan for row in rows])
     if split != 'all':
         chosen = {sample['scan'] for sample in data.load_data_list()}
         rows = [row for row in rows if row.scan in chosen]
-    return rows, Path(data.ann_file).parent
-
-
-def _grid_shape(folder) -> tuple:
-    """(D, H, W) that the projections were made of."""
-    with open(folder / 'scan.json', encoding='utf-8') as file:
-        return tuple(json.load(file)['grid_shape'])
+    return rows, Path(data.ann_file).parent, names
 
 
 def _on_scan(grid, array, scan, interpolation):
@@ -365,9 +361,31 @@ def _on_scan(grid, array, scan, interpolation):
     ).array
 
 
-def _stem(scan: str) -> str:
-    name = Path(scan).name
-    return name.removesuffix('.gz').rsplit('.', 1)[0] if '.' in name else name
+def result_names(scans: Sequence[str]) -> dict[str, str]:
+    """Name the results of scans so that no two scans share a name.
+
+    The name is that of the file without suffix. Scans that share it are named by their
+    whole path, ``P1/ct.nii.gz`` becoming ``P1_ct``, and by a number where that is not
+    unique either.
+
+    Args:
+        scans: Paths of all scans of an index, each once.
+
+    Returns:
+        Path to name.
+    """
+    paths = [re.sub(r'\.(nii|mha|mhd|nrrd|nhdr)(\.gz)?$', '', each) for each in scans]
+    short = [Path(path).name for path in paths]
+    long = [re.sub(r'\W+', '_', path).strip('_') for path in paths]
+    names: dict[str, str] = {}
+    for scan, brief, full in zip(scans, short, long):
+        name = brief if short.count(brief) == 1 else full
+        number, unique = 1, name
+        while unique in names.values() or (unique != brief and unique in short):
+            number += 1
+            unique = f'{name}_{number}'
+        names[scan] = unique
+    return names
 
 
 def _truth(truth_dir, stem, scan):

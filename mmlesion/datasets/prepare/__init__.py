@@ -4,7 +4,7 @@ from .deeplesion import prepare_deeplesion
 from .lidc import prepare_lidc, prepare_lidc_crops
 from .lidc_crop_slices import prepare_lidc_crop_slices
 from .lidc_slices import prepare_lidc_slices
-from .signs import prepare_signs
+from .signs import prepare_signs, read_refined_lung, write_scan_projections
 
 __all__ = [
     'prepare_deeplesion',
@@ -13,4 +13,6 @@ __all__ = [
     'prepare_lidc_crop_slices',
     'prepare_lidc_slices',
     'prepare_signs',
+    'read_refined_lung',
+    'write_scan_projections',
 ]

@@ -6,6 +6,7 @@ import os.path as osp
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -22,10 +23,12 @@ from mmlesion.ct import (
     CTVolume,
     lung_mask,
     project_lungs,
+    read_lung_mask,
     read_volume,
     region_slices,
     resample_to_grid,
     rescale_projection,
+    write_volume,
 )
 from mmlesion.datasets.indices.scan_list import (
     PROJECTION_INDEX_NAME,
@@ -54,7 +57,11 @@ PROJECTION_FOLDER = 'projections'
 # Says that a scan's folder is complete, and how it was made
 _RECORD_NAME = 'scan.json'
 # Raised whenever the same scan gives other projections
-_VERSION = 1
+_VERSION = 2
+# The scan on the grid, and its masks: 1 conservative, 2 refined, 3 both
+_GRID_NAME, _LUNG_NAME = 'grid.nii.gz', 'lung.nii.gz'
+#: List of the scans whose lung mask is doubtful.
+DOUBTS_NAME = 'doubtful_masks.txt'
 
 
 @dataclass
@@ -65,20 +72,27 @@ class PreparedSigns:
         rows (list[ScanRow]): The index.
         already_there (int): Scans that an earlier run had finished.
         problems (list[str]): A sentence for each scan that is left out.
+        doubts (list[str]): A sentence for each scan with a doubtful lung mask.
     """
 
     rows: list[ScanRow] = field(default_factory=list)
     already_there: int = 0
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
         """One paragraph for people."""
         empty = sum(len(row.empty) for row in self.rows)
+        doubts = (
+            f' {len(self.doubts)} lung masks are doubtful: see {DOUBTS_NAME}.'
+            if self.doubts
+            else ''
+        )
         return (
             f'{len(self.rows)} scans of {len({row.patient for row in self.rows})} '
             f'patients are ready ({self.already_there} were there before), with '
             f'{sum(row.rotations for row in self.rows) * 7 * len(VIEWS)} '
-            f'projections; {empty} sub-regions are without lung.'
+            f'projections; {empty} sub-regions are without lung.' + doubts
         )
 
     def check(self) -> None:
@@ -169,6 +183,7 @@ def prepare_signs(
             osp.join(folder, name),
             settings,
             overwrite,
+            _beside(scans, row.cells.get('lung_mask')),
         )
         for row, name in zip(rows, names)
     ]
@@ -187,7 +202,8 @@ def prepare_signs(
             if isinstance(result, Exception):
                 done.problems.append(f'{rows[number].scan}: {result}')
                 continue
-            fresh, empty = result
+            fresh, empty, doubts = result
+            done.doubts += [f'{rows[number].scan}: {doubt}' for doubt in doubts]
             done.already_there += not fresh
             prepared[number] = replace(
                 rows[number],
@@ -197,7 +213,9 @@ def prepare_signs(
             )
         done.rows = [prepared[number] for number in sorted(prepared)]
         done.problems.sort()
+        done.doubts.sort()
         write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
+        write_problems(osp.join(out_dir, DOUBTS_NAME), done.doubts)
         if not done.rows:
             raise ValueError(
                 f'{done.problems[0]}; none of {len(rows)} scans could be prepared'
@@ -217,13 +235,19 @@ def _folder_name(scan: str) -> str:
     )
 
 
+def _beside(scans: str, path: str | None) -> str | None:
+    return osp.join(osp.dirname(scans), path) if path else None
+
+
 def _prepare_scan(
-    path: str, target: str, settings: dict, overwrite: bool
-) -> tuple[bool, list[str]]:
-    """Write one scan's folder: (whether this run did, areas without lung)."""
+    path: str, target: str, settings: dict, overwrite: bool, mask_path: str | None
+) -> tuple[bool, list[str], list[str]]:
+    """Write a scan's folder: (whether this run did, areas without lung, doubts)."""
     if not osp.exists(path):
         raise FileNotFoundError('no such file or folder')
-    paths = list_files(path)
+    if mask_path and not osp.exists(mask_path):
+        raise FileNotFoundError(f'{mask_path}: no such lung mask')
+    paths = [*list_files(path), *(list_files(mask_path) if mask_path else ())]
     known = read_json_dict(osp.join(target, _RECORD_NAME))
     if (
         not overwrite
@@ -231,26 +255,12 @@ def _prepare_scan(
         and files_match(paths, known.get('source'))
         and _is_whole(target, known.get('pictures'))
     ):
-        return False, known['empty']
-    grid = resample_to_grid(read_volume(path), settings['grid_shape'])
-    whole = lung_mask(grid, 'threshold')
-    refined = lung_mask(grid, 'watershed')
+        return False, known['empty'], known['doubts']
     folder, name = osp.split(target)
     partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', folder)
     os.chmod(partial, 0o755)  # mkdtemp allows the owner only
     try:
-        for number, angles in enumerate(ROTATIONS_DEG[: settings['rotations']]):
-            _write_projections(
-                partial,
-                number,
-                settings['mode'],
-                *(_turn(grid, each, angles) for each in (grid.array, whole, refined)),
-            )
-        empty = [
-            region
-            for region, part in region_slices(grid.shape).items()
-            if not refined[part].any()
-        ]
+        made = write_scan_projections(partial, read_volume(path), settings, mask_path)
         record = dict(
             settings=settings,
             source=describe_files(paths),
@@ -258,7 +268,7 @@ def _prepare_scan(
                 osp.basename(each): os.path.getsize(each)
                 for each in list_files(partial)
             },
-            empty=empty,
+            **made,
         )
         write_json(osp.join(partial, _RECORD_NAME), record)
         shutil.rmtree(target, ignore_errors=True)
@@ -266,7 +276,80 @@ def _prepare_scan(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return True, empty
+    return True, made['empty'], made['doubts']
+
+
+def write_scan_projections(
+    folder: str, scan: CTVolume, settings: dict, mask_path: str | None = None
+) -> dict[str, list[str]]:
+    """Write the projections of a scan, with the grid and the masks they show.
+
+    Args:
+        folder: Existing folder.
+        scan: The scan.
+        settings: ``grid_shape``, ``rotations`` and ``mode`` of :func:`prepare_signs`.
+        mask_path: Lung mask of another program, see
+            :func:`mmlesion.ct.read_lung_mask`, in place of both masks.
+
+    Returns:
+        Under ``empty`` the sub-regions without lung, under ``doubts`` the doubts about
+        the lung mask.
+
+    Raises:
+        ValueError: If there are no lungs, or the mask does not fit the scan.
+    """
+    grid = resample_to_grid(scan, settings['grid_shape'])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        if mask_path:
+            given = replace(scan, array=read_lung_mask(mask_path, scan).view(np.uint8))
+            whole = refined = (
+                resample_to_grid(
+                    given, settings['grid_shape'], interpolation='nearest', outside=0
+                ).array
+                > 0
+            )
+        else:
+            whole = lung_mask(grid, 'threshold')
+            refined = lung_mask(grid, 'watershed')
+    # Both masks share their doubts but for some ml: those of the last one say it
+    said = [str(one.message) for one in caught if one.category is UserWarning]
+    doubts = said[-1:]
+    for number, angles in enumerate(ROTATIONS_DEG[: settings['rotations']]):
+        _write_projections(
+            folder,
+            number,
+            settings['mode'],
+            *(_turn(grid, each, angles) for each in (grid.array, whole, refined)),
+        )
+    both = whole.astype(np.uint8) + 2 * refined.astype(np.uint8)
+    write_volume(osp.join(folder, _GRID_NAME), grid)
+    write_volume(osp.join(folder, _LUNG_NAME), replace(grid, array=both))
+    empty = [
+        region
+        for region, part in region_slices(grid.shape).items()
+        if not refined[part].any()
+    ]
+    return dict(empty=empty, doubts=doubts)
+
+
+def read_refined_lung(folder: str) -> CTVolume:
+    """Read the refined mask on the grid that a scan's projections were made of.
+
+    Args:
+        folder: Folder of the projections of a scan.
+
+    Returns:
+        Boolean mask with the geometry of the grid.
+
+    Raises:
+        FileNotFoundError: If an older version prepared the scan.
+    """
+    path = osp.join(folder, _LUNG_NAME)
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; prepare the scan again')
+    lung = read_volume(path)
+    return replace(lung, array=lung.array >= 2)
 
 
 def _turn(grid: CTVolume, array: np.ndarray, angles: tuple) -> CTVolume:

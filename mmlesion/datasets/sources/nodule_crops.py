@@ -52,10 +52,18 @@ def read_nodule_crop(
         - mask: (D, H, W) bool, as the crop
 
     Raises:
-        ValueError: The mask is empty or of another shape or geometry than the crop.
+        ValueError: If the mask is empty, of another shape or geometry than the crop,
+            or holds values that no mask has.
     """
     volume, other = read_volume(image_path), read_volume(mask_path)
-    mask = other.array > 0
+    labels = other.array
+    if labels.min() < 0 or not np.array_equal(labels, labels.round()):
+        raise ValueError(
+            f'{mask_path}: expected a mask of 0 and positive whole numbers, got values '
+            f'from {labels.min():g} to {labels.max():g}; are the folders of images '
+            'and masks swapped?'
+        )
+    mask = labels > 0
     if mask.shape != volume.shape or not mask.any():
         raise ValueError(
             f'{mask_path}: expected a nodule in a mask of shape '

@@ -9,8 +9,12 @@ from .load_nodule_patch import LoadNodulePatch
 from .load_radiograph import LoadRadiograph
 from .load_slice_stack import LoadSliceStack
 from .mix_windows_hu import MixWindowsHU
+from .random_flip_z import RandomFlipZ
+from .random_spacing import RandomSpacing
 from .random_symmetry import RandomSymmetry
 from .resize_to_spacing import ResizeToSpacing
+from .round_hu import RoundHU
+from .stock_inference_step import StockInferenceStep
 from .subtract_background import SubtractBackground
 from .window_hu import WindowHU
 
@@ -21,8 +25,12 @@ __all__ = [
     'LoadRadiograph',
     'LoadSliceStack',
     'MixWindowsHU',
+    'RandomFlipZ',
+    'RandomSpacing',
     'RandomSymmetry',
     'ResizeToSpacing',
+    'RoundHU',
+    'StockInferenceStep',
     'SubtractBackground',
     'WindowHU',
 ]

@@ -30,7 +30,9 @@ class CropToBody(BaseTransform):
 
     Required keys: ``img``, ``key_slice_hu`` (from :class:`LoadSliceStack`),
     ``instances`` (optional), ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an
-    array), ``gt_masks`` (optional), ``keep_origin`` (optional).
+    array), ``gt_masks`` (optional), ``keep_origin`` (optional), ``crop_box``
+    (optional; the box to crop to instead of the body's, x0, y0, x1, y1 with the end
+    exclusive: key slices of a scan that share features share one box).
     Modified keys: ``img``, ``img_shape``, ``ori_shape``, ``height``, ``width``,
     ``instances``, ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_ignore_flags``,
     ``gt_masks``. Added keys: ``crop_offset``, column and row ``(x0, y0)``;
@@ -96,7 +98,9 @@ class CropToBody(BaseTransform):
                 'CropToBody must run before any flip or resizing: move it behind '
                 'LoadSliceStack in the pipeline'
             )
-        x0, y0, x1, y1 = body_box(key_slice_hu, self.threshold_hu, self.kernel_size)
+        x0, y0, x1, y1 = results.pop('crop_box', None) or body_box(
+            key_slice_hu, self.threshold_hu, self.kernel_size
+        )
         body_shape = (y1 - y0, x1 - x0)
         if results.get('keep_origin'):
             x0 = y0 = 0

@@ -1,54 +1,79 @@
-"""Reading of a key slice with its neighbours."""
+"""Reading of a key slice with its neighbors."""
 
-import os.path as osp
+import os
+from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmlesion.ct import (
-    ARCHIVE_SUFFIX,
     SLICE_INTERVAL_MM,
-    SliceArchive,
+    CTVolume,
+    ScanSlice,
     SliceMix,
+    as_scan_slice,
     check_num_slices,
     plan_slices,
-    read_png_hu,
+    square_pixel_mm,
 )
 from mmlesion.registry import TRANSFORMS
+
+from ..sources.slice_series import (
+    ArchivedSeries,
+    PngSeries,
+    ScanSeries,
+    SliceSeries,
+    series_spacing,
+)
 
 
 @TRANSFORMS.register_module()
 class LoadSliceStack(BaseTransform):
-    """Read a key slice and its neighbours every 2 mm as one image in HU.
+    """Read a key slice and its neighbors every 2 mm as one image in HU.
 
-    The channels go from -z to +z (rising slice number), the key slice is the
-    middle one; three neighbouring channels make one image of 3DCE. Between
-    physical slices it interpolates linearly, see
-    :func:`mmlesion.ct.plan_slices`. A neighbour that is not there is replaced
-    by the next one toward the key slice. Where the slice interval is missing
-    (NaN), zero or negative, the key slice is repeated.
+    The channels go from -z to +z (rising slice number). The key slice is the middle
+    channel. Three neighboring channels make one image of 3DCE. Between physical
+    slices the values are interpolated linearly, see :func:`mmlesion.ct.plan_slices`.
+    A missing neighbor is replaced by the next slice toward the key slice. If the
+    slice interval is missing (NaN), zero or negative, the key slice is repeated.
 
     Source: Yan et al., 3DCE, MICCAI 2018, Sec. 3 and ``load_ct_img.py``.
 
-    Required keys: ``img_path`` (PNG of the key slice, ``<folder>/<number>.png``
-    with 16-bit HU + 32768, its neighbours beside it), ``interval_mm`` (distance
-    of the physical slices), ``height`` and ``width`` (optional; checked).
-    Added keys: ``img`` (int16, or float32 where it was interpolated; memory
-    is channel by channel, as networks want it), ``img_shape``, ``ori_shape``,
-    ``height``, ``width``, ``key_slice_hu`` (the key slice as it was read).
+    A sample of a data set has ``img_path``, ``interval_mm`` and ``spacing_mm``. The
+    inference tools of mmdet (``DetInferencer``, ``inference_detector``) give a path
+    alone, which can be
+
+    - a PNG of DeepLesion, with its neighbors beside it and its spacing in
+      ``DL_info.csv`` beside ``Images_png``;
+    - a slice of a scan, ``scan.nii.gz#57`` or ``dicom_folder#57``, counted from 0 at
+      the feet, or without ``#57`` where ``slice_index`` is set;
+    - a :class:`mmlesion.ct.ScanSlice`, also of a :class:`mmlesion.ct.CTVolume`.
+
+    Boxes of such a sample are in the pixels of the slice: :class:`CropToBody` keeps
+    the left and the upper border.
+
+    Required keys: ``img_path`` (PNG of the key slice, ``<folder>/<number>.png`` with
+    16-bit HU + 32768, or a slice of a scan), ``interval_mm`` (distance of the
+    physical slices; for a scan from the file), ``height`` and ``width`` (optional;
+    checked).
+    Added keys: ``img`` (int16, or float32 if it was interpolated; the memory layout
+    is channel by channel), ``img_shape``, ``ori_shape``, ``height``, ``width``,
+    ``key_slice_hu`` (the key slice as it was read); for a path alone ``spacing_mm``,
+    ``interval_mm`` and ``keep_origin``; for a slice of a scan also
+    ``scan_geometry``, a ``CTVolume`` of one voxel, the first of the slice.
 
     Args:
-        num_slices (int): Number of channels: an odd number of triples.
-        interval_mm (float): Distance of neighbouring channels. 0 repeats the
-            key slice: the one-slice model is ``num_slices=3,
-            interval_mm=0``.
-        interpolation (str): ``'exact'``, or ``'legacy'`` for the rule behind
-            the published numbers.
-        cache_dir (str, optional): Read from a cache made by
-            ``tools/prepare_data.py deeplesion`` instead of the PNGs.
+        num_slices: Number of channels, an odd number of triples.
+        interval_mm: Distance of neighboring channels in mm. 0 repeats the key slice:
+            the one-slice model is ``num_slices=3, interval_mm=0``.
+        interpolation: ``'exact'``, or ``'legacy'`` for the rule behind the published
+            numbers.
+        cache_dir: Folder of a cache made by ``tools/prepare_data.py deeplesion``, to
+            read from instead of the PNGs.
+        slice_index: Slice of a scan whose path does not name a slice.
 
     Raises:
-        ValueError: If the arguments make no stack.
+        ValueError: If the arguments do not make a stack.
     """
 
     def __init__(
@@ -57,6 +82,7 @@ class LoadSliceStack(BaseTransform):
         interval_mm: float = SLICE_INTERVAL_MM,
         interpolation: str = 'exact',
         cache_dir: str | None = None,
+        slice_index: int | None = None,
     ) -> None:
         check_num_slices(num_slices)
         plan_slices(num_slices, 1.0, interval_mm, interpolation)  # checks
@@ -64,42 +90,57 @@ class LoadSliceStack(BaseTransform):
         self.interval_mm = interval_mm
         self.interpolation = interpolation
         self.cache_dir = cache_dir
+        self.slice_index = slice_index
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: Any) -> dict:
         """Read and interpolate.
 
         Args:
-            results (dict): The sample.
+            results: The sample, or what stands for ``img_path``.
 
         Shape:
             - img: (H, W, num_slices).
             - key_slice_hu: (H, W).
 
         Returns:
-            dict: The sample.
+            The sample.
 
         Raises:
             FileNotFoundError: If the key slice, or its series in the cache, is
                 missing.
-            ValueError: If a slice is damaged or of another size.
+            ValueError: If a slice is damaged or of another size, or if the slice of
+                a scan or the spacing of a PNG is not known.
         """
+        # mmdet's inferencer hands over a path as it is
+        results = results if isinstance(results, dict) else dict(img_path=results)
+        source = results.pop('img', results.get('img_path'))
+        if not isinstance(source, (str, os.PathLike, CTVolume, ScanSlice)):
+            raise ValueError(
+                'expected the path of a slice, a CTVolume or a ScanSlice, but got '
+                f'{type(source).__name__}: an array does not tell its pixel size'
+            )
+        scan_slice = as_scan_slice(source, results.pop('slice_index', self.slice_index))
+        if 'instances' not in results:
+            results['keep_origin'] = True
+        if scan_slice is not None:
+            self._describe(results, scan_slice)
+        elif 'interval_mm' not in results and 'instances' not in results:
+            spacing_mm, results['interval_mm'] = series_spacing(os.fspath(source))
+            results.setdefault('spacing_mm', spacing_mm)
         plan = plan_slices(
             self.num_slices,
             float(results.get('interval_mm', np.nan)),
             self.interval_mm,
             self.interpolation,
         )
-        path = results['img_path']
-        with (
-            _CachedSeries(path, self.cache_dir) if self.cache_dir else _PngSeries(path)
-        ) as series:
+        with self._series(scan_slice or os.fspath(source)) as series:
             key_slice_hu = series.read(0)
             height, width = key_slice_hu.shape
             stated = (results.get('height', height), results.get('width', width))
             if stated != (height, width):
                 raise ValueError(
-                    f'{path}: the slice is {width} x {height} pixels, but the '
-                    f'index says {stated[1]} x {stated[0]}'
+                    f'{results["img_path"]}: the slice is {width} x {height} pixels, '
+                    f'but the index says {stated[1]} x {stated[0]}'
                 )
             results['img'] = self._stack(plan, series)
         results['img_shape'] = results['ori_shape'] = (height, width)
@@ -107,11 +148,34 @@ class LoadSliceStack(BaseTransform):
         results['key_slice_hu'] = key_slice_hu
         return results
 
+    def _series(self, source: ScanSlice | str) -> SliceSeries:
+        if isinstance(source, ScanSlice):
+            return ScanSeries(source)
+        if self.cache_dir:
+            return ArchivedSeries(source, self.cache_dir)
+        return PngSeries(source)
+
     @staticmethod
-    def _stack(plan: list[SliceMix], series: '_Series') -> np.ndarray:
+    def _describe(results: dict, scan_slice: ScanSlice) -> None:
+        """Add what a scan tells about itself."""
+        volume = scan_slice.volume
+        results['img_path'] = str(scan_slice)
+        results['spacing_mm'] = square_pixel_mm(volume.spacing_mm, str(scan_slice))
+        results['interval_mm'] = volume.spacing_mm[0]
+        results['key_slice'] = scan_slice.index
+        results['scan_geometry'] = CTVolume(
+            np.zeros((1, 1, 1)),
+            volume.spacing_mm,
+            volume.index_to_world((scan_slice.index, 0, 0)),
+            volume.direction,
+        )
+
+    @staticmethod
+    def _stack(plan: list[SliceMix], series: SliceSeries) -> np.ndarray:
         blended = any(len(mix) > 1 for mix in plan)
+        whole = series.read(0).dtype == np.int16 and not blended
         planes = np.empty(
-            (len(plan), *series.read(0).shape), np.float32 if blended else np.int16
+            (len(plan), *series.read(0).shape), np.int16 if whole else np.float32
         )  # (C, H, W)
         for plane, mix in zip(planes, plan):
             sources = [(series.read(offset), weight) for offset, weight in mix]
@@ -130,81 +194,3 @@ class LoadSliceStack(BaseTransform):
             f'interpolation={self.interpolation!r}, '
             f'cache_dir={self.cache_dir!r})'
         )
-
-
-class _Series:
-    """The slices around one key slice, each read once, gaps closed."""
-
-    def __init__(self, key_path: str) -> None:
-        self.folder, name = osp.split(key_path)
-        stem = osp.splitext(name)[0]
-        if not stem.isdigit():
-            raise ValueError(
-                f"{key_path}: expected a key slice named '<folder>/<number>.png'"
-            )
-        self.key_slice, self.digits = int(stem), len(stem)
-        self._slices: dict[int, np.ndarray] = {}
-
-    def __enter__(self) -> '_Series':
-        return self
-
-    def __exit__(self, *exc_info) -> None:
-        """Let go of files, if any are held."""
-
-    def path(self, offset: int) -> str:
-        """Where the PNG of an offset lies."""
-        number = self.key_slice + offset
-        return osp.join(self.folder, f'{number:0{self.digits}d}.png')
-
-    def fetch(self, offset: int) -> np.ndarray | None:
-        """HU of the slice at exactly this offset; None if there is none."""
-        raise NotImplementedError
-
-    def read(self, offset: int) -> np.ndarray:
-        """HU of the slice at an offset, or the next toward the key slice."""
-        if offset not in self._slices:
-            slice_hu = self.fetch(offset)
-            if slice_hu is None and offset == 0:
-                raise FileNotFoundError(f'{self.path(0)}: no such key slice')
-            if slice_hu is None:
-                slice_hu = self.read(offset - 1 if offset > 0 else offset + 1)
-            elif offset and slice_hu.shape != self.read(0).shape:
-                height, width = self.read(0).shape
-                raise ValueError(
-                    f'{self.path(offset)}: the slice is {slice_hu.shape[1]} x '
-                    f'{slice_hu.shape[0]} pixels, but its key slice '
-                    f'{self.path(0)} is {width} x {height}'
-                )
-            self._slices[offset] = slice_hu
-        return self._slices[offset]
-
-
-class _PngSeries(_Series):
-    def fetch(self, offset: int) -> np.ndarray | None:
-        # Opening is looking it up: one call less per slice on a network disk
-        try:
-            return read_png_hu(self.path(offset))
-        except FileNotFoundError:
-            return None
-
-
-class _CachedSeries(_Series):
-    def __init__(self, key_path: str, cache_dir: str) -> None:
-        super().__init__(key_path)
-        path = osp.join(cache_dir, osp.basename(self.folder) + ARCHIVE_SUFFIX)
-        try:
-            self._archive = SliceArchive(path)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f'{path}: the series is not in the cache; run '
-                'tools/prepare_data.py deeplesion'
-            ) from None
-
-    def __exit__(self, *exc_info) -> None:
-        self._archive.close()
-
-    def fetch(self, offset: int) -> np.ndarray | None:
-        number = self.key_slice + offset
-        if number not in self._archive.numbers:
-            return None
-        return self._archive.read(number)

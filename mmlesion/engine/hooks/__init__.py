@@ -5,6 +5,7 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .attention_figure_hook import AttentionFigureHook
 from .ct_visualization_hook import CTVisualizationHook
 from .epoch_seed_hook import EpochSeedHook
+from .float32_boxes_hook import Float32BoxesHook
 from .nodule_figure_hook import NoduleFigureHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .reset_layers_hook import ResetLayersHook
@@ -15,6 +16,7 @@ __all__ = [
     'AttentionFigureHook',
     'CTVisualizationHook',
     'EpochSeedHook',
+    'Float32BoxesHook',
     'NoduleFigureHook',
     'NonFiniteLossHook',
     'ResetLayersHook',

@@ -1,10 +1,12 @@
 """Activation maps of a classifier or a detector during validation and testing."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -16,7 +18,12 @@ from mmlesion.explain.detections import (
     explain_detections,
     is_detector,
 )
-from mmlesion.explain.methods import GRADIENT_METHODS, METHODS, WITHOUT_LAYERS
+from mmlesion.explain.methods import (
+    DEFAULT_DETECTION_METHOD,
+    DEFAULT_METHOD,
+    MethodSpec,
+    find_method,
+)
 from mmlesion.explain.names import sample_name
 from mmlesion.explain.placement import boxes_on_input, map_on_input
 from mmlesion.explain.writer import (
@@ -31,40 +38,47 @@ from mmlesion.registry import HOOKS
 
 @HOOKS.register_module()
 class ActivationMapHook(Hook):
-    """Put each sample's activation map into its data sample, and into files.
+    """Put the activation map of each sample into its data sample, and into files.
 
     The map is there before the model predicts, so that
-    :class:`ActivationMapMetric` finds it, whatever the host. It costs one more
-    pass through the network per batch (of a detector, per sample).
+    :class:`ActivationMapMetric` finds it with any host library. It costs one more
+    pass through the network per batch (for a detector, per sample).
 
-    Of a classifier it explains a class; of a detector of MMDetection, the best
-    boxes, each by its own score: files and pictures hold the map of each box, the
-    data sample the largest value of all at each place (0 without a box).
+    For a classifier the hook explains a class; for a detector of MMDetection, the
+    best boxes, each by its own score. Files and pictures hold the map of each box,
+    the data sample the largest value of all maps at each place (0 without a box).
 
-    Validation shows the first sample of every ``interval``-th batch by the
-    visualiser's backends; testing writes files of all samples.
+    Validation shows the first sample of every ``interval``-th batch by the backends
+    of the visualizer; testing writes files of all samples. A map that is zero
+    everywhere is reported in the log.
 
     Args:
-        layers (sequence[str] | str): Of :mod:`mmlesion.attribution`; methods of
-            attention, and heads that draw their own maps, need none.
-        method (str): Name of a method: ``GradCAM``, ``CAM``, ``AttentionMap``...
-            Boxes are explained by a gradient method.
-        target (int | str, optional): Class; ``'label'`` is each sample's
-            ``gt_label``. Defaults to the predicted class. Not for detectors.
+        layers (sequence[str] | str): Layers of the model. Methods of attention, of
+            heads that draw their own maps, and of the input need none.
+        method (str, dict or type, optional): A method, see
+            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM for a
+            detector and to GradCAM for a classifier. Boxes need a method that
+            explains any score.
+        target (int, str or callable, optional): Class; ``'label'`` is the ``gt_label``
+            of each sample; a callable maps the output of the model to one score per
+            sample. Defaults to the predicted class. Not for detectors.
         key (str): Name of the map in the data sample.
         size (str, optional): ``'input'`` (default) resizes maps to the pixels of
             the network's input; None leaves them on the layer's grid.
         normalise (str): ``'none'``, ``'image'`` or ``'fixed'`` for the map in
             the data sample; files hold raw maps, pictures those of each image.
         value_range (tuple[float, float]): For ``'fixed'``.
-        out_dir (str, optional): Folder of the test's files; None writes none.
+        out_dir (str, optional): Folder of the files of the test; None writes none.
         formats (sequence[str]): Kinds of files, of
             :func:`mmlesion.explain.writer.write_sample_maps`.
         interval (int, optional): In validation, batches from one picture to the
-            next; None leaves validation alone, without maps.
+            next; None leaves validation without maps.
         score_thr (float): Least score of a box that is explained.
-        max_detections (int): Most boxes of an image that are explained.
-        **kwargs: For the method, e.g. ``heads='max'``.
+        max_detections (int): Largest number of boxes of an image.
+        score (str or callable): Score of the class or box; the default
+            ``'auto'`` takes the log-odds of two classes, the logit of more, and the
+            probability of a box.
+        **kwargs: Further arguments of the method, e.g. ``heads='max'``.
 
     Raises:
         ValueError: If a method, format or size is unknown, or layers are missing.
@@ -72,9 +86,9 @@ class ActivationMapHook(Hook):
 
     def __init__(
         self,
-        layers=(),
-        method='GradCAM',
-        target=None,
+        layers: Sequence[str] | str = (),
+        method: MethodSpec | None = None,
+        target: int | str | Callable | None = None,
         key='activation_map',
         size='input',
         normalise='none',
@@ -84,25 +98,32 @@ class ActivationMapHook(Hook):
         interval=50,
         score_thr=0.3,
         max_detections=5,
+        score: str | Callable = 'auto',
         **kwargs,
     ):
-        if method not in METHODS:
-            raise ValueError(f'method must be one of {METHODS}, got {method!r}')
-        if not layers and method not in WITHOUT_LAYERS:
+        self._method = None if method is None else find_method(method)
+        if not layers and (self._method is None or self._method.kind.needs_layers):
             raise ValueError(
-                f'method {method} needs layers, for instance backbone.layer4'
+                f'method {self._method.name if self._method else DEFAULT_METHOD} '
+                'needs layers, for instance backbone.layer4'
             )
         wrong = sorted(set(formats) - set(FORMATS))
         if wrong:
             raise ValueError(f'formats must be of {FORMATS}, got {wrong[0]!r}')
         if size not in ('input', None):
             raise ValueError(f"size must be 'input' or None, got {size!r}")
-        if not (target is None or target == 'label' or isinstance(target, int)):
+        if not (
+            target is None
+            or target == 'label'
+            or isinstance(target, int)
+            or callable(target)
+        ):
             raise ValueError(
-                f"target must be a class index, 'label' or None, got {target!r}"
+                "target must be a class index, 'label', a callable or None, got "
+                f'{target!r}'
             )
         self.layers = layers
-        self.method = method
+        self.score = score
         self.target = target
         self.key = key
         self.size = size
@@ -114,6 +135,11 @@ class ActivationMapHook(Hook):
         self.score_thr = score_thr
         self.max_detections = max_detections
         self.kwargs = kwargs
+
+    @property
+    def method(self) -> str:
+        """Name of the method, the title of its maps."""
+        return DEFAULT_METHOD if self._method is None else self._method.name
 
     def before_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
@@ -153,8 +179,22 @@ class ActivationMapHook(Hook):
     def _attach(self, runner: Runner, data_batch: dict) -> list[SampleMaps]:
         """Maps of each sample; the largest map is put into the data sample."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        find = self._of_boxes if is_detector(model) else self._of_classes
+        boxes = is_detector(model)
+        if self._method is None:
+            self._method = find_method(
+                DEFAULT_DETECTION_METHOD if boxes else DEFAULT_METHOD
+            )
+        find = self._of_boxes if boxes else self._of_classes
         found = find(model, data_batch)
+        for sample, maps in zip(data_batch['data_samples'], found):
+            empty = [t for t, e in zip(maps.titles, maps.empty_maps()) if e]
+            if empty:
+                print_log(
+                    f'{sample_name(sample)}: the {self.method} map of '
+                    f'{", ".join(empty)} is zero everywhere',
+                    'current',
+                    logging.WARNING,
+                )
         for image, sample, maps in zip(
             data_batch['inputs'], data_batch['data_samples'], found
         ):
@@ -180,9 +220,9 @@ class ActivationMapHook(Hook):
         targets = self.target
         if targets == 'label':
             targets = torch.cat([sample.gt_label.flatten()[:1] for sample in samples])
-        layers = (self.layers,) if self.layers else ()
-        with getattr(attribution, self.method)(model, *layers, **self.kwargs) as method:
-            raw = method(batch['inputs'], targets)
+        method = find_method(self._method)
+        with method(model, self.layers, score=self.score, **self.kwargs) as explainer:
+            raw = explainer(batch['inputs'], targets)
         if isinstance(raw, dict) or raw.shape[:2] != (len(samples), 1):
             raise ValueError(f'{self._asked} {_describe(raw)}: name one layer')
         padded = batch['inputs'].shape[2:]
@@ -190,11 +230,7 @@ class ActivationMapHook(Hook):
 
     def _of_boxes(self, model: nn.Module, data_batch: dict) -> list[SampleMaps]:
         """Maps of a detector, one per box of each sample."""
-        if self.method not in GRADIENT_METHODS:
-            raise ValueError(
-                f'method {self.method} explains classes: for the boxes of '
-                f'a detector choose one of {GRADIENT_METHODS}'
-            )
+        method = find_method(self._method, detections=True)
         found = []
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             size = image.shape[1:]
@@ -203,7 +239,8 @@ class ActivationMapHook(Hook):
                     model,
                     dict(inputs=image, data_samples=sample),
                     self.layers,
-                    getattr(attribution, self.method),
+                    method,
+                    score=self.score,
                     score_thr=self.score_thr,
                     max_detections=self.max_detections,
                     **self.kwargs,

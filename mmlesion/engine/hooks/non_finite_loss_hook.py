@@ -1,40 +1,59 @@
-"""A loss that is no number stops the training and names the samples."""
+"""Reaction to a loss that is NaN or infinite."""
+
+import logging
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from mmlesion.registry import HOOKS
 
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stop the training when a loss is NaN or infinite, naming the samples.
+    """Stop the training when a loss is NaN or infinite, and name the samples.
 
-    MMEngine's ``train_step`` has updated the weights by the time any hook sees
-    the loss, so they are spoilt; but this hook runs before those that write
-    logs and checkpoints, and the last checkpoint on disk stays good. Of the
-    batch's samples, those whose pixels or boxes are not finite are named as
-    the cause; if there are none, all of the batch are named.
+    MMEngine updates the weights before any hook sees the loss, so the weights in memory
+    are spoiled. This hook runs before the hooks that write logs and checkpoints: the
+    last checkpoint on disk stays good. Samples whose pixels or boxes are not finite are
+    named as the cause; if there are none, all samples of the batch are named.
 
-    With dynamic loss scaling, infinite *gradients* are ordinary (that step is
-    skipped) and not looked at here. The losses reported are those before
-    scaling, in which NaN or infinity is never ordinary.
+    With loss scaling (``AmpOptimWrapper``), the scaler finds the gradients of such a
+    loss infinite and skips the step, which leaves the weights as they were. The hook
+    then only logs a warning, unless the data themselves are not finite or
+    ``max_skipped`` consecutive steps were skipped.
+
+    Args:
+        max_skipped: Consecutive steps that a loss scaler may skip.
     """
 
     # Before RuntimeInfoHook, LoggerHook and CheckpointHook.
     priority = 'HIGHEST'
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        """Look at the losses of an iteration.
+    def __init__(self, max_skipped: int = 10) -> None:
+        self.max_skipped = max_skipped
+        self.skipped = 0
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Check the losses of an iteration.
 
         Args:
-            runner (Runner): The runner of the training.
-            batch_idx (int): Index of the batch in its epoch.
-            data_batch (dict, optional): As the data loader gave it.
-            outputs (dict, optional): Name to value of each loss.
+            runner: The runner of the training.
+            batch_idx: Index of the batch in its epoch.
+            data_batch: The batch as the data loader gave it.
+            outputs: Name to value of each loss.
 
         Raises:
-            FloatingPointError: A loss is NaN or infinite.
+            FloatingPointError: If a loss is NaN or infinite and no scaler skips the
+                step.
         """
         bad = {
             name: torch.as_tensor(value).tolist()
@@ -42,34 +61,65 @@ class NonFiniteLossHook(Hook):
             if not torch.isfinite(torch.as_tensor(value)).all()
         }
         if not bad:
+            self.skipped = 0
             return
         losses = ', '.join(f'{name} = {value}' for name, value in bad.items())
+        blamed = _blamed(data_batch)
+        self.skipped += 1
+        if _scales_loss(runner) and not blamed and self.skipped <= self.max_skipped:
+            print_log(
+                f'{losses} in epoch {runner.epoch + 1}, iteration {batch_idx + 1}: the '
+                'loss scaler skips this step.',
+                'current',
+                logging.WARNING,
+            )
+            return
         raise FloatingPointError(
             f'Training stopped in epoch {runner.epoch + 1}, iteration '
-            f'{batch_idx + 1}, because {losses}: {_describe(data_batch)}.'
+            f'{batch_idx + 1}, because {losses}: {_describe(data_batch, blamed)}.'
         )
 
 
-def _describe(data_batch):
+def _scales_loss(runner: Runner) -> bool:
+    """Whether a loss scaler checks the gradients before each step."""
+    wrapper = getattr(runner, 'optim_wrapper', None)
+    scaler = getattr(wrapper, 'loss_scaler', None)
+    return scaler is not None and scaler.is_enabled()
+
+
+def _names(data_batch: dict) -> list[str]:
+    return [
+        str(sample.get('img_path') or sample.get('img_id'))
+        for sample in data_batch['data_samples']
+    ]
+
+
+def _blamed(data_batch: Any) -> list[str]:
+    """Describe the samples whose pixels or boxes are not finite."""
     if not isinstance(data_batch, dict) or 'data_samples' not in data_batch:
-        return 'the batch does not name its samples'
-    samples = data_batch['data_samples']
-    names = [str(sample.get('img_path') or sample.get('img_id')) for sample in samples]
-    inputs = data_batch.get('inputs', [None] * len(names))
+        return []
+    names = _names(data_batch)
     blamed = []
-    for name, pixels, sample in zip(names, inputs, samples):
+    inputs = data_batch.get('inputs', [None] * len(names))
+    for name, pixels, sample in zip(names, inputs, data_batch['data_samples']):
         if pixels is not None and not torch.isfinite(pixels.float()).all():
             blamed.append(f'pixels of {name} are not finite')
         elif not _finite_boxes(sample):
             blamed.append(f'boxes of {name} are not finite')
+    return blamed
+
+
+def _describe(data_batch: Any, blamed: list[str]) -> str:
     if blamed:
         return ', '.join(blamed)
-    return f'the batch was {", ".join(names)}'
+    if not isinstance(data_batch, dict) or 'data_samples' not in data_batch:
+        return 'the batch does not name its samples'
+    return f'the batch was {", ".join(_names(data_batch))}'
 
 
-def _finite_boxes(sample):
+def _finite_boxes(sample: Any) -> bool:
     boxes = getattr(sample.get('gt_instances'), 'bboxes', None)
     if boxes is None:
         return True
-    boxes = getattr(boxes, 'tensor', boxes)  # mmdet's box objects wrap one
+    boxes = getattr(boxes, 'tensor', boxes)  # mmdet's box objects wrap a tensor
     return bool(torch.isfinite(boxes).all())

@@ -8,9 +8,11 @@ from .binary_classification import (
     roc_curve,
 )
 from .box_iou import box_iou
+from .box_iou_3d import box_iou_3d
 from .boxes_to_mask import boxes_to_mask
 from .deeplesion_subgroups import deeplesion_subgroups
 from .froc import froc
+from .froc_3d import FROC3D, LUNA16_FPS, froc_3d
 from .froc_bootstrap import bootstrap_froc, percentile_interval
 from .froc_curve import FROCCurve
 from .froc_matches import FROCMatches, match_boxes
@@ -21,42 +23,53 @@ from .map_localisation import (
     pointing_game,
 )
 from .map_position import MapPosition, map_position
+from .map_ranks import band_auprc, relevance_rank_accuracy, sparseness
 from .nodule_segmentation import (
     SliceScore,
     nodule_segmentation_table,
     score_slice,
     scores_by_size,
 )
+from .paired_bootstrap import PairedDifference, paired_bootstrap
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
 
 __all__ = [
     'ActivationMapScores',
+    'FROC3D',
     'FROCCurve',
     'FROCMatches',
     'IMAGE_NUMBERS',
+    'LUNA16_FPS',
     'LesionHits',
     'MapPosition',
+    'PairedDifference',
     'PixelHistogram',
     'PixelRanking',
     'SliceScore',
+    'band_auprc',
     'binary_areas',
     'binary_rates',
     'bootstrap_froc',
     'box_iou',
+    'box_iou_3d',
     'boxes_to_mask',
     'deeplesion_subgroups',
     'energy_inside',
     'froc',
+    'froc_3d',
     'lesion_hits',
     'log_loss',
     'map_position',
     'match_boxes',
     'nodule_segmentation_table',
+    'paired_bootstrap',
     'percentile_interval',
     'pointing_game',
     'rank_pixels',
+    'relevance_rank_accuracy',
     'roc_curve',
     'score_slice',
     'scores_by_size',
+    'sparseness',
 ]

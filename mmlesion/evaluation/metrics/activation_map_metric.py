@@ -12,6 +12,7 @@ from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
 from ..functional import ActivationMapScores, boxes_to_mask
+from .lesion_mask import as_array, lesion_mask
 
 
 @METRICS.register_module()
@@ -128,10 +129,12 @@ class ActivationMapMetric(BaseMetric):
                     f"{name}: ActivationMapMetric needs '{self.map_key}', an array "
                     '(H, W) that the model or a hook puts into the data sample.'
                 )
-            activation = _array(sample[self.map_key]).astype(np.float32)
+            activation = as_array(sample[self.map_key]).astype(np.float32)
             if activation.ndim == 3 and len(activation) == 1:
                 activation = activation[0]
-            mask = self._mask(sample, activation.shape[:2], name)
+            mask = lesion_mask(
+                sample, activation.shape[:2], name, self.mask_key, self.form
+            )
             if activation.ndim != 2 and activation.shape != mask.shape:
                 raise ValueError(
                     f"{name}: '{self.map_key}' has shape {activation.shape}; "
@@ -205,48 +208,6 @@ class ActivationMapMetric(BaseMetric):
             return list(np.moveaxis(array, 2, 0))
         return [array[..., array.shape[2] // 2]]
 
-    def _mask(self, sample: dict, map_shape, name: str) -> np.ndarray:
-        """Where the lesions are."""
-        if sample.get(self.mask_key) is not None:
-            mask = _array(sample[self.mask_key])
-            if mask.dtype.kind == 'f' and not np.isfinite(mask).all():
-                raise ValueError(
-                    f"{name}: '{self.mask_key}' has a value that is NaN or infinite."
-                )
-            mask = mask != 0
-            if mask.ndim not in (2, 3):
-                raise ValueError(
-                    f"{name}: '{self.mask_key}' has shape {mask.shape}; expected "
-                    '(H, W) or (H, W, C).'
-                )
-            return mask
-        shape = tuple(sample.get('img_shape') or map_shape)[:2]
-        if 'instances' in sample:
-            boxes = [
-                instance['bbox']
-                for instance in sample['instances']
-                if not instance.get('ignore_flag', 0)
-            ]
-            boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-            scale = sample.get('scale_factor')
-            if scale is None:
-                height, width = tuple(sample.get('ori_shape') or shape)[:2]
-                scale = shape[1] / width, shape[0] / height
-            boxes *= np.tile(np.asarray(scale, dtype=np.float64), 2)
-        elif 'gt_instances' in sample:
-            boxes = sample['gt_instances']['bboxes']
-            boxes = _array(getattr(boxes, 'tensor', boxes))
-        else:
-            raise ValueError(
-                f"{name}: ActivationMapMetric needs the lesions: '{self.mask_key}' "
-                "or 'instances' among the meta_keys of the packing transform, or "
-                "'gt_instances'."
-            )
-        try:
-            return boxes_to_mask(boxes, shape, self.form)
-        except ValueError as error:
-            raise ValueError(f'{name}: {error}') from None
-
     def _resized(self, activation, shape, name) -> np.ndarray:
         """The map in the size of the mask."""
         if self.resize is None:
@@ -319,15 +280,6 @@ class ActivationMapMetric(BaseMetric):
         )
         write_json(path, dict(settings=settings, numbers=numbers), indent=2)
         MMLogger.get_current_instance().info(f'Numbers of the maps in {path}')
-
-
-def _array(values) -> np.ndarray:
-    """Array of a tensor (also bfloat16) or of numbers."""
-    if hasattr(values, 'detach'):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values
-        values = values.numpy()
-    return np.asarray(values)
 
 
 def _size(shape) -> str:

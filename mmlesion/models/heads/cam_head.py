@@ -1,3 +1,5 @@
+"""Head with global average pooling and class activation maps (CAM)."""
+
 from collections.abc import Sequence
 
 import torch
@@ -6,6 +8,9 @@ from torch import Tensor, nn
 
 from mmlesion.registry import MODELS
 
+#: Definitions of a head's own activation maps, see :class:`CAMHead`.
+MAPS = ('exact', 'equation', 'weights')
+
 
 @MODELS.register_module()
 class CAMHead(ClsHead):
@@ -13,25 +18,40 @@ class CAMHead(ClsHead):
 
     .. math::
         F_k = \frac{1}{HW} \sum_{x,y} f_k(x, y), \quad
-        S_c = \sum_k w_k^c F_k, \quad
-        M_c(x, y) = \sum_k w_k^c f_k(x, y)
+        S_c = \sum_k w_k^c F_k + b_c
 
-    so the mean of :math:`M_c` over the map is :math:`S_c`.
+    The head and its subclasses offer three definitions of the activation map:
+
+    ``'exact'`` (default)
+        .. math:: M_c(x, y) = \frac{1}{HW} \sum_k w_k^c f_k(x, y)
+
+        The contribution of each location to the score. The map sums to
+        :math:`S_c` minus :meth:`map_offset` (here the bias :math:`b_c`) and is
+        equal to HiResCAM of the feature layer.
+    ``'equation'``
+        .. math:: M_c(x, y) = \sum_k w_k^c f_k(x, y)
+
+        The equation of the paper. The mean of the map is :math:`S_c - b_c`; the
+        sum is :math:`HW` times as large.
+    ``'weights'``
+        .. math:: M_c(x, y) = \sum_k w_k^c F_k f_k(x, y)
+
+        Each feature map is weighted by its contribution :math:`w_k^c F_k` to the
+        score. The map sums to :math:`HW \sum_k w_k^c F_k^2`.
 
     Source: Zhou et al., "Learning Deep Features for Discriminative Localization",
     CVPR 2016, as in Lei et al., arXiv 1810.12494, Eqs. 1 and 2. Differs from
-    Eq. 1 in pooling by the mean, not the sum: the weights take up the factor
-    HW, and scores do not depend on the size of the map.
+    Eq. 1 in that features are averaged, not summed. The weights absorb the factor
+    HW, and scores do not depend on the size of the maps.
 
     Args:
         num_classes (int): Number of classes.
-        in_channels (int): Number of maps, n.
-        feature_index (int): Which of the backbone's outputs holds the maps. The
-            first by default: the features of :class:`UNetResNet`, or the one
-            output of a backbone of the host.
-        bias (bool): Give each class a bias. The equations have none, which is
-            the default.
-        init_cfg (dict, optional): Initialisation.
+        in_channels (int): Number of feature maps, n.
+        feature_index (int): Index of the feature maps in the outputs of the
+            backbone. Defaults to the first output.
+        bias (bool): Add a bias to each class score. The equations have no bias.
+        map (str): Default definition of the activation maps.
+        init_cfg (dict, optional): Initialization.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
     Shape:
@@ -40,7 +60,8 @@ class CAMHead(ClsHead):
         - activation maps: (N, num_classes, H, W)
 
     Raises:
-        ValueError: The maps have another number of channels.
+        ValueError: If the feature maps have another number of channels, or
+            ``map`` is unknown.
     """
 
     def __init__(
@@ -49,17 +70,19 @@ class CAMHead(ClsHead):
         in_channels: int,
         feature_index: int = 0,
         bias: bool = False,
-        init_cfg=dict(type='Normal', layer='Linear', std=0.01),
+        map: str = 'exact',
+        init_cfg: dict | None = dict(type='Normal', layer='Linear', std=0.01),
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.feature_index = feature_index
+        self.map = self._checked(map)
         self.fc = nn.Linear(in_channels, num_classes, bias=bias)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """One number for each map, (N, n)."""
+        """Pooled value of each feature map, (N, n)."""
         return self.maps(feats).mean(dim=(2, 3))
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
@@ -67,24 +90,69 @@ class CAMHead(ClsHead):
         return self.fc(self.pre_logits(feats))
 
     def map_weights(self, feats: Sequence[Tensor]) -> Tensor:
-        """Weight of each map for each class, (1 or N, num_classes, n)."""
+        """Weight of each feature map for each class, (1 or N, num_classes, n)."""
         return self.fc.weight[None]
 
-    def activation_maps(self, feats: Sequence[Tensor]) -> Tensor:
-        """Activation map of each class, unscaled, (N, num_classes, H, W).
+    def spread(self, feats: Sequence[Tensor]) -> Tensor:
+        """Contribution of each location to the pooled value of its feature map.
 
         Args:
-            feats (sequence of Tensor): Outputs of the backbone.
+            feats: Outputs of the backbone.
 
-        Returns:
-            Tensor: The maps on the grid of the features.
+        Shape:
+            - output: (N, n, H, W). The sum over H and W is the pooled value minus
+              the part that does not depend on the features.
         """
         maps = self.maps(feats)
-        weights = self.map_weights(feats).expand(len(maps), -1, -1)
+        return maps / (maps.shape[2] * maps.shape[3])
+
+    def map_offset(self, feats: Sequence[Tensor]) -> Tensor:
+        """Part of the class scores that no location contributes to.
+
+        It is the score that remains when all feature maps are zero: the bias.
+
+        Args:
+            feats: Outputs of the backbone.
+
+        Shape:
+            - output: (1 or N, num_classes)
+        """
+        if self.fc.bias is None:
+            return self.fc.weight.new_zeros(1, self.num_classes)
+        return self.fc.bias[None]
+
+    def activation_maps(
+        self, feats: Sequence[Tensor], map: str | None = None
+    ) -> Tensor:
+        """Activation map of each class, not scaled, (N, num_classes, H, W).
+
+        Args:
+            feats: Outputs of the backbone.
+            map: ``'exact'``, ``'equation'`` or ``'weights'``, see the class.
+                Defaults to the ``map`` of the head.
+
+        Returns:
+            The maps on the grid of the features.
+
+        Raises:
+            ValueError: If ``map`` is unknown.
+        """
+        kind = self.map if map is None else self._checked(map)
+        maps = self.spread(feats) if kind == 'exact' else self.maps(feats)
+        weights = self.map_weights(feats)
+        if kind == 'equation':
+            weights = self.equation_weights(feats)
+        if kind == 'weights':
+            weights = weights * self.pre_logits(feats)[:, None]
+        weights = weights.expand(len(maps), -1, -1)
         return torch.einsum('nck,nkhw->nchw', weights, maps)
 
+    def equation_weights(self, feats: Sequence[Tensor]) -> Tensor:
+        """Weights of the paper's map, (1 or N, num_classes, n)."""
+        return self.map_weights(feats)
+
     def maps(self, feats: Sequence[Tensor]) -> Tensor:
-        """The feature maps among the outputs of the backbone, (N, n, H, W)."""
+        """Feature maps among the outputs of the backbone, (N, n, H, W)."""
         maps = feats[self.feature_index]
         if maps.ndim != 4 or maps.shape[1] != self.in_channels:
             raise ValueError(
@@ -93,3 +161,11 @@ class CAMHead(ClsHead):
                 f"backbone's outputs, got {tuple(maps.shape)}."
             )
         return maps
+
+    def _checked(self, map: str) -> str:
+        if map not in MAPS:
+            raise ValueError(
+                f'{type(self).__name__}: map must be one of {", ".join(MAPS)}, got '
+                f'{map!r}.'
+            )
+        return map

@@ -1,3 +1,5 @@
+"""Head with global average pooling of feature maps from several grids (NAM)."""
+
 from collections.abc import Sequence
 
 import torch
@@ -11,25 +13,31 @@ from .cam_head import CAMHead
 
 @MODELS.register_module()
 class MultiGAPHead(CAMHead):
-    r"""Global average pooling of several maps and one linear layer on all of them.
+    r"""Global average pooling of several feature maps and one linear layer.
 
     .. math::
         S_c = \sum_g \sum_k w_{gk}^c \frac{1}{H_g W_g} \sum_{x,y} a_{gk}(x, y), \quad
         \mathrm{NAM}_c = \sum_g \uparrow \sum_k w_{gk}^c a_{gk}
 
-    The arrow resizes to the grid of the first, finest maps. Bilinear resizing by an
-    integer keeps the mean, so the mean of :math:`\mathrm{NAM}_c` is :math:`S_c` (with
-    ``bias``, less the bias), whatever the number of grids.
+    The arrow resizes to the grid of the first, finest feature maps. Bilinear
+    resizing by an integer factor preserves the mean, so the mean of
+    :math:`\mathrm{NAM}_c` is :math:`S_c` (minus the bias, if there is one) for any
+    number of grids.
+
+    ``map='equation'`` is :math:`\mathrm{NAM}_c`. ``map='exact'`` (default) divides
+    it by :math:`H_0 W_0`, so that it sums to :math:`S_c` minus the bias.
+    ``map='weights'`` multiplies each :math:`w_{gk}^c` by the mean of its feature
+    map.
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Eqs. 1 to 3. Differs from them
-    in pooling by the mean, not the sum, which the weights take up: with sums, grids
-    of different sizes would not add up to the score.
+    in that features are averaged, not summed. With sums, grids of different sizes
+    would not add up to the score.
 
     Args:
         num_classes (int): Number of classes.
-        in_channels (sequence of int): Number of maps of each branch.
-        **kwargs: Those of :class:`CAMHead`.
+        in_channels (sequence of int): Number of feature maps of each branch.
+        **kwargs: See :class:`CAMHead`.
 
     Shape:
         - feats: a tuple of (N, in_channels[g], H_g, W_g), the finest first
@@ -37,28 +45,45 @@ class MultiGAPHead(CAMHead):
         - activation maps: (N, num_classes, H_0, W_0)
 
     Raises:
-        ValueError: The features are others than ``in_channels`` says.
+        ValueError: If the features do not match ``in_channels``.
     """
 
-    def __init__(self, num_classes: int, in_channels: Sequence[int], **kwargs):
+    def __init__(self, num_classes: int, in_channels: Sequence[int], **kwargs) -> None:
         super().__init__(num_classes, sum(in_channels), **kwargs)
         self.branch_channels = tuple(in_channels)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """One number for each map of each branch, (N, sum(in_channels))."""
+        """Mean of each feature map of each branch, (N, sum(in_channels))."""
         self._check(feats)
         return torch.cat([maps.mean(dim=(2, 3)) for maps in feats], 1)
 
-    def activation_maps(self, feats: Sequence[Tensor]) -> Tensor:
-        """Activation map of each class, unscaled, on the finest grid."""
-        self._check(feats)
-        weights = self.fc.weight.split(self.branch_channels, 1)
-        return sum(
-            resize_map(torch.einsum('ck,nkhw->nchw', weight, maps), feats[0].shape[2:])
-            for weight, maps in zip(weights, feats)
-        )
+    def activation_maps(
+        self, feats: Sequence[Tensor], map: str | None = None
+    ) -> Tensor:
+        """Activation map of each class, not scaled, on the finest grid.
 
-    def _check(self, feats):
+        Args:
+            feats: Outputs of the backbone.
+            map: As :meth:`CAMHead.activation_maps`.
+
+        Returns:
+            The maps, (N, num_classes, H_0, W_0).
+        """
+        kind = self.map if map is None else self._checked(map)
+        weights = self.map_weights(feats)
+        if kind == 'weights':
+            weights = weights * self.pre_logits(feats)[:, None]
+        self._check(feats)
+        grid = feats[0].shape[2:]
+        total = feats[0].new_zeros(len(feats[0]), self.num_classes, *grid)
+        for weight, maps in zip(weights.split(self.branch_channels, 2), feats):
+            weight = weight.expand(len(maps), -1, -1)
+            total = total + resize_map(
+                torch.einsum('nck,nkhw->nchw', weight, maps), tuple(grid)
+            )
+        return total / grid.numel() if kind == 'exact' else total
+
+    def _check(self, feats: Sequence[Tensor]) -> None:
         if tuple(maps.shape[1] for maps in feats) != self.branch_channels:
             raise ValueError(
                 'MultiGAPHead: expected branches of in_channels='

@@ -60,6 +60,8 @@ class SliceNeck(BaseModule):
         self.num_images = num_images
         self.position = position
         in_channels, out_channels = neck['in_channels'], neck['out_channels']
+        if isinstance(in_channels, int):
+            in_channels = [in_channels]
         levels = neck.get('num_outs', len(in_channels))
         if position == 'before':
             channels = in_channels

@@ -1,4 +1,5 @@
+from .dropout_bbox_head import DropoutBBoxHead
 from .ps_roi_head import PSRoIHead
 from .ps_vote_bbox_head import PSVoteBBoxHead
 
-__all__ = ['PSRoIHead', 'PSVoteBBoxHead']
+__all__ = ['DropoutBBoxHead', 'PSRoIHead', 'PSVoteBBoxHead']

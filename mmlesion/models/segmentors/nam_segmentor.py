@@ -158,7 +158,9 @@ class NAMSegmentor(BaseModel):
 
     def _maps(self, network, feats, inputs) -> Tensor:
         """Nodule activation maps at the size of the inputs, (N, H, W), on the CPU."""
-        maps = network.head.activation_maps(feats)[:, self.positive, None]
+        maps = network.head.activation_maps(feats, map='equation')[
+            :, self.positive, None
+        ]
         return resize_map(maps.float(), inputs.shape[2:])[:, 0].cpu()
 
     def _segment(self, image, inputs, nodule_map, finer_map) -> list['Nodule']:

@@ -1,3 +1,4 @@
 from .lesion_anchor_generator import LesionAnchorGenerator
+from .pixel_delta_bbox_coder import PixelDeltaXYWHBBoxCoder
 
-__all__ = ['LesionAnchorGenerator']
+__all__ = ['LesionAnchorGenerator', 'PixelDeltaXYWHBBoxCoder']

@@ -13,7 +13,7 @@ class LesionAnchorGenerator(AnchorGenerator):
     rounded to whole pixels *before* they are scaled, and corners are
     inclusive (a box of width w spans x to x + w - 1). MMDetection's generator
     rounds nothing, and its legacy option rounds the corners instead. Use it
-    with ``LegacyDeltaXYWHBBoxCoder``, which counts pixels the same way.
+    with :class:`PixelDeltaXYWHBBoxCoder`, which counts pixels the same way.
 
     With base size 8, ratios 0.5, 1, 2 and scales 2, 3, 4, 6, 12 (width x
     height): 22x12 to 132x72, 16x16 to 96x96, 12x24 to 72x144.

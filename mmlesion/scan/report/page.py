@@ -200,10 +200,12 @@ def _facts(finding: Finding) -> list[list[str]]:
     judged = finding.extras.get('classify', {})
     if 'probability' in judged:
         facts.append(['Malignant', f'{100 * judged["probability"]:.0f} %'])
-    change = finding.extras.get('explain', {}).get('deletion')
-    if change is not None:
-        insertion = finding.extras['explain']['insertion']
-        facts.append(['Insertion, deletion', f'{insertion:.2f}, {change:.2f}'])
+    explained = finding.extras.get('explain', {})
+    if 'method' in explained:
+        facts.append(['Score map', f'{explained["method"]}, {explained["layer"]}'])
+    if 'deletion' in explained:
+        curves = f'{explained["insertion"]:.2f}, {explained["deletion"]:.2f}'
+        facts.append(['Insertion, deletion', curves])
     steps = ', '.join(
         f'{each.step} ({each.checkpoint_sha256[:8] or "no weights"})'
         for each in finding.provenance

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 pytest.importorskip('mmpretrain', reason='classifiers of mmpretrain')
-from mmlesion.apis import compare_maps  # noqa: E402
+from mmlesion.apis.studies import compare_maps  # noqa: E402
 from mmlesion.attribution import SoftActivationMap, normalise_map  # noqa: E402
 from mmlesion.cli import main
 from mmlesion.ct.nodule_patches import (  # noqa: E402

@@ -79,6 +79,10 @@ def test_bad_input(tmp_path):
     images, masks = tmp_path / 'image', tmp_path / 'mask'
     with pytest.raises(ValueError, match='scopes must be positive'):
         segment_nodule_crops(images, masks, scopes=[0])
+    with pytest.raises(ValueError, match='smoothness_hu must not be negative, got -5'):
+        segment_nodule_crops(images, masks, smoothness_hu=-5)
+    with pytest.raises(ValueError, match='are the folders of images and masks swapped'):
+        segment_nodule_crops(masks, images)
     with pytest.raises(FileNotFoundError, match='expected volumes there'):
         segment_nodule_crops(tmp_path, masks)
     write_volume(

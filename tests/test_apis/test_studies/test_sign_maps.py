@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from mmlesion.apis.studies.sign_maps import (
     _network,
     find_sign,
     position_table,
+    result_names,
     sign_maps,
 )
 from mmlesion.ct import CTVolume, read_volume, resample_to_grid, write_volume
@@ -264,3 +266,28 @@ def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint):
         network.model.head.fc.weight += torch.rand(16)
     for one, other in zip(network([path]), before):
         np.testing.assert_allclose(one, other, atol=1e-4 * abs(other).max())
+
+
+def test_results_of_scans_with_the_same_file_name_differ():
+    scans = ['P1/ct.nii.gz', 'P2/ct.nii.gz', 'a.nrrd', 'P1_ct.mha', 'd/x.y', 'P1 ct']
+    names = result_names(scans)
+    assert [names[scan] for scan in scans[2:5]] == ['a', 'P1_ct', 'x.y']
+    assert names['P2/ct.nii.gz'] == 'P2_ct'
+    assert len(set(names.values())) == len(scans)
+
+
+def test_scans_with_the_same_file_name_keep_their_results(root, checkpoint, tmp_path):
+    lines = (root / 'projections.csv').read_text().splitlines()
+    row, scan, _ = with_cavity(root)
+    for name in ('A', 'B'):
+        write_volume((tmp_path / name).mkdir() or tmp_path / name / 'ct.nii.gz', scan)
+    text = next(line for line in lines if line.startswith(row.scan))
+    shutil.copytree(root / row.folder, tmp_path / row.folder)
+    (tmp_path / 'projections.csv').write_text(
+        '\n'.join([lines[0], *(text.replace(row.scan, f'{n}/ct.nii.gz') for n in 'AB')])
+    )
+    sign_maps([config(tmp_path)], [checkpoint], tmp_path / 'out', 'all', progress=False)
+    assert {path.name for path in (tmp_path / 'out').glob('*.nii.gz')} == {
+        'A_ct_cavity.nii.gz',
+        'B_ct_cavity.nii.gz',
+    }

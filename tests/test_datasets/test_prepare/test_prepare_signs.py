@@ -20,7 +20,7 @@ from mmlesion.ct import (
 )
 from mmlesion.datasets import LungProjectionDataset, read_scan_list
 from mmlesion.datasets.indices.scan_list import projection_path
-from mmlesion.datasets.prepare import prepare_signs
+from mmlesion.datasets.prepare import prepare_signs, read_refined_lung
 
 REAL = (Path(__file__).resolve().parents[3] / '../shared/data/chest_ct').resolve()
 TOOL = Path(__file__).resolve().parents[3] / 'tools/prepare_data.py'
@@ -206,3 +206,54 @@ def test_a_real_scan_as_dicom_and_as_nrrd_gives_the_same_pictures(tmp_path):
         # whole HU of a scan scaled to other slices, whose distance DICOM rounds
         assert np.abs(picture - other.astype(float)).mean() < 0.1
         assert picture.min() == 0 and picture.max() == 255
+
+
+def test_grid_and_masks_are_stored(scans):
+    prepare(scans)
+    folder = next((scans / 'out/projections').iterdir())
+    number = int(folder.name[1])
+    scan = read_volume(scans / f's{number}.nii.gz')
+    assert np.array_equal(read_volume(folder / 'grid.nii.gz').array, scan.array)
+    refined = read_refined_lung(str(folder))
+    assert np.array_equal(refined.array, lung_mask(scan, 'watershed'))
+    whole = read_volume(folder / 'lung.nii.gz').array % 2
+    assert np.array_equal(whole > 0, lung_mask(scan))
+    (folder / 'lung.nii.gz').unlink()
+    with pytest.raises(FileNotFoundError, match='prepare the scan again'):
+        read_refined_lung(str(folder))
+
+
+def test_a_lung_mask_of_ones_own(scans):
+    """The column takes the place of our mask, and a changed file is noticed."""
+    scan = read_volume(scans / 's1.nii.gz')
+    given = lung_mask(scan) & (np.arange(24) > 6)[:, None, None]
+    write_volume(scans / 'm1.nii.gz', CTVolume(given.astype(np.uint8), (12, 8, 8)))
+    lines = (scans / 'scans.csv').read_text().splitlines()
+    masks = ['lung_mask', '', 'm1.nii.gz', 'absent.nii.gz']
+    (scans / 'scans.csv').write_text(
+        ''.join(f'{line},{mask}\n' for line, mask in zip(lines, masks))
+    )
+    done = prepare(scans)
+    assert (
+        len(done.rows) == 2 and 'absent.nii.gz: no such lung mask' in done.problems[0]
+    )
+    folder = scans / 'out' / done.rows[1].folder
+    assert np.array_equal(read_refined_lung(str(folder)).array, given)
+    expected = project_lungs(scan, given)['left_upper']['axial']
+    np.testing.assert_array_equal(
+        cv2.imread(projection_path(str(folder), 'left_upper', 'axial', 0))[..., ::-1],
+        np.rint(255 * rescale_projection(expected)),
+    )
+    assert prepare(scans).already_there == 2
+    other = CTVolume(given[:, ::-1].astype(np.uint8), (12, 8, 8))
+    write_volume(scans / 'm1.nii.gz', other)
+    assert prepare(scans).already_there == 1
+
+
+def test_a_doubtful_mask_is_listed(scans):
+    write_volume(scans / 's1.nii.gz', chest(left=False))
+    done = prepare(scans)
+    assert len(done.doubts) == 1 and 'the left lung holds 0 ml' in done.doubts[0]
+    assert '1 lung masks are doubtful' in done.summary()
+    assert 's1.nii.gz' in (scans / 'out/doubtful_masks.txt').read_text()
+    assert prepare(scans).doubts == done.doubts  # also of what was there

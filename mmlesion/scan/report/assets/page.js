@@ -10,7 +10,7 @@ const WINDOWS = [
 const LAYOUTS = [['planes', '3 planes'], ['axial', 'Axial'], ['coronal', 'Coronal'],
   ['sagittal', 'Sagittal']];
 const OVERLAYS = [['box', 'Box', 'b'], ['outline', 'Outline', 'o'],
-  ['grad_cam', 'Grad-CAM', 'g'], ['attention', 'Attention', 'a'],
+  ['score_map', 'Score map', 's'], ['attention', 'Attention', 'a'],
   ['class_map', 'Malignancy map', 'm']];
 const COLORS = { selected: '#ffd166', other: '#4cc9f0', outline: '#80ed99' };
 
@@ -31,7 +31,7 @@ class ScanPage {
     this.content = content;
     this.findings = content.findings;
     this.selected = null;
-    this.show = { box: true, outline: true, grad_cam: false, attention: false, class_map: false };
+    this.show = { box: true, outline: true, score_map: false, attention: false, class_map: false };
     this.viewer = new ScanViewer(at('gl'), at('layer'));
     this.viewer.show = this.show;
     this.maps = new Map();

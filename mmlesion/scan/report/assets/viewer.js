@@ -7,7 +7,7 @@
  * that a box of voxels is a rectangle in each of the three planes. */
 'use strict';
 
-const PICTURES = ['grad_cam', 'attention', 'class_map'];
+const PICTURES = ['score_map', 'attention', 'class_map'];
 
 async function unzip(bytes) {
   const stream = new Blob([bytes]).stream();

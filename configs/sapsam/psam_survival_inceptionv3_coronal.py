@@ -1,0 +1,5 @@
+# psam_survival_inceptionv3_axial.py on coronal projections.
+_base_ = './psam_survival_inceptionv3_axial.py'
+load_from = 'work_dirs/psam_disease_inceptionv3_coronal/epoch_60.pth'
+train_dataloader = dict(dataset=dict(view='coronal'))
+test_dataloader = dict(dataset=dict(view='coronal'))

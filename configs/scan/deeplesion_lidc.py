@@ -1,0 +1,17 @@
+# Find (3DCE with attention), outline (candidates of NAM), judge (HESAM) and explain.
+# Checkpoints are those of trainings with the configs named here; `outline` comes
+# before `classify`, which then cuts its patch around the outline.
+detect = dict(
+    type='DetectLesions',
+    config='configs/3dce_csatt_15slice.py',
+    checkpoint='work_dirs/3dce_csatt_15slice/best.pth',
+)
+outline = dict(type='OutlineFindings', method='candidates')
+classify = dict(
+    type='ClassifyFindings',
+    config='configs/hesam_lidc_11c.py',
+    checkpoint='work_dirs/hesam_lidc_11c/best.pth',
+    positive='malignant',
+)
+explain = dict(type='ExplainFindings', insertion_deletion=False, max_findings=10)
+steps = [detect, outline, classify, explain]

@@ -1,0 +1,11 @@
+# The steps of `make demo`: the detector that it trained, outlines and explanations.
+# Add ClassifyFindings with a checkpoint of configs/phantom/phantom_hesam_lidc_11c.py
+# for the malignancy.
+detect = dict(
+    type='DetectLesions',
+    config='configs/phantom/phantom_3dce_csatt_15slice.py',
+    checkpoint='work_dirs/demo/best.pth',
+)
+outline = dict(type='OutlineFindings', method='candidates')
+explain = dict(type='ExplainFindings', max_findings=5)
+steps = [detect, outline, explain]

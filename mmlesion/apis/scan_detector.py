@@ -1,0 +1,207 @@
+"""Detection of lesions in whole CT scans."""
+
+import hashlib
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from tqdm import tqdm
+
+from mmlesion.ct import CTVolume
+from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.scan import ScanResult, StepRecord
+from mmlesion.scan.inputs import ScanPipeline
+from mmlesion.scan.key_slice_detection import KeySliceDetection
+from mmlesion.scan.linking import LinkOptions, link_boxes
+from mmlesion.scan.reading import Scan, detection_volume, read_scan
+from mmlesion.scan.results import make_result
+from mmlesion.version import __version__
+
+PRECISIONS = dict(
+    float32=None, float16=torch.float16, bfloat16=torch.bfloat16
+)  # of the backbone
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Settings of :class:`ScanDetector`.
+
+    Args:
+        every_mm: Wanted distance of key slices; None for that of the config's
+            slices. See :func:`mmlesion.scan.key_slices.plan_key_slices`.
+        share: Compute the features of each image once; None for yes where the
+            detector has images to share.
+        crop: ``'scan'`` or ``'slice'``; None for ``'scan'`` with shared features.
+            See :class:`mmlesion.scan.key_slice_detection.KeySliceDetection`.
+        precision: Type in which the backbone computes: ``'float32'``,
+            ``'float16'`` (GPU), ``'bfloat16'``, or ``'auto'``: float16 on a GPU,
+            float32 on a CPU.
+        batch_images: Images in a batch of the backbone; None for 4 on a CPU and 16
+            on a GPU.
+        batch_keys: Key slices in a batch of the heads; None for 1 on a CPU and 8
+            on a GPU.
+        link: Rule by which boxes become findings.
+        progress: Show a progress bar over key slices.
+
+    Raises:
+        ValueError: If the precision is unknown or a batch is empty.
+    """
+
+    every_mm: float | None = None
+    share: bool | None = None
+    crop: str | None = None
+    precision: str = 'auto'
+    batch_images: int | None = None
+    batch_keys: int | None = None
+    link: LinkOptions = field(default_factory=LinkOptions)
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in ('auto', *PRECISIONS):
+            raise ValueError(
+                f'precision must be one of auto, {", ".join(PRECISIONS)}, but is '
+                f'{self.precision!r}'
+            )
+        for name in ('batch_images', 'batch_keys'):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f'{name} must be positive')
+
+
+class ScanDetector:
+    """Detects lesions in whole CT scans with a trained detector.
+
+    Key slices every few millimeters go through the detector, on the grid of its
+    training: slice distance, pixel size, window and crop are those of the test
+    pipeline of the config. Detectors with a :class:`SliceBackbone` compute each
+    image of the scan once. Boxes of key slices are linked to 3-D findings.
+
+    Args:
+        config: Config of the detector, a path or a ``Config``.
+        checkpoint: Checkpoint of exactly this detector.
+        device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU, if any.
+        options: Settings.
+
+    Raises:
+        FileNotFoundError: If there is no such config or checkpoint.
+        ValueError: If the config is no detector on slice stacks, or the checkpoint
+            belongs to another model.
+
+    Example:
+        >>> detector = ScanDetector('config.py', 'checkpoint.pth')
+        >>> result = detector('scan.nii.gz')
+        >>> [(each.score, each.center_mm) for each in result.findings]
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Config,
+        checkpoint: str | os.PathLike[str],
+        device: str | None = None,
+        options: ScanOptions = ScanOptions(),
+    ) -> None:
+        if not isinstance(config, Config):
+            name = os.fspath(config)
+            if '::' not in name and not Path(name).is_file():
+                raise FileNotFoundError(f'Config {name} does not exist.')
+            config = Config.fromfile(name)
+        self.cfg = config
+        self.options = options
+        self.model = load_trained_model(config, checkpoint, device)
+        if not callable(getattr(self.model, 'extract_feat', None)):
+            raise ValueError(f'{config.filename}: the model is no detector')
+        self.pipeline = ScanPipeline(config)
+        self.device = next(self.model.parameters()).device
+        self.record = StepRecord(
+            'detect',
+            config=Path(config.filename or '').name,
+            checkpoint=Path(checkpoint).name,
+            checkpoint_sha256=_sha256(checkpoint),
+            settings=dict(
+                every_mm=options.every_mm,
+                precision=self.precision,
+                link=asdict(options.link),
+            ),
+            version=__version__,
+        )
+
+    @property
+    def precision(self) -> str:
+        """Type in which the backbone computes."""
+        if self.options.precision != 'auto':
+            return self.options.precision
+        return 'float16' if self.device.type == 'cuda' else 'float32'
+
+    def __call__(
+        self,
+        scan: str | os.PathLike[str] | CTVolume | Scan,
+        series_uid: str | None = None,
+    ) -> ScanResult:
+        """Detect lesions in one scan.
+
+        Args:
+            scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, a volume, or
+                what :func:`mmlesion.scan.reading.read_scan` returned.
+            series_uid: DICOM: UID of the series. By default, the largest axial CT
+                series of the folder is read, and a warning of the result says so.
+
+        Raises:
+            FileNotFoundError: If there is no such file or folder.
+            ValueError: If the scan cannot be read or is no CT in HU.
+        """
+        if not isinstance(scan, Scan):
+            scan = read_scan(scan, series_uid)
+        volume, warnings = detection_volume(scan.volume)
+        detection = self.key_slices(volume)
+        if not detection.has_body:
+            warnings.append('no body was found in any key slice')
+        boxes = list(
+            tqdm(
+                detection,
+                desc='Detecting',
+                unit='key slice',
+                disable=not self.options.progress,
+                file=sys.stderr,
+            )
+        )
+        keys = detection.keys
+        linked = link_boxes(
+            boxes, keys.key_step_mm / keys.spacing_mm, keys.depth, self.options.link
+        )
+        classes = self.model.dataset_meta.get('classes', ())
+        classes = (classes,) if isinstance(classes, str) else classes
+        return make_result(
+            scan, detection, linked, self.options.link, self.record, classes, warnings
+        )
+
+    def key_slices(self, volume: CTVolume) -> KeySliceDetection:
+        """Boxes of the key slices of a volume, before linking.
+
+        Args:
+            volume: From :func:`mmlesion.scan.reading.detection_volume`.
+        """
+        options, on_gpu = self.options, self.device.type != 'cpu'
+        return KeySliceDetection(
+            self.model,
+            self.pipeline,
+            volume,
+            options.every_mm,
+            options.share,
+            options.crop,
+            options.batch_images or (16 if on_gpu else 4),
+            options.batch_keys or (8 if on_gpu else 1),
+            PRECISIONS[self.precision],
+        )
+
+
+def _sha256(path: str | os.PathLike[str]) -> str:
+    """Hash of a local file; empty for an address."""
+    if not os.path.isfile(path):
+        return ''
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,208 @@
+"""Whole scans through the steps of a scan config, and what is written of them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmlesion.registry import SCAN_STEPS
+from mmlesion.scan.reading import Scan, read_scan
+from mmlesion.scan.report import write_page, write_thumbnail
+from mmlesion.scan.report.list_page import PAGE_FILE, THUMBNAIL_FILE
+from mmlesion.scan.steps import ScanCase, ScanStep
+from mmlesion.scan.writers import write_formats
+
+from .scan_detector import ScanDetector, ScanOptions
+
+#: Type of the first step of a scan config.
+DETECT = 'DetectLesions'
+
+
+class ScanProgram:
+    """Finds lesions in a scan and asks the further steps about them.
+
+    Args:
+        config: A scan config, as a path or a ``Config``. Its ``steps`` begin with a
+            step of type ``DetectLesions`` with ``config`` and ``checkpoint`` of the
+            detector. The config of a detector is taken as this step alone.
+        checkpoint: Checkpoint of the detector; needed for the config of a
+            detector, and in place of that of a scan config.
+        device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU, if any.
+        options: Settings of the detector.
+
+    Raises:
+        FileNotFoundError: If there is no such config or checkpoint.
+        ValueError: If the steps are not a list that begins with the detection, or
+            a step is unknown.
+
+    Example:
+        >>> program = ScanProgram('configs/scan/phantom.py')
+        >>> case = program('scan.nii.gz')
+        >>> write_case('out', case, CaseOutputs(report=True))
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Config,
+        checkpoint: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        options: ScanOptions | None = None,
+    ) -> None:
+        options = options or ScanOptions()
+        cfg = config if isinstance(config, Config) else _read(config)
+        path = cfg.filename or 'config'
+        steps = cfg.get('steps')
+        if steps is None:
+            if checkpoint is None:
+                raise ValueError(f'{path}: the config of a detector needs a checkpoint')
+            self.detector = ScanDetector(cfg, checkpoint, device, options)
+            self.steps: list[ScanStep] = []
+            return
+        if not steps or not isinstance(steps, Sequence) or _type(steps[0]) != DETECT:
+            raise ValueError(
+                f'{path}: steps must be a list that begins with a step of type {DETECT}'
+            )
+        first = dict(steps[0])
+        self.detector = ScanDetector(
+            first['config'], checkpoint or first['checkpoint'], device, options
+        )
+        self.steps = [build_step(step, device, path) for step in steps[1:]]
+
+    def __call__(
+        self, scan: str | os.PathLike[str] | Scan, series_uid: str | None = None
+    ) -> ScanCase:
+        """Run all steps on a scan.
+
+        Args:
+            scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, or what
+                :func:`mmlesion.scan.reading.read_scan` returned.
+            series_uid: DICOM: UID of the series, see :class:`ScanDetector`.
+
+        Raises:
+            FileNotFoundError: If there is no such file or folder.
+            ValueError: If the scan cannot be read or is no CT in HU.
+        """
+        found = scan if isinstance(scan, Scan) else read_scan(scan, series_uid)
+        case = ScanCase(found.volume, self.detector(found), detector=self.detector)
+        for step in self.steps:
+            step(case)
+        return case
+
+
+def build_step(
+    step: Mapping[str, Any], device: str | None = None, path: str = ''
+) -> ScanStep:
+    """Build a step of a scan config.
+
+    Args:
+        step: ``type``, with or without ``mmlesion.``, and arguments.
+        device: Device of steps that have a network and name none.
+        path: The config, for error messages.
+
+    Raises:
+        ValueError: If the type is unknown.
+    """
+    arguments = dict(step)
+    name = _type(arguments)
+    arguments.pop('type', None)
+    cls = SCAN_STEPS.get(name)
+    if cls is None:
+        raise ValueError(
+            f'{path}: unknown step {name!r}; expected one of '
+            f'{", ".join(sorted(SCAN_STEPS.module_dict))}'
+        )
+    if 'checkpoint' in arguments:
+        arguments.setdefault('device', device)
+    return cls(**arguments)
+
+
+def _read(path: str | os.PathLike[str]) -> Config:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'Config {os.fspath(path)} does not exist.')
+    return Config.fromfile(path)
+
+
+def _type(step: Mapping[str, Any]) -> str:
+    return str(step.get('type', '')).rpartition('.')[2]
+
+
+@dataclass(frozen=True)
+class CaseOutputs:
+    """What is written of a scan.
+
+    Args:
+        formats: Names of :data:`mmlesion.scan.writers.FORMATS`.
+        report: ``'folder'`` for a page with its files, ``'html'`` for one file that
+            holds everything, None for no page.
+        title: Heading of the page.
+        window: First window of the page, see
+            :data:`mmlesion.scan.report.WINDOWS`.
+        threshold: Score from which findings are shown first.
+        keep_identity: Whether names, IDs and dates of the patient may stay in texts.
+        shared_assets: Relative path, from the page, of the files that several pages
+            share.
+        back: Relative path, from the page, of the list of scans.
+    """
+
+    formats: tuple[str, ...] = ('json', 'csv', 'nifti')
+    report: str | None = None
+    title: str = 'CT scan'
+    window: str = 'lung'
+    threshold: float | None = None
+    keep_identity: bool = False
+    shared_assets: str | None = None
+    back: str | None = None
+
+
+def write_case(
+    folder: str | os.PathLike[str], case: ScanCase, outputs: CaseOutputs = CaseOutputs()
+) -> Path | None:
+    """Write findings, thumbnail and page of a scan.
+
+    ``findings.json`` is written last: a folder that has it is complete.
+
+    Args:
+        folder: Folder of the files.
+        case: The scan after all steps.
+        outputs: What to write.
+
+    Returns:
+        The page to open, if there is one.
+
+    Raises:
+        ValueError: If a format or window is unknown or does not fit the scan.
+    """
+    folder = Path(folder)
+    page = None
+    if outputs.report is not None:
+        names = dict(folder=Path(PAGE_FILE).parent, html=Path('report.html'))
+        if outputs.report not in names:
+            raise ValueError(
+                f"report must be 'folder' or 'html', but is {outputs.report!r}"
+            )
+        page = write_page(
+            folder / names[outputs.report],
+            case.result,
+            case.volume,
+            case.maps,
+            outputs.title,
+            outputs.threshold,
+            outputs.window,
+            outputs.shared_assets if outputs.report == 'folder' else None,
+            outputs.back,
+            outputs.keep_identity,
+        )
+        best = max(case.result.findings, key=lambda each: each.score, default=None)
+        write_thumbnail(folder / THUMBNAIL_FILE, case.volume, best)
+    write_formats(
+        folder,
+        case.result,
+        case.volume,
+        case.maps,
+        outputs.formats,
+        outputs.keep_identity,
+    )
+    return page

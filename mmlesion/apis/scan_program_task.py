@@ -1,0 +1,73 @@
+"""The steps of a scan config as a task for runs over many scans."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmlesion.files import PARTIAL_SUFFIX
+from mmlesion.scan.reading import Scan
+
+from .scan_detector import ScanOptions
+from .scan_program import CaseOutputs, ScanProgram, write_case
+
+
+@dataclass
+class ProgramTask:
+    """Runs the steps of a scan config on each scan and writes the results.
+
+    The networks are built where the task runs, once for each process, so the task
+    itself can be sent to other machines.
+
+    Args:
+        config: Path of a scan config or of the config of a detector.
+        checkpoint: Path of the checkpoint of the detector; None for that of the
+            scan config.
+        device: Device; None for the GPU, if any.
+        options: Settings of the detector.
+        outputs: What is written of each scan. The heading of a page is the name of
+            the folder of the scan.
+        overrides: Values by key (``a.b.c``) that replace those of the config.
+        trust_checkpoint: Whether the checkpoint may run code.
+    """
+
+    config: str
+    checkpoint: str | None = None
+    device: str | None = None
+    options: ScanOptions = field(default_factory=ScanOptions)
+    outputs: CaseOutputs = field(default_factory=CaseOutputs)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    trust_checkpoint: bool = False
+
+    @cached_property
+    def program(self) -> ScanProgram:
+        """The program of this process."""
+        if not os.path.isfile(self.config):
+            raise FileNotFoundError(f'Config {self.config} does not exist.')
+        cfg = Config.fromfile(self.config)
+        cfg.merge_from_dict(dict(self.overrides))
+        cfg.trust_checkpoint = self.trust_checkpoint
+        checkpoint = self.checkpoint and os.path.abspath(self.checkpoint)
+        return ScanProgram(cfg, checkpoint, self.device, self.options)
+
+    def settings(self) -> dict[str, Any]:
+        """What the results depend on, as plain values."""
+        records = [self.program.detector.record]
+        records += [step.record for step in self.program.steps]
+        return dict(
+            steps=[asdict(record) for record in records],
+            formats=sorted(self.outputs.formats),
+            report=self.outputs.report,
+        )
+
+    def __call__(self, scan: Scan, folder: Path) -> None:
+        """Run all steps on a scan and write the results to a folder."""
+        name = folder.name.removesuffix(PARTIAL_SUFFIX)
+        write_case(folder, self.program(scan), replace(self.outputs, title=name))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != 'program'}

@@ -1,0 +1,300 @@
+"""Benchmark of activation maps: methods, models, data and controls."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, init_default_scope
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mmlesion.engine.trained_model import build_model, load_trained_model
+from mmlesion.evaluation.functional import paired_bootstrap
+from mmlesion.evaluation.metrics.lesion_mask import lesion_mask
+from mmlesion.explain.benchmark import MapBenchmark, MapCases, benchmark_table
+from mmlesion.explain.measures import ALL_MEASURES
+from mmlesion.explain.methods import MethodSpec
+from mmlesion.explain.names import sample_name
+from mmlesion.files import write_csv_table, write_json, write_text
+
+#: Columns of the printed table.
+COLUMNS = (
+    'auprc',
+    'auprc_pooled',
+    'auroc_pooled',
+    'band_auprc',
+    'pointing',
+    'rank_accuracy',
+    'sparseness',
+    'difference_blur',
+    'difference_mean',
+    'road',
+    'max_sensitivity',
+    'randomized',
+    'other_class',
+    'num_zero',
+)
+
+
+@dataclass
+class MeasureOptions:
+    """Options of :func:`measure_maps`.
+
+    Attributes:
+        methods: Methods, see :func:`mmlesion.explain.methods.find_method`.
+        measures: Measures, see :func:`mmlesion.explain.measures.build_measures`.
+        layers: Layers of the methods that need layers.
+        target: ``'predicted'``, ``'label'`` or a class.
+        score: Explained score; by default the log-odds of two classes, else the logit.
+        mask_key: Key of the lesion's mask in the data samples; without it, boxes are
+            used.
+        group_key: Key of the patient in the data samples.
+        controls: Measure maps that do not depend on the model.
+        untrained: Measure the methods on the same network with random weights, too.
+        reference: What the differences refer to, ``'method'`` or ``'network/method'``.
+            Defaults to the first method of the first network.
+        names: Name of the network of each config. Defaults to the names of the files.
+        max_images: Largest number of cases of each model.
+        batch_size: Cases in one batch.
+        seed: Seed of the untrained network and of the bootstrap.
+        device: Defaults to the GPU if there is a GPU.
+        progress: Show a progress bar.
+    """
+
+    methods: Sequence[MethodSpec] = ('GradCAM', 'HiResCAM')
+    measures: Sequence = ALL_MEASURES
+    layers: Sequence[str] | str = ()
+    target: int | str = 'predicted'
+    score: str = 'auto'
+    mask_key: str = 'mask'
+    group_key: str = 'patient'
+    controls: bool = True
+    untrained: bool = True
+    reference: str | None = None
+    names: Sequence[str] | None = None
+    max_images: int | None = None
+    batch_size: int = 64
+    seed: int = 0
+    device: str | None = None
+    progress: bool = True
+
+
+def measure_maps(
+    configs: Sequence[Config],
+    checkpoints: Sequence[str | Path],
+    out_dir: str | Path,
+    options: MeasureOptions | None = None,
+) -> dict[str, dict]:
+    """Measure maps of classifiers on the test data of their configs.
+
+    Configs of the same name are folds of one network; their cases are measured as one
+    set. Written are ``maps.json`` (means by network and method; differences to the
+    reference on the cases that both have, with 95 % intervals of a bootstrap over
+    patients), ``maps.md`` (tables) and, for each network, ``<network>.csv`` (every case
+    and method).
+
+    Args:
+        configs: Configs of classifiers.
+        checkpoints: A checkpoint for each config.
+        out_dir: Folder of the results.
+        options: Methods, measures and targets.
+
+    Returns:
+        Means by network, method and measure.
+
+    Raises:
+        ValueError: If configs and checkpoints are not as many, a method does not exist
+            or does not fit a network, or there is no case.
+    """
+    options = options or MeasureOptions()
+    if not configs or len(configs) != len(checkpoints):
+        raise ValueError(
+            'One checkpoint for each config is needed, got '
+            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
+        )
+    names = options.names or [Path(each.filename or 'network').stem for each in configs]
+    if len(names) != len(configs):
+        raise ValueError(
+            f'One name for each config is needed, got {len(names)} names and '
+            f'{len(configs)} configs.'
+        )
+    benchmarks: dict[str, MapBenchmark] = {}
+    for cfg, checkpoint, name in zip(configs, checkpoints, names):
+        if name not in benchmarks:
+            benchmarks[name] = MapBenchmark(
+                options.methods,
+                options.measures,
+                options.target,
+                options.score,
+                options.layers,
+                options.controls,
+            )
+        _measure_model(benchmarks[name], cfg, checkpoint, options)
+    return _write(Path(out_dir), benchmarks, options)
+
+
+def _measure_model(
+    benchmark: MapBenchmark,
+    cfg: Config,
+    checkpoint: str | Path,
+    options: MeasureOptions,
+) -> None:
+    """Add the test cases of one config."""
+    model = load_trained_model(cfg, checkpoint, options.device)
+    untrained = None
+    if options.untrained:
+        state = torch.get_rng_state()
+        # the same weights for each fold
+        torch.manual_seed(options.seed)
+        untrained = build_model(cfg)
+        untrained.init_weights()
+        torch.set_rng_state(state)
+        untrained = untrained.to(next(model.parameters()).device).eval()
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    count = min(len(dataset), options.max_images or len(dataset))
+    if not count:
+        raise ValueError(f'{cfg.filename}: the test data set has no case.')
+    for first in tqdm(
+        range(0, count, options.batch_size),
+        desc=f'Measuring {Path(str(checkpoint)).parent.name}',
+        unit='batch',
+        disable=not options.progress,
+    ):
+        batch = [
+            dataset[index]
+            for index in range(first, min(count, first + options.batch_size))
+        ]
+        cases = cases_of(model, batch, options.mask_key, options.group_key)
+        benchmark.update(model, cases)
+        if untrained is not None:
+            benchmark.update(untrained, cases, ' (untrained)')
+
+
+def cases_of(
+    model: nn.Module,
+    batch: Sequence[dict[str, Any]],
+    mask_key: str = 'mask',
+    group_key: str = 'patient',
+) -> MapCases:
+    """A batch of packed samples as cases of a benchmark.
+
+    Args:
+        model: Its data preprocessor makes the input.
+        batch: Samples as the pipeline packs them.
+        mask_key: Key of the mask; of a mask with slices, the middle slice counts.
+        group_key: Key of the patient; without it, each case is its own group.
+
+    Raises:
+        ValueError: If a sample has no lesion mask and no boxes, or its mask does not
+            fit.
+    """
+    samples = [each['data_samples'] for each in batch]
+    collated = pseudo_collate(list(batch))
+    inputs: Tensor = model.data_preprocessor(collated, False)['inputs']
+    size = tuple(inputs.shape[2:])
+    masks, names, groups, labels = [], [], [], []
+    for index, sample in enumerate(samples):
+        name = sample_name(sample, 0, index)
+        mask = lesion_mask(sample.to_dict(), size, name, mask_key)
+        if mask.ndim == 3:
+            mask = mask[..., mask.shape[2] // 2]
+        if any(have > want for have, want in zip(mask.shape, size)):
+            raise ValueError(
+                f'{name}: the mask has {mask.shape} pixels and the input {size}; '
+                'expected the same'
+            )
+        padded = np.zeros(size, bool)  # the network's input may be padded
+        padded[: mask.shape[0], : mask.shape[1]] = mask
+        masks.append(padded)
+        names.append(name)
+        groups.append(str(sample.get(group_key) or name))
+        if 'gt_label' in sample:
+            labels.append(int(sample.gt_label.flatten()[0]))
+    double = [name for name, times in Counter(names).items() if times > 1]
+    if double:
+        names = [f'{name}_{index}' for index, name in enumerate(names)]
+    if len(labels) != len(samples):
+        labels = []
+    return MapCases(inputs, np.stack(masks), names, groups, labels)
+
+
+def _write(
+    folder: Path, benchmarks: dict[str, MapBenchmark], options: MeasureOptions
+) -> dict[str, dict]:
+    """Write all files; the means by network."""
+    means = {name: each.compute() for name, each in benchmarks.items()}
+    first = next(iter(benchmarks))
+    reference = options.reference or benchmarks[first].methods[0].name
+    if '/' not in reference:
+        reference = f'{first}/{reference}'
+    differences = map_differences(benchmarks, reference, options.seed)
+    write_json(
+        folder / 'maps.json',
+        dict(
+            target=options.target,
+            score=options.score,
+            reference=reference,
+            means=means,
+            differences=differences,
+        ),
+        indent=1,
+    )
+    for name, each in benchmarks.items():
+        columns = list(dict.fromkeys(key for row in each.rows for key in row))
+        write_csv_table(folder / f'{name}.csv', columns, each.rows)
+    tables = [f'{name}\n\n{benchmark_table(means[name], COLUMNS)}\n' for name in means]
+    write_text(folder / 'maps.md', '\n'.join(tables))
+    return means
+
+
+def map_differences(
+    benchmarks: dict[str, MapBenchmark], reference: str, seed: int = 0
+) -> dict[str, dict[str, dict]]:
+    """Differences of all maps to a reference, with intervals over patients.
+
+    Args:
+        benchmarks: Benchmarks by network.
+        reference: ``'network/method'``.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        By ``'network/method'`` and measure, the fields of
+        :class:`~mmlesion.evaluation.functional.PairedDifference`, of the cases that
+        both have.
+
+    Raises:
+        ValueError: If the reference was not measured.
+    """
+    cases: dict[str, dict[str, dict]] = {}
+    for network, benchmark in benchmarks.items():
+        for row in benchmark.rows:
+            cases.setdefault(f'{network}/{row["method"]}', {})[row['case']] = row
+    if reference not in cases:
+        raise ValueError(
+            f'there is no {reference!r} to compare with; measured were '
+            f'{", ".join(cases)}'
+        )
+    base = cases[reference]
+    measures = next(iter(benchmarks.values())).measure_names()
+    found: dict[str, dict[str, dict]] = {}
+    for name, rows in cases.items():
+        shared = [case for case in rows if case in base]
+        if name == reference or not shared:
+            continue
+        found[name] = {
+            measure: paired_bootstrap(
+                [rows[case].get(measure, np.nan) for case in shared],
+                [base[case].get(measure, np.nan) for case in shared],
+                [base[case]['group'] for case in shared],
+                seed=seed,
+            )._asdict()
+            for measure in measures
+        }
+    return found

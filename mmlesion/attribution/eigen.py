@@ -1,0 +1,71 @@
+"""EigenCAM: the first principal component of feature maps."""
+
+import torch
+from torch import Tensor
+
+from .base import ActivationMap
+from .undisturbed import full_precision
+
+
+class EigenCAM(ActivationMap):
+    r"""EigenCAM: projection of the features on their first principal component.
+
+    .. math:: L(p) = \sigma \sum_k v_k \big(A_k(p) - \bar A_k\big)
+
+    with :math:`v` the direction of largest variance of the channels over the
+    locations, and :math:`\bar A_k` the mean of channel k. The sign of a principal
+    component is arbitrary. :math:`\sigma = \pm 1` is chosen so that the map
+    correlates positively with the mean over channels: places where the layer is
+    active are bright.
+
+    Source: Muhammad & Yeasin, "Eigen-CAM", IJCNN 2020. Differs from it in: channels
+    are centered first and the sign is fixed, as in pytorch-grad-cam the former and
+    not the latter. The map does not depend on a class; ``targets`` are ignored.
+
+    Args:
+        model, layers, forward, grid, reshape: As :class:`ActivationMap`.
+
+    Shape:
+        - Output: (B, 1, h, w) for each layer.
+    """
+
+    def compute(self, inputs, targets):
+        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        with (
+            self.running(gradient=False),
+            self.grid.watching(self.model),
+            self.outputs.recording(gradient=False) as outputs,
+        ):
+            self.forward(inputs)
+            outputs.settle()
+            return self.named(
+                {
+                    name: [first_component(self.features(each, name)) for each in found]
+                    for name, found in outputs.maps.items()
+                }
+            )
+
+
+def first_component(features: Tensor) -> Tensor:
+    """Projection of features on their first principal component.
+
+    The eigenvector comes from the smaller of both Gram matrices, which costs far
+    less than a singular value decomposition of all locations and channels.
+
+    Shape:
+        - features: (B, C, *grid)
+        - output: (B, 1, *grid); 0 where all locations are alike
+    """
+    flat = features.flatten(2).double()  # (B, C, cells)
+    flat = flat - flat.mean(2, keepdim=True)
+    with full_precision(flat):
+        if flat.shape[1] <= flat.shape[2]:
+            vectors = torch.linalg.eigh(flat @ flat.mT).eigenvectors[..., -1:]
+            maps = vectors.mT @ flat  # (B, 1, cells)
+        else:
+            values, vectors = torch.linalg.eigh(flat.mT @ flat)
+            # an eigenvector of the cells times the singular value is the projection
+            maps = vectors[..., -1:].mT * values[:, -1, None, None].clamp(min=0).sqrt()
+    agreement = (maps * flat.mean(1, keepdim=True)).sum(2, keepdim=True)
+    maps = torch.where(agreement < 0, -maps, maps)
+    return maps.unflatten(2, features.shape[2:]).float()

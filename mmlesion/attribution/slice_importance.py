@@ -1,0 +1,107 @@
+"""Importance of the single slices of an input."""
+
+import torch
+from torch import Tensor, nn
+
+from .base import ActivationMap
+from .input_gradient import IntegratedGradients, baseline_like, fixed_targets
+from .input_gradient import image_tensor as one_tensor
+from .occlusion import score_drops
+
+
+class SliceImportance(ActivationMap):
+    r"""How much each slice of the input contributes to the score.
+
+    ``how='occlusion'``: the score minus the score without the slice,
+    :math:`S(x) - S(x_{\setminus s})`. The values are not additive: two slices that
+    show the same both get little.
+
+    ``how='gradient'``: the sum of the Integrated Gradients of the slice. The values
+    of all slices sum to :math:`S(x) - S(x')`.
+
+    Args:
+        model, forward, score: As :class:`ActivationMap`.
+        how (str): ``'occlusion'`` or ``'gradient'``.
+        channels_per_slice (int): Channels that belong to one slice, where the
+            channels are slices. A volume (B, channels, D, H, W) has its slices
+            along D.
+        baseline: Values of a missing slice: a number, ``'mean'`` (of each image and
+            channel), or a tensor that broadcasts to the input.
+        steps (int): Of the Integrated Gradients.
+        batch_size (int): Images in one pass.
+
+    Shape:
+        - Input: (B, slices * channels_per_slice, H, W) or (B, channels, D, H, W)
+        - Output: (B, K, slices)
+
+    Raises:
+        TypeError: If the inputs are not one tensor.
+        ValueError: If ``how`` is unknown, or the channels do not divide into slices.
+    """
+
+    needs_layers = False
+    takes_layers = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        how: str = 'occlusion',
+        channels_per_slice: int = 1,
+        baseline=0.0,
+        steps: int = 32,
+        batch_size: int = 32,
+        **kwargs,
+    ) -> None:
+        super().__init__(model, (), **kwargs)
+        if how not in ('occlusion', 'gradient'):
+            raise ValueError(f"how must be 'occlusion' or 'gradient', got {how!r}")
+        if channels_per_slice < 1 or batch_size < 1:
+            raise ValueError(
+                'channels_per_slice and batch_size must be positive, got '
+                f'{channels_per_slice} and {batch_size}'
+            )
+        self.how = how
+        self.channels_per_slice = channels_per_slice
+        self.baseline = baseline
+        self.steps = steps
+        self.batch_size = batch_size
+
+    def compute(self, inputs, targets) -> Tensor:
+        """Importance of each slice, (B, K, slices)."""
+        inputs = one_tensor(inputs, 'SliceImportance')
+        slices = self._slices(inputs)
+        baseline = baseline_like(inputs, self.baseline)
+        if self.how == 'gradient':
+            method = IntegratedGradients(
+                self.model,
+                self.steps,
+                baseline,
+                forward=self.forward,
+                score=self.score,
+                batch_size=self.batch_size,
+            )
+            with self.running(gradient=True):
+                targets = fixed_targets(self, inputs, targets)
+                found = method.attributions(inputs, targets)
+            flat = found.flatten(2)  # (B, K, values)
+            which = slices.flatten(1).to(flat)  # (slices, values)
+            return (flat @ which.T).float()
+        with self.running(gradient=False):
+            targets = fixed_targets(self, inputs, targets)
+            return score_drops(self, inputs, targets, slices, baseline).float()
+
+    def _slices(self, inputs: Tensor) -> Tensor:
+        """Masks of all slices, (slices, channels, *size), bool."""
+        channels, *size = inputs.shape[1:]
+        if len(size) == 3:
+            which = torch.eye(size[0], dtype=torch.bool, device=inputs.device)
+            return which[:, None, :, None, None].expand(-1, channels, -1, *size[1:])
+        if channels % self.channels_per_slice:
+            raise ValueError(
+                f'{channels} channels are no whole number of slices of '
+                f'{self.channels_per_slice} channels'
+            )
+        which = torch.eye(
+            channels // self.channels_per_slice, dtype=torch.bool, device=inputs.device
+        ).repeat_interleave(self.channels_per_slice, 1)
+        return which.view(*which.shape, *[1] * len(size)).expand(-1, -1, *size)

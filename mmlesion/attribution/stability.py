@@ -1,0 +1,94 @@
+"""Stability of maps: small changes of the input, other classes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .parameter_randomisation import _ranked
+
+
+def max_sensitivity(
+    explain: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    *,
+    radius: float = 0.02,
+    samples: int = 5,
+    seed: int = 0,
+) -> Tensor:
+    r"""Largest relative change of a map under small changes of the input.
+
+    .. math::
+        \max_{\|\delta\|_\infty \le r}
+        \frac{\|\Phi(x + \delta) - \Phi(x)\|}{\|\Phi(x)\|}
+
+    The maximum is taken over uniform random changes.
+
+    Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS
+    2019, Def. 2; as captum's ``sensitivity_max``. Differs from it in: the radius is
+    relative to the range of each image.
+
+    Args:
+        explain: Maps (B, K, *grid) of a batch of inputs. Give fixed classes: those that
+            are predicted may change.
+        inputs: Images.
+        radius: Largest change of a value as a share of the range of its image.
+        samples: Number of random changes.
+        seed: Seed of the changes.
+
+    Shape:
+        - inputs: (B, C, *size)
+        - output: (B, K)
+
+    Returns:
+        At least 0, lower is more stable; NaN for a map of zeros.
+
+    Raises:
+        ValueError: If ``samples`` or ``radius`` is not positive.
+    """
+    if samples < 1 or not radius > 0:
+        raise ValueError(
+            f'samples and radius must be positive, got {samples} and {radius}'
+        )
+    generator = torch.Generator().manual_seed(seed)
+    original = explain(inputs).flatten(2)
+    norm = torch.linalg.vector_norm(original, dim=2)
+    span = inputs.flatten(1).amax(1) - inputs.flatten(1).amin(1)
+    reach = (radius * span).view(-1, *[1] * (inputs.dim() - 1))
+    largest = torch.zeros_like(norm)
+    for _ in range(samples):
+        change = 2 * torch.rand(inputs.shape, generator=generator).to(inputs) - 1
+        found = explain(inputs + reach * change).flatten(2)
+        moved = torch.linalg.vector_norm(found - original, dim=2)
+        largest = torch.maximum(largest, moved)
+    return torch.where(norm > 0, largest / norm.clamp(min=1e-30), torch.nan)
+
+
+def map_similarity(maps: Tensor, others: Tensor) -> Tensor:
+    """Rank correlation of maps, e.g. of two classes.
+
+    Of the map of the class asked for and that of another class, this is the random-
+    logit test: a map that stays the same does not depend on the class. Source: Sixt,
+    Granz & Landgraf, "When Explanations Lie", ICML 2020. Differs from it in: Spearman's
+    rank correlation instead of the structural similarity.
+
+    Args:
+        maps: Maps.
+        others: Maps of the same shape.
+
+    Shape:
+        - maps, others: (B, K, *grid)
+        - output: (B, K)
+
+    Returns:
+        Values in [-1, 1]; 0 where a map has only one value.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is not finite.
+    """
+    if maps.shape != others.shape:
+        raise ValueError(
+            f'maps of shapes {tuple(maps.shape)} and {tuple(others.shape)} cannot be '
+            'compared'
+        )
+    return (_ranked(maps, False) * _ranked(others, False)).sum(2).float()

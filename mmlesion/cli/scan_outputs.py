@@ -1,0 +1,86 @@
+"""Arguments that choose what is written of a scan."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmlesion.apis.scan_program import CaseOutputs
+
+_FORMATS = ('json', 'csv', 'nifti', 'slicer', 'dicom')
+_WINDOWS = ('lung', 'soft tissue', 'bone', 'liver')
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--formats``, ``--report`` and the settings of the page.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    group = parser.add_argument_group('output')
+    group.add_argument(
+        '--formats',
+        nargs='+',
+        choices=_FORMATS,
+        default=['json', 'csv', 'nifti'],
+        metavar='NAME',
+        help=f'formats of the findings: {", ".join(_FORMATS)}; dicom (SEG and SR) '
+        'needs a DICOM scan (default: json csv nifti)',
+    )
+    group.add_argument(
+        '--report',
+        nargs='?',
+        const='folder',
+        choices=['folder', 'html'],
+        help='write a page for the browser: a folder (default), or one html file '
+        'that holds everything',
+    )
+    group.add_argument(
+        '--window',
+        choices=_WINDOWS,
+        default='lung',
+        help='first window of the page (default: %(default)s)',
+    )
+    group.add_argument(
+        '--show-thr',
+        type=float,
+        metavar='SCORE',
+        help='score from which the page shows findings at first (default: 0.5, or '
+        'that of the best finding)',
+    )
+    group.add_argument(
+        '--keep-identity',
+        action='store_true',
+        help='keep names, IDs and dates of the patient in JSON and page',
+    )
+
+
+def outputs_from_arguments(
+    args: argparse.Namespace,
+    title: str,
+    shared_assets: str | None = None,
+    back: str | None = None,
+) -> CaseOutputs:
+    """Return what is written of a scan.
+
+    Args:
+        args: The parsed arguments.
+        title: Heading of the page.
+        shared_assets: As :class:`mmlesion.apis.scan_program.CaseOutputs`.
+        back: As :class:`mmlesion.apis.scan_program.CaseOutputs`.
+    """
+    from mmlesion.apis.scan_program import CaseOutputs
+
+    # `findings.json` marks a complete folder, so it is always written.
+    formats = tuple(dict.fromkeys((*args.formats, 'json')))
+    return CaseOutputs(
+        formats=formats,
+        report=args.report,
+        title=title,
+        window=args.window,
+        threshold=args.show_thr,
+        keep_identity=args.keep_identity,
+        shared_assets=shared_assets,
+        back=back,
+    )

@@ -1,0 +1,185 @@
+"""The slices around a key slice: from PNGs, from an archive, or from a scan."""
+
+import os
+import os.path as osp
+from functools import lru_cache
+
+import numpy as np
+
+from mmlesion.ct import ARCHIVE_SUFFIX, ScanSlice, SliceArchive, read_png_hu
+
+from .deeplesion_csv import read_deeplesion_csv
+
+
+class SliceSeries:
+    """Slices around one key slice. Each is read once, and gaps are closed."""
+
+    def __init__(self) -> None:
+        self._slices: dict[int, np.ndarray] = {}
+
+    def __enter__(self) -> 'SliceSeries':
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the files, if any are open."""
+
+    def name(self, offset: int) -> str:
+        """Return the name of the slice at an offset, for errors."""
+        raise NotImplementedError
+
+    def fetch(self, offset: int) -> np.ndarray | None:
+        """Return the HU of the slice at exactly this offset, or None."""
+        raise NotImplementedError
+
+    def read(self, offset: int) -> np.ndarray:
+        """Return the HU of a slice, or of the next slice toward the key slice.
+
+        Args:
+            offset: Number of slices from the key slice.
+
+        Shape:
+            - output: (H, W).
+
+        Raises:
+            FileNotFoundError: If there is no key slice.
+            ValueError: If the slice and the key slice differ in size.
+        """
+        if offset not in self._slices:
+            slice_hu = self.fetch(offset)
+            if slice_hu is None and offset == 0:
+                raise FileNotFoundError(f'{self.name(0)}: no such key slice')
+            if slice_hu is None:
+                slice_hu = self.read(offset - 1 if offset > 0 else offset + 1)
+            elif offset and slice_hu.shape != self.read(0).shape:
+                height, width = self.read(0).shape
+                raise ValueError(
+                    f'{self.name(offset)}: the slice is {slice_hu.shape[1]} x '
+                    f'{slice_hu.shape[0]} pixels, but its key slice '
+                    f'{self.name(0)} is {width} x {height}'
+                )
+            self._slices[offset] = slice_hu
+        return self._slices[offset]
+
+
+class PngSeries(SliceSeries):
+    """Slices in the PNGs beside a key slice.
+
+    Args:
+        key_path: PNG of the key slice, ``<folder>/<number>.png``.
+
+    Raises:
+        ValueError: If the name of the file is not a number.
+    """
+
+    def __init__(self, key_path: str) -> None:
+        super().__init__()
+        self.folder, name = osp.split(key_path)
+        stem = osp.splitext(name)[0]
+        if not stem.isdigit():
+            raise ValueError(
+                f"{key_path}: expected a key slice named '<folder>/<number>.png'"
+            )
+        self.key_slice, self.digits = int(stem), len(stem)
+
+    def name(self, offset: int) -> str:
+        """Return the path of the PNG at an offset."""
+        number = self.key_slice + offset
+        return osp.join(self.folder, f'{number:0{self.digits}d}.png')
+
+    def fetch(self, offset: int) -> np.ndarray | None:
+        """Return the HU of the PNG at exactly this offset, or None."""
+        # Opening is looking it up: one call less per slice on a network disk
+        try:
+            return read_png_hu(self.name(offset))
+        except FileNotFoundError:
+            return None
+
+
+class ArchivedSeries(PngSeries):
+    """Slices of the archive of a series, made by ``tools/prepare_data.py``.
+
+    Args:
+        key_path: PNG of the key slice, which need not exist.
+        cache_dir: Folder of the archives.
+
+    Raises:
+        FileNotFoundError: If the series is not in the cache.
+    """
+
+    def __init__(self, key_path: str, cache_dir: str) -> None:
+        super().__init__(key_path)
+        path = osp.join(cache_dir, osp.basename(self.folder) + ARCHIVE_SUFFIX)
+        try:
+            self._archive = SliceArchive(path)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f'{path}: the series is not in the cache; run '
+                'tools/prepare_data.py deeplesion'
+            ) from None
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+    def fetch(self, offset: int) -> np.ndarray | None:
+        """Return the HU of the slice at exactly this offset, or None."""
+        number = self.key_slice + offset
+        if number not in self._archive.numbers:
+            return None
+        return self._archive.read(number)
+
+
+class ScanSeries(SliceSeries):
+    """Slices of a whole scan.
+
+    Args:
+        scan_slice: The key slice.
+    """
+
+    def __init__(self, scan_slice: ScanSlice) -> None:
+        super().__init__()
+        self.scan_slice = scan_slice
+        self.slices_hu = scan_slice.volume.array
+
+    def name(self, offset: int) -> str:
+        """Return the name of the slice at an offset."""
+        return f'{self.scan_slice} {offset:+d}'
+
+    def fetch(self, offset: int) -> np.ndarray | None:
+        """Return the HU of the slice at exactly this offset, or None."""
+        number = self.scan_slice.index + offset
+        return self.slices_hu[number] if 0 <= number < len(self.slices_hu) else None
+
+
+def series_spacing(key_path: str) -> tuple[float, float]:
+    """Look up the spacing of the series of a PNG in DeepLesion's csv.
+
+    Args:
+        key_path: ``<root>/Images_png/<series>/<number>.png``; the csv is
+            ``<root>/DL_info.csv``.
+
+    Returns:
+        Pixel size and distance of the slices in mm. The distance is NaN if it is
+        missing.
+
+    Raises:
+        ValueError: If there is no csv or it does not name the series.
+    """
+    folder = osp.dirname(osp.abspath(key_path))
+    csv = osp.join(osp.dirname(osp.dirname(folder)), 'DL_info.csv')
+    series = osp.basename(folder)
+    known = _spacings(csv, os.stat(csv).st_mtime_ns) if osp.isfile(csv) else {}
+    if series not in known:
+        raise ValueError(
+            f'{key_path}: a PNG does not tell its pixel size; expected {csv} to name '
+            f"the series {series}, or a sample with 'spacing_mm' and 'interval_mm'"
+        )
+    return known[series]
+
+
+@lru_cache(maxsize=4)
+def _spacings(csv: str, modified_ns: int) -> dict[str, tuple[float, float]]:
+    return {
+        row.series: (row.spacing_mm, row.interval_mm)
+        for row in read_deeplesion_csv(csv)
+    }

@@ -1,0 +1,86 @@
+"""Box arithmetic in float32 under mixed precision."""
+
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from mmlesion.registry import HOOKS
+
+
+@HOOKS.register_module()
+class Float32BoxesHook(Hook):
+    """Let the heads of a detector compute anchors, boxes and losses in float32.
+
+    mmdet creates anchors in the type of the score maps. In bfloat16, which has eight
+    significant bits, that moves anchors by up to 2 px in images of 512 px, and decoded
+    boxes likewise. This hook casts the outputs of each detection head to float32; the
+    convolutions of the head still run in the lower precision. Without mixed precision
+    nothing changes.
+
+    The features that a RoI extractor pools are cast as well, because the operators of
+    MMCV do not know bfloat16.
+
+    A head is a module with the method ``loss_by_feat`` (dense heads and heads of
+    transformers) or ``loss_and_target`` (box heads and mask heads).
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Register the casts.
+
+        Args:
+            runner: The runner of the training or test.
+        """
+        self.handles = cast_head_outputs(runner.model)
+
+    def after_run(self, runner: Runner) -> None:
+        """Remove the casts.
+
+        Args:
+            runner: The runner of the training or test.
+        """
+        for handle in self.handles:
+            handle.remove()
+
+
+def cast_head_outputs(model: nn.Module) -> list[RemovableHandle]:
+    """Cast the outputs of all detection heads of a model to float32.
+
+    Args:
+        model: A detector, possibly wrapped.
+
+    Returns:
+        Handles whose ``remove()`` undoes the casts.
+    """
+    handles = []
+    for module in model.modules():
+        if hasattr(module, 'loss_by_feat') or hasattr(module, 'loss_and_target'):
+            handles.append(module.register_forward_hook(_cast_outputs))
+        elif hasattr(module, 'roi_layers'):
+            handles.append(module.register_forward_pre_hook(_cast_inputs))
+    return handles
+
+
+def _cast_inputs(module: nn.Module, inputs: tuple) -> tuple:
+    return tuple(_to_float32(value) for value in inputs)
+
+
+def _cast_outputs(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    return _to_float32(outputs)
+
+
+def _to_float32(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        low = value.is_floating_point() and value.dtype in (
+            torch.float16,
+            torch.bfloat16,
+        )
+        return value.float() if low else value
+    if isinstance(value, dict):
+        return {key: _to_float32(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_to_float32, value))
+    return value

@@ -1,0 +1,98 @@
+"""Measures of one map and one mask that use the order of the pixels."""
+
+import numpy as np
+from scipy import ndimage
+
+from .pixel_ranking import rank_pixels
+
+
+def relevance_rank_accuracy(activation: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the highest pixels that lie on the lesion.
+
+    As many pixels count as the mask has. If equal values leave open which pixels are
+    the highest, the result is the expectation of a random choice among them.
+
+    Source: Arras, Osman & Samek, "CLEVR-XAI", Information Fusion 2022, Eq. 6.
+
+    Args:
+        activation: The map.
+        mask: True on the lesion.
+
+    Shape:
+        - activation, mask: any, the same.
+
+    Returns:
+        Value in [0, 1], higher is better; guessing gets the prevalence. NaN without a
+        lesion.
+    """
+    values = np.asarray(activation, np.float64).ravel()
+    inside = np.asarray(mask, bool).ravel()
+    count = int(inside.sum())
+    if not count:
+        return np.nan
+    limit = np.partition(values, -count)[-count]
+    above, equal = values > limit, values == limit
+    share = (count - above.sum()) / equal.sum()
+    return float((inside[above].sum() + share * inside[equal].sum()) / count)
+
+
+def band_auprc(
+    activation: np.ndarray, mask: np.ndarray, width_px: float = 2
+) -> tuple[float, float]:
+    """AUPRC of the pixels near the outline of the lesion.
+
+    Only pixels at most ``width_px`` from the other side of the outline count, inside
+    and outside. A map that marks the place of the lesion but not its outline gets
+    about the prevalence.
+
+    Args:
+        activation: The map.
+        mask: True on the lesion.
+        width_px: Half of the width of the band (Euclidean distance in pixels).
+
+    Shape:
+        - activation, mask: (H, W)
+
+    Returns:
+        AUPRC and prevalence within the band, in [0, 1]; NaN where the mask has no
+        outline.
+
+    Raises:
+        ValueError: If ``width_px`` is not positive.
+    """
+    if not width_px > 0:
+        raise ValueError(f'width_px must be positive, got {width_px}.')
+    activation, mask = np.asarray(activation), np.asarray(mask, bool)
+    if not mask.any() or mask.all():
+        return np.nan, np.nan
+    distance = np.where(
+        mask,
+        ndimage.distance_transform_edt(mask),
+        ndimage.distance_transform_edt(~mask),
+    )
+    band = distance <= width_px
+    ranking = rank_pixels(activation[band], mask[band])
+    return ranking.auprc, ranking.prevalence
+
+
+def sparseness(activation: np.ndarray) -> float:
+    """Gini index of the absolute values of a map.
+
+    0 if all pixels are alike, near 1 if few pixels have all of the map. It tells
+    whether a map is concentrated, not whether it is right.
+
+    Source: Chalasani et al., "Concise Explanations of Neural Networks using Adversarial
+    Training", ICML 2020, Sec. 4.
+
+    Args:
+        activation: The map, any shape.
+
+    Returns:
+        Value in [0, 1); NaN for a map of zeros or without a pixel.
+    """
+    values = np.sort(np.abs(np.asarray(activation, np.float64)).ravel())
+    total = values.sum()
+    if not total > 0:
+        return np.nan
+    order = 2 * np.arange(1, len(values) + 1) - len(values) - 1
+    return float((order * values).sum() / (len(values) * total))

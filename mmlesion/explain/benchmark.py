@@ -1,0 +1,255 @@
+"""Benchmark of maps: methods and controls, measured on the same cases."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmlesion.attribution import normalise_map, resize_map
+from mmlesion.attribution.targets import class_indices, logits_of
+from mmlesion.evaluation.functional import PixelHistogram
+
+from .measures import ALL_MEASURES, MapBatch, build_measures, first_map
+from .methods import Method, MethodSpec, find_method
+
+#: Maps that do not depend on the model; in every table.
+CONTROLS = ('RandomMap', 'CenterMap', 'IntensityMap', 'EdgeMap')
+
+
+@dataclass
+class MapCases:
+    """What a benchmark is given for a batch, besides the model.
+
+    Attributes:
+        inputs: Input of the model.
+        masks: The lesions, at the size of the input.
+        names: Name of each case.
+        groups: Patient of each case. Defaults to the names.
+        labels: Label of each case, for ``target='label'`` and for the numbers by label.
+
+    Shape:
+        - inputs: (B, C, H, W)
+        - masks: (B, H, W), bool
+    """
+
+    inputs: Tensor
+    masks: np.ndarray
+    names: Sequence[str]
+    groups: Sequence[str] = ()
+    labels: Sequence[int] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Check shapes and masks.
+
+        Raises:
+            ValueError: If masks, names, groups or labels do not fit the inputs.
+        """
+        self.groups = self.groups or self.names
+        masks = np.asarray(self.masks)
+        if masks.dtype != bool:
+            if not np.isfinite(masks).all():
+                raise ValueError(f'{self.names[0]}: the mask has a value that is NaN')
+            masks = masks != 0
+        self.masks = masks
+        expected = (len(self.inputs), *self.inputs.shape[2:])
+        if masks.shape != expected:
+            raise ValueError(
+                f'{self.names[0]}: the masks have shape {masks.shape}; expected '
+                f'{expected}, as the input'
+            )
+        for what, values in (
+            ('names', self.names),
+            ('groups', self.groups),
+            ('labels', self.labels or self.names),
+        ):
+            if len(values) != len(self.inputs):
+                raise ValueError(f'{len(values)} {what} for {len(self.inputs)} cases')
+
+
+class MapBenchmark:
+    """Measures maps of several methods on the same cases.
+
+    Cases are added batch by batch, also of several models (folds). The controls
+    :data:`CONTROLS` are measured with the methods. A case without a lesion has no
+    numbers of localization; they are NaN and left out of the means.
+
+    Args:
+        methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.
+        measures: Measures, see :func:`~mmlesion.explain.measures.build_measures`.
+        target: ``'predicted'``, ``'label'``, or a class.
+        score: Explained score, see :class:`~mmlesion.attribution.ActivationMap`.
+        layers: Layers of the methods that need layers.
+        controls: Measure the controls, too.
+
+    Raises:
+        ValueError: If a method, measure or target does not exist.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[MethodSpec | Method],
+        measures: Sequence = ALL_MEASURES,
+        target: int | str = 'predicted',
+        score: str | Callable = 'auto',
+        layers: Sequence[str] | str = (),
+        controls: bool = True,
+    ) -> None:
+        self.methods = [find_method(each) for each in methods]
+        self.controls = [find_method(each) for each in CONTROLS] if controls else []
+        names = [each.name for each in self.methods]
+        double = [name for name in names if names.count(name) > 1]
+        if double:
+            raise ValueError(
+                f'two methods are named {double[0]}: give name=... to one of them'
+            )
+        self.measures = build_measures(measures)
+        if target not in ('predicted', 'label') and not isinstance(target, int):
+            raise ValueError(
+                f"target must be 'predicted', 'label' or a class index, got {target!r}"
+            )
+        self.target = target
+        self.score = score
+        self.layers = layers
+        self.rows: list[dict[str, Any]] = []
+        self.histograms: dict[str, PixelHistogram] = {}
+
+    def update(self, model: nn.Module, cases: MapCases, suffix: str = '') -> None:
+        """Measure a batch.
+
+        Args:
+            model: The model.
+            cases: The batch.
+            suffix: Added to the names of the methods, such as ``' (untrained)'``. The
+                controls are then left out.
+
+        Raises:
+            ValueError: If the cases do not fit, or a method does not fit the model.
+        """
+        cases.check()
+        classes, num_classes, scores = self._classes(model, cases)
+        for method in [*self.methods, *([] if suffix else self.controls)]:
+            built = method(model, self.layers, score=self.score)
+
+            def explain(inputs, classes, built=built):
+                return first_map(built(inputs, classes))
+
+            raw = explain(cases.inputs, classes)
+            maps = resize_map(raw, tuple(cases.inputs.shape[2:]))
+            batch = MapBatch(
+                model,
+                cases.inputs,
+                maps[:, 0],
+                cases.masks,
+                classes,
+                num_classes,
+                self.score,
+                explain,
+                method not in self.controls,
+            )
+            name = method.name + suffix
+            values: dict[str, np.ndarray] = {}
+            for measure in self.measures:
+                values.update(measure(batch))
+            scaled = normalise_map(maps, 'image')[:, 0].cpu().numpy()
+            histogram = self.histograms.setdefault(name, PixelHistogram())
+            for index, case in enumerate(cases.names):
+                if cases.masks[index].any():
+                    histogram.update(scaled[index], cases.masks[index])
+                self.rows.append(
+                    dict(
+                        method=name,
+                        case=str(case),
+                        group=str(cases.groups[index]),
+                        label=int(cases.labels[index]) if cases.labels else -1,
+                        explained=int(classes[index]),
+                        probability=float(scores[index]),
+                        zero=not bool(raw[index].any()),
+                        **{key: float(each[index]) for key, each in values.items()},
+                    )
+                )
+
+    def _classes(self, model: nn.Module, cases: MapCases) -> tuple[Tensor, int, Tensor]:
+        """Explained class of each case, number of classes, probability of the class."""
+        training = [module for module in model.modules() if module.training]
+        model.eval()
+        with torch.no_grad():
+            logits = logits_of(model(cases.inputs)).float()
+        for module in training:
+            module.training = True
+        target: Any = None
+        if self.target == 'label':
+            if not cases.labels:
+                raise ValueError("target 'label' needs the label of each case")
+            target = torch.as_tensor(list(cases.labels), device=logits.device)
+        elif self.target != 'predicted':
+            target = self.target
+        classes = class_indices(target, logits)
+        scores = logits.softmax(1).gather(1, classes)[:, 0]
+        return classes[:, 0], logits.shape[1], scores
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        """Mean of each measure over the cases, by method.
+
+        Returns:
+            By method: ``auprc_pooled``, ``auroc_pooled`` (all pixels of all cases, each
+            map scaled to 0..1), the mean of each measure, and of the localization also
+            the means by label (``auprc_label0``); ``num_cases`` and ``num_zero``, the
+            maps that are zero everywhere.
+        """
+        table = {}
+        for method, histogram in self.histograms.items():
+            rows = [row for row in self.rows if row['method'] == method]
+            ranking = histogram.ranking()
+            numbers = dict(
+                num_cases=float(len(rows)),
+                num_zero=float(sum(row['zero'] for row in rows)),
+                auprc_pooled=ranking.auprc,
+                auroc_pooled=ranking.auroc,
+                prevalence_pooled=ranking.prevalence,
+            )
+            for name in self.measure_names():
+                numbers[name] = _mean([row.get(name, np.nan) for row in rows])
+            for label in sorted({row['label'] for row in rows} - {-1}):
+                for name in ('auprc', 'band_auprc'):
+                    if name in numbers:
+                        numbers[f'{name}_label{label}'] = _mean(
+                            [row[name] for row in rows if row['label'] == label]
+                        )
+            table[method] = numbers
+        return table
+
+    def measure_names(self) -> list[str]:
+        """Names of the measured numbers."""
+        about = 'method case group label explained probability zero'.split()
+        return [
+            name for name in (self.rows[0] if self.rows else ()) if name not in about
+        ]
+
+
+def benchmark_table(
+    numbers: Mapping[str, Mapping[str, float]], measures: Sequence[str]
+) -> str:
+    """Lines of a Markdown table, one row per method.
+
+    Args:
+        numbers: Numbers by method, from :meth:`MapBenchmark.compute`.
+        measures: Names of the columns; names that no method has are left out.
+    """
+    shown = [name for name in measures if any(name in row for row in numbers.values())]
+    cells = [['method', *shown]]
+    for method, row in numbers.items():
+        values = [row.get(name, np.nan) for name in shown]
+        cells.append([method, *('-' if np.isnan(v) else f'{v:.3f}' for v in values)])
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    cells.insert(1, ['-' * width for width in widths])
+    return '\n'.join(
+        '| ' + ' | '.join(map(str.ljust, row, widths)) + ' |' for row in cells
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    kept = [value for value in values if not np.isnan(value)]
+    return float(np.mean(kept)) if kept else np.nan

@@ -1,0 +1,354 @@
+"""Measures of maps by name: against a mask, and against the model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmlesion.attribution import (
+    insertion_deletion,
+    map_similarity,
+    max_sensitivity,
+    randomise_parameters,
+    road,
+)
+from mmlesion.evaluation.functional import (
+    band_auprc,
+    energy_inside,
+    pointing_game,
+    rank_pixels,
+    relevance_rank_accuracy,
+    sparseness,
+)
+from mmlesion.registry import MAP_MEASURES
+
+
+@dataclass
+class MapBatch:
+    """Maps of one method for a batch, with what measures may need.
+
+    Attributes:
+        model: The model that is explained.
+        inputs: Its input.
+        maps: One map per sample, at the size of the input.
+        masks: The lesions.
+        classes: The explained class of each sample.
+        num_classes: Number of classes of the model.
+        score: The explained score, see :class:`~mmlesion.attribution.ActivationMap`.
+        explain: Maps (B, 1, \\*grid) for other inputs and classes (B, ).
+        depends_on_model: Whether the method looks at the model at all.
+
+    Shape:
+        - inputs: (B, C, H, W)
+        - maps, masks: (B, H, W)
+        - classes: (B,)
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    maps: Tensor
+    masks: np.ndarray
+    classes: Tensor
+    num_classes: int
+    score: str | Callable
+    explain: Callable[[Tensor, Tensor], Tensor]
+    depends_on_model: bool = True
+
+
+class MapMeasure:
+    """Base class of measures: numbers for each sample of a batch.
+
+    A measure of your own implements :meth:`__call__` and is registered with
+    ``@MAP_MEASURES.register_module()``.
+    """
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure a batch.
+
+        Returns:
+            Values (B,) by name, NaN where a measure does not exist.
+        """
+        raise NotImplementedError
+
+
+class MaskMeasure(MapMeasure):
+    """Base class of measures of one map and one mask."""
+
+    def of_one(self, activation: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+        """Measure one sample.
+
+        Args:
+            activation: Its map.
+            mask: Its lesion; there is at least one pixel.
+
+        Shape:
+            - activation, mask: (H, W)
+        """
+        raise NotImplementedError
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure each sample that has a lesion."""
+        maps = batch.maps.float().cpu().numpy()
+        found = [
+            self.of_one(activation, mask) if mask.any() else {}
+            for activation, mask in zip(maps, batch.masks)
+        ]
+        names = dict.fromkeys(name for each in found for name in each)
+        return {
+            name: np.array([each.get(name, np.nan) for each in found]) for name in names
+        }
+
+
+@MAP_MEASURES.register_module()
+class MapLocalization(MaskMeasure):
+    """Does the map show where the lesion is?
+
+    ``auprc`` and ``auroc`` over the pixels of each image, ``prevalence`` (the AUPRC of
+    guessing), ``pointing`` (pointing game), ``rank_accuracy`` (relevance rank
+    accuracy) and ``energy`` (share of the positive part inside).
+    """
+
+    def of_one(self, activation: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+        """Measure one sample."""
+        ranking = rank_pixels(activation, mask)
+        return dict(
+            auprc=ranking.auprc,
+            auroc=ranking.auroc,
+            prevalence=ranking.prevalence,
+            pointing=pointing_game(activation, mask),
+            rank_accuracy=relevance_rank_accuracy(activation, mask),
+            energy=energy_inside(activation, mask),
+        )
+
+
+@MAP_MEASURES.register_module()
+class MapOutline(MaskMeasure):
+    """Does the map know the outline of the lesion?
+
+    ``band_auprc`` and ``band_prevalence`` of the pixels near the outline.
+
+    Args:
+        width_px (float): Half of the width of the band.
+    """
+
+    def __init__(self, width_px: float = 2) -> None:
+        self.width_px = width_px
+
+    def of_one(self, activation: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+        """Measure one sample."""
+        auprc, prevalence = band_auprc(activation, mask, self.width_px)
+        return dict(band_auprc=auprc, band_prevalence=prevalence)
+
+
+@MAP_MEASURES.register_module()
+class MapSparseness(MapMeasure):
+    """``sparseness``: the Gini index of the absolute values of the map."""
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure each sample."""
+        maps = batch.maps.float().cpu().numpy()
+        return dict(sparseness=np.array([sparseness(each) for each in maps]))
+
+
+@MAP_MEASURES.register_module()
+class MapInsertionDeletion(MapMeasure):
+    """Does the score follow the map?
+
+    ``insertion_<baseline>``, ``deletion_<baseline>``, the areas under the curves of the
+    probability of the explained class, and ``difference_<baseline>`` of both.
+
+    Args:
+        baselines (sequence[str or float]): What stands for a missing pixel: ``'blur'``,
+            ``'mean'`` or a number, in values of the network's input.
+        num_steps (int): Steps between no pixel and all.
+        chunk_size (int): Images in one pass.
+    """
+
+    def __init__(
+        self,
+        baselines: Sequence[str | float] = ('blur', 'mean'),
+        num_steps: int = 16,
+        chunk_size: int = 128,
+    ) -> None:
+        self.baselines = baselines
+        self.num_steps = num_steps
+        self.chunk_size = chunk_size
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure each sample."""
+        found = {}
+        for baseline in self.baselines:
+            curves = insertion_deletion(
+                batch.model,
+                batch.inputs,
+                batch.maps[:, None],
+                batch.classes,
+                num_steps=self.num_steps,
+                insert_into=baseline,
+                replace_by=baseline,
+                chunk_size=self.chunk_size,
+            )
+            insertion = curves.insertion_auc[:, 0].numpy()
+            deletion = curves.deletion_auc[:, 0].numpy()
+            found[f'insertion_{baseline}'] = insertion
+            found[f'deletion_{baseline}'] = deletion
+            found[f'difference_{baseline}'] = insertion - deletion
+        return found
+
+
+@MAP_MEASURES.register_module()
+class MapROAD(MapMeasure):
+    """``road``: remove the most and the least relevant pixels, and fill the gaps.
+
+    Args:
+        shares (sequence[float]): Shares of the pixels that are removed.
+        seed (int): Seed of the noise.
+    """
+
+    def __init__(
+        self, shares: Sequence[float] = (0.1, 0.3, 0.5, 0.7), seed: int = 0
+    ) -> None:
+        self.shares = shares
+        self.seed = seed
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure each sample."""
+        found = road(
+            batch.model,
+            batch.inputs,
+            batch.maps[:, None],
+            batch.classes,
+            shares=self.shares,
+            seed=self.seed,
+        )
+        return dict(road=found[:, 0].numpy())
+
+
+@MAP_MEASURES.register_module()
+class MapSensitivity(MapMeasure):
+    """``max_sensitivity``: largest change of the map under small input changes.
+
+    Args:
+        radius (float): Largest change of a value, as a share of the range of the image.
+        samples (int): Number of random changes.
+        seed (int): Seed of the changes.
+    """
+
+    def __init__(self, radius: float = 0.02, samples: int = 3, seed: int = 0) -> None:
+        self.radius = radius
+        self.samples = samples
+        self.seed = seed
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure each sample."""
+        found = max_sensitivity(
+            lambda inputs: batch.explain(inputs, batch.classes),
+            batch.inputs,
+            radius=self.radius,
+            samples=self.samples,
+            seed=self.seed,
+        )
+        return dict(max_sensitivity=found[:, 0].cpu().numpy())
+
+
+@MAP_MEASURES.register_module()
+class MapParameterRandomization(MapMeasure):
+    """``randomized``: similarity with the map of a model whose weights are shuffled.
+
+    All parameters are shuffled. Near 0, the map depends on what the model has learned.
+
+    Args:
+        seed (int): Seed of the shuffling.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure each sample."""
+        names = [
+            name
+            for name, module in batch.model.named_children()
+            if next(module.parameters(), None) is not None
+        ]
+        found = randomise_parameters(
+            batch.model,
+            lambda: batch.explain(batch.inputs, batch.classes),
+            names[::-1],
+            seed=self.seed,
+        )
+        return dict(randomized=found[-1].similarity[:, 0].cpu().numpy())
+
+
+@MAP_MEASURES.register_module()
+class MapRandomLogit(MapMeasure):
+    """``other_class``: similarity with the map of the next class.
+
+    The scores of two classes with log-odds are each other's negative, and so are their
+    maps by most methods: -1.
+    """
+
+    def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
+        """Measure each sample; NaN for a model of one class."""
+        if batch.num_classes < 2:
+            return dict(other_class=np.full(len(batch.inputs), np.nan))
+        other = (batch.classes + 1) % batch.num_classes
+        found = map_similarity(
+            batch.explain(batch.inputs, batch.classes),
+            batch.explain(batch.inputs, other),
+        )
+        return dict(other_class=found[:, 0].cpu().numpy())
+
+
+def build_measures(specs: Sequence) -> list[MapMeasure]:
+    """Build measures by name.
+
+    Args:
+        specs: Names such as ``'MapROAD'``, configs with ``type``, or measures.
+
+    Raises:
+        ValueError: If there is no such measure.
+    """
+    measures = []
+    for spec in specs:
+        if isinstance(spec, MapMeasure):
+            measures.append(spec)
+            continue
+        cfg = dict(type=spec) if isinstance(spec, str) else dict(spec)
+        cfg['type'] = str(cfg['type']).removeprefix('mmlesion.')
+        if cfg['type'] not in MAP_MEASURES.module_dict:
+            raise ValueError(
+                f'there is no measure {cfg["type"]!r} of maps; expected one of '
+                f'{", ".join(sorted(MAP_MEASURES.module_dict))}'
+            )
+        measures.append(MAP_MEASURES.build(cfg))
+    return measures
+
+
+#: All measures with their defaults, the cheap ones first.
+ALL_MEASURES = (
+    'MapLocalization',
+    'MapOutline',
+    'MapSparseness',
+    'MapInsertionDeletion',
+    'MapROAD',
+    'MapSensitivity',
+    'MapParameterRandomization',
+    'MapRandomLogit',
+)
+
+
+def first_map(maps: Tensor | dict[str, Tensor]) -> Tensor:
+    """The one map of each sample, (B, 1, \\*grid).
+
+    Raises:
+        ValueError: If a method put out several maps.
+    """
+    if isinstance(maps, dict):
+        raise ValueError(
+            f'a measure needs one map per sample, got maps of {", ".join(maps)}: name '
+            'one layer'
+        )
+    return torch.nan_to_num(maps[:, :1].float())

@@ -1,0 +1,242 @@
+"""Whole simulated CT scans as DICOM series, with the truth in 3-D."""
+
+import csv
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mmlesion.ct import CTVolume, volume_to_image, write_volume
+from mmlesion.ct.dicom import write_dicom_image
+from mmlesion.files import run_in_parallel, write_json
+
+from .body import Patient, Region
+from .made_with import build_folder
+from .scan import Scan, simulate_scan
+
+# Raised whenever the same seed gives other scans: data sets do not mix silently.
+SCANS_PHANTOM_VERSION = 1
+#: Columns of ``truth.csv``. Positions in mm are DICOM's patient coordinates; i, j
+#: and k are voxels of the series from the feet up, and corners are outer edges.
+TRUTH_COLUMNS = (
+    'scan',
+    'lesion',
+    'region',
+    'center_x_mm',
+    'center_y_mm',
+    'center_z_mm',
+    'lower_i',
+    'lower_j',
+    'lower_k',
+    'upper_i',
+    'upper_j',
+    'upper_k',
+    'long_diameter_mm',
+    'short_diameter_mm',
+)
+_CONTEXT_MM = 24.0  # of a section of the scan around its key slice
+
+
+@dataclass
+class WholeScan:
+    """A simulated scan of several sections.
+
+    Attributes:
+        volume: HU as int16, axial slices from the feet to the head.
+        mask: 0, or 1 + index of the lesion.
+        regions: Region of each lesion.
+        diameters_mm: Long and short diameter of each lesion in its key slice.
+
+    Shape:
+        - mask: (D, H, W), as the volume.
+    """
+
+    volume: CTVolume
+    mask: np.ndarray
+    regions: list[Region]
+    diameters_mm: list[tuple[float, float]]
+
+
+def simulate_whole_scan(
+    patient: Patient,
+    rng: np.random.Generator,
+    size: int = 256,
+    length_mm: float = 200.0,
+) -> WholeScan:
+    """Simulate a scan from sections that follow one another toward the feet.
+
+    Each section has at least one lesion and look-alike vessels. Sections end early
+    where the patient leaves no room for a lesion.
+
+    Args:
+        patient: Whose anatomy.
+        rng: Source of everything else.
+        size: Image width and height in pixels. Below 512 a part of the body is
+            reconstructed.
+        length_mm: Wanted length along z.
+
+    Raises:
+        RuntimeError: No lesion found room.
+    """
+    sections = [simulate_scan(patient, rng, size, _CONTEXT_MM)]
+    while sum(len(each.hu) for each in sections) * sections[0].interval_mm < length_mm:
+        try:
+            following = simulate_scan(
+                patient, rng, size, _CONTEXT_MM, follow=sections[-1]
+            )
+        except RuntimeError:
+            break
+        sections.append(following)
+    return _joined(sections)
+
+
+def _joined(sections: list[Scan]) -> WholeScan:
+    masks, regions, diameters = [], [], []
+    first = sections[0]
+    for each in sections:
+        known = len(regions)
+        masks.append(np.where(each.mask > 0, each.mask + np.uint8(known), 0))
+        regions += [Region(focus.region) for focus in each.lesions]
+        diameters += [
+            (found.long_px * each.spacing_mm, found.short_px * each.spacing_mm)
+            for found in each.diameters
+        ]
+    hu = np.concatenate([each.hu for each in sections])
+    # Heights of the simulation rise toward the feet, those of DICOM to the head.
+    top_mm = first.layout.z_mm - first.key * first.interval_mm
+    bottom_mm = top_mm + (len(hu) - 1) * first.interval_mm
+    x, y = first.origin_mm
+    volume = CTVolume(
+        np.ascontiguousarray(hu[::-1]),
+        (first.interval_mm, first.spacing_mm, first.spacing_mm),
+        (round(x, 2), round(y, 2), round(-bottom_mm, 2)),
+    )
+    mask = np.ascontiguousarray(np.concatenate(masks)[::-1].astype(np.uint8))
+    return WholeScan(volume, mask, regions, diameters)
+
+
+def write_scans(
+    out_dir: str | Path,
+    num_scans: int = 3,
+    size: int = 256,
+    seed: int = 0,
+    workers: int = 1,
+    length_mm: float = 200.0,
+) -> Path:
+    """Simulate whole scans of patients of their own and write them as DICOM.
+
+    Written are ``scan_0001/*.dcm`` and so on, one series for each patient,
+    ``truth.csv`` with the lesions (see :data:`TRUTH_COLUMNS`),
+    ``masks/scan_0001.nii.gz`` (0, or 1 + the lesion's place in the csv) and
+    ``phantom.json`` (what it was made with).
+
+    A scan depends on ``seed`` and its number alone. Everything is written to
+    ``<out_dir>.partial`` first, which is renamed at the end; a broken run continues
+    where it stopped.
+
+    Args:
+        out_dir: Folder to make.
+        num_scans: Number of scans.
+        size: Width and height in pixels.
+        seed: Everything random follows from it.
+        workers: Number of processes.
+        length_mm: Length of a scan along z.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        ValueError: A number makes no sense.
+        FileExistsError: ``out_dir`` holds something else.
+    """
+    if not 1 <= num_scans <= 9999:
+        raise ValueError(f'num_scans must be 1 to 9999, got {num_scans}')
+    if not 96 <= size <= 512:
+        raise ValueError(f'size must be 96 to 512 pixels, got {size}')
+    if not 40 <= length_mm <= 600:
+        raise ValueError(f'length_mm must be 40 to 600, got {length_mm}')
+    if seed < 0 or workers < 1:
+        raise ValueError(
+            f'seed must be 0 or more and workers 1 or more, got {seed} and {workers}'
+        )
+    out_dir = Path(out_dir)
+    settings = dict(
+        version=SCANS_PHANTOM_VERSION,
+        layout='scans',
+        num_scans=int(num_scans),
+        size=int(size),
+        seed=int(seed),
+        length_mm=float(length_mm),
+    )
+    with build_folder(out_dir, settings) as partial:
+        if partial is not None:
+            _build(partial, out_dir, settings, workers)
+    return out_dir
+
+
+def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
+    """Simulate what is missing, then write the table."""
+    numbers = range(1, settings['num_scans'] + 1)
+    done = {path.stem for path in (partial / 'rows').glob('*.json')}
+    todo = [number for number in numbers if f'{number:04d}' not in done]
+    with tqdm(
+        total=len(numbers),
+        initial=len(numbers) - len(todo),
+        desc=f'Simulating {out_dir}',
+        unit='scan',
+    ) as bar:
+        jobs = [((str(partial), settings, number),) for number in todo]
+        for _ in run_in_parallel(
+            _write_scan, jobs, workers, unit='scans', raise_errors=True
+        ):
+            bar.update()
+    with open(partial / 'truth.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, TRUTH_COLUMNS, lineterminator='\n')
+        writer.writeheader()
+        for number in numbers:
+            path = partial / 'rows' / f'{number:04d}.json'
+            writer.writerows(json.loads(path.read_text()))
+
+
+def _write_scan(job: tuple) -> None:
+    root, settings, number = Path(job[0]), job[1], job[2]
+    # Lots that the other phantoms do not draw: patients of their own.
+    rng = np.random.default_rng([settings['seed'], 77, number])
+    scan = simulate_whole_scan(
+        Patient(rng), rng, settings['size'], settings['length_mm']
+    )
+    name = f'scan_{number:04d}'
+    folder = root / name
+    if folder.exists():  # left by a run that was stopped in it
+        shutil.rmtree(folder)
+
+    def new_uid() -> str:
+        return f'2.25.{int.from_bytes(rng.bytes(16), "big")}'
+
+    image = volume_to_image(scan.volume)
+    write_dicom_image(str(folder), image, f'PHANTOM-{number:04d}', new_uid)
+    (root / 'masks').mkdir(exist_ok=True)
+    volume = scan.volume
+    mask = CTVolume(scan.mask, volume.spacing_mm, volume.origin, volume.direction)
+    write_volume(root / 'masks' / f'{name}.nii.gz', mask)
+    rows = [_truth(name, index, scan) for index in range(len(scan.regions))]
+    write_json(root / 'rows' / f'{number:04d}.json', rows)
+
+
+def _truth(name: str, index: int, scan: WholeScan) -> dict:
+    places = np.argwhere(scan.mask == index + 1)
+    lower, upper = places.min(0) - 0.5, places.max(0) + 0.5
+    x, y, z = scan.volume.index_to_world((lower + upper) / 2)
+    row = dict(scan=name, lesion=index, region=scan.regions[index].name.lower())
+    row |= {
+        f'center_{axis}_mm': round(float(v), 3) for axis, v in zip('xyz', (x, y, z))
+    }
+    row |= {f'lower_{axis}': float(v) for axis, v in zip('kji', lower)}
+    row |= {f'upper_{axis}': float(v) for axis, v in zip('kji', upper)}
+    long_mm, short_mm = scan.diameters_mm[index]
+    row['long_diameter_mm'] = round(long_mm, 3)
+    row['short_diameter_mm'] = round(short_mm, 3)
+    return row

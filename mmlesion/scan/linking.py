@@ -1,0 +1,220 @@
+"""Linking of the boxes of key slices to 3-D findings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmlesion.evaluation.functional import box_iou, box_iou_3d
+
+from .key_slice_detection import KeySliceBoxes
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """Rule by which boxes of key slices become findings.
+
+    1. Boxes with a score below ``score_thr``, and all but the ``max_per_slice``
+       best of a slice, are left out.
+    2. The best box that belongs to no finding starts one. The finding grows up and
+       down, slice by slice: it takes the free box of its class with the largest IoU
+       with its last box, if this is at least ``iou_thr``. Up to ``max_gap`` slices
+       without such a box are passed over; after more, it ends. This is repeated
+       until no box is free.
+    3. Slices at both ends whose score is below ``end_ratio`` times the best score
+       of the finding are cut off.
+    4. The 3-D box is the smallest that encloses the boxes of the slices, each as
+       thick as the distance of key slices. The score is the best of the slices
+       (``'max'``) or their mean (``'mean'``).
+    5. 3-D non-maximum suppression: of two findings of a class whose 3-D boxes have
+       an IoU above ``nms_iou_thr``, the one with the lower score is dropped. The
+       ``max_findings`` best remain.
+
+    Args:
+        score_thr: Lowest score of a box.
+        max_per_slice: Most boxes of a slice.
+        iou_thr: Lowest IoU of boxes in neighboring slices.
+        max_gap: Most key slices without a box inside a finding.
+        end_ratio: See rule 3; 0 keeps all slices.
+        score: ``'max'`` or ``'mean'``.
+        nms_iou_thr: See rule 5; 1 keeps all findings.
+        max_findings: Most findings of a scan.
+        box_margin_px: Pixels by which the boxes of the training data exceed the
+            lesion on each side; 5 in DeepLesion (Yan et al., J. Med. Imaging 2018).
+            Diameters are those of the box without this margin.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    score_thr: float = 0.1
+    max_per_slice: int = 50
+    iou_thr: float = 0.3
+    max_gap: int = 1
+    end_ratio: float = 0.3
+    score: str = 'max'
+    nms_iou_thr: float = 0.1
+    max_findings: int = 100
+    box_margin_px: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ('score_thr', 'iou_thr', 'end_ratio', 'nms_iou_thr'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f'{name} must be in [0, 1], but is {getattr(self, name)}'
+                )
+        for name in ('max_gap', 'max_per_slice', 'max_findings', 'box_margin_px'):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f'{name} must not be negative, but is {getattr(self, name)}'
+                )
+        if self.score not in ('max', 'mean'):
+            raise ValueError(f"score must be 'max' or 'mean', but is {self.score!r}")
+
+
+@dataclass(frozen=True)
+class LinkedBoxes:
+    """Boxes of one finding, sorted by slice.
+
+    Attributes:
+        score: Score of the finding.
+        label: Class number.
+        slices: Indices of the key slices.
+        positions: Positions of these slices in slices of the scan.
+        boxes: Boxes (x1, y1, x2, y2) in pixels.
+        scores: Scores of the boxes.
+        box: (x1, y1, z1, x2, y2, z2), outer edges in voxels of the scan.
+
+    Shape:
+        - slices, positions, scores: (S,).
+        - boxes: (S, 4).
+        - box: (6,).
+    """
+
+    score: float
+    label: int
+    slices: np.ndarray
+    positions: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    box: np.ndarray
+
+    @property
+    def best(self) -> int:
+        """Place of the slice with the highest score."""
+        return int(self.scores.argmax())
+
+
+def link_boxes(
+    key_slices: Sequence[KeySliceBoxes],
+    step: float,
+    depth: int,
+    options: LinkOptions = LinkOptions(),
+) -> list[LinkedBoxes]:
+    """Link boxes of key slices to findings, see :class:`LinkOptions`.
+
+    Args:
+        key_slices: Boxes of all key slices, by rising position.
+        step: Distance of key slices in slices of the scan.
+        depth: Slices of the scan.
+        options: The rule.
+
+    Returns:
+        Findings by falling score.
+    """
+    kept = [_best_boxes(each, options) for each in key_slices]
+    free = [np.ones(len(scores), bool) for _, scores, _ in kept]
+    # By falling score; equal scores by slice, so the order is always the same
+    seeds = sorted(
+        (-score, index, place)
+        for index, (_, scores, _) in enumerate(kept)
+        for place, score in enumerate(scores)
+    )
+    found = []
+    for _, index, place in seeds:
+        if not free[index][place]:
+            continue
+        free[index][place] = False
+        members = [(index, place)]
+        for direction in (1, -1):
+            members += _grow(kept, free, index, place, direction, options)
+        members.sort()
+        found.append(_finding(kept, key_slices, members, step, depth, options))
+    found.sort(key=lambda each: -each.score)
+    return suppress(found, options.nms_iou_thr)[: options.max_findings]
+
+
+def suppress(found: Sequence[LinkedBoxes], iou_thr: float) -> list[LinkedBoxes]:
+    """3-D non-maximum suppression of findings that are sorted by score."""
+    kept: list[LinkedBoxes] = []
+    for each in found:
+        rivals = [other.box for other in kept if other.label == each.label]
+        if not rivals or box_iou_3d(each.box[None], np.stack(rivals)).max() <= iou_thr:
+            kept.append(each)
+    return kept
+
+
+def _best_boxes(
+    each: KeySliceBoxes, options: LinkOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    order = np.argsort(-each.scores, kind='stable')
+    order = order[each.scores[order] >= options.score_thr][: options.max_per_slice]
+    return each.boxes[order], each.scores[order], each.labels[order]
+
+
+def _grow(
+    kept: list,
+    free: list[np.ndarray],
+    index: int,
+    place: int,
+    direction: int,
+    options: LinkOptions,
+) -> list[tuple[int, int]]:
+    """Members of a finding on one side of its best box; they are free no more."""
+    label = kept[index][2][place]
+    last_box, gap = kept[index][0][place], 0
+    members = []
+    index += direction
+    while 0 <= index < len(kept) and gap <= options.max_gap:
+        boxes, _, labels = kept[index]
+        usable = np.flatnonzero(free[index] & (labels == label))
+        gap += 1
+        if len(usable):
+            iou = box_iou(last_box[None], boxes[usable], plus_one=True)[0]
+            best = int(iou.argmax())
+            if iou[best] >= options.iou_thr:
+                place = int(usable[best])
+                free[index][place] = False
+                members.append((index, place))
+                last_box, gap = boxes[place], 0
+        index += direction
+    return members
+
+
+def _finding(
+    kept: list,
+    key_slices: Sequence[KeySliceBoxes],
+    members: list[tuple[int, int]],
+    step: float,
+    depth: int,
+    options: LinkOptions,
+) -> LinkedBoxes:
+    """Cut off weak ends and enclose the rest."""
+    scores = np.array([kept[index][1][place] for index, place in members])
+    strong = np.flatnonzero(scores >= options.end_ratio * scores.max())
+    inside = slice(strong[0], strong[-1] + 1)
+    members, scores = members[inside], scores[inside]
+    boxes = np.stack([kept[index][0][place] for index, place in members])
+    positions = np.array([key_slices[index].position for index, _ in members])
+    low, high = boxes[:, :2].min(0) - 0.5, boxes[:, 2:].max(0) + 0.5
+    z_low = max(positions.min() - step / 2, -0.5)
+    z_high = min(positions.max() + step / 2, depth - 0.5)
+    return LinkedBoxes(
+        score=float(scores.max() if options.score == 'max' else scores.mean()),
+        label=int(kept[members[0][0]][2][members[0][1]]),
+        slices=np.array([index for index, _ in members]),
+        positions=positions,
+        boxes=boxes,
+        scores=scores,
+        box=np.array([*low, z_low, *high, z_high]),
+    )

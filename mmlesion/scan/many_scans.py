@@ -1,0 +1,278 @@
+"""Runs over many scans: resumable, in one process or on a Dask cluster."""
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from mmlesion.files import (
+    PARTIAL_SUFFIX,
+    lock_folder,
+    map_ahead,
+    read_csv_rows,
+    remove_partial,
+    write_csv_rows,
+    write_json,
+)
+
+from .reading import Scan, read_scan
+
+#: A folder of a scan that holds this file is complete.
+FINDINGS_FILE = 'findings.json'
+FAILURES_FILE = 'failures.csv'
+RUN_FILE = 'run.json'
+
+#: Errors of the system, not of a scan: a full disk or no right to write.
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ECHILD)
+
+
+class ScanTask(Protocol):
+    """What is done with each scan. It is sent to workers, so it can be pickled."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the results depend on, as plain values."""
+        ...
+
+    def __call__(self, scan: Scan, folder: Path) -> None:
+        """Write the results of a scan to a folder, ``findings.json`` among them."""
+        ...
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """A row of ``failures.csv``.
+
+    Attributes:
+        name: Name of the scan.
+        scan: Its path.
+        reason: Why it has no findings, as a sentence.
+    """
+
+    name: str
+    scan: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        done: Names of the scans of this run.
+        before: Names of the scans that were complete before.
+        failures: Scans without findings.
+    """
+
+    done: list[str]
+    before: list[str]
+    failures: list[FailureRow]
+
+
+def run_scans(
+    scans: Mapping[str, Path],
+    out_dir: str | os.PathLike[str],
+    task: ScanTask,
+    series_uid: str | None = None,
+    readers: int = 1,
+    dask: str | None = None,
+    workers: int = 1,
+    retry: bool = False,
+    progress: bool = True,
+) -> RunSummary:
+    """Run a task on scans; a scan that is complete is never computed again.
+
+    Results of a scan are written to a folder with the ending ``.partial``, which is
+    renamed when it is complete. A process that is killed at any moment leaves whole
+    folders and at most partial ones, which the next run removes. A scan that cannot
+    be read or processed gets a row in ``failures.csv``, and the others go on.
+
+    Args:
+        scans: Paths by name, see :func:`mmlesion.scan.find_scans.find_scans`.
+        out_dir: Folder of the results.
+        task: What is done with each scan.
+        series_uid: DICOM: UID of the series, for a single scan.
+        readers: Processes that read scans ahead of the task; 0 reads in this one.
+        dask: Address of a Dask scheduler, or ``'local'`` to start ``workers``
+            processes. Workers need the same paths and this package.
+        workers: Processes of ``'local'``.
+        retry: Try scans again that failed in an earlier run.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: If the folder holds results of other settings.
+        BlockingIOError: If another run writes to the folder.
+        OSError: If results cannot be written.
+    """
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    with lock_folder(os.fspath(out)) as lock:
+        _check_settings(out / RUN_FILE, task.settings())
+        remove_partial(os.fspath(out))
+        before = [name for name in scans if (out / name / FINDINGS_FILE).is_file()]
+        failures = {} if retry else _read_failures(out / FAILURES_FILE)
+        finished = {*before, *failures}
+        todo = {name: path for name, path in scans.items() if name not in finished}
+        if dask is None:
+            outcomes = _run_here(todo, out, task, series_uid, readers, lock)
+        else:
+            outcomes = _run_on_dask(todo, out, task, series_uid, dask, workers)
+        done = []
+        with tqdm(
+            total=len(scans),
+            initial=len(finished & set(scans)),
+            desc='Detecting',
+            unit='scan',
+            disable=not progress,
+            file=sys.stderr,
+        ) as bar:
+            for name, reason in outcomes:
+                if reason is None:
+                    done.append(name)
+                else:
+                    failures[name] = FailureRow(name, str(scans[name]), reason)
+                    _write_failures(out / FAILURES_FILE, failures)
+                bar.update()
+        if retry and not failures:
+            (out / FAILURES_FILE).unlink(missing_ok=True)
+        return RunSummary(
+            done, before, [row for name, row in failures.items() if name in scans]
+        )
+
+
+def _run_here(
+    todo: Mapping[str, Path],
+    out: Path,
+    task: ScanTask,
+    series_uid: str | None,
+    readers: int,
+    lock: int,
+) -> Iterator[tuple[str, str | None]]:
+    jobs = ((path, series_uid) for path in todo.values())
+    workers = min(readers, len(todo))
+    for name, scan in zip(todo, map_ahead(read_scan, jobs, workers, lock)):
+        yield name, _run_task(scan, out, name, task)
+
+
+def _run_on_dask(
+    todo: Mapping[str, Path],
+    out: Path,
+    task: ScanTask,
+    series_uid: str | None,
+    address: str,
+    workers: int,
+) -> Iterator[tuple[str, str | None]]:
+    try:
+        from distributed import Client, LocalCluster, as_completed
+    except ImportError:
+        raise ImportError(
+            '--dask needs the package distributed: pip install mmlesion[scan]'
+        ) from None
+    if not todo:
+        return
+    cluster = (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        if address == 'local'
+        else None
+    )
+    try:
+        with Client(cluster or address) as client:
+            everywhere = client.scatter(task, broadcast=True)
+            futures = [
+                client.submit(
+                    _read_and_run,
+                    str(path.resolve()),
+                    series_uid,
+                    str(out.resolve()),
+                    name,
+                    everywhere,
+                    pure=False,
+                )
+                for name, path in todo.items()
+            ]
+            names = dict(zip(futures, todo))
+            for future in as_completed(futures):
+                yield names[future], future.result()
+    finally:
+        if cluster is not None:
+            cluster.close()
+
+
+def _read_and_run(
+    path: str, series_uid: str | None, out: str, name: str, task: ScanTask
+) -> str | None:
+    """Read a scan and run the task in a worker of a cluster."""
+    try:
+        scan: Scan | Exception = read_scan(path, series_uid)
+    except (OSError, ValueError) as error:
+        scan = error
+    return _run_task(scan, Path(out), name, task)
+
+
+def _run_task(
+    scan: Scan | Exception, out: Path, name: str, task: ScanTask
+) -> str | None:
+    """Write the results of a scan completely or not at all.
+
+    Returns:
+        None, or why there are no results.
+    """
+    if isinstance(scan, Exception):
+        return _sentence(scan)
+    partial = out / f'{name}{PARTIAL_SUFFIX}'
+    try:
+        partial.mkdir(parents=True)
+        task(scan, partial)
+        os.replace(partial, out / name)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _FATAL:
+            raise
+        return _sentence(error)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return None
+
+
+def _sentence(error: BaseException) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def _check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Check that earlier results were made with the same settings."""
+    settings = json.loads(json.dumps(settings))
+    if not path.is_file():
+        write_json(path, settings, indent=2)
+        return
+    try:
+        before = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError:
+        raise ValueError(f'{path}: the file is damaged; use another folder') from None
+    differing = sorted(
+        key for key in {*before, *settings} if before.get(key) != settings.get(key)
+    )
+    if differing:
+        raise ValueError(
+            f'{path.parent}: the folder holds results with another '
+            f'{", ".join(differing)}; use another folder'
+        )
+
+
+def _read_failures(path: Path) -> dict[str, FailureRow]:
+    if not path.is_file():
+        return {}
+    rows = read_csv_rows(
+        path, FailureRow, 'scans', 'detection in scans', lambda row: None
+    )
+    return {row.name: row for row in rows}
+
+
+def _write_failures(path: Path, failures: Mapping[str, FailureRow]) -> None:
+    write_csv_rows(path, FailureRow, list(failures.values()))

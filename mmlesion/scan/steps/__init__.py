@@ -1,0 +1,16 @@
+"""Steps that extend the findings of a scan; a scan config lists them."""
+
+from .classify_findings import ClassifyFindings
+from .explain_findings import ExplainFindings, move_map
+from .outline_findings import OutlineFindings, mask_axes_mm
+from .scan_step import ScanCase, ScanStep
+
+__all__ = [
+    'ClassifyFindings',
+    'ExplainFindings',
+    'OutlineFindings',
+    'ScanCase',
+    'ScanStep',
+    'mask_axes_mm',
+    'move_map',
+]

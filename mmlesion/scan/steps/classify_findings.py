@@ -1,0 +1,146 @@
+"""Probability that a finding is malignant, with the map of its classifier."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+
+from mmlesion.ct.nodule_patches import (
+    SIDES_IN_DIAMETERS,
+    cut_nodule_patches,
+    write_nodule_patches,
+)
+from mmlesion.datasets.sources.lidc_consensus import equivalent_diameter
+from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.registry import SCAN_STEPS
+
+from ..finding import Finding
+from ..finding_map import FindingMap, box_ellipsoid
+from .scan_step import ScanCase, ScanStep
+
+
+@SCAN_STEPS.register_module()
+class ClassifyFindings(ScanStep):
+    """Classify findings with a nodule classifier, such as HESAM.
+
+    The patch is cut by :func:`mmlesion.ct.nodule_patches.cut_nodule_patches`, which
+    also cuts those of :class:`mmlesion.datasets.LIDCNoduleDataset`, and goes
+    through the test pipeline of the config. Its position is the middle of the
+    outline, and its size follows from the equivalent diameter of the outline. A
+    finding without an outline takes the ellipsoid of its box and the mean of its
+    diameters.
+
+    Values: ``probability``, ``class`` and ``diameter_mm`` of the patch. The map
+    ``class_map`` is the head's own map of the positive class, where the head has
+    one, without its negative part and divided by its maximum.
+
+    Source: Lei et al., arXiv 1810.12494.
+
+    Args:
+        config: Config of the classifier, a path or a ``Config``.
+        checkpoint: Checkpoint of exactly this classifier.
+        positive: Name of the class whose probability is told; if the checkpoint
+            does not name it, the last class.
+        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+        **kwargs: As :class:`ScanStep`.
+
+    Raises:
+        ValueError: If the pipeline of the config does not begin with
+            ``LoadNodulePatch``.
+    """
+
+    name = 'classify'
+
+    def __init__(
+        self,
+        config: str | os.PathLike | Config,
+        checkpoint: str | os.PathLike,
+        positive: str = 'malignant',
+        device: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        steps = cfg.test_dataloader.dataset.pipeline
+        first = str(steps[0].get('type', '')).rpartition('.')[2]
+        if first != 'LoadNodulePatch':
+            raise ValueError(
+                f'{cfg.filename}: expected a test pipeline that begins with '
+                f'LoadNodulePatch, but it begins with {first}'
+            )
+        self.scope = cfg.get('default_scope', 'mmpretrain')
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.model = load_trained_model(cfg, checkpoint, device)
+            self.pipeline = Compose(steps)
+        names = list(self.model.dataset_meta.get('classes') or ())
+        self.positive = names.index(positive) if positive in names else -1
+        self.set_record(cfg.filename or '', checkpoint, positive=positive)
+
+    def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any]:
+        """Classify one finding."""
+        volume = case.volume
+        mask = np.zeros(volume.shape, bool)
+        outline = case.maps.get(finding.id, {}).get('outline')
+        if outline is not None:
+            outline.paint(mask, True)
+        if outline is None or not mask.any():
+            box_ellipsoid(*finding.box.to_volume(volume)).paint(mask, True)
+            diameter = (finding.long_diameter_mm + finding.short_diameter_mm) / 2
+        else:
+            voxel_mm3 = float(np.prod(volume.spacing_mm))
+            diameter = equivalent_diameter(float(mask.sum()) * voxel_mm3)
+        patches = cut_nodule_patches(volume, mask, diameter)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / 'patch.slices'
+            write_nodule_patches(path, patches)
+            with DefaultScope.overwrite_default_scope(self.scope):
+                data = self.pipeline(dict(img_path=str(path)))
+                scores, heat = self._predict(data)
+        if heat is not None:
+            center = [float(axis.mean()) for axis in np.nonzero(mask)]
+            case.maps.setdefault(finding.id, {})['class_map'] = self._placed(
+                heat, center, diameter, volume.spacing_mm
+            )
+        names = list(self.model.dataset_meta.get('classes') or ())
+        best = int(np.argmax(scores))
+        return dict(
+            probability=round(float(scores[self.positive]), 6),
+            diameter_mm=round(diameter, 3),
+            **{'class': names[best] if names else str(best)},
+        )
+
+    @torch.no_grad()
+    def _predict(self, data: dict) -> tuple[np.ndarray, np.ndarray | None]:
+        """Class probabilities, and the map (h, w) of the positive class."""
+        batch = self.model.data_preprocessor(pseudo_collate([data]), False)
+        feats = self.model.extract_feat(batch['inputs'])
+        (sample,) = self.model.head.predict(feats, batch.get('data_samples'))
+        scores = sample.pred_score.cpu().double().numpy()
+        if not hasattr(self.model.head, 'activation_maps'):
+            return scores, None
+        heat = self.model.head.activation_maps(feats)[0, self.positive]
+        heat = heat.float().clamp(min=0).cpu().numpy()
+        return scores, heat / heat.max() if heat.max() > 0 else None
+
+    @staticmethod
+    def _placed(
+        heat: np.ndarray,
+        center: list[float],
+        diameter_mm: float,
+        spacing_mm: tuple[float, float, float],
+    ) -> FindingMap:
+        """Put a map of the patch where the patch was cut, one slice thick."""
+        half = np.array(
+            [0.5 * spacing_mm[0], *[SIDES_IN_DIAMETERS[0] * diameter_mm / 2] * 2]
+        )
+        half = half / spacing_mm
+        middle = np.array([round(center[0]), *center[1:]])
+        lower, upper = (middle - half).tolist(), (middle + half).tolist()
+        return FindingMap(heat[None], tuple(lower), tuple(upper))

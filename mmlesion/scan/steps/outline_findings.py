@@ -1,0 +1,161 @@
+"""Outlines of findings: masks, volumes and axes."""
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from skimage.measure import find_contours
+
+from mmlesion.ct import CTVolume
+from mmlesion.registry import SCAN_STEPS
+from mmlesion.segmentation import nodule_candidates, phase_means
+
+from ..finding import Finding
+from ..finding_map import FindingMap, box_ellipsoid
+from .scan_step import ScanCase, ScanStep
+
+#: A lesion counts as surrounded by lung if this share of its box is darker than
+#: LUNG_HU; only there do candidates separate it from its surroundings.
+LUNG_SHARE, LUNG_HU = 0.15, -500.0
+
+
+@SCAN_STEPS.register_module()
+class OutlineFindings(ScanStep):
+    """Outline findings by NAM's candidates or by the ellipsoid of their box.
+
+    ``method='candidates'`` divides the box of a finding in each slice into phases
+    and takes, of the connected bright parts, the candidate that covers the
+    ellipse of the box best (:func:`mmlesion.segmentation.nodule_candidates`). The
+    candidates of all slices that are connected with the middle one make the mask.
+    Lesions that are not surrounded by lung, or without a candidate, get the
+    ellipsoid. ``extras['outline']`` of a finding tells which ``method`` was used.
+
+    Values: ``method``, ``volume_ml``, ``long_axis_mm``, ``short_axis_mm`` (see
+    :func:`mask_axes_mm`) and ``num_voxels``. The mask is the map ``outline``.
+
+    Source: coarse segmentation of Feng et al., arXiv 1707.01086, Sec. 2.2. Differs
+    from it in: the scope is the box of the finding instead of a blob of the
+    activation map, and the choice of the candidate needs no network.
+
+    Args:
+        method: ``'candidates'`` or ``'ellipse'``.
+        num_phases: Number of phases, see :func:`mmlesion.segmentation.phase_means`.
+        smoothness_hu: Square root of the smoothness of the phases.
+        **kwargs: As :class:`ScanStep`.
+
+    Raises:
+        ValueError: If the method is unknown.
+    """
+
+    name = 'outline'
+
+    def __init__(
+        self,
+        method: str = 'candidates',
+        num_phases: int = 4,
+        smoothness_hu: float = 100.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if method not in ('candidates', 'ellipse'):
+            raise ValueError(
+                f"method must be 'candidates' or 'ellipse', but is {method!r}"
+            )
+        self.method = method
+        self.num_phases = num_phases
+        self.smoothness = smoothness_hu**2
+        self.set_record(method=method)
+
+    def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any]:
+        """Outline one finding."""
+        lower, upper = finding.box.to_volume(case.volume)
+        outline = None
+        if self.method == 'candidates':
+            outline = self._candidates(case.volume, lower, upper)
+        method = 'ellipse' if outline is None else 'candidates'
+        outline = outline or box_ellipsoid(lower, upper)
+        case.maps.setdefault(finding.id, {})['outline'] = outline
+        mask = outline.values > 0
+        long_mm, short_mm = mask_axes_mm(mask, case.volume.spacing_mm)
+        voxel_ml = float(np.prod(case.volume.spacing_mm)) / 1000
+        return dict(
+            method=method,
+            volume_ml=round(int(mask.sum()) * voxel_ml, 4),
+            long_axis_mm=round(long_mm, 3),
+            short_axis_mm=round(short_mm, 3),
+            num_voxels=int(mask.sum()),
+        )
+
+    def _candidates(
+        self, volume: CTVolume, lower: np.ndarray, upper: np.ndarray
+    ) -> FindingMap | None:
+        """Mask by candidates, or None where they do not separate the lesion."""
+        first = np.maximum(np.rint(lower + 0.5), 0).astype(int)
+        last = np.minimum(np.rint(upper + 0.5), volume.shape).astype(int)
+        if (last <= first).any():
+            return None
+        box = tuple(slice(a, b) for a, b in zip(first, last))
+        region = np.asarray(volume.array[box], np.float32)
+        middle = len(region) // 2
+        if (region[middle] < LUNG_HU).mean() < LUNG_SHARE:
+            return None
+        # The phases of the slice: in a small box the distribution is another one.
+        means = phase_means(volume.array[first[0] + middle], self.num_phases)
+        ellipse = box_ellipsoid(
+            np.array([-0.5, -0.5, -0.5]), np.array(region.shape) - 0.5
+        )
+        center = ellipse.values[middle] > 0
+        mask = np.stack(
+            [self._best_candidate(plane, center, means) for plane in region]
+        )
+        parts, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+        overlap = np.bincount(parts[middle][center])
+        overlap[0] = 0
+        if not overlap.any():
+            return None
+        z, y, x = first.tolist()
+        return FindingMap.at_voxels(parts == overlap.argmax(), (z, y, x))
+
+    def _best_candidate(
+        self, plane: np.ndarray, center: np.ndarray, means: np.ndarray
+    ) -> np.ndarray:
+        """Candidate with the most pixels in ``center`` less those outside."""
+        scope = np.ones(plane.shape, bool)
+        numbers = nodule_candidates(plane, scope, means, self.smoothness)
+        count = int(numbers.max()) + 1
+        inside = np.bincount(numbers[center], minlength=count)
+        outside = np.bincount(numbers[~center], minlength=count)
+        gain = inside - outside
+        gain[0] = 0
+        best = int(gain.argmax())
+        return (numbers == best) & (gain[best] > 0)
+
+
+def mask_axes_mm(
+    mask: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Long and short axis of a mask in its largest slice.
+
+    The long axis is the largest distance of two points of the outline, which runs
+    between the pixels. The short axis is the extent perpendicular to it.
+
+    Args:
+        mask: Not empty.
+        spacing_mm: Voxel size (z, y, x).
+
+    Shape:
+        - mask: (D, H, W).
+
+    Returns:
+        Lengths in mm.
+    """
+    plane = mask[int(mask.sum(axis=(1, 2)).argmax())]
+    outlines = find_contours(np.pad(plane, 1).astype(float), 0.5)
+    points = np.concatenate(outlines) * spacing_mm[1:]
+    hull = points[ConvexHull(points).vertices]
+    apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
+    a, b = np.unravel_index(int(apart.argmax()), apart.shape)
+    along = (hull[b] - hull[a]) / apart[a, b]
+    across = hull @ np.array([-along[1], along[0]])
+    return float(apart.max()), float(across.max() - across.min())

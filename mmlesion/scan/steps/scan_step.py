@@ -1,0 +1,111 @@
+"""Base class of the steps that extend the findings of a scan."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmlesion.ct import CTVolume
+from mmlesion.version import __version__
+
+from ..finding import Finding, ScanResult, StepRecord
+from ..finding_map import FindingMaps
+
+
+@dataclass
+class ScanCase:
+    """One scan on its way through the steps.
+
+    Args:
+        volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
+        result: Findings of the detection.
+        maps: Masks and maps of the findings, on the voxels of ``volume``.
+        detector: The :class:`mmlesion.apis.ScanDetector` that made the result,
+            for steps that explain it.
+    """
+
+    volume: CTVolume
+    result: ScanResult
+    maps: FindingMaps = field(default_factory=dict)
+    detector: Any = None
+
+
+class ScanStep(ABC):
+    """Adds values, and possibly a mask or map, to findings.
+
+    The values are stored under :attr:`name` in ``Finding.extras``; a
+    :class:`StepRecord` with config, checkpoint hash and settings is added to the
+    finding and to the result.
+
+    Args:
+        score_thr: Smallest score of a finding that the step treats.
+        max_findings: Largest number of findings, those of the highest scores.
+
+    Raises:
+        ValueError: If ``max_findings`` is not positive.
+    """
+
+    #: Name of the step in the results.
+    name = ''
+
+    def __init__(self, score_thr: float = 0.0, max_findings: int | None = None) -> None:
+        if max_findings is not None and max_findings < 1:
+            raise ValueError(f'max_findings must be positive, but is {max_findings}')
+        self.score_thr = score_thr
+        self.max_findings = max_findings
+        self.record = StepRecord(self.name, version=__version__)
+
+    def __call__(self, case: ScanCase) -> None:
+        """Extend the findings of a scan in place."""
+        self.prepare(case)
+        for finding in self.chosen(case.result.findings):
+            values = self.extend(case, finding)
+            if values is not None:
+                finding.add(self.record, values)
+        kept = [each for each in case.result.provenance if each.step != self.name]
+        case.result.provenance = [*kept, self.record]
+
+    def chosen(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Findings that the step treats."""
+        high = [each for each in findings if each.score >= self.score_thr]
+        order = sorted(high, key=lambda each: -each.score)
+        return order[: self.max_findings]
+
+    def prepare(self, case: ScanCase) -> None:  # noqa: B027
+        """Compute what all findings of a scan need; by default nothing."""
+
+    @abstractmethod
+    def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any] | None:
+        """Return plain values for JSON, or None to leave the finding as it is."""
+
+    def set_record(
+        self,
+        config: str | os.PathLike = '',
+        checkpoint: str | os.PathLike = '',
+        **settings: Any,
+    ) -> None:
+        """Set what is recorded of the step: names of files, hash and settings."""
+        settings['score_thr'] = self.score_thr
+        settings['max_findings'] = self.max_findings
+        self.record = StepRecord(
+            self.name,
+            config=Path(config).name,
+            checkpoint=Path(checkpoint).name,
+            checkpoint_sha256=file_sha256(checkpoint) if checkpoint else '',
+            settings=settings,
+            version=__version__,
+        )
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a local file; empty for an address."""
+    if not os.path.isfile(path):
+        return ''
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,63 @@
+"""The modern detectors: one step of training and one validation at reduced width."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+ROOT = Path(__file__).parents[2] / 'configs/modern'
+NAMES = sorted(path.stem for path in ROOT.glob('*.py'))
+
+
+def shrink(model):
+    """The same model with few channels and no weights to download."""
+    backbone, neck = model.backbone.backbone, model.neck.neck
+    backbone.init_cfg = None
+    channels = [16, 32, 64, 128]
+    if backbone.type.endswith('ConvNeXt'):
+        backbone.arch = dict(depths=[1, 1, 1, 1], channels=channels)
+    elif backbone.type == 'CSPNeXt':
+        backbone.update(deepen_factor=0.17, widen_factor=0.125)
+        neck.update(num_csp_blocks=1, out_channels=32)
+        model.bbox_head.update(in_channels=32, feat_channels=32, stacked_convs=1)
+        channels = [16, 32, 64, 128]
+    else:
+        backbone.update(depth=18, base_channels=16)
+    neck.in_channels = channels[-len(neck.in_channels) :]
+    if model.type == 'DINO':
+        model.num_queries = 20
+        model.test_cfg.max_per_img = 10
+        model.encoder.num_layers = model.decoder.num_layers = 1
+    return model
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_one_step_and_validation(name, train_one_step):
+    cfg = Config.fromfile(ROOT / f'{name}.py')
+    shrink(cfg.model)
+    train_one_step(cfg)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_recipe(name):
+    cfg = Config.fromfile(ROOT / f'{name}.py')
+    assert cfg.train_dataloader.batch_size == 16
+    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'mmlesion.FROCMetric'
+    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+    assert {'RandomFlip', 'mmlesion.RandomFlipZ', 'mmlesion.RandomSpacing'} < set(steps)
+    slices = {
+        step.num_slices
+        for split in ('train', 'val', 'test')
+        for step in cfg[f'{split}_dataloader'].dataset.pipeline
+        if step.type == 'mmlesion.LoadSliceStack'
+    }
+    assert slices == {int(name.split('_')[-1].removesuffix('slice'))}
+
+
+def test_rtmdet_trains_with_the_schedule_of_3dce(train_one_step):
+    """Its heads share layers, which the optimizer must see once."""
+    cfg = Config.fromfile(ROOT / 'rtmdet_s_15slice.py')
+    shrink(cfg.model)
+    schedule = Config.fromfile(ROOT.parent / '_base_/schedules/deeplesion_6e.py')
+    cfg.optim_wrapper = schedule.optim_wrapper
+    train_one_step(cfg)

@@ -1,0 +1,107 @@
+"""Weights of the zoo: written, checked, and loaded by name from everywhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import load_checkpoint
+
+pytest.importorskip('mmpretrain', reason='the zoo is tested with classifiers')
+import mmpretrain  # noqa: E402
+
+from mmlesion.apis import load_trained_model  # noqa: E402
+from mmlesion.engine import zoo  # noqa: E402
+from mmlesion.engine.checkpoint import read_checkpoint  # noqa: E402
+
+CONFIG = """
+default_scope = 'mmpretrain'
+data_preprocessor = dict(mean=[0.0], std=[1.0])
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='mmlesion.UNetResNet', in_channels=11, code_channels=8,
+                  unet_channels=2, res_channels=(4, 8)),
+    head=dict(type='mmlesion.CAMHead', num_classes=2, in_channels=8))
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A zoo with one small classifier; gives the classifier."""
+    monkeypatch.setattr(zoo, '_data_folder', lambda: tmp_path)
+    zoo.zoo_models.cache_clear()
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs/tiny.py').write_text(CONFIG)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cfg = Config.fromfile(tmp_path / 'configs/tiny.py')
+        model = MODELS.build(cfg.model)
+        zoo.add_to_zoo('tiny', 'tiny.py', model.state_dict(), ('benign', 'malignant'))
+        yield model
+    zoo.zoo_models.cache_clear()
+    mmpretrain.apis.model.ModelHub._models_dict.pop('mmlesion::tiny', None)
+
+
+def assert_same(model, other):
+    """The weights agree to the precision of float16."""
+    expected, found = model.state_dict(), other.state_dict()
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(
+            found[key].to(value.dtype), value, rtol=1e-3, atol=1e-3
+        )
+
+
+def test_weights_load_by_address_in_the_ways_of_the_hosts(tiny):
+    other = MODELS.build(Config.fromfile(zoo.zoo_model('tiny').config_path).model)
+    with torch.no_grad():
+        for value in other.parameters():
+            value.fill_(7)
+    load_checkpoint(other, 'mmlesion://tiny', strict=True)
+    assert_same(tiny, other)
+    cfg = Config.fromfile(zoo.zoo_model('mmlesion::tiny').config_path)
+    trained = load_trained_model(cfg, 'mmlesion://tiny', 'cpu')
+    assert_same(tiny, trained)
+    assert trained.dataset_meta['classes'] == ('benign', 'malignant')
+
+
+def test_mmpretrain_knows_the_models(tiny):
+    zoo.register_zoo()
+    assert mmpretrain.list_models('mmlesion::tiny') == ['mmlesion::tiny']
+    assert_same(tiny, mmpretrain.get_model('mmlesion::tiny', pretrained=True))
+
+
+def test_damaged_and_unknown_weights_are_one_sentence(tiny):
+    with pytest.raises(ValueError, match="no model 'other' in the zoo; .* tiny"):
+        read_checkpoint('mmlesion://other')
+    path = zoo.zoo_model('tiny').weights_path
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match='SHA-256 differs'):
+        read_checkpoint('mmlesion://tiny')
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match='reinstall'):
+        read_checkpoint('mmlesion://tiny')
+
+
+ROOT = Path(__file__).resolve().parents[2] / 'zoo'
+SHIPPED = json.loads((ROOT / 'zoo.json').read_text()) if ROOT.exists() else {}
+
+
+@pytest.mark.parametrize('name', sorted(SHIPPED))
+def test_shipped_models_fit_their_configs(name):
+    model = zoo.zoo_model(name)
+    cfg = Config.fromfile(model.config_path)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        network = load_trained_model(cfg, model.address, 'cpu')
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+    assert network.dataset_meta['classes'] == model.classes
+    card = model.card_path.read_text()
+    for word in ('Data', 'License', 'CC BY 3.0', 'Command', 'Seed', 'medical device'):
+        assert word in card
+
+
+def test_the_zoo_is_small():
+    assert sum(path.stat().st_size for path in ROOT.glob('*')) < 15e6
