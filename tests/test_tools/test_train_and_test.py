@@ -43,7 +43,7 @@ custom_hooks = [
 def _config(path, data, width=WIDTH):
     path.write_text(
         CONFIG.format(
-            base=str(ROOT / 'configs' / 'phantom' / '3dce_csatt_15slice.py'),
+            base=str(ROOT / 'configs' / 'phantom' / 'phantom_3dce_csatt_15slice.py'),
             data=str(data),
             width=width,
             channels=8 * width,
@@ -318,5 +318,5 @@ def test_the_process_ends_with_code_1_and_the_sentence_alone(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == 'Config no.py does not exist.'
+    assert done.stderr.splitlines()[-1] == 'error: Config no.py does not exist.'
     assert 'Traceback' not in done.stderr
