@@ -1,16 +1,16 @@
-"""What an activation map costs, in forward passes of the same network.
+"""Cost of activation maps, in forward passes of the same network.
 
 ResNet-18, 224 x 224, batch 8, last stage, against captum's LayerGradCam and
-pytorch-grad-cam where they are installed. All take turns in one process, and
-the least of each one's turns counts. On a CPU the time is that of its cores, in
-which other programs have no part.
+pytorch-grad-cam where they are installed; Integrated Gradients at 64 x 64 against
+captum's. All functions take turns in one process, and the fastest turn of each
+counts. On a CPU, the time is CPU time, so that other programs do not count.
 """
 
 import time
 
 import torch
 
-from mmlesion.attribution import GradCAM, LayerCAM
+from mmlesion.attribution import GradCAM, IntegratedGradients, LayerCAM
 from mmlesion.compat import declare_torchvision_operators
 
 CLASSES = 5
@@ -70,6 +70,37 @@ def difference(model, layer, images, classes):
     return (ours - torch.cat(peer, 1)).abs().max().item()
 
 
+def integrated_gradients(model, device, steps=32):
+    """Row of Integrated Gradients, batch 8, 64 x 64, 32 images in one pass."""
+    images = torch.randn(8, 3, 64, 64, device=device)
+    classes = torch.arange(8, device=device)
+    method = IntegratedGradients(model, steps=steps, batch_size=32)
+    row = dict(
+        what=f'Integrated Gradients, {steps} steps, ResNet-18, batch 8, {device}',
+        unit='s',
+        peer_name='captum',
+        peer=None,
+        ratio=None,
+        target='>= 1x',
+    )
+    try:
+        from captum.attr import IntegratedGradients as Peer
+    except ImportError as error:
+        row['note'] = f'captum not measured: {error}'
+        least = fastest(dict(ours=lambda: method(images, classes)), repeats=3)
+        return dict(row, ours=least['ours'])
+
+    def peer():
+        return Peer(model).attribute(
+            images, target=classes, n_steps=steps, internal_batch_size=32
+        )
+
+    least = fastest(dict(ours=lambda: method(images, classes), peer=peer), repeats=3)
+    far = (method(images, classes)[:, 0] - peer().sum(1)).abs().max().item()
+    row['note'] = f'largest difference {far:.1e}'
+    return dict(row, **least, ratio=least['peer'] / least['ours'])
+
+
 def run():
     declare_torchvision_operators()
     from torchvision.models import resnet18
@@ -113,6 +144,7 @@ def run():
                     note=note,
                 )
             )
+    rows.append(integrated_gradients(model, device))
     layer_cam = LayerCAM(model, ['layer3', 'layer4'])
     least = fastest(dict(forward=forward, ours=lambda: layer_cam(images, asked)))
     rows.append(

@@ -1,4 +1,4 @@
-"""Attention weights of modules that do not hand them out."""
+"""Attention weights of modules that do not return them."""
 
 from contextlib import ExitStack, contextmanager
 

@@ -1,4 +1,4 @@
-"""Which layer to map where nobody has named one."""
+"""Default target-layer selection."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -12,24 +12,24 @@ from .layer_outputs import find_layer, replace_tensors
 
 
 def last_feature_layer(model: nn.Module, inputs, forward=None, within=None) -> str:
-    """Name of the layer of a model's last feature maps, found by one run.
+    """Find the layer of a model's last feature maps by one forward pass.
 
-    Of the maps that leave the backbone it is the one computed last: ``layer4`` of
-    a ResNet, the end of the decoder of a U-Net. If none leaves it in the shape of
-    an image (slices folded into the batch, a class token alone), it is the last
-    stage that puts out such maps; and if no stage does (a transformer), the last
-    one whose patches the score of the predicted class depends on. Behind a
-    transformer's last attention, that is no longer so.
+    Among the maps that leave the backbone, the result is the one computed last:
+    ``layer4`` of a ResNet, the end of the decoder of a U-Net. If no map leaves the
+    backbone in the shape of an image (slices folded into the batch, a class token
+    alone), the result is the last stage that puts out such maps. If no stage does (a
+    transformer), it is the last stage whose patches the score of the predicted class
+    depends on. The stages behind a transformer's last attention are not.
 
     Args:
         model (nn.Module): Any model.
-        inputs: As of :class:`ActivationMap`.
-        forward (callable, optional): Likewise.
-        within (str, optional): Name of the part that makes features. Defaults to
-            ``backbone``, or, without such, the whole model.
+        inputs: As for :class:`ActivationMap`.
+        forward (callable, optional): As for :class:`ActivationMap`.
+        within (str, optional): Name of the part that computes features. Defaults to
+            ``backbone``, or to the whole model if it has no backbone.
 
     Returns:
-        str: Name for ``layers`` of any method.
+        str: Name, for ``layers`` of any method.
 
     Raises:
         ValueError: If the model has no layer with feature maps.

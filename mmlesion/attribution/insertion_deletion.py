@@ -1,4 +1,4 @@
-"""Does the score follow the map? Pixels put in and taken out in its order."""
+"""Insertion and deletion: scores while pixels are changed in the order of a map."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from .undisturbed import undisturbed
 
 
 class InsertionDeletion(NamedTuple):
-    """Scores while the pixels of a picture are put in, and taken out.
+    """Scores while the pixels of an image are inserted and deleted.
 
     Attributes:
-        fractions: Share of the pixels put in or taken out, from 0 to 1.
-        insertion: Score after that share was put in.
-        deletion: Score after that share was taken out.
+        fractions: Share of the inserted or deleted pixels, from 0 to 1.
+        insertion: Score after this share was inserted.
+        deletion: Score after this share was deleted.
 
     Shape:
         - fractions: (S + 1, )
@@ -59,13 +59,13 @@ def insertion_deletion(
     chunk_size: int = 32,
     forward=None,
 ) -> InsertionDeletion:
-    """Scores while pixels are put in and taken out, the map's greatest first.
+    """Scores while pixels are inserted and deleted, the largest values of a map first.
 
-    A map that shows what the score rests on makes it rise at once when its first
-    pixels are put into an empty picture, and fall at once when they are taken out.
-    What is "empty" moves both numbers, and a picture half taken out is none that
-    the model was trained on: compare maps with one another and with a random map,
-    on the same settings.
+    If a map shows the evidence of a score, the score rises early when pixels are
+    inserted into an empty image, and falls early when they are deleted. Both numbers
+    depend on the baseline that stands for a missing pixel, and partly deleted images
+    lie outside of the training data. Compare maps with one another and with a random
+    map at the same settings.
 
     Source: Petsiuk et al., RISE, BMVC 2018, Alg. 1 (insertion into a blurred picture
     with an 11 x 11 Gaussian of deviation 5, deletion to a constant). Differs from it

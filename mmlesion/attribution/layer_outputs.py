@@ -1,4 +1,4 @@
-"""What named layers put out during one forward pass."""
+"""Recording of the outputs of named layers during one forward pass."""
 
 import difflib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     """A submodule by its dotted name.
 
     Raises:
-        ValueError: If there is none; names the closest ones.
+        ValueError: If there is no such module. The message names the closest names.
     """
     try:
         return model.get_submodule(name)
@@ -82,16 +82,16 @@ def replace_tensors(value, function):
 
 
 class LayerOutputs:
-    """Feature maps of named layers, each a point to differentiate to.
+    """Feature maps of named layers, with respect to which scores are differentiated.
 
-    The first map on the way becomes a leaf: nothing before it is recorded. A
-    later one that depends on an earlier one (``layer4`` after ``layer1``, a
-    block inside a stage) is read off the same graph. The model goes on with a
-    copy, so that an in-place operation behind the layer changes neither the
-    recorded values nor the gradient's place.
+    The first recorded map becomes a leaf of the graph: nothing before it is recorded.
+    A later map that depends on an earlier one (``layer4`` after ``layer1``, a block
+    inside a stage) is read from the same graph. The model continues with a copy, so
+    that an in-place operation behind the layer changes neither the recorded values
+    nor their gradient.
 
-    A layer that runs several times, or puts out several maps, has one entry
-    for each, in the order of the run; ``name#i`` picks one of them.
+    A layer that runs several times, or puts out several maps, has one entry for each
+    map, in the order of the run. ``name#i`` selects one of them.
 
     Args:
         model (nn.Module): Owner of the layers.
@@ -112,7 +112,7 @@ class LayerOutputs:
         """Record while the block runs; no hook is left behind.
 
         Args:
-            gradient (bool): Make the maps points to differentiate to.
+            gradient (bool): Record gradients with respect to the maps.
         """
         self.maps = {name: [] for name in self.layers}
         with ExitStack() as stack:
@@ -153,7 +153,7 @@ class LayerOutputs:
         return hook
 
     def settle(self):
-        """Keep what was asked for, after the run.
+        """Select the requested maps, after the run.
 
         Raises:
             ValueError: If a layer did not run, or has no map of that number.

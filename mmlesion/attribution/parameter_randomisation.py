@@ -1,4 +1,4 @@
-"""Do the maps depend on what the model has learnt?"""
+"""Parameter-randomization test of maps."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -33,35 +33,34 @@ def randomise_parameters(
     seed: int = 0,
     progress: bool = False,
 ) -> list[RandomisedLayer]:
-    """Sanity check: shuffle the parameters layer by layer and compare the maps.
+    """Shuffle the parameters layer by layer and compare the maps.
 
-    A map that stays the same when the model forgets what it has learnt shows the
-    picture, not the model. Expected is that the similarity falls towards 0; an edge
-    detector keeps it near 1.
+    A map that does not change when the model loses what it has learned shows the
+    image, not the model. The similarity should fall towards 0; that of an edge
+    detector stays near 1.
 
     Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, Sec. 3.1
     (Spearman's rank correlation). Differs from it in: the values of each parameter
-    are shuffled rather than drawn anew, so that their scale stays and the check
-    needs no knowledge of how a layer is initialised. Statistics of normalisations
-    stay as they are.
+    are shuffled instead of drawn again, so that their scale is kept and the test need
+    not know how a layer is initialized. Statistics of normalization layers are kept.
 
     >>> with GradCAM(model, layers=['layer4']) as cam:
     ...     check = randomise_parameters(model, lambda: cam(images, classes))
 
-    Give the classes: those that a shuffled model predicts are others.
+    Give fixed classes: a shuffled model predicts other classes.
 
     Args:
         model (nn.Module): Its parameters are restored bit by bit, also after an
             exception.
-        explain (callable): Called without arguments; the maps by the model as it is
-            then. Spatial sizes may be any.
+        explain (callable): Called without arguments; returns the maps of the model
+            in its present state, of any spatial size.
         layers (sequence[str], optional): Names from the output to the input; a
             container is shuffled as a whole. By default all modules that have
             parameters of their own, the last registered first.
-        cascade (bool): Leave the layers before shuffled; otherwise each is shuffled
+        cascade (bool): Keep the layers shuffled before; otherwise shuffle each layer
             alone.
         absolute (bool): Compare absolute values.
-        seed (int): Of the shuffling.
+        seed (int): Seed of the shuffling.
         progress (bool): Show a progress bar.
 
     Returns:

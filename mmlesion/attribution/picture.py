@@ -1,4 +1,4 @@
-"""Raw maps made fit for looking at: size and range, each on demand only."""
+"""Resizing and normalization of raw maps for display."""
 
 import torch
 import torch.nn.functional as F
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def resize_map(maps: Tensor, size: tuple[int, ...], mode: str = 'linear') -> Tensor:
-    """Maps on another grid.
+    """Resize maps to another grid.
 
     Args:
         maps (Tensor): Raw maps.
         size (tuple[int]): Rows and columns, or depth, rows and columns.
-        mode (str): ``'linear'`` (cell centres kept in place, as
+        mode (str): ``'linear'`` (centers of cells stay in place, as with
             ``align_corners=False``) or ``'nearest'``.
 
     Shape:
@@ -43,15 +43,16 @@ def resize_map(maps: Tensor, size: tuple[int, ...], mode: str = 'linear') -> Ten
 def normalise_map(
     maps: Tensor, mode: str = 'image', value_range: tuple[float, float] = (0.0, 1.0)
 ) -> Tensor:
-    """Maps brought into [0, 1] for display.
+    """Scale maps to [0, 1] for display.
 
-    Normalising per image makes the strongest place of *every* map 1, also where
-    there is no evidence at all: look at such maps, but do not measure them.
+    Normalization per image makes the maximum of *every* map 1, also of a map without
+    any evidence. Such maps are for display; measures that compare values between
+    images need raw maps.
 
     Args:
         maps (Tensor): Raw maps.
         mode (str): ``'none'`` returns them as they are; ``'image'`` maps the
-            least and largest value of each (sample, class) to 0 and 1, a
+            smallest and largest value of each (sample, class) to 0 and 1, and a
             constant map to 0; ``'fixed'`` maps ``value_range`` to [0, 1] and
             clips, so that samples can be compared.
         value_range (tuple[float, float]): For ``'fixed'``.

@@ -1,4 +1,4 @@
-"""From a transformer's tokens back to the grid of patches."""
+"""Grids of the tokens of transformers."""
 
 from contextlib import ExitStack, contextmanager
 from math import prod
@@ -10,7 +10,7 @@ MAX_EXTRA_TOKENS = 18
 
 
 class TokenGrid:
-    """Rows and columns of the patches, told or seen in the forward pass.
+    """Rows and columns of the patches, given or observed in the forward pass.
 
     Args:
         grid (tuple[int], optional): Rows and columns (or depth, rows, columns).

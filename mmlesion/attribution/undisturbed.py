@@ -1,4 +1,4 @@
-"""Running a model without leaving a trace in it."""
+"""Context in which a model runs without being changed."""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,7 @@
-"""Draw the maps of several nodule classifiers side by side on the same nodules.
+"""Draw the maps of several classifiers side by side on the same nodules or images.
+
+Of classifiers of nodules (LIDC-IDRI), single slices and the whole are drawn; of others,
+such as those of radiographs, the maps that the tests of the configs make.
 
 Example, of networks that were not trained on the nodules of fold 0:
     python tools/compare_maps.py --out work_dirs/maps \
@@ -22,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_pairs(parser, 'config and checkpoint of each network, in turn')
     parser.add_argument('--out', required=True, help='folder of the pictures')
     parser.add_argument(
-        '--nodules', nargs='+', help='by their nodule_id; by default some are drawn'
+        '--nodules',
+        nargs='+',
+        help='nodules by their nodule_id, images by the names of their files; by '
+        'default some are drawn at random',
     )
     parser.add_argument('--num', type=int, default=6, help='how many are drawn')
     parser.add_argument('--seed', type=int, default=0, help='of the choice')
@@ -37,9 +43,12 @@ def run(args: argparse.Namespace) -> None:
     Args:
         args: The parsed arguments.
     """
-    from mmlesion.apis.studies import compare_maps
+    from mmlesion.apis.studies import compare_image_maps, compare_maps
 
-    paths = compare_maps(
-        *config_pairs(args), args.out, args.nodules, args.num, args.seed, args.slices
-    )
+    configs, checkpoints = config_pairs(args)
+    chosen = (configs, checkpoints, args.out, args.nodules, args.num, args.seed)
+    if 'Nodule' in str(configs[0].test_dataloader.dataset.type):
+        paths = compare_maps(*chosen, args.slices)
+    else:
+        paths = compare_image_maps(*chosen)
     print(f'{len(paths)} pictures: {args.out}')

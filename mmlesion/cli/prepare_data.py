@@ -58,6 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'Write nodules.csv and the patches of all nodules that three readers rated.',
     )
     lidc.add_argument('--crop-list', help='their csv, patient_id, nodule_id, seriesuid')
+    lidc.add_argument(
+        '--side',
+        type=float,
+        default=2,
+        help='side of the patches in diameters of the nodule (default: %(default)s)',
+    )
+    lidc.add_argument(
+        '--max-shift',
+        type=float,
+        default=0,
+        help='shift patches at random by up to this many diameters, so that the '
+        'nodule is not always in the middle (default: %(default)s)',
+    )
+    lidc.add_argument('--seed', type=int, default=0, help='of the shifts')
     slices = add(
         'lidc-slices',
         '--data-root',
@@ -139,6 +153,12 @@ def run(args: argparse.Namespace) -> None:
         out = out or root
     if options.get('size', 0) is None:
         del options['size']
+    if dataset == 'lidc':
+        from mmlesion.ct.nodule_patches import PatchGeometry
+
+        options['geometry'] = PatchGeometry(
+            options.pop('side'), options.pop('max_shift'), options.pop('seed')
+        )
     crops = [options.pop(name, None) for name in ('crops', 'crop_list')]
     if crops[0] and dataset == 'lidc-slices':
         # Crops are prepared anew each time, which takes seconds.

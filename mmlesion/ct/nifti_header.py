@@ -76,12 +76,47 @@ def check_nifti(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
                 path,
             )
             size = len(head)
+            values = _FloatVoxels(header, start, order=head[:4])
+            values.feed(head)
             while size <= expected and (block := file.read(_BLOCK)):
                 size += len(block)
+                values.feed(block)
     except (EOFError, gzip.BadGzipFile, struct.error, zlib.error):
         raise ValueError(f'{path}: the file is damaged or cut off') from None
     check_size(size, expected, path)
+    if values.broken:
+        raise ValueError(f'{path}: {values.broken} voxels are NaN or infinite')
     return _affine(header, path)
+
+
+class _FloatVoxels:
+    """Counts NaN and infinite voxels, which ITK replaces by 0 without a word.
+
+    Args:
+        header: Header of the file.
+        start: First byte of the voxels.
+        order: First four bytes of the file, which tell the byte order.
+    """
+
+    def __init__(self, header: _Header, start: int, order: bytes) -> None:
+        little = order in (struct.pack('<i', 348), struct.pack('<i', 540))
+        kind = {16: 'f4', 64: 'f8'}.get(header.datatype)
+        self.dtype = None if kind is None else np.dtype(('<' if little else '>') + kind)
+        self.skip = start
+        self.rest = b''
+        self.broken = 0
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of the file, the header included."""
+        if self.dtype is None:
+            return
+        skipped = min(self.skip, len(block))
+        self.skip -= skipped
+        block = self.rest + block[skipped:]
+        whole = len(block) - len(block) % self.dtype.itemsize
+        self.rest = block[whole:]
+        values = np.frombuffer(block[:whole], self.dtype)
+        self.broken += values.size - int(np.isfinite(values).sum())
 
 
 def _parse(head: bytes, path: str) -> _Header:

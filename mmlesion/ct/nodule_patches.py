@@ -1,6 +1,7 @@
 """A nodule's patches: cut from CT, stored, read."""
 
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,48 @@ INPUT_PLANES = {
 
 
 @dataclass(frozen=True)
+class PatchGeometry:
+    """Where patches lie around a nodule.
+
+    The paper's patches show each nodule in the middle and at the same size, which
+    gives its place away. Shifted and larger patches do not.
+
+    Attributes:
+        side (float): Side of the square of all slices, in diameters. The two further
+            squares of D_3C are one and two diameters larger.
+        max_shift (float): Largest shift of the square along each axis of the plane, in
+            diameters. It is drawn uniformly for each nodule.
+        seed (int): Seed of the shifts. A nodule gets the same shift in each run.
+
+    Raises:
+        ValueError: If ``side`` is not positive or ``max_shift`` is negative.
+    """
+
+    side: float = SIDES_IN_DIAMETERS[0]
+    max_shift: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.side > 0 or not self.max_shift >= 0:
+            raise ValueError(
+                'patches need a positive side and a shift of at least 0, got '
+                f'{self.side} and {self.max_shift}'
+            )
+
+    def shift_of(self, nodule_id: str) -> tuple[float, float]:
+        """Shift of a nodule's patches along rows and columns, in diameters."""
+        if not self.max_shift:
+            return 0.0, 0.0
+        key = zlib.crc32(nodule_id.encode())
+        row, column = np.random.default_rng([self.seed, key]).uniform(-1, 1, 2)
+        return float(row * self.max_shift), float(column * self.max_shift)
+
+
+#: The patches of the paper.
+CENTERED = PatchGeometry()
+
+
+@dataclass(frozen=True)
 class NodulePatches:
     """All patches of one nodule.
 
@@ -55,7 +98,11 @@ class NodulePatches:
 
 
 def cut_nodule_patches(
-    volume: CTVolume, mask: np.ndarray, diameter_mm: float
+    volume: CTVolume,
+    mask: np.ndarray,
+    diameter_mm: float,
+    side: float = SIDES_IN_DIAMETERS[0],
+    shift: tuple[float, float] = (0.0, 0.0),
 ) -> NodulePatches:
     """Cut a nodule's patches from a CT volume.
 
@@ -72,6 +119,9 @@ def cut_nodule_patches(
         volume (CTVolume): HU, slices axial.
         mask (np.ndarray): The nodule.
         diameter_mm (float): Its equivalent diameter.
+        side (float): Side of the square of all slices, in diameters.
+        shift (tuple[float, float]): Rows and columns by which the square is moved,
+            in diameters.
 
     Shape:
         - mask: (D, H, W), as the volume.
@@ -94,7 +144,10 @@ def cut_nodule_patches(
         raise ValueError(f'diameter_mm must be positive, but is {diameter_mm}')
     covered = np.nonzero(mask)
     centre = [float(places.mean()) for places in covered]
-    sides_mm = [factor * diameter_mm for factor in SIDES_IN_DIAMETERS]
+    for axis, moved in enumerate(shift, 1):
+        centre[axis] += moved * diameter_mm / volume.spacing_mm[axis]
+    larger = [side - SIDES_IN_DIAMETERS[0] + factor for factor in SIDES_IN_DIAMETERS]
+    sides_mm = [factor * diameter_mm for factor in larger]
     near = _surroundings(volume, centre, max(sides_mm))
     image = volume.array[near].astype(np.float32)
     covered_near = mask[near].astype(np.float32)

@@ -336,7 +336,8 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_004_LayerCAM.nii.gz'))
     assert volume.GetSize() == (56, 48, 1)  # the body alone
     assert volume.GetOrigin() == pytest.approx((4 * 0.8, 8 * 0.8, 50 + 4 * 5), abs=1e-4)
-    # the stack is that of LoadSliceStack: 2 mm between physical slices of 5 mm
+    # The stack is that of LoadSliceStack: 2 mm between physical slices of 5 mm, from
+    # the head to the feet
     cfg = Config.fromfile(detector / 'net.py')
     ((_, data),) = ExplainInputs(cfg, tmp_path / 'ct.mha')
     pixels = data['inputs'][:, 10, 10].numpy() / 255 * 4095 - 1024
@@ -345,8 +346,8 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     assert name == 'dicom_004' and torch.equal(same['inputs'], data['inputs'])
     column = array[:, 18, 14].astype(float)
     assert pixels[7] == pytest.approx(column[4], abs=0.1)
-    assert pixels[8] == pytest.approx(0.6 * column[4] + 0.4 * column[5], abs=0.1)
-    assert pixels[0] == pytest.approx(0.8 * column[1] + 0.2 * column[2], abs=0.1)
+    assert pixels[8] == pytest.approx(0.6 * column[4] + 0.4 * column[3], abs=0.1)
+    assert pixels[0] == pytest.approx(0.8 * column[7] + 0.2 * column[6], abs=0.1)
 
 
 def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
@@ -382,7 +383,8 @@ def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
         middles * sample.spacing_mm, abs=1e-4
     )
     assert volume.GetSize()[:2] == sample.img_shape[::-1]
-    assert cv2.imread(f'{stem}.png') is not None
+    picture = tmp_path / f'maps/{series}_{number[:-4]}.png'
+    assert cv2.imread(str(picture)) is not None
 
 
 def test_a_stock_detector_with_padding(retinanet, tmp_path):
@@ -423,7 +425,7 @@ def test_images_without_a_box_are_told_and_passed_over(detector, tmp_path, capsy
         (dict(layers=['layer4']), "no layer 'layer4'; the closest names are.*layer4"),
         (dict(targets=[3]), r'no target 3: .* classes 0 to 2 \(cat, dog, cow\)'),
         (dict(targets=['horse']), 'no target horse'),
-        (dict(targets=['label']), "a: there is no label, so that target 'label'"),
+        (dict(targets=['label']), "a: the sample has no label, so target 'label'"),
         (dict(window=(240, -160)), 'window must be two finite numbers, the lower end'),
         (dict(max_images=0), 'max_images must be positive, got 0'),
         (dict(methods=['AttentionMap']), 'AttentionMap: the model has no attention'),

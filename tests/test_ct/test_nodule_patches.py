@@ -7,6 +7,7 @@ from mmlesion.ct import CTVolume
 from mmlesion.ct.nodule_patches import (
     SLICE_OFFSETS_MM,
     NodulePatches,
+    PatchGeometry,
     cut_nodule_patches,
     estimate_nodule_diameter,
     nodule_ball,
@@ -94,6 +95,31 @@ def test_flipping_the_volume_flips_the_patches():
         np.abs(other.image_hu[:21][::-1, :, ::-1].astype(int) - one.image_hu[:21]).max()
         <= 1
     )
+
+
+def test_shifted_and_larger_patches_worked_by_hand():
+    """A cube of 4 mm: diameter 4; moved by half a diameter, of 4 diameters a side."""
+    volume = CTVolume(np.zeros((24, 64, 64), np.int16), (1.0, 1.0, 1.0))
+    mask = np.zeros(volume.shape, bool)
+    mask[10:14, 30:34, 30:34] = True
+    middle = cut_nodule_patches(volume, mask, 4.0)
+    moved = cut_nodule_patches(volume, mask, 4.0, shift=(0.5, -0.25))
+    # 32 pixels show 8 mm: 2 mm are 8 pixels up, 1 mm 4 pixels to the right
+    assert np.array_equal(moved.mask[:21], np.roll(middle.mask[:21], (-8, 4), (1, 2)))
+    large = cut_nodule_patches(volume, mask, 4.0, side=4)
+    assert large.mask[10].sum() * 4 == pytest.approx(middle.mask[10].sum(), rel=0.05)
+    assert np.array_equal(large.mask[10], middle.mask[22])  # D_3C's third square
+
+
+def test_a_shift_belongs_to_the_nodule_and_the_seed():
+    geometry = PatchGeometry(max_shift=0.5)
+    shifts = [geometry.shift_of(f'n{number}') for number in range(200)]
+    assert shifts == [geometry.shift_of(f'n{number}') for number in range(200)]
+    assert -0.5 <= np.min(shifts) < -0.45 and 0.45 < np.max(shifts) <= 0.5
+    assert PatchGeometry(max_shift=0.5, seed=1).shift_of('n0') != shifts[0]
+    assert PatchGeometry().shift_of('n0') == (0, 0)
+    with pytest.raises(ValueError, match='a positive side and a shift of at least 0'):
+        PatchGeometry(side=0)
 
 
 def test_beyond_the_border_the_outermost_pixels_are_repeated():

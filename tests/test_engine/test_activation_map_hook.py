@@ -1,5 +1,6 @@
 """Maps reach the metric and the files, whatever the model."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -292,7 +293,13 @@ def test_maps_of_nodules_are_measured_in_one_test(tmp_path):
             target=1,
             out_dir=str(tmp_path / 'maps'),
             formats=['npy'],
-        )
+        ),
+        dict(
+            type='mmlesion.MapBenchmarkHook',
+            methods=['SoftActivationMap'],
+            measures=['MapLocalization', 'MapOutline'],
+            target=1,
+        ),
     ]
     cfg.test_evaluator = [
         dict(type='mmlesion.BinaryClassificationMetric'),
@@ -312,3 +319,13 @@ def test_maps_of_nodules_are_measured_in_one_test(tmp_path):
     assert numbers['map/num_images'] == len(patches) > 1
     for name in ('auprc_mean', 'auprc_pooled', 'prevalence_pooled'):
         assert numbers[f'map/{name}'] == pytest.approx(expected[name], abs=1e-6)
+    table = json.loads((tmp_path / 'work/maps.json').read_text())
+    assert list(table) == [
+        *('SoftActivationMap', 'RandomMap', 'CenterMap', 'IntensityMap', 'EdgeMap')
+    ]
+    own = table['SoftActivationMap']
+    assert own['auprc'] == pytest.approx(expected['auprc_mean'], abs=1e-5)
+    assert own['auprc_pooled'] == pytest.approx(expected['auprc_pooled'], abs=1e-5)
+    assert len((tmp_path / 'work/maps.csv').read_text().splitlines()) == (
+        5 * len(patches) + 1
+    )

@@ -1,6 +1,8 @@
 """Programs that belong to one paper: comparisons, sign maps, result tables."""
 
+from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
+from .find_signs import find_signs, signs_table
 from .measure_maps import MeasureOptions, measure_maps
 from .results_table import results_table
 from .segment_nodule_crops import crop_table, segment_nodule_crops
@@ -8,11 +10,14 @@ from .sign_maps import position_table, sign_maps
 
 __all__ = [
     'MeasureOptions',
+    'compare_image_maps',
     'compare_maps',
     'crop_table',
+    'find_signs',
     'measure_maps',
     'position_table',
     'results_table',
     'segment_nodule_crops',
     'sign_maps',
+    'signs_table',
 ]

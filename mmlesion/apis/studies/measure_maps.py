@@ -1,26 +1,21 @@
 """Benchmark of activation maps: methods, models, data and controls."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
-from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmlesion.engine.trained_model import build_model, load_trained_model
 from mmlesion.evaluation.functional import paired_bootstrap
-from mmlesion.evaluation.metrics.lesion_mask import lesion_mask
-from mmlesion.explain.benchmark import MapBenchmark, MapCases, benchmark_table
+from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
+from mmlesion.explain.cases import cases_of
 from mmlesion.explain.measures import ALL_MEASURES
 from mmlesion.explain.methods import MethodSpec
-from mmlesion.explain.names import sample_name
 from mmlesion.files import write_csv_table, write_json, write_text
 
 #: Columns of the printed table.
@@ -175,54 +170,6 @@ def _measure_model(
         benchmark.update(model, cases)
         if untrained is not None:
             benchmark.update(untrained, cases, ' (untrained)')
-
-
-def cases_of(
-    model: nn.Module,
-    batch: Sequence[dict[str, Any]],
-    mask_key: str = 'mask',
-    group_key: str = 'patient',
-) -> MapCases:
-    """A batch of packed samples as cases of a benchmark.
-
-    Args:
-        model: Its data preprocessor makes the input.
-        batch: Samples as the pipeline packs them.
-        mask_key: Key of the mask; of a mask with slices, the middle slice counts.
-        group_key: Key of the patient; without it, each case is its own group.
-
-    Raises:
-        ValueError: If a sample has no lesion mask and no boxes, or its mask does not
-            fit.
-    """
-    samples = [each['data_samples'] for each in batch]
-    collated = pseudo_collate(list(batch))
-    inputs: Tensor = model.data_preprocessor(collated, False)['inputs']
-    size = tuple(inputs.shape[2:])
-    masks, names, groups, labels = [], [], [], []
-    for index, sample in enumerate(samples):
-        name = sample_name(sample, 0, index)
-        mask = lesion_mask(sample.to_dict(), size, name, mask_key)
-        if mask.ndim == 3:
-            mask = mask[..., mask.shape[2] // 2]
-        if any(have > want for have, want in zip(mask.shape, size)):
-            raise ValueError(
-                f'{name}: the mask has {mask.shape} pixels and the input {size}; '
-                'expected the same'
-            )
-        padded = np.zeros(size, bool)  # the network's input may be padded
-        padded[: mask.shape[0], : mask.shape[1]] = mask
-        masks.append(padded)
-        names.append(name)
-        groups.append(str(sample.get(group_key) or name))
-        if 'gt_label' in sample:
-            labels.append(int(sample.gt_label.flatten()[0]))
-    double = [name for name, times in Counter(names).items() if times > 1]
-    if double:
-        names = [f'{name}_{index}' for index, name in enumerate(names)]
-    if len(labels) != len(samples):
-        labels = []
-    return MapCases(inputs, np.stack(masks), names, groups, labels)
 
 
 def _write(

@@ -1,143 +1,95 @@
-"""Where a pathological sign lies, in 3-D, by networks that saw projections."""
+"""Positions of a pathological sign in the scans of a data set."""
 
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
-from torch import nn
 from tqdm import tqdm
 
-from mmlesion.attribution import GradCAM, last_feature_layer
-from mmlesion.ct import (
-    REGIONS,
-    back_project,
-    read_volume,
-    region_slices,
-    resample_to_grid,
-    write_volume,
-)
-from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
-from mmlesion.datasets.lung_projection import WHOLE_TASKS
-from mmlesion.datasets.prepare import read_refined_lung
-from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.evaluation.functional import map_position
+from mmlesion.ct import read_volume, write_volume
+from mmlesion.datasets.indices.scan_list import read_scan_list
+from mmlesion.evaluation.functional import binary_areas, binary_rates, map_position
 from mmlesion.files import write_csv_table, write_json
 from mmlesion.visualization import draw_sign_map, write_picture
+
+from .sign_networks import SignNetwork, find_sign, sign_of_configs
 
 TABLE_NAME = 'positions.csv'
 SUMMARY_NAME = 'summary.json'
 _MEASURES = ('distance_mm', 'chance_mm', 'chance_within', 'dice', 'chance_dice')
 
 
-@dataclass
-class SignNetwork:
-    """A classifier of one view.
-
-    Attributes:
-        view: Which.
-        model: Trained, in evaluation mode.
-        pipeline: From the file of a projection to the model's input.
-        layer: Mapped; None finds it at the first run.
-    """
-
-    view: str
-    model: nn.Module
-    pipeline: Compose
-    layer: str | None = None
-
-    def __call__(self, paths):
-        """Probability of the sign, and its raw maps, of several projections.
-
-        Returns:
-            tuple[ndarray, ndarray]: (N,) and (N, h, w).
-        """
-        batch = self.model.data_preprocessor(
-            pseudo_collate([self.pipeline(dict(img_path=path)) for path in paths]),
-            False,
-        )
-        inputs, scores = batch['inputs'], []
-
-        def forward(pictures):
-            scores[:] = [self.model(pictures)]
-            return scores[0]
-
-        if self.layer is None:
-            self.layer = last_feature_layer(self.model, inputs)
-        with GradCAM(self.model, self.layer, forward=forward) as cam:
-            maps = cam(inputs, _log_odds)[:, 0]
-        probability = scores[0].detach().float().softmax(1)[:, 1]
-        return probability.cpu().numpy(), maps.cpu().numpy()
-
-
 def sign_maps(
-    configs,
-    checkpoints,
-    out_dir,
-    split='test',
-    scan_dir=None,
-    truth_dir=None,
-    combination='product',
-    layer=None,
-    max_scans=None,
-    tolerance_mm=15.0,
-    device=None,
-    progress=True,
-):
-    """Find a sign's place in 3-D by networks of several views.
+    configs: Sequence[Config],
+    checkpoints: Sequence[str],
+    out_dir: str | os.PathLike[str],
+    split: str = 'test',
+    scan_dir: str | os.PathLike[str] | None = None,
+    truth_dir: str | os.PathLike[str] | None = None,
+    combination: str = 'product',
+    layer: str | None = None,
+    max_scans: int | None = None,
+    tolerance_mm: float = 15.0,
+    threshold: float = 0.5,
+    device: str | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Locate a sign in 3-D by networks of several views.
 
-    In each sub-region of each scan, Grad-CAM of the sign's score is computed on each
-    view's projection and laid back into the scan within the lung mask, see
-    :func:`mmlesion.ct.back_project`. Written are
+    In each sub-region of each scan, Grad-CAM of the sign's score is computed on the
+    projection of each view and placed in the scan within the lung mask of the
+    preparation, see :func:`mmlesion.ct.back_project`. The files are
 
-    - ``<scan>_<sign>.nii.gz``: the position in the scan's geometry; in each sub-region
-      a map from 0 to the mean probability of the networks;
-    - ``<scan>_<sign>_<sub-region>.png`` where the sign is labelled, or, without a
-      label, predicted: see :func:`draw_sign_map`;
-    - ``positions.csv``: for each sub-region label, probabilities and the place (x, y,
-      z) of the maximum, with the measures of :class:`MapPosition` where the true mask
-      is known;
+    - ``<scan>_<sign>.nii.gz``: the position in the geometry of the scan; in each
+      sub-region a map from 0 to the mean probability of the networks. Names of scans
+      are unique, see :func:`result_names`;
+    - ``<scan>_<sign>_<sub-region>.png`` where the sign is labeled or, without a label,
+      predicted: see :func:`draw_sign_map`;
+    - ``positions.csv``: for each sub-region label, probabilities and the position (x,
+      y, z) of the maximum, with the measures of :class:`MapPosition` where the true
+      mask is known;
     - ``summary.json``: what :func:`position_table` prints.
 
     Source: Zusag et al., SAPSAM, Secs. 2.5, 3.2 and 4. Differs from it in: the score is
     log(p / (1 - p)), the difference of both classes' scores before the softmax. What
-    raises both alike - often the black around the lung - changes no probability, but
-    would be in the map of one score.
+    raises both scores alike, often the black around the lung, does not change the
+    probability, but would be in the map of one score.
 
     Args:
-        configs (sequence[Config]): Of one sign, each of another view; their test data
-            set names the index of projections and the pipeline.
-        checkpoints (sequence[str]): One for each.
-        out_dir (str or Path): Folder of the results.
-        split (str): Scans of this split of the data set, or ``'all'`` of the index,
-            labelled or not.
-        scan_dir (str or Path, optional): What the index's scans are relative to.
-            Defaults to the index's folder.
-        truth_dir (str or Path, optional): Folder of true masks,
-            ``<scan>_<sign>.nii.gz``, to measure against.
-        combination (str): Of the views; see :func:`back_project`.
-        layer (str, optional): Layer to map, in all networks. By default that of the
-            last feature maps.
-        max_scans (int, optional): The first so many.
-        tolerance_mm (float): How far from the sign the maximum is near it.
-        device (str, optional): Defaults to the GPU, if there is one.
-        progress (bool): Show a progress bar.
+        configs: Networks of one sign, each of another view; their test data set names
+            the index of projections and the pipeline.
+        checkpoints: Checkpoint of each config.
+        out_dir: Folder of the results.
+        split: Scans of this split of the data set, or ``'all'`` scans of the index,
+            labeled or not.
+        scan_dir: Root of the paths of the scans. Defaults to the index's folder.
+        truth_dir: Folder of true masks, ``<scan>_<sign>.nii.gz``, to measure against.
+        combination: How the views are combined, see :func:`back_project`.
+        layer: Layer to map in all networks. By default that of the last feature maps.
+        max_scans: Largest number of scans.
+        tolerance_mm: Distance from the sign within which the maximum is near it.
+        threshold: A mean probability above it is called positive. A threshold of its
+            own should come from ``split='val'``, see :func:`classification`.
+        device: By default the GPU, if there is one.
+        progress: Show a progress bar.
 
     Returns:
-        dict: The summary.
+        The summary.
 
     Raises:
         FileNotFoundError: If the index, a scan or a projection does not exist.
         ValueError: If configs are not of one sign and different views, checkpoints do
             not fit, or there is no scan.
     """
-    task = _check_configs(configs, checkpoints)
+    task = sign_of_configs(configs, checkpoints)
     networks = [
-        _network(cfg, checkpoint, layer, device)
+        SignNetwork.load(cfg, checkpoint, layer, device)
         for cfg, checkpoint in zip(configs, checkpoints)
     ]
     rows, root, names = _scan_rows(configs[0], split)
@@ -189,100 +141,52 @@ def sign_maps(
                     ),
                 )
     summary = _summary(task, table, combination, tolerance_mm, networks)
+    summary['classification'] = classification(table, threshold)
     _write(out_dir, table, summary)
     return summary
 
 
-@dataclass
-class FoundSign:
-    """What networks of several views say of one scan; by sub-region and view.
+def classification(
+    table: Sequence[dict[str, Any]], threshold: float = 0.5
+) -> dict[str, dict[str, float]]:
+    """Rates of each view and of their mean, over all labeled sub-regions.
 
-    Attributes:
-        position: Map in 3-D, (D, H, W) of the scan.
-        lung: Where it may be, likewise.
-        parts: Slices of each sub-region.
-        spacing_mm: (z, y, x).
-        probabilities, maps, projections: Of each sub-region with lung, by view; raw
-            maps; RGB of 8 bits.
-    """
-
-    position: np.ndarray
-    lung: np.ndarray
-    parts: dict[str, tuple]
-    spacing_mm: tuple[float, float, float]
-    probabilities: dict[str, dict[str, float]]
-    maps: dict[str, dict[str, np.ndarray]]
-    projections: dict[str, dict[str, np.ndarray]]
-
-    def probability(self, region) -> float:
-        """Mean of the views."""
-        return float(np.mean(list(self.probabilities[region].values())))
-
-    def maximum(self, region) -> tuple[int, int, int]:
-        """Voxel (z, y, x) of the greatest value in a sub-region's lung."""
-        part = self.parts[region]
-        values = np.where(self.lung[part], self.position[part], -1)
-        place = np.unravel_index(values.argmax(), values.shape)
-        return tuple(int(at + index.start) for at, index in zip(place, part))
-
-
-def find_sign(networks, row, root, scan, combination='product') -> FoundSign:
-    """Maps and position of a sign in one prepared scan.
+    The classes keep their natural frequencies, so that the precision is that of the
+    scans, other than on the balanced data sets of training and testing.
 
     Args:
-        networks (sequence[SignNetwork]): Of different views.
-        row (ScanRow): Of the index of projections.
-        root (str or Path): The index's folder.
-        scan (CTVolume): The scan itself.
-        combination (str): As :func:`back_project`.
+        table: Rows of ``positions.csv``.
+        threshold: A probability above it is called positive.
 
     Returns:
-        FoundSign: In the geometry of the scan.
-
-    Raises:
-        FileNotFoundError: If a projection does not exist.
-        ValueError: If no sub-region has lung.
+        By view, and ``'mean'`` of all views: ``precision``, ``sensitivity``, ``f1``,
+        ``auc``, ``prevalence``, and ``best_threshold`` with the largest F1, which is
+        only fair to use on other patients. Empty without samples of both classes.
     """
-    folder = Path(root) / row.folder
-    regions = [region for region in REGIONS if region not in row.empty]
-    if not regions:
-        raise ValueError(f'{row.scan}: no sub-region has lung')
-    probabilities, maps, pictures = (
-        {region: {} for region in regions} for _ in range(3)
-    )
-    for network in networks:
-        paths = [
-            projection_path(str(folder), region, network.view, 0) for region in regions
-        ]
-        for path in paths:
-            if not Path(path).is_file():
-                raise FileNotFoundError(f'{path}: no such file; prepare the scan again')
-        scores, raw = network(paths)
-        for region, path, score, each in zip(regions, paths, scores, raw):
-            probabilities[region][network.view] = float(score)
-            maps[region][network.view] = each
-            pictures[region][network.view] = _read_rgb(path)
-    grid = read_refined_lung(str(folder))
-    lung = grid.array
-    position = np.zeros(grid.shape, np.float32)
-    for region, part in region_slices(grid.shape).items():
-        if region in maps:
-            position[part] = np.mean(list(probabilities[region].values())) * (
-                back_project(maps[region], lung[part], combination)
-            )
-    return FoundSign(
-        _on_scan(grid, position, scan, 'linear'),
-        _on_scan(grid, lung.astype(np.uint8), scan, 'nearest') > 0,
-        region_slices(scan.shape),
-        scan.spacing_mm,
-        probabilities,
-        maps,
-        pictures,
-    )
+    rows = [row for row in table if row['label'] is not None]
+    labels = np.array([row['label'] for row in rows], int)
+    if len(set(labels.tolist())) < 2:
+        return {}
+    names = [name for name in rows[0] if name.startswith('p_')]
+    views = {name[2:]: np.array([row[name] for row in rows]) for name in names}
+    found = {}
+    for view, scores in (*views.items(), ('mean', np.mean(list(views.values()), 0))):
+        rates = binary_rates(scores, labels, threshold)
+        # Between two scores, so that the same side of it is called positive
+        steps = np.unique(scores)
+        cuts = [0.0, *((steps[1:] + steps[:-1]) / 2)]
+        best = max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1'])
+        found[view] = {
+            **{name: float(rates[name]) for name in ('precision', 'sensitivity', 'f1')},
+            'auc': float(binary_areas(scores, labels)['auc']),
+            'prevalence': float(labels.mean()),
+            'best_threshold': float(best),
+        }
+    return found
 
 
-def position_table(summary: dict) -> str:
-    """The summary as lines of text, each measure beside its chance level."""
+def position_table(summary: dict[str, Any]) -> str:
+    """Format the summary as lines of text, each measure beside its chance level."""
     lines = [
         f'{summary["sign"]}: {summary["positive_regions"]} positive sub-regions, '
         f'views {", ".join(summary["layers"])}, {summary["combination"]}'
@@ -300,44 +204,14 @@ def position_table(summary: dict) -> str:
             if name in summary['chance']:
                 line += f'   chance {summary["chance"][name]:.3f}'
             lines.append(line)
+    for view, rates in summary.get('classification', {}).items():
+        lines.append(
+            f'  {view:9} prevalence {rates["prevalence"]:.2f}, precision '
+            f'{rates["precision"]:.2f}, recall {rates["sensitivity"]:.2f}, F1 '
+            f'{rates["f1"]:.2f}, AUC {rates["auc"]:.2f}, best threshold '
+            f'{rates["best_threshold"]:.2f}'
+        )
     return '\n'.join(lines)
-
-
-def _log_odds(scores):
-    return scores[:, 1] - scores[:, 0]
-
-
-def _check_configs(configs, checkpoints) -> str:
-    if not configs or len(configs) != len(checkpoints):
-        raise ValueError(
-            'One checkpoint for each config is needed, got '
-            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
-        )
-    views, tasks = [], []
-    for cfg in configs:
-        data = cfg.get('test_dataloader', {}).get('dataset', {})
-        if not str(data.get('type', '')).endswith('LungProjectionDataset'):
-            raise ValueError(
-                f'{cfg.filename}: expected a test_dataloader with a '
-                'mmlesion.LungProjectionDataset.'
-            )
-        tasks.append(data.task)
-        views.append(data.get('view', 'axial'))
-    if len(set(tasks)) > 1 or tasks[0] in WHOLE_TASKS:
-        raise ValueError(
-            f'expected networks of one sign in the sub-regions, got {", ".join(tasks)}'
-        )
-    if len(set(views)) < len(views):
-        raise ValueError(
-            f'expected each network to be of another view, got {", ".join(views)}'
-        )
-    return tasks[0]
-
-
-def _network(cfg, checkpoint, layer, device) -> SignNetwork:
-    model = load_trained_model(cfg, checkpoint, device)
-    data = cfg.test_dataloader.dataset
-    return SignNetwork(data.get('view', 'axial'), model, Compose(data.pipeline), layer)
 
 
 def _scan_rows(cfg, split):
@@ -352,13 +226,6 @@ def _scan_rows(cfg, split):
         chosen = {sample['scan'] for sample in data.load_data_list()}
         rows = [row for row in rows if row.scan in chosen]
     return rows, Path(data.ann_file).parent, names
-
-
-def _on_scan(grid, array, scan, interpolation):
-    """An array of the grid on the voxels of the scan."""
-    return resample_to_grid(
-        replace(grid, array=array), scan.shape, interpolation=interpolation, outside=0
-    ).array
 
 
 def result_names(scans: Sequence[str]) -> dict[str, str]:
@@ -459,8 +326,3 @@ def _summary(task, table, combination, tolerance_mm, networks) -> dict:
 def _write(out_dir, table, summary) -> None:
     write_csv_table(out_dir / TABLE_NAME, list(table[0]), table)
     write_json(out_dir / SUMMARY_NAME, summary, indent=2)
-
-
-def _read_rgb(path):
-    """A picture of 8 bits as RGB."""
-    return cv2.imread(path)[..., ::-1]

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.signal import correlate
 
 from mmlesion.ct import CTVolume
+from mmlesion.ct.nodule_patches import CENTERED, PatchGeometry
 from mmlesion.datasets.sources.lidc_consensus import match_readers, reader_votes
 from mmlesion.datasets.sources.lidc_series import (
     LIDCSeries,
@@ -39,6 +40,7 @@ def prepare_lidc(
     xml: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    geometry: PatchGeometry = CENTERED,
 ) -> PreparedLIDC:
     """Prepare LIDC-IDRI from the tree that TCIA's downloader makes.
 
@@ -53,6 +55,7 @@ def prepare_lidc(
             series without one.
         overwrite (bool): Write again what is there.
         progress (bool): Show a progress bar.
+        geometry (PatchGeometry): Where patches lie around a nodule.
 
     Returns:
         PreparedLIDC: What was done. Its ``problems`` hold one sentence for
@@ -75,7 +78,7 @@ def prepare_lidc(
         )
         for one in found
     ]
-    return write_nodules(series, len(series), out_dir, overwrite, progress)
+    return write_nodules(series, len(series), out_dir, overwrite, progress, geometry)
 
 
 def prepare_lidc_crops(
@@ -85,6 +88,7 @@ def prepare_lidc_crops(
     out_dir: str,
     overwrite: bool = False,
     progress: bool = True,
+    geometry: PatchGeometry = CENTERED,
 ) -> PreparedLIDC:
     """Prepare nodules of which only crops of the CT are at hand.
 
@@ -106,6 +110,8 @@ def prepare_lidc_crops(
         out_dir (str): Where to write ``nodules.csv`` and ``patches/``.
         overwrite (bool): Write again what is there.
         progress (bool): Show a progress bar.
+        geometry (PatchGeometry): Where patches lie around a nodule. Crops do not reach
+            far: of larger or shifted patches more is repeated border.
 
     Returns:
         PreparedLIDC: What was done, as :func:`prepare_lidc`.
@@ -131,7 +137,7 @@ def prepare_lidc_crops(
         )
         for name in names
     ]
-    return write_nodules(series, len(series), out_dir, overwrite, progress)
+    return write_nodules(series, len(series), out_dir, overwrite, progress, geometry)
 
 
 def _is_dicom(path: str) -> bool:

@@ -11,7 +11,9 @@ from tqdm import tqdm
 
 from mmlesion.ct import ARCHIVE_SUFFIX, CTVolume
 from mmlesion.ct.nodule_patches import (
+    CENTERED,
     INPUT_PLANES,
+    PatchGeometry,
     cut_nodule_patches,
     read_nodule_patches,
     write_nodule_patches,
@@ -130,7 +132,12 @@ class PreparedLIDC:
 
 
 def write_nodules(
-    series: Iterable[Series], total: int, out_dir: str, overwrite: bool, progress: bool
+    series: Iterable[Series],
+    total: int,
+    out_dir: str,
+    overwrite: bool,
+    progress: bool,
+    geometry: PatchGeometry = CENTERED,
 ) -> PreparedLIDC:
     """Cut and write the patches of all labelled nodules, then the index.
 
@@ -144,6 +151,8 @@ def write_nodules(
         out_dir (str): Where to write.
         overwrite (bool): Write again what is there.
         progress (bool): Show a progress bar.
+        geometry (PatchGeometry): Where patches lie. Patches of another geometry that
+            are there are written again.
 
     Returns:
         PreparedLIDC: What was done.
@@ -157,7 +166,7 @@ def write_nodules(
     done = PreparedLIDC()
     with lock_folder(out_dir, [out_dir, patch_dir]):
         journal_path = osp.join(out_dir, JOURNAL_NAME)
-        known = {} if overwrite else _read_journal(journal_path)
+        known = {} if overwrite else _read_journal(journal_path, geometry)
         with (
             open(journal_path, 'w' if overwrite else 'a', encoding='utf-8') as journal,
             tqdm(
@@ -168,9 +177,11 @@ def write_nodules(
                 disable=not progress,
             ) as bar,
         ):
+            # on a line of its own, also after a line that was cut off
+            journal.write('\n' + json.dumps(dict(geometry=asdict(geometry))) + '\n')
             for one in bar:
                 try:
-                    _write_series(one, patch_dir, known, journal, done)
+                    _write_series(one, patch_dir, known, journal, done, geometry)
                 except (FileNotFoundError, ValueError) as error:
                     done.problems.append(str(error))
         write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
@@ -190,6 +201,7 @@ def _write_series(
     known: dict[str, tuple[NoduleRow, str]],
     journal,
     done: PreparedLIDC,
+    geometry: PatchGeometry,
 ) -> None:
     series_uid, nodules = series.find()
     out_dir = osp.dirname(patch_dir)
@@ -229,7 +241,13 @@ def _write_series(
                 diameter_mm = equivalent_diameter(
                     float(mask.sum()) * float(np.prod(volume.spacing_mm))
                 )
-                patches = cut_nodule_patches(volume, mask, diameter_mm)
+                patches = cut_nodule_patches(
+                    volume,
+                    mask,
+                    diameter_mm,
+                    geometry.side,
+                    geometry.shift_of(nodule.nodule_id),
+                )
             except ValueError as error:
                 done.problems.append(
                     f'{series.name}: nodule {nodule.nodule_id}: {error}'
@@ -263,22 +281,30 @@ def _is_readable(path: str) -> bool:
     return True
 
 
-def _read_journal(path: str) -> dict[str, tuple[NoduleRow, str]]:
-    """Rows noted by earlier runs, and the hash of their outlines.
+def _read_journal(
+    path: str, geometry: PatchGeometry
+) -> dict[str, tuple[NoduleRow, str]]:
+    """Rows noted by earlier runs of this geometry, and the hash of their outlines.
 
     A last line that was cut off is left out.
     """
-    known = {}
+    known: dict[str, tuple[NoduleRow, str]] = {}
+    written = asdict(PatchGeometry())  # before geometries were noted
     try:
         with open(path, encoding='utf-8') as file:
             for line in file:
                 try:
                     content = json.loads(line)
+                    if 'geometry' in content:
+                        written = content['geometry']
+                        continue
                     outlines = content.pop('outlines')
                     row = NoduleRow(**content)
                 except (AttributeError, KeyError, TypeError, ValueError):
                     continue
-                known[row.nodule_id] = row, outlines
+                known.pop(row.nodule_id, None)
+                if written == asdict(geometry):
+                    known[row.nodule_id] = row, outlines
     except FileNotFoundError:
         pass
     return known

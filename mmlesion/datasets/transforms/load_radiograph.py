@@ -11,22 +11,23 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LoadRadiograph(BaseTransform):
-    """Read a radiograph and move its grey values to a fixed range.
+    """Read a radiograph and scale its gray values to a fixed range.
 
-    Grey values of radiographs have no unit and differ between devices: the smallest
-    of each picture becomes the range's lower end and the greatest the upper one.
+    Gray values of radiographs have no unit and differ between devices. The smallest
+    value of each image becomes the lower end of the range, the largest value the upper
+    end. This scaling is ours: Behrendt et al. do not say how they scale.
 
     Required keys: ``img_path``. Added keys: ``img`` (float32), ``img_shape``,
     ``ori_shape``.
 
     Args:
-        channels (int): The picture is repeated so often; 3 fits weights learnt on
-            photographs.
-        out_range (Sequence[float]): Grey values of the darkest and brightest pixel.
+        channels (int): Number of copies of the image along the channels; 3 fits
+            weights that were trained on photographs.
+        out_range (Sequence[float]): Gray values of the darkest and brightest pixel.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If it is no radiograph, or an argument is off.
+        ValueError: If the file is no radiograph, or an argument is out of range.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class LoadRadiograph(BaseTransform):
         low, high = pixels.min(), pixels.max()
         first, last = self.out_range
         pixels -= low
-        # A picture of one value is as dark as can be.
+        # An image of one value gets the lower end.
         pixels *= (last - first) / (high - low) if high > low else 0
         pixels += np.float32(first)
         results['img'] = np.repeat(pixels[:, :, None], self.channels, axis=2)

@@ -6,6 +6,7 @@ from .attention_figure_hook import AttentionFigureHook
 from .ct_visualization_hook import CTVisualizationHook
 from .epoch_seed_hook import EpochSeedHook
 from .float32_boxes_hook import Float32BoxesHook
+from .map_benchmark_hook import MapBenchmarkHook
 from .nodule_figure_hook import NoduleFigureHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .reset_layers_hook import ResetLayersHook
@@ -17,6 +18,7 @@ __all__ = [
     'CTVisualizationHook',
     'EpochSeedHook',
     'Float32BoxesHook',
+    'MapBenchmarkHook',
     'NoduleFigureHook',
     'NonFiniteLossHook',
     'ResetLayersHook',

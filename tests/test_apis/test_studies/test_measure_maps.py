@@ -20,12 +20,6 @@ from mmlesion.ct.nodule_patches import (  # noqa: E402
 NODULES = 6
 
 
-@pytest.fixture(scope='module', autouse=True)
-def classification_scope():
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        yield
-
-
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     """Nodules off the middle of their patches, two of each patient."""
@@ -84,7 +78,8 @@ test_dataloader = dict(dataset=dict(
 """)
         cfg = Config.fromfile(path)
         torch.manual_seed(fold)
-        model = MODELS.build(cfg.model)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = MODELS.build(cfg.model)
         for parameter in model.head.parameters():
             torch.nn.init.normal_(parameter)
         torch.save(dict(state_dict=model.state_dict()), folder / f'{name}.pth')

@@ -7,21 +7,26 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmlesion.apis.scan_program import CaseOutputs
+from mmlesion.apis.studies.find_signs import find_signs
 from mmlesion.apis.studies.sign_maps import (
-    _network,
-    find_sign,
+    classification,
     position_table,
     result_names,
     sign_maps,
 )
-from mmlesion.ct import CTVolume, read_volume, resample_to_grid, write_volume
+from mmlesion.apis.studies.sign_networks import SignNetwork, find_sign
+from mmlesion.ct import CTVolume, lung_mask, read_volume, resample_to_grid, write_volume
 from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
 from mmlesion.datasets.prepare.signs import prepare_signs
+from mmlesion.files import plain_json
 from mmlesion.phantom import write_signs
+from mmlesion.scan import ScanResult
 
 GRID = (54, 64, 64)
 VIEWS = ('axial', 'coronal', 'sagittal')
@@ -179,7 +184,7 @@ def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
         == len(list(tmp_path.glob('*.png')))
     )
     assert summary['measured_regions'] > 0
-    assert summary == json.loads((tmp_path / 'summary.json').read_text())
+    assert plain_json(summary) == json.loads((tmp_path / 'summary.json').read_text())
     measured = [row for row in positive if row['distance_mm']]
     within = np.mean([float(row['distance_mm']) <= 15 for row in measured])
     assert summary['found']['within'] == pytest.approx(within, abs=1e-3)
@@ -260,7 +265,7 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
 def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint):
     row = read_scan_list(root / 'projections.csv', prepared=True)[0]
     path = projection_path(root / row.folder, 'left_upper', 'axial', 0)
-    network = _network(config(root), checkpoint, None, 'cpu')
+    network = SignNetwork.load(config(root), checkpoint, None, 'cpu')
     before = network([path])
     with torch.no_grad():
         network.model.head.fc.weight += torch.rand(16)
@@ -291,3 +296,81 @@ def test_scans_with_the_same_file_name_keep_their_results(root, checkpoint, tmp_
         'A_ct_cavity.nii.gz',
         'B_ct_cavity.nii.gz',
     }
+
+
+@pytest.mark.parametrize('axes', ['LPS', 'RAI', 'SPR'])
+def test_one_scan_one_call(root, checkpoint, tmp_path, axes):
+    """The same findings, in mm, as of the prepared scan, in any order of voxels."""
+    row, scan, _ = with_cavity(root)
+    path = tmp_path / 'scan.nii.gz'
+    image = sitk.ReadImage(str(root / row.scan))
+    sitk.WriteImage(sitk.DICOMOrient(image, axes), str(path))
+    configs = [config(root, view) for view in VIEWS]
+    result = find_signs(
+        path,
+        configs,
+        [checkpoint] * 3,
+        tmp_path / 'out',
+        score_thr=0,
+        grid_shape=GRID,
+        outputs=CaseOutputs(report='html', formats=('json', 'csv', 'nifti')),
+    )
+    networks = [SignNetwork.load(cfg, checkpoint) for cfg in configs]
+    found = find_sign(networks, row, root, scan)
+    regions = result.extras['signs']['cavity']
+    assert {
+        region: values['mean'] for region, values in regions.items()
+    } == pytest.approx({region: found.probability(region) for region in regions})
+    assert len(result.findings) == len(found.probabilities)
+    labels = sitk.ReadImage(str(tmp_path / 'out/findings.nii.gz'))
+    for each in result.findings:
+        region = each.extras['signs']['region']
+        place = scan.index_to_world(found.maximum(region)).tolist()
+        assert each.label == 'cavity'
+        assert each.extras['signs']['maximum_mm'] == pytest.approx(place, abs=0.05)
+        assert labels[labels.TransformPhysicalPointToIndex(place)] == each.id
+        low, high = each.box_mm
+        assert all(a - 1e-3 <= p <= b + 1e-3 for a, p, b in zip(low, place, high))
+    assert [each.score for each in result.findings] == sorted(
+        (each.score for each in result.findings), reverse=True
+    )
+    assert (tmp_path / 'out/report.html').exists()
+    saved = json.loads((tmp_path / 'out/findings.json').read_text())
+    assert ScanResult.from_dict(saved).findings[0].box == result.findings[0].box
+
+
+def test_one_scan_with_a_mask_of_ones_own(root, checkpoint, tmp_path):
+    row, scan, _ = with_cavity(root)
+    given = lung_mask(scan) & (np.arange(scan.shape[0]) < 20)[:, None, None]
+    path = tmp_path / 'mask.nii.gz'
+    write_volume(path, CTVolume(given.astype(np.uint8), scan.spacing_mm, scan.origin))
+    arguments = dict(grid_shape=GRID, score_thr=0.0)
+    result = find_signs(
+        scan, [config(root)], [checkpoint], tmp_path / 'o', path, **arguments
+    )
+    regions = set(result.extras['signs']['cavity'])
+    assert regions and all('upper' not in region for region in regions)
+    with pytest.raises(ValueError, match='mask is on another grid'):
+        smaller = CTVolume(scan.array[2:], scan.spacing_mm, scan.origin)
+        find_signs(smaller, [config(root)], [checkpoint], tmp_path / 'o', path)
+    with pytest.raises(ValueError, match='one sign in the sub-regions, got disease'):
+        find_signs(scan, [config(root, task='disease')], [checkpoint], tmp_path / 'o')
+    with pytest.raises(ValueError, match='another view'):
+        find_signs(scan, [config(root)] * 2, [checkpoint] * 2, tmp_path / 'o')
+
+
+def test_classification_at_the_frequencies_of_the_scans():
+    axial = [0.9, 0.6, 0.7, 0.2, 0.1, 0.3, 0.2, 0.1, 0.4, 0.9]
+    coronal = [0.9, 0.6, 0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.2, 0.9]
+    labels = [1, 1, 0, 0, 0, 0, 0, 0, 0, None]  # the last is not labeled
+    table = [
+        dict(label=label, p_axial=a, p_coronal=c)
+        for label, a, c in zip(labels, axial, coronal)
+    ]
+    found = classification(table)
+    assert found['axial']['precision'] == pytest.approx(2 / 3)
+    assert found['mean']['precision'] == found['mean']['sensitivity'] == 1
+    assert found['coronal']['prevalence'] == pytest.approx(2 / 9)
+    assert found['mean']['best_threshold'] == pytest.approx((0.4 + 0.6) / 2)
+    assert classification(table, 0.8)['mean']['sensitivity'] == 0.5
+    assert classification(table[:2]) == {}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import CTVolume, read_volume, write_volume
-from mmlesion.ct.nodule_patches import read_nodule_patches
+from mmlesion.ct.nodule_patches import PatchGeometry, read_nodule_patches
 from mmlesion.datasets.indices.nodule_index import read_nodule_index
 from mmlesion.datasets.prepare import prepare_lidc, prepare_lidc_crops
 from mmlesion.datasets.sources.lidc_consensus import match_readers, reader_votes
@@ -96,6 +96,29 @@ def test_a_second_run_takes_over_what_is_there_and_heals_what_is_damaged(
     assert done.already_there == count - 1 and path.read_bytes() == whole
     done = prepare_lidc(str(phantom), str(out), overwrite=True, progress=False)
     assert done.already_there == 0 and done.rows == prepared[1].rows
+
+
+def test_patches_of_another_geometry_are_written_again(phantom, prepared, tmp_path):
+    out = tmp_path / 'out'
+    shutil.copytree(prepared[0], out)
+    count = len(prepared[1].rows)
+    with open(out / 'journal.jsonl', 'a') as file:
+        file.write('{"nodule_id": "cut o')
+    moved = PatchGeometry(max_shift=0.5)
+    done = prepare_lidc(str(phantom), str(out), progress=False, geometry=moved)
+    assert done.already_there == 0 and len(done.rows) == count
+    again = prepare_lidc(str(phantom), str(out), progress=False, geometry=moved)
+    assert again.already_there == count
+    row = done.rows[0]
+    _, before = read_nodule_patches(
+        prepared[0] / 'patches' / f'{row.nodule_id}.slices', '1c'
+    )
+    _, after = read_nodule_patches(out / 'patches' / f'{row.nodule_id}.slices', '1c')
+    shift = [np.mean(np.nonzero(each[0]), 1) for each in (after, before)]
+    expected = np.array(moved.shift_of(row.nodule_id)) * -16  # 32 pixels, 2 diameters
+    np.testing.assert_allclose(shift[0] - shift[1], expected, atol=1.0)
+    back = prepare_lidc(str(phantom), str(out), progress=False)
+    assert back.already_there == 0
 
 
 def problems_of(tree, out, **kwargs):

@@ -1,0 +1,186 @@
+"""Maps of several classifiers on the same test images, e.g. radiographs."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, init_default_scope
+from tqdm import tqdm
+
+from mmlesion.attribution import normalise_map
+from mmlesion.engine.hooks.activation_map_hook import ActivationMapHook
+from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.evaluation.metrics.lesion_mask import lesion_mask
+from mmlesion.explain.methods import Method, find_method
+from mmlesion.explain.names import sample_name
+from mmlesion.explain.placement import map_on_input
+from mmlesion.visualization import draw_nodule_maps
+
+POSITIVE = 1
+
+
+@dataclass
+class _Map:
+    """A map that a config's test puts into the data samples."""
+
+    method: Method
+    layers: Sequence[str] | str
+    target: int | None
+    score: str
+
+
+def compare_image_maps(
+    configs: Sequence[Config],
+    checkpoints: Sequence[str | Path],
+    out_dir: str | Path,
+    images: Sequence[str] | None = None,
+    num: int = 6,
+    seed: int = 0,
+) -> list[Path]:
+    """Draw the maps of several networks on the same images.
+
+    The columns of ``images.png`` are the images, each with the outline of its lesions;
+    the rows are the maps of the networks: those of each ``mmlesion.ActivationMapHook``
+    of a config, from their least to their greatest value. Below each map stands the
+    predicted probability of a lesion, red if it is on the wrong side of 0.5.
+
+    Source: Behrendt et al., "Quantitative evaluation of activation maps for
+    weakly-supervised lung nodule segmentation", the figure with the maps of several
+    networks.
+
+    Args:
+        configs: Configs of classifiers with the same test data, each with an
+            ``ActivationMapHook``.
+        checkpoints: A checkpoint for each config.
+        out_dir: Folder of the picture.
+        images: Names of images, as of :func:`mmlesion.explain.names.sample_name`. By
+            default ``num`` are drawn at random, most of them with a lesion.
+        num: Number of images.
+        seed: Seed of the choice.
+
+    Returns:
+        The picture, in a list.
+
+    Raises:
+        ValueError: If configs and checkpoints are not as many, a config has no
+            ``ActivationMapHook``, an image is not in the test data of all networks, or
+            there is none.
+    """
+    if not configs or len(configs) != len(checkpoints):
+        raise ValueError(
+            'One checkpoint for each config is needed, got '
+            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
+        )
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for cfg, checkpoint in zip(configs, checkpoints):
+        init_default_scope(cfg.get('default_scope', 'mmengine'))
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        places = {_name(dataset.get_data_info(i), i): i for i in range(len(dataset))}
+        if images is None:
+            images = _choose(dataset, places, num, seed)
+        absent = [name for name in images if name not in places]
+        if absent or not images:
+            raise ValueError(
+                f'{cfg.filename}: '
+                + (f'no image {absent[0]} is' if absent else 'there is no image')
+                + ' in its test data.'
+            )
+        network = _network_name(cfg)
+        if any(row.startswith(f'{network} ') for row in rows):
+            raise ValueError(f'{cfg.filename}: a second config of the name {network}.')
+        model = load_trained_model(cfg, checkpoint)
+        for name in tqdm(images, desc=f'Drawing {network}', unit='image'):
+            packed = dataset[places[name]]
+            for title, column in _columns(cfg, model, packed, name).items():
+                rows.setdefault(f'{network} {title}', []).append(column)
+    first = next(iter(rows.values()))
+    path = Path(out_dir) / 'images.png'
+    draw_nodule_maps(
+        [column['picture'] for column in first],
+        [column['mask'] for column in first],
+        [column['label'] for column in first],
+        {title: [column['map'] for column in row] for title, row in rows.items()},
+        {title: [column['score'] for column in row] for title, row in rows.items()},
+        path,
+        list(images),
+    )
+    return [path]
+
+
+@torch.no_grad()
+def _columns(cfg, model, packed, name) -> dict[str, dict[str, Any]]:
+    """What stands in the column of one image, by title of the map."""
+    image, sample = packed['inputs'], packed['data_samples']
+    batch = model.data_preprocessor(pseudo_collate([packed]), False)['inputs']
+    score = float(model(batch).softmax(1)[0, POSITIVE])
+    size = tuple(image.shape[1:])
+    mask = lesion_mask(sample.to_dict(), size, name)
+    found = {}
+    for each in _maps_of(cfg):
+        raw = each.method(model, each.layers, score=each.score)(batch, each.target)
+        if isinstance(raw, dict):
+            raise ValueError(f'{cfg.filename}: {each.method.name} needs one layer.')
+        full = map_on_input(raw[0, :1], size, tuple(batch.shape[2:]))
+        found[each.method.name] = dict(
+            picture=image[len(image) // 2].float().numpy(),
+            mask=mask if mask.ndim == 2 else mask[..., mask.shape[2] // 2],
+            map=normalise_map(full[None])[0, 0].cpu().numpy(),
+            score=score,
+            label=int(sample.gt_label.flatten()[0]),
+        )
+    return found
+
+
+def _maps_of(cfg: Config) -> list[_Map]:
+    """The maps that the test of a config makes."""
+    maps = []
+    for hook in cfg.get('custom_hooks') or ():
+        if str(hook.type).rpartition('.')[2] != 'ActivationMapHook':
+            continue
+        known = set(inspect.signature(ActivationMapHook).parameters) | {'type'}
+        options = {key: value for key, value in hook.items() if key not in known}
+        method = find_method(hook.get('method') or 'GradCAM')
+        method = Method(method.name, method.kind, {**options, **method.options})
+        target = hook.get('target')
+        maps.append(
+            _Map(
+                method,
+                hook.get('layers') or (),
+                target if isinstance(target, int) else None,
+                hook.get('score', 'auto'),
+            )
+        )
+    if not maps:
+        raise ValueError(
+            f'{cfg.filename}: expected a mmlesion.ActivationMapHook among '
+            'custom_hooks, which tells which maps are drawn.'
+        )
+    return maps
+
+
+def _choose(dataset, places, num, seed) -> list[str]:
+    """Images by the seed: two with a lesion for each without."""
+    names = [
+        list(places)[i] for i in np.random.default_rng(seed).permutation(len(places))
+    ]
+    by_label: dict[int, list[str]] = {0: [], 1: []}
+    for name in names:
+        by_label[int(dataset.get_data_info(places[name])['gt_label'])].append(name)
+    without = num // 3
+    return by_label[1][: num - without] + by_label[0][:without]
+
+
+def _name(info: dict[str, Any], index: int) -> str:
+    return sample_name(info, 0, index)
+
+
+def _network_name(cfg: Config) -> str:
+    """``'densenet121'`` of ``phantom_maps_densenet121_node21.py``."""
+    stem = Path(cfg.filename or 'network').stem
+    return stem.removeprefix('phantom_').removeprefix('maps_').split('_node21')[0]

@@ -1,0 +1,233 @@
+"""Networks of a pathological sign in several views, and where they see it in 3-D."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from torch import Tensor, nn
+
+from mmlesion.attribution import GradCAM, last_feature_layer
+from mmlesion.ct import (
+    REGIONS,
+    CTVolume,
+    back_project,
+    region_slices,
+    resample_to_grid,
+)
+from mmlesion.datasets.indices.scan_list import ScanRow, projection_path
+from mmlesion.datasets.lung_projection import WHOLE_TASKS
+from mmlesion.datasets.prepare import read_refined_lung
+from mmlesion.engine.trained_model import load_trained_model
+
+
+@dataclass
+class SignNetwork:
+    """Classifier of the projections of one view.
+
+    Attributes:
+        view: The view.
+        model: Trained model in evaluation mode.
+        pipeline: Transforms from the file of a projection to the model's input.
+        layer: Name of the mapped layer; found at the first run if None.
+    """
+
+    view: str
+    model: nn.Module
+    pipeline: Compose
+    layer: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        cfg: Config,
+        checkpoint: str,
+        layer: str | None = None,
+        device: str | None = None,
+    ) -> 'SignNetwork':
+        """Load the network of a config; its test data set names view and pipeline."""
+        model = load_trained_model(cfg, checkpoint, device)
+        data = cfg.test_dataloader.dataset
+        return cls(data.get('view', 'axial'), model, Compose(data.pipeline), layer)
+
+    def __call__(self, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Classify and explain several projections.
+
+        Args:
+            paths: Their files.
+
+        Shape:
+            - output: (N,) and (N, h, w)
+
+        Returns:
+            Probabilities of the sign, and Grad-CAM maps as the layer gives them.
+        """
+        batch = self.model.data_preprocessor(
+            pseudo_collate([self.pipeline(dict(img_path=path)) for path in paths]),
+            False,
+        )
+        inputs, scores = batch['inputs'], []
+
+        def forward(pictures):
+            scores[:] = [self.model(pictures)]
+            return scores[0]
+
+        if self.layer is None:
+            self.layer = last_feature_layer(self.model, inputs)
+        with GradCAM(self.model, self.layer, forward=forward) as cam:
+            maps = cam(inputs, log_odds)[:, 0]
+        probability = scores[0].detach().float().softmax(1)[:, 1]
+        return probability.cpu().numpy(), maps.cpu().numpy()
+
+
+@dataclass
+class FoundSign:
+    """What the networks of several views say about one scan.
+
+    Attributes:
+        position: Map in 3-D on the voxels of the scan, (D, H, W).
+        lung: Voxels where the sign can be, (D, H, W).
+        parts: Slices of each sub-region.
+        spacing_mm: Voxel size (z, y, x).
+        probabilities: Of each sub-region with lung, by view.
+        maps: Grad-CAM maps, likewise.
+        projections: 8-bit RGB pictures, likewise.
+    """
+
+    position: np.ndarray
+    lung: np.ndarray
+    parts: dict[str, tuple]
+    spacing_mm: tuple[float, float, float]
+    probabilities: dict[str, dict[str, float]]
+    maps: dict[str, dict[str, np.ndarray]]
+    projections: dict[str, dict[str, np.ndarray]]
+
+    def probability(self, region: str) -> float:
+        """Mean probability of the views."""
+        return float(np.mean(list(self.probabilities[region].values())))
+
+    def maximum(self, region: str) -> tuple[int, int, int]:
+        """Voxel (z, y, x) of the greatest value in a sub-region's lung."""
+        part = self.parts[region]
+        values = np.where(self.lung[part], self.position[part], -1)
+        place = np.unravel_index(values.argmax(), values.shape)
+        return tuple(int(at + index.start) for at, index in zip(place, part))
+
+
+def find_sign(
+    networks: Sequence[SignNetwork],
+    row: ScanRow,
+    root: str | os.PathLike[str],
+    scan: CTVolume,
+    combination: str = 'product',
+) -> FoundSign:
+    """Classify and locate a sign in one prepared scan.
+
+    Args:
+        networks: Networks of different views.
+        row: Row of the index of projections.
+        root: Folder of the index.
+        scan: The scan itself.
+        combination: How the views are combined, see :func:`back_project`.
+
+    Returns:
+        The sign in the geometry of the scan.
+
+    Raises:
+        FileNotFoundError: If a projection does not exist.
+        ValueError: If no sub-region has lung.
+    """
+    folder = Path(root) / row.folder
+    regions = [region for region in REGIONS if region not in row.empty]
+    if not regions:
+        raise ValueError(f'{row.scan}: no sub-region has lung')
+    probabilities, maps, pictures = (
+        {region: {} for region in regions} for _ in range(3)
+    )
+    for network in networks:
+        paths = [
+            projection_path(str(folder), region, network.view, 0) for region in regions
+        ]
+        for path in paths:
+            if not Path(path).is_file():
+                raise FileNotFoundError(f'{path}: no such file; prepare the scan again')
+        scores, raw = network(paths)
+        for region, path, score, each in zip(regions, paths, scores, raw):
+            probabilities[region][network.view] = float(score)
+            maps[region][network.view] = each
+            pictures[region][network.view] = _read_rgb(path)
+    grid = read_refined_lung(str(folder))
+    lung = grid.array
+    position = np.zeros(grid.shape, np.float32)
+    for region, part in region_slices(grid.shape).items():
+        if region in maps:
+            position[part] = np.mean(list(probabilities[region].values())) * (
+                back_project(maps[region], lung[part], combination)
+            )
+    return FoundSign(
+        _on_scan(grid, position, scan, 'linear'),
+        _on_scan(grid, lung.astype(np.uint8), scan, 'nearest') > 0,
+        region_slices(scan.shape),
+        scan.spacing_mm,
+        probabilities,
+        maps,
+        pictures,
+    )
+
+
+def sign_of_configs(configs: Sequence[Config], checkpoints: Sequence[str]) -> str:
+    """Check that configs are networks of one sign in different views.
+
+    Returns:
+        The sign.
+
+    Raises:
+        ValueError: If they are not, or a checkpoint is missing.
+    """
+    if not configs or len(configs) != len(checkpoints):
+        raise ValueError(
+            'One checkpoint for each config is needed, got '
+            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
+        )
+    views, tasks = [], []
+    for cfg in configs:
+        data = cfg.get('test_dataloader', {}).get('dataset', {})
+        if not str(data.get('type', '')).endswith('LungProjectionDataset'):
+            raise ValueError(
+                f'{cfg.filename}: expected a test_dataloader with a '
+                'mmlesion.LungProjectionDataset.'
+            )
+        tasks.append(data.task)
+        views.append(data.get('view', 'axial'))
+    if len(set(tasks)) > 1 or tasks[0] in WHOLE_TASKS:
+        raise ValueError(
+            f'expected networks of one sign in the sub-regions, got {", ".join(tasks)}'
+        )
+    if len(set(views)) < len(views):
+        raise ValueError(
+            f'expected each network to be of another view, got {", ".join(views)}'
+        )
+    return tasks[0]
+
+
+def log_odds(scores: Tensor) -> Tensor:
+    """Difference of the scores of both classes, (N,)."""
+    return scores[:, 1] - scores[:, 0]
+
+
+def _on_scan(
+    grid: CTVolume, array: np.ndarray, scan: CTVolume, interpolation: str
+) -> np.ndarray:
+    """Resample an array of the grid to the voxels of the scan."""
+    return resample_to_grid(
+        replace(grid, array=array), scan.shape, interpolation=interpolation, outside=0
+    ).array
+
+
+def _read_rgb(path: str) -> np.ndarray:
+    """Read an 8-bit picture as RGB."""
+    return cv2.imread(path)[..., ::-1]

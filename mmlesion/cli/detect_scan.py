@@ -1,0 +1,169 @@
+"""Detect lesions in whole CT scans.
+
+SCAN is a DICOM folder, a NIfTI, MetaImage or NRRD file, a folder of such, or a text
+file with one scan per line. Each scan gets a folder in OUT with findings.json. Run
+the same command again to go on after an interruption: complete scans are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from .arguments import add_config_options, parse_overrides
+from .scan_outputs import add_output_arguments, outputs_from_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument('scan', help='scan, folder of scans or list of scans')
+    parser.add_argument(
+        '--config', help='config of a detector, or scan config with further steps'
+    )
+    parser.add_argument(
+        '--checkpoint',
+        help='checkpoint of the detector (default: that of the scan config)',
+    )
+    parser.add_argument('--out', metavar='DIR', help='folder of the results')
+    parser.add_argument(
+        '--series',
+        metavar='UID',
+        help='DICOM series of a folder with several (default: the largest axial CT)',
+    )
+    parser.add_argument(
+        '--list-series', action='store_true', help='list the DICOM series and end'
+    )
+    parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU)')
+    detection = parser.add_argument_group('detection')
+    detection.add_argument(
+        '--every',
+        type=float,
+        metavar='MM',
+        help="distance of key slices (default: that of the config's slices, 2 mm)",
+    )
+    detection.add_argument(
+        '--precision',
+        choices=['auto', 'float32', 'float16', 'bfloat16'],
+        default='auto',
+        help='number type of the backbone; auto: float16 on a GPU, float32 on a CPU',
+    )
+    detection.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.1,
+        help='lowest score of a box (default: %(default)s)',
+    )
+    detection.add_argument(
+        '--slice-by-slice',
+        action='store_true',
+        help='run each key slice on its own, cropped to its own body, as the test '
+        'pipeline does: no shared features, several times slower',
+    )
+    many = parser.add_argument_group('many scans')
+    many.add_argument(
+        '--readers',
+        type=int,
+        default=1,
+        metavar='N',
+        help='processes that read scans ahead (default: %(default)s)',
+    )
+    many.add_argument(
+        '--dask',
+        metavar='ADDRESS',
+        help="address of a Dask scheduler, or 'local' to start --workers processes",
+    )
+    many.add_argument(
+        '--workers', type=int, default=2, metavar='N', help='processes of --dask local'
+    )
+    many.add_argument(
+        '--retry', action='store_true', help='try failed scans of an earlier run again'
+    )
+    add_output_arguments(parser)
+    add_config_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Detect.
+
+    Args:
+        args: The parsed arguments.
+    """
+    if args.list_series:
+        from mmlesion.ct import list_series
+
+        print('\n'.join(str(each) for each in list_series(args.scan)))
+        return
+    if not args.config or not args.out:
+        raise ValueError('--config and --out are needed')
+    from mmlesion.scan.find_scans import find_scans
+    from mmlesion.scan.many_scans import run_scans
+
+    scans = find_scans(args.scan)
+    if args.series and len(scans) > 1:
+        raise ValueError(
+            f'--series chooses a series of one DICOM folder, but {args.scan} holds '
+            f'{len(scans)} scans'
+        )
+    summary = run_scans(
+        scans,
+        args.out,
+        _task(args, single=len(scans) == 1),
+        args.series,
+        args.readers if len(scans) > 1 else 0,
+        args.dask,
+        args.workers,
+        args.retry,
+        progress=len(scans) > 1,
+    )
+    _tell(args, summary, scans)
+
+
+def _task(args: argparse.Namespace, single: bool):
+    from mmlesion.apis import ProgramTask, ScanOptions
+    from mmlesion.scan.linking import LinkOptions
+
+    options = ScanOptions(
+        every_mm=args.every,
+        share=False if args.slice_by_slice else None,
+        crop='slice' if args.slice_by_slice else None,
+        precision=args.precision,
+        link=LinkOptions(score_thr=args.score_thr),
+        progress=single,
+    )
+    return ProgramTask(
+        os.path.abspath(args.config),
+        args.checkpoint and os.path.abspath(args.checkpoint),
+        args.device,
+        options,
+        outputs_from_arguments(args, title=''),
+        parse_overrides(args.cfg_options or []),
+        args.trust_checkpoint,
+    )
+
+
+def _tell(args: argparse.Namespace, summary, scans: dict[str, Path]) -> None:
+    from mmlesion.scan.many_scans import FAILURES_FILE
+
+    complete = [*summary.before, *summary.done]
+    if not complete:
+        raise ValueError(summary.failures[0].reason)
+    if len(scans) == 1:
+        folder = Path(args.out) / complete[0]
+        page = {'folder': 'report/index.html', 'html': 'report.html'}.get(args.report)
+        print(f'Findings: {folder / (page or "findings.json")}')
+        return
+    print(
+        f'{len(complete)} of {len(scans)} scans complete ({len(summary.done)} in this '
+        f'run): {args.out}'
+    )
+    if summary.failures:
+        print(f'{len(summary.failures)} scans failed: {Path(args.out) / FAILURES_FILE}')
+    if args.report == 'folder':
+        from mmlesion.scan.report import write_list_page
+
+        print(f'List of scans: {write_list_page(args.out)}')

@@ -1,0 +1,93 @@
+"""Benchmark of activation maps during testing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
+from mmlesion.explain.cases import cases_of
+from mmlesion.explain.measures import ALL_MEASURES
+from mmlesion.explain.methods import MethodSpec
+from mmlesion.files import write_csv_table, write_json
+from mmlesion.registry import HOOKS
+
+
+@HOOKS.register_module()
+class MapBenchmarkHook(Hook):
+    """Measure maps of several methods, and of controls, on the test data.
+
+    The numbers are those of ``mmlesion measure-maps`` for one network. They go to the
+    log, to ``<work_dir>/maps.json`` and case by case to ``<work_dir>/maps.csv``. Works
+    in one process.
+
+    Args:
+        methods (sequence): Methods, see
+            :func:`mmlesion.explain.methods.find_method`.
+        measures (sequence): Measures, see
+            :func:`mmlesion.explain.measures.build_measures`. Defaults to all.
+        layers (sequence[str] or str): Layers of the methods that need layers.
+        target (int or str): ``'predicted'``, ``'label'`` or a class.
+        score (str or callable): Explained score; by default the log-odds of two
+            classes, else the logit.
+        controls (bool): Measure the controls, too.
+        mask_key (str): Key of the mask in the data samples; without it, boxes are used.
+        group_key (str): Key of the patient in the data samples.
+        columns (sequence[str], optional): Numbers in the log. Defaults to all.
+
+    Raises:
+        ValueError: If a method, measure or target does not exist.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[MethodSpec],
+        measures: Sequence = ALL_MEASURES,
+        layers: Sequence[str] | str = (),
+        target: int | str = 'predicted',
+        score: str | Callable = 'auto',
+        controls: bool = True,
+        mask_key: str = 'mask',
+        group_key: str = 'patient',
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        self.arguments = (methods, measures, target, score, layers, controls)
+        self.mask_key = mask_key
+        self.group_key = group_key
+        self.columns = columns
+        self.benchmark = MapBenchmark(*self.arguments)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Start anew."""
+        self.benchmark = MapBenchmark(*self.arguments)
+
+    def before_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Measure the maps of a batch."""
+        if data_batch is None:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        batch = [
+            dict(inputs=image, data_samples=sample)
+            for image, sample in zip(data_batch['inputs'], data_batch['data_samples'])
+        ]
+        self.benchmark.update(
+            model, cases_of(model, batch, self.mask_key, self.group_key)
+        )
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Log and write the numbers."""
+        rows = self.benchmark.rows
+        if not rows:
+            return
+        numbers = self.benchmark.compute()
+        columns = self.columns or list(next(iter(numbers.values())))
+        print_log(f'Maps:\n{benchmark_table(numbers, columns)}', 'current')
+        folder = Path(runner.work_dir)
+        write_json(folder / 'maps.json', numbers, indent=1)
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        write_csv_table(folder / 'maps.csv', names, rows)

@@ -1,0 +1,210 @@
+"""Findings of many scans against a list of lesions."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmlesion.evaluation.functional import FROC3D, LUNA16_FPS, froc_3d
+
+from .finding import Finding, ScanResult
+from .many_scans import FINDINGS_FILE
+
+_CENTER = ('center_x_mm', 'center_y_mm', 'center_z_mm')
+_BOX = ('lower_i', 'lower_j', 'lower_k', 'upper_i', 'upper_j', 'upper_k')
+#: Names of columns in the annotations of LUNA16, and ours.
+_LUNA16 = dict(
+    seriesuid='scan',
+    coordX='center_x_mm',
+    coordY='center_y_mm',
+    coordZ='center_z_mm',
+    diameter_mm='long_diameter_mm',
+)
+
+
+@dataclass
+class TruthScan:
+    """Lesions of one scan.
+
+    Attributes:
+        centers: (x, y, z, radius) of each lesion in mm, LPS.
+        boxes: Box of each lesion in voxels of the file, (lower i, j, k, upper i, j,
+            k) with outer edges; empty if the list has no boxes.
+        excluded: Whether a lesion does not count.
+    """
+
+    centers: list[tuple[float, ...]] = field(default_factory=list)
+    boxes: list[tuple[float, ...]] = field(default_factory=list)
+    excluded: list[bool] = field(default_factory=list)
+
+
+def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
+    """Read a list of lesions.
+
+    Columns: ``scan``; ``center_x_mm``, ``center_y_mm``, ``center_z_mm`` (DICOM's
+    coordinates, LPS) and ``long_diameter_mm``, or the names of LUNA16's annotations
+    (``seriesuid``, ``coordX``, ``coordY``, ``coordZ``, ``diameter_mm``). Optional:
+    ``lower_i`` ... ``upper_k``, the box in voxels of the file with outer edges, and
+    ``excluded``, 1 for a lesion that does not count. A row with empty positions
+    stands for a scan without lesions. Other columns are ignored.
+
+    Args:
+        path: The csv.
+
+    Returns:
+        Lesions by scan.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a column is missing or a cell is no number; the message names
+            the row.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; expected a list of lesions')
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        reader = csv.DictReader(file)
+        columns = [_LUNA16.get(name, name) for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        for name in ('scan', *_CENTER, 'long_diameter_mm'):
+            if name not in columns:
+                raise ValueError(
+                    f'{path}: column {name} is missing; expected scan, '
+                    f'{", ".join(_CENTER)} and long_diameter_mm'
+                )
+        boxed = all(name in columns for name in _BOX)
+        scans: dict[str, TruthScan] = {}
+        for row in reader:
+            where = f'{path}: row {reader.line_num}'
+            scan = scans.setdefault((row['scan'] or '').strip(), TruthScan())
+            if not any((row[name] or '').strip() for name in _CENTER):
+                continue
+            center = [_number(row, name, where) for name in _CENTER]
+            diameter = _number(row, 'long_diameter_mm', where)
+            if diameter <= 0:
+                raise ValueError(f'{where}: long_diameter_mm must be positive')
+            scan.centers.append((*center, diameter / 2))
+            if boxed:
+                scan.boxes.append(tuple(_number(row, name, where) for name in _BOX))
+            excluded = (row.get('excluded') or '0').strip()
+            if excluded not in ('0', '1'):
+                raise ValueError(
+                    f'{where}: excluded must be 0 or 1, but is {excluded!r}'
+                )
+            scan.excluded.append(excluded == '1')
+    if not scans:
+        raise ValueError(f'{path}: the list is empty')
+    return scans
+
+
+def read_results(folder: str | os.PathLike[str]) -> dict[str, ScanResult]:
+    """Read the findings of all scans of a folder.
+
+    Args:
+        folder: Folder of a run over many scans.
+
+    Returns:
+        Results by the name of their folder.
+
+    Raises:
+        ValueError: If there are none or a file cannot be read.
+    """
+    paths = sorted(Path(folder).glob(f'*/{FINDINGS_FILE}'))
+    if not paths:
+        raise ValueError(f'{folder}: no folder with {FINDINGS_FILE} was found')
+    results = {}
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+            results[path.parent.name] = ScanResult.from_dict(content)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from None
+    return results
+
+
+def evaluate_results(
+    results: dict[str, ScanResult],
+    truth: dict[str, TruthScan],
+    rule: str = 'center',
+    iou_thr: float = 0.1,
+    unlisted_are_empty: bool = False,
+    best_slice_only: bool = False,
+    fps: Sequence[float] = LUNA16_FPS,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> FROC3D:
+    """FROC curve of findings against a list of lesions.
+
+    A scan of the list belongs to the result with this name or series UID.
+
+    Args:
+        results: From :func:`read_results`.
+        truth: From :func:`read_truth`.
+        rule: ``'center'`` (LUNA16) or ``'iou'`` of the boxes in voxels.
+        iou_thr: Lowest IoU of a hit.
+        unlisted_are_empty: Count results of scans that the list does not name as
+            scans without lesions; otherwise they are an error.
+        best_slice_only: Take the box of the best slice in place of the 3-D box, to
+            see what linking is worth.
+        fps: False positives per scan at which to read the sensitivity.
+        num_resamples: Bootstrap resamples of scans.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: If a scan of the list has no result, a result is not in the
+            list, or the list has no boxes for ``'iou'``.
+    """
+    by_scan: dict[str, TruthScan] = {}
+    for scan, lesions in truth.items():
+        names = [
+            name for name, each in results.items() if scan in (name, each.series_uid)
+        ]
+        if len(names) != 1:
+            raise ValueError(
+                f'scan {scan} of the list has {len(names)} results, expected one'
+            )
+        by_scan[names[0]] = lesions
+    unlisted = sorted(set(results) - set(by_scan))
+    if unlisted and not unlisted_are_empty:
+        raise ValueError(
+            f'{len(unlisted)} results are of scans that the list does not name, such '
+            f'as {unlisted[0]}; add a row with empty positions for a scan without '
+            'lesions'
+        )
+    lesions = [by_scan.get(name, TruthScan()) for name in results]
+    if rule == 'iou' and any(len(each.boxes) != len(each.centers) for each in lesions):
+        raise ValueError("the list has no boxes, which rule 'iou' needs")
+
+    def place(finding: Finding) -> tuple[float, ...]:
+        box = finding.box
+        if best_slice_only:
+            best = max(finding.slices, key=lambda each: each.score)
+            box = best.box
+        if rule == 'iou':
+            return (*box.lower, *box.upper)
+        return finding.center_mm
+
+    return froc_3d(
+        [[place(each) for each in result.findings] for result in results.values()],
+        [[each.score for each in result.findings] for result in results.values()],
+        [each.boxes if rule == 'iou' else each.centers for each in lesions],
+        rule,
+        iou_thr,
+        [each.excluded for each in lesions],
+        fps,
+        num_resamples,
+        seed=seed,
+    )
+
+
+def _number(row: dict[str, str], name: str, where: str) -> float:
+    try:
+        value = float(row[name])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f'{where}: {name} must be a number, but is {row[name]!r}')
+    return value

@@ -1,0 +1,86 @@
+"""The program that detects lesions in scans, from the command line."""
+
+import json
+
+import pytest
+
+from mmlesion.cli import main
+from mmlesion.ct import write_volume
+from mmlesion.scan import ScanResult
+
+
+@pytest.fixture
+def arguments(small_config, checkpoint, tmp_path):
+    small_config().dump(tmp_path / 'detector.py')
+    return [
+        *('--config', str(tmp_path / 'detector.py')),
+        *('--checkpoint', str(checkpoint), '--device', 'cpu', '--every', '12'),
+        *('--score-thr', '0.5', '--formats', 'json'),
+    ]
+
+
+def detect(*arguments):
+    return main([str(each) for each in arguments], command='detect')
+
+
+def test_one_scan(arguments, scan, tmp_path, capsys):
+    write_volume(tmp_path / 'a.nii.gz', scan)
+    out = tmp_path / 'out'
+    assert detect(tmp_path / 'a.nii.gz', *arguments, '--out', out) == 0
+    path = out / 'a' / 'findings.json'
+    assert f'Findings: {path}' in capsys.readouterr().out
+    result = ScanResult.from_dict(json.loads(path.read_text()))
+    assert result.detection_grid['key_slices'] == 4 and result.findings
+    # The same again computes nothing; other settings need another folder
+    assert detect(tmp_path / 'a.nii.gz', *arguments, '--out', out) == 0
+    other = ['--score-thr', '0.6']
+    assert detect(tmp_path / 'a.nii.gz', *arguments, *other, '--out', out) == 1
+    assert 'use another folder' in capsys.readouterr().err
+
+
+def test_slice_by_slice(arguments, scan, tmp_path):
+    write_volume(tmp_path / 'a.nii', scan)
+    out = tmp_path / 'out'
+    detect(tmp_path / 'a.nii', *arguments, '--slice-by-slice', '--out', out)
+    content = json.loads((out / 'a' / 'findings.json').read_text())
+    assert content['detection_grid']['shared_features'] is False
+    assert content['detection_grid']['crop'] == 'slice'
+
+
+def test_many_scans_with_a_broken_one(arguments, make_scan, tmp_path, capsys):
+    folder, out = tmp_path / 'scans', tmp_path / 'out'
+    folder.mkdir()
+    for number in range(2):
+        write_volume(folder / f'{number}.nii.gz', make_scan(depth=8, seed=number))
+    (folder / 'broken.nii').write_bytes(b'text')
+    assert detect(folder, *arguments, '--out', out) == 0
+    said = capsys.readouterr().out
+    assert '2 of 3 scans complete (2 in this run)' in said and '1 scans failed' in said
+    assert 'broken.nii' in (out / 'failures.csv').read_text()
+
+
+def test_a_broken_scan_alone_is_one_sentence(arguments, tmp_path, capsys):
+    (tmp_path / 'broken.nii').write_bytes(b'text')
+    assert detect(tmp_path / 'broken.nii', *arguments, '--out', tmp_path / 'o') == 1
+    assert 'broken.nii: the file is' in capsys.readouterr().err
+
+
+def test_the_series_of_a_folder(arguments, make_scan, tmp_path, capsys):
+    """Two series: the larger one is read, and the result says so."""
+    folder = tmp_path / 'study'
+    write_volume(folder, make_scan(depth=4))
+    write_volume(tmp_path / 'larger', make_scan(depth=6))
+    for path in (tmp_path / 'larger').iterdir():
+        path.rename(folder / f'b{path.name}')
+    assert main([str(folder), '--list-series'], command='detect') == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert sorted('6 slices' in line for line in listed) == [False, True]
+    assert all('CT, axial' in line for line in listed)
+    small = next(line.split()[0] for line in listed if '4 slices' in line)
+    assert detect(folder, *arguments, '--out', tmp_path / 'one') == 0
+    chosen = json.loads((tmp_path / 'one' / 'study' / 'findings.json').read_text())
+    assert chosen['grid']['size'][2] == 6
+    assert '2 DICOM series were found' in chosen['warnings'][0]
+    detect(folder, *arguments, '--series', small, '--out', tmp_path / 'two')
+    chosen = json.loads((tmp_path / 'two' / 'study' / 'findings.json').read_text())
+    assert chosen['grid']['size'][2] == 4 and chosen['series_uid'] == small
