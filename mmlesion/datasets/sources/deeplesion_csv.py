@@ -49,6 +49,9 @@ COLUMNS = (
     'Train_Val_Test',
 )
 
+#: Column of the ends of the two diameters, which is read where it is present.
+RECIST_COLUMN = 'Measurement_coordinates'
+
 _FILE_NAME = re.compile(r'(?P<series>[^/\\]+)_(?P<slice>\d+)\.png')
 
 
@@ -74,6 +77,9 @@ class LesionRow:
         interval_mm (float): Distance of the slices; NaN if missing.
         image_size (tuple[int]): Width and height in pixels.
         split (int): 1 training, 2 validation, 3 test.
+        recist_px (tuple[float], optional): x and y of both ends of the long, then of
+            the short diameter, in 0-based pixels of the PNG; None if the csv has no
+            column ``Measurement_coordinates``.
     """
 
     row: int
@@ -90,6 +96,7 @@ class LesionRow:
     interval_mm: float
     image_size: tuple[int, int]
     split: int
+    recist_px: tuple[float, ...] | None = None
 
 
 def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
@@ -129,7 +136,9 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise ValueError(f'{path}: row 1 lacks the column(s) ' + ', '.join(missing))
-    places = {name: header.index(name) for name in COLUMNS}
+    places = {
+        name: header.index(name) for name in (*COLUMNS, RECIST_COLUMN) if name in header
+    }
     first_of_file: dict[str, LesionRow] = {}
     rows_of_box: dict[tuple, int] = {}
     for cells in reader:
@@ -198,6 +207,11 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         )
     box_px = tuple(value - 1 for value in _numbers(fields, 'Bounding_boxes', 4, where))
     _check_box(box_px, width, height, where)
+    recist_px = None
+    if fields.get(RECIST_COLUMN, '').strip():
+        recist_px = tuple(
+            value - 1 for value in _numbers(fields, RECIST_COLUMN, 8, where)
+        )
     return LesionRow(
         row=row,
         file_name=name,
@@ -213,6 +227,7 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         interval_mm=spacing[2],
         image_size=(width, height),
         split=split,
+        recist_px=recist_px,
     )
 
 
