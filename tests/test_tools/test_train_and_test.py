@@ -348,5 +348,5 @@ def test_the_process_ends_with_code_1_and_the_sentence_alone(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == 'Config no.py does not exist.'
+    assert done.stderr.splitlines()[-1] == 'error: Config no.py does not exist.'
     assert 'Traceback' not in done.stderr

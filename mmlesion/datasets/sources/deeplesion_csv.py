@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mmlesion.files import is_file_name
+
 #: Official names of ``Train_Val_Test``.
 SPLITS: dict[str, int] = dict(train=1, val=2, test=3)
 
@@ -27,6 +29,10 @@ LESION_TYPES: dict[int, str] = {
 #: ends of the two diameters plus 5 px, not clipped: of 29,073 official rows 8
 #: reach over it, by at most 6.5 px.
 BORDER_SLACK_PX = 10.0
+
+#: Least distance of slices; the official file has 0.25 mm and more (and negative and
+#: missing values, with which the key slice is repeated).
+LEAST_INTERVAL_MM = 0.05
 
 #: The columns that are read; the official file has seven more.
 COLUMNS = (
@@ -134,6 +140,7 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
         name: header.index(name) for name in (*COLUMNS, RECIST_COLUMN) if name in header
     }
     first_of_file: dict[str, LesionRow] = {}
+    rows_of_box: dict[tuple, int] = {}
     for cells in reader:
         if not cells:
             continue
@@ -150,6 +157,13 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
                 f'{where} gives {row.file_name} another patient or split than '
                 f'row {first.row}'
             )
+        box = (row.file_name, row.box_px, row.noisy)
+        before = rows_of_box.setdefault(box, row.row)
+        if before != row.row:
+            # FROC would count the lesion twice
+            raise ValueError(
+                f'{where} repeats row {before}: the same box on {row.file_name}'
+            )
         yield row
 
 
@@ -160,6 +174,8 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         raise ValueError(
             f"{where}: File_name must read '<series>_<slice>.png', but is {name!r}"
         )
+    if not is_file_name(match['series']):
+        raise ValueError(f'{where}: File_name {name!r} names no folder of a series')
     key_slice = _number(fields, 'Key_slice_index', where, int)
     if key_slice != int(match['slice']):
         raise ValueError(
@@ -175,6 +191,11 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         raise ValueError(
             f'{where}: Spacing_mm_px_ must give one positive '
             f'pixel size for x and y, but is {spacing[:2]}'
+        )
+    if 0 < spacing[2] < LEAST_INTERVAL_MM or spacing[2] == math.inf:
+        raise ValueError(
+            f'{where}: Spacing_mm_px_ must give an interval of slices of '
+            f'{LEAST_INTERVAL_MM} mm or more, but is {spacing[2]}'
         )
     split = _number(fields, 'Train_Val_Test', where, int)
     if split not in SPLITS.values():
