@@ -116,6 +116,8 @@ def test_a_metaimage_header_that_cannot_be_meant(tmp_path, volume, old, new, mes
         (b'encoding: raw', b'encoding: hex', 'encoding must be raw or gzip'),
         (b'kinds:', b'data file: ../x.raw\nkinds:', 'outside of its folder'),
         (b'type: short', b'type: blob', 'type of integers'),
+        (b'kinds:', b'space ' + b'x' * 5000 + b': 1\nkinds:', 'damaged at'),
+        (b'kinds:', b'kindz:', "damaged at 'kindz"),
     ],
 )
 def test_an_nrrd_header_that_cannot_be_meant(tmp_path, volume, old, new, message):
