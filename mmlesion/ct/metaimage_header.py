@@ -156,7 +156,12 @@ def _check_fields(fields: dict[str, str], path: str):
     for names, count in ((_PLACE, dims), (_AXES, dims * dims)):
         for name in names:
             if name in fields:
-                numbers(fields[name], count, name, path)
+                values = numbers(fields[name], count, name, path)
+                if names is _AXES and max(map(abs, values)) > 1.01:
+                    raise ValueError(
+                        f'{path}: {name} must be a rotation, but is '
+                        f'{fields[name]!r:.80}'
+                    )
     sizes = _integers(fields, 'DimSize', dims, path)
     if 'ElementNumberOfChannels' in fields:
         sizes += _integers(fields, 'ElementNumberOfChannels', 1, path)
