@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -246,7 +247,7 @@ def _prepare_scan(
         raise FileNotFoundError('no such file or folder')
     if mask_path and not osp.exists(mask_path):
         raise FileNotFoundError(f'{mask_path}: no such lung mask')
-    record = dict(
+    record: dict[str, Any] = dict(
         settings, source_size=os.stat(path).st_size, source_time=os.stat(path).st_mtime
     )
     if mask_path:
