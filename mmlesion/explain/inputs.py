@@ -370,9 +370,10 @@ def _stack(volume, index, load, path):
             f'{column_mm:g} mm; resample the scan first'
         )
     last = len(volume.array) - 1
+    # From the head to the feet, as the slices of DeepLesion are numbered
     planes = [
         sum(
-            np.float32(weight) * volume.array[min(max(index + offset, 0), last)]
+            np.float32(weight) * volume.array[min(max(index - offset, 0), last)]
             for offset, weight in mix
         )
         for mix in plan_slices(

@@ -336,7 +336,8 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_004_LayerCAM.nii.gz'))
     assert volume.GetSize() == (56, 48, 1)  # the body alone
     assert volume.GetOrigin() == pytest.approx((4 * 0.8, 8 * 0.8, 50 + 4 * 5), abs=1e-4)
-    # the stack is that of LoadSliceStack: 2 mm between physical slices of 5 mm
+    # The stack is that of LoadSliceStack: 2 mm between physical slices of 5 mm, from
+    # the head to the feet
     cfg = Config.fromfile(detector / 'net.py')
     ((_, data),) = ExplainInputs(cfg, tmp_path / 'ct.mha')
     pixels = data['inputs'][:, 10, 10].numpy() / 255 * 4095 - 1024
@@ -345,8 +346,8 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     assert name == 'dicom_004' and torch.equal(same['inputs'], data['inputs'])
     column = array[:, 18, 14].astype(float)
     assert pixels[7] == pytest.approx(column[4], abs=0.1)
-    assert pixels[8] == pytest.approx(0.6 * column[4] + 0.4 * column[5], abs=0.1)
-    assert pixels[0] == pytest.approx(0.8 * column[1] + 0.2 * column[2], abs=0.1)
+    assert pixels[8] == pytest.approx(0.6 * column[4] + 0.4 * column[3], abs=0.1)
+    assert pixels[0] == pytest.approx(0.8 * column[7] + 0.2 * column[6], abs=0.1)
 
 
 def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):

@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmlesion.apis import use_mixed_precision
+from mmlesion.cli.arguments import use_mixed_precision
 from mmlesion.registry import OPTIM_WRAPPERS
 
 

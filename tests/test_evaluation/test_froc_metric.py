@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from mmlesion.evaluation.functional import FROCCurve, froc
 from mmlesion.evaluation.metrics import FROCMetric
@@ -302,6 +303,10 @@ def test_the_tables_are_logged(monkeypatch):
         def info(text):
             lines.extend(text.splitlines())
 
+        @staticmethod
+        def warning(*args):
+            pass
+
     monkeypatch.setattr(
         'mmlesion.evaluation.metrics.froc_metric.MMLogger.get_current_instance', Logger
     )
@@ -319,3 +324,19 @@ def test_the_tables_are_logged(monkeypatch):
     assert text[7].startswith('LU ME LV ST PV AB KD BN <10 mm')
     assert text[8].startswith('sensitivity 50.0 nan nan')
     assert text[10].startswith('lesions 2 0 0')
+
+
+def test_a_curve_that_ends_early_is_warned_of(caplog):
+    """One false positive on two images: the curve ends at 1/2 per image."""
+    found = sample([LESION, NOWHERE], [0.9, 0.8], [LESION], img_id=0)
+    other = sample([OTHER], [0.7], [OTHER], img_id=1)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        evaluate(found, other, fps=[0.25, 0.5], mean_fps=[0.5])
+        assert 'curve ends' not in caplog.text
+        evaluate(found, other, fps=[0.5, 4, 8], mean_fps=[2])
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert 'curve ends at 0.5 false positives per image, before 2, 4, 8' in caplog.text
+    assert 'lower score_thr and raise max_per_img' in caplog.text

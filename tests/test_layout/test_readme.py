@@ -59,3 +59,18 @@ def test_its_configs_build_and_run(source, channels, sides, tmp_path):
 
 def test_all_its_configs_are_tested():
     assert len(CONFIGS) == 2
+
+
+def test_the_pictures_are_small():
+    sizes = {
+        path: path.stat().st_size
+        for path in (ROOT / 'docs' / 'images').iterdir()
+        if path.suffix != '.svg'
+    }
+    assert sizes and sum(sizes.values()) < 1_000_000, sizes
+
+
+def test_every_make_target_is_listed():
+    makefile = (ROOT / 'Makefile').read_text()
+    for target in re.findall(r'^([a-z-]+):.*##', makefile, flags=re.M):
+        assert target == 'help' or f'`make {target}`' in README, target

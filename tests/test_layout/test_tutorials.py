@@ -1,4 +1,4 @@
-"""The tutorials run as printed: their Python and their commands, in order."""
+"""The tutorials and how-tos run as printed: their Python, and their commands."""
 
 import re
 import shlex
@@ -51,3 +51,12 @@ def test_tutorial_runs(page, folder, monkeypatch):
         else:
             for line in code.replace('\\\n', ' ').splitlines():
                 run_command(line)
+
+
+@pytest.mark.parametrize('page', ['how_to/froc.md', 'how_to/measure_maps.md'])
+def test_python_of_how_to_runs(page, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    namespace = {'__name__': page}
+    for language, code in BLOCK.findall((DOCS / page).read_text(encoding='utf-8')):
+        assert language == 'python'
+        exec(compile(code, page, 'exec'), namespace)

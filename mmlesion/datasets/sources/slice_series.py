@@ -132,6 +132,11 @@ class ArchivedSeries(PngSeries):
 class ScanSeries(SliceSeries):
     """Slices of a whole scan.
 
+    Offsets count toward the feet: slice numbers of DeepLesion rise toward the feet
+    (in 28,719 of 28,753 pairs of key slices of one series, at least ten slices
+    apart, by the normalized position in ``DL_info.csv``), slices of a scan toward
+    the head.
+
     Args:
         scan_slice: The key slice.
     """
@@ -147,7 +152,7 @@ class ScanSeries(SliceSeries):
 
     def fetch(self, offset: int) -> np.ndarray | None:
         """Return the HU of the slice at exactly this offset, or None."""
-        number = self.scan_slice.index + offset
+        number = self.scan_slice.index - offset
         return self.slices_hu[number] if 0 <= number < len(self.slices_hu) else None
 
 

@@ -1,42 +1,46 @@
 """Free-response ROC curve of a detector."""
 
+from collections.abc import Sequence
+
+import numpy.typing as npt
+
 from .froc_curve import FROCCurve
 from .froc_matches import match_boxes
 
 
 def froc(
-    pred_boxes,
-    pred_scores,
-    gt_boxes,
+    pred_boxes: Sequence[npt.ArrayLike],
+    pred_scores: Sequence[npt.ArrayLike],
+    gt_boxes: Sequence[npt.ArrayLike],
     iou_thr: float = 0.5,
     plus_one: bool = True,
     legacy: bool = False,
 ) -> FROCCurve:
-    """Sensitivity against false positives per image, by the rules of 3DCE.
+    """Compute sensitivity against false positives per image, by the rules of 3DCE.
 
-    The boxes of all images are ranked by score. A box that overlaps no lesion of
-    its image by ``iou_thr`` is one false positive. Any other hits *every* lesion
-    that it overlaps by that much; a hit on a lesion already hit is neither a hit
-    nor a false positive. Images without lesions count in the denominator.
+    The boxes of all images are ranked by score. A box whose IoU with every lesion of
+    its image is below ``iou_thr`` is one false positive. Any other box hits *all*
+    lesions with at least this IoU. A second hit on a lesion is neither a hit nor a
+    false positive. Images without lesions count in the denominator.
 
     Source: K. Yan, M. Bagheri, R. M. Summers, 3DCE, MICCAI 2018, Sec. 3 and the
     released evaluation code.
-    Differs from it in: boxes of equal score count together (there, in the order
-    of the sort); the curve is flat beyond its end (``legacy`` extrapolates).
+    Differs from it in: boxes of equal score count together (there, in the order of the
+    sort); the curve is flat behind its end (``legacy`` extrapolates).
 
     Args:
-        pred_boxes (list of array): Boxes of each image, xyxy pixels. An empty
-            list stands for an image without boxes.
-        pred_scores (list of array): Their scores, higher is surer.
-        gt_boxes (list of array): Lesions of each image, xyxy pixels.
-        iou_thr (float): Least overlap of a hit.
-        plus_one (bool): Sides are ``x2 - x1 + 1`` pixels, as the authors'.
-        legacy (bool): Read the curve as the authors, see
-            :meth:`FROCCurve.sensitivity_at`.
+        pred_boxes: Boxes of each image, (x1, y1, x2, y2) in pixels. An empty list
+            stands for an image without boxes.
+        pred_scores: Scores of the boxes, higher is more certain.
+        gt_boxes: Lesions of each image, (x1, y1, x2, y2) in pixels.
+        iou_thr: Smallest IoU of a hit.
+        plus_one: Whether the sides of a box are ``x2 - x1 + 1`` pixels, as in the
+            authors' code.
+        legacy: Read the curve as the authors, see :meth:`FROCCurve.sensitivity_at`.
 
     Returns:
-        FROCCurve: Sensitivity in [0, 1], higher is better; 0 without boxes, NaN
-        without lesions or images.
+        The curve. Sensitivity is in [0, 1], and higher is better; it is 0 without boxes
+        and NaN without lesions or images.
 
     Shape:
         - pred_boxes[i]: (B_i, 4)

@@ -1,38 +1,41 @@
-"""Intervals of a FROC curve by resampling patients."""
+"""Bootstrap intervals of a FROC curve over patients."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from .froc_matches import FROCMatches
 
 
 def bootstrap_froc(
     matches: FROCMatches,
-    patients,
-    fps=(0.5, 1, 2, 4, 8, 16),
-    lesions=None,
+    patients: npt.ArrayLike,
+    fps: Sequence[float] = (0.5, 1, 2, 4, 8, 16),
+    lesions: np.ndarray | None = None,
     others: str = 'fp',
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:
-    """Sensitivities of resampled sets of patients.
+    """Compute the sensitivities of resampled sets of patients.
 
-    Each resample draws as many patients as there are, with replacement, and
-    takes all their images: images of one patient are not independent. It equals
-    the (clamped) curve of the repeated images, without building it.
+    Each resample draws as many patients as there are, with replacement, and takes all
+    images of the drawn patients, because images of one patient are not independent. The
+    result equals the (clamped) curve of the repeated images.
 
     Args:
-        matches (FROCMatches): From :func:`match_boxes`.
-        patients (sequence): Patient of each image. The draws depend on the
-            sorted patients, not on the order of the images.
-        fps (sequence of float): False positives per image to read at.
-        lesions (ndarray, optional): See :meth:`FROCMatches.events`.
-        others (str): See :meth:`FROCMatches.events`.
-        num_resamples (int): Number of resamples.
-        seed (int): Of the draws; the same draws serve every sub-group.
+        matches: From :func:`match_boxes`.
+        patients: Patient of each image. The draws depend on the sorted patients, not
+            on the order of the images.
+        fps: False positives per image at which the sensitivity is computed.
+        lesions: See :meth:`FROCMatches.events`.
+        others: See :meth:`FROCMatches.events`.
+        num_resamples: Number of resamples.
+        seed: Seed of the draws. All subgroups use the same draws.
 
     Returns:
-        ndarray: Sensitivities; NaN in a resample without lesions, and
-        everywhere with fewer than two patients.
+        Sensitivities. They are NaN in a resample without lesions, and everywhere with
+        fewer than two patients.
 
     Shape:
         - patients: (N,)
@@ -95,28 +98,35 @@ def bootstrap_froc(
     return samples
 
 
-def percentile_interval(samples: np.ndarray, confidence: float = 0.95):
-    """Lower and upper bound that hold ``confidence`` of the samples.
+def percentile_interval(
+    samples: npt.ArrayLike, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the bounds between which a fraction of the samples lies.
 
     Args:
-        samples (ndarray): Resampled values along the first axis; NaN are left
-            out.
-        confidence (float): In (0, 1).
+        samples: Resampled values along the first axis. NaN are left out.
+        confidence: The fraction, in (0, 1).
 
     Returns:
-        tuple: Two arrays without the first axis; NaN where no sample is left.
+        Lower and upper bounds, without the first axis; NaN if no sample is left.
     """
-    samples = np.asarray(samples, dtype=np.float64)
+    values = np.asarray(samples, dtype=np.float64)
     tail = (1 - confidence) / 2
-    known = ~np.isnan(samples)
-    # A column of nothing but NaN is an answer here, not a reason to warn.
-    usable = np.where(known.any(0), samples, 0.0)
+    known = ~np.isnan(values)
+    # nanquantile would warn of columns without a number
+    usable = np.where(known.any(0), values, 0.0)
     low, high = np.nanquantile(usable, [tail, 1 - tail], axis=0)
     return (np.where(known.any(0), low, np.nan), np.where(known.any(0), high, np.nan))
 
 
-def _read(fp, fp_point, hits, hit_point, wanted):
-    """Lesions hit at ``wanted`` false positives: FROCCurve's clamped reading."""
+def _read(
+    fp: np.ndarray,
+    fp_point: np.ndarray,
+    hits: np.ndarray,
+    hit_point: np.ndarray,
+    wanted: np.ndarray,
+) -> np.ndarray:
+    """Return the number of lesions hit at ``wanted`` false positives (clamped)."""
     found = np.full(len(wanted), hits[-1], dtype=np.float64)
     index = np.searchsorted(fp, wanted, side='right')
     inside = index < len(fp)

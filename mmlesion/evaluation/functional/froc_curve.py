@@ -1,6 +1,8 @@
-"""A FROC curve and what is read from it."""
+"""A FROC curve and the numbers that are read from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 
@@ -9,18 +11,18 @@ import numpy as np
 class FROCCurve:
     """Sensitivity against false positives per image.
 
-    One point for each distinct score, falling: the point says what happens when
-    all boxes with at least that score are shown. No box at all is the point
-    (0, 0); it is understood and not stored.
+    The curve has one point per distinct score, in descending order of the scores. A
+    point describes the boxes with at least this score. The point (0, 0), no box at
+    all, is not stored.
 
     Attributes:
-        fp_per_image (ndarray): False positives per image, not falling.
-        sensitivity (ndarray): Share of the lesions hit, in [0, 1], not falling;
-            NaN where there are no lesions.
-        scores (ndarray): The score of each point.
-        num_images (int): Images counted, those without lesions among them.
-        num_lesions (int): Lesions counted.
-        legacy (bool): Read the curve as the authors of 3DCE did, see
+        fp_per_image: False positives per image, in ascending order.
+        sensitivity: Fraction of the lesions hit, in [0, 1], in ascending order; NaN
+            without lesions.
+        scores: Score of each point.
+        num_images: Number of images, including images without lesions.
+        num_lesions: Number of lesions.
+        legacy: Whether the curve is read as by the authors of 3DCE, see
             :meth:`sensitivity_at`.
 
     Shape:
@@ -34,27 +36,38 @@ class FROCCurve:
     num_lesions: int
     legacy: bool = False
 
-    def sensitivity_at(self, fps):
-        """Read the sensitivity at given false positives per image.
+    @property
+    def last_fp(self) -> float:
+        """False positives per image at the end of the curve, 0 without boxes."""
+        return float(self.fp_per_image[-1]) if len(self.fp_per_image) else 0.0
 
-        Between two points it is interpolated linearly. Where several points have
-        exactly this number of false positives, the last one is meant, the
-        highest sensitivity. Beyond the last point the curve is flat: showing no
-        more boxes finds no more lesions. Below the first point it comes from
-        (0, 0). Without lesions it is NaN; without boxes 0.
+    @overload
+    def sensitivity_at(self, fps: float) -> float: ...
 
-        With ``legacy`` it is the authors' ``scipy.interpolate.interp1d(...,
-        fill_value='extrapolate')``, to repeat published numbers: of several
-        points with exactly this number the first, and outside the curve the
-        line through its last (first) two points, which may be infinite, NaN,
-        negative or above 1. NaN with fewer than two points.
+    @overload
+    def sensitivity_at(self, fps: Sequence[float]) -> np.ndarray: ...
+
+    def sensitivity_at(self, fps: float | Sequence[float]) -> float | np.ndarray:
+        """Return the sensitivity at given false positives per image.
+
+        Between two points the sensitivity is interpolated linearly. If several points
+        have exactly the given number of false positives, the last point counts, with
+        the highest sensitivity. Behind the last point (:attr:`last_fp`) the curve is
+        flat. Before the first point it is the line from (0, 0). Without lesions the
+        sensitivity is NaN; without boxes it is 0.
+
+        With ``legacy`` the function is ``scipy.interpolate.interp1d(...,
+        fill_value='extrapolate')``, as in the authors' code, to reproduce published
+        numbers: of several points with the given number the first point counts, and
+        outside the curve the line through its last (first) two points, which can be
+        infinite, NaN, negative or above 1. With fewer than two points it is NaN.
         Source: K. Yan et al., 3DCE, MICCAI 2018 (released evaluation code).
 
         Args:
-            fps (float | sequence of float): False positives per image, >= 0.
+            fps: False positives per image, at least 0.
 
         Returns:
-            float | ndarray: A number for a number, an array for a sequence.
+            A number for a number, an array for a sequence.
 
         Raises:
             ValueError: If a number is negative or NaN.
@@ -72,15 +85,19 @@ class FROCCurve:
             values = self._clamped(wanted)
         return float(values) if wanted.ndim == 0 else values
 
-    def mean_sensitivity(self, fps=(0.5, 1, 2, 4)) -> float:
-        """Mean of the sensitivities at ``fps``; by default 0.5, 1, 2 and 4."""
+    def mean_sensitivity(self, fps: Sequence[float] = (0.5, 1, 2, 4)) -> float:
+        """Return the mean of the sensitivities at given false positives per image.
+
+        Args:
+            fps: False positives per image.
+        """
         return float(np.mean(self.sensitivity_at(list(fps))))
 
     def vertices(self) -> 'FROCCurve':
-        """The same curve without the points that lie on a straight line.
+        """Return the same curve without the points on straight lines.
 
-        Every value of :meth:`sensitivity_at` stays. A run of thousands of
-        boxes that hit nothing becomes its two ends.
+        All values of :meth:`sensitivity_at` stay the same. Thousands of consecutive
+        boxes that hit nothing become two points.
         """
         count = len(self.scores)
         if count < 3 or self.num_lesions == 0 or self.num_images == 0:
@@ -105,8 +122,8 @@ class FROCCurve:
             self.legacy,
         )
 
-    def to_dict(self) -> dict:
-        """Plain lists and numbers, as :meth:`from_dict` reads them."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, for :meth:`from_dict`."""
         return dict(
             fp_per_image=self.fp_per_image.tolist(),
             sensitivity=[
@@ -119,8 +136,11 @@ class FROCCurve:
         )
 
     @classmethod
-    def from_dict(cls, values: dict) -> 'FROCCurve':
-        """Read what :meth:`to_dict` gave, also after a way through JSON.
+    def from_dict(cls, values: dict[str, Any]) -> 'FROCCurve':
+        """Make a curve from the result of :meth:`to_dict`, also after JSON.
+
+        Args:
+            values: Lists and numbers.
 
         Raises:
             ValueError: If a key is missing.
@@ -139,7 +159,7 @@ class FROCCurve:
         except KeyError as error:
             raise ValueError(f'Not a FROC curve: key {error} is missing.') from None
 
-    def _clamped(self, wanted):
+    def _clamped(self, wanted: np.ndarray) -> np.ndarray:
         fp = np.r_[0.0, self.fp_per_image]
         sensitivity = np.r_[0.0, self.sensitivity]
         low = np.searchsorted(fp, wanted, side='right') - 1
@@ -150,7 +170,7 @@ class FROCCurve:
         )
         return sensitivity[low] + share * (sensitivity[high] - sensitivity[low])
 
-    def _extrapolated(self, wanted):
+    def _extrapolated(self, wanted: np.ndarray) -> np.ndarray:
         if len(self.scores) < 2:
             return np.full(wanted.shape, np.nan)
         fp, sensitivity = self.fp_per_image, self.sensitivity

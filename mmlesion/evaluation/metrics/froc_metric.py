@@ -1,5 +1,8 @@
-from collections.abc import Sequence
+"""FROC metric of MMEngine."""
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -9,60 +12,65 @@ from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
 from ..functional import (
+    FROCMatches,
     bootstrap_froc,
     deeplesion_subgroups,
     match_boxes,
     percentile_interval,
 )
 
-# What a lesion of the data set may say beside its box.
+#: Keys of a lesion beside its box that define subgroups.
 LESION_KEYS = ('lesion_type', 'diameter_mm')
 
 
 @METRICS.register_module()
 class FROCMetric(BaseMetric):
-    """Sensitivity at given false positives per image, as DeepLesion is reported.
+    """Sensitivity at given false positives per image, the measure of DeepLesion.
 
-    Reads from each data sample ``pred_instances`` (``bboxes``, ``scores``,
-    ``labels``) and the lesions: ``instances`` of its meta information (boxes as
-    the data set gives them, in pixels of the original picture) where there are
-    any, else ``gt_instances.bboxes``. Both are in the pixels of ``ori_shape``, which
-    for a cropped slice is the crop: sensitivity does not depend on the origin. An
-    instance with ``ignore_flag`` is left out.
+    The metric reads ``pred_instances`` (``bboxes``, ``scores``, ``labels``) of each
+    data sample and its lesions: ``instances`` of the metadata, or without these
+    ``gt_instances.bboxes``. Both are in the pixels of ``ori_shape``, for a cropped
+    slice in the pixels of the crop: sensitivity does not depend on the origin.
+    Instances with ``ignore_flag`` are left out.
 
-    Returned: ``sens@0.5``, ``sens@1``, ... and ``mean_0.5_4``, the mean over
-    ``mean_fps``, each in [0, 1], higher is better; 0 without boxes, NaN without
-    lesions. So ``save_best='froc/sens@4'`` keeps the best checkpoint.
+    The metric returns ``sens@0.5``, ``sens@1``, ... and ``mean_0.5_4``, the mean over
+    ``mean_fps``. All are in [0, 1], and higher is better. They are 0 without boxes and
+    NaN without lesions. ``save_best='froc/sens@4'`` keeps the best checkpoint.
 
-    Logged besides: the sub-groups of the paper's Table 2, as far as the instances
-    name ``lesion_type`` and ``diameter_mm`` and the meta information
-    ``interval_mm``, and bootstrap intervals by ``patient``. A sub-group counts its
-    own lesions, but all images and all boxes: a box on a lesion of another
-    sub-group is a false positive, as the authors of 3DCE do it.
+    The log also contains the subgroups of Table 2 of the paper, if the instances have
+    ``lesion_type`` and ``diameter_mm`` and the metadata ``interval_mm``, and bootstrap
+    intervals over ``patient``. In a subgroup only its own lesions count, but all images
+    and all boxes: a box on a lesion of another subgroup is a false positive, as for the
+    authors of 3DCE.
+
+    A warning is logged if the curve ends before the largest of ``fps`` and
+    ``mean_fps``. This happens if the detector drops boxes by a score threshold or a
+    largest number of boxes (0.05 and 100 in most configs of mmdet). The sensitivity
+    behind the end is that of the end, so it is too low.
 
     Args:
-        fps (sequence of float): False positives per image to report at.
-        mean_fps (sequence of float): Those of which the mean is reported.
-        subgroup_fps (float): Where sub-groups are reported, 4 in the paper.
-        iou_thr (float): Least overlap of a hit.
-        plus_one (bool): Sides of a box are ``x2 - x1 + 1`` pixels.
-        label (int, optional): Count boxes and lesions of this label only. By
-            default all labels are lesions.
-        others (str): What a box is that hits a lesion of another sub-group, 'fp'
-            or 'ignore'.
-        legacy (bool): Extrapolate the curve as the authors' code, see
+        fps: False positives per image at which the sensitivity is reported.
+        mean_fps: False positives per image of the reported mean.
+        subgroup_fps: False positives per image for the subgroups, 4 in the paper.
+        iou_thr: Smallest IoU of a hit.
+        plus_one: Whether the sides of a box are ``x2 - x1 + 1`` pixels.
+        label: Count boxes and lesions of this label only. By default, all labels are
+            lesions.
+        others: What a box on a lesion of another subgroup is, ``'fp'`` or
+            ``'ignore'``.
+        legacy: Extrapolate the curve as the authors' code, see
             :meth:`mmlesion.evaluation.functional.FROCCurve.sensitivity_at`.
-        num_resamples (int): Bootstrap resamples; 0 for no intervals.
-        confidence (float): Of the intervals.
-        seed (int): Of the bootstrap.
-        outfile_prefix (str, optional): Write everything, and the whole curve, to
+        num_resamples: Number of bootstrap resamples; 0 for no intervals.
+        confidence: Confidence level of the intervals.
+        seed: Seed of the bootstrap.
+        outfile_prefix: Write all numbers and the whole curve to
             ``<outfile_prefix>.froc.json``.
-        collect_device (str): 'cpu' or 'gpu', where processes exchange results.
-        prefix (str, optional): Of the returned names, 'froc' by default.
+        collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.
+        prefix: Prefix of the returned names, by default ``'froc'``.
 
     Raises:
-        ValueError: If a box or score is NaN or infinite; the sentence names the
-            picture.
+        ValueError: If an argument is out of range, or if a box or score is NaN or
+            infinite; the sentence names the image.
     """
 
     default_prefix = 'froc'
@@ -111,8 +119,17 @@ class FROCMetric(BaseMetric):
         self.seed = seed
         self.outfile_prefix = outfile_prefix
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
-        """Keep of each sample what the curve needs."""
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the boxes, scores and lesions of each sample.
+
+        Args:
+            data_batch: Batch of the data loader.
+            data_samples: Samples with predictions.
+
+        Raises:
+            ValueError: If a sample has no predictions or no lesions, or a box or score
+                is NaN or infinite.
+        """
         for sample in data_samples:
             name = sample.get('img_path') or f'image {sample.get("img_id")}'
             if 'pred_instances' not in sample:
@@ -143,7 +160,14 @@ class FROCMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list) -> dict:
-        """Compute, log and write the table of all images."""
+        """Compute, log and write the table of all images.
+
+        Args:
+            results: What :meth:`process` kept.
+
+        Returns:
+            Sensitivities by name.
+        """
         # The order of the images must not depend on the number of processes.
         if all(result['img_id'] is not None for result in results):
             results = sorted(results, key=lambda result: str(result['img_id']))
@@ -162,6 +186,7 @@ class FROCMetric(BaseMetric):
             for name, mask in self._subgroups(results, matches).items()
         }
         self._log(total, subgroups, matches, patients)
+        self._warn_of_the_end(curve.last_fp)
         if self.outfile_prefix:
             self._write(
                 dict(
@@ -191,7 +216,7 @@ class FROCMetric(BaseMetric):
         return f'mean_{min(self.mean_fps):g}_{max(self.mean_fps):g}'
 
     def _lesions(self, sample: dict, name: str) -> dict:
-        """Boxes of the lesions, and what is known of each."""
+        """Return the boxes of the lesions and the known properties of each."""
         if 'instances' in sample:
             instances = [
                 instance
@@ -219,9 +244,9 @@ class FROCMetric(BaseMetric):
 
     @staticmethod
     def _patients(results: list) -> np.ndarray:
-        """Number of the patient of each image.
+        """Return the name of the patient of each image.
 
-        An image of an unknown patient is one of its own.
+        An image without a patient counts as a patient.
         """
         names = [
             f'image {index}'
@@ -232,8 +257,8 @@ class FROCMetric(BaseMetric):
         return np.array(names, dtype=str)
 
     @staticmethod
-    def _subgroups(results: list, matches) -> dict:
-        """Masks of the sub-groups; a column of which nothing is known is left out."""
+    def _subgroups(results: list, matches: FROCMatches) -> dict[str, np.ndarray]:
+        """Return the masks of the subgroups of which the properties are known."""
         lesion_type = _column(
             value for result in results for value in result['lesion_type']
         )
@@ -247,8 +272,14 @@ class FROCMetric(BaseMetric):
             interval_mm = interval_mm[matches.lesion_image]
         return deeplesion_subgroups(lesion_type, diameter_mm, interval_mm)
 
-    def _table_row(self, matches, patients, fps, lesions) -> dict:
-        """Sensitivities and intervals of all lesions or of a sub-group."""
+    def _table_row(
+        self,
+        matches: FROCMatches,
+        patients: np.ndarray,
+        fps: Sequence[float],
+        lesions: np.ndarray | None,
+    ) -> dict[str, Any]:
+        """Return sensitivities and intervals of all lesions or of a subgroup."""
         curve = matches.curve(lesions, self.others, self.legacy)
         row = dict(
             num_lesions=curve.num_lesions,
@@ -279,8 +310,26 @@ class FROCMetric(BaseMetric):
                 ]
         return row
 
-    def _log(self, total: dict, subgroups: dict, matches, patients) -> None:
-        """Print the paper's tables."""
+    def _warn_of_the_end(self, last_fp: float) -> None:
+        """Warn if a sensitivity is asked for behind the end of the curve."""
+        beyond = sorted({fp for fp in (*self.fps, *self.mean_fps) if fp > last_fp})
+        if beyond:
+            MMLogger.get_current_instance().warning(
+                'The FROC curve ends at %.3g false positives per image, before %s: '
+                'the sensitivity there is that of the end. If the detector drops '
+                'boxes, lower score_thr and raise max_per_img of model.test_cfg.',
+                last_fp,
+                ', '.join(f'{fp:g}' for fp in beyond),
+            )
+
+    def _log(
+        self,
+        total: dict[str, Any],
+        subgroups: dict[str, dict],
+        matches: FROCMatches,
+        patients: np.ndarray,
+    ) -> None:
+        """Log the tables of the paper."""
         lines = [
             'Sensitivity (%) at false positives per image, IoU >= '
             f'{self.iou_thr:g}: {matches.num_images} images, '
@@ -318,23 +367,28 @@ class FROCMetric(BaseMetric):
         MMLogger.get_current_instance().info(f'FROC written to {path}')
 
 
-def _array(values) -> np.ndarray:
-    """float64 array of a tensor, of mmdet's boxes or of numbers."""
+def _array(values: Any) -> np.ndarray:
+    """Return a float64 array of a tensor, of mmdet's boxes or of numbers."""
     values = getattr(values, 'tensor', values)  # HorizontalBoxes
     if hasattr(values, 'detach'):
         values = values.detach().cpu().double().numpy()
     return np.asarray(values, dtype=np.float64)
 
 
-def _column(values) -> np.ndarray | None:
-    """Numbers, NaN where unknown; None if all are."""
-    values = [np.nan if value is None else float(value) for value in values]
-    column = np.array(values, dtype=np.float64)
+def _column(values: Iterable[float | None]) -> np.ndarray | None:
+    """Return numbers, NaN for unknown numbers; None if all are unknown."""
+    known = [np.nan if value is None else float(value) for value in values]
+    column = np.array(known, dtype=np.float64)
     return None if np.isnan(column).all() else column
 
 
-def _table(columns, intervals, confidence, counts=None) -> list:
-    """Lines of a table with one named value a column."""
+def _table(
+    columns: Sequence[tuple[str, float]],
+    intervals: Sequence[Sequence[float]] | None,
+    confidence: float,
+    counts: Sequence[int] | None = None,
+) -> list[str]:
+    """Return the lines of a table with one named value per column."""
     rows = [
         ('', [name for name, _ in columns]),
         ('sensitivity', [f'{100 * value:.1f}' for _, value in columns]),

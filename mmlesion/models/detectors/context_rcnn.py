@@ -1,40 +1,50 @@
+"""Two-stage detector on a stack of CT slices."""
+
 import copy
+from collections.abc import Sequence
 
 import torch
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmlesion.registry import MODELS
+
+from ..layers.padded_batch import PaddedBatch, no_leak
+from ..layers.padding_mask import get_padding_mask
 
 
 @MODELS.register_module()
 class ContextRCNN(TwoStageDetector):
     """Two-stage detector on a stack of CT slices (3DCE, with attention).
 
-    The RPN proposes boxes from the plain features of the key image alone; the
-    R-CNN head judges them on the features of all M images, which the neck may
-    weigh against each other.
+    The RPN proposes boxes from the plain features of the key image alone. The R-CNN
+    head classifies them on the features of all M images, which the neck may weigh
+    against each other.
 
-    The three steps are apart, so that a whole scan can compute the first once
-    for each slice triple and share it among the key slices that look at it:
+    The detector has three steps, so that a whole scan can compute the first step once
+    per slice triple and share it among the key slices that see the triple:
 
-    1. :meth:`extract_images`: slices -> features of the M images,
-    2. :meth:`fuse`: features of the M images -> attended features,
-    3. :meth:`detect`: both -> boxes.
+    1. :meth:`extract_images`: slices to features of the M images,
+    2. :meth:`fuse`: features of the M images to attended features,
+    3. :meth:`detect`: both to boxes.
 
-    Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural
-    Network for End-to-End Lesion Detection", MICCAI 2018; Tao et al.,
-    "Improving Deep Lesion Detection Using 3D Contextual and Spatial
-    Attention", MICCAI 2019. That the RPN sees plain features is in the
-    authors' code, not in the text.
+    Images of different sizes are predicted in one padded batch, and each gets the boxes
+    that it gets alone (:class:`PaddedBatch`). If a layer of the network looks at the
+    whole image, they are predicted one by one.
+
+    Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural Network
+    for End-to-End Lesion Detection", MICCAI 2018; Tao et al., "Improving Deep Lesion
+    Detection Using 3D Contextual and Spatial Attention", MICCAI 2019. The use of plain
+    features by the RPN is in the authors' code, not in the text.
 
     Args:
         backbone (dict): A :class:`SliceBackbone` with one output level.
         neck (dict, optional): A :class:`ContextNeck`; None is plain 3DCE.
-        rpn_head, roi_head, train_cfg, test_cfg, data_preprocessor, init_cfg:
-            As ``TwoStageDetector``; the RoI head takes one map of shape
-            (N, M, C, H, W), as :class:`PSRoIHead`.
+        rpn_head, roi_head, train_cfg, test_cfg, data_preprocessor, init_cfg: As
+            ``TwoStageDetector``; the RoI head takes one map of shape (N, M, C, H, W),
+            as :class:`PSRoIHead`.
 
     Shape:
         - Input: (N, 3M, H, W), M odd.
@@ -44,11 +54,11 @@ class ContextRCNN(TwoStageDetector):
         """Step 1: features of each slice triple, independent of the others.
 
         Args:
-            batch_inputs (Tensor): (N, 3M, H, W). For a whole scan, let N be
-                the number of triples and M be 1.
+            batch_inputs: (N, 3M, H, W). For a whole scan, let N be the number of
+                triples and M be 1.
 
         Returns:
-            Tensor: (N, M, C, h, w).
+            (N, M, C, h, w).
 
         Raises:
             ValueError: If the backbone returns several levels.
@@ -56,9 +66,8 @@ class ContextRCNN(TwoStageDetector):
         levels = self.backbone(batch_inputs)
         if len(levels) != 1:
             raise ValueError(
-                'ContextRCNN works on one feature level, its '
-                f'backbone returned {len(levels)}: set its '
-                'out_indices'
+                f'ContextRCNN needs one feature level, but its backbone returned '
+                f'{len(levels)}: set its out_indices'
             )
         return levels[0]
 
@@ -66,17 +75,33 @@ class ContextRCNN(TwoStageDetector):
         """Step 2: attended features.
 
         Args:
-            feats (Tensor): From :meth:`extract_images`, (N, M, C, h, w).
-            mask (Tensor, optional): Bool, (N, h, w), true inside the image.
+            feats: From :meth:`extract_images`, (N, M, C, h, w).
+            mask: Bool, (N, h, w), true inside the image.
 
         Returns:
-            Tensor: (N, M, C, h, w).
+            (N, M, C, h, w).
         """
         return self.neck(feats, mask) if self.with_neck else feats
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor]:
-        """Steps 1 and 2 together, without a mask: one (N, M, C, h, w)."""
-        return (self.fuse(self.extract_images(batch_inputs)),)
+        """Steps 1 and 2 together, as :meth:`predict` computes them.
+
+        Args:
+            batch_inputs: (N, 3M, H, W). The sizes of the images are those of the
+                padding mask that :class:`CTDataPreprocessor` attaches; without a mask
+                nothing is padding.
+
+        Returns:
+            One level, (N, M, C, h, w).
+        """
+        mask = get_padding_mask(batch_inputs)
+        if mask is None:
+            return (self.fuse(self.extract_images(batch_inputs)),)
+        shapes = [(int(one.any(1).sum()), int(one.any(0).sum())) for one in mask]
+        divisor = getattr(self.data_preprocessor, 'pad_size_divisor', 1)
+        sizes = [[-(-side // divisor) * divisor for side in shape] for shape in shapes]
+        batch = self._padded_batch(batch_inputs, sizes)
+        return (self._features(batch_inputs, shapes, batch)[1],)
 
     def detect(
         self,
@@ -84,30 +109,54 @@ class ContextRCNN(TwoStageDetector):
         fused: Tensor,
         batch_data_samples: SampleList,
         rescale: bool = True,
+        batch: PaddedBatch | None = None,
     ) -> SampleList:
         """Step 3: boxes of the key slices.
 
         Args:
-            feats (Tensor): From :meth:`extract_images`, (N, M, C, h, w).
-            fused (Tensor): From :meth:`fuse`, (N, M, C, h, w).
-            batch_data_samples (list[DetDataSample]): N samples.
-            rescale (bool): Return boxes in the pixels of the original image,
-                for a cropped slice those of the crop.
+            feats: From :meth:`extract_images`, (N, M, C, h, w).
+            fused: From :meth:`fuse`, (N, M, C, h, w).
+            batch_data_samples: N samples.
+            rescale: Return boxes in the pixels of the original image, for a cropped
+                slice those of the crop.
+            batch: Sizes of the images, if they differ.
 
         Returns:
-            list[DetDataSample]: With ``pred_instances``.
+            The samples with ``pred_instances``.
         """
-        proposals = self.rpn_head.predict(
-            self.key_features(feats), batch_data_samples, rescale=False
-        )
+        proposals = self._propose(feats, batch_data_samples, batch)
+        if batch is not None:
+            fused = batch.repeat_border(fused)
         results = self.roi_head.predict(
             (fused,), proposals, batch_data_samples, rescale=rescale
         )
         return self.add_pred_to_datasample(batch_data_samples, results)
 
+    def _propose(
+        self, feats: Tensor, samples: SampleList, batch: PaddedBatch | None
+    ) -> list[InstanceData]:
+        """Return the proposals of the RPN in the pixels of the network's input."""
+        key_feats = self.key_features(feats)
+        if batch is None:
+            return self.rpn_head.predict(key_feats, samples, rescale=False)
+        with batch.no_leak(self.rpn_head):
+            outputs = self.rpn_head(key_feats)
+        proposals = []
+        for index, (sample, (rows, cols)) in enumerate(
+            zip(samples, batch.cells(feats))
+        ):
+            own = [
+                [level[index : index + 1, :, :rows, :cols] for level in levels]
+                for levels in outputs
+            ]
+            proposals += self.rpn_head.predict_by_feat(
+                *own, batch_img_metas=[sample.metainfo], rescale=False
+            )
+        return proposals
+
     @staticmethod
     def key_features(feats: Tensor) -> tuple[Tensor]:
-        """Features of the key image, (N, C, h, w), as one level."""
+        """Return the features of the key image, (N, C, h, w), as one level."""
         num_images = feats.shape[1]
         if num_images % 2 == 0:
             raise ValueError(
@@ -119,37 +168,41 @@ class ContextRCNN(TwoStageDetector):
 
     @staticmethod
     def valid_mask(
-        batch_inputs: Tensor, feats: Tensor, batch_data_samples: SampleList
+        batch_inputs: Tensor, feats: Tensor, shapes: Sequence[Sequence[int]]
     ) -> Tensor | None:
-        """Cells that hold image rather than the padding of the batch.
+        """Return which cells hold image rather than the padding of the batch.
+
+        Args:
+            batch_inputs: (N, 3M, H, W).
+            feats: (N, M, C, h, w).
+            shapes: Height and width of each image in pixels.
 
         Returns:
-            Tensor or None: Bool, (N, h, w); None if no cell is padding.
+            Bool, (N, h, w); None if no cell is padding.
         """
         height, width = feats.shape[-2:]
         stride_y = batch_inputs.shape[-2] / height
         stride_x = batch_inputs.shape[-1] / width
         rows = torch.arange(height, device=feats.device) * stride_y
         cols = torch.arange(width, device=feats.device) * stride_x
-        shapes = [sample.img_shape[:2] for sample in batch_data_samples]
         if all(
             rows_px > (height - 1) * stride_y and cols_px > (width - 1) * stride_x
             for rows_px, cols_px in shapes
         ):
             return None
-        shapes = torch.tensor(shapes, device=feats.device)
-        return (rows < shapes[:, :1])[:, :, None] & (cols < shapes[:, 1:])[
+        sizes = torch.tensor([tuple(shape) for shape in shapes], device=feats.device)
+        return (rows < sizes[:, :1])[:, :, None] & (cols < sizes[:, 1:])[
             :, None, :
         ]  # (N, h, w)
 
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """Losses of the RPN and of the RoI head, as ``TwoStageDetector``."""
+        """Compute the losses of the RPN and the RoI head, as ``TwoStageDetector``."""
         feats = self.extract_images(batch_inputs)
-        mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
+        mask = self.valid_mask(batch_inputs, feats, _shapes(batch_data_samples))
         fused = self.fuse(feats, mask)
-        # The RPN tells any lesion from background.
+        # The RPN separates lesions of any class from background.
         rpn_samples = copy.deepcopy(batch_data_samples)
         for sample in rpn_samples:
             sample.gt_instances.labels.zero_()
@@ -168,51 +221,92 @@ class ContextRCNN(TwoStageDetector):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
     ) -> SampleList:
-        """Boxes of the key slices.
+        """Predict the boxes of the key slices.
 
-        A prediction does not depend on its batch mates: images of different
-        sizes are run one by one, each without the padding of the batch.
+        The boxes of an image do not depend on the other images of the batch.
+
+        Args:
+            batch_inputs: (N, 3M, H, W).
+            batch_data_samples: N samples.
+            rescale: See :meth:`detect`.
+
+        Returns:
+            The samples with ``pred_instances``.
         """
-        shapes = {tuple(s.img_shape[:2]) for s in batch_data_samples}
-        if len(shapes) > 1:
-            samples: list = []
-            for inputs, sample in zip(batch_inputs, batch_data_samples):
-                height, width = sample.get('pad_shape', sample.img_shape)[:2]
-                samples += self.predict(
-                    inputs[None, :, :height, :width], [sample], rescale
-                )
-            return samples
-        feats = self.extract_images(batch_inputs)
-        mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
-        fused = self.fuse(feats, mask)
-        return self.detect(feats, fused, batch_data_samples, rescale)
+        shapes = _shapes(batch_data_samples)
+        if len(set(shapes)) == 1:
+            feats, fused = self._features(batch_inputs, shapes, None)
+            return self.detect(feats, fused, batch_data_samples, rescale)
+        sizes = [
+            tuple(sample.get('pad_shape', sample.img_shape)[:2])
+            for sample in batch_data_samples
+        ]
+        batch = self._padded_batch(batch_inputs, sizes)
+        if batch is not None:
+            feats, fused = self._features(batch_inputs, shapes, batch)
+            if batch.fits(feats):
+                return self.detect(feats, fused, batch_data_samples, rescale, batch)
+        samples: SampleList = []
+        for inputs, sample, (height, width) in zip(
+            batch_inputs, batch_data_samples, sizes
+        ):
+            samples += self.predict(inputs[None, :, :height, :width], [sample], rescale)
+        return samples
+
+    def _padded_batch(
+        self, batch_inputs: Tensor, sizes: Sequence[Sequence[int]]
+    ) -> PaddedBatch | None:
+        """Return the sizes in a batch; None if the network cannot respect them."""
+        supported = all(
+            PaddedBatch.supports(module)
+            for module in (self.backbone, self.rpn_head.rpn_conv)
+        )
+        if self.training or not supported:
+            return None
+        return PaddedBatch(sizes, batch_inputs.shape[-2:])
+
+    def _features(
+        self,
+        batch_inputs: Tensor,
+        shapes: Sequence[Sequence[int]],
+        batch: PaddedBatch | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Steps 1 and 2: features of the M images, and attended features."""
+        with no_leak(batch, self.backbone):
+            feats = self.extract_images(batch_inputs)
+        if batch is not None:
+            feats = batch.fill_outside(feats)
+        mask = self.valid_mask(batch_inputs, feats, shapes)
+        return feats, self.fuse(feats, mask)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> tuple:
-        feats = self.extract_images(batch_inputs)
-        mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
+        feats, fused = self._features(batch_inputs, _shapes(batch_data_samples), None)
         proposals = self.rpn_head.predict(
             self.key_features(feats), batch_data_samples, rescale=False
         )
-        return self.roi_head.forward(
-            (self.fuse(feats, mask),), proposals, batch_data_samples
-        )
+        return self.roi_head.forward((fused,), proposals, batch_data_samples)
 
     @torch.no_grad()
     def attention_maps(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor | None]:
-        """Attention weights of preprocessed inputs, for figures.
+        """Return the attention weights of preprocessed inputs, for figures.
 
         Args:
-            batch_inputs (Tensor): (N, 3M, H, W), from the data preprocessor.
-            batch_data_samples (list[DetDataSample]): N samples.
+            batch_inputs: (N, 3M, H, W), from the data preprocessor.
+            batch_data_samples: N samples.
 
         Returns:
-            dict: ``contextual`` and ``spatial``, each (N, M, C, h, w) in
-            [0, 1], or None where the model has no such attention.
+            ``contextual`` and ``spatial``, each (N, M, C, h, w) in [0, 1], or None
+            where the model has no such attention.
         """
         if not self.with_neck:
             return dict(contextual=None, spatial=None)
         feats = self.extract_images(batch_inputs)
-        mask = self.valid_mask(batch_inputs, feats, batch_data_samples)
+        mask = self.valid_mask(batch_inputs, feats, _shapes(batch_data_samples))
         return self.neck.attention(feats, mask)
+
+
+def _shapes(samples: SampleList) -> list[tuple[int, int]]:
+    """Return height and width of the images of samples."""
+    return [(int(s.img_shape[0]), int(s.img_shape[1])) for s in samples]

@@ -1,0 +1,151 @@
+"""A whole scan with features shared between key slices, against key slice by key slice.
+
+The full-size VGG16 detectors of 15 and 21 slices with contextual and spatial attention
+and random weights, on one core and slices of 320 x 320 pixels, 2 mm apart. CPU time of
+the process, so that other programs on the machine do not count. The peer runs every
+key slice through the test pipeline and the whole detector. Both give the same boxes,
+which is checked. Times are per key slice, after the first key slices, whose images the
+window does not hold yet.
+
+A further row compares the peak memory of scans of 300 and 1,200 slices, each in a
+process of its own: ``python -m benchmarks.whole_scan 1200 128`` prints the peak of one.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmlesion.ct import CTVolume
+from mmlesion.registry import MODELS
+
+CONFIG = 'configs/3dce_csatt_15slice.py'
+SIDE = 320
+MEMORY_DEPTHS, MEMORY_SIDE = (300, 1200), 128
+
+
+def build(num_slices):
+    """The detector with random weights, and its config."""
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.backbone.backbone.init_cfg = None
+    cfg.model.roi_head.num_images = num_slices // 3
+    cfg.test_dataloader.dataset.pipeline[0].num_slices = num_slices
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        for parameter in model.neck.parameters():
+            torch.nn.init.normal_(parameter, std=0.01)
+    return model.eval(), cfg
+
+
+def scan(depth, side):
+    """A body that fills the slices, with texture, in slices from head to feet."""
+    rng = np.random.default_rng(0)
+    array = rng.integers(-200, 300, (depth, side, side), dtype=np.int16)
+    return CTVolume(array, (2.0, 0.8, 0.8))
+
+
+def seconds_per_key_slice(model, cfg, volume, skip, count, **kwargs):
+    """Mean CPU time of key slices after the first ``skip``, and their boxes."""
+    from mmlesion.scan.inputs import ScanPipeline
+    from mmlesion.scan.key_slice_detection import KeySliceDetection
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detection = KeySliceDetection(model, ScanPipeline(cfg), volume, **kwargs)
+        found, started = [], 0.0
+        for number, boxes in enumerate(detection):
+            if number == skip - 1:
+                started = time.process_time()
+            if number >= skip:
+                found.append(boxes)
+            if len(found) == count:
+                break
+    return (time.process_time() - started) / count, found
+
+
+def compare(num_slices):
+    """One row of the table."""
+    model, cfg = build(num_slices)
+    reach = num_slices // 2
+    volume = scan(2 * reach + 26, SIDE)
+    skip = reach + 2
+    ours, shared = seconds_per_key_slice(
+        model, cfg, volume, skip, 12, share=True, batch_images=1
+    )
+    # The same slices without the rest of the scan: the peer needs no window
+    alone = CTVolume(volume.array[skip - reach :], volume.spacing_mm)
+    peer, single = seconds_per_key_slice(
+        model, cfg, alone, reach, 3, share=False, crop='scan'
+    )
+    for one, other in zip(shared, single):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=0.05)
+    return dict(
+        what=f'whole scan, {num_slices} slices, {SIDE}x{SIDE}, per key slice, 1 core',
+        ours=ours,
+        peer=peer,
+        unit='s',
+        peer_name='key slice by key slice',
+        ratio=peer / ours,
+        target={15: 3.0, 21: 3.7}[num_slices],
+        note='CPU time of the process; the boxes are the same',
+    )
+
+
+def peak_mib(depth, side):
+    """Peak memory of a process that detects in a scan of ``depth`` slices."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'benchmarks.whole_scan', str(depth), str(side)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout.split()[-1])
+
+
+def memory():
+    """Peak memory of a long scan against a short one, less the scan itself."""
+    short, long = (peak_mib(depth, MEMORY_SIDE) for depth in MEMORY_DEPTHS)
+    extra = 2 * MEMORY_SIDE**2 * (MEMORY_DEPTHS[1] - MEMORY_DEPTHS[0]) / 2**20
+    return dict(
+        what=f'peak memory, {MEMORY_DEPTHS[1]} slices, the scan not counted',
+        ours=long - extra,
+        peer=short,
+        unit='MiB',
+        peer_name=f'{MEMORY_DEPTHS[0]} slices',
+        ratio=short / (long - extra),
+        target=1 / 1.15,
+        note=f'slices of {MEMORY_SIDE}x{MEMORY_SIDE}, every 12 mm, 15-slice model',
+    )
+
+
+def run():
+    """All rows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [compare(15), compare(21), memory()]
+    finally:
+        torch.set_num_threads(before)
+
+
+def main():
+    """Detect in one scan and print the peak memory in MiB."""
+    depth, side = (int(text) for text in sys.argv[1:])
+    torch.set_num_threads(1)
+    model, cfg = build(15)
+    seconds_per_key_slice(model, cfg, scan(depth, side), 1, 10**9, every_mm=12)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,166 @@
+"""Images of different sizes in one batch, each with the features that it has alone."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from .spatial_attention import SpatialAttention
+
+#: Layers whose output at a cell depends on nothing but the cells under their kernel.
+_LOCAL = (
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.MaxPool2d,
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.SiLU,
+    nn.GELU,
+    nn.Identity,
+    nn.Dropout,
+    nn.BatchNorm2d,
+    nn.Sequential,  # an empty one
+    nn.ModuleList,
+    SpatialAttention,  # masked
+)
+
+
+class PaddedBatch:
+    """Sizes of the images in a padded batch, which keep the padding out of features.
+
+    A convolution at the border of an image sees zeros. In a padded batch it would see
+    the features of the padding, which are not zero behind a bias. Inside
+    :meth:`no_leak`, the input of every convolution is zero outside each image, so that
+    each image gets the features that it has alone.
+
+    Args:
+        sizes: Height and width of each image in pixels.
+        batch_size_px: Height and width of the batch in pixels.
+    """
+
+    def __init__(
+        self, sizes: Sequence[Sequence[int]], batch_size_px: Sequence[int]
+    ) -> None:
+        self.sizes = [(int(size[0]), int(size[1])) for size in sizes]
+        self.height, self.width = (int(side) for side in batch_size_px)
+
+    @staticmethod
+    def supports(module: nn.Module) -> bool:
+        """Return whether a network can keep the padding out.
+
+        Args:
+            module: A network in evaluation mode. Convolutions, poolings, batch norm
+                and activations are supported. Layers that look at the whole image
+                (group norm, global pooling, attention of transformers) are not.
+        """
+        return all(isinstance(leaf, _LOCAL) for leaf in _leaves(module)) and not any(
+            isinstance(part, (nn.Conv2d, nn.Conv3d)) and len(list(part.children()))
+            for part in module.modules()  # convolutions that mix slices first
+        )
+
+    def cells(self, feats: Tensor) -> list[tuple[int, int]]:
+        """Return the rows and columns of features that belong to each image.
+
+        Args:
+            feats: (..., h, w), at a stride that is a power of two.
+        """
+        stride_y = 2 ** round(math.log2(self.height / feats.shape[-2]))
+        stride_x = 2 ** round(math.log2(self.width / feats.shape[-1]))
+        return [
+            (math.ceil(height / stride_y), math.ceil(width / stride_x))
+            for height, width in self.sizes
+        ]
+
+    def fits(self, feats: Tensor) -> bool:
+        """Return whether each image fills whole cells of the features."""
+        stride_y = self.height / feats.shape[-2]
+        stride_x = self.width / feats.shape[-1]
+        return all(
+            height % stride_y == 0 and width % stride_x == 0
+            for height, width in self.sizes
+        )
+
+    def fill_outside(self, feats: Tensor, value: float = 0.0) -> Tensor:
+        """Set features outside each image to a value.
+
+        Args:
+            feats: (B, ..., h, w), where B is the number of images times the number of
+                slice images of each. Changed in place where no gradient is computed.
+            value: The value.
+        """
+        if torch.is_grad_enabled():
+            feats = feats.clone(memory_format=torch.preserve_format)
+        repeats = len(feats) // len(self.sizes)
+        for index, (rows, cols) in enumerate(self.cells(feats)):
+            part = feats[index * repeats : (index + 1) * repeats]
+            part[..., rows:, :] = value
+            part[..., :rows, cols:] = value
+        return feats
+
+    def repeat_border(self, feats: Tensor) -> Tensor:
+        """Repeat the last row and column of each image behind it.
+
+        RoI pooling interpolates between the last cell of an image and the next one;
+        alone, it takes the last cell for both.
+
+        Args:
+            feats: (N, ..., h, w).
+
+        Returns:
+            A copy.
+        """
+        feats = feats.clone(memory_format=torch.preserve_format)
+        height, width = feats.shape[-2:]
+        for index, (rows, cols) in enumerate(self.cells(feats)):
+            if rows < height:
+                feats[index, ..., rows, :] = feats[index, ..., rows - 1, :].clone()
+            if cols < width:
+                feats[index, ..., cols] = feats[index, ..., cols - 1].clone()
+        return feats
+
+    @contextmanager
+    def no_leak(self, *modules: nn.Module | None) -> Iterator[None]:
+        """Keep the padding out of all convolutions and poolings of some modules.
+
+        Args:
+            modules: The modules; None is skipped.
+        """
+
+        def convolution(module: nn.Module, args: tuple) -> tuple:
+            return (self.fill_outside(args[0]), *args[1:])
+
+        def pooling(module: nn.Module, args: tuple) -> tuple:
+            return (self.fill_outside(args[0], -math.inf), *args[1:])
+
+        handles = []
+        for module in modules:
+            for leaf in _leaves(module) if module is not None else ():
+                if isinstance(leaf, (nn.Conv2d, nn.Conv3d)):
+                    if max(leaf.kernel_size[-2:]) > 1:
+                        handles.append(leaf.register_forward_pre_hook(convolution))
+                elif isinstance(leaf, nn.MaxPool2d) and leaf.padding not in (0, (0, 0)):
+                    handles.append(leaf.register_forward_pre_hook(pooling))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def no_leak(batch: PaddedBatch | None, *modules: nn.Module | None):
+    """Return the context of a batch, or a context that does nothing for None."""
+    return nullcontext() if batch is None else batch.no_leak(*modules)
+
+
+def _leaves(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield all modules without children, and layers that are known as a whole."""
+    if isinstance(module, SpatialAttention):
+        yield module
+        return
+    children = list(module.children())
+    if not children:
+        yield module
+    for child in children:
+        yield from _leaves(child)
