@@ -19,7 +19,7 @@ def available():
     return sorted(
         module.name
         for module in pkgutil.iter_modules([folder])
-        if not module.name.startswith('_')
+        if not module.name.startswith('_') and not module.ispkg
     )
 
 

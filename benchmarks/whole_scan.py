@@ -8,7 +8,7 @@ which is checked. Times are per key slice, after the first key slices, whose ima
 window does not hold yet.
 
 A further row compares the peak memory of scans of 300 and 1,200 slices, each in a
-process of its own: ``python -m benchmarks.whole_scan 1200 128`` prints the peak of one.
+process of its own: ``python -m benchmarks.whole_scan 1200 96`` prints the peak of one.
 """
 
 import resource
@@ -26,7 +26,7 @@ from mmlesion.registry import MODELS
 
 CONFIG = 'configs/3dce_csatt_15slice.py'
 SIDE = 320
-MEMORY_DEPTHS, MEMORY_SIDE = (300, 1200), 128
+MEMORY_DEPTHS, MEMORY_SIDE = (300, 1200), 96
 
 
 def build(num_slices):

@@ -1,5 +1,5 @@
 # MMDetection's Faster R-CNN (ResNet-50, FPN) on 15 slices, by config alone:
-# SliceBackbone and SliceFusion are all that it takes.
+# SliceBackbone and SliceNeck are all that it takes. `load_from` takes mmdet's COCO weights.
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
     '../_base_/datasets/deeplesion.py',
@@ -13,15 +13,13 @@ model = dict(
     backbone=dict(
         _delete_=True, type='mmlesion.SliceBackbone', backbone=_base_.model.backbone
     ),
-    neck=[
-        dict(
-            type='mmlesion.SliceFusion',
-            in_channels=[256, 512, 1024, 2048],
-            num_images=5,
-            mode='concat',
-        ),
-        _base_.model.neck,
-    ],
+    neck=dict(
+        _delete_=True,
+        type='mmlesion.SliceNeck',
+        neck=_base_.model.neck,
+        num_images=5,
+        position='laterals',
+    ),
     rpn_head=dict(anchor_generator=dict(scales=[4])),  # ours: small lesions
     roi_head=dict(bbox_head=dict(num_classes=1)),
     test_cfg=dict(

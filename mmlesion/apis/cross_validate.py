@@ -13,11 +13,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.runner import find_latest_checkpoint
 
+from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
+from mmlesion.engine.work_dir import hold_work_dir
 from mmlesion.evaluation.functional import binary_areas, roc_curve
-from mmlesion.files import write_json
+from mmlesion.files import remove_partial, write_json, write_text
 from mmlesion.visualization import draw_epoch_curves, draw_roc
 
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
@@ -96,6 +97,11 @@ def cross_validate(
     if num_folds < 2:
         raise ValueError(f'Cross-validation needs 2 folds or more, got {num_folds}.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    with hold_work_dir(cfg.work_dir):
+        return _cross_validate(cfg, num_folds, seed, test_only)
+
+
+def _cross_validate(cfg, num_folds, seed, test_only):
     results = []
     for fold in range(num_folds):
         fold_cfg = _fold_config(cfg, fold, num_folds, seed)
@@ -244,7 +250,8 @@ def _run_fold(cfg: Config, title: str) -> dict:
     print_log(f'{title}: {folder}', 'current')
     if is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        started.write_text(fingerprint)
+        remove_partial(folder)
+        write_text(started, fingerprint)
     barrier()
     runner = LesionRunner.from_cfg(cfg)
     runner.train()
@@ -270,7 +277,7 @@ def _test_again(cfg: Config, title: str) -> dict:
     print_log(f'{title}: {folder}, tested again', 'current')
     result = json.loads(path.read_text())
     cfg.resume = False
-    cfg.load_from = _best_checkpoint(folder) or find_latest_checkpoint(str(folder))
+    cfg.load_from = _best_checkpoint(folder) or find_newest_checkpoint(folder)
     result['metrics'].update(_test(LesionRunner.from_cfg(cfg)))
     result['cases'] = _cases(folder)
     if is_main_process():
@@ -336,7 +343,10 @@ def _epochs(folder: Path) -> list[dict]:
     epochs = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in path.read_text().splitlines():
-            row = json.loads(line)
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # a run was killed while it wrote the line
             if 'lr' in row or 'step' not in row:
                 continue  # of a training step, or of the final test
             step = row.pop('step')

@@ -24,6 +24,7 @@ def evaluate(
     wait_time: float = 2.0,
     out: str | None = None,
     tta: bool = False,
+    amp: bool = False,
 ) -> dict:
     """Test a checkpoint of a detector, classifier or segmentor by its config.
 
@@ -47,6 +48,8 @@ def evaluate(
             slice.
         tta: Test-time augmentation by the config's ``tta_model`` and
             ``tta_pipeline``.
+        amp: Mixed precision, float16 on a GPU and bfloat16 on a CPU. Boxes are
+            computed in float32.
 
     Returns:
         The metrics by name.
@@ -64,6 +67,8 @@ def evaluate(
     cfg.resume = False
     if tta:
         _augment(cfg)
+    if amp:
+        _use_mixed_precision(cfg)
     if show or show_dir:
         hook = cfg.setdefault('default_hooks', ConfigDict()).get('visualization')
         if hook is None or hook.type != 'mmlesion.CTVisualizationHook':
@@ -103,6 +108,14 @@ def _augment(cfg: Config) -> None:
         raise ValueError('--tta needs tta_model and tta_pipeline in the config.')
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def _use_mixed_precision(cfg: Config) -> None:
+    cfg.test_cfg.fp16 = True  # MMEngine's name; autocast takes bfloat16 on a CPU
+    hooks = list(cfg.get('custom_hooks') or [])
+    boxes = 'mmlesion.Float32BoxesHook'
+    if cfg.get('default_scope') == 'mmdet' and boxes not in (h.type for h in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=boxes)]
 
 
 def _has_attention(cfg: Config) -> bool:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .overrides import check_numbers, check_overrides
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
@@ -161,7 +163,7 @@ def read_config(
 
     Raises:
         FileNotFoundError: If the config does not exist.
-        ValueError: If an override is no ``KEY=VALUE``.
+        ValueError: If an override is no ``KEY=VALUE`` or does not fit the config.
     """
     from mmengine.config import Config
 
@@ -178,7 +180,10 @@ def read_config(
         raise FileNotFoundError(f'Config {path} does not exist.')
     else:
         cfg = Config.fromfile(path)
-    cfg.merge_from_dict(parse_overrides(cfg_options or []))
+    options = parse_overrides(cfg_options or [])
+    check_overrides(cfg, options)
+    cfg.merge_from_dict(options)
+    check_numbers(cfg)
     cfg.trust_checkpoint = trust_checkpoint
     return cfg
 

@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--layer',
         help='layer to map in all networks (default: that of the last feature maps)',
     )
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        default=0.5,
+        help='mean probability above which a sub-region is called positive; take it '
+        'from the best threshold of --split val (default: %(default)s)',
+    )
     parser.add_argument('--max-scans', type=int, metavar='N', help='the first N only')
 
 
@@ -68,5 +75,6 @@ def run(args: argparse.Namespace) -> None:
         args.combination,
         args.layer,
         args.max_scans,
+        threshold=args.threshold,
     )
     print(position_table(summary))

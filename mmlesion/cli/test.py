@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help="test-time augmentation by the config's tta_model, tta_pipeline",
     )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 on a GPU, bfloat16 on a CPU',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -76,4 +81,5 @@ def run(args: argparse.Namespace) -> None:
         wait_time=args.wait_time,
         out=args.out,
         tta=args.tta,
+        amp=args.amp,
     )

@@ -51,6 +51,15 @@ def read_volume(
             does not hold exactly one complete CT series.
     """
     path = os.fspath(path)
+    try:
+        return _read_volume(path, series_uid)
+    except ValueError as error:
+        if path in str(error):
+            raise
+        raise ValueError(f'{path}: {error}') from None
+
+
+def _read_volume(path: str, series_uid: str | None) -> CTVolume:
     if os.path.isdir(path):
         series = read_dicom_series(path, series_uid)
         image = series.image

@@ -130,6 +130,8 @@ def beside(path: str, name: str) -> str:
         FileNotFoundError: If there is no such file.
         ValueError: If it lies outside of the header's folder.
     """
+    if '\0' in name:
+        raise ValueError(f'{path}: the header names {name!r:.80} as its data')
     folder = os.path.dirname(os.path.realpath(path))
     target = os.path.realpath(os.path.join(folder, name))
     if os.path.isabs(name) or os.path.commonpath([folder, target]) != folder:

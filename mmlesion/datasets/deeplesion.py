@@ -38,8 +38,9 @@ class DeepLesionDataset(BaseDetDataset):
     NaN or negative as in the csv), ``spacing_mm`` (pixel size), ``height``,
     ``width``, ``patient``, and ``instances``: for each lesion ``bbox`` (xyxy,
     0-based pixels of the PNG), ``bbox_label`` 0, ``ignore_flag`` 0,
-    ``lesion_type`` (-1, 1 to 8), ``diameter_mm`` (long, short) and
-    ``lesion_id`` (row of the csv, the header being row 1).
+    ``lesion_type`` (-1, 1 to 8), ``diameter_mm`` (long, short), ``recist_px`` (x
+    and y of both ends of the long, then of the short diameter; where the csv has
+    them) and ``lesion_id`` (row of the csv, the header being row 1).
 
     Args:
         ann_file (str): The official csv.
@@ -156,6 +157,7 @@ class DeepLesionDataset(BaseDetDataset):
                     diameter * first.spacing_mm for diameter in row.diameters_px
                 ),
                 lesion_id=row.row,
+                **({} if row.recist_px is None else dict(recist_px=row.recist_px)),
             )
             for row in rows
         ]

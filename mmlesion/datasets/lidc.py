@@ -5,6 +5,7 @@ import os.path as osp
 from mmengine.dataset import BaseDataset
 
 from mmlesion.ct import ARCHIVE_SUFFIX
+from mmlesion.files import path_in
 from mmlesion.registry import DATASETS
 
 from .indices.nodule_index import (
@@ -136,8 +137,8 @@ class LIDCNoduleDataset(BaseDataset):
 
     def _make_sample(self, row: NoduleRow) -> dict:
         return dict(
-            img_path=osp.join(
-                self.data_prefix['img_path'], row.nodule_id + ARCHIVE_SUFFIX
+            img_path=path_in(
+                self.data_prefix['img_path'], row.nodule_id, ARCHIVE_SUFFIX
             ),
             gt_label=row.label,
             nodule_id=row.nodule_id,
@@ -157,9 +158,9 @@ class LIDCNoduleDataset(BaseDataset):
             raise FileNotFoundError(
                 f'{path}: no such file; expected one patient a line'
             )
-        with open(path, encoding='utf-8') as file:
-            return {
-                line.strip()
-                for line in file
-                if line.strip() and not line.startswith('#')
-            }
+        try:
+            with open(path, encoding='utf-8') as file:
+                lines = [line.strip() for line in file]
+        except UnicodeDecodeError as error:
+            raise ValueError(f'{path}: the file is no text ({error})') from None
+        return {line for line in lines if line and not line.startswith('#')}

@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmlesion.ct import ARCHIVE_SUFFIX
+from mmlesion.files import path_in
 from mmlesion.registry import DATASETS
 
 from .indices.patient_folds import patient_folds
@@ -147,9 +148,9 @@ class LIDCSliceDataset(BaseDataset):
         ]
 
     def _make_sample(self, row: SliceRow) -> dict:
-        name = row.series_uid + ARCHIVE_SUFFIX
+        name = row.series_uid
         sample = dict(
-            img_path=osp.join(self.data_prefix['img_path'], name),
+            img_path=path_in(self.data_prefix['img_path'], name, ARCHIVE_SUFFIX),
             slice_number=row.slice_number,
             gt_label=int(row.num_nodules > 0),
             num_nodules=row.num_nodules,
@@ -160,7 +161,9 @@ class LIDCSliceDataset(BaseDataset):
             crop_offset_px=(row.offset_y_px, row.offset_x_px),
         )
         if row.num_nodules:
-            sample['mask_path'] = osp.join(self.data_prefix['mask_path'], name)
+            sample['mask_path'] = path_in(
+                self.data_prefix['mask_path'], name, ARCHIVE_SUFFIX
+            )
         return sample
 
     def _check_files(self, paths: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Projections of lungs as a data set, for the whole scan or its sub-regions."""
+"""Data set of lung projections of whole scans or their sub-regions."""
 
 import os.path as osp
 
@@ -17,53 +17,56 @@ from .indices.scan_list import (
     read_scan_list,
 )
 
-#: Tasks on the whole scan; any other is a sign in the sub-regions.
+#: Tasks on the whole scan; any other task is a sign in the sub-regions.
 WHOLE_TASKS = ('disease', 'survival')
 
 
 @DATASETS.register_module()
 class LungProjectionDataset(BaseDataset):
-    """Projections of the lungs with a label, by the index of prepared scans.
+    """Projections of the lungs with a label, read from the index of prepared scans.
 
-    Reads what ``tools/prepare_data.py signs`` writes. For the tasks ``'disease'`` and
-    ``'survival'`` a sample is the grey projection of a whole scan, for a sign
-    (``'cavity'``) the coloured one of a sub-region; each of the 27 rotations is a
-    sample of its own. Scans and sub-regions without a label are left out, and so are
-    sub-regions without lung.
+    ``tools/prepare_data.py signs`` writes the index. For the tasks ``'disease'`` and
+    ``'survival'``, a sample is the gray projection of a whole scan. For a sign, such as
+    ``'cavity'``, a sample is the color projection of a sub-region. Each of the 27
+    rotations is a separate sample. Scans and sub-regions without a label are left out,
+    and so are sub-regions without lung.
 
-    Patients are dealt to the splits by ``seed``, the same for all tasks and views,
-    with the shares of diseased ones alike; or as the index says, where it has a column
-    ``split``. *After* that, samples of the more frequent class are dropped at random
-    until both are as many.
+    Patients are assigned to the splits by ``seed``, equally for all tasks and views and
+    stratified by disease, or by the column ``split`` of the index. The samples of a
+    split are balanced afterwards.
 
     A sample holds ``img_path``, ``gt_label`` (0 or 1), ``img_id``, ``scan``,
     ``patient``, ``area``, ``view`` and ``rotation`` (index in
     :data:`mmlesion.ct.ROTATIONS_DEG`).
 
-    Source: Zusag et al., SAPSAM, Sec. 2.3. That one patient in five is tested follows
-    from Sec. 3.1: balanced, 76 controls in 27 rotations make 4,104 projections, and
-    the test set has 822. The share of the validation set is ours.
+    Source: Zusag et al., SAPSAM, Sec. 2.3. That a fifth of the patients is tested
+    follows from Sec. 3.1: balanced, 76 controls in 27 rotations make 4,104 projections,
+    and the test set has 822. The size of the validation set is not in the paper.
 
     Args:
-        task (str): ``'disease'``, ``'survival'``, or a sign of the index.
-        view (str): ``'axial'``, ``'coronal'`` or ``'sagittal'``.
-        ann_file (str): The index.
-        data_prefix (dict): ``img_path``: what the index's folders are relative to.
-        split (str): ``'train'``, ``'val'``, ``'test'``, or ``'all'``.
-        fold (int): Which part of the patients is tested.
-        num_folds (int): Into how many parts the patients are dealt.
-        num_val_folds (int): Into how many parts those not tested are dealt, of which
-            the first validates; 0 for none.
-        num_rotations (int, optional): Use the first so many. Defaults to all.
-        balance (bool): Drop samples of the more frequent class.
-        seed (int): Of the splits and of what is dropped.
+        task: ``'disease'``, ``'survival'``, or a sign of the index.
+        view: ``'axial'``, ``'coronal'`` or ``'sagittal'``.
+        ann_file: The index.
+        data_prefix: ``img_path``: root of the folders in the index.
+        split: ``'train'``, ``'val'``, ``'test'``, or ``'all'``.
+        fold: Number of the tested part of the patients.
+        num_folds: Number of parts of the patients.
+        num_val_folds: Number of parts of the patients that are not tested, of which the
+            first validates; 0 for no validation.
+        num_rotations: Number of rotations used, from the first on. Defaults to all.
+        balance: True drops samples of the more frequent class at random until both
+            classes have the same size (the paper's way). ``'level'`` draws, for a sign,
+            the same number of both classes in the upper, middle and lower third, so
+            that height does not tell the class; samples of a rare combination are
+            repeated. False keeps the natural frequencies.
+        seed: Seed of the splits and of balancing.
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
         FileNotFoundError: If the index or a projection does not exist.
-        ValueError: On a malformed index (names the row), an unknown task, view or
-            split, fewer rotations than asked for, or a split without one of the
-            classes.
+        ValueError: On a malformed index (names the row), an unknown task, view, split
+            or balance, fewer rotations than asked for, or a split without samples of
+            one class.
     """
 
     def __init__(
@@ -77,18 +80,19 @@ class LungProjectionDataset(BaseDataset):
         num_folds: int = 5,
         num_val_folds: int = 8,
         num_rotations: int | None = None,
-        balance: bool = True,
+        balance: bool | str = True,
         seed: int = 0,
         **kwargs,
     ) -> None:
         for name, value, known in (
             ('view', view, VIEWS),
             ('split', split, (*SPLITS, 'all')),
+            ('balance', balance, (True, False, 'level')),
         ):
             if value not in known:
                 raise ValueError(
                     f'{ann_file}: {name} must be one of '
-                    f'{", ".join(known)}, but is {value!r}'
+                    f'{", ".join(map(str, known))}, but is {value!r}'
                 )
         if not 0 <= fold < num_folds:
             raise ValueError(
@@ -115,10 +119,10 @@ class LungProjectionDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the index, take the split's part and balance it.
+        """Read the index, select the split and balance it.
 
         Returns:
-            list[dict]: The samples, in the index's order.
+            The samples in the order of the index.
         """
         rows = read_scan_list(self.ann_file, prepared=True)
         signs = list(rows[0].signs)
@@ -141,19 +145,31 @@ class LungProjectionDataset(BaseDataset):
                 'both: take another seed, fewer folds or more patients'
             )
         if self.balance:
-            generator = np.random.default_rng(self.seed)
-            kept = np.sort(
-                np.concatenate(
-                    [
-                        generator.choice(
-                            np.flatnonzero(labels == label), counts.min(), replace=False
-                        )
-                        for label in (0, 1)
-                    ]
-                )
-            )
-            samples = [samples[index] for index in kept]
+            groups = labels
+            if self.balance == 'level' and self.task not in WHOLE_TASKS:
+                levels = [sample['area'].split('_')[-1] for sample in samples]
+                groups = 2 * np.unique(levels, return_inverse=True)[1] + labels
+            samples = [samples[index] for index in self._balanced(groups)]
         return samples
+
+    def _balanced(self, groups: np.ndarray) -> np.ndarray:
+        """Indices of samples with the same number of each group.
+
+        Two groups are the classes: the larger one is thinned out. Of more groups,
+        those of a class together keep the size of the smaller class.
+        """
+        generator = np.random.default_rng(self.seed)
+        present, counts = np.unique(groups, return_counts=True)
+        classes = [counts[present % 2 == label].sum() for label in (0, 1)]
+        kept = []
+        for group in present:
+            own = np.flatnonzero(groups == group)
+            size = min(classes) // max((present % 2 == group % 2).sum(), 1)
+            while size > len(own):
+                kept.append(own)
+                size -= len(own)
+            kept.append(generator.choice(own, size, replace=False))
+        return np.sort(np.concatenate(kept))
 
     def _splits(self, rows: list[ScanRow]) -> list[str]:
         if rows[0].split:
@@ -177,7 +193,7 @@ class LungProjectionDataset(BaseDataset):
         return splits.tolist()
 
     def _samples(self, row: ScanRow) -> list[dict]:
-        """All rotations of all areas of a scan that have a label."""
+        """All rotations of all labeled areas of a scan."""
         if self.task in WHOLE_TASKS:
             label = getattr(row, self.task)
             labels = {} if label is None else dict(whole=label)

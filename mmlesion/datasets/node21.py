@@ -8,9 +8,13 @@ import os.path as osp
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmlesion.files import is_file_name
 from mmlesion.registry import DATASETS
 
 from .indices.patient_folds import patient_folds
+
+#: Larger coordinates lie in no radiograph.
+MAX_SIDE_PX = 32768
 
 COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label')
 
@@ -153,34 +157,39 @@ def read_node21_csv(path: str | os.PathLike) -> list[dict]:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected the csv of NODE21')
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            return _read_pictures(csv.DictReader(file, strict=True), path)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: the file is no csv ({error})') from None
+
+
+def _read_pictures(reader: csv.DictReader, path: str | os.PathLike) -> list[dict]:
     pictures = {}
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(
+            f'{path}: column {missing[0]!r} is missing; expected ' + ', '.join(COLUMNS)
+        )
+    for row, cells in enumerate(reader, start=2):
+        where = f'{path}, row {row}'
+        name, box = _parse_row(cells, where)
+        patient = cells.get('patient') or name
+        found = pictures.setdefault(
+            name, dict(img_name=name, boxes=[], patient=patient, row=row)
+        )
+        if found['row'] != row and (box is None or not found['boxes']):
             raise ValueError(
-                f'{path}: column {missing[0]!r} is missing; expected '
-                + ', '.join(COLUMNS)
+                f'{where}: {name} was in row {found["row"]} already; '
+                'only pictures with nodules have several rows'
             )
-        for row, cells in enumerate(reader, start=2):
-            where = f'{path}, row {row}'
-            name, box = _parse_row(cells, where)
-            patient = cells.get('patient') or name
-            found = pictures.setdefault(
-                name, dict(img_name=name, boxes=[], patient=patient, row=row)
+        if found['patient'] != patient:
+            raise ValueError(
+                f'{where}: {name} is of patient {patient}, but of '
+                f'{found["patient"]} in row {found["row"]}'
             )
-            if found['row'] != row and (box is None or not found['boxes']):
-                raise ValueError(
-                    f'{where}: {name} was in row {found["row"]} already; '
-                    'only pictures with nodules have several rows'
-                )
-            if found['patient'] != patient:
-                raise ValueError(
-                    f'{where}: {name} is of patient {patient}, but of '
-                    f'{found["patient"]} in row {found["row"]}'
-                )
-            if box is not None:
-                found['boxes'].append(box)
+        if box is not None:
+            found['boxes'].append(box)
     if not pictures:
         raise ValueError(f'{path}: there is no row; expected one for each picture')
     return [pictures[name] for name in sorted(pictures)]
@@ -188,8 +197,10 @@ def read_node21_csv(path: str | os.PathLike) -> list[dict]:
 
 def _parse_row(cells: dict, where: str):
     """Name and box (None without a nodule) of a row."""
-    name = (cells['img_name'] or '').strip()
-    if not name or name != osp.basename(name):
+    if None in cells or None in cells.values():
+        raise ValueError(f'{where}: expected one cell for each column')
+    name = cells['img_name'].strip()
+    if not is_file_name(name):
         raise ValueError(f'{where}: img_name must be the name of a file, got {name!r}')
     if (cells['label'] or '').strip() not in ('0', '1', '0.0', '1.0'):
         raise ValueError(f'{where}: label must be 0 or 1, got {cells["label"]!r}')
@@ -201,11 +212,13 @@ def _parse_row(cells: dict, where: str):
         )
     except (TypeError, ValueError):
         x = y = width = height = math.nan
-    if not (math.isfinite(x + y) and 0 < width < math.inf and 0 < height < math.inf):
+    inside = min(x, y) >= -MAX_SIDE_PX and max(x + width, y + height) <= MAX_SIDE_PX
+    finite = all(map(math.isfinite, (x, y, width, height)))
+    if not (finite and inside and width > 0 and height > 0):
         values = [cells[column] for column in ('x', 'y', 'width', 'height')]
         raise ValueError(
-            f'{where}: x, y, width and height of a nodule must be numbers '
-            f'and the last two above 0, got {values}'
+            f'{where}: x, y, width and height of a nodule must be numbers of at most '
+            f'{MAX_SIDE_PX} pixels and the last two above 0, got {values}'
         )
     return name, [x, y, x + width, y + height]
 

@@ -17,6 +17,7 @@ from .csv_rows import read_csv_rows, write_csv_rows, write_csv_table
 from .folder_lock import lock_folder, remove_partial
 from .limits import check_limit
 from .made_from import describe_files, files_match, list_files
+from .names import is_file_name, path_in
 from .parallel import map_ahead, run_in_parallel
 from .problems import write_problems
 
@@ -27,9 +28,11 @@ __all__ = [
     'check_limit',
     'describe_files',
     'files_match',
+    'is_file_name',
     'list_files',
     'lock_folder',
     'map_ahead',
+    'path_in',
     'plain_json',
     'read_csv_rows',
     'remove_partial',

@@ -89,10 +89,14 @@ def read_csv_rows(
 
 
 def _parse_row(cells: dict[str, str], row_type: type, check: Callable, where: str):
+    if None in cells or None in cells.values():
+        raise ValueError(f'{where}: expected one cell for each column')
     values = {}
     for one in fields(row_type):
         cell = cells[one.name]
         try:
+            if one.type is not str and ('_' in cell or not cell.isascii()):
+                raise ValueError  # Python takes 1_0 and digits of any script
             values[one.name] = one.type(cell)
         except (TypeError, ValueError):
             raise ValueError(

@@ -58,7 +58,7 @@ def _acquire(folder: str) -> int:
         os.ftruncate(lock, 0)
         os.write(lock, f'process {os.getpid()} on {socket.gethostname()}'.encode())
     except BlockingIOError:
-        holder = os.read(lock, 200).decode(errors='replace') or 'another process'
+        holder = os.read(lock, 200).decode(errors='replace') or 'unknown'
         os.close(lock)
         raise BlockingIOError(
             errno.EWOULDBLOCK,

@@ -12,7 +12,7 @@ DEFAULTS: dict[str, int] = {
     'EXPANSION': 200,  # how many times its size a volume over 512 MiB may unpack to
     'SLICE_MPX': 64,  # megapixels of one slice or radiograph
     'XML_MIB': 32,  # the largest official XML of LIDC-IDRI has 2.2 MB
-    'OUTLINE_MPX': 64,  # boxes around all outlines of one XML, summed
+    'OUTLINE_MPX': 8,  # boxes around all outlines of one XML; official: up to 0.3
 }
 
 

@@ -12,10 +12,10 @@ def describe_files(paths: Iterable[str | os.PathLike]) -> dict[str, list]:
     """Describe files by size, time of change and hash of their content.
 
     Args:
-        paths: Files of different names.
+        paths: Files that differ in the name or in the name of their folder.
 
     Returns:
-        ``[size, time in ns, hash]`` by name, ready for JSON.
+        ``[size, time in ns, hash]`` by ``folder/name``, ready for JSON.
 
     Raises:
         OSError: If a file cannot be read.
@@ -23,7 +23,7 @@ def describe_files(paths: Iterable[str | os.PathLike]) -> dict[str, list]:
     found = {}
     for path in sorted(map(os.fspath, paths)):
         state = os.stat(path)
-        found[os.path.basename(path)] = [state.st_size, state.st_mtime_ns, _hash(path)]
+        found[_name(path)] = [state.st_size, state.st_mtime_ns, _hash(path)]
     return found
 
 
@@ -40,7 +40,7 @@ def files_match(paths: Iterable[str | os.PathLike], described: Any) -> bool:
     Returns:
         Whether names and contents are the same.
     """
-    by_name = {os.path.basename(path): os.fspath(path) for path in paths}
+    by_name = {_name(path): os.fspath(path) for path in paths}
     if not isinstance(described, Mapping) or set(described) != set(by_name):
         return False
     for name, path in by_name.items():
@@ -72,6 +72,11 @@ def list_files(folder: str | os.PathLike) -> list[str]:
         for entry in os.scandir(folder)
         if entry.is_file() and not entry.name.startswith('.')
     )
+
+
+def _name(path: str | os.PathLike) -> str:
+    folder, name = os.path.split(os.path.abspath(path))
+    return f'{os.path.basename(folder)}/{name}'
 
 
 def _hash(path: str) -> str:

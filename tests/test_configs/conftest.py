@@ -17,8 +17,10 @@ NARROW = {256: 64, 1024: 128}
 def narrow(cfg):
     """Replace the published widths in a config; lists, such as strides, stay."""
     for key, value in cfg.items() if isinstance(cfg, dict) else enumerate(cfg):
-        if isinstance(value, (dict, list)) and key not in (
-            'backbone',
+        if key == 'backbone':
+            if 'neck' in value:
+                narrow(value['neck'])
+        elif isinstance(value, (dict, list)) and key not in (
             'data_preprocessor',
             'train_cfg',
             'test_cfg',

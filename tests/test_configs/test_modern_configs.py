@@ -11,7 +11,8 @@ NAMES = sorted(path.stem for path in ROOT.glob('*.py'))
 
 def shrink(model):
     """The same model with few channels and no weights to download."""
-    backbone, neck = model.backbone.backbone, model.neck.neck
+    backbone = model.backbone.backbone
+    neck = model.backbone.get('neck') or model.neck.neck
     backbone.init_cfg = None
     channels = [16, 32, 64, 128]
     if backbone.type.endswith('ConvNeXt'):

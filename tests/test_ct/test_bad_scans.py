@@ -1,6 +1,7 @@
 """Bad and unusual scans: one clear sentence, or a documented outcome."""
 
 import gzip
+import locale
 import shutil
 import struct
 
@@ -8,6 +9,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from mmlesion.ct import CTVolume, choose_series, list_series, read_volume, write_volume
@@ -124,6 +126,27 @@ def test_a_compressed_transfer_syntax(tmp_path):
     edit(tmp_path / 'series', lambda dataset, number: dataset.compress(RLELossless))
     first = pydicom.dcmread(tmp_path / 'series' / '0001.dcm')
     assert first.file_meta.TransferSyntaxUID.is_compressed
+    np.testing.assert_array_equal(read_volume(tmp_path / 'series').array, array)
+
+
+@pytest.mark.parametrize('compressor', ['JPEG', 'JPEG2000'])
+def test_a_lossless_jpeg(tmp_path, compressor):
+    array = np.random.default_rng(0).integers(-1024, 3072, (3, 64, 64))
+    write_volume(tmp_path / 'series', CTVolume(array.astype(np.int16)))
+    for path in map(str, (tmp_path / 'series').iterdir()):
+        before = sitk.ReadImage(path)
+        image = before[:, :, 0]
+        for key in before.GetMetaDataKeys():
+            image.SetMetaData(key, before.GetMetaData(key))
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetUseCompression(True)
+        writer.SetCompressor(compressor)
+        writer.SetFileName(path)
+        character_set = locale.setlocale(locale.LC_CTYPE)
+        writer.Execute(image)
+        locale.setlocale(locale.LC_CTYPE, character_set)  # GDCM sets C
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
     np.testing.assert_array_equal(read_volume(tmp_path / 'series').array, array)
 
 

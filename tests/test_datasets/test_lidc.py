@@ -51,6 +51,7 @@ def root(tmp_path):
             ROW,
             nodule_id=f'{patient}_{number}',
             label=number,
+            malignancy=(1.5, 4.25)[number],
             patient=f'LIDC-IDRI-{patient:04d}',
         )
         for patient in range(12)

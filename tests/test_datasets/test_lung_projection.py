@@ -94,6 +94,36 @@ def test_balance_drops_of_the_more_frequent_class_alone(tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_balance_of_classes_in_each_third(tmp_path):
+    """Signs in the upper third, few in the lower one, none in the middle."""
+    kwargs = make(tmp_path)
+    index = tmp_path / 'projections.csv'
+    head, *lines = index.read_text().splitlines()
+    column = head.split(',').index('left_lower_cavity')
+    for number in (0, 3):
+        cells = lines[number].split(',')
+        cells[column] = '1'
+        lines[number] = ','.join(cells)
+    index.write_text('\n'.join([head, *lines]))
+    everything = samples(task='cavity', balance=False, **kwargs)
+    total = sum(sample['gt_label'] for sample in everything)
+    found = samples(task='cavity', balance='level', **kwargs)
+    counts = Counter(
+        (sample['area'].split('_')[1], sample['gt_label']) for sample in found
+    )
+    assert counts == {
+        ('upper', 1): total // 2,
+        ('lower', 1): total // 2,
+        **{(level, 0): total // 3 for level in ('upper', 'middle', 'lower')},
+    }
+    names = {sample['img_id'] for sample in found if sample['gt_label']}
+    assert len([name for name in names if 'lower' in name]) == 2 * ROTATIONS
+    again = samples(task='cavity', balance='level', **kwargs)
+    assert [one['img_id'] for one in again] == [one['img_id'] for one in found]
+    with pytest.raises(ValueError, match='balance must be one of True, False, level'):
+        samples(task='cavity', balance='third', **kwargs)
+
+
 def test_patients_stay_together_and_each_split_is_balanced(tmp_path):
     kwargs = make(tmp_path)
     tested = []

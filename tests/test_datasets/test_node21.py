@@ -134,7 +134,7 @@ def test_a_sample_reaches_the_network_as_it_should(tmp_path):
     'rows, message',
     [
         ('a.mha,1,2,3,4,2', "row 2: label must be 0 or 1, got '2'"),
-        ('a.mha,1,2,3,4', 'row 2: label must be 0 or 1, got None'),
+        ('a.mha,1,2,3,4', 'row 2: expected one cell for each column'),
         ('a.mha,1,2,0,4,1', 'row 2: x, y, width and height'),
         ('a.mha,1,2,x,4,1', "row 2: .*got .'1', '2', 'x', '4'"),
         ('a.mha,1,nan,3,4,1', 'row 2: x, y, width and height'),

@@ -192,3 +192,16 @@ def test_warnings_of_the_set_up_are_shown(tmp_path, capfd):
     runner.logger.warning('of interest at once')
     shown = ''.join(capfd.readouterr())
     assert 'at once' in shown and 'no interest' not in shown
+
+
+@pytest.mark.parametrize('persistent', [False, True])
+def test_loading_processes_change_nothing(tmp_path, persistent):
+    losses = []
+    for workers in (0, 1, 2):
+        runner, values = _runner(tmp_path / f'{workers}', 2, workers)
+        loader = runner._train_dataloader
+        loader['persistent_workers'] = persistent and workers > 0
+        runner.train()
+        losses.append(values)
+    assert losses[0] == losses[1] == losses[2]
+    assert losses[0][:4] != losses[0][4:]  # epochs draw anew

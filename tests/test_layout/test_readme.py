@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import METRICS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS
+
+from mmlesion.phantom import write_deeplesion
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -59,6 +61,20 @@ def test_its_configs_build_and_run(source, channels, sides, tmp_path):
 
 def test_all_its_configs_are_tested():
     assert len(CONFIGS) == 2
+
+
+def test_its_stock_detector_reads_our_data(tmp_path):
+    (tmp_path / 'mine.py').write_text(CONFIGS[1])
+    cfg = Config.fromfile(tmp_path / 'mine.py')
+    root = write_deeplesion(tmp_path / 'phantom', 1, 1, 1, size=96, context_mm=15)
+    for split in ('train', 'val', 'test'):
+        settings = cfg[f'{split}_dataloader'].dataset
+        assert settings.type == 'mmlesion.DeepLesionDataset'
+        settings.data_root = str(root)
+        (sample,) = DATASETS.build(settings)
+        assert sample['inputs'].shape[0] == 15
+        assert sample['inputs'].dtype == torch.int16
+        assert len(sample['data_samples'].gt_instances.bboxes)
 
 
 def test_the_pictures_are_small():

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ custom_hooks = [
 def _config(path, data, width=WIDTH):
     path.write_text(
         CONFIG.format(
-            base=str(ROOT / 'configs' / 'phantom' / '3dce_csatt_15slice.py'),
+            base=str(ROOT / 'configs' / 'phantom' / 'phantom_3dce_csatt_15slice.py'),
             data=str(data),
             width=width,
             channels=8 * width,
@@ -115,6 +116,35 @@ def test_a_test_leaves_table_curve_overlays_and_attention(trained, tmp_path):
     attention = tmp_path / 'pictures' / 'attention'
     assert len(list(attention.glob('*_spatial.png'))) == 3
     assert len(list(attention.glob('*_contextual.png'))) >= 3
+
+
+def _best_scores(config, checkpoint, out, *flags):
+    """Best score of each slice; boxes are in the pixels of the whole slice."""
+    _run(
+        'test.py', config, checkpoint, '--work-dir', out, '--out', out / 'a.pkl', *flags
+    )
+    assert json.loads((out / 'test.froc.json').read_text())['num_images'] == 3
+    with open(out / 'a.pkl', 'rb') as file:
+        samples = pickle.load(file)
+    for sample in samples:
+        height, width = sample['ori_shape']
+        boxes = sample['pred_instances']['bboxes']
+        assert sample['ori_shape'] == (128, 128) and len(boxes) > 0
+        assert boxes.min() >= -1 and boxes.max() <= 129
+    return torch.stack([sample['pred_instances']['scores'].max() for sample in samples])
+
+
+def test_mixed_precision_and_augmentation(trained, tmp_path):
+    """Nearly the scores of single precision, and at least those without a flip."""
+    _, config, work = trained
+    checkpoint = work / 'epoch_2.pth'
+    single = _best_scores(config, checkpoint, tmp_path / 'single')
+    half = _best_scores(config, checkpoint, tmp_path / 'half', '--amp')
+    torch.testing.assert_close(half, single, atol=0.05, rtol=0)
+    assert (half != single).any()
+    augmented = _best_scores(config, checkpoint, tmp_path / 'augmented', '--tta')
+    # The first of the four views is the slice as it is.
+    assert (augmented >= single - 1e-4).all() and (augmented > single).any()
 
 
 def test_attention_of_one_slice_by_name(trained, tmp_path):
@@ -318,5 +348,5 @@ def test_the_process_ends_with_code_1_and_the_sentence_alone(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == 'Config no.py does not exist.'
+    assert done.stderr.splitlines()[-1] == 'error: Config no.py does not exist.'
     assert 'Traceback' not in done.stderr

@@ -1,17 +1,20 @@
-"""Where a pathological sign lies, in 3-D, by networks that saw projections."""
+"""Positions of a pathological sign in the scans of a data set."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
 from mmlesion.ct import read_volume, write_volume
 from mmlesion.datasets.indices.scan_list import read_scan_list
-from mmlesion.evaluation.functional import map_position
+from mmlesion.evaluation.functional import binary_areas, binary_rates, map_position
 from mmlesion.files import write_csv_table, write_json
 from mmlesion.visualization import draw_sign_map, write_picture
 
@@ -23,60 +26,61 @@ _MEASURES = ('distance_mm', 'chance_mm', 'chance_within', 'dice', 'chance_dice')
 
 
 def sign_maps(
-    configs,
-    checkpoints,
-    out_dir,
-    split='test',
-    scan_dir=None,
-    truth_dir=None,
-    combination='product',
-    layer=None,
-    max_scans=None,
-    tolerance_mm=15.0,
-    device=None,
-    progress=True,
-):
-    """Find a sign's place in 3-D by networks of several views.
+    configs: Sequence[Config],
+    checkpoints: Sequence[str],
+    out_dir: str | os.PathLike[str],
+    split: str = 'test',
+    scan_dir: str | os.PathLike[str] | None = None,
+    truth_dir: str | os.PathLike[str] | None = None,
+    combination: str = 'product',
+    layer: str | None = None,
+    max_scans: int | None = None,
+    tolerance_mm: float = 15.0,
+    threshold: float = 0.5,
+    device: str | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Locate a sign in 3-D by networks of several views.
 
-    In each sub-region of each scan, Grad-CAM of the sign's score is computed on each
-    view's projection and laid back into the scan within the lung mask, see
-    :func:`mmlesion.ct.back_project`. Written are
+    In each sub-region of each scan, Grad-CAM of the sign's score is computed on the
+    projection of each view and placed in the scan within the lung mask of the
+    preparation, see :func:`mmlesion.ct.back_project`. The files are
 
-    - ``<scan>_<sign>.nii.gz``: the position in the scan's geometry; in each sub-region
-      a map from 0 to the mean probability of the networks;
-    - ``<scan>_<sign>_<sub-region>.png`` where the sign is labelled, or, without a
-      label, predicted: see :func:`draw_sign_map`;
-    - ``positions.csv``: for each sub-region label, probabilities and the place (x, y,
-      z) of the maximum, with the measures of :class:`MapPosition` where the true mask
-      is known;
+    - ``<scan>_<sign>.nii.gz``: the position in the geometry of the scan; in each
+      sub-region a map from 0 to the mean probability of the networks. Names of scans
+      are unique, see :func:`result_names`;
+    - ``<scan>_<sign>_<sub-region>.png`` where the sign is labeled or, without a label,
+      predicted: see :func:`draw_sign_map`;
+    - ``positions.csv``: for each sub-region label, probabilities and the position (x,
+      y, z) of the maximum, with the measures of :class:`MapPosition` where the true
+      mask is known;
     - ``summary.json``: what :func:`position_table` prints.
 
     Source: Zusag et al., SAPSAM, Secs. 2.5, 3.2 and 4. Differs from it in: the score is
     log(p / (1 - p)), the difference of both classes' scores before the softmax. What
-    raises both alike - often the black around the lung - changes no probability, but
-    would be in the map of one score.
+    raises both scores alike, often the black around the lung, does not change the
+    probability, but would be in the map of one score.
 
     Args:
-        configs (sequence[Config]): Of one sign, each of another view; their test data
-            set names the index of projections and the pipeline.
-        checkpoints (sequence[str]): One for each.
-        out_dir (str or Path): Folder of the results.
-        split (str): Scans of this split of the data set, or ``'all'`` of the index,
-            labelled or not.
-        scan_dir (str or Path, optional): What the index's scans are relative to.
-            Defaults to the index's folder.
-        truth_dir (str or Path, optional): Folder of true masks,
-            ``<scan>_<sign>.nii.gz``, to measure against.
-        combination (str): Of the views; see :func:`back_project`.
-        layer (str, optional): Layer to map, in all networks. By default that of the
-            last feature maps.
-        max_scans (int, optional): The first so many.
-        tolerance_mm (float): How far from the sign the maximum is near it.
-        device (str, optional): Defaults to the GPU, if there is one.
-        progress (bool): Show a progress bar.
+        configs: Networks of one sign, each of another view; their test data set names
+            the index of projections and the pipeline.
+        checkpoints: Checkpoint of each config.
+        out_dir: Folder of the results.
+        split: Scans of this split of the data set, or ``'all'`` scans of the index,
+            labeled or not.
+        scan_dir: Root of the paths of the scans. Defaults to the index's folder.
+        truth_dir: Folder of true masks, ``<scan>_<sign>.nii.gz``, to measure against.
+        combination: How the views are combined, see :func:`back_project`.
+        layer: Layer to map in all networks. By default that of the last feature maps.
+        max_scans: Largest number of scans.
+        tolerance_mm: Distance from the sign within which the maximum is near it.
+        threshold: A mean probability above it is called positive. A threshold of its
+            own should come from ``split='val'``, see :func:`classification`.
+        device: By default the GPU, if there is one.
+        progress: Show a progress bar.
 
     Returns:
-        dict: The summary.
+        The summary.
 
     Raises:
         FileNotFoundError: If the index, a scan or a projection does not exist.
@@ -137,12 +141,52 @@ def sign_maps(
                     ),
                 )
     summary = _summary(task, table, combination, tolerance_mm, networks)
+    summary['classification'] = classification(table, threshold)
     _write(out_dir, table, summary)
     return summary
 
 
-def position_table(summary: dict) -> str:
-    """The summary as lines of text, each measure beside its chance level."""
+def classification(
+    table: Sequence[dict[str, Any]], threshold: float = 0.5
+) -> dict[str, dict[str, float]]:
+    """Rates of each view and of their mean, over all labeled sub-regions.
+
+    The classes keep their natural frequencies, so that the precision is that of the
+    scans, other than on the balanced data sets of training and testing.
+
+    Args:
+        table: Rows of ``positions.csv``.
+        threshold: A probability above it is called positive.
+
+    Returns:
+        By view, and ``'mean'`` of all views: ``precision``, ``sensitivity``, ``f1``,
+        ``auc``, ``prevalence``, and ``best_threshold`` with the largest F1, which is
+        only fair to use on other patients. Empty without samples of both classes.
+    """
+    rows = [row for row in table if row['label'] is not None]
+    labels = np.array([row['label'] for row in rows], int)
+    if len(set(labels.tolist())) < 2:
+        return {}
+    names = [name for name in rows[0] if name.startswith('p_')]
+    views = {name[2:]: np.array([row[name] for row in rows]) for name in names}
+    found = {}
+    for view, scores in (*views.items(), ('mean', np.mean(list(views.values()), 0))):
+        rates = binary_rates(scores, labels, threshold)
+        # Between two scores, so that the same side of it is called positive
+        steps = np.unique(scores)
+        cuts = [0.0, *((steps[1:] + steps[:-1]) / 2)]
+        best = max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1'])
+        found[view] = {
+            **{name: float(rates[name]) for name in ('precision', 'sensitivity', 'f1')},
+            'auc': float(binary_areas(scores, labels)['auc']),
+            'prevalence': float(labels.mean()),
+            'best_threshold': float(best),
+        }
+    return found
+
+
+def position_table(summary: dict[str, Any]) -> str:
+    """Format the summary as lines of text, each measure beside its chance level."""
     lines = [
         f'{summary["sign"]}: {summary["positive_regions"]} positive sub-regions, '
         f'views {", ".join(summary["layers"])}, {summary["combination"]}'
@@ -160,6 +204,13 @@ def position_table(summary: dict) -> str:
             if name in summary['chance']:
                 line += f'   chance {summary["chance"][name]:.3f}'
             lines.append(line)
+    for view, rates in summary.get('classification', {}).items():
+        lines.append(
+            f'  {view:9} prevalence {rates["prevalence"]:.2f}, precision '
+            f'{rates["precision"]:.2f}, recall {rates["sensitivity"]:.2f}, F1 '
+            f'{rates["f1"]:.2f}, AUC {rates["auc"]:.2f}, best threshold '
+            f'{rates["best_threshold"]:.2f}'
+        )
     return '\n'.join(lines)
 
 

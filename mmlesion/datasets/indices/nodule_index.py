@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from mmlesion.files import read_csv_rows, write_csv_rows
+from mmlesion.files import is_file_name, read_csv_rows, write_csv_rows
 
 #: Name of the index, and of the folder of patches beside it.
 INDEX_NAME = 'nodules.csv'
@@ -95,6 +95,24 @@ def _find_wrong(row: NoduleRow) -> str | None:
         return f'label must be 0 (benign) or 1 (malignant), but is {row.label}'
     if not row.diameter_mm > 0:
         return f'diameter_mm must be positive, but is {row.diameter_mm}'
-    if not row.nodule_id or os.path.basename(row.nodule_id) != row.nodule_id:
+    if not is_file_name(row.nodule_id):
         return f'nodule_id must be a name without folders, but is {row.nodule_id!r}'
+    if not row.patient:
+        return 'patient is empty'
+    if not 1 <= row.malignancy <= 5:
+        return f'malignancy must be from 1 to 5, but is {row.malignancy}'
+    if row.malignancy == 3 or row.label != int(row.malignancy > 3):
+        return (
+            f'label must be 1 for a malignancy above 3 and 0 below, but is {row.label} '
+            f'for {row.malignancy}'
+        )
+    if row.num_readers < 1 or not 0 <= row.outside <= 1:
+        return (
+            'num_readers must be 1 or more and outside from 0 to 1, but are '
+            f'{row.num_readers} and {row.outside}'
+        )
+    for name in ATTRIBUTES:
+        top = 6 if name == 'calcification' else 5
+        if not 1 <= getattr(row, name) <= top:
+            return f'{name} must be from 1 to {top}, but is {getattr(row, name)}'
     return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mmlesion.ct import REGIONS
-from mmlesion.files import write_csv_table
+from mmlesion.files import is_file_name, write_csv_table
 
 #: Name of the index that preparing writes.
 PROJECTION_INDEX_NAME = 'projections.csv'
@@ -182,6 +182,11 @@ def _parse_row(cells: dict, signs: list[str], where: str) -> ScanRow:
     rotations = cells.get('rotations', '0')
     if not rotations.isdigit():
         raise ValueError(f'{where}: rotations must be a number, but is {rotations!r}')
+    if 'folder' in cells and not all(map(is_file_name, cells['folder'].split('/'))):
+        raise ValueError(
+            f'{where}: folder must be a folder below that of the csv, but is '
+            f'{cells["folder"]!r}'
+        )
     return ScanRow(
         scan=cells['scan'],
         patient=cells['patient'],

@@ -1,11 +1,10 @@
 """The index of prepared slices: one row a slice."""
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmlesion.files import read_csv_rows, write_csv_rows
+from mmlesion.files import is_file_name, read_csv_rows, write_csv_rows
 
 #: Name of the index, and of the folders of pixels and of masks beside it.
 SLICE_INDEX_NAME = 'slices.csv'
@@ -102,7 +101,7 @@ def _find_wrong(row: SliceRow) -> str | None:
             'spacing_y_mm and spacing_x_mm must be positive, but are '
             f'{row.spacing_y_mm} and {row.spacing_x_mm}'
         )
-    if not re.fullmatch(r'[\w.-]+', row.series_uid):
+    if not is_file_name(row.series_uid):
         return f'series_uid must be a name of a file, but is {row.series_uid!r}'
     if not row.patient:
         return 'patient is empty'

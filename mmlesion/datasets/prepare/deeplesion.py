@@ -15,7 +15,9 @@ from mmlesion.ct import (
     write_slice_archive,
 )
 from mmlesion.datasets.sources.deeplesion_csv import LesionRow, read_deeplesion_csv
-from mmlesion.files import lock_folder, remove_partial, run_in_parallel
+from mmlesion.files import lock_folder, run_in_parallel
+
+from .made_from import is_noted, write_note
 
 
 @dataclass
@@ -111,8 +113,7 @@ def prepare_deeplesion(
         )
     done = PreparedDeepLesion(absent=len(key_rows) - len(present))
     os.makedirs(cache_dir, exist_ok=True)
-    with lock_folder(cache_dir) as lock:
-        remove_partial(cache_dir)
+    with lock_folder(cache_dir, [cache_dir]) as lock:
         jobs = [
             (
                 osp.join(image_root, name),
@@ -187,7 +188,13 @@ def _prepare_series(
             if any(first <= number <= last for first, last in spans)
         }
     )
-    if not overwrite and _is_done(target, set(names), wanted):
+    cache_dir, name = osp.split(target)
+
+    def paths_of(numbers: set[int]) -> list[str]:
+        return [osp.join(folder, names[number]) for number in numbers]
+
+    stored = set() if overwrite else _stored(target, set(names))
+    if stored and stored >= wanted and is_noted(cache_dir, name, paths_of(stored)):
         return 0, 0
     size = write_slice_archive(
         target,
@@ -195,13 +202,14 @@ def _prepare_series(
         lambda number: read_png_hu(osp.join(folder, names[number])),
         set(names) - wanted,
     )
+    write_note(cache_dir, name, paths_of(wanted))
     return len(wanted), size
 
 
-def _is_done(target: str, names: set[int], wanted: set[int]) -> bool:
-    """Whether a complete file holds the wanted ones of exactly these slices."""
+def _stored(target: str, names: set[int]) -> set[int]:
+    """Slices in a complete file of exactly this series; none if there is no such."""
     try:
         with SliceArchive(target) as archive:
-            return archive.numbers == names and archive.stored >= wanted
+            return set(archive.stored) if archive.numbers == names else set()
     except (FileNotFoundError, ValueError):
-        return False
+        return set()

@@ -24,6 +24,7 @@ from mmlesion.datasets.sources.lidc_xml import (
     read_lidc_readings,
 )
 from mmlesion.datasets.sources.nodule_crops import read_nodule_crop
+from mmlesion.files import list_files
 
 from .nodule_writer import Nodule, PreparedLIDC, Series, write_nodules
 
@@ -69,7 +70,12 @@ def prepare_lidc(
     found = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
     series = [
-        Series(one.folder, one.patient, partial(_find_in_series, one, readings))
+        Series(
+            one.folder,
+            one.patient,
+            partial(_find_in_series, one, readings),
+            tuple(path for path in list_files(one.folder) if _is_dicom(path)),
+        )
         for one in found
     ]
     return write_nodules(series, len(series), out_dir, overwrite, progress, geometry)
@@ -127,10 +133,15 @@ def prepare_lidc_crops(
             name,
             name.split('_R_')[0],
             partial(_find_in_crop, crop_dir, name, series_of, readings),
+            tuple(osp.join(crop_dir, each, name) for each in ('image', 'nodule_mask')),
         )
         for name in names
     ]
     return write_nodules(series, len(series), out_dir, overwrite, progress, geometry)
+
+
+def _is_dicom(path: str) -> bool:
+    return not path.lower().endswith('.xml')
 
 
 def _find_in_series(series: LIDCSeries, readings: dict[str, LIDCReading]) -> tuple:
@@ -251,14 +262,17 @@ def _read_crop_list(path: str) -> dict[str, str]:
         raise FileNotFoundError(
             f'{path}: no such file; expected a csv with ' + ', '.join(_CROP_COLUMNS)
         )
-    with open(path, newline='', encoding='utf-8') as file:
-        reader = csv.DictReader(file)
-        absent = [
-            name for name in _CROP_COLUMNS if name not in (reader.fieldnames or ())
-        ]
-        if absent:
-            raise ValueError(f'{path}: there is no column ' + ', '.join(absent))
-        return {
-            f'{row["patient_id"]}_R_{row["nodule_id"]}': row['seriesuid']
-            for row in reader
-        }
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            return _parse_crop_list(csv.DictReader(file, strict=True), path)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: the file is no csv ({error})') from None
+
+
+def _parse_crop_list(reader: csv.DictReader, path: str) -> dict[str, str]:
+    absent = [name for name in _CROP_COLUMNS if name not in (reader.fieldnames or ())]
+    if absent:
+        raise ValueError(f'{path}: there is no column ' + ', '.join(absent))
+    return {
+        f'{row["patient_id"]}_R_{row["nodule_id"]}': row['seriesuid'] for row in reader
+    }

@@ -79,7 +79,8 @@ def prepare_lidc_crop_slices(
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
-    with lock_folder(out_dir):
+    folders = [osp.join(out_dir, each) for each in ('', SLICE_FOLDER, MASK_FOLDER)]
+    with lock_folder(out_dir, folders):
         for paths in tqdm(
             pairs, desc='Slices of crops', unit='nodule', disable=not progress
         ):

@@ -1,6 +1,5 @@
 """LIDC-IDRI, as it is published, to axial slices with and without nodules."""
 
-import json
 import os
 import os.path as osp
 import zlib
@@ -34,12 +33,17 @@ from mmlesion.datasets.sources.lidc_series import (
 from mmlesion.datasets.sources.lidc_xml import LIDCReading, read_lidc_readings
 from mmlesion.datasets.sources.staple import staple_consensus
 from mmlesion.files import (
+    describe_files,
+    files_match,
+    list_files,
     lock_folder,
-    remove_partial,
+    path_in,
     run_in_parallel,
     write_json,
     write_problems,
 )
+
+from .made_from import digest_nodules, read_json_dict
 
 #: What could not be prepared, one sentence a line; absent if nothing.
 SLICE_PROBLEMS_NAME = 'slice_problems.txt'
@@ -172,9 +176,8 @@ def prepare_lidc_slices(
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
-    with lock_folder(out_dir) as lock:
-        for folder in ('', SLICE_FOLDER, MASK_FOLDER):
-            remove_partial(osp.join(out_dir, folder))
+    folders = [osp.join(out_dir, each) for each in ('', SLICE_FOLDER, MASK_FOLDER)]
+    with lock_folder(out_dir, folders) as lock:
         # A worker gets the reading of its own series only
         jobs = [
             (
@@ -228,25 +231,35 @@ def _prepare_series(
     overwrite: bool,
 ) -> tuple[list[SliceRow], int, bool]:
     """Rows, number of slices cut off, and whether everything was there before."""
-    note = osp.join(out_dir, SLICE_FOLDER, series.series_uid + '.json')
-    known = None if overwrite else _read_note(note, settings, out_dir)
+    note = path_in(osp.join(out_dir, SLICE_FOLDER), series.series_uid, '.json')
+    reading = series.find_reading(readings)
+    outlines = digest_nodules(reading.nodules, reading.left_out_z_mm)
+    made_from = dict(settings, outlines=outlines)
+    paths = [path for path in list_files(series.folder) if not path.endswith('.xml')]
+    known = None if overwrite else _read_note(note, made_from, paths, out_dir)
     if known:
         return *known, True
-    rows, cut_off = _write_series(series, readings, out_dir, settings)
+    rows, cut_off = _write_series(series, reading, out_dir, settings)
     # Last, so that the slices are complete where the note is
     write_json(
         note,
-        dict(settings=settings, cut_off=cut_off, rows=[asdict(row) for row in rows]),
+        dict(
+            settings=made_from,
+            files=describe_files(paths),
+            cut_off=cut_off,
+            rows=[asdict(row) for row in rows],
+        ),
     )
     return rows, cut_off, False
 
 
-def _read_note(path: str, settings: dict, out_dir: str) -> tuple | None:
+def _read_note(
+    path: str, settings: dict, paths: list[str], out_dir: str
+) -> tuple | None:
     """Rows and slices cut off of a series that an earlier run finished."""
     try:
-        with open(path, encoding='utf-8') as file:
-            note = json.load(file)
-        if note['settings'] != settings:
+        note = read_json_dict(path)
+        if note['settings'] != settings or not files_match(paths, note['files']):
             return None
         rows = [SliceRow(**row) for row in note['rows']]
         for folder, wanted in (
@@ -255,7 +268,7 @@ def _read_note(path: str, settings: dict, out_dir: str) -> tuple | None:
         ):
             for series_uid in {row.series_uid for row in wanted}:
                 with SliceArchive(
-                    osp.join(out_dir, folder, series_uid + ARCHIVE_SUFFIX)
+                    path_in(osp.join(out_dir, folder), series_uid, ARCHIVE_SUFFIX)
                 ) as archive:
                     if archive.stored != {row.slice_number for row in wanted}:
                         return None
@@ -265,10 +278,9 @@ def _read_note(path: str, settings: dict, out_dir: str) -> tuple | None:
 
 
 def _write_series(
-    series: LIDCSeries, readings: dict[str, LIDCReading], out_dir: str, settings: dict
+    series: LIDCSeries, reading: LIDCReading, out_dir: str, settings: dict
 ) -> tuple[list[SliceRow], int]:
     """Write the slices and masks of a series; rows and slices cut off."""
-    reading = series.find_reading(readings)
     volume = series.read_volume()
     labels, marked = find_nodules(volume, reading)
     corner, has_lung = place_crop(volume, settings['size'])
@@ -338,7 +350,9 @@ def write_slices(
     ):
         if chosen:
             write_slice_archive(
-                osp.join(out_dir, folder, series_uid + ARCHIVE_SUFFIX), chosen, load
+                path_in(osp.join(out_dir, folder), series_uid, ARCHIVE_SUFFIX),
+                chosen,
+                load,
             )
     return [
         SliceRow(

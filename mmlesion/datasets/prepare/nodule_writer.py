@@ -32,7 +32,9 @@ from mmlesion.datasets.sources.lidc_consensus import (
     mean_malignancy,
 )
 from mmlesion.datasets.sources.lidc_xml import RATINGS, ReaderNodule
-from mmlesion.files import lock_folder, remove_partial, write_problems
+from mmlesion.files import lock_folder, path_in, write_problems
+
+from .made_from import digest_nodules, is_noted, write_note
 
 #: What was done so far, one row a line.
 JOURNAL_NAME = 'journal.jsonl'
@@ -64,11 +66,13 @@ class Series:
         name (str): For messages.
         patient (str): Whose.
         find (Callable): Gives the series instance UID and the nodules.
+        paths (tuple[str]): Files that its pixels come from.
     """
 
     name: str
     patient: str
     find: Callable[[], tuple[str, Sequence[Nodule]]]
+    paths: tuple[str, ...] = ()
 
 
 @dataclass
@@ -160,9 +164,7 @@ def write_nodules(
     patch_dir = osp.join(out_dir, PATCH_FOLDER)
     os.makedirs(patch_dir, exist_ok=True)
     done = PreparedLIDC()
-    with lock_folder(out_dir):
-        remove_partial(out_dir)
-        remove_partial(patch_dir)
+    with lock_folder(out_dir, [out_dir, patch_dir]):
         journal_path = osp.join(out_dir, JOURNAL_NAME)
         known = {} if overwrite else _read_journal(journal_path, geometry)
         with (
@@ -196,12 +198,15 @@ def write_nodules(
 def _write_series(
     series: Series,
     patch_dir: str,
-    known: dict[str, NoduleRow],
+    known: dict[str, tuple[NoduleRow, str]],
     journal,
     done: PreparedLIDC,
     geometry: PatchGeometry,
 ) -> None:
     series_uid, nodules = series.find()
+    out_dir = osp.dirname(patch_dir)
+    note = (f'{series_uid}_{osp.basename(series.name)}', series.paths)
+    same_files = is_noted(out_dir, *note)
     rows = []
     for nodule in nodules:
         label = malignancy_label(nodule.readers)
@@ -209,9 +214,10 @@ def _write_series(
             done.few_readers += len(nodule.readers) < MIN_READERS
             done.undecided += len(nodule.readers) >= MIN_READERS
             continue
-        path = osp.join(patch_dir, nodule.nodule_id + ARCHIVE_SUFFIX)
+        path = path_in(patch_dir, nodule.nodule_id, ARCHIVE_SUFFIX)
         ratings = _mean_ratings(nodule.readers)
-        row = known.get(nodule.nodule_id)
+        outlines = digest_nodules(nodule.readers)
+        row, noted_outlines = known.get(nodule.nodule_id, (None, None))
         fresh = dict(
             nodule_id=nodule.nodule_id,
             patient=series.patient,
@@ -223,6 +229,8 @@ def _write_series(
         )
         if (
             row is not None
+            and same_files
+            and noted_outlines == outlines
             and fresh.items() <= asdict(row).items()
             and _is_readable(path)
         ):
@@ -249,9 +257,11 @@ def _write_series(
             row = NoduleRow(
                 diameter_mm=round(diameter_mm, 6), outside=patches.outside, **fresh
             )
-            journal.write(json.dumps(asdict(row)) + '\n')
+            journal.write(json.dumps(dict(asdict(row), outlines=outlines)) + '\n')
             journal.flush()
         rows.append(row)
+    if not same_files:
+        write_note(out_dir, *note)
     done.rows += rows
 
 
@@ -271,9 +281,14 @@ def _is_readable(path: str) -> bool:
     return True
 
 
-def _read_journal(path: str, geometry: PatchGeometry) -> dict[str, NoduleRow]:
-    """Rows noted by earlier runs of this geometry, without a last line cut off."""
-    known: dict[str, NoduleRow] = {}
+def _read_journal(
+    path: str, geometry: PatchGeometry
+) -> dict[str, tuple[NoduleRow, str]]:
+    """Rows noted by earlier runs of this geometry, and the hash of their outlines.
+
+    A last line that was cut off is left out.
+    """
+    known: dict[str, tuple[NoduleRow, str]] = {}
     written = asdict(PatchGeometry())  # before geometries were noted
     try:
         with open(path, encoding='utf-8') as file:
@@ -283,12 +298,13 @@ def _read_journal(path: str, geometry: PatchGeometry) -> dict[str, NoduleRow]:
                     if 'geometry' in content:
                         written = content['geometry']
                         continue
+                    outlines = content.pop('outlines')
                     row = NoduleRow(**content)
-                except (TypeError, ValueError):
+                except (AttributeError, KeyError, TypeError, ValueError):
                     continue
                 known.pop(row.nodule_id, None)
                 if written == asdict(geometry):
-                    known[row.nodule_id] = row
+                    known[row.nodule_id] = row, outlines
     except FileNotFoundError:
         pass
     return known

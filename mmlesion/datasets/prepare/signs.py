@@ -1,11 +1,11 @@
 """A list of scans to projections of their lungs."""
 
 import hashlib
-import json
 import os
 import os.path as osp
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -39,13 +39,16 @@ from mmlesion.datasets.indices.scan_list import (
 )
 from mmlesion.files import (
     PARTIAL_SUFFIX,
+    describe_files,
+    files_match,
+    list_files,
     lock_folder,
-    remove_partial,
     run_in_parallel,
     write_json,
     write_problems,
 )
 
+from .made_from import read_json_dict
 from .nodule_writer import PROBLEMS_NAME
 
 #: Folder of the projections, beside the index.
@@ -186,9 +189,7 @@ def prepare_signs(
     ]
     done = PreparedSigns()
     prepared: dict[int, ScanRow] = {}
-    with lock_folder(out_dir) as lock:
-        remove_partial(out_dir)
-        remove_partial(folder)
+    with lock_folder(out_dir, [out_dir, folder]) as lock:
         for number, result in run_in_parallel(
             _prepare_scan,
             jobs,
@@ -246,22 +247,30 @@ def _prepare_scan(
         raise FileNotFoundError('no such file or folder')
     if mask_path and not osp.exists(mask_path):
         raise FileNotFoundError(f'{mask_path}: no such lung mask')
-    record = dict(
-        settings, source_size=os.stat(path).st_size, source_time=os.stat(path).st_mtime
-    )
-    if mask_path:
-        record.update(
-            mask=osp.basename(mask_path), mask_time=os.stat(mask_path).st_mtime
-        )
-    known = _read_record(target)
-    made = {name: known.pop(name, None) for name in ('empty', 'doubts')}
-    if not overwrite and made['empty'] is not None and known == record:
-        return False, made['empty'], made['doubts']
-    partial = f'{target}.{os.getpid()}{PARTIAL_SUFFIX}'
-    os.makedirs(partial)
+    paths = [*list_files(path), *(list_files(mask_path) if mask_path else ())]
+    known = read_json_dict(osp.join(target, _RECORD_NAME))
+    if (
+        not overwrite
+        and known.get('settings') == settings
+        and files_match(paths, known.get('source'))
+        and _is_whole(target, known.get('pictures'))
+    ):
+        return False, known['empty'], known['doubts']
+    folder, name = osp.split(target)
+    partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', folder)
+    os.chmod(partial, 0o755)  # mkdtemp allows the owner only
     try:
         made = write_scan_projections(partial, read_volume(path), settings, mask_path)
-        write_json(osp.join(partial, _RECORD_NAME), dict(record, **made))
+        record = dict(
+            settings=settings,
+            source=describe_files(paths),
+            pictures={
+                osp.basename(each): os.path.getsize(each)
+                for each in list_files(partial)
+            },
+            **made,
+        )
+        write_json(osp.join(partial, _RECORD_NAME), record)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     except BaseException:
@@ -378,9 +387,9 @@ def _write_projections(
                 )
 
 
-def _read_record(folder: str) -> dict:
-    try:
-        with open(osp.join(folder, _RECORD_NAME), encoding='utf-8') as file:
-            return json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
+def _is_whole(folder: str, pictures: object) -> bool:
+    """Whether all pictures of a scan are there, each of its size."""
+    return isinstance(pictures, dict) and all(
+        osp.isfile(path := osp.join(folder, name)) and os.path.getsize(path) == size
+        for name, size in pictures.items()
+    )

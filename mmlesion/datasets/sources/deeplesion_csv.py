@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mmlesion.files import is_file_name
+
 #: Official names of ``Train_Val_Test``.
 SPLITS: dict[str, int] = dict(train=1, val=2, test=3)
 
@@ -28,6 +30,10 @@ LESION_TYPES: dict[int, str] = {
 #: reach over it, by at most 6.5 px.
 BORDER_SLACK_PX = 10.0
 
+#: Least distance of slices; the official file has 0.25 mm and more (and negative and
+#: missing values, with which the key slice is repeated).
+LEAST_INTERVAL_MM = 0.05
+
 #: The columns that are read; the official file has seven more.
 COLUMNS = (
     'File_name',
@@ -42,6 +48,9 @@ COLUMNS = (
     'Image_size',
     'Train_Val_Test',
 )
+
+#: Column of the ends of the two diameters, which is read where it is present.
+RECIST_COLUMN = 'Measurement_coordinates'
 
 _FILE_NAME = re.compile(r'(?P<series>[^/\\]+)_(?P<slice>\d+)\.png')
 
@@ -68,6 +77,9 @@ class LesionRow:
         interval_mm (float): Distance of the slices; NaN if missing.
         image_size (tuple[int]): Width and height in pixels.
         split (int): 1 training, 2 validation, 3 test.
+        recist_px (tuple[float], optional): x and y of both ends of the long, then of
+            the short diameter, in 0-based pixels of the PNG; None if the csv has no
+            column ``Measurement_coordinates``.
     """
 
     row: int
@@ -84,6 +96,7 @@ class LesionRow:
     interval_mm: float
     image_size: tuple[int, int]
     split: int
+    recist_px: tuple[float, ...] | None = None
 
 
 def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
@@ -123,8 +136,11 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise ValueError(f'{path}: row 1 lacks the column(s) ' + ', '.join(missing))
-    places = {name: header.index(name) for name in COLUMNS}
+    places = {
+        name: header.index(name) for name in (*COLUMNS, RECIST_COLUMN) if name in header
+    }
     first_of_file: dict[str, LesionRow] = {}
+    rows_of_box: dict[tuple, int] = {}
     for cells in reader:
         if not cells:
             continue
@@ -141,6 +157,13 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
                 f'{where} gives {row.file_name} another patient or split than '
                 f'row {first.row}'
             )
+        box = (row.file_name, row.box_px, row.noisy)
+        before = rows_of_box.setdefault(box, row.row)
+        if before != row.row:
+            # FROC would count the lesion twice
+            raise ValueError(
+                f'{where} repeats row {before}: the same box on {row.file_name}'
+            )
         yield row
 
 
@@ -151,6 +174,8 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         raise ValueError(
             f"{where}: File_name must read '<series>_<slice>.png', but is {name!r}"
         )
+    if not is_file_name(match['series']):
+        raise ValueError(f'{where}: File_name {name!r} names no folder of a series')
     key_slice = _number(fields, 'Key_slice_index', where, int)
     if key_slice != int(match['slice']):
         raise ValueError(
@@ -167,6 +192,11 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
             f'{where}: Spacing_mm_px_ must give one positive '
             f'pixel size for x and y, but is {spacing[:2]}'
         )
+    if 0 < spacing[2] < LEAST_INTERVAL_MM or spacing[2] == math.inf:
+        raise ValueError(
+            f'{where}: Spacing_mm_px_ must give an interval of slices of '
+            f'{LEAST_INTERVAL_MM} mm or more, but is {spacing[2]}'
+        )
     split = _number(fields, 'Train_Val_Test', where, int)
     if split not in SPLITS.values():
         raise ValueError(f'{where}: Train_Val_Test must be 1, 2 or 3, but is {split}')
@@ -177,6 +207,11 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         )
     box_px = tuple(value - 1 for value in _numbers(fields, 'Bounding_boxes', 4, where))
     _check_box(box_px, width, height, where)
+    recist_px = None
+    if fields.get(RECIST_COLUMN, '').strip():
+        recist_px = tuple(
+            value - 1 for value in _numbers(fields, RECIST_COLUMN, 8, where)
+        )
     return LesionRow(
         row=row,
         file_name=name,
@@ -192,6 +227,7 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         interval_mm=spacing[2],
         image_size=(width, height),
         split=split,
+        recist_px=recist_px,
     )
 
 

@@ -16,6 +16,9 @@ from xml.parsers import expat
 import numpy as np
 from tqdm import tqdm
 
+from mmlesion.files import check_limit
+from mmlesion.files.limits import limit
+
 #: The nine ratings of a nodule. All run from 1 to 5, except ``calcification``
 #: (1 to 6) and ``internalStructure`` (a kind, not a degree).
 RATINGS = (
@@ -30,10 +33,20 @@ RATINGS = (
     'malignancy',
 )
 
-# The largest official file has 2.2 MB; more is no LIDC file, and would only
-# cost time and memory
-_MAX_BYTES = 32 * 2**20
 _MAX_SIDE_PX = 4096
+
+# What may stand where readings are; anything else would be passed over
+_CHILDREN = {
+    'readingSession': {
+        'annotationVersion',
+        'servicingRadiologistID',
+        'unblindedReadNodule',
+        'nonNodule',
+    },
+    'unblindedReadNodule': {'noduleID', 'characteristics', 'roi'},
+    'roi': {'imageZposition', 'imageSOP_UID', 'inclusion', 'edgeMap'},
+    'edgeMap': {'xCoord', 'yCoord'},
+}
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,13 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
             f'{source}: the file does not say which series it is '
             'of (ResponseHeader/SeriesInstanceUid)'
         )
+    _check_elements(root, source)
     sessions = _children(root, 'readingSession')
+    if not sessions:
+        raise ValueError(
+            f'{source}: there is no readingSession, so nobody has read the scan; '
+            'expected one for each reader'
+        )
     nodules, left_out = [], set()
     for reader, session in enumerate(sessions):
         for element in _children(session, 'unblindedReadNodule'):
@@ -144,6 +163,7 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
                 nodules.append(nodule)
             else:
                 left_out |= {_read_z(roi, where) for roi in _children(element, 'roi')}
+    _check_outlines(nodules, source)
     return LIDCReading(
         source, series_uid, len(sessions), tuple(nodules), tuple(sorted(left_out))
     )
@@ -166,7 +186,7 @@ def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected an XML of LIDC-IDRI')
     with open(path, 'rb') as file:
-        return parse_lidc_xml(file.read(_MAX_BYTES + 1), path)
+        return parse_lidc_xml(file.read(_max_bytes() + 1), path)
 
 
 def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
@@ -239,6 +259,10 @@ def read_lidc_readings(
     return found
 
 
+def _max_bytes() -> int:
+    return limit('XML_MIB') << 20
+
+
 def _same(one: LIDCReading, other: LIDCReading) -> bool:
     return len(one.nodules) == len(other.nodules) and all(
         a.ratings == b.ratings
@@ -260,7 +284,7 @@ def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
             for member in archive:
                 if not (member.isfile() and member.name.lower().endswith('.xml')):
                     continue
-                content = archive.extractfile(member).read(_MAX_BYTES + 1)
+                content = archive.extractfile(member).read(_max_bytes() + 1)
                 yield parse_lidc_xml(content, f'{path}: {member.name}')
     except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError):
         raise ValueError(
@@ -273,10 +297,7 @@ class _PrologEndError(Exception):
 
 
 def _parse_xml(content: bytes, source: str) -> ElementTree.Element:
-    if len(content) > _MAX_BYTES:
-        raise ValueError(
-            f'{source}: no XML of LIDC-IDRI has more than {_MAX_BYTES >> 20} MiB'
-        )
+    check_limit(len(content) / 2**20, 'XML_MIB', f'{source}: the XML')
     try:
         doctype_line = _find_doctype(content)
         if not doctype_line:
@@ -342,6 +363,18 @@ def _read_nodule(
     return ReaderNodule(reader, _text(element, 'noduleID'), ratings, contours)
 
 
+def _check_outlines(nodules: list[ReaderNodule], source: str) -> None:
+    """Raise if the masks of all outlines would take too much memory."""
+    total = 0
+    for nodule in nodules:
+        points = np.concatenate([one.points_px for one in nodule.contours])
+        sides = points.max(0) - points.min(0) + 1
+        heights = [one.z_mm for one in nodule.contours]
+        slices = len(set(heights))
+        total += int(sides[0]) * int(sides[1]) * slices
+    check_limit(total / 1e6, 'OUTLINE_MPX', f'{source}: the box around all outlines')
+
+
 def _read_z(roi: ElementTree.Element, where: str) -> float:
     text = _text(roi, 'imageZposition')
     try:
@@ -392,6 +425,34 @@ def _integer(parent: ElementTree.Element, name: str, where: str) -> int:
 
 def _name(element: ElementTree.Element) -> str:
     return element.tag.rpartition('}')[2]
+
+
+def _check_elements(root: ElementTree.Element, source: str) -> None:
+    """Raise on an element that would be passed over: one reader's marks would be lost.
+
+    Raises:
+        ValueError: If an element is in another namespace than the root, or unknown
+            where readings are.
+    """
+    namespace = root.tag[: root.tag.find('}') + 1]
+    for element in root.iter():
+        if not element.tag.startswith(namespace) or '}' in _after(element, namespace):
+            raise ValueError(
+                f'{source}: the element {_name(element)} is in another namespace '
+                f'({element.tag[: element.tag.find("}") + 1] or "none"}) than the '
+                f'root ({namespace or "none"})'
+            )
+        known = _CHILDREN.get(_name(element))
+        for child in element if known else ():
+            if _name(child) not in known:
+                raise ValueError(
+                    f'{source}: {_name(element)} has an element {_name(child)}; '
+                    f'expected {", ".join(sorted(known))}'
+                )
+
+
+def _after(element: ElementTree.Element, namespace: str) -> str:
+    return element.tag[len(namespace) :]
 
 
 def _in_namespace(parent: ElementTree.Element, name: str) -> str:

@@ -52,10 +52,11 @@ def read_nodule_crop(
         - mask: (D, H, W) bool, as the crop
 
     Raises:
-        ValueError: If the mask is empty, of another shape than the crop, or holds
-            values that no mask has.
+        ValueError: If the mask is empty, of another shape or geometry than the crop,
+            or holds values that no mask has.
     """
-    volume, labels = read_volume(image_path), read_volume(mask_path).array
+    volume, other = read_volume(image_path), read_volume(mask_path)
+    labels = other.array
     if labels.min() < 0 or not np.array_equal(labels, labels.round()):
         raise ValueError(
             f'{mask_path}: expected a mask of 0 and positive whole numbers, got values '
@@ -68,4 +69,14 @@ def read_nodule_crop(
             f'{mask_path}: expected a nodule in a mask of shape '
             f'{volume.shape}, got {mask.sum()} voxels in {mask.shape}.'
         )
+    for what, one, two, tolerance in (
+        ('spacing', other.spacing_mm, volume.spacing_mm, 1e-3),
+        ('origin', other.origin, volume.origin, 0.1),
+        ('direction', other.direction, volume.direction, 1e-3),
+    ):
+        if not np.allclose(one, two, rtol=0, atol=tolerance):
+            raise ValueError(
+                f'{mask_path}: the {what} of the mask is {np.ravel(one).tolist()}, but '
+                f'{np.ravel(two).tolist()} in {image_path}; expected the same.'
+            )
     return volume, mask

@@ -12,6 +12,7 @@ from .mix_windows_hu import MixWindowsHU
 from .random_flip_z import RandomFlipZ
 from .random_spacing import RandomSpacing
 from .random_symmetry import RandomSymmetry
+from .recist_to_mask import RECISTToMask
 from .resize_to_spacing import ResizeToSpacing
 from .round_hu import RoundHU
 from .stock_inference_step import StockInferenceStep
@@ -25,6 +26,7 @@ __all__ = [
     'LoadRadiograph',
     'LoadSliceStack',
     'MixWindowsHU',
+    'RECISTToMask',
     'RandomFlipZ',
     'RandomSpacing',
     'RandomSymmetry',

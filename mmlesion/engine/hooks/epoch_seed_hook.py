@@ -1,14 +1,14 @@
 """Random numbers that depend on the epoch alone, not on what ran before."""
 
-import logging
 import random
 
 import numpy as np
 import torch
 from mmengine.device import is_cuda_available
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop
 
+from mmlesion.engine.sample_seeds import SampleSeededDataset
 from mmlesion.registry import HOOKS
 
 
@@ -37,11 +37,18 @@ class EpochSeedHook(Hook):
     training which was killed and resumed from the last epoch's checkpoint
     continues to the very loss of an unbroken one.
 
+    In a training by epochs each sample is augmented by a seed of its own, mixed from
+    the epoch's seed and the sample's index
+    (:class:`~mmlesion.engine.sample_seeds.SampleSeededDataset`), so that the number of
+    loading processes changes nothing.
+
     Exact where the arithmetic is (CPU, or ``randomness=dict(deterministic=True)``
-    on a GPU), and where the training's ``persistent_workers`` is False:
-    persistent loading processes carry their generators from epoch to epoch,
-    which a warning says.
+    on a GPU).
     """
+
+    def __init__(self):
+        super().__init__()
+        self.epoch_seed = torch.zeros((), dtype=torch.int64).share_memory_()
 
     # Before the hooks that might draw numbers in the same place.
     priority = 'VERY_HIGH'
@@ -54,14 +61,13 @@ class EpochSeedHook(Hook):
         """
         loader = runner.train_loop.dataloader
         loader.worker_init_fn = seed_worker
-        if loader.num_workers > 0 and loader.persistent_workers:
-            print_log(
-                'A resumed training will not repeat the augmentations of an '
-                'unbroken one, because train_dataloader.persistent_workers is '
-                'True.',
-                logger='current',
-                level=logging.WARNING,
-            )
+        # Processes that outlive an epoch draw no new seed from this generator
+        loader.generator = torch.Generator()
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            # PyTorch refuses to set the attribute after a loader is made, lest the
+            # sampler has another length; this data set has the same.
+            seeded = SampleSeededDataset(loader.dataset, self.epoch_seed)
+            object.__setattr__(loader, 'dataset', seeded)
 
     def before_train_epoch(self, runner):
         """Seed ``random``, numpy and torch on all devices.
@@ -72,6 +78,7 @@ class EpochSeedHook(Hook):
         # SeedSequence mixes: neighbouring seeds and epochs share no stream.
         mixed = np.random.SeedSequence([runner.seed, runner.epoch, runner.rank])
         seed = int(mixed.generate_state(1)[0])
+        self.epoch_seed.fill_(seed)
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

@@ -71,6 +71,11 @@ class BinaryClassificationMetric(BaseMetric):
                     f'{name}: expected one label and a score for class '
                     f'{self.positive}, got {len(label)} and {len(scores)} scores.'
                 )
+            if len(scores) != 2 or label[0] not in (0, 1):
+                raise ValueError(
+                    f'{name}: expected two classes and a label of 0 or 1, got '
+                    f'{len(scores)} scores and the label {label[0]:g}.'
+                )
             score = float(scores[self.positive])
             if not np.isfinite(score):
                 raise ValueError(

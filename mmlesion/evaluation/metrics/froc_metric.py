@@ -148,6 +148,8 @@ class FROCMetric(BaseMetric):
                     f'{name}: predicted boxes and scores must be finite; NaN or '
                     'infinity usually means that training diverged.'
                 )
+            lesions = self._lesions(sample, name)
+            _check_lesions(lesions['gt_boxes'], name)
             self.results.append(
                 dict(
                     img_id=sample.get('img_id'),
@@ -155,7 +157,7 @@ class FROCMetric(BaseMetric):
                     interval_mm=sample.get('interval_mm'),
                     boxes=boxes,
                     scores=scores,
-                    **self._lesions(sample, name),
+                    **lesions,
                 )
             )
 
@@ -365,6 +367,16 @@ class FROCMetric(BaseMetric):
         path = Path(f'{self.outfile_prefix}.froc.json')
         write_json(path, content)
         MMLogger.get_current_instance().info(f'FROC written to {path}')
+
+
+def _check_lesions(boxes: np.ndarray, name: str) -> None:
+    """Raise if a lesion's box is no box; names the image."""
+    wrong = ~np.isfinite(boxes).all(1) | (boxes[:, 2:] < boxes[:, :2]).any(1)
+    if wrong.any():
+        raise ValueError(
+            f'{name}: boxes of lesions must be finite with x1 <= x2 and y1 <= y2, got '
+            f'{boxes[np.flatnonzero(wrong)[0]].tolist()}.'
+        )
 
 
 def _array(values: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmlesion.registry import MODELS
 
@@ -44,4 +45,10 @@ class AsymmetricContext(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the slices of each stack."""
-        return torch.einsum('nmchw,mlc->nlchw', x, self.mix.to(x.dtype))
+        num, images, channels, height, width = x.shape
+        # A 1x1 convolution with a group of M channels for each c: several times faster
+        # than a tensor contraction on a CPU.
+        stack = x.transpose(1, 2).reshape(num, channels * images, height, width)
+        kernel = self.mix.permute(2, 1, 0).reshape(-1, images, 1, 1)  # (C*M, M, 1, 1)
+        mixed = F.conv2d(stack, kernel.to(x.dtype), groups=channels)
+        return mixed.view(num, channels, images, height, width).transpose(1, 2)

@@ -117,6 +117,7 @@ class PSRoIHead(StandardRoIHead):
                 'num_images to num_slices / 3'
             )
         maps = self.ps_conv(feats.flatten(0, 1))  # (N*M, ps*k*k, H, W)
+        maps = maps.float()  # MMCV's operators know no bfloat16
         # Image-major channels: (N, M*ps*k*k, H, W)
         maps = maps.reshape(feats.shape[0], -1, *maps.shape[2:])
         # (R, M*ps, k, k)

@@ -58,6 +58,7 @@ def root(tmp_path):
             ROW,
             nodule_id=f'n{number}',
             label=number % 2,
+            malignancy=(1.5, 4.25)[number % 2],
             patient=f'LIDC-IDRI-{number:04d}',
         )
         for number in range(6)

@@ -15,6 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmlesion.apis.scan_program import CaseOutputs
 from mmlesion.apis.studies.find_signs import find_signs
 from mmlesion.apis.studies.sign_maps import (
+    classification,
     position_table,
     result_names,
     sign_maps,
@@ -23,6 +24,7 @@ from mmlesion.apis.studies.sign_networks import SignNetwork, find_sign
 from mmlesion.ct import CTVolume, lung_mask, read_volume, resample_to_grid, write_volume
 from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
 from mmlesion.datasets.prepare.signs import prepare_signs
+from mmlesion.files import plain_json
 from mmlesion.phantom import write_signs
 from mmlesion.scan import ScanResult
 
@@ -182,7 +184,7 @@ def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
         == len(list(tmp_path.glob('*.png')))
     )
     assert summary['measured_regions'] > 0
-    assert summary == json.loads((tmp_path / 'summary.json').read_text())
+    assert plain_json(summary) == json.loads((tmp_path / 'summary.json').read_text())
     measured = [row for row in positive if row['distance_mm']]
     within = np.mean([float(row['distance_mm']) <= 15 for row in measured])
     assert summary['found']['within'] == pytest.approx(within, abs=1e-3)
@@ -355,3 +357,20 @@ def test_one_scan_with_a_mask_of_ones_own(root, checkpoint, tmp_path):
         find_signs(scan, [config(root, task='disease')], [checkpoint], tmp_path / 'o')
     with pytest.raises(ValueError, match='another view'):
         find_signs(scan, [config(root)] * 2, [checkpoint] * 2, tmp_path / 'o')
+
+
+def test_classification_at_the_frequencies_of_the_scans():
+    axial = [0.9, 0.6, 0.7, 0.2, 0.1, 0.3, 0.2, 0.1, 0.4, 0.9]
+    coronal = [0.9, 0.6, 0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.2, 0.9]
+    labels = [1, 1, 0, 0, 0, 0, 0, 0, 0, None]  # the last is not labeled
+    table = [
+        dict(label=label, p_axial=a, p_coronal=c)
+        for label, a, c in zip(labels, axial, coronal)
+    ]
+    found = classification(table)
+    assert found['axial']['precision'] == pytest.approx(2 / 3)
+    assert found['mean']['precision'] == found['mean']['sensitivity'] == 1
+    assert found['coronal']['prevalence'] == pytest.approx(2 / 9)
+    assert found['mean']['best_threshold'] == pytest.approx((0.4 + 0.6) / 2)
+    assert classification(table, 0.8)['mean']['sensitivity'] == 0.5
+    assert classification(table[:2]) == {}

@@ -40,7 +40,9 @@ def prepare(data, **kwargs):
 
 def cached(data):
     return {
-        path.name for path in (data.root / 'cache').iterdir() if path.name != '.lock'
+        path.name
+        for path in (data.root / 'cache').iterdir()
+        if not path.name.startswith('.')
     }
 
 
@@ -56,7 +58,7 @@ def test_all_slices_are_there(data):
     done = prepare(data)
     assert (done.series, done.already_there, done.slices, done.absent) == (8, 0, 72, 1)
     assert done.size == sum(
-        path.stat().st_size for path in (data.root / 'cache').iterdir()
+        path.stat().st_size for path in (data.root / 'cache').glob('*.slices')
     )
     check_whole(data)
 
@@ -134,7 +136,7 @@ def test_killed_in_the_middle(data, finished):
         except BlockingIOError:
             assert time.time() < deadline
             time.sleep(0.1)
-    assert done.already_there >= len(whole)
+    assert done.already_there >= len(whole) - 2  # without a note: made again
     check_whole(data)
     time.sleep(0.1)
     assert cached(data) == {f'{name}.slices' for name in SERIES}
@@ -153,15 +155,16 @@ def test_a_full_disk(data, monkeypatch):
     monkeypatch.setattr(os, 'fsync', full)  # the forked workers inherit it
     with pytest.raises(
         OSError,
-        match=r'the disk of the cache is full after '
+        match=r'the disk is full after '
         r'\d series; these are complete, run again',
     ) as error:
         prepare(data, workers=1)
     assert error.value.errno == errno.ENOSPC
-    assert len(cached(data)) == 3
+    assert len(cached(data)) in (3, 4)
     assert all(name.endswith('.slices') for name in cached(data))
     monkeypatch.undo()
-    assert prepare(data).already_there == 3
+    # The disk may be full for the note on what the last one was made from
+    assert prepare(data).already_there >= 2
     check_whole(data)
 
 
@@ -176,7 +179,7 @@ def test_a_worker_that_is_killed(data, monkeypatch):
 
     monkeypatch.setattr(os, 'fsync', die)
     with pytest.raises(OSError, match='a process was killed from outside'):
-        prepare(data, workers=1)
+        prepare(data, workers=2)
     monkeypatch.undo()
     assert prepare(data).already_there >= 2
     check_whole(data)
@@ -214,7 +217,7 @@ def test_two_at_a_time(data):
     with open(data.root / 'cache' / '.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(
-            BlockingIOError, match='another prepare_data is at work in this folder'
+            BlockingIOError, match='another process is writing to this folder'
         ):
             prepare(data)
     assert prepare(data).series == 8
@@ -264,3 +267,15 @@ def test_the_command_line_says_why_not(data, capsys, arguments, reason):
     printed = capsys.readouterr()
     assert not printed.out and len(printed.err.splitlines()) == 1
     assert printed.err.startswith('error: ') and reason in printed.err
+
+
+def test_a_replaced_slice_is_prepared_again_and_only_its_series(data):
+    prepare(data)
+    folder = data.root / 'Images_png' / SERIES[2]
+    source = data.root / 'Images_png' / SERIES[3] / '009.png'
+    (folder / '009.png').write_bytes(source.read_bytes())
+    os.utime(data.root / 'Images_png' / SERIES[4] / '009.png', (1, 1))  # touched
+    done = prepare(data)
+    assert (done.already_there, done.slices) == (7, 9)
+    data.slices[SERIES[2]][9] = data.slices[SERIES[3]][9]
+    check_whole(data)

@@ -299,7 +299,7 @@ def test_the_command_prepares_and_says_what_is_wrong(tree, tmp_path):
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert ' patients are ready (0 were there before)' in done.stdout
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith('prepare_data: ') and 'slices are missing' in last
+    assert last.startswith('error: ') and 'slices are missing' in last
     assert 'so 1 could not be prepared (listed in problems.txt)' in last
 
 

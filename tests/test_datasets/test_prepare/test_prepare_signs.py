@@ -121,7 +121,9 @@ def test_a_second_run_does_what_is_missing(scans):
     assert prepare(scans).already_there == 2
     assert prepare(scans, mode='exclude').already_there == 0
     assert prepare(scans, mode='exclude', overwrite=True).already_there == 0
-    assert json.loads((first / 'scan.json').read_text())['mode'] == 'exclude'
+    assert json.loads((first / 'scan.json').read_text())['settings']['mode'] == (
+        'exclude'
+    )
 
 
 def test_a_missing_lung_leaves_its_regions_out(scans):

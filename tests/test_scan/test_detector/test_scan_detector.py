@@ -1,11 +1,14 @@
 """Findings of whole scans lie where the file says."""
 
+import re
+from copy import copy
+
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.apis import ScanDetector, ScanOptions
-from mmlesion.ct import write_volume
+from mmlesion.ct import CTVolume, write_volume
 from mmlesion.scan import ScanResult
 from mmlesion.scan.linking import LinkedBoxes, LinkOptions
 from mmlesion.scan.reading import detection_volume, read_scan
@@ -170,6 +173,37 @@ def test_pixels_that_are_not_square(detector, make_scan):
         np.testing.assert_allclose(
             each.center_mm, result.grid.index_to_world(each.box.center)
         )
+
+
+def test_scans_of_three_and_of_three_thousand_slices(detector, make_scan):
+    few = detector(make_scan(depth=3))
+    assert few.detection_grid['key_slices'] == 1
+    assert few.findings[0].box.upper[2] <= 2.5
+    tile = make_scan(depth=12, size=(64, 64)).array[:, :48, :48]
+    array = np.concatenate([tile] * 250)
+    options = ScanOptions(every_mm=750, link=LINK)
+    sparse = copy(detector)
+    sparse.options = options
+    many = sparse(CTVolume(array, (0.5, 0.8, 0.8)))
+    assert many.detection_grid['key_slices'] == 2 and many.grid.size[2] == 3000
+
+
+@pytest.mark.parametrize(
+    'values, said',
+    [
+        ((-1000, -900), 'so there seems to be no body|no body was found'),
+        ((0, 900), 'the values may not be HU'),
+    ],
+)
+def test_values_that_are_no_body(detector, values, said):
+    array = np.random.default_rng(0).integers(*values, (6, 48, 48)).astype(np.int16)
+    result = detector(CTVolume(array, (2.0, 0.8, 0.8)))
+    assert any(re.search(said, warning) for warning in result.warnings)
+
+
+def test_all_voxels_alike(detector):
+    with pytest.raises(ValueError, match='all voxels have the value -1000'):
+        detector(CTVolume(np.full((6, 48, 48), -1000, np.int16)))
 
 
 def test_a_checkpoint_of_another_number_of_slices(small_config, checkpoint):

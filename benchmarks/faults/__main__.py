@@ -1,0 +1,70 @@
+"""Run the campaign and print its table: ``python -m benchmarks.faults``."""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import inputs, programs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the campaign.
+
+    Args:
+        argv: Arguments. Defaults to those of the command line.
+
+    Returns:
+        Exit status: 1 if an input or a run was not handled well.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--minutes', type=float, default=2.0, help='how long')
+    parser.add_argument('--seed', type=int, default=0, help='of all damages')
+    parser.add_argument(
+        '--programs',
+        type=float,
+        default=0.5,
+        metavar='SHARE',
+        help='share of the time for broken runs of programs (default: %(default)s)',
+    )
+    parser.add_argument('--inputs', type=int, metavar='N', help='inputs at most')
+    parser.add_argument('--keep', type=Path, metavar='DIR', help='keep failing inputs')
+    args = parser.parse_args(argv)
+    seconds = 60 * args.minutes
+    now = time.monotonic()
+    read, failures = inputs.run_inputs(
+        args.seed, now + seconds * (1 - args.programs), args.inputs, args.keep
+    )
+    print(table(read, inputs.OUTCOMES))
+    if args.programs:
+        broken, more = programs.run_programs(args.seed, now + seconds)
+        print(table(broken, programs.OUTCOMES))
+        failures += more
+    for line in failures:
+        print(line)
+    return int(bool(failures))
+
+
+def table(counts: dict[str, Counter], outcomes: Sequence[str]) -> str:
+    """Markdown table of outcomes, with a row of sums.
+
+    Args:
+        counts: Outcomes by what was tried.
+        outcomes: Columns.
+
+    Returns:
+        The table.
+    """
+    total: Counter = sum(counts.values(), Counter())
+    rows = [('what', 'tried', *outcomes)]
+    for name, count in [*counts.items(), ('all', total)]:
+        rows.append((name, str(count.total()), *(str(count[one]) for one in outcomes)))
+    lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+    lines.insert(1, '|' + '---|' * len(rows[0]))
+    return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Damaged inputs, read in forked processes with limits on time and memory."""
+
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .formats import Format, make_formats
+from .mutations import first_difference, mutate
+
+#: Outcomes in the order of the table.
+OUTCOMES = (
+    'refused clearly',
+    'accepted and right',
+    'accepted, not knowable',
+    'accepted and wrong',
+    'traceback',
+    'over time or memory',
+    'crashed',
+)
+_CPU_SECONDS = 20
+_MEMORY = 2 << 30
+_BATCH = 25
+
+
+def run_inputs(
+    seed: int, deadline: float, most: int | None = None, keep: Path | None = None
+) -> tuple[dict[str, Counter], list[str]]:
+    """Damage and read files until the time is over.
+
+    Args:
+        seed: Of the damages.
+        deadline: When to stop, by ``time.monotonic``.
+        most: Inputs at most.
+        keep: Folder where inputs that were not handled well are kept.
+
+    Returns:
+        Outcomes of each format, and a line for each input not handled well.
+    """
+    counts: dict[str, Counter] = {}
+    failures: list[str] = []
+    with tempfile.TemporaryDirectory() as root:
+        formats = make_formats(Path(root))
+        wholes = [form.read(form.folder) for form in formats]
+        done, batch = 0, 0
+        while time.monotonic() < deadline and (most is None or done < most):
+            form = formats[batch % len(formats)]
+            numbers = range(batch * _BATCH, (batch + 1) * _BATCH)
+            for number, outcome, words in _read_batch(
+                form, wholes[batch % len(formats)], seed, numbers
+            ):
+                counts.setdefault(form.name, Counter())[outcome] += 1
+                done += 1
+                if outcome in OUTCOMES[3:]:
+                    failures.append(f'{form.name} {seed}:{number} {outcome}: {words}')
+                    if keep is not None:
+                        keep.mkdir(parents=True, exist_ok=True)
+                        name = f'{seed}_{number}_{form.path.name}'
+                        (keep / name).write_bytes(damaged(form, seed, number))
+            batch += 1
+    return counts, failures
+
+
+def damaged(form: Format, seed: int, number: int) -> bytes:
+    """The input of a number, always the same."""
+    rng = random.Random(f'{seed} {form.name} {number}')
+    return mutate(form.path.read_bytes(), rng, form.text)
+
+
+def _read_batch(form: Format, whole: Any, seed: int, numbers: range) -> list[tuple]:
+    """Read inputs in a process of their own; go on after one that ends it."""
+    context = multiprocessing.get_context('fork')
+    results: list[tuple] = []
+    left = list(numbers)
+    while left:
+        receiver, sender = context.Pipe(False)
+        process = context.Process(
+            target=_read_all, args=(form, whole, seed, left, sender)
+        )
+        process.start()
+        sender.close()
+        try:
+            while left:
+                results.append(receiver.recv())
+                left.pop(0)
+        except EOFError:
+            pass
+        process.join()
+        if left:
+            code = process.exitcode or 0
+            slow = code in (-signal.SIGXCPU, -signal.SIGKILL)
+            results.append(
+                (left.pop(0), OUTCOMES[5] if slow else OUTCOMES[6], f'exit {code}')
+            )
+    return results
+
+
+def _read_all(form: Format, whole: Any, seed: int, numbers: list, sender: Any) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    used = int(Path('/proc/self/statm').read_text().split()[0]) * os.sysconf(
+        'SC_PAGE_SIZE'
+    )
+    resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
+    original = form.path.read_bytes()
+    for number in numbers:
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(spent.ru_utime + spent.ru_stime) + _CPU_SECONDS + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
+        content = damaged(form, seed, number)
+        with tempfile.TemporaryDirectory() as root:
+            folder = Path(root) / 'data'
+            shutil.copytree(form.folder, folder)
+            (folder / form.path.relative_to(form.folder)).write_bytes(content)
+            sender.send((number, *_read_one(form, folder, whole, original, content)))
+            left = [path.name for path in Path(root).iterdir() if path != folder]
+            if left:
+                raise RuntimeError(f'wrote outside of its folder: {left}')
+
+
+def _read_one(
+    form: Format, folder: Path, whole: Any, original: bytes, content: bytes
+) -> tuple[str, str]:
+    try:
+        found = form.read(folder)
+    except MemoryError:
+        return OUTCOMES[5], 'MemoryError'
+    except (ValueError, OSError) as error:
+        words = str(error)
+        named = str(folder) in words or form.path.name in words
+        if named and '\n' not in words:
+            return OUTCOMES[0], ''
+        return OUTCOMES[4], f'does not name the file: {words:.200}'
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return OUTCOMES[
+            4
+        ], f'{error!r:.150} at {Path(place.filename).name}:{place.lineno}'
+    if found == whole:
+        return OUTCOMES[1], ''
+    if len(content) and form.knowable(
+        first_difference(original, content), whole, found
+    ):
+        return OUTCOMES[3], f'differs from byte {first_difference(original, content)}'
+    return OUTCOMES[2], ''
