@@ -9,6 +9,7 @@ DEMO_CONFIG ?= configs/phantom/phantom_3dce_csatt_15slice.py
 DEMO_DIR ?= work_dirs/demo
 # Where the configs of configs/phantom look for it.
 DEMO_DATA := data/phantom/DeepLesion
+DEMO_SCANS := data/phantom/scans
 DEMO_SIZE ?= --train 400 --val 60 --test 150 --size 160
 DEMO_SEED ?= 0
 PYTEST_ARGS ?=
@@ -29,7 +30,7 @@ lint: install  ## style checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-demo: install  ## generate CT data, train, test by FROC, draw; reuses what is done
+demo: install  ## generate CT data, train, test by FROC, report a whole scan
 	$(PY) tools/make_phantom.py deeplesion --out $(DEMO_DATA) $(DEMO_SIZE) \
 	    --seed $(DEMO_SEED) --workers "$$(getconf _NPROCESSORS_ONLN)"
 	@test -f $(DEMO_DIR)/trained || { \
@@ -37,10 +38,17 @@ demo: install  ## generate CT data, train, test by FROC, draw; reuses what is do
 	touch $(DEMO_DIR)/trained; }
 	$(PY) tools/test.py $(DEMO_CONFIG) "$$(ls -t $(DEMO_DIR)/best_*.pth | head -n 1)" \
 	    --work-dir $(DEMO_DIR) --show-dir $(DEMO_DIR)/pictures
+	$(PY) tools/make_phantom.py scans --out $(DEMO_SCANS) --scans 3 --size 160 \
+	    --seed $(DEMO_SEED) --workers "$$(getconf _NPROCESSORS_ONLN)"
 	@echo "Pictures, curve and table: $(DEMO_DIR)"
+	$(PY) tools/detect_scan.py $(DEMO_SCANS)/scan_0001 \
+	    --config configs/scan/phantom_scan.py \
+	    --checkpoint "$$(ls -t $(DEMO_DIR)/best_*.pth | head -n 1)" \
+	    --out $(DEMO_DIR)/scans --formats json csv nifti dicom --report
 
 demo-clean:  ## forget the demo's data and training
-	rm -rf $(DEMO_DIR) $(DEMO_DATA) $(DEMO_DATA).partial
+	rm -rf $(DEMO_DIR) $(DEMO_DATA) $(DEMO_DATA).partial \
+	    $(DEMO_SCANS) $(DEMO_SCANS).partial
 
 benchmark: install  ## speed against named peers, one table
 	$(PY) -m benchmarks

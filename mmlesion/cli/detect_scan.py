@@ -140,7 +140,10 @@ def _task(args: argparse.Namespace, single: bool):
         args.checkpoint and os.path.abspath(args.checkpoint),
         args.device,
         options,
-        outputs_from_arguments(args, title=''),
+        # The page of a scan links to the list of all scans.
+        outputs_from_arguments(
+            args, title='', back=None if single else '../../index.html'
+        ),
         parse_overrides(args.cfg_options or []),
         args.trust_checkpoint,
     )

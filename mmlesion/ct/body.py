@@ -1,4 +1,4 @@
-"""Where the body lies in a slice."""
+"""Bounding box of the body in an axial slice."""
 
 import cv2
 import numpy as np
@@ -11,28 +11,28 @@ BODY_THRESHOLD_HU = -768
 def body_box(
     slice_hu: np.ndarray, threshold_hu: float = BODY_THRESHOLD_HU, kernel_size: int = 7
 ) -> tuple[int, int, int, int]:
-    """Tight bounding box of the body in one axial slice.
+    """Compute the tight bounding box of the body in one axial slice.
 
-    Pixels above the threshold are opened with a square (which removes the
-    table), then bounded. Source: Yan et al., 3DCE, ``get_mask`` and
-    ``get_range`` with margin 0. Differs from it in: OpenCV's morphology takes
-    the place of SciPy's; with zeros outside the image the result is equal to
-    the bit, in a seventieth of the time.
+    Pixels above the threshold are opened with a square, which removes the table.
+    The box encloses what remains. Source: Yan et al., 3DCE, ``get_mask`` and
+    ``get_range`` with margin 0. Differs from it in: the morphology is OpenCV's
+    instead of SciPy's. With zeros outside the image the result is identical, in a
+    seventieth of the time.
 
     Args:
-        slice_hu (np.ndarray): One slice in HU.
-        threshold_hu (float): What is strictly above it counts as body.
-        kernel_size (int): Side of the square in pixels.
+        slice_hu: One slice in HU.
+        threshold_hu: Values strictly above it count as body.
+        kernel_size: Side of the square in pixels.
 
     Shape:
         - slice_hu: (H, W).
 
     Returns:
-        tuple[int]: ``(x0, y0, x1, y1)`` in pixels, the end exclusive; the
-        whole image where nothing survives the opening.
+        ``(x0, y0, x1, y1)`` in pixels, the end exclusive. The whole image if
+        nothing remains after the opening.
 
     Raises:
-        ValueError: If ``slice_hu`` is not a 2D array or the kernel is empty.
+        ValueError: If ``slice_hu`` is not a 2-D array or the kernel is empty.
     """
     slice_hu = np.asarray(slice_hu)
     if slice_hu.ndim != 2:

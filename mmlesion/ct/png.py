@@ -1,4 +1,4 @@
-"""DeepLesion's 16-bit PNG slices."""
+"""Reading and writing of the 16-bit PNG slices of DeepLesion."""
 
 import os
 import struct
@@ -16,22 +16,22 @@ _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _END = b'IEND\xaeB`\x82'
 
 
-def read_png_hu(path: str | os.PathLike) -> np.ndarray:
+def read_png_hu(path: str | os.PathLike[str]) -> np.ndarray:
     """Read one 16-bit DeepLesion PNG as Hounsfield units.
 
     Args:
-        path (str | os.PathLike): The PNG file.
+        path: The PNG file.
 
     Returns:
-        np.ndarray: HU, int16, writable.
+        HU as int16, writable.
 
     Shape:
         - output: (H, W).
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no PNG, is cut off or damaged, or is not one
-            16-bit channel.
+        ValueError: If the file is no PNG, is cut off or damaged, or does not have
+            one 16-bit channel.
     """
     path = os.fspath(path)
     try:
@@ -46,11 +46,11 @@ def decode_png_hu(data: bytes, name: str) -> np.ndarray:
     """Decode the bytes of one 16-bit PNG to Hounsfield units.
 
     Args:
-        data (bytes): The file's content.
-        name (str): What errors call it.
+        data: Content of the file.
+        name: Name of the file in error messages.
 
     Returns:
-        np.ndarray: HU, int16.
+        HU as int16.
 
     Shape:
         - output: (H, W).
@@ -63,44 +63,44 @@ def decode_png_hu(data: bytes, name: str) -> np.ndarray:
             f'{name}: expected a 16-bit PNG, but the file is '
             + ('empty' if not data else 'no PNG')
         )
-    depth, colour = data[24:25], data[25:26]
-    if len(data) > 25 and (depth, colour) != (b'\x10', b'\x00'):
+    depth, color = data[24:25], data[25:26]
+    if len(data) > 25 and (depth, color) != (b'\x10', b'\x00'):
         raise ValueError(
             f'{name}: expected a PNG of one 16-bit channel (HU + 32768), but '
-            f'it has {depth[0]} bits and PNG colour type {colour[0]}'
+            f'it has {depth[0]} bits and PNG color type {color[0]}'
         )
     # The header may ask for more memory than any slice has
     width, height = struct.unpack('>II', data[16:24]) if len(data) > 24 else (0, 0)
     check_limit(width * height / 1e6, 'SLICE_MPX', f'{name}: the slice')
-    # A cut file decodes to a picture that is black from the cut on in some
-    # builds of OpenCV, so the end is looked for before.
+    # Some builds of OpenCV decode a cut file to a picture that is black from the
+    # cut on, so the end is checked first.
     if _END not in data[-64:]:
         raise ValueError(f'{name}: the PNG is cut off after {len(data)} bytes')
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint16 or image.ndim != 2:
         raise ValueError(f'{name}: the PNG is damaged and cannot be decoded')
-    # Flipping the top bit is subtracting 32768 with the result seen as signed
+    # Flipping the top bit subtracts 32768 if the result is read as signed
     np.bitwise_xor(image, PNG_OFFSET_HU, out=image)
     return image.view(np.int16)
 
 
 def write_png_hu(
-    path: str | os.PathLike, slice_hu: np.ndarray, compression: int = 3
+    path: str | os.PathLike[str], slice_hu: np.ndarray, compression: int = 3
 ) -> None:
     """Write one slice as DeepLesion does: 16-bit PNG of HU + 32768.
 
     Args:
-        path (str | os.PathLike): The file; its folder must exist.
-        slice_hu (np.ndarray): HU; rounded to integers.
-        compression (int): zlib level, 0 to 9.
+        path: The file.
+        slice_hu: HU; rounded to integers.
+        compression: zlib level, 0 to 9.
 
     Shape:
         - slice_hu: (H, W).
 
     Raises:
-        ValueError: If the array is not 2D, not finite or leaves
+        ValueError: If the array is not 2-D, not finite, or exceeds
             [-32768, 32767] HU.
-        OSError: If the file cannot be written; a part of it is removed.
+        OSError: If the file cannot be written; nothing of it remains.
     """
     slice_hu = np.asarray(slice_hu)
     if slice_hu.ndim != 2 or slice_hu.size == 0:

@@ -1,4 +1,4 @@
-"""Radiographs: one plane, grey values of no unit."""
+"""Reading and writing of radiographs: one plane, gray values without a unit."""
 
 import math
 import os
@@ -19,22 +19,22 @@ _CHECKS = {
 }
 
 
-def read_radiograph(path: str | os.PathLike) -> np.ndarray:
+def read_radiograph(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a radiograph, for instance a MetaImage (``.mha``) of NODE21.
 
     Args:
-        path (str | os.PathLike): What SimpleITK reads; a volume of one slice too.
+        path: A file that SimpleITK reads; also a volume of one slice.
 
     Shape:
         - returned: (H, W) = (y, x)
 
     Returns:
-        np.ndarray: Grey values as float32.
+        Gray values as float32.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, is no plane of one channel, or holds a
-            value that is not finite.
+        ValueError: If the file cannot be read, is not one plane of one channel, or
+            has a value that is not finite.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -58,7 +58,7 @@ def read_radiograph(path: str | os.PathLike) -> np.ndarray:
         pixels = pixels[0]
     if pixels.ndim != 2 or pixels.size == 0:
         raise ValueError(
-            f'{path}: expected one plane with one value a pixel, but the '
+            f'{path}: expected one plane with one value per pixel, but the '
             f'shape is {shape}'
         )
     pixels = pixels.astype(np.float32)
@@ -68,20 +68,20 @@ def read_radiograph(path: str | os.PathLike) -> np.ndarray:
 
 
 def write_radiograph(
-    path: str | os.PathLike, pixels: np.ndarray, spacing_mm: float = 1.0
+    path: str | os.PathLike[str], pixels: np.ndarray, spacing_mm: float = 1.0
 ) -> None:
-    """Write a radiograph, compressed, all of it or nothing.
+    """Write a compressed radiograph completely or not at all.
 
     Args:
-        path (str | os.PathLike): The suffix tells the format, ``.mha`` for instance.
-        pixels (np.ndarray): Grey values.
-        spacing_mm (float): Of the pixels.
+        path: The file; its suffix selects the format, for instance ``.mha``.
+        pixels: Gray values.
+        spacing_mm: Size of a pixel.
 
     Shape:
         - pixels: (H, W) = (y, x)
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     path = os.fspath(path)
     image = sitk.GetImageFromArray(pixels)

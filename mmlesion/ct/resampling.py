@@ -18,22 +18,20 @@ def resample(
 ) -> CTVolume:
     """Resample a volume to a voxel size.
 
-    The outer corner of the first voxel stays where it is, and with it the
-    space that is covered, up to half a new voxel at the far end. There is no
-    smoothing before making voxels larger.
+    The outer corner of the first voxel keeps its position, and so does the covered
+    space, up to half a new voxel at the far end. The volume is not smoothed before
+    voxels become larger.
 
     Args:
-        volume (CTVolume): The volume.
-        spacing_mm (float | Sequence[float]): New voxel size, one number or
-            (z, y, x).
-        interpolation (str): ``'linear'``, ``'nearest'`` (for masks) or
-            ``'cubic'``.
+        volume: The volume.
+        spacing_mm: New voxel size, one number or (z, y, x).
+        interpolation: ``'linear'``, ``'nearest'`` (for masks) or ``'cubic'``.
 
     Returns:
-        CTVolume: The type of the array is kept.
+        The resampled volume, with the array type and the ``source`` of the volume.
 
     Raises:
-        ValueError: If the voxel size is not positive or the interpolation
+        ValueError: If the voxel size is not positive or the interpolation is
             unknown.
     """
     if isinstance(spacing_mm, (int, float)):
@@ -50,7 +48,7 @@ def resample(
             f'{", ".join(INTERPOLATORS)}, but is '
             f'{interpolation!r}'
         )
-    # Places of the old grid at which the new one's first voxel has its centre
+    # Index in the old grid of the center of the first new voxel
     first = [(after / before - 1) / 2 for before, after in zip(volume.spacing_mm, new)]
     size = [
         max(1, round(count * before / after))

@@ -53,18 +53,18 @@ class SliceArchive:
     reading.
 
     Args:
-        path (str | os.PathLike): A file of :func:`write_slice_archive`.
+        path: A file of :func:`write_slice_archive`.
 
     Attributes:
-        numbers (frozenset[int]): The slices that the series has; ``stored``
-            holds those that can be read.
+        numbers: Numbers of all slices of the series.
+        stored: Numbers of the slices that can be read.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is cut off, damaged or of another kind.
+        ValueError: If the file is cut off, damaged or of another kind.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._file = open(self.path, 'rb')
         try:
@@ -91,10 +91,10 @@ class SliceArchive:
         """Read one slice.
 
         Args:
-            number (int): One of ``numbers``.
+            number: One of ``numbers``.
 
         Returns:
-            np.ndarray: HU, int16, writable.
+            HU as int16, writable.
 
         Shape:
             - output: (H, W).
@@ -149,25 +149,25 @@ class SliceArchive:
 
 
 def write_slice_archive(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     numbers: Iterable[int],
     load: Callable[[int], np.ndarray],
     absent: Iterable[int] = (),
 ) -> int:
-    """Write a :class:`SliceArchive`, all of it or nothing.
+    """Write a :class:`SliceArchive` completely or not at all.
 
-    The bytes go to a file beside it, are flushed to the disk, and only then
-    take the name: a kill at any moment leaves at most a ``.partial`` file.
+    The bytes go to a temporary file in the same folder, which is flushed to the disk
+    and then renamed. A kill at any moment leaves at most a ``.partial`` file.
 
     Args:
-        path (str | os.PathLike): The file; replaced if it exists.
-        numbers (Iterable[int]): The slices to store.
-        load (Callable): Gives the HU (H, W), int16, of a slice.
-        absent (Iterable[int]): Slices that the series has but that are not
-            stored; reading them is then an error, not a gap.
+        path: The file. An existing file is replaced.
+        numbers: Numbers of the slices to store.
+        load: Returns the HU of a slice, (H, W), int16.
+        absent: Numbers of slices that the series has but that are not stored.
+            Reading such a slice is an error, not a gap.
 
     Returns:
-        int: Bytes written.
+        The number of bytes written.
 
     Raises:
         OSError: If the disk is full or cannot be written.

@@ -1,8 +1,8 @@
-"""Which physical slices make a stack of evenly spaced ones."""
+"""Selection and interpolation of physical slices for an evenly spaced stack."""
 
 import math
 
-#: Distance of neighbouring channels in mm (Yan et al., 3DCE, MICCAI 2018,
+#: Distance of neighboring channels in mm (Yan et al., 3DCE, MICCAI 2018,
 #: Sec. 3; ``SLICE_INTV`` of the authors' code).
 SLICE_INTERVAL_MM = 2.0
 
@@ -16,17 +16,17 @@ SliceMix = tuple[tuple[int, float], ...]
 
 
 def check_num_slices(num_slices: int) -> int:
-    """Check that a stack is made of an odd number of slice triples.
+    """Check that a stack consists of an odd number of slice triples.
 
     Args:
-        num_slices (int): Number of slices, 3M.
+        num_slices: Number of slices, 3M.
 
     Returns:
-        int: M.
+        The number of triples, M.
 
     Raises:
-        ValueError: If it is no multiple of 3, or M is even, so that no triple
-            would be the middle one.
+        ValueError: If the number is not a multiple of 3, or M is even, so that there
+            is no middle triple.
     """
     if (
         isinstance(num_slices, bool)
@@ -54,16 +54,16 @@ def plan_slices(
     interval_mm: float = SLICE_INTERVAL_MM,
     interpolation: str = 'exact',
 ) -> list[SliceMix]:
-    r"""Plan which physical slices, with which weights, make each channel.
+    r"""Compute the physical slices and weights of each channel of a stack.
 
     Channel :math:`c` lies :math:`p = c - (n - 1) / 2` steps from the key
-    slice, i.e. :math:`r_p = p\,s/d` physical slices away, for a step of
+    slice, which is :math:`r_p = p\,s/d` physical slices, for a step of
     :math:`s` and a slice interval of :math:`d` mm.
 
     - ``'exact'``: linear interpolation at :math:`r_p`.
-    - ``'legacy'``: the rule of the code of 3DCE (``load_ct_img.py``; also in
-      MULAN, AlignShift, A3D and SATr, hence in all their published numbers).
-      It computes the two weights once, for :math:`p = 1`, as
+    - ``'legacy'``: the rule in the code of 3DCE (``load_ct_img.py``). MULAN,
+      AlignShift, A3D and SATr use it as well, so it is in all their published
+      numbers. It computes the two weights once, for :math:`p = 1`, as
       :math:`a = r_1 - \lfloor r_1 \rfloor` for the far and
       :math:`b = \lceil r_1 \rceil - r_1` for the near slice, and uses them
       for every :math:`p`:
@@ -72,20 +72,20 @@ def plan_slices(
       4 mm both rules agree.
 
     Args:
-        num_slices (int): Channels n, an odd number.
-        slice_interval_mm (float): Distance d of the physical slices. Where it
-            is NaN, infinite, zero or negative, the key slice is repeated.
-        interval_mm (float): Step s between channels. 0 repeats the key slice
-            (the one-slice model).
-        interpolation (str): ``'exact'`` or ``'legacy'``.
+        num_slices: Channels n, an odd number.
+        slice_interval_mm: Distance d of the physical slices. If it is NaN,
+            infinite, zero or negative, the key slice is repeated.
+        interval_mm: Step s between channels. 0 repeats the key slice (the one-slice
+            model).
+        interpolation: ``'exact'`` or ``'legacy'``.
 
     Returns:
-        list[SliceMix]: For each channel from -z to +z (rising slice number)
-        its ``(offset, weight)`` pairs. The middle one is ``((0, 1.0),)``.
+        The ``(offset, weight)`` pairs of each channel, in the order of rising slice
+        numbers. The pair of the middle channel is ``((0, 1.0),)``.
 
     Raises:
-        ValueError: On an even number of slices, a negative or infinite step or an
-            unknown rule.
+        ValueError: If the number of slices is even, the step is negative or
+            infinite, or the rule is unknown.
     """
     if num_slices < 1 or num_slices % 2 == 0:
         raise ValueError(

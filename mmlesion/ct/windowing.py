@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: The one window of 3DCE and of its successors (Yan et al., MICCAI 2018,
-#: Sec. 3: "a single windowing that covers the intensity ranges of the lung,
-#: soft tissue, and bone"): the 12-bit range of a CT scanner, in HU.
+#: The window of 3DCE and its successors: the 12-bit range of a CT scanner, in HU
+#: (Yan et al., MICCAI 2018, Sec. 3: "a single windowing that covers the intensity
+#: ranges of the lung, soft tissue, and bone").
 FULL_WINDOW_HU = (-1024.0, 3071.0)
 
 
@@ -16,25 +16,24 @@ def window_hu(
     out_range: Sequence[float] = (0.0, 255.0),
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    r"""Map a window of HU linearly to a range and clip the rest.
+    r"""Map a window of HU linearly to a range and clip values outside.
 
     .. math::
         y = o_0 + (o_1 - o_0)\,\mathrm{clip}\!\left(
             \frac{x - w_0}{w_1 - w_0}, 0, 1\right)
 
-    Source: the authors' ``windowing`` of 3DCE (there in float64; here in
-    float32, which moves no value by more than 1e-4 grey levels).
+    Source: ``windowing`` in the authors' code of 3DCE. Differs from it in: float32
+    instead of float64, which changes no value by more than 1e-4 gray levels.
 
     Args:
-        array_hu (np.ndarray): HU, any shape, any real dtype.
-        window (Sequence[float]): Lower and upper end in HU.
-        out_range (Sequence[float]): Values of the two ends.
-        out (np.ndarray, optional): Float32 array of the same shape to write
-            to; ``array_hu`` itself may be given if it is float32.
+        array_hu: HU, any shape and any real type.
+        window: Lower and upper end in HU.
+        out_range: Values of the two ends.
+        out: Float32 array of the same shape for the result. It can be ``array_hu``
+            itself if that is float32.
 
     Returns:
-        np.ndarray: Float32, the shape and memory layout of ``array_hu``. Not
-        rounded.
+        Float32 values with the shape and memory layout of ``array_hu``, not rounded.
 
     Raises:
         ValueError: If the window is empty or not two finite numbers.

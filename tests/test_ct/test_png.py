@@ -65,7 +65,7 @@ def test_one_changed_byte_is_never_read_over(png, seed):
     'image, reason',
     [
         (np.zeros((5, 5), np.uint8), '8 bits'),
-        (np.zeros((5, 5, 3), np.uint16), 'colour type 2'),
+        (np.zeros((5, 5, 3), np.uint16), 'color type 2'),
     ],
 )
 def test_other_kinds_of_png(tmp_path, image, reason):

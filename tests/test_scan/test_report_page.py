@@ -127,7 +127,7 @@ def test_overlays_toggle_and_windows_change(tmp_path, open_page, small_scan):
     assert 0 < outline < both
     page.keyboard.press('o')
     assert painted() == 0
-    page.keyboard.press('g')
+    page.keyboard.press('s')
     assert painted() > both  # the map covers the whole axial slice
     assert page.is_visible('#opacity')
     assert not page.query_selector('#overlay-attention')  # no such map

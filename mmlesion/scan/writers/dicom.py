@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def write_dicom_reports(
         return []
     folder = Path(folder)
     labels = array_in_source(label_array(volume, maps), volume)
+    # highdicom warns of names with one component; the name is that of the source.
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', '.*person name.*', UserWarning)
+        return _write(folder, result, labels, paths)
+
+
+def _write(
+    folder: Path, result: ScanResult, labels: np.ndarray, paths: Sequence[str]
+) -> list[Path]:
     used = [int(n) for n in np.unique(labels) if n]
     first = _header(paths[0])
     uids = _uids(first.SeriesInstanceUID, result)
