@@ -52,6 +52,7 @@ def run(device=None, sizes=SIZES, repeats=1):
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
     model = build(device).eval()
+    model.test_cfg.pad_batch = True
     images, batch, batch_samples = make_batch(sizes, device)
     seconds = dict(together=[], alone=[])
     with torch.no_grad():

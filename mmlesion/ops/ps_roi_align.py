@@ -14,7 +14,9 @@ def ps_roi_align(
     spatial_scale: float = 1.0,
     sampling_ratio: int = 2,
 ) -> Tensor:
-    r"""Position-sensitive RoIAlign: bin (i, j) reads its own group of maps.
+    r"""Pool RoIs by position-sensitive RoIAlign.
+
+    Bin (i, j) reads its own group of maps:
 
     .. math::
         y_{r,c,i,j} = \mathrm{mean}_{(u,v) \in bin_{ij}(r)}
@@ -25,29 +27,29 @@ def ps_roi_align(
     Source: J. Dai et al., R-FCN, NIPS 2016, Eq. 1 (the groups); K. He et al.,
     Mask R-CNN, ICCV 2017 (the bilinear samples).
     Differs from it in: the pooling is computed as *one* ordinary RoIAlign with
-    output 1x1, on maps whose k*k bins are folded into the batch and RoIs cut
-    into their k*k bins. Nothing is pooled and then thrown away: RoIAlign on all
-    C*k*k maps computes k*k times the values that are wanted.
+    output 1x1, on maps whose k*k bins are folded into the batch and on RoIs that are
+    cut into their k*k bins. RoIAlign on all C*k*k maps would compute k*k times as
+    many values as needed.
 
     Half-precision maps are pooled in float32 (a coordinate of 60.03 is not a
     half-precision number) and the result is cast back.
 
     Args:
-        input (Tensor): Maps. Channel ``(c*k + i)*k + j`` belongs to output
+        input: Maps. Channel ``(c*k + i)*k + j`` belongs to output
             channel ``c`` and bin (row i, column j): the order of
             ``torchvision.ops.ps_roi_align`` and of MXNet.
-        rois (Tensor): Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
-            the image. No gradient flows to them. Samples more than one cell
-            outside the map are zero; a RoI that holds NaN or infinity gives
-            zeros; one with swapped corners has no size.
-        output_size (int): k, bins a side.
-        spatial_scale (float): Cells of the map per pixel, 1/8 at stride 8. Half
-            a cell is subtracted afterwards, as ``aligned=True`` in mmcv.
-        sampling_ratio (int): Samples a side in each bin. 0 takes as many as the
-            bin has cells, rounded up; its cost then grows with the box.
+        rois: Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of the image.
+            They receive no gradient. Samples more than one cell outside the map
+            are zero. A RoI with NaN or infinity gives zeros. A RoI with swapped
+            corners has no size.
+        output_size: Bins k on a side.
+        spatial_scale: Cells of the map for each pixel, 1/8 at stride 8. Half a cell
+            is subtracted afterwards, as by ``aligned=True`` of MMCV.
+        sampling_ratio: Samples on a side of each bin. 0 takes as many as the bin
+            has cells, rounded up; the cost then grows with the box.
 
     Returns:
-        Tensor: Pooled values, in the dtype of ``input``.
+        Pooled values, in the type of ``input``.
 
     Shape:
         - input: (N, C*k*k, H, W)
@@ -83,6 +85,15 @@ def cut_rois(
     rois: Tensor, k: int, spatial_scale: float, adaptive: bool = False
 ) -> Tensor:
     """Cut each RoI into its k*k bins, in cells of the map.
+
+    Args:
+        rois: Batch index and box of each RoI.
+        k: Bins on a side.
+        spatial_scale: Cells of the map for each pixel.
+        adaptive: Whether the number of samples follows from the size of the bins.
+
+    Returns:
+        Batch index and box of each bin.
 
     Shape:
         - rois: (R, 5) in pixels

@@ -1,4 +1,4 @@
-"""What the two position-sensitive poolings ask of their input."""
+"""Checks of the inputs of the two position-sensitive poolings."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,24 @@ from torch import Tensor
 def check_ps_roi_inputs(
     input: Tensor, rois: Tensor, output_size: int, name: str
 ) -> tuple[int, int]:
-    """Check the arguments and return ``(C, k)``.
+    """Check the arguments of a pooling.
+
+    Args:
+        input: Maps.
+        rois: Batch index and box of each RoI.
+        output_size: Bins k on a side.
+        name: Name of the pooling in the messages.
+
+    Returns:
+        Channels C of the output, and k.
 
     Shape:
         - input: (N, C*k*k, H, W)
         - rois: (R, 5) as (batch index, x1, y1, x2, y2)
 
     Raises:
-        ValueError: naming the argument and what was expected of it.
+        ValueError: If an argument does not fit; the message contains its name and
+            the expected value.
     """
     k = int(output_size)
     if k != output_size or k < 1:
@@ -39,8 +49,8 @@ def check_ps_roi_inputs(
         raise ValueError(
             f'{name}: input is on {input.device} but rois are on {rois.device}.'
         )
-    # On the CPU an index out of range would read foreign memory. On a GPU the
-    # check would make the host wait for the device, so it is left out there.
+    # On the CPU an index out of range would read foreign memory. On a GPU the check
+    # would make the host wait for the device, so it is skipped.
     if rois.device.type == 'cpu' and len(rois):
         low, high = rois[:, 0].min().item(), rois[:, 0].max().item()
         if not (low >= 0 and high < input.size(0)):
@@ -52,14 +62,14 @@ def check_ps_roi_inputs(
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
-    """float64 stays, everything else is computed in float32."""
+    """Return the type in which to compute: float64 for float64, else float32."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def empty_output(input: Tensor, channels: int, k: int) -> Tensor:
-    """(0, C, k, k), still joined to the graph of ``input``.
+    """Return an empty output, (0, C, k, k), that depends on ``input``.
 
-    A batch without RoIs then gives zero gradients rather than none, which
-    distributed training would wait for.
+    A batch without RoIs then gives gradients of zero. Distributed training would wait
+    for missing gradients.
     """
     return input[:0].sum(dim=(2, 3)).reshape(0, channels, k, k)

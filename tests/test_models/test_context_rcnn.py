@@ -23,6 +23,7 @@ def model():
     cfg.backbone.backbone.update(depth=11, width=4)
     cfg.neck.in_channels = cfg.rpn_head.in_channels = 32
     cfg.roi_head.update(in_channels=32, num_images=3)
+    cfg.test_cfg.pad_batch = True
     model = MODELS.build(cfg)
     for parameter in model.neck.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -135,6 +136,10 @@ def test_a_prediction_does_not_depend_on_its_batch_mates(model, parts):
     assert len(calls) == 1
     for found, expected in zip(together, alone):
         assert_same_boxes(found, expected)
+    model.test_cfg.pad_batch = False  # the default on a CPU
+    for found, expected in zip(predict(model, batch, samples), alone):
+        assert_same_boxes(found, expected)
+    assert len(calls) == 1 + 3
 
 
 def test_the_padding_leaks_without_the_mask(model):

@@ -12,7 +12,6 @@ from mmlesion.ct import (
     ScanSlice,
     SliceMix,
     as_scan_slice,
-    check_num_slices,
     plan_slices,
     square_pixel_mm,
 )
@@ -63,7 +62,8 @@ class LoadSliceStack(BaseTransform):
     ``scan_geometry``, a ``CTVolume`` of one voxel, the first of the slice.
 
     Args:
-        num_slices: Number of channels, an odd number of triples.
+        num_slices: Number of channels, an odd number. Detectors that cut the stack
+            into triples without overlap, as 3DCE, need 3, 9, 15, 21, ...
         interval_mm: Distance of neighboring channels in mm. 0 repeats the key slice:
             the one-slice model is ``num_slices=3, interval_mm=0``.
         interpolation: ``'exact'``, or ``'legacy'`` for the rule behind the published
@@ -84,7 +84,6 @@ class LoadSliceStack(BaseTransform):
         cache_dir: str | None = None,
         slice_index: int | None = None,
     ) -> None:
-        check_num_slices(num_slices)
         plan_slices(num_slices, 1.0, interval_mm, interpolation)  # checks
         self.num_slices = num_slices
         self.interval_mm = interval_mm

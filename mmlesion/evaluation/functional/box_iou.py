@@ -1,26 +1,31 @@
-"""Overlap of boxes."""
+"""IoU of boxes."""
 
 import numpy as np
+import numpy.typing as npt
 
 
-def box_iou(boxes1, boxes2, plus_one: bool = False, aligned: bool = False):
-    r"""Intersection over union of axis-aligned boxes.
+def box_iou(
+    boxes1: npt.ArrayLike,
+    boxes2: npt.ArrayLike,
+    plus_one: bool = False,
+    aligned: bool = False,
+) -> np.ndarray:
+    r"""Compute the intersection over union of axis-aligned boxes.
 
     .. math::
         \mathrm{IoU}(a, b) = \frac{|a \cap b|}{|a| + |b| - |a \cap b|}
 
     Args:
-        boxes1 (array): xyxy pixels.
-        boxes2 (array): xyxy pixels.
-        plus_one (bool): The sides of a box are ``x2 - x1 + 1``: corners are
-            pixels that belong to the box, as in Pascal VOC, in DeepLesion's own
-            evaluation and in all code that follows it. Otherwise corners are
-            points and the sides ``x2 - x1``.
-        aligned (bool): Compare row by row instead of all with all.
+        boxes1: (x1, y1, x2, y2) in pixels.
+        boxes2: (x1, y1, x2, y2) in pixels.
+        plus_one: Whether the sides of a box are ``x2 - x1 + 1``: the corners are pixels
+            of the box, as in Pascal VOC and in the evaluation of DeepLesion. Otherwise,
+            the corners are points and the sides are ``x2 - x1``.
+        aligned: Compare the boxes row by row instead of all pairs.
 
     Returns:
-        ndarray: float64 in [0, 1]. 0 where both boxes have no area; a box with
-        ``x2 < x1`` has none.
+        float64 in [0, 1]; 0 if both boxes have no area. A box with ``x2 < x1`` has no
+        area.
 
     Shape:
         - boxes1: (N, 4)
@@ -46,7 +51,7 @@ def box_iou(boxes1, boxes2, plus_one: bool = False, aligned: bool = False):
         a = a[:, None]  # (N, 1, 4) against (M, 4)
     extra = 1.0 if plus_one else 0.0
 
-    def side(low, high):
+    def side(low: np.ndarray, high: np.ndarray) -> np.ndarray:
         return np.maximum(high - low + extra, 0.0)
 
     area_a = side(a[..., 0], a[..., 2]) * side(a[..., 1], a[..., 3])

@@ -1,35 +1,39 @@
-"""Masks of lesions of which only the boxes are known."""
+"""Masks of lesions from their boxes."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 
-def boxes_to_mask(boxes, shape, form: str = 'circle') -> np.ndarray:
-    """Paint the lesions inside their boxes.
+def boxes_to_mask(
+    boxes: npt.ArrayLike, shape: Sequence[int], form: str = 'circle'
+) -> np.ndarray:
+    """Draw the lesions inside their boxes.
 
     Source: Behrendt et al., Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation, Sec. 2.1: "we fit a circle inside
-    the bounding boxes". In a box that is no square the circle has the short side
-    for its diameter and the box's middle for its centre.
+    the bounding boxes". In a box that is not a square, the diameter of the circle is
+    the shorter side, and its center is the center of the box.
 
-    A pixel belongs to the lesion if its middle does. A lesion so small that it
-    holds no pixel's middle is the pixel in which its centre lies, so that none
-    vanishes from a coarse map.
+    A pixel belongs to the lesion if its center does. A lesion that contains no center
+    of a pixel becomes the pixel that contains the center of the lesion, so that no
+    lesion is lost on a coarse map.
 
     Args:
-        boxes (ndarray): xyxy in pixels; pixel ``j`` reaches from ``j`` to ``j + 1``.
-        shape (tuple[int, int]): Height and width of the mask.
-        form (str): 'circle', 'ellipse' (touches all four sides) or 'box'.
+        boxes: (x1, y1, x2, y2) in pixels; pixel ``j`` covers ``j`` to ``j + 1``.
+        shape: Height H and width W of the mask.
+        form: ``'circle'``, ``'ellipse'`` (touches all four sides) or ``'box'``.
 
     Shape:
         - boxes: (N, 4)
         - returned: (H, W) bool
 
     Returns:
-        ndarray: True on any of the lesions; what lies outside is cut off.
+        True inside any lesion. Parts outside the mask are cut off.
 
     Raises:
-        ValueError: If ``form`` is none of these or a box is not finite or has no
-            area.
+        ValueError: If ``form`` is unknown, or a box is not finite or has no area.
     """
     if form not in ('circle', 'ellipse', 'box'):
         raise ValueError(f"form must be 'circle', 'ellipse' or 'box', got {form!r}.")

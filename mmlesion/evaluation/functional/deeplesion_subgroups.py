@@ -1,31 +1,35 @@
-"""The sub-groups of lesions that DeepLesion is reported by."""
+"""Subgroups of lesions in the tables of DeepLesion."""
 
 import numpy as np
+import numpy.typing as npt
 
-# Coarse_lesion_type of DL_info.csv; the order is that of the paper's Table 2.
+#: Coarse_lesion_type of DL_info.csv, in the order of Table 2 of the paper.
 LESION_TYPES = dict(LU=5, ME=3, LV=4, ST=7, PV=8, AB=2, KD=6, BN=1)
 
 
-def deeplesion_subgroups(lesion_type=None, diameter_mm=None, interval_mm=None):
-    """Masks of the lesions in each column of the paper's Table 2.
+def deeplesion_subgroups(
+    lesion_type: npt.ArrayLike | None = None,
+    diameter_mm: npt.ArrayLike | None = None,
+    interval_mm: npt.ArrayLike | None = None,
+) -> dict[str, np.ndarray]:
+    """Return masks of the lesions in each column of Table 2 of the paper.
 
     Source: Q. Tao et al., Improving deep lesion detection using 3D contextual
     and spatial attention, MICCAI 2019, Table 2.
-    Differs from it in: a slice interval of exactly 2.5 mm, which the paper
-    leaves out (3 of the 4,912 lesions of the test set), is with the wide ones.
+    Differs from it in: a slice interval of exactly 2.5 mm, which the paper leaves out
+    (3 of the 4,912 lesions of the test set), counts as a wide interval.
 
     Args:
-        lesion_type (array, optional): Coarse type, 1 bone, 2 abdomen,
-            3 mediastinum, 4 liver, 5 lung, 6 kidney, 7 soft tissue, 8 pelvis;
-            anything else is in no group.
-        diameter_mm (array, optional): Long diameter in mm. NaN is in no group.
-        interval_mm (array, optional): Slice interval of the lesion's scan in mm.
-            NaN and values <= 0 are in no group.
+        lesion_type: Coarse type: 1 bone, 2 abdomen, 3 mediastinum, 4 liver, 5 lung,
+            6 kidney, 7 soft tissue, 8 pelvis. Other values are in no group.
+        diameter_mm: Long diameter in mm. NaN is in no group.
+        interval_mm: Slice interval of the lesion's scan in mm. NaN and values <= 0 are
+            in no group.
 
     Returns:
-        dict[str, ndarray]: Boolean masks, in the order of the table: 'LU', 'ME',
-        'LV', 'ST', 'PV', 'AB', 'KD', 'BN', '<10 mm', '10-30 mm', '>30 mm',
-        'interval <2.5 mm', 'interval >=2.5 mm'. What is not given is left out.
+        Boolean masks in the order of the table: 'LU', 'ME', 'LV', 'ST', 'PV', 'AB',
+        'KD', 'BN', '<10 mm', '10-30 mm', '>30 mm', 'interval <2.5 mm', 'interval
+        >=2.5 mm'. Groups of properties that are not given are left out.
 
     Shape:
         - arguments and masks: (L,)

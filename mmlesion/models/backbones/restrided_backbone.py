@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -9,34 +10,33 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class RestridedBackbone(BaseModule):
-    """Any backbone, for other input channels and with poolings taken out.
+    """A backbone with fewer poolings and another number of input channels.
 
-    Activation maps are as fine as the last feature map. For 32 x 32 patches,
-    where networks made for photographs end at 1 x 1, some of their poolings have
-    to go. The layers are named as in ``named_modules()`` of the backbone, and
-    keep their names, so weights load as before (but for a first convolution of
-    other channels).
+    Activation maps have the resolution of the last feature map. Networks for
+    photographs end at 1 x 1 for patches of 32 x 32 pixels, so some of their poolings
+    must be removed. The layers keep their names, and weights load as before, except
+    for a first convolution of other channels.
 
-    Source: Lei et al., arXiv 1810.12494, Table 1, whose caption takes poolings
-    and strides out of ResNet, VGG16 and DenseNet121 for maps of 16 x 16.
+    Source: Lei et al., arXiv 1810.12494, Table 1, whose caption removes poolings and
+    strides of ResNet, VGG16 and DenseNet121 for maps of 16 x 16.
 
     Args:
-        backbone (dict): Config of the backbone.
-        in_channels (int, optional): Give its first convolution so many input
-            channels. By default it stays as it is.
-        remove (sequence of str): Poolings to take out.
-        unit_stride (sequence of str): Average poolings that shall keep the grid:
-            each becomes one of 3 x 3 cells and stride 1, centred on the cell. (A
-            window of 2 x 2 at stride 1, as the caption has it if read to the
-            letter, makes the map smaller by a row and shifts it by half a cell.)
-        init_cfg (dict, optional): Initialisation of the whole.
+        backbone: Config of the backbone.
+        in_channels: Input channels of the first convolution. By default the
+            convolution stays as it is.
+        remove: Names of poolings to remove, as in ``named_modules()``.
+        unit_stride: Names of average poolings that shall keep the grid. Each becomes
+            an average of 3 x 3 cells at stride 1, centered on the cell. (A window of
+            2 x 2 at stride 1, as the caption literally says, makes the map smaller
+            by a row and shifts it by half a cell.)
+        init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
         - Input, output: those of the backbone, on a finer grid.
 
     Raises:
-        ValueError: A name is none of the backbone's, or names no pooling; the
-            sentence gives the closest.
+        ValueError: If a name is not the name of a pooling of the backbone; the
+            message contains the closest names.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class RestridedBackbone(BaseModule):
         in_channels: int | None = None,
         remove: Sequence[str] = (),
         unit_stride: Sequence[str] = (),
-        init_cfg=None,
-    ):
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         if in_channels is not None:
@@ -60,7 +60,8 @@ class RestridedBackbone(BaseModule):
                 name, nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
             )
 
-    def forward(self, x: Tensor):
+    def forward(self, x: Tensor) -> Any:
+        """Run the backbone."""
         return self.backbone(x)
 
     def _widen(self, in_channels: int) -> None:

@@ -9,32 +9,35 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class VGGStride8(BaseModule):
-    """VGG without its last two poolings: one map of stride 8.
+    """VGG without its last two poolings, whose last map has stride 8.
 
-    Small lesions cover few cells already at stride 8, so the fourth pooling
-    goes and the fifth stage runs undilated at stride 8. Parameters keep their
-    names in torchvision's and Caffe's VGG (``features.N``): published ImageNet
-    weights load, for instance with ``init_cfg=dict(type='Pretrained',
-    checkpoint='open-mmlab://vgg16_caffe')`` for inputs in 0..255 minus a mean.
-    Torchvision's weights expect inputs divided by 255 times 0.226: set the data
-    preprocessor's ``std`` to 57.6 with them.
+    Small lesions cover few cells even at stride 8. The fourth pooling is therefore
+    removed, and the fifth stage runs at stride 8 without dilation. The parameters
+    have the names of torchvision's and Caffe's VGG (``features.N``), so published
+    ImageNet weights load. The Caffe weights (``init_cfg=dict(type='Pretrained',
+    checkpoint='open-mmlab://vgg16_caffe')``) expect gray values in 0..255 minus a
+    mean. The weights of torchvision expect gray values divided by 255 * 0.226: set
+    ``std`` of the data preprocessor to 57.6.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural
     Network for End-to-End Lesion Detection", MICCAI 2018, Sec. 2.
 
     Args:
-        depth (int): 11, 13, 16 or 19.
-        width (int): Channels of the first stage; the stages have 1, 2, 4, 8
-            and 8 times as many. Defaults to 64, the published VGG.
-        with_bn (bool): Batch normalisation after each convolution.
-        out_indices (sequence of int): Stages to return, from 0 (stride 1) to
-            4. Defaults to the last alone (``relu5_3`` for VGG16).
-        init_cfg (dict, optional): Initialisation. Defaults to Kaiming.
+        depth: 11, 13, 16 or 19.
+        width: Channels of the first stage; the stages have 1, 2, 4, 8 and 8 times
+            as many. The default 64 is the published VGG.
+        with_bn: Whether batch normalization follows each convolution.
+        out_indices: Stages to return, from 0 (stride 1) to 4. By default the last
+            stage (``relu5_3`` of VGG16).
+        init_cfg: Initialization, as ``BaseModule``. Defaults to Kaiming.
 
     Shape:
         - Input: (N, 3, H, W).
-        - Output: a tuple, one (N, C, H // s, W // s) for each of
+        - Output: a tuple of (N, C, H // s, W // s), one for each of
           ``out_indices``; s = 1, 2, 4, 8, 8.
+
+    Raises:
+        ValueError: If ``depth`` is unknown.
     """
 
     def __init__(
@@ -43,8 +46,8 @@ class VGGStride8(BaseModule):
         width: int = 64,
         with_bn: bool = False,
         out_indices: Sequence[int] = (4,),
-        init_cfg=None,
-    ):
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
         if depth not in VGG.arch_settings:
             raise ValueError(
                 f'depth must be one of {list(VGG.arch_settings)}, got {depth}'
@@ -62,14 +65,15 @@ class VGGStride8(BaseModule):
             layers += make_vgg_layer(channels, out_channels, num_convs, with_bn=with_bn)
             channels = out_channels
             self.stage_ends.append(len(layers) - 1)
-            if stage >= 3:  # an Identity keeps the later layers' numbers
+            if stage >= 3:  # An identity keeps the numbers of the later layers
                 layers[-1] = nn.Identity()
         self.features = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps of the chosen stages."""
         outs, start = [], 0
         for stage, end in enumerate(self.stage_ends[: max(self.out_indices) + 1]):
-            # a stage starts with the pooling that ends the stage before
+            # The layers of a stage start with the pooling of the stage before
             for layer in self.features[start:end]:
                 x = layer(x)
             start = end

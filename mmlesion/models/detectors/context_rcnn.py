@@ -30,9 +30,10 @@ class ContextRCNN(TwoStageDetector):
     2. :meth:`fuse`: features of the M images to attended features,
     3. :meth:`detect`: both to boxes.
 
-    Images of different sizes are predicted in one padded batch, and each gets the boxes
-    that it gets alone (:class:`PaddedBatch`). If a layer of the network looks at the
-    whole image, they are predicted one by one.
+    On a GPU, images of different sizes are predicted in one padded batch, and each gets
+    the boxes that it gets alone (:class:`PaddedBatch`). On a CPU, and if a layer of the
+    network looks at the whole image, they are predicted one by one: a CPU computes the
+    padding as slowly as the images. ``test_cfg.pad_batch`` sets this explicitly.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural Network
     for End-to-End Lesion Detection", MICCAI 2018; Tao et al., "Improving Deep Lesion
@@ -261,7 +262,9 @@ class ContextRCNN(TwoStageDetector):
             PaddedBatch.supports(module)
             for module in (self.backbone, self.rpn_head.rpn_conv)
         )
-        if self.training or not supported:
+        on_gpu = batch_inputs.device.type != 'cpu'
+        wanted = (self.test_cfg or {}).get('pad_batch', on_gpu)
+        if self.training or not supported or not wanted:
             return None
         return PaddedBatch(sizes, batch_inputs.shape[-2:])
 

@@ -11,33 +11,35 @@ OPS = dict(align=ps_roi_align, pool=ps_roi_pool)
 class PSRoIHead(StandardRoIHead):
     """R-FCN head: position-sensitive pooling, then a box head.
 
-    A 1x1 convolution turns the features of each image into ``ps_channels`` *
-    k * k score maps (no activation), position-sensitive pooling cuts k x k
-    bins out of them, and the M images are concatenated for the box head. With
-    the default box head, one FC of 2048, this is the improved R-FCN and, for
-    M > 1, 3DCE; with :class:`PSVoteBBoxHead` and ``conv_channels`` it is the
-    plain R-FCN.
+    A 1x1 convolution without activation turns the features of each image into
+    ``ps_channels`` * k * k score maps. Position-sensitive pooling reads k x k bins
+    from the maps, and the bins of the M images are concatenated for the box head.
+    With the default box head, one fully connected layer of 2048 channels, this is
+    the improved R-FCN and, for M > 1, 3DCE. With :class:`PSVoteBBoxHead` and
+    ``conv_channels`` it is the plain R-FCN.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural
     Network for End-to-End Lesion Detection", MICCAI 2018, Sec. 2; Dai et al.,
-    "R-FCN", NIPS 2016. The number of FCs is that of the authors' code (one;
-    the text of Tao et al., MICCAI 2019, says two).
+    "R-FCN", NIPS 2016. The authors' code has one fully connected layer; the
+    text of Tao et al., MICCAI 2019, says two.
 
     Args:
-        in_channels (int): Channels C of the features.
-        num_images (int): M. Defaults to 1.
-        ps_channels (int): Channels of a pooled bin for each image. Defaults
-            to 10, hence 490 maps.
-        pool_size (int): k. Defaults to 7.
-        featmap_stride (int): Pixels to a cell. Defaults to 8.
-        roi_op (str): ``'align'`` (smooth, the default) or ``'pool'`` (the
-            quantisation of the authors' code).
-        conv_channels (int, optional): Width of a 1x1 convolution with ReLU
-            before the score maps; None leaves it out.
-        bbox_head (dict, optional): Box head for features of (R,
-            ``num_images`` * ``ps_channels``, k, k); ``in_channels`` and
-            ``roi_feat_size`` are filled in. Defaults to one FC of 2048.
-        train_cfg, test_cfg, init_cfg: As ``StandardRoIHead``.
+        in_channels: Channels C of the features.
+        num_images: Number of images M.
+        ps_channels: Channels of a pooled bin for each image. The default 10 makes
+            490 score maps.
+        pool_size: k.
+        featmap_stride: Pixels of the input for each cell of the features.
+        roi_op: ``'align'`` (smooth) or ``'pool'`` (the quantization of the authors'
+            code).
+        conv_channels: Channels of a 1x1 convolution with ReLU before the score
+            maps; None leaves it out.
+        bbox_head: Box head for features of (R, ``num_images`` * ``ps_channels``, k,
+            k); ``in_channels`` and ``roi_feat_size`` are filled in. Defaults to one
+            fully connected layer of 2048 channels.
+        train_cfg: As ``StandardRoIHead``.
+        test_cfg: As ``StandardRoIHead``.
+        init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
         - Input: a tuple of one tensor, (N, M, C, H, W) or, for M = 1,
@@ -60,8 +62,8 @@ class PSRoIHead(StandardRoIHead):
         bbox_head: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
-        init_cfg=None,
-    ):
+        init_cfg: dict | None = None,
+    ) -> None:
         if roi_op not in OPS:
             raise ValueError(f'roi_op must be one of {list(OPS)}, got {roi_op!r}')
         if bbox_head is None:
@@ -96,16 +98,16 @@ class PSRoIHead(StandardRoIHead):
                 nn.Conv2d(conv_channels, ps_maps, 1),
             )
 
-    def init_bbox_head(self, bbox_roi_extractor, bbox_head) -> None:
-        """Builds the box head; the RoI extractor is this class itself."""
+    def init_bbox_head(self, bbox_roi_extractor: None, bbox_head: dict) -> None:
+        """Build the box head; the RoI extractor is this class itself."""
         self.bbox_head = MODELS.build(bbox_head)
 
     def _bbox_forward(self, x: tuple[Tensor], rois: Tensor) -> dict:
-        """Class scores and box deltas of RoIs.
+        """Compute class scores and box deltas of RoIs.
 
         Args:
-            x (tuple[Tensor]): One tensor, (N, M, C, H, W) or (N, C, H, W).
-            rois (Tensor): (R, 5), batch index and xyxy in input pixels.
+            x: One tensor, (N, M, C, H, W) or (N, C, H, W).
+            rois: (R, 5), batch index and xyxy in input pixels.
         """
         (feats,) = x
         if feats.dim() == 4:
@@ -114,7 +116,7 @@ class PSRoIHead(StandardRoIHead):
             raise ValueError(
                 f'PSRoIHead was built for {self.num_images} '
                 f'images, got features of {feats.shape[1]}; set '
-                'num_images to num_slices / 3'
+                'num_images of the head'
             )
         maps = self.ps_conv(feats.flatten(0, 1))  # (N*M, ps*k*k, H, W)
         maps = maps.float()  # MMCV's operators know no bfloat16

@@ -1,3 +1,5 @@
+from typing import Any
+
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor
 
@@ -6,17 +8,17 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class PSVoteBBoxHead(BBoxHead):
-    """Box head of the plain R-FCN: the bins vote, nothing is learnt here.
+    """Box head of the plain R-FCN, in which the bins vote; it has no parameters.
 
-    The pooled channels *are* the scores: the first ``num_classes`` + 1 of each
-    image the classes, the rest the box deltas. Scores and deltas are the mean
-    over the k x k bins (and over the images, if there are several).
+    The pooled channels are the scores: of each image, the first ``num_classes`` + 1
+    channels are the class scores, the others are the box deltas. The results are the
+    means over the k x k bins and over the images.
 
     Source: Dai et al., "R-FCN: Object Detection via Region-Based Fully
     Convolutional Networks", NIPS 2016, Sec. 2.
 
     Args:
-        in_channels (int): Channels of the pooled features: a multiple of
+        in_channels: Channels of the pooled features, a multiple of
             ``num_classes`` + 1 + 4 (class-agnostic) or + 4 * ``num_classes``.
         **kwargs: As ``BBoxHead``.
 
@@ -25,11 +27,11 @@ class PSVoteBBoxHead(BBoxHead):
         - Output: (R, num_classes + 1) and (R, 4) or (R, 4 * num_classes).
 
     Raises:
-        ValueError: If ``in_channels`` does not fit.
+        ValueError: If ``in_channels`` is not such a multiple.
     """
 
-    def __init__(self, **kwargs):
-        # nothing to initialise: the two linear layers of the base class go
+    def __init__(self, **kwargs: Any) -> None:
+        # The two linear layers of the base class are removed
         super().__init__(init_cfg=[], **kwargs)
         del self.fc_cls, self.fc_reg
         num_deltas = 4 if self.reg_class_agnostic else 4 * self.num_classes
@@ -42,6 +44,7 @@ class PSVoteBBoxHead(BBoxHead):
             )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Average the votes of all bins and images."""
         # (R, M*votes, k, k) -> (R, M, votes) -> (R, votes)
         votes = x.mean((2, 3)).unflatten(1, (-1, self.num_votes)).mean(1)
         return votes[:, : self.num_classes + 1], votes[:, self.num_classes + 1 :]

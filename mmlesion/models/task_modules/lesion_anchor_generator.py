@@ -7,16 +7,16 @@ from mmlesion.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class LesionAnchorGenerator(AnchorGenerator):
-    """The anchors of 3DCE, to the pixel.
+    """Anchors that equal those of 3DCE to the pixel.
 
-    They follow py-faster-rcnn: for each ratio the sides of the base box are
-    rounded to whole pixels *before* they are scaled, and corners are
-    inclusive (a box of width w spans x to x + w - 1). MMDetection's generator
-    rounds nothing, and its legacy option rounds the corners instead. Use it
-    with :class:`PixelDeltaXYWHBBoxCoder`, which counts pixels the same way.
+    As in py-faster-rcnn, the sides of the base box are rounded to whole pixels for
+    each ratio *before* they are scaled, and corners are inclusive: a box of width w
+    spans x to x + w - 1. The generator of mmdet does not round, and its legacy
+    option rounds the corners instead. :class:`PixelDeltaXYWHBBoxCoder` counts pixels
+    in the same way.
 
-    With base size 8, ratios 0.5, 1, 2 and scales 2, 3, 4, 6, 12 (width x
-    height): 22x12 to 132x72, 16x16 to 96x96, 12x24 to 72x144.
+    Base size 8, ratios 0.5, 1, 2 and scales 2, 3, 4, 6, 12 give boxes (width x
+    height) of 22x12 to 132x72, 16x16 to 96x96, and 12x24 to 72x144.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural
     Network for End-to-End Lesion Detection", MICCAI 2018, Sec. 3, and the
@@ -24,13 +24,23 @@ class LesionAnchorGenerator(AnchorGenerator):
     """
 
     def gen_single_level_base_anchors(
-        self, base_size, scales, ratios, center=None
+        self,
+        base_size: int | float,
+        scales: Tensor,
+        ratios: Tensor,
+        center: float | None = None,
     ) -> Tensor:
-        """Base anchors of one level, ratio-major as in the authors' code.
+        """Compute the base anchors of one level.
+
+        Args:
+            base_size: Side of the base box in pixels.
+            scales: Factors of the sides.
+            ratios: Height divided by width.
+            center: Center of the boxes in pixels; by default that of the first cell.
 
         Returns:
-            Tensor: (num_ratios * num_scales, 4), inclusive xyxy in pixels
-            about the centre of the first cell.
+            (num_ratios * num_scales, 4), inclusive xyxy in pixels, ratio-major as in
+            the authors' code.
         """
         widths = (base_size**2 / ratios).sqrt().round()
         heights = (widths * ratios).round()
