@@ -1,10 +1,12 @@
 """Detection of lesions in whole CT scans."""
 
 import hashlib
+import json
 import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -12,6 +14,7 @@ from tqdm import tqdm
 
 from mmlesion.ct import CTVolume
 from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.inputs import ScanPipeline
 from mmlesion.scan.key_slice_detection import KeySliceDetection
@@ -45,6 +48,9 @@ class ScanOptions:
             on a GPU.
         link: Rule by which boxes become findings.
         progress: Show a progress bar over key slices.
+        froc: JSON file of ``tools/evaluate_scans.py`` for this detector. Its curve
+            becomes part of each result, so that a page can state the expected false
+            positives at a threshold.
 
     Raises:
         ValueError: If the precision is unknown or a batch is empty.
@@ -58,6 +64,7 @@ class ScanOptions:
     batch_keys: int | None = None
     link: LinkOptions = field(default_factory=LinkOptions)
     progress: bool = False
+    froc: str | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in ('auto', *PRECISIONS):
@@ -114,6 +121,7 @@ class ScanDetector:
             raise ValueError(f'{config.filename}: the model is no detector')
         self.pipeline = ScanPipeline(config)
         self.device = next(self.model.parameters()).device
+        self.froc = None if options.froc is None else _read_curve(options.froc)
         self.record = StepRecord(
             'detect',
             config=Path(config.filename or '').name,
@@ -173,7 +181,14 @@ class ScanDetector:
         classes = self.model.dataset_meta.get('classes', ())
         classes = (classes,) if isinstance(classes, str) else classes
         return make_result(
-            scan, detection, linked, self.options.link, self.record, classes, warnings
+            scan,
+            detection,
+            linked,
+            self.options.link,
+            self.record,
+            classes,
+            warnings,
+            self.froc,
         )
 
     def key_slices(self, volume: CTVolume) -> KeySliceDetection:
@@ -194,6 +209,17 @@ class ScanDetector:
             options.batch_keys or (8 if on_gpu else 1),
             PRECISIONS[self.precision],
         )
+
+
+def _read_curve(path: str) -> dict[str, Any]:
+    """The FROC curve in a file of ``tools/evaluate_scans.py``."""
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        return FROCCurve.from_dict(content['curve']).to_dict()
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f'{path}: expected a file that tools/evaluate_scans.py --out wrote'
+        ) from None
 
 
 def _sha256(path: str | os.PathLike[str]) -> str:

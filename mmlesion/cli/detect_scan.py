@@ -64,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='run each key slice on its own, cropped to its own body, as the test '
         'pipeline does: no shared features, several times slower',
     )
+    detection.add_argument(
+        '--froc',
+        metavar='JSON',
+        help='curve of evaluate_scans.py --out for this detector; the page then shows '
+        'the expected false positives at a threshold',
+    )
     many = parser.add_argument_group('many scans')
     many.add_argument(
         '--readers',
@@ -134,6 +140,7 @@ def _task(args: argparse.Namespace, single: bool):
         precision=args.precision,
         link=LinkOptions(score_thr=args.score_thr),
         progress=single,
+        froc=args.froc and os.path.abspath(args.froc),
     )
     return ProgramTask(
         os.path.abspath(args.config),

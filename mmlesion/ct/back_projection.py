@@ -1,47 +1,47 @@
-"""From maps on projections back to a place in the scan."""
+"""Back-projection of maps of several views into the volume."""
 
 from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
-#: How the maps of several views become one.
+#: Ways to combine the maps of several views.
 COMBINATIONS = ('product', 'mean', 'min')
 
 
 def back_project(
     maps: Mapping[str, np.ndarray], mask: np.ndarray, combination: str = 'product'
 ) -> np.ndarray:
-    r"""Position in 3-D of what maps of a volume's projections point at.
+    r"""Combine maps of the projections of a volume to a map in 3-D.
 
-    Each map is laid along its rays again, so that a voxel :math:`p = (z, y, x)` has a
+    Each map is repeated along its rays, so that a voxel :math:`p = (z, y, x)` has a
     value from each view,
 
     .. math::
         a_{axial}(y, x),\quad a_{coronal}(z, x),\quad a_{sagittal}(z, y)
 
-    each scaled so that its greatest value on a ray that meets the mask is 1; negative
-    ones count as nothing. The position is their geometric mean (``'product'``),
-    arithmetic mean (``'mean'``) or least value (``'min'``) inside the mask, and 0
+    scaled so that its largest value on a ray that meets the mask is 1. Negative values
+    become 0. The result is the geometric mean (``'product'``), the arithmetic mean
+    (``'mean'``) or the smallest value (``'min'``) of the views inside the mask, and 0
     outside.
 
     Source: Zusag et al., SAPSAM, Sec. 4 names "3D positioning of the detected
-    pathological structures" as future work; how is ours. A sum lets two views that
-    agree outvote the third; a product and a minimum ask for all.
+    pathological structures" as future work; the method is an addition. In a mean, two
+    views that agree can outvote the third; a product and a minimum need all views.
 
     Args:
-        maps (Mapping[str, np.ndarray]): Map of each view, at least one of
-            ``'axial'``, ``'coronal'`` and ``'sagittal'``, of any resolution, placed as
-            :func:`project_lungs` places its pictures: the head on top.
-        mask (np.ndarray): Where the position may be, e.g. a sub-region's lung.
-        combination (str): One of :data:`COMBINATIONS`.
+        maps: Map of at least one of the views ``'axial'``, ``'coronal'`` and
+            ``'sagittal'``, of any resolution, with the head on top as in
+            :func:`project_lungs`.
+        mask: Voxels where the result may be positive, such as the lung of a sub-region.
+        combination: One of :data:`COMBINATIONS`.
 
     Shape:
-        - maps: (rows, columns); mask, output: (D, H, W), z rising to the head
+        - maps: (rows, columns)
+        - mask, output: (D, H, W), z increasing to the head
 
     Returns:
-        np.ndarray: float32 in [0, 1]; all 0 where some map is nowhere positive on the
-        mask.
+        float32 array in [0, 1]; 0 everywhere if a map is nowhere positive on the mask.
 
     Raises:
         ValueError: If there is no map, a view or combination is unknown, a map is not
@@ -73,7 +73,7 @@ def back_project(
 
 
 def _along_rays(view: str, activation: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """One view's map on the voxels, of length 1 along its rays."""
+    """Map of a view on the voxels, of length 1 along its rays."""
     activation = np.asarray(activation, np.float32)
     if activation.ndim != 2 or not np.isfinite(activation).all():
         raise ValueError(

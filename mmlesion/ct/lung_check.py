@@ -39,7 +39,7 @@ def lung_doubts(
     """
     sides = left_right_lungs(mask, volume)
     # Slice by slice, to save memory
-    voxels = sum(np.bincount(own.ravel(), minlength=3) for own in sides)
+    voxels = np.sum([np.bincount(own.ravel(), minlength=3) for own in sides], axis=0)
     ml = [
         float(voxels[side] * np.prod(volume.spacing_mm) / 1000)
         for side in (LEFT_LUNG, RIGHT_LUNG)

@@ -156,7 +156,7 @@ class _Refinement:
             _kernel(getattr(steps, name), pixel_mm, name)
             for name in ('intermediate', 'external', 'top_hat', 'closing')
         )
-        self.gap_px = steps.gap_mm2 / np.prod(pixel_mm)
+        self.gap_px = steps.gap_mm2 / (pixel_mm[0] * pixel_mm[1])
         self.fill_between = steps.fill_between
         self.outline_only = steps.outline_only
 
@@ -275,7 +275,7 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.n
     ]
     if len(lungs) < 2 or not all(outlines):
         return filled.view(bool)  # one lung does not tell where the wall is
-    outlines = sum(outlines, ())
+    outlines = [outline for found in outlines for outline in found]
     inner = _morphology(
         _hull(np.concatenate(outlines), filled.shape), cv2.MORPH_ERODE, wall
     )

@@ -208,8 +208,9 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
 
 
 def _regions(volume: CTVolume, threshold_hu: float) -> _Regions:
-    factors = tuple(max(1, round(_GRID_MM / mm)) for mm in volume.spacing_mm[1:])
-    coarse_mm = tuple(f * mm for f, mm in zip(factors, volume.spacing_mm[1:]))
+    _, row_mm, column_mm = volume.spacing_mm
+    factors = max(1, round(_GRID_MM / row_mm)), max(1, round(_GRID_MM / column_mm))
+    coarse_mm = factors[0] * row_mm, factors[1] * column_mm
     slices, links, first = [], [], [0]
     for slice_hu in volume.array:
         slices.append(_slice_regions(slice_hu, threshold_hu, factors, coarse_mm))

@@ -104,7 +104,7 @@ class _Scene:
             far = cv2.distanceTransform(muscle.view(np.uint8), cv2.DIST_L2, 5)
             deep[number] = far * min(spacing_mm[1:]) > _DEEP_MM
             lung = cv2.dilate(lung.view(np.uint8), kernel).view(bool)
-            labels, _ = ndimage.label((slice_hu < _AIR_HU) & ~lung)
+            labels = _components((slice_hu < _AIR_HU) & ~lung)
             edge = np.r_[labels[0], labels[-1], labels[:, 0], labels[:, -1]]
             around[number] = np.isin(labels, edge[edge > 0])
         return cls(mask, deep, around, spacing_mm, volume.direction)
@@ -166,14 +166,23 @@ def _coarse_sides(scene: _Scene) -> np.ndarray:
     return np.full(scene.mask.shape, side, np.uint8)
 
 
+def _components(mask: np.ndarray) -> np.ndarray:
+    """Number of the connected component of each voxel, 0 outside."""
+    labels = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, output=labels)
+    return labels
+
+
 def _split(scene: _Scene, doubtful: bool) -> np.ndarray | None:
     """(d, h, w) uint8 sides of two lungs; None if they do not come apart."""
     mask = scene.mask
     depth_mm = np.ones(mask.shape)
     if not mask.all():
-        depth_mm = ndimage.distance_transform_edt(mask, scene.spacing_mm)
+        depth_mm = np.asarray(
+            ndimage.distance_transform_edt(mask, scene.spacing_mm), float
+        )
     for radius_mm in np.arange(0, depth_mm.max(), _COARSE_MM / 2):
-        parts, _ = ndimage.label(depth_mm > radius_mm)
+        parts = _components(depth_mm > radius_mm)
         groups = _two_groups(parts, scene, doubtful)
         if groups is not None:
             markers = np.zeros(parts.max() + 1, np.uint8)
@@ -222,7 +231,8 @@ def _two_groups(
 
 def _assign_rest(sides: np.ndarray, mask: np.ndarray, spacing_mm: np.ndarray) -> None:
     """Give the parts that no marker reached the side of the plane that they lie on."""
-    parts, count = ndimage.label(mask & (sides == NO_LUNG))
+    parts = _components(mask & (sides == NO_LUNG))
+    count = int(parts.max())
     if not count:
         return
     points = [
@@ -245,4 +255,4 @@ def _spread(sides: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     nearest = ndimage.distance_transform_edt(
         sides == NO_LUNG, spacing_mm, return_distances=False, return_indices=True
     )
-    return sides[tuple(nearest)]
+    return sides[tuple(np.asarray(nearest))]

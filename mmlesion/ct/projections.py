@@ -13,13 +13,13 @@ from .volume import CTVolume
 #: Air-like, lung and soft-tissue range in HU. Source: Zusag et al., SAPSAM, Sec. 2.2.
 HU_RANGES = ((-1400, -900), (-900, -160), (-160, 240))
 
-#: All three as one, for grey projections of the whole lungs (Sec. 2.3).
+#: Union of these ranges, for gray projections of the whole lungs (Sec. 2.3).
 GREY_RANGE = ((-1400, 240),)
 
 #: "Rescaled to 512 x 512 x 432 pixels and downsampled by 2" (Sec. 2.3), as (z, y, x).
 GRID_SHAPE = (216, 256, 256)
 
-#: What becomes of voxels out of the range; see :func:`project_lungs`.
+#: Treatment of voxels outside of the range; see :func:`project_lungs`.
 PROJECTION_MODES = ('clip', 'exclude')
 
 #: Projected along z, y and x.
@@ -31,26 +31,26 @@ LEVELS = ('upper', 'middle', 'lower')
 #: The six sub-regions, sides being the patient's: ``left_upper`` and so on.
 REGIONS = tuple(f'{side}_{level}' for side in SIDES for level in LEVELS)
 
-#: "27 rotations in total" (Sec. 2.3): degrees about the patient's x, y and z, the
-#: first being none.
+#: "27 rotations in total" (Sec. 2.3): degrees about the patient's x, y and z. The
+#: first rotation is none.
 ROTATIONS_DEG = tuple(itertools.product((0, -5, 5), repeat=3))
 
 
 def region_slices(shape: Sequence[int]) -> dict[str, tuple[slice, slice, slice]]:
-    """Where the six sub-regions lie in a volume of axial slices.
+    """Slices of the six sub-regions of a volume of axial slices.
 
-    Halves of x and thirds of z of the *scan*, all of y: 128 x 256 x 72 voxels each of
-    the paper's grid. They are not fitted to the lungs, so a scan that also shows the
-    abdomen has its lungs in its upper regions; crop it first.
+    The sub-regions are halves of x and thirds of z of the *scan* with all of y, 128 x
+    256 x 72 voxels of the paper's grid. They are not fitted to the lungs: in a scan
+    that also shows the abdomen, the lungs lie in the upper sub-regions. Crop it first.
 
     Source: Zusag et al., SAPSAM, Sec. 2.3.
 
     Args:
-        shape (Sequence[int]): (D, H, W) of an array whose x rises to the patient's
-            left and z to the head, as :func:`read_volume` gives it.
+        shape: (D, H, W) of an array whose x increases to the patient's left and z to
+            the head, as :func:`read_volume` returns it.
 
     Returns:
-        dict: The slices (z, y, x) of each of :data:`REGIONS`.
+        The slices (z, y, x) of each of :data:`REGIONS`.
     """
     depth, height, width = shape
     bounds = [round(depth * third / 3) for third in range(4)]
@@ -73,28 +73,28 @@ def resample_to_grid(
     interpolation: str = 'linear',
     outside: float = -1024,
 ) -> CTVolume:
-    """Rescale a scan to a grid of fixed size, turned if asked.
+    """Rescale a scan to a grid of fixed size and rotate it.
 
-    The outer corners stay where they are, so voxels become what they must to fill
-    the scan, and at half the size a new one is the mean of eight old ones. Axes are
-    those of :func:`read_volume`: x to the left, y to the back, z to the head, or
-    those of a scan that lies obliquely which come closest. The turn is about the
-    middle of the scan and the patient's own axes, in mm.
+    The outer corners keep their position, so that the voxel size follows from the
+    shape. At half the size, a new voxel is the mean of eight old voxels. The axes of
+    the result are those of :func:`read_volume`: x to the left, y to the back, z to the
+    head, or the closest axes of an oblique scan. The rotation is about the center of
+    the scan and the patient's axes, in mm.
 
     Source: Zusag et al., SAPSAM, Sec. 2.3.
 
     Args:
-        volume (CTVolume): The scan, or a mask.
-        shape (Sequence[int]): New (D, H, W).
-        angles_deg (Sequence[float]): About x, y, z, by the right-hand rule, x first.
-        interpolation (str): As :func:`resample`; ``'nearest'`` for masks.
-        outside (float): What is turned in from outside of the scan.
+        volume: The scan, or a mask.
+        shape: New (D, H, W).
+        angles_deg: Angles about x, y, z by the right-hand rule, applied in this order.
+        interpolation: As :func:`resample`; ``'nearest'`` for masks.
+        outside: Value of voxels from outside of the scan.
 
     Returns:
-        CTVolume: The type of the array is kept, but for bool, which becomes int16.
+        A volume of the same type; a boolean array becomes int16.
 
     Raises:
-        ValueError: If the shape is not three positive numbers or the interpolation
+        ValueError: If the shape is not three positive numbers or the interpolation is
             unknown.
     """
     if len(shape) != 3 or min(shape) < 1:
@@ -134,37 +134,37 @@ def project_lungs(
 ) -> dict[str, dict[str, np.ndarray]]:
     r"""Average intensity projections inside a mask, in ranges of HU.
 
-    For each ray along an axis, and each range of HU, the mean of the voxels on it
+    For each ray along an axis and each range of HU, the mean of its voxels is
 
     .. math::
         P_r(u, v) = \frac{\sum_{w \in M_r} I(u, v, w)}{|M_r(u, v)|}
 
-    with :math:`M_r` all voxels of the mask, those outside of the range counting as its
-    nearest end (``mode='clip'``), or those within the range alone (``'exclude'``). The
-    paper does not say which. The first is what the work that it names for the ranges
-    does (Gao et al., 2018), and shows how much of a ray is in the range; in the second
-    one voxel is as bright as a whole ray of them, be it by noise.
+    With ``mode='clip'``, :math:`M_r` is the mask, and values outside of the range count
+    as its nearest end. With ``'exclude'``, it is the mask within the range. The paper
+    does not say which. The first is the method of the work that the paper cites for the
+    ranges (Gao et al., 2018), and shows which part of a ray is in the range. In the
+    second, one voxel, even of noise, is as bright as a whole ray in the range.
 
-    All areas, views and ranges are summed up in one pass over the slices.
+    All areas, views and ranges are summed in one pass over the slices.
 
     Source: Zusag et al., SAPSAM, Secs. 2.2 and 2.3.
 
     Args:
-        volume (CTVolume): The scan in HU. Its direction says where left and head are.
-        mask (np.ndarray): True within the lungs.
-        ranges_hu (Sequence[tuple]): Lower and upper end of each range. A voxel on a
-            bound of two belongs to the upper; the last range includes its end.
-        mode (str): ``'clip'`` or ``'exclude'``.
+        volume: The scan in HU, whose direction tells left and head.
+        mask: True within the lungs.
+        ranges_hu: Lower and upper end of each range. A voxel on the bound of two ranges
+            belongs to the upper range; the last range includes its upper end.
+        mode: ``'clip'`` or ``'exclude'``.
 
     Shape:
         - mask: (D, H, W), that of the volume.
-        - output, R ranges: axial (H, W, R), coronal (D, W, R), sagittal (D, H, R) for
-          the whole of an axial volume, and the part of it for a sub-region. The
-          head, the front and the patient's right are at the top and the left.
+        - output, R ranges: axial (H, W, R), coronal (D, W, R), sagittal (D, H, R) of
+          an axial volume, or the part of a sub-region. The head or the front is at the
+          top, the patient's right or the front at the left.
 
     Returns:
-        dict: For ``'whole'`` and each of :data:`REGIONS` a dict of the three
-        :data:`VIEWS`, float32 HU, NaN where a ray meets no voxel.
+        For ``'whole'`` and each of :data:`REGIONS`, the projection of each of
+        :data:`VIEWS`, float32 in HU, NaN where a ray meets no voxel.
 
     Raises:
         ValueError: If the mask is empty or of another shape, a range does not rise,
@@ -202,21 +202,21 @@ def project_lungs(
 def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
     """Rescale each channel of a projection to [0, 1].
 
-    Its least value becomes 0 and its greatest 1, and where all are equal they are 1:
-    lungs without any air below the air-like range are as bright in that channel as
-    the healthy part of others. Rays without a voxel are 0.
+    The smallest value becomes 0 and the largest 1. If all values are equal, they become
+    1: lungs without air in the air-like range are as bright in that channel as the
+    healthy part of other lungs. Rays without a voxel are 0.
 
     Source: Zusag et al., SAPSAM, Sec. 2.3: "Intensities within each channel in the
     projection images were rescaled to [0,1]".
 
     Args:
-        mean_hu (np.ndarray): One of :func:`project_lungs`.
+        mean_hu: Projection from :func:`project_lungs`.
 
     Shape:
         - mean_hu, output: (H, W, R).
 
     Returns:
-        np.ndarray: float32.
+        float32 array.
     """
     out = np.zeros(mean_hu.shape, np.float32)
     for channel in range(mean_hu.shape[2]):
@@ -285,13 +285,14 @@ def _sum_rays(
                     coronal[what, number, z, box[1]] = image.sum(0)
                     for side, half in enumerate(halves):
                         sagittal[what, side, number, z, box[0]] = image[:, half].sum(1)
-    return tuple(_areas(*each, slices) for each in zip(axial, coronal, sagittal))
+    sums, counts = (_areas(*each, slices) for each in zip(axial, coronal, sagittal))
+    return sums, counts
 
 
 def _areas(
     axial: np.ndarray, coronal: np.ndarray, sagittal: np.ndarray, slices: dict
 ) -> dict:
-    """Put the parts together: {area: {view: (rows, columns, R)}}, head on top."""
+    """Combine the parts to {area: {view: (rows, columns, R)}} with the head on top."""
     out = dict(
         whole=dict(
             axial=axial.sum(0),

@@ -124,7 +124,7 @@ class LungProjectionDataset(BaseDataset):
         Returns:
             The samples in the order of the index.
         """
-        rows = read_scan_list(self.ann_file, prepared=True)
+        rows = read_scan_list(str(self.ann_file), prepared=True)
         signs = list(rows[0].signs)
         if self.task not in (*WHOLE_TASKS, *signs):
             raise ValueError(
@@ -177,13 +177,18 @@ class LungProjectionDataset(BaseDataset):
         patients = np.array([row.patient for row in rows])
         diseased = np.array([int(row.disease or 0) for row in rows])
         try:
-            folds = patient_folds(patients, diseased, self.num_folds, self.seed)
+            folds = patient_folds(
+                patients.tolist(), diseased.tolist(), self.num_folds, self.seed
+            )
             splits = np.where(folds == self.fold, 'test', 'train')
             if self.num_val_folds:
                 rest = np.flatnonzero(folds != self.fold)
                 validated = (
                     patient_folds(
-                        patients[rest], diseased[rest], self.num_val_folds, self.seed
+                        patients[rest].tolist(),
+                        diseased[rest].tolist(),
+                        self.num_val_folds,
+                        self.seed,
                     )
                     == 0
                 )

@@ -131,7 +131,9 @@ class MapBenchmark:
         cases.check()
         classes, num_classes, scores = self._classes(model, cases)
         for method in [*self.methods, *([] if suffix else self.controls)]:
-            built = method(model, self.layers, score=self.score)
+            # heads draw their own maps; layers are for the methods that need them
+            layers = self.layers if method.kind.needs_layers else ()
+            built = method(model, layers, score=self.score)
 
             def explain(inputs, classes, built=built):
                 return first_map(built(inputs, classes))

@@ -1,6 +1,9 @@
-"""The FROC curve as a picture."""
+"""Pictures of FROC curves."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,31 +16,36 @@ _FP_TICKS = (0.125, 0.25, 0.5, 1, 2, 4, 8, 16)
 _FP_MARKS = (0.5, 1, 2, 4, 8, 16)  # where the papers read the curve
 
 
-def draw_froc(curves, out_file, intervals=None, title='FROC', fp_named=2):
+def draw_froc(
+    curves: Mapping[str, FROCCurve | Mapping[str, Any]],
+    out_file: str | os.PathLike[str],
+    intervals: Mapping[str, Mapping[float, tuple[float, float]]] | None = None,
+    title: str = 'FROC',
+    fp_named: float = 2,
+) -> None:
     """Draw FROC curves over false positives per image on a log2 axis.
 
     Args:
-        curves (dict[str, FROCCurve or dict]): Curves by name; a dict is one of
+        curves: Curves by name. A mapping is the result of
             :meth:`FROCCurve.to_dict`.
-        out_file (str or Path): PNG to write.
-        intervals (dict[str, dict], optional): For some of the names, false
-            positives per image -> (lower, upper) bound of the sensitivity,
-            drawn as a band.
-        title (str): Title.
-        fp_named (float): False positives per image whose sensitivity stands in
-            the legend.
+        out_file: PNG to write.
+        intervals: Lower and upper bound of the sensitivity by false positives per
+            image, for some of the names. They are drawn as a band.
+        title: Title.
+        fp_named: False positives per image at which the legend states the
+            sensitivity.
 
     Raises:
-        ValueError: There is no curve, or a dict is none.
+        ValueError: If there is no curve, or a mapping is not that of a curve.
     """
     if not curves:
-        raise ValueError('No FROC curve to draw.')
+        raise ValueError('There is no FROC curve to draw.')
     fps = np.geomspace(_FP_TICKS[0], _FP_TICKS[-1], 400)
     figure = Figure(figsize=(7.5, 5.5), layout='constrained')
     axes = figure.add_subplot()
     for name, curve in curves.items():
-        if isinstance(curve, dict):
-            curve = FROCCurve.from_dict(curve)
+        if not isinstance(curve, FROCCurve):
+            curve = FROCCurve.from_dict(dict(curve))
         (line,) = axes.plot(
             fps,
             curve.sensitivity_at(fps),

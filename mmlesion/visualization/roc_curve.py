@@ -1,30 +1,37 @@
-"""ROC curves as a picture."""
+"""Pictures of ROC curves and of training curves."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
-def draw_roc(curves, out_file, title='ROC'):
-    """Draw ROC curves, and of several their mean.
+def draw_roc(
+    curves: Mapping[str, Mapping[str, Any]],
+    out_file: str | os.PathLike[str],
+    title: str = 'ROC',
+) -> None:
+    """Draw ROC curves, and the mean of several curves.
 
-    The mean is taken of the sensitivities at equal false positive rate, and its
-    band is one standard deviation to either side.
+    The mean is that of the sensitivities at equal false positive rates. Its band is
+    one standard deviation wide to each side.
 
     Args:
-        curves (dict[str, dict]): By name ``false_positive_rate``,
+        curves: Curves by name, each with ``false_positive_rate``,
             ``true_positive_rate`` (vertices from (0, 0) to (1, 1), see
             :func:`mmlesion.evaluation.functional.roc_curve`) and ``auc``.
-        out_file (str or Path): PNG to write.
-        title (str): Title.
+        out_file: PNG to write.
+        title: Title.
 
     Raises:
-        ValueError: There is no curve.
+        ValueError: If there is no curve.
     """
     if not curves:
-        raise ValueError('No ROC curve to draw.')
+        raise ValueError('There is no ROC curve to draw.')
     figure = Figure(figsize=(6, 5.5), layout='constrained')
     axes = figure.add_subplot()
     grid = np.linspace(0, 1, 201)
@@ -70,22 +77,26 @@ def draw_roc(curves, out_file, title='ROC'):
     _write(figure, out_file)
 
 
-def draw_epoch_curves(curves, out_file, title='Test folds'):
+def draw_epoch_curves(
+    curves: Mapping[str, Mapping[str, Any]],
+    out_file: str | os.PathLike[str],
+    title: str = 'Test folds',
+) -> None:
     """Draw accuracy (solid) and loss (dashed) by epoch.
 
     Source: Lei et al., arXiv 1810.12494, Fig. 4.
 
     Args:
-        curves (dict[str, dict]): By name three lists of one length: ``epoch``,
+        curves: Curves by name, each with lists of one length: ``epoch``,
             ``accuracy`` in [0, 1] and ``loss``.
-        out_file (str or Path): PNG to write.
-        title (str): Title.
+        out_file: PNG to write.
+        title: Title.
 
     Raises:
-        ValueError: There is no curve.
+        ValueError: If there is no curve.
     """
     if not curves:
-        raise ValueError('No curve to draw.')
+        raise ValueError('There is no curve to draw.')
     figure = Figure(figsize=(7, 4.5), layout='constrained')
     axes = figure.add_subplot()
     losses = axes.twinx()
@@ -102,7 +113,7 @@ def draw_epoch_curves(curves, out_file, title='Test folds'):
     _write(figure, out_file)
 
 
-def _write(figure, out_file):
+def _write(figure: Figure, out_file: str | os.PathLike[str]) -> None:
     Path(out_file).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(out_file, dpi=120)

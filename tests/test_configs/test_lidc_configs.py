@@ -104,7 +104,7 @@ def test_loss_and_prediction(name):
     numbers = measured(cfg, model, inputs, planes)
     kinds = {name.split('/')[0] for name in numbers}
     assert kinds == (
-        {'binary', 'map', 'gradcam'}
+        {'binary', 'map', 'equation', 'gradcam'}
         if 'am_' in name
         else {'binary', 'segmentation'}
         if 'pn_samp' in name

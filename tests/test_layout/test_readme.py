@@ -12,7 +12,8 @@ from mmlesion.phantom import write_deeplesion
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
-CONFIGS = re.findall(r'```python\n(.*?)```', README, flags=re.S)
+SNIPPETS = re.findall(r'```python\n(.*?)```', README, flags=re.S)
+CONFIGS = [snippet for snippet in SNIPPETS if 'import ' not in snippet]
 
 
 def without_pretrained(cfg):
@@ -61,6 +62,8 @@ def test_its_configs_build_and_run(source, channels, sides, tmp_path):
 
 def test_all_its_configs_are_tested():
     assert len(CONFIGS) == 2
+    for snippet in SNIPPETS:
+        compile(snippet, 'README.md', 'exec')
 
 
 def test_its_stock_detector_reads_our_data(tmp_path):

@@ -32,5 +32,5 @@ def test_curves_of_objects_and_of_json_give_the_same_picture(tmp_path):
 
 
 def test_no_curve_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match='No FROC curve'):
+    with pytest.raises(ValueError, match='no FROC curve'):
         draw_froc({}, tmp_path / 'a.png')

@@ -183,7 +183,8 @@ def _maps(
     """Outline and map of a sub-region in the box of the outline, and its corner."""
     part = found.parts[region]
     values = found.position[part]
-    labels, _ = ndimage.label(values >= _OUTLINE * found.position[at])
+    labels = np.empty(values.shape, np.int32)
+    ndimage.label(values >= _OUTLINE * found.position[at], output=labels)
     own = labels == labels[tuple(i - side.start for i, side in zip(at, part))]
     box = ndimage.find_objects(own.astype(np.uint8))[0]
     z, y, x = (inner.start + outer.start for inner, outer in zip(box, part))
@@ -232,7 +233,7 @@ def _finding(
 
 def _box_in_file(first: np.ndarray, last: np.ndarray, volume: CTVolume) -> Box3D:
     """Box around the voxels from first to last (z, y, x), in voxels of the file."""
-    corners = volume.index_to_source([first - 0.5, last + 0.5])
+    corners = volume.index_to_source(np.array([first - 0.5, last + 0.5]))
     (i0, j0, k0), (i1, j1, k1) = np.round(np.sort(corners, axis=0), 6).tolist()
     return Box3D((i0, j0, k0), (i1, j1, k1))
 

@@ -292,7 +292,7 @@ def _measured(found, region, truth, tolerance_mm) -> dict:
 def _summary(task, table, combination, tolerance_mm, networks) -> dict:
     positive = [row for row in table if row['label']]
     measured = [row for row in positive if row['distance_mm'] is not None]
-    summary = dict(
+    summary: dict[str, Any] = dict(
         sign=task,
         combination=combination,
         tolerance_mm=tolerance_mm,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,7 +67,8 @@ class SignNetwork:
         Returns:
             Probabilities of the sign, and Grad-CAM maps as the layer gives them.
         """
-        batch = self.model.data_preprocessor(
+        preprocess: Any = self.model.data_preprocessor
+        batch = preprocess(
             pseudo_collate([self.pipeline(dict(img_path=path)) for path in paths]),
             False,
         )
@@ -79,7 +81,8 @@ class SignNetwork:
         if self.layer is None:
             self.layer = last_feature_layer(self.model, inputs)
         with GradCAM(self.model, self.layer, forward=forward) as cam:
-            maps = cam(inputs, log_odds)[:, 0]
+            found: Any = cam(inputs, log_odds)
+            maps = found[:, 0]
         probability = scores[0].detach().float().softmax(1)[:, 1]
         return probability.cpu().numpy(), maps.cpu().numpy()
 
@@ -115,7 +118,8 @@ class FoundSign:
         part = self.parts[region]
         values = np.where(self.lung[part], self.position[part], -1)
         place = np.unravel_index(values.argmax(), values.shape)
-        return tuple(int(at + index.start) for at, index in zip(place, part))
+        z, y, x = (int(at + index.start) for at, index in zip(place, part))
+        return z, y, x
 
 
 def find_sign(
@@ -230,4 +234,7 @@ def _on_scan(
 
 def _read_rgb(path: str) -> np.ndarray:
     """Read an 8-bit picture as RGB."""
-    return cv2.imread(path)[..., ::-1]
+    picture = cv2.imread(path)
+    if picture is None:
+        raise ValueError(f'{path}: the picture is damaged; prepare the scan again')
+    return picture[..., ::-1]

@@ -1,4 +1,4 @@
-"""All numbers about the maps of a data set, image after image."""
+"""Localization measures of the maps of a data set."""
 
 import numpy as np
 
@@ -33,19 +33,19 @@ _COUNTS = (
 
 
 class ActivationMapScores:
-    """Sums over images, from which all numbers about their maps follow.
+    """Sums over images, from which the measures of their maps are computed.
 
-    Images go in one at a time and are forgotten; two of these, of two processes,
-    can be added. Every image without a lesion is left out, as in the paper
-    ("for the images containing nodules"), unless ``with_empty``: then its pixels
-    count in the pooled numbers and its spots as false ones, while the means over
-    images remain those of the images with lesions.
+    Images are added one at a time and are not kept. The sums of two processes can be
+    added. Images without a lesion are left out, as in the paper ("for the images
+    containing nodules"), unless ``with_empty`` is set: then their pixels count in the
+    pooled numbers and their spots as false spots, while the means over images remain
+    those of the images with lesions.
 
     Pooled numbers (``*_pooled``) treat all pixels as one image: maps must be
-    comparable between images, and large lesions weigh more. Means over images
-    (``*_mean``, with ``*_std``, the deviation over the images) ask for the order
-    within each image only. Both differ on the same maps, so both are reported, and
-    beside the AUPRC always the prevalence, which is what guessing gets.
+    comparable between images, and large lesions have more weight. Means over images
+    (``*_mean``, with the deviation over the images ``*_std``) depend on the order
+    within each image only. Both are reported, and the prevalence with the AUPRC,
+    because it is the AUPRC of guessing.
 
     Source: Behrendt et al., Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation, Sec. 2.4 (pixel-wise AUPRC of maps

@@ -1,4 +1,4 @@
-"""Does a map point at the lesions? One map, one mask, one number."""
+"""Localization measures of one map and one mask."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ _NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
 class LesionHits(NamedTuple):
-    """Lesions of one image and what a map says of them.
+    """Lesions of one image and the spots of a map.
 
     Attributes:
         num_lesions: Connected components of the mask.
@@ -30,9 +30,9 @@ def pointing_game(activation, mask, tolerance_px: float = 0) -> float:
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
     2016, Sec. 5.1, where a hit may miss by 15 pixels. Differs from it in: if several
-    pixels have the greatest value, it is the share of them that hit, the chance of
-    one drawn among them; so a map without contrast gets no luck from the order of
-    its pixels, and a flipped map gets the same number.
+    pixels have the greatest value, the result is the share of these pixels that hit.
+    A map without contrast therefore does not depend on the order of its pixels, and
+    a flipped map gets the same number.
 
     Args:
         activation (ndarray): The map.
@@ -83,10 +83,10 @@ def lesion_hits(
 ) -> LesionHits:
     """Count lesions that a peak of the map hits, and spots that hit none.
 
-    The map at the threshold falls into connected spots, the mask into connected
-    lesions (pixels that share a corner are connected). A lesion is hit if the
-    greatest value of some spot lies on it, or no farther away than the tolerance; a
-    spot that is large enough to cover a lesion does not hit it by that.
+    Connected components of the map at the threshold are spots, those of the mask are
+    lesions (pixels that share a corner are connected). A lesion is hit if the greatest
+    value of a spot lies on it, or no farther away than the tolerance. A large spot that
+    covers a lesion does not hit it unless its maximum does.
 
     Args:
         activation (ndarray): The map.

@@ -1,4 +1,4 @@
-"""Does a map in 3-D say where something is? One map, one mask, some numbers."""
+"""Position error of a map in 3-D."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Pixels ranked by a map's value: areas under curves, best overlap."""
+"""Areas under curves and best overlap of pixels ranked by a map."""
 
 from dataclasses import dataclass
 

@@ -17,7 +17,7 @@ from .lesion_mask import as_array, lesion_mask
 
 @METRICS.register_module()
 class ActivationMapMetric(BaseMetric):
-    """Activation maps against the lesions, pixel by pixel and lesion by lesion.
+    """Localization measures of activation maps, by pixel and by lesion.
 
     Reads from each data sample the map and the lesions. These are, in this order,
     a mask (``mask_key``; of a mask with channels, see ``planes``),

@@ -103,9 +103,10 @@ def test_folds_are_one_network_and_networks_are_compared(networks, tmp_path):
     half = numbers['sam_lidc_1c']['HiResCAM']['num_cases']
     assert 0 < half < NODULES
     for network in numbers.values():
-        assert network['SoftActivationMap']['auprc'] == pytest.approx(
-            network['HiResCAM']['auprc']
-        )  # the exact map
+        for name in ('auprc', 'energy', 'auroc_pooled'):  # the exact map
+            assert network['SoftActivationMap'][name] == pytest.approx(
+                network['HiResCAM'][name], rel=1e-4
+            )
         assert network['IntensityMap']['auprc'] == 1
         assert 'HiResCAM (untrained)' in network
     written = json.loads((tmp_path / 'maps.json').read_text())

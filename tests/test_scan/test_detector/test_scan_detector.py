@@ -1,5 +1,6 @@
 """Findings of whole scans lie where the file says."""
 
+import json
 import re
 from copy import copy
 
@@ -9,6 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.apis import ScanDetector, ScanOptions
 from mmlesion.ct import CTVolume, write_volume
+from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult
 from mmlesion.scan.linking import LinkedBoxes, LinkOptions
 from mmlesion.scan.reading import detection_volume, read_scan
@@ -227,3 +229,17 @@ def test_a_pipeline_of_another_number_of_slices(small_config, checkpoint, scan):
 def test_options_out_of_range(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ScanOptions(**options)
+
+
+def test_the_curve_of_the_detector(small_config, checkpoint, scan, tmp_path):
+    curve = FROCCurve(
+        np.array([0.5, 1]), np.array([0.5, 1]), np.array([0.9, 0.1]), 2, 2
+    )
+    path = tmp_path / 'froc.json'
+    path.write_text(json.dumps(dict(curve=curve.to_dict())))
+    options = ScanOptions(every_mm=30, link=LINK, froc=str(path))
+    detector = ScanDetector(small_config(), checkpoint, 'cpu', options)
+    assert detector(scan).froc == curve.to_dict()
+    path.write_text('{}')
+    with pytest.raises(ValueError, match='evaluate_scans.py --out wrote'):
+        ScanDetector(small_config(), checkpoint, 'cpu', options)
