@@ -15,11 +15,11 @@ _OUTLINE = '#40e0ff'
 
 
 def draw_nodule_maps(
-    pictures: np.ndarray,
-    masks: np.ndarray,
+    pictures: Sequence[np.ndarray] | np.ndarray,
+    masks: Sequence[np.ndarray] | np.ndarray,
     labels: Sequence[int] | np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    scores: Mapping[str, np.ndarray],
+    maps: Mapping[str, Sequence[np.ndarray] | np.ndarray],
+    scores: Mapping[str, Sequence[float] | np.ndarray],
     out_file: str | Path,
     columns: Sequence[str] | None = None,
     title: str = '',
