@@ -60,7 +60,7 @@ _KNOWN = {
     'Comment',
     'AcquisitionDate',
 }
-_MAX_HEADER = 1 << 16
+_MAX_LINE = 1024
 
 
 def check_metaimage(path: str) -> None:
@@ -97,14 +97,12 @@ def check_metaimage(path: str) -> None:
 
 def _read_fields(file, path: str) -> dict[str, str]:
     fields: dict[str, str] = {}
-    read = 0
     while 'ElementDataFile' not in fields:
-        line = file.readline(_MAX_HEADER)
-        read += len(line)
+        line = file.readline(_MAX_LINE + 1)
         text = line.decode('latin-1').strip()
         name, separator, value = text.partition('=')
         name, value = name.strip(), value.strip()
-        if not line or read > _MAX_HEADER or not (separator or not text):
+        if not line or len(line) > _MAX_LINE or not (separator or not text):
             raise ValueError(
                 f'{path}: the file is not what its suffix says or its header is '
                 'damaged; expected a MetaImage with lines "name = value" up to '
@@ -158,7 +156,12 @@ def _check_fields(fields: dict[str, str], path: str):
     for names, count in ((_PLACE, dims), (_AXES, dims * dims)):
         for name in names:
             if name in fields:
-                numbers(fields[name], count, name, path)
+                values = numbers(fields[name], count, name, path)
+                if names is _AXES and max(map(abs, values)) > 1.01:
+                    raise ValueError(
+                        f'{path}: {name} must be a rotation, but is '
+                        f'{fields[name]!r:.80}'
+                    )
     sizes = _integers(fields, 'DimSize', dims, path)
     if 'ElementNumberOfChannels' in fields:
         sizes += _integers(fields, 'ElementNumberOfChannels', 1, path)

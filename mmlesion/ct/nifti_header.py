@@ -25,6 +25,8 @@ _BITS = {
     1280: 64,
 }
 _BLOCK = 1 << 20
+# ITK's inversion of a matrix with larger values may never end
+_LARGEST_MM = 1e6
 
 
 @dataclass
@@ -228,7 +230,7 @@ def _affine(header: _Header, path: str) -> tuple[np.ndarray, list[str]]:
                 )
             warnings.append('sform and qform of the file differ; the sform was used')
     sides = np.linalg.norm(matrix[:3, :3], axis=0)
-    if not np.isfinite(matrix).all() or not (sides > 0).all():
+    if not (np.abs(matrix) <= _LARGEST_MM).all() or not (sides > 0).all():
         raise ValueError(f'{path}: the affine is broken: {matrix[:3].tolist()}')
     cosines = matrix[:3, :3] / sides
     if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-3):

@@ -19,7 +19,19 @@ _ITEM = {
 }
 _NEEDED = ('type', 'dimension', 'sizes', 'encoding')
 _GEOMETRY = ('spacings', 'space directions')
+_KNOWN = {
+    *_NEEDED,
+    *_GEOMETRY,
+    *('block size', 'blocksize', 'endian', 'content', 'thicknesses', 'number'),
+    *('axis mins', 'axismins', 'axis maxs', 'axismaxs', 'centers', 'centerings'),
+    *('labels', 'units', 'kinds', 'min', 'max', 'old min', 'oldmin', 'old max'),
+    *('oldmax', 'data file', 'datafile', 'line skip', 'lineskip', 'byte skip'),
+    *('byteskip', 'sample units', 'sampleunits', 'space', 'space dimension'),
+    *('space units', 'space origin', 'measurement frame'),
+}
 _MAX_HEADER = 1 << 16
+# ITK's reader crashes on some lines of several thousand characters
+_MAX_LINE = 1024
 
 
 def check_nrrd(path: str) -> None:
@@ -69,14 +81,15 @@ def _read_fields(file, path: str) -> dict[str, str]:
             return fields
         if not line or read > _MAX_HEADER:
             raise ValueError(f'{path}: the file is damaged or cut off in its header')
-        if text.startswith('#') or ':=' in text:
+        if len(text) <= _MAX_LINE and (text.startswith('#') or ':=' in text):
             continue
+        too_long = len(text) > _MAX_LINE
         name, separator, value = text.partition(': ')
         name = name.lower()
-        if not separator or name in fields:
+        if name not in _KNOWN or not separator or name in fields or too_long:
             raise ValueError(
                 f'{path}: the header is damaged at {text!r:.80}; expected lines '
-                '"field: value", each field once'
+                '"field: value" of known fields, each once'
             )
         fields[name] = value.strip()
 

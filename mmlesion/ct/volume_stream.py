@@ -12,6 +12,7 @@ from mmlesion.files.limits import check_limit
 
 _BLOCK = 1 << 20
 _LARGE = 512 << 20
+_LARGEST = 1e9
 
 
 def expected_bytes(sizes: Sequence[int], item: int, stored: int, path: str) -> int:
@@ -165,8 +166,10 @@ def numbers(text: str, count: int, name: str, path: str) -> list[float]:
         values = [float(part) for part in text.split()]
     except ValueError:
         values = []
-    if len(values) != count or not all(map(math.isfinite, values)):
+    # ITK's inversion of a matrix with larger values may never end
+    if len(values) != count or not all(abs(value) <= _LARGEST for value in values):
         raise ValueError(
-            f'{path}: {name} must be {count} finite number(s), but is {text!r:.80}'
+            f'{path}: {name} must be {count} finite number(s) of a possible size, but '
+            f'is {text!r:.80}'
         )
     return values

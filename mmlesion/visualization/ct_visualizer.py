@@ -1,9 +1,11 @@
-"""Detections drawn on windowed CT, in the colours of Tao et al."""
+"""Detections on windowed CT slices, in the colors of Tao et al."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from mmengine.visualization import Visualizer
 
 from mmlesion.ct import boxes_in_slice, read_slice_hu, window_hu
@@ -22,23 +24,23 @@ _MARGIN_PX = 15
 _LONG_SIDE_PX = 1024
 
 
-def choose_window(img_hu, boxes_px):
-    """Choose the display window by what surrounds the first box.
+def choose_window(img_hu: np.ndarray, boxes_px: np.ndarray) -> tuple[float, float]:
+    """Choose the display window from the surroundings of the first box.
 
-    The lung window if more than a third of the box, widened by 15 pixels on
-    each side, lies below -500 HU (aerated lung), the soft tissue window
-    otherwise. Without a box the soft tissue window.
+    The lung window is chosen if more than a third of the box, extended by 15 pixels on
+    each side, is below -500 HU (aerated lung). Otherwise, and without a box, the soft
+    tissue window is chosen.
 
     Args:
-        img_hu (np.ndarray): Slice in HU.
-        boxes_px (np.ndarray): Boxes, xyxy pixels; the first one decides.
+        img_hu: Slice in HU.
+        boxes_px: Boxes, (x1, y1, x2, y2) in pixels.
 
     Shape:
         - img_hu: (H, W).
         - boxes_px: (K, 4).
 
     Returns:
-        tuple[float, float]: Lower and upper end in HU.
+        Lower and upper end of the window in HU.
     """
     if len(boxes_px) == 0:
         return SOFT_TISSUE_WINDOW_HU
@@ -53,47 +55,57 @@ def choose_window(img_hu, boxes_px):
 
 @VISUALIZERS.register_module()
 class CTVisualizer(Visualizer):
-    """Draws ground truth and detections on a windowed key slice.
+    """Draw ground truth and detections on a windowed key slice.
 
-    Ground truth is blue, a true positive green, a false positive red (Tao et
-    al., MICCAI 2019, Fig. 4). A detection is a true positive if its IoU with
-    any lesion reaches ``iou_thr``; so a repeated hit, which the FROC counts as
-    neither, is green too.
+    Ground truth is blue, true positives are green, false positives are red (Tao et
+    al., MICCAI 2019, Fig. 4). A detection is a true positive if its IoU with any
+    lesion is at least ``iou_thr``. A second hit on a lesion, which the FROC does not
+    count, is green, too.
 
-    MMDetection's visualiser needs 8-bit pictures; this one reads the 16-bit
-    PNG, or takes HU, and enlarges small slices so that 5-pixel lesions can be
-    seen.
+    MMDetection's visualizer needs 8-bit pictures. This class reads the slice in HU
+    and enlarges small slices, so that lesions of 5 pixels are visible.
 
     Args:
-        name (str): Name of the instance.
-        window (tuple[float, float], optional): Display window in HU, lower
-            and upper end. By default chosen by :func:`choose_window`.
-        iou_thr (float): IoU from which a detection is a true positive.
-        max_boxes (int): At most so many detections are drawn, the best: 16
-            false positives are the most that a FROC table reads.
+        name: Name of the instance.
+        window: Lower and upper end of the display window in HU. By default chosen by
+            :func:`choose_window`.
+        iou_thr: Smallest IoU of a true positive.
+        max_boxes: Largest number of detections, those with the highest scores. A FROC
+            table contains at most 16 false positives per image.
         **kwargs: As :class:`mmengine.visualization.Visualizer`.
     """
 
     def __init__(
-        self, name='visualizer', window=None, iou_thr=0.5, max_boxes=16, **kwargs
-    ):
+        self,
+        name: str = 'visualizer',
+        window: tuple[float, float] | None = None,
+        iou_thr: float = 0.5,
+        max_boxes: int = 16,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name, **kwargs)
         self.window = window
         self.iou_thr = iou_thr
         self.max_boxes = max_boxes
 
     def draw_detections(
-        self, img_hu, gt_boxes, pred_boxes, pred_scores, title='', score_thr=0.3
-    ):
+        self,
+        img_hu: np.ndarray,
+        gt_boxes: npt.ArrayLike,
+        pred_boxes: npt.ArrayLike,
+        pred_scores: npt.ArrayLike,
+        title: str = '',
+        score_thr: float = 0.3,
+    ) -> np.ndarray:
         """Draw boxes on a slice.
 
         Args:
-            img_hu (np.ndarray): Slice in HU.
-            gt_boxes (np.ndarray): Lesions, xyxy pixels of the slice.
-            pred_boxes (np.ndarray): Detections, xyxy pixels of the slice.
-            pred_scores (np.ndarray): Their scores.
-            title (str): Written above the picture.
-            score_thr (float): Detections with lower scores are not drawn.
+            img_hu: Slice in HU.
+            gt_boxes: Lesions, (x1, y1, x2, y2) in pixels of the slice.
+            pred_boxes: Detections, (x1, y1, x2, y2) in pixels of the slice.
+            pred_scores: Scores of the detections.
+            title: Title above the picture.
+            score_thr: Smallest score of a detection.
 
         Shape:
             - img_hu: (H, W).
@@ -102,7 +114,7 @@ class CTVisualizer(Visualizer):
             - output: (H', W', 3) with max(H', W') about 1024.
 
         Returns:
-            np.ndarray: uint8, RGB, with a title and a legend.
+            Picture with a title and a legend, uint8, RGB.
         """
         gt_boxes = np.asarray(gt_boxes, float).reshape(-1, 4)
         pred_boxes = np.asarray(pred_boxes, float).reshape(-1, 4)
@@ -163,38 +175,39 @@ class CTVisualizer(Visualizer):
 
     def add_datasample(
         self,
-        name,
-        image=None,
-        data_sample=None,
-        draw_gt=True,
-        draw_pred=True,
-        show=False,
-        wait_time=0,
-        out_file=None,
-        pred_score_thr=0.3,
-        step=0,
-    ):
-        """Draw a sample; show it, write it, or hand it to the backends.
+        name: str,
+        image: np.ndarray | None = None,
+        data_sample: Any = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | Path | None = None,
+        pred_score_thr: float = 0.3,
+        step: int = 0,
+    ) -> None:
+        """Draw a sample and show it, write it, or give it to the backends.
 
-        Each process of a distributed test writes its own samples' files.
+        Each process of a distributed test writes the files of its own samples.
 
         Args:
-            name (str): Title, and the backends' name of the picture.
-            image (np.ndarray, optional): Whole slice in HU. By default, and if it
+            name: Title, and name of the picture for the backends.
+            image: Whole slice in HU. By default, and if it
                 is a colour picture, the slice is read from the sample's
                 ``img_path``.
-            data_sample (DetDataSample): Predictions in the pixels of the original
+            data_sample: ``DetDataSample``. Predictions in the pixels of the original
                 image, for a cropped slice those of the crop; ``crop_offset`` moves
                 them to the whole slice. Ground truth is its ``instances``, or,
                 without these, ``gt_instances``. The sample is not changed.
-            draw_gt (bool): Whether to draw ground truth. Without it no
-                detection can be told right: all are red.
-            draw_pred (bool): Whether to draw detections.
-            show (bool): Open a window.
-            wait_time (float): Seconds to show it; 0 is until a key.
-            out_file (str or Path, optional): File to write.
-            pred_score_thr (float): Detections with lower scores are left out.
-            step (int): The backends' step.
+            draw_gt: Whether to draw ground truth. Without ground truth all detections
+                are red.
+            draw_pred: Whether to draw detections.
+            show: Whether to open a window.
+            wait_time: Seconds for which the window stays open; 0 until a key is
+                pressed.
+            out_file: File to write.
+            pred_score_thr: Smallest score of a detection.
+            step: Step for the backends.
 
         Shape:
             - image: (H, W).
@@ -249,12 +262,12 @@ def write_picture(path, picture):
         raise OSError(f'Picture {path} could not be written.')
 
 
-def _array(values):
+def _array(values: Any) -> np.ndarray:
     values = getattr(values, 'tensor', values)  # mmdet's box objects wrap one
     return values.cpu().numpy() if hasattr(values, 'cpu') else np.array(values)
 
 
-def _check_size(name, image, data_sample):
+def _check_size(name: str, image: np.ndarray, data_sample: Any) -> None:
     """Raise an error if the boxes of a sample belong to another image."""
     expected = data_sample.get('slice_shape')
     if expected is None and 'crop_offset' not in data_sample:
@@ -268,7 +281,7 @@ def _check_size(name, image, data_sample):
         )
 
 
-def _ground_truth(data_sample):
+def _ground_truth(data_sample: Any) -> np.ndarray:
     if 'instances' in data_sample:
         boxes = [
             instance['bbox']
@@ -282,7 +295,7 @@ def _ground_truth(data_sample):
 
 
 def _draw_box(picture, box_px, scale, colour, text=''):
-    # Pixel i of the slice covers [i, i + 1) * scale of the picture.
+    # Pixel i of the slice covers [i, i + 1) * scale of the picture
     x1, y1 = (box_px[:2] * scale).round().astype(int)
     x2, y2 = ((box_px[2:] + 1) * scale).round().astype(int)
     cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA)
@@ -306,9 +319,9 @@ def _draw_box(picture, box_px, scale, colour, text=''):
 
 
 def _text_row(width, entries):
-    """A black strip with texts side by side, each behind its colour's square.
+    """Return a black strip with texts, each behind a square of its color.
 
-    The letters shrink until the strip holds them.
+    The font size is reduced until the texts fit.
     """
     height, square, gap, size = 36, 16, 24, 0.6
 

@@ -89,6 +89,8 @@ def test_a_nifti_header_that_cannot_be_meant(tmp_path, volume, place, value, mes
         (b'DimSize = 20', b'DimSize = 90', 'cut off'),
         (b'DimSize = 20 24 5', b'DimSize = 99999999 99999 99', 'MMLESION_MAX_VOLUME'),
         (b'Offset = -8', b'Offset = na', 'finite'),
+        (b'1 0 0 0 1 0 0 0 1', b'1 0 0 0 1 0 0 1e308 1', 'TransformMatrix'),
+        (b'1 0 0 0 1 0 0 0 1', b'1 0 0 0 1 0 0 9 1', 'must be a rotation'),
         (b'MET_SHORT', b'MET_SHIRT', 'ElementType must be one of'),
         (b'= LOCAL', b'= ../x.raw', 'outside of its folder'),
         (b'= LOCAL', b'= /etc/hostname', 'outside of its folder'),
@@ -116,6 +118,8 @@ def test_a_metaimage_header_that_cannot_be_meant(tmp_path, volume, old, new, mes
         (b'encoding: raw', b'encoding: hex', 'encoding must be raw or gzip'),
         (b'kinds:', b'data file: ../x.raw\nkinds:', 'outside of its folder'),
         (b'type: short', b'type: blob', 'type of integers'),
+        (b'kinds:', b'space ' + b'x' * 5000 + b': 1\nkinds:', 'damaged at'),
+        (b'kinds:', b'kindz:', "damaged at 'kindz"),
     ],
 )
 def test_an_nrrd_header_that_cannot_be_meant(tmp_path, volume, old, new, message):

@@ -86,8 +86,11 @@ def shrink(cfg, name):
     model = cfg.model
     if name == 'FPN':
         model.backbone.backbone.update(depth=18, init_cfg=None)
-        model.neck[0].in_channels = model.neck[1].in_channels = [64, 128, 256, 512]
-        model.neck[1].out_channels = 16
+        for part in (model.neck, *model.neck.values()):
+            if isinstance(part, dict) and isinstance(part.get('in_channels'), list):
+                part.in_channels = [64, 128, 256, 512]
+            if isinstance(part, dict) and 'out_channels' in part:
+                part.out_channels = 16
         model.rpn_head.update(in_channels=16, feat_channels=16)
         model.roi_head.bbox_roi_extractor.out_channels = 16
         model.roi_head.bbox_head.update(in_channels=16, fc_out_channels=16)

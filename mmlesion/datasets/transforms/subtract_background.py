@@ -1,4 +1,4 @@
-"""Removal of what varies slowly in a picture."""
+"""Removal of the slowly varying background of a radiograph."""
 
 import cv2
 import numpy as np
@@ -9,19 +9,18 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class SubtractBackground(BaseTransform):
-    """Subtract from a picture its own Gaussian blur.
+    """Subtract the Gaussian blur of an image from the image.
 
-    What is left, positive and negative around 0, are things as small as the blur is
-    wide: in a radiograph vessels, edges and nodules without the thickness of the body.
-    With ``smooth_px`` a narrower blur is what it is subtracted from, which takes away
-    noise and the finest vessels too: a difference of Gaussians.
+    The result contains structures that are smaller than the blur: in a radiograph,
+    vessels, edges and nodules, but not the thickness of the body. With ``smooth_px``,
+    the blur is subtracted from a narrower blur (difference of Gaussians), which also
+    removes noise and the finest vessels.
 
     Required and changed key: ``img``, float32 afterwards.
 
     Args:
-        sigma_px (float): Deviation of the Gaussian, in pixels of the picture as it
-            arrives.
-        smooth_px (float): Deviation of the narrower Gaussian; 0 for none.
+        sigma_px: Standard deviation of the Gaussian in pixels of the input.
+        smooth_px: Standard deviation of the narrower Gaussian; 0 for no smoothing.
 
     Raises:
         ValueError: If ``sigma_px`` is not above 0, or ``smooth_px`` not from 0 to
@@ -42,16 +41,16 @@ class SubtractBackground(BaseTransform):
         self.smooth_px = float(smooth_px)
 
     def transform(self, results: dict) -> dict:
-        """Subtract it from ``results['img']``.
+        """Subtract the background of ``results['img']``.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
             - img: (H, W) or (H, W, channels)
 
         Returns:
-            dict: The sample.
+            The sample.
         """
         img = np.asarray(results['img'], np.float32)
         smooth = _blur(img, self.smooth_px) if self.smooth_px else img
@@ -65,7 +64,7 @@ class SubtractBackground(BaseTransform):
         )
 
 
-def _blur(img, sigma_px):
+def _blur(img: np.ndarray, sigma_px: float) -> np.ndarray:
     return cv2.GaussianBlur(
         img, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE
     ).reshape(img.shape)

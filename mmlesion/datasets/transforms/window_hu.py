@@ -11,17 +11,17 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class WindowHU(BaseTransform):
-    """Map a window of HU linearly to a range of grey values and clip.
+    """Map a window of HU linearly to a range of gray values, and clip.
 
     Required keys: ``img`` (HU). Modified keys: ``img`` (float32, not rounded).
 
-    The equation is that of :func:`mmlesion.ct.window_hu`. Air becomes the
-    range's lower end, so that geometry afterwards may pad with it.
+    The equation is that of :func:`mmlesion.ct.window_hu`. Air is mapped to the lower
+    end of the range, with which later transforms may pad.
 
     Args:
-        window (Sequence[float]): Lower and upper end in HU. Defaults to
+        window: Lower and upper end in HU. Defaults to
             (-1024, 3071), Yan et al., 3DCE, Sec. 3.
-        out_range (Sequence[float]): Grey values of the two ends.
+        out_range: Gray values of the two ends.
 
     Raises:
         ValueError: If the window is empty.
@@ -40,13 +40,13 @@ class WindowHU(BaseTransform):
         """Window ``results['img']``.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
             - img: (H, W, C), before and after.
 
         Returns:
-            dict: The sample.
+            The sample.
         """
         # Not in place: a packed result is faster than NumPy's clip on a crop
         results['img'] = window_hu(results['img'], self.window, self.out_range)

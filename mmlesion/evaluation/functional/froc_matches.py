@@ -1,9 +1,11 @@
-"""Which box hits which lesion: everything a FROC curve is made of."""
+"""Matches of boxes and lesions, from which FROC curves are computed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from .box_iou import box_iou
 from .froc_curve import FROCCurve
@@ -16,17 +18,17 @@ PAIRS_AT_ONCE = 2_000_000
 class FROCMatches:
     """Boxes and lesions of all images, and the pairs that overlap enough.
 
-    Boxes and lesions are numbered in the order of the images. A lesion counts as
-    hit from the score of its best-scored box on; a box that hits no lesion is a
-    false positive. That is all the authors' rules say, so the hits do not have
-    to be worked out box by box.
+    Boxes and lesions are numbered in the order of the images. A lesion is hit at all
+    thresholds up to the highest score of the boxes that hit it. A box that hits no
+    lesion is a false positive. These are the rules of the authors.
 
     Attributes:
-        num_images (int): Number of images.
-        box_image (ndarray): Image of each box.
-        box_score (ndarray): Score of each box.
-        lesion_image (ndarray): Image of each lesion.
-        hit_box, hit_lesion (ndarray): The pairs that overlap enough.
+        num_images: Number of images.
+        box_image: Image of each box.
+        box_score: Score of each box.
+        lesion_image: Image of each lesion.
+        hit_box: Boxes of the pairs whose IoU is large enough.
+        hit_lesion: Lesions of these pairs.
 
     Shape:
         - box_image, box_score: (B,)
@@ -43,19 +45,19 @@ class FROCMatches:
 
     @property
     def num_lesions(self) -> int:
+        """Number of lesions."""
         return len(self.lesion_image)
 
     @cached_property
-    def ranking(self):
-        """Boxes by falling score, their points, and the scores of the points.
+    def ranking(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes in descending order of score, their points, the scores of the points.
 
-        Boxes of equal score share a point of the curve: no threshold can show
-        one without the other. So the curve depends neither on the order of the
-        images nor on that of the boxes.
+        Boxes of equal score share a point of the curve, because no threshold separates
+        them. The curve therefore does not depend on the order of images or boxes.
 
         Returns:
-            tuple: ``order`` (B,) of box numbers, ``box_point`` (B,) by box
-            number, ``scores`` (P,) falling.
+            ``order`` (B,), box numbers; ``box_point`` (B,), the point of each box;
+            ``scores`` (P,) in descending order.
         """
         order = np.argsort(-self.box_score, kind='stable')
         ranked = self.box_score[order]
@@ -64,19 +66,20 @@ class FROCMatches:
         box_point[order] = np.cumsum(first) - 1
         return order, box_point, ranked[first]
 
-    def events(self, lesions=None, others: str = 'fp'):
-        """Find at which point each lesion is hit, and which boxes are false.
+    def events(
+        self, lesions: np.ndarray | None = None, others: str = 'fp'
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the point at which each lesion is hit, and the false positives.
 
         Args:
-            lesions (ndarray, optional): The lesions that count, as a mask (L,).
-                All by default.
-            others (str): What a box is that hits only lesions that do not
-                count. 'fp': a false positive, as the authors of 3DCE answered
-                for their sub-groups. 'ignore': neither.
+            lesions: Mask (L,) of the lesions that count. By default, all count.
+            others: What a box is that hits only lesions that do not count. ``'fp'``: a
+                false positive, as the authors of 3DCE said about their subgroups.
+                ``'ignore'``: neither a hit nor a false positive.
 
         Returns:
-            tuple: ``lesion_point`` (L,), the number of points for a lesion that
-            is never hit or does not count, and ``is_fp`` (B,).
+            ``lesion_point`` (L,), which is the number of points for a lesion that is
+            never hit or does not count, and ``is_fp`` (B,).
 
         Raises:
             ValueError: If the mask or ``others`` is not as described.
@@ -103,17 +106,20 @@ class FROCMatches:
         return lesion_point, is_fp
 
     def curve(
-        self, lesions=None, others: str = 'fp', legacy: bool = False
+        self,
+        lesions: np.ndarray | None = None,
+        others: str = 'fp',
+        legacy: bool = False,
     ) -> FROCCurve:
-        """FROC curve of all lesions or of some.
+        """Return the FROC curve of all lesions or of a subgroup.
 
-        All boxes of all images count, and all images are in the denominator,
-        also for a sub-group of the lesions.
+        All boxes of all images count, and all images are in the denominator, also for a
+        subgroup of the lesions.
 
         Args:
-            lesions (ndarray, optional): See :meth:`events`.
-            others (str): See :meth:`events`.
-            legacy (bool): Read the curve as the authors, see
+            lesions: See :meth:`events`.
+            others: See :meth:`events`.
+            legacy: Read the curve as the authors, see
                 :meth:`FROCCurve.sensitivity_at`.
         """
         lesion_point, is_fp = self.events(lesions, others)
@@ -136,16 +142,20 @@ class FROCMatches:
 
 
 def match_boxes(
-    pred_boxes, pred_scores, gt_boxes, iou_thr: float = 0.5, plus_one: bool = True
+    pred_boxes: Sequence[npt.ArrayLike],
+    pred_scores: Sequence[npt.ArrayLike],
+    gt_boxes: Sequence[npt.ArrayLike],
+    iou_thr: float = 0.5,
+    plus_one: bool = True,
 ) -> FROCMatches:
-    """Find the box-lesion pairs with an overlap of at least ``iou_thr``.
+    """Find the pairs of boxes and lesions with an IoU of at least ``iou_thr``.
 
     Args:
-        pred_boxes (list of array): Boxes of each image, xyxy pixels.
-        pred_scores (list of array): Their scores, higher is surer.
-        gt_boxes (list of array): Lesions of each image, xyxy pixels.
-        iou_thr (float): Least overlap of a hit, in (0, 1].
-        plus_one (bool): See :func:`box_iou`.
+        pred_boxes: Boxes of each image, (x1, y1, x2, y2) in pixels.
+        pred_scores: Scores of the boxes, higher is more certain.
+        gt_boxes: Lesions of each image, (x1, y1, x2, y2) in pixels.
+        iou_thr: Smallest IoU of a hit, in (0, 1].
+        plus_one: See :func:`box_iou`.
 
     Shape:
         - pred_boxes[i]: (B_i, 4)
@@ -213,8 +223,10 @@ def match_boxes(
     )
 
 
-def _concatenate(arrays, name, columns):
-    """One float64 array of all images, and the image of each of its rows."""
+def _concatenate(
+    arrays: Sequence[npt.ArrayLike], name: str, columns: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one float64 array of all images, and the image of each row."""
     checked = []
     for image, array in enumerate(arrays):
         array = np.asarray(array)

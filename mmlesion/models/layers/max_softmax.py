@@ -1,4 +1,4 @@
-"""Softmax divided by its own maximum, in one pass."""
+"""Softmax divided by its own maximum, computed in one pass."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _MaxSoftmax(torch.autograd.Function):
-    """Keeps one tensor (its output) for the backward pass."""
+    """The function with its gradient; only the output is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx, logits, dim, temperature):
@@ -46,8 +46,8 @@ def max_softmax(
         \frac{\mathrm{softmax}(x / T)}{\max \mathrm{softmax}(x / T)}
             = \exp\left(\frac{x - \max x}{T}\right)
 
-    The sum cancels, so it is never computed: nothing overflows, one reduction
-    is left of two, and half precision is safe. The gradient goes through the
+    The sum cancels and is never computed: nothing overflows, there is one reduction
+    instead of two, and half precision is safe. The gradient passes through the
     maximum; elements that share the maximum share its gradient.
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
@@ -55,14 +55,12 @@ def max_softmax(
     the temperature, which Sec. 3 states.
 
     Args:
-        logits (Tensor): Any shape. ``-inf`` marks an element left out: its
-            weight is 0.
-        dim (int or sequence of int): Dimensions to normalise over.
-        temperature (float): T, above 0. Larger is flatter.
+        logits: Any shape. The weight of an element of ``-inf`` is 0.
+        dim: Dimensions to normalize over.
+        temperature: T, above 0. A larger value gives flatter weights.
 
     Returns:
-        Tensor: Weights in [0, 1] of the shape of ``logits``; exactly 1 at the
-        maximum.
+        Weights in [0, 1] of the shape of ``logits``; exactly 1 at the maximum.
 
     Raises:
         ValueError: If ``temperature`` is not above 0.

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 from torch import nn
 
 from mmlesion.registry import MODELS
@@ -5,45 +7,46 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class PatchStem(nn.Sequential):
-    """Patches by small convolutions, where a transformer has one large one.
+    """Patch embedding by small convolutions in place of one large convolution.
 
-    Convolutions of 3 x 3 pixels and stride 2, each with batch normalisation and
-    ReLU, double their channels up to ``out_channels``; one of 1 x 1 follows. A
-    transformer that starts from random weights learns faster with it. Any
-    ``PatchEmbed`` takes it as its convolution, that of MMPretrain's
-    ``VisionTransformer`` by ``patch_cfg=dict(conv_type='mmlesion.PatchStem')``.
+    Convolutions of 3 x 3 pixels and stride 2, each with batch normalization and ReLU,
+    double the channels up to ``out_channels``; a 1 x 1 convolution follows. A
+    transformer that starts from random weights learns faster with this stem. Any
+    ``PatchEmbed`` takes it as its convolution, the ``VisionTransformer`` of MMPretrain
+    by ``patch_cfg=dict(conv_type='mmlesion.PatchStem')``.
 
     Source: Xiao et al., Early Convolutions Help Transformers See Better, NeurIPS
-    2021, Sec. 4. Differs from it in: always as many steps as the patch's side has
-    powers of two, and as deep a transformer as without.
+    2021, Sec. 4. Differs from it in: the number of convolutions follows from
+    the side of the patch, and no layer of the transformer is removed.
 
     Args:
-        in_channels (int): Channels of the picture.
-        out_channels (int): Channels of a patch, a multiple of half the patch's side.
-        kernel_size (tuple[int, int] | int): Side of a patch, a power of two.
-        stride (tuple[int, int] | int): The same.
-        padding, dilation, bias: As ``PatchEmbed`` gives them; without padding and
-            dilation, the last convolution has the bias.
+        in_channels: Channels of the picture.
+        out_channels: Channels of a patch, a multiple of half the side of a patch.
+        kernel_size: Side of a patch, a power of two.
+        stride: The same number.
+        padding: 0, as ``PatchEmbed`` gives it.
+        dilation: 1, as ``PatchEmbed`` gives it.
+        bias: Whether the last convolution has a bias.
 
     Shape:
         - Input: (N, in_channels, H, W), sides multiples of the patch's.
         - Output: (N, out_channels, H / side, W / side)
 
     Raises:
-        ValueError: The patches overlap, are not square, or their side is no power
-            of two; the channels cannot be halved so often.
+        ValueError: If the patches overlap or are not square, their side is no power
+            of two, or the channels cannot be halved so often.
     """
 
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        padding=0,
-        dilation=1,
-        bias=True,
-    ):
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int],
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        bias: bool = True,
+    ) -> None:
         sides = {*_pair(kernel_size), *_pair(stride)}
         side = max(sides)
         if (
@@ -76,5 +79,5 @@ class PatchStem(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(in_channels, out_channels, 1, bias=bias))
 
 
-def _pair(value):
+def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
