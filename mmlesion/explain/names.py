@@ -15,7 +15,7 @@ def sample_name(sample: Any, batch_idx: int = 0, index: int = 0) -> str:
         sample: Data sample, which may have ``img_path``, ``nodule_id`` or
             ``sample_idx``.
         batch_idx: Index of the batch, for a sample without a name.
-        index: Index of the sample in the batch, likewise.
+        index: Index of the sample in the batch, for a sample without a name.
 
     Returns:
         A name for files, without a folder and a suffix.

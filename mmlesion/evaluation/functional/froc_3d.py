@@ -86,8 +86,8 @@ def froc_3d(
             all.
         fps: False positives per scan at which to read the sensitivity.
         num_resamples: Bootstrap resamples of scans; 0 for no intervals.
-        confidence: Of the intervals.
-        seed: Of the bootstrap.
+        confidence: Confidence level of the intervals.
+        seed: Seed of the bootstrap.
 
     Shape:
         - findings[i]: (F_i, 6) or (F_i, 3)
