@@ -119,6 +119,7 @@ def read_slice_hu(path: str | os.PathLike | ScanSlice) -> np.ndarray:
     """
     scan_slice = as_scan_slice(path)
     if scan_slice is None:
+        assert not isinstance(path, ScanSlice)
         return read_png_hu(path)
     return scan_slice.volume.array[scan_slice.index]
 

@@ -130,7 +130,7 @@ def paint_cavity(
         - lung: (D, H, W)
 
     Returns:
-        dict: For each sign its box and the mask in it: the cavity with wall and
+        For each sign its box and the mask in it: the cavity with wall and
         hole, the ball. Empty outside the canvas.
     """
     radius, wall = cavity.radius_mm * size, cavity.wall_mm * size
@@ -187,7 +187,7 @@ def paint_thickening(
         - lung, wall_mm: (D, H, W)
 
     Returns:
-        dict: As :func:`paint_cavity`.
+        As :func:`paint_cavity`.
     """
     box, place = _around(canvas, thickening.centre, thickening.reach_mm)
     if box is None:

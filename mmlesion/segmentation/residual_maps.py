@@ -39,7 +39,7 @@ def residual_maps(
             poolings without overlap, what acts on each pixel alone, or modules
             made of these (mmcv's ``ConvModule``).
         weights: Of the nodule class, :math:`w_k`.
-        image: As the first layer takes it (normalised).
+        image: As the first layer takes it (normalized).
         masks: Candidates; at least one, none of them empty.
         fill: Value of each channel painted over the candidates, in units of
             ``image``.
