@@ -78,26 +78,25 @@ def simulate_radiograph(
     size: int = 1024,
     diameters_mm: tuple[float, float] = DIAMETERS_MM,
     solid_hu: tuple[float, float] = SOLID_HU,
-):
-    """One radiograph of a thorax: its own position, dose and nodules.
+) -> tuple[np.ndarray, list]:
+    """Simulate a radiograph of a thorax with its own position, dose and nodules.
 
     Args:
         thorax: From :func:`project_thorax`.
-        lung_hu: What a nodule of it takes the place of.
-        num_nodules: Nodules, anywhere in the lungs.
-        rng: Source of everything that differs between pictures of a patient.
-        size: Pixels of each side.
-        diameters_mm: Of the nodules, least and greatest; as many between 6 and 12
-            as between 12 and 24.
-        solid_hu: Density of solid nodules, least and greatest.
+        lung_hu: HU of the lung that a nodule replaces.
+        num_nodules: Number of nodules, anywhere in the lungs.
+        rng: Random number generator of the radiograph.
+        size: Side in pixels.
+        diameters_mm: Smallest and largest diameter of the nodules; as many between 6
+            and 12 as between 12 and 24.
+        solid_hu: Smallest and largest density of solid nodules in HU.
 
     Returns:
-        tuple[ndarray, list]: 12-bit grey values (size, size) uint16, bright where
-        much was absorbed, and for each nodule its box ``(x, y, width, height)`` in
-        pixels.
+        12-bit gray values (size, size), uint16, bright at high absorption, and the
+        boxes ``(x, y, width, height)`` of the nodules in pixels.
 
     Raises:
-        RuntimeError: There is no room for a nodule.
+        RuntimeError: If there is no room for a nodule.
     """
     pixel_mm = FIELD_MM * rng.uniform(0.92, 1.06) / size
     angle = np.deg2rad(rng.normal(0, 1.2))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .body import Enhancement, Patient, Region, paint_layers
 from .canvas import Canvas
@@ -125,9 +126,9 @@ class Scan:
 
 
 def paint_anatomy(
-    z_mm,
-    y_mm,
-    x_mm,
+    z_mm: ArrayLike,
+    y_mm: ArrayLike,
+    x_mm: ArrayLike,
     patient: Patient,
     enhancement: Enhancement,
     with_labels: bool = False,
