@@ -1,13 +1,14 @@
 """Attention of the class token to the patches."""
 
 from math import prod
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .attention_weights import AttentionWeights, kind_of
 from .base import ActivationMap
-from .layer_outputs import find_layer, layer_names
+from .layer_outputs import LayerSpec, find_layer, layer_names
 from .targets import class_indices
 
 HEADS = dict(mean=lambda weights: weights.mean(1), max=lambda weights: weights.amax(1))
@@ -27,9 +28,9 @@ class AttentionMap(ActivationMap):
 
     Args:
         model: As :class:`ActivationMap`.
-        layers (sequence[str] | str): Name of the attention module. Defaults to
+        layers: Name of the attention module. Defaults to
             the last one that runs.
-        heads (str): ``'mean'`` or ``'max'`` over heads.
+        heads: ``'mean'`` or ``'max'`` over heads.
         forward, grid: As :class:`ActivationMap`.
 
     Shape:
@@ -44,7 +45,13 @@ class AttentionMap(ActivationMap):
 
     needs_layers = False
 
-    def __init__(self, model, layers=(), heads: str = 'mean', **kwargs):
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerSpec = (),
+        heads: str = 'mean',
+        **kwargs: Any,
+    ) -> None:
         if heads not in HEADS:
             raise ValueError(f'heads must be one of {list(HEADS)}, got {heads!r}')
         super().__init__(model, (), **kwargs)
@@ -72,19 +79,19 @@ class AttentionMap(ActivationMap):
     # Of self-attention; class attention has class tokens as queries only.
     rows = 'first'
 
-    def start(self):
+    def start(self) -> None:
         """Forget the last batch."""
-        self.last = None
+        self.last: Any = None
 
-    def receive(self, name: str, weights: Tensor):
+    def receive(self, name: str, weights: Tensor) -> None:
         """Take the weights of one module, (B, heads, queries, keys)."""
         self.last = name, self.heads(weights)
 
-    def finish(self):
+    def finish(self) -> tuple[str, Tensor]:
         """Name of the last layer and its rows, (B, K, keys)."""
         return self.last
 
-    def compute(self, inputs, targets):
+    def compute(self, inputs: Any, targets: Any) -> Tensor:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         self.start()
         weights = AttentionWeights(self.modules, self.receive, self.rows)
@@ -132,7 +139,7 @@ class AttentionRollout(AttentionMap):
 
     rows = 'all'
 
-    def receive(self, name, weights):
+    def receive(self, name: str, weights: Tensor) -> None:
         """Multiply the weights of the next layer to the product."""
         weights = self.heads(weights)
         if weights.shape[-1] != weights.shape[-2]:
@@ -148,12 +155,12 @@ class AttentionRollout(AttentionMap):
         mixed = (weights + identity) / 2
         self.last = name, mixed if self.last is None else mixed @ self.last[1]
 
-    def finish(self):
+    def finish(self) -> tuple[str, Tensor]:
         """Name of the last layer and the class token's row, (B, 1, keys)."""
         name, product = self.last
         return name, product[:, :1]
 
 
-def attention_names(model):
+def attention_names(model: nn.Module) -> list[str]:
     """Names of the modules whose attention can be read."""
     return [name for name, module in model.named_modules() if name and kind_of(module)]

@@ -1,14 +1,17 @@
 """Attention weights of modules that do not return them."""
 
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .undisturbed import full_precision
 
 
-def kind_of(module: nn.Module):
+def kind_of(module: nn.Module) -> str | None:
     """How a module's attention can be read; None if it is no attention.
 
     ``'qkv'``: one linear layer for queries, keys and values (ViT of timm and of
@@ -49,23 +52,28 @@ class AttentionWeights:
     (relative positions, a mask) is refused rather than read wrongly.
 
     Args:
-        modules (dict[str, nn.Module]): Attention modules by name.
-        receive (callable): ``receive(name, weights)`` is called for each run of
+        modules: Attention modules by name.
+        receive: ``receive(name, weights)`` is called for each run of
             a module, in order.
-        rows (str): ``'first'`` keeps the first token's row of self-attention
+        rows: ``'first'`` keeps the first token's row of self-attention
             (others have class tokens as queries only), ``'all'`` every row.
 
     Shape:
         - weights: (B, heads, queries, keys), float32.
     """
 
-    def __init__(self, modules, receive, rows='all'):
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        receive: Callable[[str, Tensor], None],
+        rows: str = 'all',
+    ) -> None:
         self.modules = modules
         self.receive = receive
         self.rows = rows
 
     @contextmanager
-    def watching(self):
+    def watching(self) -> Iterator['AttentionWeights']:
         """Watch while the block runs; no hook is left behind."""
         with ExitStack() as stack:
             for name, module in self.modules.items():
@@ -73,12 +81,12 @@ class AttentionWeights:
                     stack.callback(handle.remove)
             yield self
 
-    def _kept(self, rows, keys):
+    def _kept(self, rows: Tensor, keys: int) -> Tensor:
         """The rows (B, heads, queries, ...) that are asked for."""
         first = self.rows == 'first' and rows.shape[2] == keys
         return rows[:, :, :1] if first else rows
 
-    def _watch_torch(self, name, module):
+    def _watch_torch(self, name: str, module: nn.Module) -> Iterator[RemovableHandle]:
         def ask(module, args, kwargs):
             if len(args) > 4:
                 raise ValueError(
@@ -96,7 +104,7 @@ class AttentionWeights:
         yield module.register_forward_pre_hook(ask, with_kwargs=True)
         yield module.register_forward_hook(take, with_kwargs=True)
 
-    def _watch_qkv(self, name, module):
+    def _watch_qkv(self, name: str, module: nn.Module) -> Iterator[RemovableHandle]:
         parts = {}
 
         def project(linear, inputs, output):
@@ -104,10 +112,11 @@ class AttentionWeights:
             heads = output.unflatten(-1, (3, module.num_heads, -1))
             parts.update(zip('qkv', heads.permute(2, 0, 3, 1, 4)))
 
-        yield module.qkv.register_forward_hook(project)
+        linear: Any = module.qkv
+        yield linear.register_forward_hook(project)
         yield from self._watch_parts(name, module, parts)
 
-    def _watch_q_k(self, name, module):
+    def _watch_q_k(self, name: str, module: nn.Module) -> Iterator[RemovableHandle]:
         parts = {}
         for part in 'qkv':
             linear = getattr(module, part, None)
@@ -122,7 +131,9 @@ class AttentionWeights:
                 yield linear.register_forward_hook(project)
         yield from self._watch_parts(name, module, parts)
 
-    def _watch_parts(self, name, module, parts):
+    def _watch_parts(
+        self, name: str, module: nn.Module, parts: dict[str, Tensor]
+    ) -> Iterator[RemovableHandle]:
         """The norms on q and k, the check, and the weights at the end."""
         for part in 'qk':
             norm = getattr(module, f'{part}_norm', None)
@@ -138,7 +149,8 @@ class AttentionWeights:
             def note(proj, inputs):
                 mixed['tokens'] = inputs[0]
 
-            yield module.proj.register_forward_pre_hook(note)
+            linear: Any = module.proj
+            yield linear.register_forward_pre_hook(note)
 
         def finish(module, inputs, output):
             key = parts['k'].detach().float()
@@ -155,7 +167,7 @@ class AttentionWeights:
         yield module.register_forward_hook(finish)
 
 
-def check_weights(name: str, weights: Tensor, value: Tensor, mixed: Tensor):
+def check_weights(name: str, weights: Tensor, value: Tensor, mixed: Tensor) -> None:
     """Weights times values must be what the module went on with.
 
     Raises:

@@ -1,11 +1,13 @@
 """Base class of the attribution methods."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .layer_outputs import LayerOutputs, layer_names
+from .layer_outputs import LayerOutputs, LayerSpec, layer_names
 from .targets import check_score
 from .token_grid import TokenGrid
 from .undisturbed import full_precision, undisturbed
@@ -23,28 +25,28 @@ class ActivationMap:
     not depend on the other samples of its batch.
 
     Args:
-        model (nn.Module): Any model. DataParallel and DistributedDataParallel
+        model: Any model. DataParallel and DistributedDataParallel
             are unwrapped.
-        layers (sequence[str | nn.Module] | str | nn.Module): Layers whose feature
+        layers: Layers whose feature
             maps are weighted: modules of the model, or their dotted names as in
             ``model.named_modules()``. ``name#i`` picks one of several maps of a
             layer.
-        forward (callable, optional): ``forward(inputs)`` -> output. Defaults to
+        forward: ``forward(inputs)`` -> output. Defaults to
             ``model(inputs)``; a tuple is unpacked to positional, a dict to
             keyword arguments.
-        score (str or callable): Which score of a class is explained:
+        score: Which score of a class is explained:
             ``'logit'``, ``'log_odds'``, ``'probability'``, ``'auto'`` (log-odds of
             two classes, else the logit), or a callable; see
             :func:`mmlesion.attribution.targets.score_of_classes`.
-        grid (tuple[int], optional): Rows and columns of a transformer's
+        grid: Rows and columns of a transformer's
             patches; needed only where no convolution shows them.
-        reshape (callable, optional): Layer's tensor -> (B, C, *grid), for
+        reshape: Layer's tensor -> (B, C, *grid), for
             layouts other than (B, C, ...) and (B, tokens, C).
 
     Attributes:
-        needs_layers (bool): Whether the method has to be given layers.
-        takes_layers (bool): Whether the method can be given layers.
-        explains_any_score (bool): Whether the method explains any differentiable
+        needs_layers: Whether the method has to be given layers.
+        takes_layers: Whether the method can be given layers.
+        explains_any_score: Whether the method explains any differentiable
             score of any model, e.g. that of a detected box.
 
     Shape:
@@ -68,7 +70,7 @@ class ActivationMap:
     def __init__(
         self,
         model: nn.Module,
-        layers: Sequence[str | nn.Module] | str | nn.Module = (),
+        layers: LayerSpec = (),
         *,
         forward: Callable | None = None,
         score: str | Callable = 'logit',
@@ -83,25 +85,25 @@ class ActivationMap:
         self.reshape = reshape
         self.outputs = LayerOutputs(self.model, layer_names(self.model, layers))
 
-    def __enter__(self):
+    def __enter__(self) -> 'ActivationMap':
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         # Hooks live during a call only: there is nothing to take down.
         return None
 
-    def __call__(self, inputs, targets=None) -> Tensor | dict[str, Tensor]:
+    def __call__(self, inputs: Any, targets: Any = None) -> Tensor | dict[str, Tensor]:
         """Raw maps of a batch.
 
         Args:
             inputs: A tensor, or what the model takes.
-            targets (optional): A class index for all samples, one per sample,
+            targets: A class index for all samples, one per sample,
                 K per sample (B, K), or a callable from the model's output to
                 scores of shape (), (B, ) or (B, K), which takes the place of
                 ``score``. None is the predicted class.
 
         Returns:
-            Tensor or dict[str, Tensor]: See ``Shape`` of the class.
+            See ``Shape`` of the class.
 
         Raises:
             TypeError, ValueError: If the batch is empty, a target does not fit,
@@ -112,18 +114,18 @@ class ActivationMap:
             raise ValueError('the batch is empty: there is nothing to map')
         return self.compute(inputs, targets)
 
-    def compute(self, inputs, targets):
+    def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Maps of a batch that is not empty; what a method implements."""
         raise NotImplementedError
 
-    def _forward(self, inputs):
+    def _forward(self, inputs: Any) -> Any:
         if isinstance(inputs, Mapping):
             return self.model(**inputs)
         if isinstance(inputs, tuple):
             return self.model(*inputs)
         return self.model(inputs)
 
-    def running(self, gradient: bool):
+    def running(self, gradient: bool) -> AbstractContextManager[None]:
         """The ``with`` block in which the model may run undisturbed."""
         return undisturbed(self.model, gradient)
 
@@ -145,7 +147,7 @@ class ActivationMap:
             tensor = self.grid.to_maps(tensor, name)
         return tensor.float()
 
-    def named(self, maps: dict[str, list]):
+    def named(self, maps: dict[str, list]) -> Tensor | dict[str, Tensor]:
         """One tensor if there is one, else a dict (see the class)."""
         flat = {
             name if len(found) == 1 else f'{name}#{index}': each
@@ -168,7 +170,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def first_tensor(inputs) -> Tensor | None:
+def first_tensor(inputs: Any) -> Tensor | None:
     """The first tensor in nested inputs; None without one."""
     if isinstance(inputs, Tensor):
         return inputs

@@ -1,12 +1,13 @@
 """Class activation maps of a linear head."""
 
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .base import ActivationMap, weighted_sum
-from .layer_outputs import find_layer
+from .layer_outputs import LayerOutputs, LayerSpec, find_layer
 from .targets import logits_of, score_gradient
 from .undisturbed import full_precision
 
@@ -33,7 +34,7 @@ class CAM(ActivationMap):
     Args:
         model, layers, forward, score, grid, reshape: As :class:`ActivationMap`; one
             layer, whose average the head takes.
-        head (str, optional): Name of the linear layer (or 1x1 convolution after
+        head: Name of the linear layer (or 1x1 convolution after
             pooling). Defaults to the last one that ran on as many channels as
             the layer has and whose result is the model's output.
 
@@ -45,7 +46,13 @@ class CAM(ActivationMap):
     # Relative; bfloat16 rounds at 4e-3.
     tolerance = 0.02
 
-    def __init__(self, model, layers, head: str = None, **kwargs):
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: LayerSpec,
+        head: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, layers, **kwargs)
         names = list(self.outputs.layers)
         if len(names) != 1:
@@ -62,16 +69,20 @@ class CAM(ActivationMap):
                 f'{type(self).__name__} needs a linear layer'
             )
 
-    def weights(self, features: Tensor, head: nn.Module, outputs) -> Tensor:
+    def weights(
+        self, features: Tensor, head: nn.Module, outputs: LayerOutputs
+    ) -> Tensor:
         """Weights of all classes, (classes, C) or (B, classes, C)."""
-        return head.weight.detach().flatten(1)
+        weight = head.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach().flatten(1)
 
-    def rectified(self, features: Tensor, pooled: Tensor):
+    def rectified(self, features: Tensor, pooled: Tensor) -> Tensor | None:
         """Features as the head averages them; None if it does not.
 
         Args:
-            features (Tensor): (B, C, *grid).
-            pooled (Tensor): The head's input, (B, C).
+            features: (B, C, *grid).
+            pooled: The head's input, (B, C).
         """
         for each in (features, features.relu()):
             mean = each.flatten(2).mean(2)
@@ -81,7 +92,7 @@ class CAM(ActivationMap):
                     return each
         return None
 
-    def compute(self, inputs, targets):
+    def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         with (
             self.running(gradient=False),
@@ -107,7 +118,9 @@ class CAM(ActivationMap):
             share = score_gradient(output, targets, self.score)  # (B, K, classes)
             return weighted_sum(features, share @ weights.to(share))
 
-    def _record_heads(self, stack):
+    def _record_heads(
+        self, stack: ExitStack
+    ) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
         """Hooks that note each linear layer run on one vector per sample."""
         calls = []
         for name, module in self.model.named_modules():
@@ -127,7 +140,12 @@ class CAM(ActivationMap):
                 stack.callback(module.register_forward_hook(note).remove)
         return calls
 
-    def _choose(self, calls, features, logits):
+    def _choose(
+        self,
+        calls: list[tuple[str, nn.Module, Tensor, Tensor]],
+        features: Tensor,
+        logits: Tensor,
+    ) -> tuple[nn.Module, Tensor]:
         """The head among the linear layers that ran, the features it sees."""
         for _, module, pooled, scores in reversed(calls):
             if pooled.shape != features.shape[:2] or not self.is_head(scores, logits):

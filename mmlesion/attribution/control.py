@@ -1,5 +1,7 @@
 """Controls: maps that know nothing of the model."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,10 +27,10 @@ class ControlMap(ActivationMap):
     needs_layers = False
     takes_layers = False
 
-    def __init__(self, model: nn.Module, **kwargs) -> None:
+    def __init__(self, model: nn.Module, **kwargs: Any) -> None:
         super().__init__(model, (), **kwargs)
 
-    def compute(self, inputs, targets) -> Tensor:
+    def compute(self, inputs: Any, targets: Any) -> Tensor:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         return self.draw(image_tensor(inputs, type(self).__name__).float())
 
@@ -42,10 +44,10 @@ class RandomMap(ControlMap):
 
     Args:
         model: As :class:`ActivationMap`.
-        seed (int): Seed. An image gets the same noise in every batch.
+        seed: Seed. An image gets the same noise in every batch.
     """
 
-    def __init__(self, model: nn.Module, seed: int = 0, **kwargs) -> None:
+    def __init__(self, model: nn.Module, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(model, **kwargs)
         self.seed = seed
 
@@ -85,10 +87,12 @@ class IntensityMap(ControlMap):
 
     Args:
         model: As :class:`ActivationMap`.
-        channel (int, optional): Which channel. Defaults to the middle one.
+        channel: Which channel. Defaults to the middle one.
     """
 
-    def __init__(self, model: nn.Module, channel: int | None = None, **kwargs) -> None:
+    def __init__(
+        self, model: nn.Module, channel: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(model, **kwargs)
         self.channel = channel
 
@@ -107,7 +111,7 @@ class EdgeMap(IntensityMap):
 
     Args:
         model: As :class:`ActivationMap`.
-        channel (int, optional): Which channel. Defaults to the middle one.
+        channel: Which channel. Defaults to the middle one.
     """
 
     def draw(self, images: Tensor) -> Tensor:

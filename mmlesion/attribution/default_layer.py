@@ -1,17 +1,24 @@
 """Default target-layer selection."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from math import prod
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .base import ActivationMap
 from .gradient import GradCAM
 from .layer_outputs import find_layer, replace_tensors
 
 
-def last_feature_layer(model: nn.Module, inputs, forward=None, within=None) -> str:
+def last_feature_layer(
+    model: nn.Module,
+    inputs: Any,
+    forward: Callable | None = None,
+    within: str | None = None,
+) -> str:
     """Find the layer of a model's last feature maps by one forward pass.
 
     Among the maps that leave the backbone, the result is the one computed last:
@@ -22,14 +29,14 @@ def last_feature_layer(model: nn.Module, inputs, forward=None, within=None) -> s
     depends on. The stages behind a transformer's last attention are not.
 
     Args:
-        model (nn.Module): Any model.
+        model: Any model.
         inputs: As for :class:`ActivationMap`.
-        forward (callable, optional): As for :class:`ActivationMap`.
-        within (str, optional): Name of the part that computes features. Defaults to
+        forward: As for :class:`ActivationMap`.
+        within: Name of the part that computes features. Defaults to
             ``backbone``, or to the whole model if it has no backbone.
 
     Returns:
-        str: Name, for ``layers`` of any method.
+        Name, for ``layers`` of any method.
 
     Raises:
         ValueError: If the model has no layer with feature maps.
@@ -56,15 +63,22 @@ def last_feature_layer(model: nn.Module, inputs, forward=None, within=None) -> s
     )
 
 
-def _run(model, root, within, inputs, forward):
+def _run(
+    model: nn.Module,
+    root: nn.Module,
+    within: str,
+    inputs: Any,
+    forward: Callable | None,
+) -> tuple[list[tuple[str, list[Tensor]]], tuple[int | None, list[Tensor]]]:
     """Maps of each stage in the order they ran; rank of the input, maps leaving."""
-    stages, whole = [], []
+    stages: list[tuple[str, list[Tensor]]] = []
+    whole: list[tuple[int | None, list[Tensor]]] = []
 
     def note(name):
         return lambda module, args, output: stages.append((name, _maps(output)))
 
     def note_root(module, args, output):
-        whole[:] = [args[0].dim() if args else None, _maps(output)]
+        whole[:] = [(args[0].dim() if args else None, _maps(output))]
 
     method = ActivationMap(model, forward=forward)
     with ExitStack() as stack, method.running(gradient=False):
@@ -75,10 +89,10 @@ def _run(model, root, within, inputs, forward):
     if not whole:
         raise ValueError(f'{within} never ran in the forward pass: name a layer')
     runs = Counter(name for name, _ in stages)  # not an activation that many share
-    return [stage for stage in stages if runs[stage[0]] == 1], whole
+    return [stage for stage in stages if runs[stage[0]] == 1], whole[0]
 
 
-def _stages(root, prefix):
+def _stages(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
     """Children of a module, and those of its lists, which do not run themselves."""
     for name, child in root.named_children():
         name = f'{prefix}.{name}' if prefix else name
@@ -87,7 +101,7 @@ def _stages(root, prefix):
             yield from _stages(child, name)
 
 
-def _maps(output):
+def _maps(output: Any) -> list[Tensor]:
     """All feature maps in a layer's output."""
     found = []
 
@@ -99,12 +113,17 @@ def _maps(output):
     return found
 
 
-def _is_picture(each, rank):
+def _is_picture(each: Tensor, rank: int | None) -> bool:
     """(B, C, *grid) with as many dimensions as the input, no side of one cell."""
     return each.dim() == rank and min(each.shape[2:]) > 1
 
 
-def _name(maps, stages, within, leaving):
+def _name(
+    maps: list[Tensor],
+    stages: list[tuple[str, list[Tensor]]],
+    within: str,
+    leaving: list[Tensor],
+) -> str:
     """The stage that put one of the maps out last, else the whole."""
     same = [
         (order, found, name)
@@ -126,10 +145,11 @@ def _name(maps, stages, within, leaving):
     return name if len(found) == 1 else f'{name}#{index}'
 
 
-def _has_a_say(model, name, inputs, forward):
+def _has_a_say(model: nn.Module, name: str, inputs: Any, forward: Callable) -> bool:
     """Whether the score depends on more than one place of a layer's tokens."""
     try:
         maps = GradCAM(model, [name], relu=False, forward=forward)(inputs)
     except ValueError:  # tokens of an unknown grid, or the score never sees them
         return False
+    assert isinstance(maps, Tensor)  # one layer
     return prod(maps.shape[2:]) > 1 and bool(maps.any())

@@ -1,5 +1,7 @@
 """EigenCAM: the first principal component of feature maps."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ class EigenCAM(ActivationMap):
         - Output: (B, 1, h, w) for each layer.
     """
 
-    def compute(self, inputs, targets):
+    def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         with (
             self.running(gradient=False),

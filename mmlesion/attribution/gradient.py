@@ -1,10 +1,14 @@
 """Methods that weight feature maps by the gradient of the score."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .base import ActivationMap
+from .layer_outputs import LayerSpec
 from .targets import scores_of
 from .undisturbed import full_precision
 
@@ -23,8 +27,8 @@ class GradientMap(ActivationMap):
         """The map of one class.
 
         Args:
-            features (Tensor): float32.
-            gradient (Tensor): Of the class's score, likewise.
+            features: float32.
+            gradient: Of the class's score, likewise.
 
         Shape:
             - features, gradient: (B, C, *grid)
@@ -32,7 +36,7 @@ class GradientMap(ActivationMap):
         """
         raise NotImplementedError
 
-    def compute(self, inputs, targets):
+    def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         with (
             self.running(gradient=True),
@@ -65,7 +69,9 @@ class GradientMap(ActivationMap):
             }
         )
 
-    def _gradients(self, score, tensors, retain):
+    def _gradients(
+        self, score: Tensor, tensors: list[Tensor], retain: bool
+    ) -> tuple[Tensor | None, ...]:
         if not score.requires_grad:
             raise ValueError(
                 'the score does not depend on layer '
@@ -76,7 +82,13 @@ class GradientMap(ActivationMap):
             score, tensors, retain_graph=retain, allow_unused=True
         )
 
-    def _append(self, maps, name, features, gradients):
+    def _append(
+        self,
+        maps: list[list[Tensor]],
+        name: str,
+        features: list[Tensor],
+        gradients: Iterator[Tensor | None],
+    ) -> None:
         """Add one class to the maps of one layer."""
         taken = [next(gradients) for _ in features]
         if all(each is None for each in taken):
@@ -104,14 +116,16 @@ class GradCAM(GradientMap):
 
     Args:
         model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
-        relu (bool): Keep evidence for the class only. Defaults to True.
+        relu: Keep evidence for the class only. Defaults to True.
     """
 
-    def __init__(self, model, layers, relu: bool = True, **kwargs):
+    def __init__(
+        self, model: nn.Module, layers: LayerSpec, relu: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(model, layers, **kwargs)
         self.relu = relu
 
-    def combine(self, features, gradient):
+    def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
         """Features weighted by the mean gradient of their channel."""
         weights = gradient.flatten(2).mean(2)  # (B, C)
         maps = torch.einsum('bc,bc...->b...', weights, features)
@@ -136,7 +150,7 @@ class GradCAMPlusPlus(GradientMap):
     gradients are small; here a denominator of 0 gives the weight 0.
     """
 
-    def combine(self, features, gradient):
+    def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
         """Features weighted by gradients that count each location alike."""
         squared = gradient.square()
         total = features.flatten(2).sum(2)  # (B, C)
@@ -155,7 +169,7 @@ class LayerCAM(GradientMap):
     Source: Jiang et al., "LayerCAM", IEEE TIP 2021, Eqs. 4 to 6.
     """
 
-    def combine(self, features, gradient):
+    def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
         """Features weighted by their own positive gradient."""
         return (gradient.relu() * features).sum(1).relu()
 
@@ -175,10 +189,12 @@ class HiResCAM(GradientMap):
 
     Args:
         model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
-        relu (bool): Keep evidence for the class only.
+        relu: Keep evidence for the class only.
     """
 
-    def __init__(self, model, layers, relu: bool = False, **kwargs) -> None:
+    def __init__(
+        self, model: nn.Module, layers: LayerSpec, relu: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(model, layers, **kwargs)
         self.relu = relu
 
@@ -202,13 +218,15 @@ class ODAM(GradientMap):
 
     Args:
         model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
-        window (int): Odd side of the window, in cells of the layer's grid.
+        window: Odd side of the window, in cells of the layer's grid.
 
     Raises:
         ValueError: If ``window`` is even or not positive.
     """
 
-    def __init__(self, model, layers, window: int = 3, **kwargs) -> None:
+    def __init__(
+        self, model: nn.Module, layers: LayerSpec, window: int = 3, **kwargs: Any
+    ) -> None:
         super().__init__(model, layers, **kwargs)
         if window < 1 or window % 2 == 0:
             raise ValueError(f'window must be odd and positive, got {window}')

@@ -1,5 +1,7 @@
 """Gradients with respect to the input: Integrated Gradients and SmoothGrad."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ class InputGradient(ActivationMap):
     Args:
         model, forward, score: As :class:`ActivationMap`. ``forward`` must take a
             batch of any size as one tensor.
-        batch_size (int): Images in one pass.
+        batch_size: Images in one pass.
 
     Shape:
         - Input: (B, channels, *size)
@@ -29,17 +31,19 @@ class InputGradient(ActivationMap):
     needs_layers = False
     takes_layers = False
 
-    def __init__(self, model: nn.Module, *, batch_size: int = 32, **kwargs) -> None:
+    def __init__(
+        self, model: nn.Module, *, batch_size: int = 32, **kwargs: Any
+    ) -> None:
         super().__init__(model, (), **kwargs)
         if batch_size < 1:
             raise ValueError(f'batch_size must be positive, got {batch_size}')
         self.batch_size = batch_size
 
-    def attributions(self, inputs: Tensor, targets) -> Tensor:
+    def attributions(self, inputs: Tensor, targets: Any) -> Tensor:
         """Attribution of each value of the input, (B, K, channels, *size)."""
         raise NotImplementedError
 
-    def compute(self, inputs, targets) -> Tensor:
+    def compute(self, inputs: Any, targets: Any) -> Tensor:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         inputs = image_tensor(inputs, type(self).__name__)
         with self.running(gradient=True):
@@ -50,7 +54,7 @@ class InputGradient(ActivationMap):
         """Attributions of all channels as one map, (B, K, *size)."""
         return attributions.sum(2)
 
-    def gradients(self, images: Tensor, targets) -> Tensor:
+    def gradients(self, images: Tensor, targets: Any) -> Tensor:
         """Gradient of each score by the image, (n, K, channels, *size).
 
         Args:
@@ -94,26 +98,32 @@ class IntegratedGradients(InputGradient):
 
     Args:
         model, forward, score, batch_size: As :class:`InputGradient`.
-        steps (int): Points of the quadrature.
+        steps: Points of the quadrature.
         baseline: :math:`x'`: a number, or a tensor that broadcasts to the input.
 
     Raises:
         ValueError: If ``steps`` is not positive, or the baseline does not fit.
     """
 
-    def __init__(self, model, steps: int = 32, baseline=0.0, **kwargs) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        steps: int = 32,
+        baseline: float | str | Tensor = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, **kwargs)
         if steps < 1:
             raise ValueError(f'steps must be positive, got {steps}')
         self.steps = steps
         self.baseline = baseline
 
-    def attributions(self, inputs: Tensor, targets) -> Tensor:
+    def attributions(self, inputs: Tensor, targets: Any) -> Tensor:
         """Integrated gradient of each value, (B, K, channels, *size)."""
         start = baseline_like(inputs, self.baseline)
         points, weights = gauss_legendre(self.steps)
         jobs = [(b, t) for b in range(len(inputs)) for t in range(self.steps)]
-        total = None
+        total: Tensor | None = None
         for first in range(0, len(jobs), self.batch_size):
             chosen = jobs[first : first + self.batch_size]
             sample = torch.tensor([job[0] for job in chosen], device=inputs.device)
@@ -127,6 +137,7 @@ class IntegratedGradients(InputGradient):
             if total is None:
                 total = found.new_zeros(len(inputs), *found.shape[1:])
             total.index_add_(0, sample, found)
+        assert total is not None
         return total * (inputs - start)[:, None]
 
 
@@ -145,10 +156,10 @@ class SmoothGrad(InputGradient):
 
     Args:
         model, forward, score, batch_size: As :class:`InputGradient`.
-        samples (int): Noisy copies of each image, n.
-        noise (float): :math:`\sigma` as a share of the range of the image.
-        times_input (bool): Multiply the mean gradient by the image.
-        seed (int): Seed of the noise, which is the same for all images.
+        samples: Noisy copies of each image, n.
+        noise: :math:`\sigma` as a share of the range of the image.
+        times_input: Multiply the mean gradient by the image.
+        seed: Seed of the noise, which is the same for all images.
 
     Raises:
         ValueError: If ``samples`` is not positive or ``noise`` is negative.
@@ -156,12 +167,12 @@ class SmoothGrad(InputGradient):
 
     def __init__(
         self,
-        model,
+        model: nn.Module,
         samples: int = 16,
         noise: float = 0.15,
         times_input: bool = False,
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(model, **kwargs)
         if samples < 1 or noise < 0:
@@ -174,7 +185,7 @@ class SmoothGrad(InputGradient):
         self.times_input = times_input
         self.seed = seed
 
-    def attributions(self, inputs: Tensor, targets) -> Tensor:
+    def attributions(self, inputs: Tensor, targets: Any) -> Tensor:
         """Mean gradient of each value, (B, K, channels, *size)."""
         generator = torch.Generator().manual_seed(self.seed)
         span = inputs.flatten(1).amax(1) - inputs.flatten(1).amin(1)
@@ -191,6 +202,7 @@ class SmoothGrad(InputGradient):
                 [self.gradients(part, wanted) for part, wanted in zip(images, parts)]
             )
             total = found if total is None else total + found
+        assert total is not None
         mean = total / self.samples
         return mean * inputs[:, None] if self.times_input else mean
 
@@ -199,7 +211,7 @@ class SmoothGrad(InputGradient):
         return attributions.sum(2) if self.times_input else attributions.abs().sum(2)
 
 
-def image_tensor(inputs, name: str) -> Tensor:
+def image_tensor(inputs: Any, name: str) -> Tensor:
     """Inputs as one batch of images.
 
     Raises:
@@ -222,7 +234,7 @@ def image_tensor(inputs, name: str) -> Tensor:
     return inputs.clone() if inputs.is_inference() else inputs.detach()
 
 
-def fixed_targets(method: ActivationMap, inputs: Tensor, targets):
+def fixed_targets(method: ActivationMap, inputs: Tensor, targets: Any) -> Any:
     """Classes (B, K) of the unchanged inputs, or the callable itself.
 
     The predicted class must not change while the inputs are changed.
@@ -235,7 +247,7 @@ def fixed_targets(method: ActivationMap, inputs: Tensor, targets):
     return class_indices(targets, torch.cat(logits))
 
 
-def baseline_like(inputs: Tensor, baseline) -> Tensor:
+def baseline_like(inputs: Tensor, baseline: float | str | Tensor) -> Tensor:
     """A baseline of the shape of the inputs.
 
     Args:

@@ -1,7 +1,7 @@
 """Insertion and deletion: scores while pixels are changed in the order of a map."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,14 +50,14 @@ def insertion_deletion(
     model: nn.Module,
     inputs: Tensor,
     maps: Tensor,
-    targets=None,
+    targets: Any = None,
     *,
     num_steps: int = 50,
-    insert_into='blur',
-    replace_by=0.0,
+    insert_into: float | str | Tensor = 'blur',
+    replace_by: float | str | Tensor = 0.0,
     score: str | Callable = 'probability',
     chunk_size: int = 32,
-    forward=None,
+    forward: Callable | None = None,
 ) -> InsertionDeletion:
     """Scores while pixels are inserted and deleted, the largest values of a map first.
 
@@ -73,22 +73,22 @@ def insertion_deletion(
     shares of the pixels; volumes too.
 
     Args:
-        model (nn.Module): Left as it was; runs in evaluation mode without gradients.
-        inputs (Tensor): Pictures or volumes.
-        maps (Tensor): A map for each class asked for; on another grid they are
+        model: Left as it was; runs in evaluation mode without gradients.
+        inputs: Pictures or volumes.
+        maps: A map for each class asked for; on another grid they are
             resized linearly. Equal values go in the order of the pixels.
-        targets (optional): As for a map: a class, one per sample, (B, K) of them, or
+        targets: As for a map: a class, one per sample, (B, K) of them, or
             a callable from the model's output for N pictures to N scores. None is
             the class predicted for the whole picture.
-        num_steps (int): S, between no pixel and all.
+        num_steps: S, between no pixel and all.
         insert_into: Where insertion begins: 'blur', 'mean' (of each picture and
             channel), a number, or a tensor that broadcasts to ``inputs``.
         replace_by: What deletion leaves, likewise.
-        score (str or callable): Score of a class that the curves show, as
+        score: Score of a class that the curves show, as
             :func:`mmlesion.attribution.targets.score_of_classes`; a callable target
             is taken as it is.
-        chunk_size (int): Pictures in one forward pass: memory is bounded by it.
-        forward (callable, optional): ``forward(inputs)`` -> output, by default the
+        chunk_size: Pictures in one forward pass: memory is bounded by it.
+        forward: ``forward(inputs)`` -> output, by default the
             model.
 
     Shape:
@@ -96,7 +96,7 @@ def insertion_deletion(
         - maps: (B, K, *any grid)
 
     Returns:
-        InsertionDeletion: The curves, float32.
+        The curves, float32.
 
     Raises:
         ValueError: If the batch is empty, or maps, targets or an argument do not fit.
@@ -176,7 +176,7 @@ def insertion_deletion(
     return InsertionDeletion(fractions.float(), *found)
 
 
-def _baseline(inputs: Tensor, kind) -> Tensor:
+def _baseline(inputs: Tensor, kind: float | str | Tensor) -> Tensor:
     """What stands in the place of a pixel that is not shown."""
     if isinstance(kind, str) and kind == 'blur':
         return _blurred(inputs)

@@ -1,11 +1,15 @@
 """Recording of the outputs of named layers during one forward pass."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+#: Layers: modules of a model, or their dotted names.
+LayerSpec = str | nn.Module | Sequence[str | nn.Module]
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
@@ -34,12 +38,12 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     raise ValueError(f'the model has no layer {name!r}; {hint}')
 
 
-def layer_names(model: nn.Module, layers) -> list[str]:
+def layer_names(model: nn.Module, layers: LayerSpec) -> list[str]:
     """Dotted names of layers that are given as names or as modules.
 
     Args:
         model: Owner of the layers.
-        layers (sequence[str | nn.Module] | str | nn.Module): The layers.
+        layers: The layers.
 
     Raises:
         TypeError: If an entry is neither a name nor a module.
@@ -66,13 +70,14 @@ def layer_names(model: nn.Module, layers) -> list[str]:
     return names
 
 
-def replace_tensors(value, function):
+def replace_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """``value`` with ``function`` applied to every feature map inside."""
     if isinstance(value, Tensor):
         is_map = value.is_floating_point() and value.dim() >= 3
         return function(value) if is_map else value
     if isinstance(value, Mapping):
-        return type(value)(
+        kind: Any = type(value)
+        return kind(
             (key, replace_tensors(each, function)) for key, each in value.items()
         )
     if isinstance(value, (list, tuple)):
@@ -94,25 +99,25 @@ class LayerOutputs:
     map, in the order of the run. ``name#i`` selects one of them.
 
     Args:
-        model (nn.Module): Owner of the layers.
-        names (sequence[str]): Dotted names, ``neck`` or ``neck#0``.
+        model: Owner of the layers.
+        names: Dotted names, ``neck`` or ``neck#0``.
 
     Raises:
         ValueError: If a name is wrong.
     """
 
-    def __init__(self, model: nn.Module, names):
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         self.layers = {
             name: find_layer(model, name.partition('#')[0]) for name in names
         }
-        self.maps = {}
+        self.maps: dict[str, list[Tensor]] = {}
 
     @contextmanager
-    def recording(self, gradient: bool):
+    def recording(self, gradient: bool) -> Iterator['LayerOutputs']:
         """Record while the block runs; no hook is left behind.
 
         Args:
-            gradient (bool): Record gradients with respect to the maps.
+            gradient: Record gradients with respect to the maps.
         """
         self.maps = {name: [] for name in self.layers}
         with ExitStack() as stack:
@@ -124,7 +129,7 @@ class LayerOutputs:
             finally:
                 self.maps = {}
 
-    def _hook(self, name, gradient):
+    def _hook(self, name: str, gradient: bool) -> Callable:
         found = self.maps[name]
 
         def keep(output):
@@ -152,7 +157,7 @@ class LayerOutputs:
 
         return hook
 
-    def settle(self):
+    def settle(self) -> None:
         """Select the requested maps, after the run.
 
         Raises:
@@ -173,6 +178,6 @@ class LayerOutputs:
                     )
                 found[:] = [found[int(index)]]
 
-    def tensors(self):
+    def tensors(self) -> list[Tensor]:
         """All maps, layer by layer."""
         return [each for found in self.maps.values() for each in found]

@@ -1,14 +1,19 @@
 """LeGrad: gradients of a score with respect to attention."""
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .attention import AttentionMap
 from .attention_weights import kind_of
+from .layer_outputs import LayerSpec
 from .picture import resize_map
 from .targets import scores_of
+from .token_grid import TokenGrid
 from .undisturbed import full_precision
 
 
@@ -39,7 +44,7 @@ class LeGrad(AttentionMap):
 
     Args:
         model, forward, score, grid: As :class:`ActivationMap`.
-        layers (sequence[str | nn.Module] | str | nn.Module): Attention modules.
+        layers: Attention modules.
             Defaults to all of the model.
 
     Shape:
@@ -50,7 +55,7 @@ class LeGrad(AttentionMap):
             projection, or the score does not depend on it.
     """
 
-    def __init__(self, model, layers=(), **kwargs) -> None:
+    def __init__(self, model: nn.Module, layers: LayerSpec = (), **kwargs: Any) -> None:
         super().__init__(model, layers, **kwargs)
         readable = {
             name: module
@@ -65,7 +70,7 @@ class LeGrad(AttentionMap):
             )
         self.modules = readable
 
-    def compute(self, inputs, targets) -> Tensor:
+    def compute(self, inputs: Any, targets: Any) -> Tensor:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         runs: list[_Run] = []
         with (
@@ -96,7 +101,9 @@ class LeGrad(AttentionMap):
             ]
         return torch.stack(maps, 1)
 
-    def _map(self, score, runs, seen, retain) -> Tensor:
+    def _map(
+        self, score: Tensor, runs: list['_Run'], seen: TokenGrid, retain: bool
+    ) -> Tensor:
         """Mean over the layers of the map of one score, (B, h, w)."""
         if not score.requires_grad:
             raise ValueError('the score does not depend on the attention of the model')
@@ -119,15 +126,17 @@ class LeGrad(AttentionMap):
 class _Run:
     """Values and mixed tokens of one run of an attention module."""
 
-    def __init__(self, name, module, value):
+    def __init__(self, name: str, module: nn.Module, value: Tensor) -> None:
         self.name = name
-        self.heads = module.num_heads
+        self.heads: Any = module.num_heads
         self.value = value  # (B, heads, N, d)
-        self.mixed = None  # (B, N, heads * d), a point to differentiate to
-        self.windows = None
-        self.mask = None  # (windows, N, N), negative where attention is ruled out
+        self.mixed: Any = None  # (B, N, heads * d), a point to differentiate to
+        self.windows: Callable[[Tensor], Tensor] | None = None
+        self.mask: Tensor | None = (
+            None  # (windows, N, N), negative where attention is ruled out
+        )
 
-    def map_of(self, gradient, seen) -> Tensor:
+    def map_of(self, gradient: Tensor, seen: TokenGrid) -> Tensor:
         """Summed positive gradient by attended place, (B, h, w)."""
         gradient = gradient.reshape(len(self.value), -1, gradient.shape[-1])
         rows = gradient.detach().float().unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -143,7 +152,7 @@ class _Run:
         return seen.to_maps(tokens[..., None], self.name)[:, 0]
 
 
-def _watch(name, module, runs):
+def _watch(name: str, module: nn.Module, runs: list[_Run]) -> Iterator[RemovableHandle]:
     """Hooks that note values and mixed tokens of an attention module."""
 
     def project(linear, inputs, output):
@@ -158,11 +167,15 @@ def _watch(name, module, runs):
             runs[-1].mixed = mixed
             return (mixed.clone(), *inputs[1:])
 
-    yield module.qkv.register_forward_hook(project)
-    yield module.proj.register_forward_pre_hook(mix)
+    qkv: Any = module.qkv
+    proj: Any = module.proj
+    yield qkv.register_forward_hook(project)
+    yield proj.register_forward_pre_hook(mix)
 
 
-def _watch_windows(block, inner, runs):
+def _watch_windows(
+    block: Any, inner: Any, runs: list[_Run]
+) -> Iterator[RemovableHandle]:
     """Hooks that tell where the windows of a shifted-window attention lie."""
     masks = []
 

@@ -1,6 +1,8 @@
 """Occlusion: the loss of score when a window of the input is covered."""
 
+from collections.abc import Sequence
 from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +31,14 @@ class Occlusion(ActivationMap):
 
     Args:
         model, forward, score: As :class:`ActivationMap`.
-        window (int or sequence[int], optional): Sides of the window in pixels.
+        window: Sides of the window in pixels.
             Defaults to an eighth of the sides of the image, rounded up.
-        stride (int or sequence[int], optional): Steps of the window in pixels.
+        stride: Steps of the window in pixels.
             Defaults to half of the window, rounded up. The last window of a row may
             reach beyond the border.
         baseline: Values inside the window: a number, ``'mean'`` (of each image and
             channel), or a tensor that broadcasts to the input.
-        batch_size (int): Covered images in one pass.
+        batch_size: Covered images in one pass.
 
     Shape:
         - Input: (B, channels, *size)
@@ -53,11 +55,11 @@ class Occlusion(ActivationMap):
     def __init__(
         self,
         model: nn.Module,
-        window=None,
-        stride=None,
-        baseline=0.0,
+        window: int | Sequence[int] | None = None,
+        stride: int | Sequence[int] | None = None,
+        baseline: float | str | Tensor = 0.0,
         batch_size: int = 32,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(model, (), **kwargs)
         if batch_size < 1:
@@ -67,7 +69,7 @@ class Occlusion(ActivationMap):
         self.baseline = baseline
         self.batch_size = batch_size
 
-    def compute(self, inputs, targets) -> Tensor:
+    def compute(self, inputs: Any, targets: Any) -> Tensor:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         inputs = image_tensor(inputs, 'Occlusion')
         with self.running(gradient=False):
@@ -80,7 +82,7 @@ class Occlusion(ActivationMap):
         maps = drops @ flat / flat.sum(0).clamp(min=1)
         return maps.unflatten(2, inputs.shape[2:]).float()
 
-    def _windows(self, size) -> Tensor:
+    def _windows(self, size: Sequence[int]) -> Tensor:
         """Masks of all windows, (windows, *size), bool."""
         window = per_axis(self.window, size, [ceil(side / 8) for side in size])
         stride = per_axis(self.stride, size, [ceil(side / 2) for side in window])
@@ -105,7 +107,9 @@ class Occlusion(ActivationMap):
         return masks
 
 
-def per_axis(value, size, default) -> list[int]:
+def per_axis(
+    value: int | Sequence[int] | None, size: Sequence[int], default: Sequence[int]
+) -> list[int]:
     """One number for each axis.
 
     Raises:
@@ -121,12 +125,12 @@ def per_axis(value, size, default) -> list[int]:
 
 
 def score_drops(
-    method: ActivationMap, inputs: Tensor, targets, masks: Tensor, baseline: Tensor
+    method: Any, inputs: Tensor, targets: Any, masks: Tensor, baseline: Tensor
 ) -> Tensor:
     """Loss of score under each mask.
 
     Args:
-        method: Gives ``forward``, ``score`` and ``batch_size``.
+        method: Attribution method with ``forward``, ``score`` and ``batch_size``.
         inputs: Images.
         targets: Classes (B, K), or a callable.
         masks: True where an image is replaced by the baseline.

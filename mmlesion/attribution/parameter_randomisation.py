@@ -50,21 +50,21 @@ def randomise_parameters(
     Give fixed classes: a shuffled model predicts other classes.
 
     Args:
-        model (nn.Module): Its parameters are restored bit by bit, also after an
+        model: Its parameters are restored bit by bit, also after an
             exception.
-        explain (callable): Called without arguments; returns the maps of the model
+        explain: Called without arguments; returns the maps of the model
             in its present state, of any spatial size.
-        layers (sequence[str], optional): Names from the output to the input; a
+        layers: Names from the output to the input; a
             container is shuffled as a whole. By default all modules that have
             parameters of their own, the last registered first.
-        cascade (bool): Keep the layers shuffled before; otherwise shuffle each layer
+        cascade: Keep the layers shuffled before; otherwise shuffle each layer
             alone.
-        absolute (bool): Compare absolute values.
-        seed (int): Seed of the shuffling.
-        progress (bool): Show a progress bar.
+        absolute: Compare absolute values.
+        seed: Seed of the shuffling.
+        progress: Show a progress bar.
 
     Returns:
-        list[RandomisedLayer]: One for each layer, in their order. A map of one value
+        One for each layer, in their order. A map of one value
         has the similarity 0.
 
     Raises:

@@ -1,17 +1,19 @@
 """Resizing and normalization of raw maps for display."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def resize_map(maps: Tensor, size: tuple[int, ...], mode: str = 'linear') -> Tensor:
+def resize_map(maps: Tensor, size: Sequence[int], mode: str = 'linear') -> Tensor:
     """Resize maps to another grid.
 
     Args:
-        maps (Tensor): Raw maps.
-        size (tuple[int]): Rows and columns, or depth, rows and columns.
-        mode (str): ``'linear'`` (centers of cells stay in place, as with
+        maps: Raw maps.
+        size: Rows and columns, or depth, rows and columns.
+        mode: ``'linear'`` (centers of cells stay in place, as with
             ``align_corners=False``) or ``'nearest'``.
 
     Shape:
@@ -41,7 +43,7 @@ def resize_map(maps: Tensor, size: tuple[int, ...], mode: str = 'linear') -> Ten
 
 
 def normalise_map(
-    maps: Tensor, mode: str = 'image', value_range: tuple[float, float] = (0.0, 1.0)
+    maps: Tensor, mode: str = 'image', value_range: Sequence[float] = (0.0, 1.0)
 ) -> Tensor:
     """Scale maps to [0, 1] for display.
 
@@ -50,12 +52,12 @@ def normalise_map(
     images need raw maps.
 
     Args:
-        maps (Tensor): Raw maps.
-        mode (str): ``'none'`` returns them as they are; ``'image'`` maps the
+        maps: Raw maps.
+        mode: ``'none'`` returns them as they are; ``'image'`` maps the
             smallest and largest value of each (sample, class) to 0 and 1, and a
             constant map to 0; ``'fixed'`` maps ``value_range`` to [0, 1] and
             clips, so that samples can be compared.
-        value_range (tuple[float, float]): For ``'fixed'``.
+        value_range: For ``'fixed'``.
 
     Shape:
         - maps: (B, K, *grid)

@@ -1,6 +1,7 @@
 """ROAD: remove pixels in the order of a map, fill them from their neighbors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,13 @@ def road(
     model: nn.Module,
     inputs: Tensor,
     maps: Tensor,
-    targets=None,
+    targets: Any = None,
     *,
     shares: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9),
     noise: float = 0.01,
     score: str = 'probability',
     seed: int = 0,
-    forward=None,
+    forward: Callable | None = None,
 ) -> Tensor:
     r"""Difference of score between removing the least and the most relevant pixels.
 

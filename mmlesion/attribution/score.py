@@ -1,9 +1,12 @@
 """Score-CAM: features weighted by scores of masked images."""
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .base import ActivationMap, weighted_sum
+from .layer_outputs import LayerSpec
 from .picture import normalise_map, resize_map
 from .targets import class_indices, logits_of, scores_of
 
@@ -31,8 +34,8 @@ class ScoreCAM(ActivationMap):
     Args:
         model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
             ``forward`` must take a batch of images as a tensor.
-        chunk_size (int): Masked images that run at a time.
-        top_k (int, optional): Use only the channels with the largest standard
+        chunk_size: Masked images that run at a time.
+        top_k: Use only the channels with the largest standard
             deviation over the locations, this many for each image; the others get
             the weight 0. Defaults to all channels, as in the paper.
 
@@ -47,11 +50,11 @@ class ScoreCAM(ActivationMap):
 
     def __init__(
         self,
-        model,
-        layers,
+        model: nn.Module,
+        layers: LayerSpec,
         chunk_size: int = 32,
         top_k: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(model, layers, **kwargs)
         if chunk_size < 1 or (top_k is not None and top_k < 1):
@@ -61,7 +64,7 @@ class ScoreCAM(ActivationMap):
         self.chunk_size = chunk_size
         self.top_k = top_k
 
-    def compute(self, inputs, targets):
+    def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         if not isinstance(inputs, Tensor):
             raise TypeError(
@@ -89,7 +92,9 @@ class ScoreCAM(ActivationMap):
                 }
             )
 
-    def _maps(self, inputs, features, targets, name):
+    def _maps(
+        self, inputs: Tensor, features: Tensor, targets: Any, name: str
+    ) -> Tensor:
         """(B, K, *grid) of one layer."""
         if len(features) != len(inputs) or features.dim() != inputs.dim():
             raise ValueError(
@@ -111,7 +116,7 @@ class ScoreCAM(ActivationMap):
             maps.append(weighted_sum(channels[None], scores.softmax(0).T))
         return torch.cat(maps).relu()
 
-    def _scores(self, image, channels, wanted):
+    def _scores(self, image: Tensor, channels: Tensor, wanted: Any) -> Tensor:
         """Scores of one image behind masks: (n, *grid) -> (n, K)."""
         masks = resize_map(channels[:, None], image.shape[1:])
         masks = normalise_map(masks, 'image').to(image)  # (n, 1, *size)

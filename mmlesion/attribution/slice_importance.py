@@ -1,5 +1,7 @@
 """Importance of the single slices of an input."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,14 +23,14 @@ class SliceImportance(ActivationMap):
 
     Args:
         model, forward, score: As :class:`ActivationMap`.
-        how (str): ``'occlusion'`` or ``'gradient'``.
-        channels_per_slice (int): Channels that belong to one slice, where the
+        how: ``'occlusion'`` or ``'gradient'``.
+        channels_per_slice: Channels that belong to one slice, where the
             channels are slices. A volume (B, channels, D, H, W) has its slices
             along D.
         baseline: Values of a missing slice: a number, ``'mean'`` (of each image and
             channel), or a tensor that broadcasts to the input.
-        steps (int): Of the Integrated Gradients.
-        batch_size (int): Images in one pass.
+        steps: Of the Integrated Gradients.
+        batch_size: Images in one pass.
 
     Shape:
         - Input: (B, slices * channels_per_slice, H, W) or (B, channels, D, H, W)
@@ -47,10 +49,10 @@ class SliceImportance(ActivationMap):
         model: nn.Module,
         how: str = 'occlusion',
         channels_per_slice: int = 1,
-        baseline=0.0,
+        baseline: float | str | Tensor = 0.0,
         steps: int = 32,
         batch_size: int = 32,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(model, (), **kwargs)
         if how not in ('occlusion', 'gradient'):
@@ -66,7 +68,7 @@ class SliceImportance(ActivationMap):
         self.steps = steps
         self.batch_size = batch_size
 
-    def compute(self, inputs, targets) -> Tensor:
+    def compute(self, inputs: Any, targets: Any) -> Tensor:
         """Importance of each slice, (B, K, slices)."""
         inputs = one_tensor(inputs, 'SliceImportance')
         slices = self._slices(inputs)

@@ -1,10 +1,12 @@
 """Soft activation maps: the maps of SAM and HESAM heads."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .cam import CAM
-from .layer_outputs import LayerOutputs, find_layer
+from .layer_outputs import LayerOutputs, LayerSpec, find_layer
 from .targets import logits_of, score_gradient
 from .undisturbed import full_precision
 
@@ -32,13 +34,13 @@ class SoftActivationMap(CAM):
 
     Args:
         model: As :class:`ActivationMap`.
-        layers (sequence[str | nn.Module] | str | nn.Module): The one layer of g.
+        layers: The one layer of g.
             Without it, the model must have a head that draws maps.
-        head (str, optional): Name of the linear layer that holds
+        head: Name of the linear layer that holds
             :math:`\alpha`, one input per channel of g. Defaults to the last one
             that ran and has as many outputs as the model. Without ``layers``,
             name of the head that draws maps; defaults to the only one.
-        map (str, optional): Without ``layers``: the definition that the head is
+        map: Without ``layers``: the definition that the head is
             asked for, of this project's heads ``'exact'``, ``'equation'`` or
             ``'weights'``. Defaults to that of the head. With ``layers``, only
             ``'equation'`` is possible.
@@ -54,10 +56,10 @@ class SoftActivationMap(CAM):
     def __init__(
         self,
         model: nn.Module,
-        layers=(),
+        layers: LayerSpec = (),
         head: str | None = None,
         map: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.drawing = None
         self.map = map
@@ -93,7 +95,7 @@ class SoftActivationMap(CAM):
         """Whether a linear layer puts out as many scores as the model."""
         return scores.shape == logits.shape
 
-    def compute(self, inputs, targets):
+    def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
         if self.drawing is None:
             return super().compute(inputs, targets)
@@ -123,7 +125,7 @@ class SoftActivationMap(CAM):
             return torch.einsum('bkc,bc...->bk...', share, maps[0])
 
 
-def cast(features, dtype: torch.dtype):
+def cast(features: Any, dtype: torch.dtype) -> Any:
     """Features in the type of the head's weights, which autocast may have changed."""
     if isinstance(features, Tensor):
         return features.to(dtype) if features.is_floating_point() else features
@@ -152,11 +154,11 @@ class HESAM(SoftActivationMap):
     Args:
         model, layers, head, map, forward, score, grid, reshape: As
             :class:`SoftActivationMap`, also without ``layers``.
-        code (str, optional): With ``layers``: name of the layer whose output is
+        code: With ``layers``: name of the layer whose output is
             the high-level code, with as many channels as g.
-        gamma (str, optional): Name of the model's parameter
+        gamma: Name of the model's parameter
             :math:`\gamma`, (classes, C).
-        fusion (str): With ``layers``: ``'weight'`` (the equations) or
+        fusion: With ``layers``: ``'weight'`` (the equations) or
             ``'feature'`` (the text).
 
     Raises:
@@ -166,14 +168,14 @@ class HESAM(SoftActivationMap):
 
     def __init__(
         self,
-        model,
-        layers=(),
-        code: str = None,
-        head: str = None,
-        gamma: str = None,
+        model: nn.Module,
+        layers: LayerSpec = (),
+        code: str | None = None,
+        head: str | None = None,
+        gamma: str | None = None,
         fusion: str = 'weight',
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         if fusion not in ('weight', 'feature'):
             raise ValueError(
                 f"fusion must be one of ['weight', 'feature'], got {fusion!r}"
@@ -191,15 +193,18 @@ class HESAM(SoftActivationMap):
         parameters = dict(self.model.named_parameters())
         if gamma is not None and gamma not in parameters:
             raise ValueError(f'the model has no parameter {gamma!r} for gamma')
-        self.gamma = parameters.get(gamma)
+        self.gamma = None if gamma is None else parameters[gamma]
         if code not in self.outputs.layers:
             self.outputs = LayerOutputs(self.model, [self.layer, code])
 
-    def weights(self, features: Tensor, head: nn.Module, outputs) -> Tensor:
+    def weights(
+        self, features: Tensor, head: nn.Module, outputs: LayerOutputs
+    ) -> Tensor:
         """Class weights plus the code's maximum, (B, classes, C)."""
         alpha = super().weights(features, head, outputs)
         if self.fusion == 'feature':
             return alpha
+        assert self.code is not None  # with layers, code is required
         code = self.features(outputs.maps[self.code][0], self.code)
         maximum = code.flatten(2).amax(2)  # (B, C)
         if maximum.shape != features.shape[:2]:

@@ -1,6 +1,7 @@
 """Selection of the scores that a map explains."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,17 +10,17 @@ from torch import Tensor
 SCORES = ('logit', 'log_odds', 'probability', 'auto')
 
 
-def logits_of(output) -> Tensor:
+def logits_of(output: Any) -> Tensor:
     """The class scores (B, number of classes) in a model's output.
 
     Raises:
         TypeError: If there is no single such tensor.
     """
-    found = output
+    found: Any = output
     if isinstance(found, Mapping) and 'logits' in found:
         found = found['logits']
-    elif not isinstance(found, Tensor) and hasattr(found, 'logits'):
-        found = found.logits
+    elif not isinstance(output, Tensor) and hasattr(output, 'logits'):
+        found = output.logits
     while isinstance(found, (list, tuple)) and len(found) == 1:
         found = found[0]
     if isinstance(found, Tensor) and found.dim() == 1:
@@ -37,14 +38,14 @@ def logits_of(output) -> Tensor:
     return found
 
 
-def class_indices(targets, logits: Tensor) -> Tensor:
+def class_indices(targets: Any, logits: Tensor) -> Tensor:
     """Classes asked for, (B, K).
 
     Args:
-        targets (None | int | sequence | Tensor): The predicted class of each
+        targets: The predicted class of each
             sample; one class for all; one class per sample, (B, ); or K
             classes per sample, (B, K).
-        logits (Tensor): Class scores, (B, number of classes).
+        logits: Class scores, (B, number of classes).
 
     Raises:
         TypeError: If targets are no integers.
@@ -85,7 +86,7 @@ def class_indices(targets, logits: Tensor) -> Tensor:
     return classes.long()
 
 
-def check_score(score) -> None:
+def check_score(score: str | Callable) -> None:
     """Check the name of a score.
 
     Raises:
@@ -152,7 +153,7 @@ def score_of_classes(
     return chosen - others.logsumexp(2)
 
 
-def scores_of(output, targets, score: str | Callable = 'logit') -> Tensor:
+def scores_of(output: Any, targets: Any, score: str | Callable = 'logit') -> Tensor:
     """Scores asked for, (B, K), in the graph of ``output``.
 
     Args:
@@ -189,7 +190,9 @@ def scores_of(output, targets, score: str | Callable = 'logit') -> Tensor:
     return scores.reshape(len(scores) if scores.dim() else 1, -1)
 
 
-def score_gradient(output, targets, score: str | Callable = 'logit') -> Tensor:
+def score_gradient(
+    output: Any, targets: Any, score: str | Callable = 'logit'
+) -> Tensor:
     """Gradient of the scores asked for with respect to the class scores.
 
     Args:
@@ -221,7 +224,7 @@ def score_gradient(output, targets, score: str | Callable = 'logit') -> Tensor:
     return torch.stack(rows, 1)
 
 
-def _with_logits(output, logits: Tensor):
+def _with_logits(output: Any, logits: Tensor) -> Any:
     """The output with other class scores in the place of its own."""
     if isinstance(output, Tensor):
         return logits if output.dim() == 2 else logits.reshape(output.shape)

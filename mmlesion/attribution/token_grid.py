@@ -1,7 +1,9 @@
 """Grids of the tokens of transformers."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from math import prod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,17 +15,17 @@ class TokenGrid:
     """Rows and columns of the patches, given or observed in the forward pass.
 
     Args:
-        grid (tuple[int], optional): Rows and columns (or depth, rows, columns).
+        grid: Rows and columns (or depth, rows, columns).
             None takes the latest convolution whose output has as many cells as
             there are tokens, up to a few extra ones: the patch embedding.
     """
 
-    def __init__(self, grid=None):
+    def __init__(self, grid: Sequence[int] | None = None) -> None:
         self.grid = None if grid is None else tuple(int(side) for side in grid)
         self.seen = []
 
     @contextmanager
-    def watching(self, model: nn.Module):
+    def watching(self, model: nn.Module) -> Iterator['TokenGrid']:
         """Watch the convolutions of the model while the block runs."""
         self.seen = []
         with ExitStack() as stack:
@@ -33,10 +35,10 @@ class TokenGrid:
                     stack.callback(handle.remove)
             yield self
 
-    def _note(self, module, inputs, output):
+    def _note(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.seen.append(tuple(output.shape[2:]))
 
-    def of(self, num_tokens: int, name: str):
+    def of(self, num_tokens: int, name: str) -> tuple[int, ...]:
         """The grid of ``num_tokens`` tokens.
 
         Raises:

@@ -1,13 +1,14 @@
 """Context in which a model runs without being changed."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
-def undisturbed(model: nn.Module, gradient: bool):
+def undisturbed(model: nn.Module, gradient: bool) -> Iterator[None]:
     """Evaluation mode and frozen parameters, both exactly restored.
 
     Flags are set one by one: ``model.train()`` and ``model.eval()`` are
@@ -17,8 +18,8 @@ def undisturbed(model: nn.Module, gradient: bool):
     random number generator of the CPU is restored as well.
 
     Args:
-        model (nn.Module): Runs inside the ``with`` block.
-        gradient (bool): Record gradients, also where the caller has switched
+        model: Runs inside the ``with`` block.
+        gradient: Record gradients, also where the caller has switched
             them off (``no_grad`` and ``inference_mode``).
     """
     training = [module for module in model.modules() if module.training]
@@ -44,6 +45,6 @@ def undisturbed(model: nn.Module, gradient: bool):
             module.training = True
 
 
-def full_precision(tensor):
+def full_precision(tensor: Tensor) -> torch.autocast:
     """The ``with`` block in which autocast leaves float32 as it is."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -25,6 +25,9 @@ COMMANDS = {
     'segment-crops': ('segment_nodule_crops', 'segment nodule crops, print Dice'),
     'export': ('export', 'export a network to torch.export or ONNX'),
     'prepare': ('prepare_data', 'prepare a public data set for training'),
+    'deeplesion-to-coco': ('deeplesion_to_coco', 'write DL_info.csv as COCO JSON'),
+    'coco-to-deeplesion': ('coco_to_deeplesion', 'write COCO JSON as DL_info.csv'),
+    'froc': ('froc', 'evaluate boxes of any detector from a file by FROC'),
     'phantom': ('make_phantom', 'generate a simulated data set'),
 }
 

@@ -32,39 +32,39 @@ class DeepLesionDataset(BaseDetDataset):
     29,073 rows, by at most 6.5 px), because the published FROC measures
     against these.
 
-    A sample holds ``img_id`` (its place in the split, whatever is left out
-    by ``only_existing`` or ``subset_file``), ``img_path``, ``series``,
-    ``key_slice``, ``slice_range``, ``interval_mm`` (slice distance; may be
-    NaN or negative as in the csv), ``spacing_mm`` (pixel size), ``height``,
-    ``width``, ``patient``, and ``instances``: for each lesion ``bbox`` (xyxy,
-    0-based pixels of the PNG), ``bbox_label`` 0, ``ignore_flag`` 0,
-    ``lesion_type`` (-1, 1 to 8), ``diameter_mm`` (long, short), ``recist_px`` (x
-    and y of both ends of the long, then of the short diameter; where the csv has
-    them) and ``lesion_id`` (row of the csv, the header being row 1).
+    A sample contains ``img_id`` (place in the split, which does not depend on
+    ``only_existing`` and ``subset_file``), ``img_path``, ``series``, ``key_slice``,
+    ``slice_range``, ``interval_mm`` (slice distance, may be NaN or negative as in the
+    csv), ``spacing_mm`` (pixel size), ``height``, ``width``, ``patient``, ``study``,
+    ``series_id``, ``sex``, ``age_years``, and ``instances``. Each lesion has ``bbox``
+    (x1, y1, x2, y2 in 0-based pixels of the PNG), ``bbox_label`` 0, ``ignore_flag`` 0,
+    ``lesion_type`` (-1, 1 to 8), ``noisy``, ``diameter_px`` and ``diameter_mm`` (long,
+    short), ``location`` (x, y, z relative to the body), ``window_hu`` (of the
+    radiologist), ``recist_px`` (x and y of both ends of the long, then of the short
+    diameter; only where the csv has them) and ``lesion_id`` (row of the csv; the header
+    is row 1). Values that the csv does not have are None.
 
     Args:
-        ann_file (str): The official csv.
-        data_prefix (dict): ``img``: folder of the series' folders.
-        split (str): ``'train'``, ``'val'``, ``'test'``, ``'all'``, or a key
-            of ``split_files``.
-        split_files (dict[str, str], optional): Custom splits: a text file for
-            each split's name, with one key slice of the csv
-            (``000001_01_01_109.png``) a line; empty lines and lines that
-            begin with ``#`` are skipped. They take the place of the official
-            splits; no patient may be in two of them.
-        subset_file (str, optional): Text file of the same form; only the key
-            slices named there are kept. A key slice of another split is an
-            error.
-        only_existing (bool): Keep only key slices whose PNG is on disk.
-        drop_noisy (bool): Drop the lesions flagged as possibly noisy.
+        ann_file: The official csv.
+        data_prefix: ``img``: folder of the folders of the series.
+        split: ``'train'``, ``'val'``, ``'test'``, ``'all'``, or a key of
+            ``split_files``.
+        split_files: Custom splits: a text file for the name of each split, with one key
+            slice of the csv (``000001_01_01_109.png``) per line. Empty lines and lines
+            that begin with ``#`` are skipped. Custom splits replace the official
+            splits. A patient may be in only one of them.
+        subset_file: Text file of the same format. Only the key slices in this file are
+            kept. A key slice of another split is an error.
+        only_existing: Keep only key slices whose PNG exists.
+        drop_noisy: Drop the lesions that are flagged as possibly noisy.
         **kwargs: As ``mmdet.BaseDetDataset``.
 
     Raises:
         FileNotFoundError: If the csv or a list does not exist.
-        ValueError: On an unknown split, a malformed csv (names the row), a
-            list that names an unknown or noisy key slice (names the line) or
-            puts a patient into two splits, if nothing is left, or if the pipeline
-            would move boxes to the wrong place.
+        ValueError: If the split is unknown, the csv is malformed (names the row), a
+            list names an unknown or noisy key slice (names the line) or puts a patient
+            into two splits, nothing is left, or the pipeline would move boxes to the
+            wrong place.
     """
 
     METAINFO = dict(classes=('lesion',), palette=[(255, 0, 0)])
@@ -153,6 +153,10 @@ class DeepLesionDataset(BaseDetDataset):
                 bbox_label=0,
                 ignore_flag=0,
                 lesion_type=row.lesion_type,
+                noisy=row.noisy,
+                location=row.location,
+                window_hu=row.window_hu,
+                diameter_px=row.diameters_px,
                 diameter_mm=tuple(
                     diameter * first.spacing_mm for diameter in row.diameters_px
                 ),
@@ -173,6 +177,10 @@ class DeepLesionDataset(BaseDetDataset):
             height=height,
             width=width,
             patient=first.patient,
+            study=first.study,
+            series_id=first.series_id,
+            sex=first.sex,
+            age_years=first.age_years,
             instances=instances,
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmlesion.attribution import normalise_map, resize_map
+from mmlesion.attribution import ActivationMap, normalise_map, resize_map
 from mmlesion.attribution.targets import class_indices, logits_of
 from mmlesion.evaluation.functional import PixelHistogram
 
@@ -135,7 +135,9 @@ class MapBenchmark:
             layers = self.layers if method.kind.needs_layers else ()
             built = method(model, layers, score=self.score)
 
-            def explain(inputs, classes, built=built):
+            def explain(
+                inputs: Tensor, classes: Tensor, built: ActivationMap = built
+            ) -> Tensor:
                 return first_map(built(inputs, classes))
 
             raw = explain(cases.inputs, classes)

@@ -34,7 +34,8 @@ def cases_of(
     """
     samples = [each['data_samples'] for each in batch]
     collated = pseudo_collate(list(batch))
-    inputs: Tensor = model.data_preprocessor(collated, False)['inputs']
+    preprocess: Any = model.data_preprocessor
+    inputs: Tensor = preprocess(collated, False)['inputs']
     size = tuple(inputs.shape[2:])
     masks, names, groups, labels = [], [], [], []
     for index, sample in enumerate(samples):

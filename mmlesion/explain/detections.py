@@ -1,34 +1,41 @@
-"""Why a detector predicted one box: activation maps of single detections."""
+"""Activation maps of single detections of a detector."""
 
 import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.dataset import pseudo_collate
+from torch import Tensor, nn
 
-from .methods import DEFAULT_DETECTION_METHOD, find_method
+from mmlesion.attribution.layer_outputs import LayerSpec
+
+from .methods import DEFAULT_DETECTION_METHOD, Method, MethodSpec, find_method
 
 
 class NoDetectionError(ValueError):
-    """No detection of an image reaches the score that was asked for."""
+    """No detection of an image reaches the requested score."""
 
 
-def is_detector(model):
+def is_detector(model: nn.Module) -> bool:
     """Whether a model is a detector of MMDetection, of one or two stages."""
     return any(
         getattr(model, head, None) is not None for head in ('roi_head', 'bbox_head')
     )
 
 
-def detection_titles(model, sample, indices):
-    """What chosen detections are: their class and score, for people.
+def detection_titles(
+    model: nn.Module, sample: Any, indices: Sequence[int]
+) -> list[str]:
+    """Titles of detections: class and score.
 
     Args:
-        model (nn.Module): ``dataset_meta`` may name the classes.
-        sample (DetDataSample): With predictions.
-        indices (sequence[int]): Which of them.
+        model: The detector; ``dataset_meta`` may name the classes.
+        sample: Data sample with predictions.
+        indices: Indices of the detections in ``pred_instances``.
 
     Returns:
-        list[str]: Such as ``'lesion 0.87'``.
+        Titles such as ``'lesion 0.87'``.
     """
     names = (getattr(model, 'dataset_meta', None) or {}).get('classes') or ()
     found = sample.pred_instances
@@ -44,38 +51,38 @@ class DetectionScores:
     """Scores of chosen detections, in the graph of the forward pass.
 
     ``forward`` runs the detector as in testing; the object itself is the target
-    that reads the scores. Two-stage detectors hand out the very scores of their
-    boxes, through RoIAlign (or position-sensitive pooling) and NMS. Dense heads
-    detach theirs; there the anchor of each box is found again in the head's
-    output, by its score and box.
+    that reads the scores. The scores of a two-stage detector stay in the graph through
+    RoIAlign (or position-sensitive pooling) and NMS. A dense head detaches its scores;
+    the anchor of each box is then found in the output of the head by its score and
+    box.
 
     Args:
-        model (nn.Module): An MMDetection 3.x detector.
-        indices (sequence[int], optional): Detections to explain, as they stand
-            in ``pred_instances``. Defaults to the best ones.
-        score_thr (float): Least score of a detection chosen by default.
-        max_detections (int): Most detections chosen by default.
-        anchors (sequence[tuple[int, int]], optional): Of a dense head, (anchor,
-            class) instead of detections; anchors counted through all levels in
-            the head's order.
-        score (str or callable): ``'probability'`` (``'auto'``) is the score of the
+        model: An MMDetection 3.x detector.
+        indices: Indices in ``pred_instances`` of the detections to explain. Defaults
+            to the detections of the highest scores.
+        score_thr: Smallest score of a detection that is chosen by default.
+        max_detections: Largest number of detections that are chosen by default.
+        anchors: Pairs (anchor, class) of a dense head, explained instead of
+            detections. Anchors are counted through all levels in the order of the
+            head.
+        score: ``'probability'`` (``'auto'``) is the score of the
             box; ``'log_odds'`` is log(p / (1 - p)), which differs in the scale of the
             map only; a callable maps the scores (K, ) to other scores (K, ).
 
     Raises:
         NoDetectionError: If no detection reaches ``score_thr``.
-        ValueError: If there is no such detection or anchor.
+        ValueError: If a detection or anchor does not exist.
     """
 
     def __init__(
         self,
-        model,
-        indices=None,
-        score_thr=0.3,
-        max_detections=5,
-        anchors=None,
-        score='probability',
-    ):
+        model: nn.Module,
+        indices: Sequence[int] | None = None,
+        score_thr: float = 0.3,
+        max_detections: int = 5,
+        anchors: Sequence[tuple[int, int]] | None = None,
+        score: str | Callable = 'probability',
+    ) -> None:
         if not callable(score) and score not in ('auto', 'probability', 'log_odds'):
             raise ValueError(
                 "the score of a box must be 'probability', 'log_odds' or a callable, "
@@ -84,12 +91,12 @@ class DetectionScores:
         self.score = score
         if anchors is not None and indices is not None:
             raise ValueError('give indices of detections or anchors, not both')
-        self.model = model
+        self.model: Any = model
         self.indices = indices
         self.score_thr = score_thr
         self.max_detections = max_detections
         self.anchors = anchors
-        self.dense = (
+        self.dense: Any = (
             None
             if getattr(model, 'roi_head', None) is not None
             else getattr(model, 'bbox_head', None)
@@ -99,10 +106,10 @@ class DetectionScores:
                 f'{type(model).__name__} has no dense head: explain its '
                 'detections by indices rather than anchors'
             )
-        self.head_output = None
-        self.sample = None
+        self.head_output: Any = None
+        self.sample: Any = None
 
-    def forward(self, batch):
+    def forward(self, batch: dict[str, Any]) -> Any:
         """Predictions of one collated sample, scores still in the graph."""
         batch = copy.deepcopy(batch)  # predictions are written into the samples
         batch = self.model.data_preprocessor(batch, False)
@@ -118,7 +125,7 @@ class DetectionScores:
                 handle.remove()
         return self.sample
 
-    def __call__(self, sample):
+    def __call__(self, sample: Any) -> Tensor:
         """Scores to explain, (1, K)."""
         if self.anchors is not None:
             scores = self._chosen_anchors()
@@ -135,7 +142,7 @@ class DetectionScores:
             scores = self.score(scores)
         return scores[None]
 
-    def _choose(self, scores):
+    def _choose(self, scores: Tensor) -> list[int]:
         """Indices of the detections to explain."""
         if self.indices is None:
             order = scores.argsort(descending=True)[: self.max_detections]
@@ -159,7 +166,7 @@ class DetectionScores:
             )
         return chosen
 
-    def _dense_scores(self):
+    def _dense_scores(self) -> Tensor:
         """Scores of all anchors of the image, (anchors, classes)."""
         head, (levels, _, *factors) = self.dense, self.head_output
         scores = rows_of(levels, head.cls_out_channels)
@@ -171,7 +178,8 @@ class DetectionScores:
             scores = scores * rows_of(factors[0], 1).sigmoid()
         return scores
 
-    def _chosen_anchors(self):
+    def _chosen_anchors(self) -> Tensor:
+        assert self.anchors is not None
         scores = self._dense_scores()
         for anchor, label in self.anchors:
             if not (0 <= anchor < scores.shape[0] and 0 <= label < scores.shape[1]):
@@ -183,10 +191,11 @@ class DetectionScores:
         anchors, labels = zip(*self.anchors)
         return scores[list(anchors), list(labels)]
 
-    def _found_again(self, sample):
+    def _found_again(self, sample: Any) -> Tensor:
         """Scores of the anchors that the detections came from."""
         found = sample.pred_instances
         scores = self._dense_scores()
+        assert self.indices is not None
         anchors = []
         for index in self.indices:
             column = scores[:, found.labels[index]].detach()
@@ -204,7 +213,7 @@ class DetectionScores:
             anchors.append(same[0])
         return scores[torch.stack(anchors), found.labels[self.indices]]
 
-    def _boxes(self, sample, anchors):
+    def _boxes(self, sample: Any, anchors: Tensor) -> Tensor:
         """Boxes of anchors in the pixels of the predictions, (A, 4)."""
         head, levels = self.dense, self.head_output[1]
         priors = torch.cat(
@@ -222,57 +231,55 @@ class DetectionScores:
         return boxes / boxes.new_tensor(sample.scale_factor).repeat(2)
 
 
-def rows_of(levels, width):
+def rows_of(levels: Sequence[Tensor], width: int) -> Tensor:
     """The first image's maps (1, anchors*width, h, w) -> (all anchors, width)."""
     return torch.cat([level[0].permute(1, 2, 0).reshape(-1, width) for level in levels])
 
 
 def explain_detections(
-    model,
-    data,
-    layers,
-    method=DEFAULT_DETECTION_METHOD,
-    indices=None,
-    score_thr=0.3,
-    max_detections=5,
-    anchors=None,
-    score='probability',
-    **kwargs,
-):
-    """Maps of why a detector predicted single boxes of an image.
+    model: nn.Module,
+    data: Mapping[str, Any],
+    layers: LayerSpec,
+    method: MethodSpec | Method = DEFAULT_DETECTION_METHOD,
+    indices: Sequence[int] | None = None,
+    score_thr: float = 0.3,
+    max_detections: int = 5,
+    anchors: Sequence[tuple[int, int]] | None = None,
+    score: str | Callable = 'probability',
+    **kwargs: Any,
+) -> tuple[Tensor | dict[str, Tensor], Any, list]:
+    """Compute maps that explain single boxes of an image.
 
     All boxes share one pass through the detector.
 
     Args:
-        model (nn.Module): An MMDetection 3.x detector, of one or two stages.
-        data (dict): One sample as the test pipeline packs it, ``inputs`` and
+        model: An MMDetection 3.x detector, of one or two stages.
+        data: One sample as the test pipeline packs it, ``inputs`` and
             ``data_samples``.
-        layers (sequence[str | nn.Module] | str | nn.Module): Layers to map, e.g.
+        layers: Layers to map, e.g.
             ``backbone.layer4``.
-        method (str, dict or type): A method that explains any score, see
+        method: A method that explains any score, see
             :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM.
-        indices (sequence[int], optional): As :class:`DetectionScores`.
-        score_thr (float): Likewise.
-        max_detections (int): Likewise.
-        anchors (sequence[tuple[int, int]], optional): Likewise.
-        score (str or callable): Likewise.
-        **kwargs: For ``method``.
+        indices: See :class:`DetectionScores`.
+        score_thr: See :class:`DetectionScores`.
+        max_detections: See :class:`DetectionScores`.
+        anchors: See :class:`DetectionScores`.
+        score: See :class:`DetectionScores`.
+        **kwargs: Further keyword arguments of ``method``.
 
     Returns:
-        tuple: Raw maps as of ``method``, (1, K, h, w), or a dict of several
+        Raw maps as of ``method``, (1, K, h, w), or a dict of several
         layers; the sample with its predictions; and the indices (or anchors)
         of the K.
 
     Raises:
         NoDetectionError: If no detection reaches ``score_thr``.
-        ValueError: If there is no such detection, anchor or layer.
+        ValueError: If a detection, anchor or layer does not exist.
     """
     method = find_method(method, detections=True)
     scores = DetectionScores(model, indices, score_thr, max_detections, anchors, score)
     with method(model, layers, forward=scores.forward, **kwargs) as cam:
         maps = cam(pseudo_collate([data]), scores)
-    return (
-        maps,
-        scores.sample,
-        list(scores.indices if anchors is None else scores.anchors),
-    )
+    explained = scores.indices if anchors is None else anchors
+    assert explained is not None
+    return maps, scores.sample, list(explained)

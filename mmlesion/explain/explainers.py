@@ -39,7 +39,7 @@ class _Explainer:
         targets: Sequence[int | str] = ('predicted',),
         score: str | Callable = 'auto',
     ) -> None:
-        self.model = model
+        self.model: Any = model
         self.methods = [find_method(each, self.detections) for each in methods]
         self.score = score
         self.layers = list(layers)
@@ -109,7 +109,7 @@ class ClassExplainer(_Explainer):
                 'nor a detector of MMDetection: its predictions have no pred_score'
             )
         scores = sample.pred_score.flatten().tolist()
-        names = list(self.model.dataset_meta.get('classes') or ())
+        names: list[str] = list(self.model.dataset_meta.get('classes') or ())
         if len(names) != len(scores):
             names = [f'class {index}' for index in range(len(scores))]
         classes = self._classes(sample, names, name)
@@ -128,7 +128,9 @@ class ClassExplainer(_Explainer):
             measure = attribution.SliceImportance(
                 self.model, self.slices, score=self.score
             )
-            shares = measure(inputs, [classes])[0]
+            measured = measure(inputs, [classes])
+            assert isinstance(measured, Tensor)
+            shares = measured[0]
         return SampleMaps(
             maps=maps,
             layers=self.layers,
@@ -203,7 +205,7 @@ class BoxExplainer(_Explainer):
                 f'target {wrong[0]} does not fit a detector: give numbers '
                 "of boxes, or 'predicted' for the best"
             )
-        self.chosen = dict(
+        self.chosen: dict[str, Any] = dict(
             indices=None if allowed else list(targets),
             score_thr=score_thr,
             max_detections=max_detections,
@@ -223,6 +225,8 @@ class BoxExplainer(_Explainer):
             NoDetectionError: If no box reaches ``score_thr``.
         """
         maps: dict[str, Tensor] = {}
+        sample: Any = None
+        indices: list = []
         for method in self.methods:
             (layers,) = self.layer_arguments(
                 method, pseudo_collate([data]), DetectionScores(self.model).forward

@@ -1,12 +1,15 @@
 """What is to be explained: files, or the test data set of a config."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, TRANSFORMS
 from tqdm import tqdm
@@ -59,17 +62,17 @@ class ExplainInputs:
       spacing.
 
     Args:
-        cfg (Config): The config, its default scope being set.
-        images (str or Path, optional): A file or a folder of files.
-        slices (sequence[int], optional): Slices of scans, counted from 0 at the feet.
-        window (sequence[float], optional): HU of black and white where a scan goes
+        cfg: The config, its default scope being set.
+        images: A file or a folder of files.
+        slices: Slices of scans, counted from 0 at the feet.
+        window: HU of black and white where a scan goes
             to ``LoadImageFromFile``; by default its least and largest value.
-        max_images (int, optional): Most samples.
-        diameter_mm (float, optional): Diameter of the nodule in each crop; by
+        max_images: Most samples.
+        diameter_mm: Diameter of the nodule in each crop; by
             default it is estimated.
 
     Yields:
-        tuple[str, dict]: A name for files, no two alike, and the sample. In one of a
+        A name for files, no two alike, and the sample. In one of a
         scan, ``scan_geometry`` of the meta information is a :class:`CTVolume` of one
         voxel at the place of the slice's first.
 
@@ -80,13 +83,13 @@ class ExplainInputs:
 
     def __init__(
         self,
-        cfg,
-        images=None,
-        slices=None,
-        window=None,
-        max_images=None,
-        diameter_mm=None,
-    ):
+        cfg: Config,
+        images: str | Path | None = None,
+        slices: Sequence[int] | None = None,
+        window: Sequence[float] | None = None,
+        max_images: int | None = None,
+        diameter_mm: float | None = None,
+    ) -> None:
         loader = cfg.get('test_dataloader')
         if not loader or not loader.dataset.get('pipeline'):
             raise ValueError(
@@ -114,10 +117,10 @@ class ExplainInputs:
             raise ValueError(f'max_images must be positive, got {max_images}')
         self.jobs = self.jobs[:max_images]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.jobs)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         stems = Counter(
             stem_of(path)
             for path in {path for path, _ in self.jobs}
@@ -138,13 +141,13 @@ class ExplainInputs:
             yield name, data
 
     @property
-    def dataset(self):
+    def dataset(self) -> Any:
         """The config's test data set."""
         if not hasattr(self, '_dataset'):
             self._dataset = DATASETS.build(self.dataset_cfg)
         return self._dataset
 
-    def _jobs_of(self, path):
+    def _jobs_of(self, path: Path) -> list[tuple[Path, int | str | None]]:
         """(file, slice) for all there is to explain."""
         suffixes = (*READABLE[self.kind], '.npy')
         if not path.exists():
@@ -171,7 +174,7 @@ class ExplainInputs:
             for index in (self.slices or [MIDDLE] if self._is_scan(file) else [None])
         ]
 
-    def _is_scan(self, path):
+    def _is_scan(self, path: Path) -> bool:
         """Whether slices are to be chosen from a file or folder."""
         if self.kind == 'LoadSliceStack':
             return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
@@ -181,9 +184,12 @@ class ExplainInputs:
             and _depth(path) > 1
         )
 
-    def _read(self, path, index):
+    def _read(
+        self, path: Path, index: int | str | None
+    ) -> tuple[dict[str, Any], int | None]:
         """One file, or slice of it, through the pipeline; which slice."""
-        results = dict(img_path=str(path), img_id=0, instances=[])
+        results: dict[str, Any] = dict(img_path=str(path), img_id=0, instances=[])
+        volume: CTVolume | None = None
         if index is not None:
             volume = _volume(str(path))
             index = _check_slice(index, len(volume.array), path)
@@ -206,32 +212,34 @@ class ExplainInputs:
                     'or of another kind'
                 )
         if 'img' not in results:
-            return self.whole(results), None
+            whole: Any = self.whole(results)
+            return whole, None
         height, width = shape = results['img'].shape[:2]
         results.update(img_shape=shape, ori_shape=shape, height=height, width=width)
         if self.kind == 'LoadSliceStack':  # for CropToBody
             results['key_slice_hu'] = results['img'][..., results['img'].shape[2] // 2]
-        data = self.rest(results)
-        if index is not None:
+        data: Any = self.rest(results)
+        if volume is not None and index is not None:
+            x, y, z = volume.index_to_world((index, 0, 0)).tolist()
             data['data_samples'].set_metainfo(
                 dict(
                     scan_geometry=CTVolume(
                         np.zeros((1, 1, 1)),
                         volume.spacing_mm,
-                        volume.index_to_world((index, 0, 0)),
+                        (x, y, z),
                         volume.direction,
                     )
                 )
             )
         return data, index
 
-    def _is_nodule_crop(self, path):
+    def _is_nodule_crop(self, path: Path) -> bool:
         """Whether a file is a volume around one nodule."""
         return self.kind == 'LoadNodulePatch' and path.name.lower().endswith(
             VOLUME_SUFFIXES
         )
 
-    def _nodule(self, path):
+    def _nodule(self, path: Path) -> dict[str, Any]:
         """What LoadNodulePatch gives, for the nodule in the middle of a crop."""
         volume = _volume(str(path))
         diameter_mm = self.diameter_mm
@@ -258,20 +266,20 @@ class ExplainInputs:
             diameter_mm=diameter_mm,
         )
 
-    def _slice(self, volume, index, path):
+    def _slice(self, volume: CTVolume, index: int, path: Path) -> dict[str, Any]:
         """What the first step would make of a slice of a scan."""
         if self.kind == 'LoadSliceStack':
             return _stack(volume, index, TRANSFORMS.build(self.first), path)
         return dict(img=self._grey(volume.array[index]))
 
-    def _channels(self):
+    def _channels(self) -> int:
         if self.kind == 'LoadNodulePatch':
             return len(INPUT_PLANES[self.first.get('inputs', '11c')])
         if self.kind == 'LoadSliceStack':
             return self.first.num_slices
         return self.first.get('channels', 3)
 
-    def _grey(self, values):
+    def _grey(self, values: np.ndarray) -> np.ndarray:
         """Values as a picture of 8 bits and three channels."""
         if values.ndim == 2:
             values = values[..., None].repeat(3, 2)
@@ -280,7 +288,7 @@ class ExplainInputs:
             return np.zeros(values.shape, np.uint8)
         return window_hu(values, window).round().astype(np.uint8)
 
-    def _from_data_set(self, path):
+    def _from_data_set(self, path: Path) -> dict[str, Any]:
         """The sample whose key slice is this PNG."""
         if not hasattr(self, '_places'):
             self._places = {
@@ -297,7 +305,7 @@ class ExplainInputs:
         return self.dataset[number]
 
 
-def stem_of(path):
+def stem_of(path: Path) -> str:
     """The name of a file without what tells its kind, or of a folder."""
     name = path.name or path.resolve().name
     if path.is_dir():
@@ -309,12 +317,12 @@ def stem_of(path):
 
 
 @lru_cache(maxsize=1)
-def _volume(path):
+def _volume(path: str) -> CTVolume:
     """The scan of the latest path: its slices come one after the other."""
     return read_volume(path)
 
 
-def _depth(path):
+def _depth(path: Path) -> int:
     """Slices of a file, 1 of a plane, without reading it."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -327,9 +335,9 @@ def _depth(path):
     return max(reader.GetSize()[2:], default=1)
 
 
-def _check_slice(index, count, path):
-    """The slice's number; the middle one's."""
-    if index == MIDDLE:
+def _check_slice(index: int | str, count: int, path: Path) -> int:
+    """Index of a slice; ``'middle'`` is the middle slice."""
+    if isinstance(index, str):
         return count // 2
     if not 0 <= index < count:
         raise ValueError(
@@ -338,7 +346,7 @@ def _check_slice(index, count, path):
     return index
 
 
-def _array(path, channels):
+def _array(path: Path, channels: int) -> np.ndarray:
     """An array file as (H, W, channels)."""
     try:
         array = np.load(path, allow_pickle=False)
@@ -361,7 +369,7 @@ def _array(path, channels):
     return np.ascontiguousarray(array.transpose(1, 2, 0), np.float32)
 
 
-def _stack(volume, index, load, path):
+def _stack(volume: CTVolume, index: int, load: Any, path: Path) -> dict[str, Any]:
     """What LoadSliceStack gives, from a scan."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
     if abs(row_mm - column_mm) > 1e-3 * row_mm:

@@ -130,7 +130,7 @@ class MapOutline(MaskMeasure):
     ``band_auprc`` and ``band_prevalence`` of the pixels near the outline.
 
     Args:
-        width_px (float): Half of the width of the band.
+        width_px: Half of the width of the band.
     """
 
     def __init__(self, width_px: float = 2) -> None:
@@ -160,10 +160,10 @@ class MapInsertionDeletion(MapMeasure):
     probability of the explained class, and ``difference_<baseline>`` of both.
 
     Args:
-        baselines (sequence[str or float]): What stands for a missing pixel: ``'blur'``,
+        baselines: What stands for a missing pixel: ``'blur'``,
             ``'mean'`` or a number, in values of the network's input.
-        num_steps (int): Steps between no pixel and all.
-        chunk_size (int): Images in one pass.
+        num_steps: Steps between no pixel and all.
+        chunk_size: Images in one pass.
     """
 
     def __init__(
@@ -203,8 +203,8 @@ class MapROAD(MapMeasure):
     """``road``: remove the most and the least relevant pixels, and fill the gaps.
 
     Args:
-        shares (sequence[float]): Shares of the pixels that are removed.
-        seed (int): Seed of the noise.
+        shares: Shares of the pixels that are removed.
+        seed: Seed of the noise.
     """
 
     def __init__(
@@ -231,9 +231,9 @@ class MapSensitivity(MapMeasure):
     """``max_sensitivity``: largest change of the map under small input changes.
 
     Args:
-        radius (float): Largest change of a value, as a share of the range of the image.
-        samples (int): Number of random changes.
-        seed (int): Seed of the changes.
+        radius: Largest change of a value, as a share of the range of the image.
+        samples: Number of random changes.
+        seed: Seed of the changes.
     """
 
     def __init__(self, radius: float = 0.02, samples: int = 3, seed: int = 0) -> None:
@@ -260,7 +260,7 @@ class MapParameterRandomization(MapMeasure):
     All parameters are shuffled. Near 0, the map depends on what the model has learned.
 
     Args:
-        seed (int): Seed of the shuffling.
+        seed: Seed of the shuffling.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -45,7 +45,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(
-        self, model: nn.Module, layers: Sequence | str | nn.Module = (), **kwargs
+        self, model: nn.Module, layers: Sequence | str | nn.Module = (), **kwargs: Any
     ) -> ActivationMap:
         """Build the method for a model.
 

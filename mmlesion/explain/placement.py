@@ -1,20 +1,26 @@
 """Where maps and predicted boxes lie: in the network's picture, in the scan."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from torch import Tensor
 
 from mmlesion.attribution import resize_map
 from mmlesion.ct import CTVolume, boxes_in_slice
 
 
-def map_on_input(raw, size, padded_size=None):
+def map_on_input(
+    raw: Tensor, size: Sequence[int], padded_size: Sequence[int] | None = None
+) -> Tensor:
     """Raw maps of one sample on the pixels of its picture.
 
     Args:
-        raw (Tensor): Maps on a layer's grid. Of a layer that sees M slices of each
+        raw: Maps on a layer's grid. Of a layer that sees M slices of each
             sample one by one, (K, M, h, w), the middle slice's are taken.
-        size (sequence[int]): Rows and columns of the picture (or depth, rows and
+        size: Rows and columns of the picture (or depth, rows and
             columns), as the pipeline packs it.
-        padded_size (sequence[int], optional): Of the network's input, if it is
+        padded_size: Of the network's input, if it is
             larger: padding lies behind the picture.
 
     Shape:
@@ -22,7 +28,7 @@ def map_on_input(raw, size, padded_size=None):
         - output: (K, *size)
 
     Returns:
-        Tensor: The maps, float32.
+        The maps, float32.
     """
     if not len(raw):  # no box reached the score
         return raw.new_zeros(0, *size)
@@ -33,20 +39,22 @@ def map_on_input(raw, size, padded_size=None):
     return maps[(slice(None), *(slice(0, side) for side in size))]
 
 
-def boxes_on_input(data_sample, predicted, indices):
+def boxes_on_input(
+    data_sample: Any, predicted: Any, indices: Sequence[int]
+) -> np.ndarray:
     """Predicted boxes in the pixels of the network's picture.
 
     Args:
-        data_sample (DetDataSample): As the pipeline packed it.
-        predicted (DetDataSample): With predictions in the pixels of the original
+        data_sample: As the pipeline packed it.
+        predicted: With predictions in the pixels of the original
             picture, for a cropped slice those of the crop.
-        indices (sequence[int]): Which of them.
+        indices: Which of them.
 
     Shape:
         - output: (K, 4), xyxy
 
     Returns:
-        np.ndarray: The boxes.
+        The boxes.
     """
     boxes = predicted.pred_instances.bboxes
     boxes = getattr(boxes, 'tensor', boxes)
@@ -55,11 +63,11 @@ def boxes_on_input(data_sample, predicted, indices):
     return boxes * scale
 
 
-def map_volume(full, data_sample):
+def map_volume(full: np.ndarray, data_sample: Any) -> CTVolume:
     """A map as a volume that lies where it belongs.
 
     Args:
-        full (np.ndarray): Map on the pixels of the network's picture.
+        full: Map on the pixels of the network's picture.
         data_sample: Knows ``crop_offset``, ``ori_shape`` and ``scale_factor`` of that
             picture and ``scan_geometry``, a :class:`CTVolume` of one voxel, the first
             of the whole slice; or ``spacing_mm``, its pixels in mm. With neither, or
@@ -70,7 +78,7 @@ def map_volume(full, data_sample):
         - full: (H, W) or (D, H, W)
 
     Returns:
-        CTVolume: Of one slice, or as many as the map has.
+        Of one slice, or as many as the map has.
     """
     if full.ndim == 3:
         return CTVolume(full)
@@ -89,10 +97,11 @@ def map_volume(full, data_sample):
     # The middle of the first pixel, in pixels of the whole slice.
     first = (0.5 / scale_x - 0.5, 0.5 / scale_y - 0.5)
     x, y = boxes_in_slice(first, data_sample.get('crop_offset'))
+    origin_x, origin_y, origin_z = place.index_to_world((0, y, x)).tolist()
     slice_mm, row_mm, column_mm = place.spacing_mm
     return CTVolume(
         full[None],
         (slice_mm, row_mm / scale_y, column_mm / scale_x),
-        place.index_to_world((0, y, x)),
+        (origin_x, origin_y, origin_z),
         place.direction,
     )

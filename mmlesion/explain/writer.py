@@ -198,7 +198,7 @@ def draw_sample_maps(
     rows: list[tuple[str, dict]] = [(title, {}) for title in found.titles]
     for title, maps in full.items():
         colors = attribution.normalise_map(
-            maps[None], 'fixed' if value_range else 'image', value_range
+            maps[None], 'fixed' if value_range else 'image', value_range or (0.0, 1.0)
         )[0]
         if colors.dim() == 4:
             colors = colors[:, colors.shape[1] // 2]

@@ -1,8 +1,10 @@
 """Pictures of the two attentions, as Figures 2 and 3 of Tao et al."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -15,8 +17,13 @@ _BOX_COLOUR = '#4080ff'  # the ground truth's blue
 
 
 def draw_contextual_attention(
-    weights, slices_hu, box_px, out_file, title='', window=None
-):
+    weights: np.ndarray,
+    slices_hu: np.ndarray,
+    box_px: Sequence[float],
+    out_file: str | Path,
+    title: str = '',
+    window: tuple[float, float] | None = None,
+) -> None:
     r"""Draw how much each slice counts at each cell of a lesion (Fig. 2).
 
     Each row of the heat maps belongs to the patch on its left, the middle
@@ -29,14 +36,14 @@ def draw_contextual_attention(
     cells of the lesion.
 
     Args:
-        weights (np.ndarray): Attention divided by its maximum over M, in
+        weights: Attention divided by its maximum over M, in
             [0, 1].
-        slices_hu (np.ndarray): The middle slice of each triple as the network
+        slices_hu: The middle slice of each triple as the network
             saw it, in HU, with the padding that the features had.
-        box_px (Sequence[float]): Lesion, xyxy pixels of ``slices_hu``.
-        out_file (str or Path): PNG to write.
-        title (str): Name of the sample.
-        window (tuple[float, float], optional): Display window in HU.
+        box_px: Lesion, xyxy pixels of ``slices_hu``.
+        out_file: PNG to write.
+        title: Name of the sample.
+        window: Display window in HU.
 
     Shape:
         - weights: (M, C, h, w).
@@ -105,7 +112,14 @@ def draw_contextual_attention(
     _write(figure, out_file)
 
 
-def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='', window=None):
+def draw_spatial_attention(
+    weights: np.ndarray,
+    slices_hu: np.ndarray,
+    box_px: Sequence[float] | None,
+    out_file: str | Path,
+    title: str = '',
+    window: tuple[float, float] | None = None,
+) -> None:
     r"""Draw where each slice's features are kept (Fig. 3).
 
     Rows: the slices, the attention's mean over the channels, one channel.
@@ -117,15 +131,15 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='', windo
     their cells.
 
     Args:
-        weights (np.ndarray): Attention divided by its maximum over the cells
+        weights: Attention divided by its maximum over the cells
             of each channel, in [0, 1].
-        slices_hu (np.ndarray): The middle slice of each triple as the network
+        slices_hu: The middle slice of each triple as the network
             saw it, in HU, with the padding that the features had.
-        box_px (Sequence[float], optional): Lesion, xyxy pixels of
+        box_px: Lesion, xyxy pixels of
             ``slices_hu``.
-        out_file (str or Path): PNG to write.
-        title (str): Name of the sample.
-        window (tuple[float, float], optional): Display window in HU.
+        out_file: PNG to write.
+        title: Name of the sample.
+        window: Display window in HU.
 
     Shape:
         - weights: (M, C, h, w).
@@ -163,6 +177,7 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='', windo
     ]
     ranges = [(None, None), _range(images[1]), (0, 1)]
     for row, (maps, label, (low, high)) in enumerate(zip(images, labels, ranges)):
+        shown = None
         for index, name in enumerate(names):
             axes = figure.add_subplot(grid[row, index])
             if maps is None:
@@ -185,7 +200,7 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='', windo
             )
             if index == 0:
                 axes.set_ylabel(label, rotation=0, ha='right', va='center')
-        if maps is not None:
+        if shown is not None:
             figure.colorbar(
                 shown,
                 cax=figure.add_subplot(grid[row, len(names)]),
@@ -195,14 +210,14 @@ def draw_spatial_attention(weights, slices_hu, box_px, out_file, title='', windo
     _write(figure, out_file)
 
 
-def slice_names(num_images):
+def slice_names(num_images: int) -> list[str]:
     """Names K-2, K-1, K, K+1, ... of the images, K being the key image.
 
     Args:
-        num_images (int): M, odd.
+        num_images: M, odd.
 
     Returns:
-        list[str]: M names.
+        M names.
     """
     middle = num_images // 2
     return [
@@ -211,7 +226,7 @@ def slice_names(num_images):
     ]
 
 
-def _check(weights, slices_hu):
+def _check(weights: np.ndarray, slices_hu: np.ndarray) -> None:
     if weights.ndim != 4 or slices_hu.ndim != 3 or len(weights) != len(slices_hu):
         raise ValueError(
             'weights of shape (M, C, h, w) and slices of shape (M, H, W) were '
@@ -219,7 +234,7 @@ def _check(weights, slices_hu):
         )
 
 
-def _range(mean):
+def _range(mean: np.ndarray) -> tuple[float, float]:
     """Range of colours of a mean over channels.
 
     Channels peak in different places, so that their mean varies little: it
@@ -230,7 +245,9 @@ def _range(mean):
     return min(mean.min(), high - 0.05), high
 
 
-def _lesion_cells(weights, slices_hu, box_px):
+def _lesion_cells(
+    weights: np.ndarray, slices_hu: np.ndarray, box_px: Sequence[float]
+) -> tuple[slice, slice]:
     """Rows and columns of the feature map that a box touches, at least one."""
     _check(weights, slices_hu)
 
@@ -247,7 +264,9 @@ def _lesion_cells(weights, slices_hu, box_px):
     )
 
 
-def _patches(slices_hu, box_px):
+def _patches(
+    slices_hu: np.ndarray, box_px: Sequence[float]
+) -> list[tuple[np.ndarray, tuple[float, ...]]]:
     """Square patch of each slice around the box, and the box in the patch."""
     x1, y1, x2, y2 = box_px
     side = int(np.ceil(2 * max(x2 - x1 + 1, y2 - y1 + 1, 8)))
@@ -263,13 +282,18 @@ def _patches(slices_hu, box_px):
     ]
 
 
-def _show_slice(axes, slice_hu, box_px, window):
+def _show_slice(
+    axes: Axes,
+    slice_hu: np.ndarray,
+    box_px: Sequence[float] | None,
+    window: tuple[float, float],
+) -> None:
     axes.imshow(window_hu(slice_hu, window), cmap='gray', vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
     _outline(axes, box_px, _BOX_COLOUR)
 
 
-def _outline(axes, box_px, colour):
+def _outline(axes: Axes, box_px: Sequence[float] | None, colour: str) -> None:
     if box_px is None:
         return
     x1, y1, x2, y2 = box_px
@@ -285,7 +309,7 @@ def _outline(axes, box_px, colour):
     )
 
 
-def _write(figure, out_file):
+def _write(figure: Figure, out_file: str | Path) -> None:
     Path(out_file).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(out_file, dpi=110)

@@ -1,5 +1,6 @@
 """Detections on windowed CT slices, in the colors of Tao et al."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ _MARGIN_PX = 15
 _LONG_SIDE_PX = 1024
 
 
-def choose_window(img_hu: np.ndarray, boxes_px: np.ndarray) -> tuple[float, float]:
+def choose_window(
+    img_hu: np.ndarray, boxes_px: np.ndarray | Sequence[Sequence[float]]
+) -> tuple[float, float]:
     """Choose the display window from the surroundings of the first box.
 
     The lung window is chosen if more than a third of the box, extended by 15 pixels on
@@ -247,12 +250,12 @@ class CTVisualizer(Visualizer):
             self.add_image(name, picture, step)
 
 
-def write_picture(path, picture):
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
     """Write a picture, making its folder.
 
     Args:
-        path (str or Path): Target; the suffix gives the format.
-        picture (np.ndarray): uint8, RGB, (H, W, 3).
+        path: Target; the suffix gives the format.
+        picture: uint8, RGB, (H, W, 3).
 
     Raises:
         OSError: The file cannot be written.
@@ -294,7 +297,13 @@ def _ground_truth(data_sample: Any) -> np.ndarray:
     return np.empty((0, 4))
 
 
-def _draw_box(picture, box_px, scale, colour, text=''):
+def _draw_box(
+    picture: np.ndarray,
+    box_px: np.ndarray,
+    scale: float,
+    colour: tuple[int, int, int],
+    text: str = '',
+) -> None:
     # Pixel i of the slice covers [i, i + 1) * scale of the picture
     x1, y1 = (box_px[:2] * scale).round().astype(int)
     x2, y2 = ((box_px[2:] + 1) * scale).round().astype(int)
@@ -318,7 +327,9 @@ def _draw_box(picture, box_px, scale, colour, text=''):
         )
 
 
-def _text_row(width, entries):
+def _text_row(
+    width: int, entries: Sequence[tuple[str, tuple[int, int, int] | None]]
+) -> np.ndarray:
     """Return a black strip with texts, each behind a square of its color.
 
     The font size is reduced until the texts fit.

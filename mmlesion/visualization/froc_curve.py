@@ -64,8 +64,9 @@ def draw_froc(
             (float(fp), *pair) for fp, pair in (intervals or {}).get(name, {}).items()
         )
         if bounds:
+            low_fps, lows, highs = zip(*bounds)
             axes.fill_between(
-                *zip(*bounds), alpha=0.18, linewidth=0, color=line.get_color()
+                low_fps, lows, highs, alpha=0.18, linewidth=0, color=line.get_color()
             )
     axes.set_xscale('log', base=2)
     axes.set_xticks(_FP_TICKS, [f'{tick:g}' for tick in _FP_TICKS])

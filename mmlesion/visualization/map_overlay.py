@@ -1,5 +1,8 @@
 """Activation maps laid over the picture that the network saw."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -8,14 +11,19 @@ _BAR_PX = 64
 _BOX_COLOUR = (0, 220, 220)
 
 
-def overlay_map(picture, heat, opacity=0.5, limits=None):
+def overlay_map(
+    picture: np.ndarray,
+    heat: np.ndarray,
+    opacity: float = 0.5,
+    limits: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Colour a picture by a map: the stronger the map, the less picture.
 
     Args:
-        picture (np.ndarray): Grey values of any range.
-        heat (np.ndarray): Map in [0, 1]; where it is 0 the picture stays grey.
-        opacity (float): Share of the colour where the map is 1.
-        limits (tuple[float, float], optional): Grey values of black and of white.
+        picture: Grey values of any range.
+        heat: Map in [0, 1]; where it is 0 the picture stays grey.
+        opacity: Share of the colour where the map is 1.
+        limits: Grey values of black and of white.
             Defaults to the least and the largest of the picture.
 
     Shape:
@@ -24,7 +32,7 @@ def overlay_map(picture, heat, opacity=0.5, limits=None):
         - output: (H, W, 3)
 
     Returns:
-        np.ndarray: uint8, RGB.
+        Uint8, RGB.
 
     Raises:
         ValueError: A map outside [0, 1], or arrays of another rank.
@@ -51,32 +59,32 @@ def overlay_map(picture, heat, opacity=0.5, limits=None):
 
 
 def overlays_side_by_side(
-    picture,
-    maps,
-    least_side=192,
-    most_side=640,
-    title='input',
-    limits=None,
-    box_px=None,
-):
+    picture: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    least_side: int = 192,
+    most_side: int = 640,
+    title: str = 'input',
+    limits: tuple[float, float] | None = None,
+    box_px: Sequence[float] | np.ndarray | None = None,
+) -> np.ndarray:
     """The picture alone and under each map, each with its title.
 
     Args:
-        picture (np.ndarray): As :func:`overlay_map`.
-        maps (dict[str, np.ndarray]): Map in [0, 1] by title.
-        least_side (int): Small pictures are enlarged to about so many pixels, by
+        picture: As :func:`overlay_map`.
+        maps: Map in [0, 1] by title.
+        least_side: Small pictures are enlarged to about so many pixels, by
             a whole factor.
-        most_side (int): Large ones are shrunk to so many.
-        title (str): Of the picture alone.
-        limits (tuple[float, float], optional): As :func:`overlay_map`.
-        box_px (sequence[float], optional): Box to draw, xyxy pixels of the picture.
+        most_side: Large ones are shrunk to so many.
+        title: Of the picture alone.
+        limits: As :func:`overlay_map`.
+        box_px: Box to draw, xyxy pixels of the picture.
 
     Shape:
         - picture: (H, W)
         - output: (H', W', 3)
 
     Returns:
-        np.ndarray: uint8, RGB.
+        Uint8, RGB.
     """
     picture = np.asarray(picture, np.float32)
     limits = limits or (float(picture.min()), float(picture.max()))
@@ -100,15 +108,21 @@ def overlays_side_by_side(
     return np.concatenate(shown, 1)
 
 
-def overlay_rows(picture, rows, ends=('least', 'most'), boxes_px=None, **kwargs):
+def overlay_rows(
+    picture: np.ndarray,
+    rows: Sequence[tuple[str, Mapping[str, np.ndarray]]],
+    ends: tuple[str, str] = ('least', 'most'),
+    boxes_px: Sequence[Sequence[float]] | np.ndarray | None = None,
+    **kwargs: Any,
+) -> np.ndarray:
     """A row of overlays for each thing explained, and the bar of colours.
 
     Args:
-        picture (np.ndarray): As :func:`overlay_map`.
-        rows (sequence[tuple[str, dict[str, np.ndarray]]]): Of each row the title,
+        picture: As :func:`overlay_map`.
+        rows: Of each row the title,
             and its maps in [0, 1] by theirs.
-        ends (tuple[str, str]): What 0 and 1 mean, at the ends of the bar.
-        boxes_px (sequence, optional): A box for each row, xyxy pixels of the
+        ends: What 0 and 1 mean, at the ends of the bar.
+        boxes_px: A box for each row, xyxy pixels of the
             picture.
         **kwargs: For :func:`overlays_side_by_side`.
 
@@ -117,7 +131,7 @@ def overlay_rows(picture, rows, ends=('least', 'most'), boxes_px=None, **kwargs)
         - output: (H', W', 3)
 
     Returns:
-        np.ndarray: uint8, RGB.
+        Uint8, RGB.
     """
     boxes = [None] * len(rows) if boxes_px is None else boxes_px
     table = np.concatenate(
@@ -136,23 +150,23 @@ def overlay_rows(picture, rows, ends=('least', 'most'), boxes_px=None, **kwargs)
     return np.concatenate([table, bar], 1)
 
 
-def slice_bars(shares, height, width=140):
+def slice_bars(shares: np.ndarray, height: int, width: int = 140) -> np.ndarray:
     """Bars of the contribution of each slice, one block per class or box.
 
     The first slice is at the top. Bars to the right support the class, bars to the
     left speak against it; the longest bar of a block fills its half.
 
     Args:
-        shares (np.ndarray): Contributions.
-        height (int): Height of the picture in pixels.
-        width (int): Width of the picture in pixels.
+        shares: Contributions.
+        height: Height of the picture in pixels.
+        width: Width of the picture in pixels.
 
     Shape:
         - shares: (K, slices)
         - output: (height, width, 3)
 
     Returns:
-        np.ndarray: uint8, RGB.
+        Uint8, RGB.
     """
     picture = np.zeros((height, width, 3), np.uint8)
     edges = np.linspace(0, height, len(shares) + 1).round().astype(int)
@@ -172,7 +186,7 @@ def slice_bars(shares, height, width=140):
     return picture
 
 
-def _title(text, width):
+def _title(text: str, width: int) -> np.ndarray:
     """A black strip with a text, which shrinks until it fits."""
     strip = np.zeros((_TITLE_PX, width, 3), np.uint8)
     size = 0.42
@@ -194,7 +208,7 @@ def _title(text, width):
     return strip
 
 
-def _colours(heat):
+def _colours(heat: np.ndarray) -> np.ndarray:
     """RGB of a map in [0, 1]."""
     return cv2.applyColorMap(
         (heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO

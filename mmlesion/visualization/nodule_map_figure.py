@@ -1,8 +1,10 @@
 """Maps of several methods on the same slices or nodules, as Figs. 1, 5 and 6."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -13,8 +15,15 @@ _OUTLINE = '#40e0ff'
 
 
 def draw_nodule_maps(
-    pictures, masks, labels, maps, scores, out_file, columns=None, title=''
-):
+    pictures: Sequence[np.ndarray] | np.ndarray,
+    masks: Sequence[np.ndarray] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    maps: Mapping[str, Sequence[np.ndarray] | np.ndarray],
+    scores: Mapping[str, Sequence[float] | np.ndarray],
+    out_file: str | Path,
+    columns: Sequence[str] | None = None,
+    title: str = '',
+) -> None:
     """Draw pictures in a row, and below them a row of maps for each method.
 
     Under each map stands its malignancy score, red where that is on the wrong side
@@ -24,14 +33,14 @@ def draw_nodule_maps(
     Figs. 5 and 6, with nodules as columns Fig. 1. Differs from it in: the outline.
 
     Args:
-        pictures (np.ndarray): Grey values; each picture has its own scale.
-        masks (np.ndarray): Of the nodules, bool.
-        labels (sequence[int]): 1 malignant, 0 benign, for each column.
-        maps (dict[str, np.ndarray]): In [0, 1], by the method's name.
-        scores (dict[str, np.ndarray]): Of malignancy in [0, 1], likewise.
-        out_file (str or Path): PNG to write.
-        columns (sequence[str], optional): Titles of the columns.
-        title (str): Of the figure.
+        pictures: Grey values; each picture has its own scale.
+        masks: Of the nodules, bool.
+        labels: 1 malignant, 0 benign, for each column.
+        maps: In [0, 1], by the method's name.
+        scores: Of malignancy in [0, 1], likewise.
+        out_file: PNG to write.
+        columns: Titles of the columns.
+        title: Of the figure.
 
     Shape:
         - pictures, masks: (K, H, W)
@@ -84,7 +93,7 @@ def draw_nodule_maps(
     figure.savefig(out_file, dpi=110)
 
 
-def _draw(axes, picture, heat, mask):
+def _draw(axes: Axes, picture: np.ndarray, heat: np.ndarray, mask: np.ndarray) -> None:
     axes.imshow(overlay_map(picture, heat, opacity=0.65))
     if mask.any() and not mask.all():
         axes.contour(mask, [0.5], colors=_OUTLINE, linewidths=0.8)

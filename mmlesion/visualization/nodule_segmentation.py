@@ -1,5 +1,6 @@
 """Nodules segmented from labels of slices: Feng et al., Figs. 2 and 3."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,14 +18,14 @@ _TITLE_PX = 22
 
 
 def nodule_panels(
-    picture,
-    truth,
-    activation_map=None,
-    scope=None,
-    coarse=None,
-    fine=None,
-    least_side=320,
-):
+    picture: np.ndarray,
+    truth: np.ndarray,
+    activation_map: np.ndarray | None = None,
+    scope: np.ndarray | None = None,
+    coarse: np.ndarray | None = None,
+    fine: np.ndarray | None = None,
+    least_side: int = 320,
+) -> np.ndarray:
     """The steps from a slice to a nodule, side by side.
 
     Panels: the slice; the map over it with the scope ("no nodule" where there is
@@ -35,13 +36,13 @@ def nodule_panels(
     ours.
 
     Args:
-        picture (np.ndarray): The slice, grey values of any range.
-        truth (np.ndarray): True nodules, 0 outside.
-        activation_map (np.ndarray, optional): The map; what is below 0 counts as 0.
-        scope (np.ndarray, optional): Where candidates are looked for, bool.
-        coarse (np.ndarray, optional): Coarse segmentation, bool.
-        fine (np.ndarray, optional): Fine segmentation, bool.
-        least_side (int): Small pictures are enlarged to about so many pixels, by a
+        picture: The slice, grey values of any range.
+        truth: True nodules, 0 outside.
+        activation_map: The map; what is below 0 counts as 0.
+        scope: Where candidates are looked for, bool.
+        coarse: Coarse segmentation, bool.
+        fine: Fine segmentation, bool.
+        least_side: Small pictures are enlarged to about so many pixels, by a
             whole factor.
 
     Shape:
@@ -50,10 +51,10 @@ def nodule_panels(
         - output: (H', W', 3)
 
     Returns:
-        np.ndarray: uint8, RGB.
+        Uint8, RGB.
     """
     picture = np.asarray(picture, np.float32)
-    panels = [('slice', None, {})]
+    panels: list[tuple[str, np.ndarray | None, dict]] = [('slice', None, {})]
     if activation_map is not None:
         heat = np.asarray(activation_map, np.float32).clip(0)
         title = 'map, scope' if scope is None or np.any(scope) else 'map: no nodule'
@@ -85,7 +86,11 @@ def nodule_panels(
     return np.concatenate(shown, 1)
 
 
-def draw_size_curves(curves, out_file, title='Segmentation of found nodules'):
+def draw_size_curves(
+    curves: Mapping[str, Sequence[dict]],
+    out_file: str | Path,
+    title: str = 'Segmentation of found nodules',
+) -> None:
     """Draw Dice and difference of areas against the size of the nodule.
 
     Means with their standard deviations, by bins of the diameter; a bin without a
@@ -94,10 +99,10 @@ def draw_size_curves(curves, out_file, title='Segmentation of found nodules'):
     Source: Feng et al., MICCAI 2017, Fig. 3.
 
     Args:
-        curves (dict[str, list[dict]]): By name of the segmentation, the rows of
+        curves: By name of the segmentation, the rows of
             :func:`mmlesion.evaluation.functional.scores_by_size`.
-        out_file (str or Path): PNG to write.
-        title (str): Title.
+        out_file: PNG to write.
+        title: Title.
 
     Raises:
         ValueError: There is no curve.
@@ -138,7 +143,9 @@ def draw_size_curves(curves, out_file, title='Segmentation of found nodules'):
     figure.savefig(out_file, dpi=120)
 
 
-def _outline(panel, mask, factor, colour):
+def _outline(
+    panel: np.ndarray, mask: np.ndarray, factor: int, colour: tuple[int, int, int]
+) -> None:
     """Draw the border of a mask on an enlarged picture, outside of it."""
     mask = np.asarray(mask) != 0
     large = mask.astype(np.uint8).repeat(factor, 0).repeat(factor, 1)

@@ -1,5 +1,7 @@
 """Where a pathological sign lies: slices, projections and maps by view."""
 
+from collections.abc import Mapping, Sequence
+
 import cv2
 import numpy as np
 
@@ -16,8 +18,16 @@ _AXES = dict(axial=0, coronal=1, sagittal=2)
 
 
 def draw_sign_map(
-    array, spacing_mm, part, maps, projections, position, place, truth=None, title=''
-):
+    array: np.ndarray,
+    spacing_mm: Sequence[float],
+    part: tuple[slice, slice, slice],
+    maps: Mapping[str, np.ndarray],
+    projections: Mapping[str, np.ndarray],
+    position: np.ndarray,
+    place: Sequence[int],
+    truth: np.ndarray | None = None,
+    title: str = '',
+) -> np.ndarray:
     """Draw the maps of one sub-region of a scan.
 
     A row for each view: the slice through the maximum; the same under the view's own
@@ -27,15 +37,15 @@ def draw_sign_map(
     Source: Zusag et al., SAPSAM, Fig. 3, which has the first two of the axial view.
 
     Args:
-        array (np.ndarray): The scan in HU.
-        spacing_mm (sequence[float]): Voxel size (z, y, x).
-        part (tuple[slice]): The sub-region, of :func:`mmlesion.ct.region_slices`.
-        maps (dict[str, np.ndarray]): Raw map of each view, with the head on top.
-        projections (dict[str, np.ndarray]): RGB pictures of the same views, 8 bits.
-        position (np.ndarray): Map in 3-D in [0, 1] of the whole scan.
-        place (sequence[int]): Its maximum in the sub-region (z, y, x).
-        truth (np.ndarray, optional): True where the sign is.
-        title (str): Above all.
+        array: The scan in HU.
+        spacing_mm: Voxel size (z, y, x).
+        part: The sub-region, of :func:`mmlesion.ct.region_slices`.
+        maps: Raw map of each view, with the head on top.
+        projections: RGB pictures of the same views, 8 bits.
+        position: Map in 3-D in [0, 1] of the whole scan.
+        place: Its maximum in the sub-region (z, y, x).
+        truth: True where the sign is.
+        title: Above all.
 
     Shape:
         - array, position, truth: (D, H, W)
@@ -43,7 +53,7 @@ def draw_sign_map(
         - output: (H', W', 3)
 
     Returns:
-        np.ndarray: uint8, RGB.
+        Uint8, RGB.
     """
     rows = []
     for view, raw in maps.items():
@@ -89,31 +99,33 @@ def draw_sign_map(
     return np.concatenate([_strip(title, picture.shape[1]), picture])
 
 
-def _slice(volume, view, place):
+def _slice(volume: np.ndarray, view: str, place: Sequence[int]) -> np.ndarray:
     """The plane of a view through a voxel, the head on top."""
     axis = _AXES[view]
     plane = np.take(volume, place[axis], axis)
     return plane if axis == 0 else plane[::-1]
 
 
-def _pixel(view, place, shape):
+def _pixel(view: str, place: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
     """Row and column of a voxel in its slice."""
     z, y, x = place
     top = shape[0] - 1 - z
     return dict(axial=(y, x), coronal=(top, x), sagittal=(top, y))[view]
 
 
-def _pixel_mm(view, spacing_mm):
+def _pixel_mm(view: str, spacing_mm: Sequence[float]) -> tuple[float, float]:
     z, y, x = spacing_mm
     return dict(axial=(y, x), coronal=(z, x), sagittal=(z, y))[view]
 
 
-def _laid_over(view, heat, part, shape):
+def _laid_over(
+    view: str, heat: np.ndarray, part: tuple[slice, slice, slice], shape: Sequence[int]
+) -> np.ndarray:
     """A view's map along its rays, on all voxels of the scan."""
     sizes = [index.stop - index.start for index in part]
     del sizes[_AXES[view]]
     full = cv2.resize(
-        np.float32(heat), tuple(sizes[::-1]), interpolation=cv2.INTER_LINEAR
+        np.asarray(heat, np.float32), tuple(sizes[::-1]), interpolation=cv2.INTER_LINEAR
     )
     full = full if view == 'axial' else full[::-1]
     laid = np.zeros(shape, np.float32)
@@ -121,7 +133,12 @@ def _laid_over(view, heat, part, shape):
     return laid
 
 
-def _panel(picture, pixel_mm, outline=None, pixel=None):
+def _panel(
+    picture: np.ndarray,
+    pixel_mm: Sequence[float],
+    outline: np.ndarray | None = None,
+    pixel: Sequence[int] | None = None,
+) -> np.ndarray:
     """A picture in a square, in its true proportions."""
     size = np.multiply(picture.shape[:2], pixel_mm)
     height, width = np.maximum(
@@ -150,7 +167,7 @@ def _panel(picture, pixel_mm, outline=None, pixel=None):
     return panel
 
 
-def _strip(text, width):
+def _strip(text: str, width: int) -> np.ndarray:
     strip = np.zeros((_TITLE_PX, width, 3), np.uint8)
     cv2.putText(
         strip,

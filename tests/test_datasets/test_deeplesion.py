@@ -49,6 +49,19 @@ def test_official_counts(split, images, boxes):
 
 
 @real
+def test_a_sample_has_the_values_of_all_columns():
+    info = build(OFFICIAL, 'test').get_data_info(0)
+    assert (info['patient'], info['study'], info['series_id']) == (1, 1, 1)
+    assert (info['sex'], info['age_years']) == ('F', 62)
+    (lesion,) = info['instances']
+    assert lesion['location'] == (0.44666, 0.283794, 0.434454)
+    assert lesion['window_hu'] == (-175, 275)
+    assert lesion['diameter_px'] == (11.9677, 5.10387)
+    assert lesion['diameter_mm'] == pytest.approx((5.84368, 2.49213), abs=1e-4)
+    assert lesion['recist_px'][:2] == pytest.approx((232.537, 94.0204))
+
+
+@real
 def test_official_counts_with_the_noisy_lesions():
     dataset = build(OFFICIAL, 'val', drop_noisy=False)
     assert (len(dataset), lesions(dataset)) == (4793, 4889)
@@ -82,6 +95,10 @@ def test_one_sample_is_one_key_slice_with_all_its_lesions(tiny):
             bbox_label=0,
             ignore_flag=0,
             lesion_type=5,
+            noisy=False,
+            location=None,
+            window_hu=None,
+            diameter_px=(25, 12.5),
             diameter_mm=(20, 10),
             lesion_id=2,
         ),
@@ -90,6 +107,10 @@ def test_one_sample_is_one_key_slice_with_all_its_lesions(tiny):
             bbox_label=0,
             ignore_flag=0,
             lesion_type=-1,
+            noisy=False,
+            location=None,
+            window_hu=None,
+            diameter_px=(25, 12.5),
             diameter_mm=(20, 10),
             lesion_id=4,
         ),

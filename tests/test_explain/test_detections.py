@@ -128,7 +128,8 @@ def two_stage_scores(model, wanted):
     def scores(inputs, samples):
         if hasattr(model, 'extract_images'):
             images = model.extract_images(inputs)
-            mask = model.valid_mask(inputs, images, samples)
+            shapes = [sample.img_shape for sample in samples]
+            mask = model.valid_mask(inputs, images, shapes)
             feats, rpn_feats = (model.fuse(images, mask),), model.key_features(images)
         else:
             feats = rpn_feats = model.extract_feat(inputs)

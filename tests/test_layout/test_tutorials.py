@@ -58,5 +58,5 @@ def test_python_of_how_to_runs(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     namespace = {'__name__': page}
     for language, code in BLOCK.findall((DOCS / page).read_text(encoding='utf-8')):
-        assert language == 'python'
-        exec(compile(code, page, 'exec'), namespace)
+        if language == 'python':  # test_commands.py checks the commands
+            exec(compile(code, page, 'exec'), namespace)

@@ -1,13 +1,13 @@
-"""The official index of DeepLesion, ``DL_info.csv``."""
+"""Reader and writer of the official index of DeepLesion, ``DL_info.csv``."""
 
 import csv
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mmlesion.files import is_file_name
+from mmlesion.files import is_file_name, write_csv_table
 
 #: Official names of ``Train_Val_Test``.
 SPLITS: dict[str, int] = dict(train=1, val=2, test=3)
@@ -25,16 +25,16 @@ LESION_TYPES: dict[int, str] = {
     8: 'pelvis',
 }
 
-#: How far a box may reach over the image's border. The official boxes are the
-#: ends of the two diameters plus 5 px, not clipped: of 29,073 official rows 8
-#: reach over it, by at most 6.5 px.
+#: How far a box may reach over the border of the image. The official boxes are the
+#: ends of the two diameters plus 5 px and are not clipped: 8 of the 29,073 official
+#: rows reach over the border, by at most 6.5 px.
 BORDER_SLACK_PX = 10.0
 
-#: Least distance of slices; the official file has 0.25 mm and more (and negative and
-#: missing values, with which the key slice is repeated).
+#: Smallest distance of slices. The official file has 0.25 mm and more, and negative and
+#: missing values, with which the key slice is repeated.
 LEAST_INTERVAL_MM = 0.05
 
-#: The columns that are read; the official file has seven more.
+#: Required columns.
 COLUMNS = (
     'File_name',
     'Patient_index',
@@ -49,8 +49,35 @@ COLUMNS = (
     'Train_Val_Test',
 )
 
-#: Column of the ends of the two diameters, which is read where it is present.
-RECIST_COLUMN = 'Measurement_coordinates'
+#: All columns of the official file, in its order. The columns that are not in
+#: ``COLUMNS`` are read where they are present.
+ALL_COLUMNS = (
+    'File_name',
+    'Patient_index',
+    'Study_index',
+    'Series_ID',
+    'Key_slice_index',
+    'Measurement_coordinates',
+    'Bounding_boxes',
+    'Lesion_diameters_Pixel_',
+    'Normalized_lesion_location',
+    'Coarse_lesion_type',
+    'Possibly_noisy',
+    'Slice_range',
+    'Spacing_mm_px_',
+    'Image_size',
+    'DICOM_windows',
+    'Patient_gender',
+    'Patient_age',
+    'Train_Val_Test',
+)
+
+#: Values of ``Patient_gender``, as in DICOM.
+SEXES = ('F', 'M', 'O')
+
+#: How far a diameter may differ from the distance of its two ends. The official values
+#: have six digits.
+DIAMETER_TOLERANCE_PX = 0.5
 
 _FILE_NAME = re.compile(r'(?P<series>[^/\\]+)_(?P<slice>\d+)\.png')
 
@@ -60,26 +87,32 @@ class LesionRow:
     """One row of ``DL_info.csv``: one lesion on one key slice.
 
     Attributes:
-        row (int): Line of the file, the header being row 1.
-        file_name (str): Key slice as the csv names it,
-            ``<series>_<slice>.png``.
-        series (str): Folder of the series, ``<patient>_<study>_<series>``.
-        key_slice (int): Number of the key slice.
-        patient (int): Patient.
-        box_px (tuple[float]): xyxy in 0-based pixels of the PNG (the csv's
-            numbers, which are 1-based, minus 1); may reach over the border,
+        row: Line of the file; the header is row 1.
+        file_name: Key slice as the csv names it, ``<series>_<slice>.png``.
+        series: Folder of the series, ``<patient>_<study>_<series>``.
+        key_slice: Number of the key slice.
+        patient: Number of the patient.
+        box_px: (x1, y1, x2, y2) in 0-based pixels of the PNG, which are the 1-based
+            numbers of the csv minus 1. The box may reach over the border of the image,
             see ``BORDER_SLACK_PX``.
-        diameters_px (tuple[float]): Long and short RECIST diameter.
-        lesion_type (int): 1 to 8 (``LESION_TYPES``) or -1.
-        noisy (bool): Flagged by the authors as possibly not right.
-        slice_range (tuple[int]): First and last slice of the sub-volume.
-        spacing_mm (float): Pixel size.
-        interval_mm (float): Distance of the slices; NaN if missing.
-        image_size (tuple[int]): Width and height in pixels.
-        split (int): 1 training, 2 validation, 3 test.
-        recist_px (tuple[float], optional): x and y of both ends of the long, then of
-            the short diameter, in 0-based pixels of the PNG; None if the csv has no
-            column ``Measurement_coordinates``.
+        diameters_px: Long and short RECIST diameter.
+        lesion_type: 1 to 8 (``LESION_TYPES``), or -1.
+        noisy: Flagged by the authors as possibly wrong.
+        slice_range: First and last slice of the published sub-volume.
+        spacing_mm: Pixel size along x, and along y to within 0.1 %.
+        interval_mm: Distance of the slices, NaN if missing.
+        image_size: Width and height in pixels.
+        split: 1 training, 2 validation, 3 test.
+        recist_px: x and y of both ends of the long, then of the short diameter, in
+            0-based pixels of the PNG.
+        study: Number of the study of the patient.
+        series_id: Number of the series of the study.
+        location: x, y and z of the center relative to the body, from 0 to 1.
+        window_hu: Lower and upper end of the HU window of the radiologist.
+        sex: ``'F'``, ``'M'`` or ``'O'``.
+        age_years: Age of the patient.
+
+    The last seven are None if the csv does not have the column or the value.
     """
 
     row: int
@@ -97,22 +130,28 @@ class LesionRow:
     image_size: tuple[int, int]
     split: int
     recist_px: tuple[float, ...] | None = None
+    study: int | None = None
+    series_id: int | None = None
+    location: tuple[float, float, float] | None = None
+    window_hu: tuple[float, float] | None = None
+    sex: str | None = None
+    age_years: float | None = None
 
 
 def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
     """Read and check the official csv.
 
     Args:
-        path (str | os.PathLike): ``DL_info.csv``.
+        path: ``DL_info.csv``.
 
     Returns:
-        list[LesionRow]: All rows, noisy ones too, in the file's order.
+        All rows, including the noisy ones, in the order of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If columns are missing, or a row is malformed, or its box
-            has no area or lies outside its image by more than
-            ``BORDER_SLACK_PX``; names file and row.
+        ValueError: If columns are missing, a row is malformed, or a box has no area or
+            lies outside its image by more than ``BORDER_SLACK_PX``. The sentence names
+            the file and the row.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -136,9 +175,7 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise ValueError(f'{path}: row 1 lacks the column(s) ' + ', '.join(missing))
-    places = {
-        name: header.index(name) for name in (*COLUMNS, RECIST_COLUMN) if name in header
-    }
+    places = {name: header.index(name) for name in ALL_COLUMNS if name in header}
     first_of_file: dict[str, LesionRow] = {}
     rows_of_box: dict[tuple, int] = {}
     for cells in reader:
@@ -150,7 +187,7 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
                 f'{where} has {len(cells)} columns, but the header has {len(header)}'
             )
         fields = {name: cells[place] for name, place in places.items()}
-        row = _parse_row(fields, reader.line_num, where)
+        row = parse_lesion_row(fields, reader.line_num, where)
         first = first_of_file.setdefault(row.file_name, row)
         if (first.split, first.patient) != (row.split, row.patient):
             raise ValueError(
@@ -167,7 +204,17 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
         yield row
 
 
-def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
+def parse_lesion_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
+    """Check the cells of a row.
+
+    Args:
+        fields: Text of the cells by column.
+        row: Number of the row.
+        where: Beginning of the error message.
+
+    Raises:
+        ValueError: If a cell is malformed.
+    """
     name = fields['File_name'].strip()
     match = _FILE_NAME.fullmatch(name)
     if match is None:
@@ -206,11 +253,11 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
             f'{where}: Coarse_lesion_type must be -1 or 1 to 8, but is {lesion_type}'
         )
     box_px = tuple(value - 1 for value in _numbers(fields, 'Bounding_boxes', 4, where))
-    _check_box(box_px, width, height, where)
-    recist_px = None
-    if fields.get(RECIST_COLUMN, '').strip():
-        recist_px = tuple(
-            value - 1 for value in _numbers(fields, RECIST_COLUMN, 8, where)
+    check_box(box_px, width, height, where, 1)
+    slice_range = _numbers(fields, 'Slice_range', 2, where, int)
+    if slice_range[0] > slice_range[1]:
+        raise ValueError(
+            f'{where}: Slice_range must rise, but is {fields["Slice_range"]!r}'
         )
     return LesionRow(
         row=row,
@@ -222,18 +269,81 @@ def _parse_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         diameters_px=_numbers(fields, 'Lesion_diameters_Pixel_', 2, where),
         lesion_type=lesion_type,
         noisy=_number(fields, 'Possibly_noisy', where, int) > 0,
-        slice_range=_numbers(fields, 'Slice_range', 2, where, int),
+        slice_range=slice_range,
         spacing_mm=spacing[0],
         interval_mm=spacing[2],
         image_size=(width, height),
         split=split,
-        recist_px=recist_px,
+        **_parse_optional(fields, where),
     )
 
 
-def _check_box(box_px: tuple, width: int, height: int, where: str) -> None:
+def _parse_optional(fields: dict[str, str], where: str) -> dict:
+    """Return the values of the columns that a csv may lack."""
+    fields = {name: cell.strip() for name, cell in fields.items()}
+    values: dict = {}
+    if fields.get('Measurement_coordinates'):
+        ends = _numbers(fields, 'Measurement_coordinates', 8, where)
+        diameters = _numbers(fields, 'Lesion_diameters_Pixel_', 2, where)
+        measured = math.dist(ends[:2], ends[2:4]), math.dist(ends[4:6], ends[6:])
+        for written, length in zip(diameters, measured):
+            if abs(written - length) > DIAMETER_TOLERANCE_PX:
+                raise ValueError(
+                    f'{where}: Lesion_diameters_Pixel_ has {written:g}, but the ends '
+                    f'in Measurement_coordinates are {length:g} pixels apart'
+                )
+        values['recist_px'] = tuple(value - 1 for value in ends)
+    for name, key in (('Study_index', 'study'), ('Series_ID', 'series_id')):
+        if fields.get(name):
+            values[key] = _number(fields, name, where, int)
+    if fields.get('Normalized_lesion_location'):
+        location = _numbers(fields, 'Normalized_lesion_location', 3, where)
+        if not all(0 <= value <= 1 for value in location):
+            raise ValueError(
+                f'{where}: Normalized_lesion_location must be in [0, 1], but is '
+                f'{location}'
+            )
+        values['location'] = location
+    if fields.get('DICOM_windows'):
+        window = _numbers(fields, 'DICOM_windows', 2, where)
+        if window[0] >= window[1]:
+            raise ValueError(f'{where}: DICOM_windows must rise, but is {window}')
+        values['window_hu'] = window
+    if fields.get('Patient_gender'):
+        if fields['Patient_gender'] not in SEXES:
+            raise ValueError(
+                f'{where}: Patient_gender must be F, M or O, but is '
+                f'{fields["Patient_gender"]!r}'
+            )
+        values['sex'] = fields['Patient_gender']
+    if fields.get('Patient_age', 'nan').lower() not in ('', 'nan'):
+        values['age_years'] = _number(fields, 'Patient_age', where, float)
+        if values['age_years'] < 0:
+            raise ValueError(
+                f'{where}: Patient_age must not be negative, but is '
+                f'{fields["Patient_age"]}'
+            )
+    return values
+
+
+def check_box(
+    box_px: tuple[float, ...], width: int, height: int, where: str, origin: int = 0
+) -> None:
+    """Check that a box has an area and lies in its image.
+
+    Args:
+        box_px: (x1, y1, x2, y2) in 0-based pixels.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        where: Beginning of the error message.
+        origin: Coordinate of the first pixel in the error message.
+
+    Raises:
+        ValueError: If the box has no area, or reaches over the border of the image by
+            more than ``BORDER_SLACK_PX``.
+    """
     x1, y1, x2, y2 = box_px
-    shown = ', '.join(f'{value + 1:g}' for value in box_px)
+    shown = ', '.join(f'{value + origin:g}' for value in box_px)
     if x2 <= x1 or y2 <= y1:
         raise ValueError(
             f'{where}: the box ({shown}) has no area; expected x1 < x2 and y1 < y2'
@@ -283,3 +393,56 @@ def _parse_number(cell: str, name: str, where: str, kind: type, nan_allowed: boo
             + f', but holds {cell!r}'
         )
     return kind(value)
+
+
+def write_deeplesion_csv(path: str | os.PathLike, rows: Iterable[LesionRow]) -> None:
+    """Write rows in the format of the official csv; the file is complete or unchanged.
+
+    All 18 columns are written. The rows of the official file give the official file
+    back, byte by byte. Numbers keep ten digits.
+
+    Args:
+        path: The csv. An existing file is replaced.
+        rows: Rows in the order of the file. ``row`` is not written.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    write_csv_table(path, ALL_COLUMNS, map(lesion_cells, rows))
+
+
+def lesion_cells(row: LesionRow) -> dict[str, str]:
+    """Return the text of the cells of a row by column, as in the official file."""
+    return dict(
+        File_name=row.file_name,
+        Patient_index=_cell(row.patient),
+        Study_index=_cell(row.study),
+        Series_ID=_cell(row.series_id),
+        Key_slice_index=_cell(row.key_slice),
+        Measurement_coordinates=_cell(
+            row.recist_px and [value + 1 for value in row.recist_px]
+        ),
+        Bounding_boxes=_cell([value + 1 for value in row.box_px]),
+        Lesion_diameters_Pixel_=_cell(row.diameters_px),
+        Normalized_lesion_location=_cell(row.location),
+        Coarse_lesion_type=_cell(row.lesion_type),
+        Possibly_noisy=_cell(int(row.noisy)),
+        Slice_range=_cell(row.slice_range),
+        Spacing_mm_px_=_cell((row.spacing_mm, row.spacing_mm, row.interval_mm)),
+        Image_size=_cell(row.image_size),
+        DICOM_windows=_cell(row.window_hu),
+        Patient_gender=row.sex or '',
+        Patient_age=_cell(math.nan if row.age_years is None else row.age_years),
+        Train_Val_Test=_cell(row.split),
+    )
+
+
+def _cell(values) -> str:
+    """Return a number, several numbers or None as the official csv writes them."""
+    if values is None:
+        return ''
+    if not isinstance(values, (tuple, list)):
+        values = [values]
+    return ', '.join(
+        'NaN' if math.isnan(value) else f'{value:.10g}' for value in values
+    )

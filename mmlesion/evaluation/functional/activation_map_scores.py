@@ -1,8 +1,10 @@
 """Localization measures of the maps of a data set."""
 
+from typing import Any
+
 import numpy as np
 
-from .map_localisation import energy_inside, lesion_hits, pointing_game
+from .map_localisation import LesionHits, energy_inside, lesion_hits, pointing_game
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import rank_pixels
 
@@ -52,12 +54,12 @@ class ActivationMapScores:
     normalised to 0..1: ``normalise='image'``).
 
     Args:
-        threshold (float): For Dice, IoU and the hit rate: "at least".
-        normalise (str): 'none' takes the maps as they are; 'image' first moves each
+        threshold: For Dice, IoU and the hit rate: "at least".
+        normalise: 'none' takes the maps as they are; 'image' first moves each
             to 0..1 by its smallest and greatest value (all 0 if these are equal).
-        tolerance_px (float): How far a peak may miss a lesion.
-        with_empty (bool): Count images without a lesion too.
-        num_bins (int): See :class:`PixelHistogram`.
+        tolerance_px: How far a peak may miss a lesion.
+        with_empty: Count images without a lesion too.
+        num_bins: See :class:`PixelHistogram`.
 
     Raises:
         ValueError: If ``normalise`` is neither or the threshold is NaN.
@@ -78,7 +80,7 @@ class ActivationMapScores:
                 'threshold must be a number and tolerance_px at least 0, got '
                 f'{threshold!r} and {tolerance_px!r}.'
             )
-        self.settings = dict(
+        self.settings: dict[str, Any] = dict(
             threshold=threshold,
             normalise=normalise,
             tolerance_px=tolerance_px,
@@ -86,22 +88,22 @@ class ActivationMapScores:
             num_bins=num_bins,
         )
         self.histogram = PixelHistogram(num_bins)
-        self.counts = dict.fromkeys(_COUNTS, 0)
+        self.counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
         # Number of images, sum, sum of squares.
         self.sums = {name: np.zeros(3) for name in IMAGE_NUMBERS}
 
-    def update(self, activation, mask) -> dict | None:
+    def update(self, activation: np.ndarray, mask: np.ndarray) -> dict | None:
         """Take one image in.
 
         Args:
-            activation (ndarray): Its map, higher means lesion.
-            mask (ndarray): True on the lesions.
+            activation: Its map, higher means lesion.
+            mask: True on the lesions.
 
         Shape:
             - activation, mask: (H, W)
 
         Returns:
-            dict | None: The numbers of this image, by the names of
+            The numbers of this image, by the names of
             ``IMAGE_NUMBERS``; None if it has no lesion.
 
         Raises:
@@ -166,7 +168,7 @@ class ActivationMapScores:
         """All numbers so far.
 
         Returns:
-            dict: Of floats, NaN where there was nothing to count:
+            Of floats, NaN where there was nothing to count:
 
             - ``auprc_pooled``, ``auroc_pooled``, ``prevalence_pooled``
             - ``dice_pooled``, ``iou_pooled`` at the threshold; ``dice_best_pooled``,
@@ -201,7 +203,13 @@ class ActivationMapScores:
             numbers[name] = counts[name]
         return numbers
 
-    def _numbers(self, activation, mask, hits, counted) -> dict:
+    def _numbers(
+        self,
+        activation: np.ndarray,
+        mask: np.ndarray,
+        hits: LesionHits,
+        counted: dict[str, int],
+    ) -> dict:
         """The numbers of one image with a lesion."""
         ranking = rank_pixels(activation, mask)
         dice = _ratio(2 * counted['overlap'], counted['shown'] + counted['inside'])
@@ -223,7 +231,7 @@ class ActivationMapScores:
         )
 
 
-def _normalised(activation):
+def _normalised(activation: np.ndarray) -> np.ndarray:
     """The map moved to 0..1."""
     low, high = activation.min(), activation.max()
     if low == high:
@@ -232,5 +240,5 @@ def _normalised(activation):
     return (activation / 2 - low / 2) / (high / 2 - low / 2)
 
 
-def _ratio(part, whole) -> float:
+def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else np.nan

@@ -1,23 +1,26 @@
 """Two classes told apart by a score: rates, ROC curve and the areas."""
 
 import numpy as np
+import numpy.typing as npt
 
 from .pixel_ranking import rank_pixels
 
 
-def binary_rates(scores, labels, threshold: float = 0.5) -> dict:
+def binary_rates(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float = 0.5
+) -> dict:
     """Accuracy, sensitivity, specificity, precision and F1 at a threshold.
 
     A case is called positive where its score is *above* the threshold, as the
     argmax of two softmax scores does at 0.5.
 
     Args:
-        scores (array_like): Score of the positive class, higher is surer.
-        labels (array_like): 1 or True for positive cases, 0 for negative.
-        threshold (float): Where to cut.
+        scores: Score of the positive class, higher is surer.
+        labels: 1 or True for positive cases, 0 for negative.
+        threshold: Where to cut.
 
     Returns:
-        dict: ``accuracy``, ``sensitivity`` (share of positives called positive, also
+        ``accuracy``, ``sensitivity`` (share of positives called positive, also
         named recall), ``specificity`` (share of negatives called negative),
         ``precision`` (share of positives among those called positive) and ``f1``
         (the harmonic mean of precision and sensitivity), each in [0, 1], higher is
@@ -44,18 +47,18 @@ def binary_rates(scores, labels, threshold: float = 0.5) -> dict:
     )
 
 
-def roc_curve(scores, labels) -> dict:
+def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
     """Vertices of the ROC curve, from (0, 0) to (1, 1).
 
     Cases of equal score enter together, so a tie makes a slanted line, and the
     order of the cases does not matter.
 
     Args:
-        scores (array_like): As :func:`binary_rates`.
-        labels (array_like): As :func:`binary_rates`.
+        scores: As :func:`binary_rates`.
+        labels: As :func:`binary_rates`.
 
     Returns:
-        dict: ``false_positive_rate``, ``true_positive_rate`` and ``thresholds``
+        ``false_positive_rate``, ``true_positive_rate`` and ``thresholds``
         (cases of at least that score are called positive; infinity first) of
         the vertices; the rates are NaN where a class has no case.
 
@@ -82,15 +85,15 @@ def roc_curve(scores, labels) -> dict:
     )
 
 
-def binary_areas(scores, labels) -> dict:
+def binary_areas(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
     """Areas under the ROC and under the precision-recall curve.
 
     Args:
-        scores (array_like): As :func:`binary_rates`.
-        labels (array_like): As :func:`binary_rates`.
+        scores: As :func:`binary_rates`.
+        labels: As :func:`binary_rates`.
 
     Returns:
-        dict: ``auc``, the chance that a positive case has a higher score than a
+        ``auc``, the chance that a positive case has a higher score than a
         negative one, equal scores counting one half (guessing: 0.5), and
         ``auprc``, ``sum_n (R_n - R_{n-1}) P_n`` over the distinct scores, falling,
         without interpolation (guessing: the share of positives). In [0, 1], higher
@@ -106,18 +109,18 @@ def binary_areas(scores, labels) -> dict:
     return dict(auc=float(ranking.auroc), auprc=float(ranking.auprc))
 
 
-def log_loss(scores, labels) -> float:
+def log_loss(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Mean cross-entropy of the scores, in nats; lower is better.
 
     Scores of 0 and 1 count as the nearest 1e-7, as a wrong one would cost
     infinitely much. NaN without cases.
 
     Args:
-        scores (array_like): Probability of the positive class.
-        labels (array_like): As :func:`binary_rates`.
+        scores: Probability of the positive class.
+        labels: As :func:`binary_rates`.
 
     Returns:
-        float: The loss.
+        The loss.
 
     Shape:
         - scores, labels: (N,)
@@ -135,7 +138,9 @@ def log_loss(scores, labels) -> float:
     return _mean(-np.log(np.where(labels, scores, 1 - scores)))
 
 
-def _checked(scores, labels):
+def _checked(
+    scores: npt.ArrayLike, labels: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     scores = np.asarray(scores, dtype=np.float64)
     labels = np.asarray(labels)
     if scores.ndim != 1 or scores.shape != labels.shape:
@@ -158,5 +163,5 @@ def _checked(scores, labels):
     return scores, labels.astype(bool)
 
 
-def _mean(values) -> float:
+def _mean(values: np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else float('nan')

@@ -11,7 +11,7 @@ from .froc_matches import FROCMatches
 def bootstrap_froc(
     matches: FROCMatches,
     patients: npt.ArrayLike,
-    fps: Sequence[float] = (0.5, 1, 2, 4, 8, 16),
+    fps: Sequence[float] | np.ndarray = (0.5, 1, 2, 4, 8, 16),
     lesions: np.ndarray | None = None,
     others: str = 'fp',
     num_resamples: int = 1000,

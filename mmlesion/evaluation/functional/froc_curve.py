@@ -45,9 +45,11 @@ class FROCCurve:
     def sensitivity_at(self, fps: float) -> float: ...
 
     @overload
-    def sensitivity_at(self, fps: Sequence[float]) -> np.ndarray: ...
+    def sensitivity_at(self, fps: Sequence[float] | np.ndarray) -> np.ndarray: ...
 
-    def sensitivity_at(self, fps: float | Sequence[float]) -> float | np.ndarray:
+    def sensitivity_at(
+        self, fps: float | Sequence[float] | np.ndarray
+    ) -> float | np.ndarray:
         """Return the sensitivity at given false positives per image.
 
         Between two points the sensitivity is interpolated linearly. If several points
@@ -146,12 +148,14 @@ class FROCCurve:
             ValueError: If a key is missing.
         """
         try:
-            arrays = [
+            fp_per_image, sensitivity, scores = (
                 np.array(values[key], dtype=np.float64)
                 for key in ('fp_per_image', 'sensitivity', 'scores')
-            ]
+            )
             return cls(
-                *arrays,
+                fp_per_image,
+                sensitivity,
+                scores,
                 int(values['num_images']),
                 int(values['num_lesions']),
                 bool(values['legacy']),

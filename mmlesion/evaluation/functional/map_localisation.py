@@ -1,6 +1,6 @@
 """Localization measures of one map and one mask."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +14,7 @@ class LesionHits(NamedTuple):
 
     Attributes:
         num_lesions: Connected components of the mask.
-        num_hit: Those with the peak of a spot on them.
+        num_hit: Lesions with the peak of a spot on them.
         num_spots: Connected components of the map at the threshold.
         num_false: Spots without a peak on a lesion.
     """
@@ -25,7 +25,9 @@ class LesionHits(NamedTuple):
     num_false: int
 
 
-def pointing_game(activation, mask, tolerance_px: float = 0) -> float:
+def pointing_game(
+    activation: np.ndarray, mask: np.ndarray, tolerance_px: float = 0
+) -> float:
     """Whether the map's maximum lies on a lesion.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
@@ -35,16 +37,16 @@ def pointing_game(activation, mask, tolerance_px: float = 0) -> float:
     a flipped map gets the same number.
 
     Args:
-        activation (ndarray): The map.
-        mask (ndarray): True on the lesions.
-        tolerance_px (float): Greatest distance (Euclidean, in pixels) of a hit from
+        activation: The map.
+        mask: True on the lesions.
+        tolerance_px: Greatest distance (Euclidean, in pixels) of a hit from
             the mask.
 
     Shape:
         - activation, mask: (H, W)
 
     Returns:
-        float: In [0, 1], higher is better; NaN without a lesion.
+        In [0, 1], higher is better; NaN without a lesion.
     """
     activation, mask = np.asarray(activation), np.asarray(mask, dtype=bool)
     if not mask.any():
@@ -52,7 +54,7 @@ def pointing_game(activation, mask, tolerance_px: float = 0) -> float:
     return float(_near(mask, tolerance_px)[activation == activation.max()].mean())
 
 
-def energy_inside(activation, mask) -> float:
+def energy_inside(activation: np.ndarray, mask: np.ndarray) -> float:
     """Share of the map's positive part that lies on the lesions.
 
     ``sum_{p in mask} max(a_p, 0) / sum_p max(a_p, 0)``. A map of one value gets the
@@ -60,14 +62,14 @@ def energy_inside(activation, mask) -> float:
     Differs from it in: negative values count as nothing; mask instead of box.
 
     Args:
-        activation (ndarray): The map.
-        mask (ndarray): True on the lesions.
+        activation: The map.
+        mask: True on the lesions.
 
     Shape:
         - activation, mask: (H, W)
 
     Returns:
-        float: In [0, 1], higher is better; 0 if no value is positive, NaN without a
+        In [0, 1], higher is better; 0 if no value is positive, NaN without a
         lesion.
     """
     mask = np.asarray(mask, dtype=bool)
@@ -79,7 +81,7 @@ def energy_inside(activation, mask) -> float:
 
 
 def lesion_hits(
-    activation, mask, threshold: float, tolerance_px: float = 0
+    activation: np.ndarray, mask: np.ndarray, threshold: float, tolerance_px: float = 0
 ) -> LesionHits:
     """Count lesions that a peak of the map hits, and spots that hit none.
 
@@ -89,21 +91,21 @@ def lesion_hits(
     covers a lesion does not hit it unless its maximum does.
 
     Args:
-        activation (ndarray): The map.
-        mask (ndarray): True on the lesions.
-        threshold (float): A spot has at least this value everywhere.
-        tolerance_px (float): Greatest distance (Euclidean, in pixels) of a peak from
+        activation: The map.
+        mask: True on the lesions.
+        threshold: A spot has at least this value everywhere.
+        tolerance_px: Greatest distance (Euclidean, in pixels) of a peak from
             a lesion.
 
     Shape:
         - activation, mask: (H, W)
 
     Returns:
-        LesionHits: Numbers of lesions, hits, spots and false spots.
+        Numbers of lesions, hits, spots and false spots.
     """
     activation = np.asarray(activation)
-    lesions, num_lesions = ndimage.label(np.asarray(mask, dtype=bool), _NEIGHBOURS)
-    spots, num_spots = ndimage.label(activation >= threshold, _NEIGHBOURS)
+    lesions, num_lesions = _labelled(np.asarray(mask, dtype=bool))
+    spots, num_spots = _labelled(activation >= threshold)
     if num_lesions == 0 or num_spots == 0:
         return LesionHits(num_lesions, 0, num_spots, num_spots)
     highest = np.full(num_spots + 1, np.inf)
@@ -121,8 +123,13 @@ def lesion_hits(
     )
 
 
-def _near(mask, tolerance_px):
-    """The mask and all pixels at most so far from it."""
+def _labelled(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number of the connected component of each pixel, and how many there are."""
+    return cast(tuple[np.ndarray, int], ndimage.label(mask, _NEIGHBOURS))
+
+
+def _near(mask: np.ndarray, tolerance_px: float) -> np.ndarray:
+    """The mask and all pixels within the tolerance around it."""
     if tolerance_px <= 0:
         return mask
-    return ndimage.distance_transform_edt(~mask) <= tolerance_px
+    return cast(np.ndarray, ndimage.distance_transform_edt(~mask)) <= tolerance_px

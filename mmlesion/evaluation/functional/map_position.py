@@ -1,6 +1,7 @@
 """Position error of a map in 3-D."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage
@@ -25,23 +26,27 @@ class MapPosition(NamedTuple):
 
 
 def map_position(
-    activation, mask, inside, spacing_mm, tolerance_mm: float = 15
+    activation: np.ndarray,
+    mask: np.ndarray,
+    inside: np.ndarray,
+    spacing_mm: Sequence[float],
+    tolerance_mm: float = 15,
 ) -> MapPosition:
     """Measure where a map in 3-D points.
 
     Args:
-        activation (ndarray): The map.
-        mask (ndarray): True on the structure, which may reach out of ``inside``.
-        inside (ndarray): Where the map was allowed to point, e.g. the lung in a
+        activation: The map.
+        mask: True on the structure, which may reach out of ``inside``.
+        inside: Where the map was allowed to point, e.g. the lung in a
             sub-region; all else counts neither for the map nor for chance.
-        spacing_mm (sequence[float]): Voxel size (z, y, x).
-        tolerance_mm (float): How far is near, for ``chance_within``.
+        spacing_mm: Voxel size (z, y, x).
+        tolerance_mm: How far is near, for ``chance_within``.
 
     Shape:
         - activation, mask, inside: (D, H, W)
 
     Returns:
-        MapPosition: Distances in mm (lower is better) and Dice in [0, 1] (higher is).
+        Distances in mm (lower is better) and Dice in [0, 1] (higher is).
         Several voxels may share the greatest value: their mean distance counts, so
         that a map without contrast has that of chance.
 
@@ -62,7 +67,8 @@ def map_position(
             if inside.any()
             else 'there is no place where to look'
         )
-    away = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)[inside]
+    distances = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
+    away = cast(np.ndarray, distances)[inside]
     values, hits = activation[inside], mask[inside]
     distance = away[values == values.max()].mean()
     # What lies outside can never be marked, but is missed.
@@ -76,7 +82,7 @@ def map_position(
     )
 
 
-def _best_dice(values, hits, total: int) -> float:
+def _best_dice(values: np.ndarray, hits: np.ndarray, total: int) -> float:
     """Greatest Dice over all thresholds that the values allow."""
     order = np.argsort(-values, kind='stable')
     found = np.cumsum(hits[order])

@@ -1,5 +1,7 @@
 """Measures of one map and one mask that use the order of the pixels."""
 
+from typing import cast
+
 import numpy as np
 from scipy import ndimage
 
@@ -67,8 +69,8 @@ def band_auprc(
         return np.nan, np.nan
     distance = np.where(
         mask,
-        ndimage.distance_transform_edt(mask),
-        ndimage.distance_transform_edt(~mask),
+        cast(np.ndarray, ndimage.distance_transform_edt(mask)),
+        cast(np.ndarray, ndimage.distance_transform_edt(~mask)),
     )
     band = distance <= width_px
     ranking = rank_pixels(activation[band], mask[band])

@@ -12,13 +12,13 @@ class SliceScore:
     """What a segmentation made of one slice.
 
     Attributes:
-        num_nodules (int): True nodules.
-        num_found (int): Of these, how many the segmentation touches.
-        called (bool): Whether anything was segmented.
-        dice (float): Of segmentation and all true nodules, 0 to 1; 0 where
+        num_nodules: True nodules.
+        num_found: Of these, how many the segmentation touches.
+        called: Whether anything was segmented.
+        dice: Of segmentation and all true nodules, 0 to 1; 0 where
             nothing was segmented, NaN in a slice without a nodule.
-        area_mm2 (float): Of the true nodules.
-        predicted_area_mm2 (float): Of the segmentation.
+        area_mm2: Of the true nodules.
+        predicted_area_mm2: Of the segmentation.
     """
 
     num_nodules: int
@@ -56,9 +56,9 @@ def score_slice(
     Weakly-Supervised Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
 
     Args:
-        predicted (np.ndarray): The segmentation, 0 or False outside.
-        nodules (np.ndarray): True nodules, 0 outside, else the nodule's number.
-        spacing_mm (Sequence[float]): Pixel size (y, x).
+        predicted: The segmentation, 0 or False outside.
+        nodules: True nodules, 0 outside, else the nodule's number.
+        spacing_mm: Pixel size (y, x).
 
     Shape:
         - predicted, nodules: (H, W)
@@ -117,10 +117,10 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
     on slices with one nodule").
 
     Args:
-        scores (Iterable[SliceScore]): One for each slice.
+        scores: One for each slice.
 
     Returns:
-        dict[str, float]: The numbers above, ``num_nodule`` and ``num_empty``, the
+        The numbers above, ``num_nodule`` and ``num_empty``, the
         slices with one and without.
     """
     scores = list(scores)
@@ -149,13 +149,13 @@ def scores_by_size(
     """TP Dice and TP DOA by the size of the nodule (the paper's Fig. 3).
 
     Args:
-        scores (Iterable[SliceScore]): One for each slice; only those with one
+        scores: One for each slice; only those with one
             nodule, found, are looked at.
-        edges_mm (Sequence[float]): Rising bounds of the diameters (of the disc of
+        edges_mm: Rising bounds of the diameters (of the disc of
             the nodule's area in the slice); a bin holds its lower bound.
 
     Returns:
-        list[dict[str, float]]: For each bin ``low_mm``, ``high_mm``, ``count`` and
+        For each bin ``low_mm``, ``high_mm``, ``count`` and
         the four numbers ``tp_...`` of :func:`nodule_segmentation_table`.
 
     Raises:
@@ -184,7 +184,7 @@ def scores_by_size(
     return rows
 
 
-def _share(flags: Iterable[bool]) -> float:
+def _share(flags: Iterable[int]) -> float:
     flags = [bool(flag) for flag in flags]
     return sum(flags) / len(flags) if flags else math.nan
 

@@ -27,7 +27,7 @@ class PairedDifference(NamedTuple):
 def paired_bootstrap(
     first: Sequence[float],
     second: Sequence[float],
-    groups: Sequence,
+    groups: Sequence | np.ndarray,
     confidence: float = 0.95,
     num_resamples: int = 2000,
     seed: int = 0,

@@ -29,8 +29,8 @@ class PixelHistogram:
     that wait to be counted together.
 
     Args:
-        num_bins (int): Most bins of each sign, a power of two.
-        buffer_size (int): Pixels that are counted at once.
+        num_bins: Most bins of each sign, a power of two.
+        buffer_size: Pixels that are counted at once.
     """
 
     def __init__(self, num_bins: int = 2**20, buffer_size: int = 2**20) -> None:
@@ -46,13 +46,13 @@ class PixelHistogram:
         self._negative = _Bins(num_bins)
         self._waiting, self._num_waiting = [], 0
 
-    def update(self, activation, mask) -> None:
+    def update(self, activation: np.ndarray, mask: np.ndarray) -> None:
         """Count the pixels of a map.
 
         Args:
-            activation (ndarray): Finite values, higher means lesion; counted as
+            activation: Finite values, higher means lesion; counted as
                 float32.
-            mask (ndarray): True on the lesion.
+            mask: True on the lesion.
 
         Shape:
             - activation, mask: any, the same.
@@ -154,10 +154,11 @@ class _Bins:
         self.num_bins = num_bins
         self.shift = self.first = 0
         self.low, self.high = _NUM_KEYS, -1
-        self.counts = None
+        self.counts: np.ndarray | None = None
 
     def values(self, upper: bool = False) -> np.ndarray:
         """Smallest (or greatest) value of each bin, rising."""
+        assert self.counts is not None
         keys = self.first + np.arange(self.counts.shape[1], dtype=np.int64)
         patterns = keys << self.shift
         if upper:
@@ -174,6 +175,7 @@ class _Bins:
         # greater than all positive.
         low = int((keys - np.int32(1)).view(np.uint32).min()) + 1
         self._grow(low, high)
+        assert self.counts is not None
         index = keys >> np.int32(self.shift)
         # Bin 0 takes what is not positive.
         np.maximum(index, np.int32(self.first - 1), out=index)
@@ -193,6 +195,7 @@ class _Bins:
         if other.counts is None:
             return
         self._grow(other.low, other.high)
+        assert self.counts is not None
         counts, first = _merged(other.counts, other.first, self.shift - other.shift)
         start = first - self.first
         self.counts[:, start : start + counts.shape[1]] += counts
@@ -215,7 +218,7 @@ class _Bins:
         self.low, self.high = low, high
 
 
-def _merged(counts, first, halvings):
+def _merged(counts: np.ndarray, first: int, halvings: int) -> tuple[np.ndarray, int]:
     """Counts of bins ``2**halvings`` times as wide, and the key of the first."""
     if halvings == 0:
         return counts, first

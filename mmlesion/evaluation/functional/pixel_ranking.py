@@ -14,12 +14,12 @@ class PixelRanking:
     under the precision-recall curve, nor under the ROC curve, nor the best overlap.
 
     Attributes:
-        values (ndarray): The values; "show this pixel" means "at least the value".
-        inside (ndarray): Pixels of the mask with this value.
-        beside (ndarray): Pixels beside the mask with this value.
-        beside_above (ndarray): Pixels beside the mask with a greater value.
-        num_inside (int): Pixels of the mask.
-        num_pixels (int): All pixels.
+        values: The values; "show this pixel" means "at least the value".
+        inside: Pixels of the mask with this value.
+        beside: Pixels beside the mask with this value.
+        beside_above: Pixels beside the mask with a greater value.
+        num_inside: Pixels of the mask.
+        num_pixels: All pixels.
 
     Shape:
         - values, inside, beside, beside_above: (U,)
@@ -71,7 +71,7 @@ class PixelRanking:
         report what a method reaches, take the threshold from other images.
 
         Returns:
-            tuple[float, float]: Dice in [0, 1] and the threshold ("at least");
+            Dice in [0, 1] and the threshold ("at least");
             both NaN without a pixel in the mask.
         """
         if not self.num_inside:
@@ -81,23 +81,23 @@ class PixelRanking:
         best = int(np.argmax(dice))
         return float(dice[best]), float(self.values[best])
 
-    def _hits_and_shown(self):
+    def _hits_and_shown(self) -> tuple[np.ndarray, np.ndarray]:
         hits = np.cumsum(self.inside)
         return hits, hits + self.beside_above + self.beside
 
 
-def rank_pixels(activation, mask) -> PixelRanking:
+def rank_pixels(activation: np.ndarray, mask: np.ndarray) -> PixelRanking:
     """Rank the pixels of one map exactly, by sorting.
 
     Args:
-        activation (ndarray): Finite values, higher means lesion.
-        mask (ndarray): True on the lesion.
+        activation: Finite values, higher means lesion.
+        mask: True on the lesion.
 
     Shape:
         - activation, mask: any, the same.
 
     Returns:
-        PixelRanking: With the distinct values inside the mask.
+        With the distinct values inside the mask.
     """
     activation = np.asarray(activation).ravel()
     inside = np.sort(activation[np.asarray(mask, dtype=bool).ravel()])

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,27 +44,27 @@ class ActivationMapMetric(BaseMetric):
     and ``prefix``.
 
     Args:
-        threshold (float): For Dice, IoU and hit rate.
-        normalise (str): 'none': maps as they are; 'image': each to 0..1, as the
+        threshold: For Dice, IoU and hit rate.
+        normalise: 'none': maps as they are; 'image': each to 0..1, as the
             paper does.
-        tolerance_px (float): How far a peak may miss a lesion.
-        with_empty (bool): Count images without a lesion in the pooled numbers; by
+        tolerance_px: How far a peak may miss a lesion.
+        with_empty: Count images without a lesion in the pooled numbers; by
             default they are left out, as in the paper.
-        form (str): Lesions inside their boxes: 'circle', 'ellipse' or 'box'.
-        resize (str, optional): 'bilinear' resizes maps to the size of the mask or,
+        form: Lesions inside their boxes: 'circle', 'ellipse' or 'box'.
+        resize: 'bilinear' resizes maps to the size of the mask or,
             of boxes, of the network's picture. By default another size is an error.
-        num_bins (int): Of the histogram, see
+        num_bins: Of the histogram, see
             :class:`mmlesion.evaluation.functional.PixelHistogram`.
-        planes (str): Of a mask with channels (slices): 'middle' takes the one in the
+        planes: Of a mask with channels (slices): 'middle' takes the one in the
             middle, the key slice; 'each' takes every slice as an image of its own,
             which the one map of all slices is compared with. A map with channels is
             taken apart in the same way.
-        map_key (str): Of the map in the data sample.
-        mask_key (str): Of the mask in the data sample.
-        outfile_prefix (str, optional): Write all numbers to
+        map_key: Of the map in the data sample.
+        mask_key: Of the mask in the data sample.
+        outfile_prefix: Write all numbers to
             ``<outfile_prefix>.maps.json``.
-        collect_device (str): 'cpu' or 'gpu', where processes exchange results.
-        prefix (str, optional): Of the returned names, 'map' by default.
+        collect_device: 'cpu' or 'gpu', where processes exchange results.
+        prefix: Of the returned names, 'map' by default.
 
     Shape:
         - map: (H, W), (1, H, W) or (H, W, C), float
@@ -105,7 +106,7 @@ class ActivationMapMetric(BaseMetric):
                 f'{planes!r}.'
             )
         boxes_to_mask([], (1, 1), form)  # checks it
-        self.settings = dict(
+        self.settings: dict[str, Any] = dict(
             threshold=threshold,
             normalise=normalise,
             tolerance_px=tolerance_px,
@@ -120,7 +121,7 @@ class ActivationMapMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self._restart()
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Take the maps of a batch in."""
         for sample in data_samples:
             name = sample.get('img_path') or f'image {sample.get("img_id")}'
@@ -166,10 +167,10 @@ class ActivationMapMetric(BaseMetric):
         """Sum over the processes and compute.
 
         Args:
-            size (int): Number of images of the data set.
+            size: Number of images of the data set.
 
         Returns:
-            dict: The numbers, their names with the prefix.
+            The numbers, their names with the prefix.
         """
         rank, world_size = get_dist_info()
         if rank + (self._num_seen - 1) * world_size < size:
@@ -208,7 +209,9 @@ class ActivationMapMetric(BaseMetric):
             return list(np.moveaxis(array, 2, 0))
         return [array[..., array.shape[2] // 2]]
 
-    def _resized(self, activation, shape, name) -> np.ndarray:
+    def _resized(
+        self, activation: np.ndarray, shape: Sequence[int], name: str
+    ) -> np.ndarray:
         """The map in the size of the mask."""
         if self.resize is None:
             raise ValueError(
@@ -282,5 +285,5 @@ class ActivationMapMetric(BaseMetric):
         MMLogger.get_current_instance().info(f'Numbers of the maps in {path}')
 
 
-def _size(shape) -> str:
+def _size(shape: Sequence[int]) -> str:
     return ' x '.join(str(side) for side in shape)

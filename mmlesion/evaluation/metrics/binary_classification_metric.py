@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -22,14 +23,14 @@ class BinaryClassificationMetric(BaseMetric):
     better). NaN if a class that the number needs has no case.
 
     Args:
-        positive (int): Label of the positive class. Defaults to 1.
-        threshold (float): A score above it is called positive.
-        case_keys (sequence of str): What names a case in the file, the first
+        positive: Label of the positive class. Defaults to 1.
+        threshold: A score above it is called positive.
+        case_keys: What names a case in the file, the first
             that its meta information has.
-        outfile_prefix (str, optional): Write score and label of each case to
+        outfile_prefix: Write score and label of each case to
             ``<outfile_prefix>.scores.json``.
-        collect_device (str): 'cpu' or 'gpu', where processes exchange results.
-        prefix (str, optional): Of the returned names, 'binary' by default.
+        collect_device: 'cpu' or 'gpu', where processes exchange results.
+        prefix: Of the returned names, 'binary' by default.
 
     Raises:
         ValueError: A case has no score of the positive class, or it is NaN.
@@ -52,7 +53,7 @@ class BinaryClassificationMetric(BaseMetric):
         self.case_keys = tuple(case_keys)
         self.outfile_prefix = outfile_prefix
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep score and label of each case."""
         for sample in data_samples:
             name = next(
@@ -103,7 +104,7 @@ class BinaryClassificationMetric(BaseMetric):
         )
 
 
-def _array(values) -> np.ndarray:
+def _array(values: Any) -> np.ndarray:
     if hasattr(values, 'detach'):
         values = values.detach().cpu().float().numpy()
     return np.atleast_1d(np.asarray(values))

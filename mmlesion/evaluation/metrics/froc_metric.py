@@ -283,7 +283,7 @@ class FROCMetric(BaseMetric):
     ) -> dict[str, Any]:
         """Return sensitivities and intervals of all lesions or of a subgroup."""
         curve = matches.curve(lesions, self.others, self.legacy)
-        row = dict(
+        row: dict[str, Any] = dict(
             num_lesions=curve.num_lesions,
             fps=list(fps),
             sensitivity=curve.sensitivity_at(fps).tolist(),

@@ -2,6 +2,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -41,17 +42,17 @@ class NoduleSegmentationMetric(BaseMetric):
     Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
 
     Args:
-        mask_keys (Sequence[str]): Of the segmentations in the data sample.
-        reference (dict[str, dict], optional): Published rows, by title, to print
+        mask_keys: Of the segmentations in the data sample.
+        reference: Published rows, by title, to print
             under ours: any of ``tpr``, ``fpr``, ``fpr_nodule`` and of ``dice``,
             ``tp_dice``, ``tp_doa``, each of these three (mean, deviation).
-        outfile_prefix (str, optional): Write a row for each slice and segmentation
+        outfile_prefix: Write a row for each slice and segmentation
             to ``<outfile_prefix>.slices.csv``.
-        collect_device (str): 'cpu' or 'gpu', where processes exchange results.
-        prefix (str, optional): Of the returned names, 'nodule' by default.
+        collect_device: 'cpu' or 'gpu', where processes exchange results.
+        prefix: Of the returned names, 'nodule' by default.
 
     Attributes:
-        rows (list[dict]): What the csv holds, after ``evaluate``.
+        rows: What the csv holds, after ``evaluate``.
 
     Shape:
         - segmentations: (H, W), bool
@@ -78,7 +79,7 @@ class NoduleSegmentationMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.rows: list[dict] = []
 
-    def process(self, data_batch, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Score each slice."""
         for sample in data_samples:
             name = sample.get('img_id') or sample.get('img_path', 'a slice')
@@ -118,10 +119,10 @@ class NoduleSegmentationMetric(BaseMetric):
         """Gather the slices of all processes and compute.
 
         Args:
-            size (int): Number of slices of the data set.
+            size: Number of slices of the data set.
 
         Returns:
-            dict: The numbers, their names with the prefix.
+            The numbers, their names with the prefix.
         """
         # One result for each segmentation of a slice
         return super().evaluate(size * len(self.mask_keys))
@@ -149,11 +150,11 @@ def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
     """The scores of one kind of segmentation.
 
     Args:
-        rows (Sequence[dict]): ``NoduleSegmentationMetric.rows``.
-        segmentation (str): Such as ``'fine'``.
+        rows: ``NoduleSegmentationMetric.rows``.
+        segmentation: Such as ``'fine'``.
 
     Returns:
-        list[SliceScore]: In the order of the rows.
+        In the order of the rows.
     """
     names = [one.name for one in fields(SliceScore)]
     return [
@@ -207,7 +208,7 @@ def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
     return lines
 
 
-def _cell(value) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, Sequence):
         mean, deviation = value
         if not math.isfinite(mean):
@@ -218,7 +219,7 @@ def _cell(value) -> str:
     return f'{value:.2f}' if math.isfinite(value) else '-'
 
 
-def _plane(values) -> np.ndarray:
+def _plane(values: Any) -> np.ndarray:
     if hasattr(values, 'detach'):
         values = values.detach().cpu().numpy()
     values = np.asarray(values)

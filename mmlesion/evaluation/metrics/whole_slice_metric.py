@@ -23,10 +23,9 @@ class WholeSliceMetric(BaseMetric):
     """
 
     def __init__(self, metric: dict | BaseMetric) -> None:
-        if isinstance(metric, dict):
-            metric = METRICS.build(metric)
-        self.metric: BaseMetric = metric
-        super().__init__(collect_device=metric.collect_device, prefix=metric.prefix)
+        built = METRICS.build(metric) if isinstance(metric, dict) else metric
+        self.metric: BaseMetric = built
+        super().__init__(collect_device=built.collect_device, prefix=built.prefix)
 
     @property
     def dataset_meta(self) -> dict | None:

@@ -116,6 +116,7 @@ class ExplainFindings(ScanStep):
         raw, explained, _ = explain_detections(
             model, data, layers, self.method, [index]
         )
+        assert isinstance(raw, Tensor)  # one layer
         values = dict(
             method=self.method.name,
             layer=layers[0],

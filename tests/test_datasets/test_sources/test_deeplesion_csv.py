@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mmlesion.datasets.sources.deeplesion_csv import COLUMNS, read_deeplesion_csv
+from mmlesion.datasets.sources.deeplesion_csv import (
+    ALL_COLUMNS,
+    COLUMNS,
+    read_deeplesion_csv,
+    write_deeplesion_csv,
+)
 
 OFFICIAL = (
     Path(__file__)
@@ -24,6 +29,69 @@ def test_fields_of_a_row(tiny):
     assert (row.lesion_type, row.noisy, row.split) == (5, False, 1)
     assert (row.slice_range, row.image_size) == ((6, 14), (64, 64))
     assert (row.spacing_mm, row.interval_mm) == (0.8, 5)
+
+
+ALL_FIELDS = dict(
+    Study_index='2',
+    Series_ID='3',
+    Measurement_coordinates='16, 18, 16, 38, 11.5, 28, 26.5, 28',
+    Lesion_diameters_Pixel_='20, 15',
+    Normalized_lesion_location='0.25, 0.5, 0.75',
+    DICOM_windows='-177.5, 307.5',
+    Patient_gender='F',
+    Patient_age='62',
+)
+
+
+def test_all_columns(tiny):
+    (row,) = read_deeplesion_csv(tiny.add(**ALL_FIELDS).write(ALL_COLUMNS))
+    assert (row.study, row.series_id) == (2, 3)
+    assert row.recist_px == (15, 17, 15, 37, 10.5, 27, 25.5, 27)
+    assert row.location == (0.25, 0.5, 0.75)
+    assert (row.window_hu, row.sex, row.age_years) == ((-177.5, 307.5), 'F', 62)
+
+
+def test_the_other_columns_may_be_absent_or_empty(tiny):
+    (absent,) = read_deeplesion_csv(tiny.add().write())
+    empty = dict.fromkeys(set(ALL_COLUMNS) - set(COLUMNS), '')
+    tiny.rows[0].update(empty, Patient_age='NaN')
+    (empty,) = read_deeplesion_csv(tiny.write(ALL_COLUMNS))
+    assert absent == empty
+    assert absent.recist_px is absent.location is absent.age_years is None
+
+
+@pytest.mark.parametrize(
+    'fields, reason',
+    [
+        (dict(Study_index='1.5'), "Study_index must be an integer, but holds '1.5'"),
+        (dict(Series_ID='x'), 'Series_ID must be numeric'),
+        (dict(Measurement_coordinates='1, 2, 3'), r'must hold 8 number\(s\)'),
+        (
+            dict(Lesion_diameters_Pixel_='20, 18'),
+            'has 18, but the ends in Measurement_coordinates are 15 pixels apart',
+        ),
+        (dict(Normalized_lesion_location='0.25, 0.5, 1.5'), r'must be in \[0, 1\]'),
+        (dict(DICOM_windows='275, -175'), 'DICOM_windows must rise'),
+        (dict(Patient_gender='female'), "must be F, M or O, but is 'female'"),
+        (dict(Patient_age='-1'), 'Patient_age must not be negative'),
+        (dict(Patient_age='old'), "Patient_age must be numeric, but holds 'old'"),
+        (dict(Slice_range='14, 6'), "Slice_range must rise, but is '14, 6'"),
+    ],
+)
+def test_a_malformed_cell_of_the_other_columns(tiny, fields, reason):
+    tiny.add(**{**ALL_FIELDS, **fields})
+    with pytest.raises(ValueError, match=f'DL_info.csv: row 2.*{reason}'):
+        read_deeplesion_csv(tiny.write(ALL_COLUMNS))
+
+
+def test_rows_are_written_as_read(tiny, tmp_path):
+    tiny.add(**ALL_FIELDS, Spacing_mm_px_='0.8, 0.8, NaN', Possibly_noisy='1')
+    path = tiny.add('000002_01_01').write(ALL_COLUMNS)
+    write_deeplesion_csv(tmp_path / 'again.csv', read_deeplesion_csv(path))
+    written = (tmp_path / 'again.csv').read_text().splitlines()
+    assert written[:2] == path.read_text().splitlines()[:2]
+    # The age that the second row lacks is NaN, as in the official file.
+    assert written[2].endswith(',,,NaN,1')
 
 
 @pytest.mark.parametrize('written', ['NaN', 'nan', ''])
@@ -122,9 +190,18 @@ def test_boxes_may_reach_a_little_over_the_border(tiny):
 @pytest.mark.skipif(
     not OFFICIAL.is_file(), reason='the official csv does not lie beside the project'
 )
-def test_the_official_csv_loads_entirely():
+def test_the_official_csv_loads_entirely(tmp_path):
     rows = read_deeplesion_csv(OFFICIAL)
     assert len(rows) == 29073
+    write_deeplesion_csv(tmp_path / 'again.csv', rows)
+    assert (tmp_path / 'again.csv').read_bytes() == OFFICIAL.read_bytes()
+    assert [row.row for row in rows if row.age_years is None] != []
+    assert all(row.recist_px and row.location and row.sex for row in rows)
+    # The box is the extent of the ends of the diameters plus 5 pixels.
+    for row in rows[::500]:
+        xs, ys = row.recist_px[::2], row.recist_px[1::2]
+        box = (min(xs) - 5, min(ys) - 5, max(xs) + 5, max(ys) + 5)
+        assert row.box_px == pytest.approx(box, abs=0.01)
     assert sum(row.noisy for row in rows) == 31
     over = [
         row

@@ -1,0 +1,34 @@
+"""Write COCO JSON of deeplesion-to-coco in the format of DeepLesion's DL_info.csv.
+
+Boxes that another tool has changed are taken from the COCO file.
+
+  mmlesion coco-to-deeplesion test.json DL_info.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument('coco', help='COCO file')
+    parser.add_argument('csv', help='csv to write')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.datasets.sources.deeplesion_coco import read_deeplesion_coco
+    from mmlesion.datasets.sources.deeplesion_csv import write_deeplesion_csv
+
+    rows = read_deeplesion_coco(args.coco)
+    write_deeplesion_csv(args.csv, rows)
+    print(f'{args.csv}: {len(rows)} lesions')

@@ -1,0 +1,54 @@
+"""Write the lesions of DeepLesion's DL_info.csv as COCO JSON.
+
+The file has all columns of the csv, and coco-to-deeplesion gives the csv back.
+
+  mmlesion deeplesion-to-coco data/DeepLesion/DL_info.csv test.json --split test
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    parser.add_argument('csv', help='DL_info.csv, or a csv with its columns')
+    parser.add_argument('coco', help='COCO file to write')
+    parser.add_argument(
+        '--split',
+        choices=['train', 'val', 'test', 'all'],
+        default='all',
+        help='official split (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--drop-noisy',
+        action='store_true',
+        help='leave out lesions that are flagged as noisy, and key slices without '
+        'other lesions',
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.datasets.sources.deeplesion_coco import write_deeplesion_coco
+    from mmlesion.datasets.sources.deeplesion_csv import SPLITS, read_deeplesion_csv
+
+    rows = [
+        row
+        for row in read_deeplesion_csv(args.csv)
+        if SPLITS.get(args.split, row.split) == row.split
+        and not (args.drop_noisy and row.noisy)
+    ]
+    if not rows:
+        raise ValueError(f'{args.csv}: no lesion of split {args.split!r}')
+    write_deeplesion_coco(args.coco, rows)
+    images = len({row.file_name for row in rows})
+    print(f'{args.coco}: {len(rows)} lesions on {images} key slices')

@@ -1,0 +1,133 @@
+"""DeepLesion as COCO JSON and back."""
+
+import os
+from collections.abc import Sequence
+
+from mmlesion.files import write_json
+
+from .coco import read_coco, xyxy
+from .deeplesion_csv import COLUMNS, LesionRow, lesion_cells, parse_lesion_row
+
+#: Columns that are fields of COCO itself and no attributes.
+_COCO_COLUMNS = ('File_name', 'Key_slice_index', 'Bounding_boxes', 'Image_size')
+
+
+def write_deeplesion_coco(path: str | os.PathLike, rows: Sequence[LesionRow]) -> None:
+    """Write rows of DeepLesion as COCO JSON; the file is complete or unchanged.
+
+    An image is one key slice. Its ``file_name`` is relative to ``Images_png``, and
+    ``patient`` is the number of the patient. An annotation is one row of the csv, with
+    the number of the row as id. ``bbox`` is (x, y, width, height) in 0-based pixels,
+    with ``width = x2 - x1``. ``attributes`` has the text of the other columns under
+    their official names; coordinates therein are 1-based as in the csv. Lesions that
+    are flagged as noisy have ``ignore`` 1: ``mmdet.CocoDataset`` leaves them out.
+
+    Args:
+        path: The COCO file. An existing file is replaced.
+        rows: Rows of :func:`read_deeplesion_csv`.
+
+    Raises:
+        ValueError: If two rows give a key slice different sizes, or there are no rows.
+        OSError: If the file cannot be written.
+    """
+    if not rows:
+        raise ValueError(f'{os.fspath(path)}: no lesions to write')
+    images: dict[str, dict] = {}
+    annotations = []
+    for row in rows:
+        slice_name = row.file_name[len(row.series) + 1 :]
+        width, height = row.image_size
+        image = images.setdefault(
+            row.file_name,
+            dict(
+                id=len(images) + 1,
+                file_name=f'{row.series}/{slice_name}',
+                width=width,
+                height=height,
+                patient=row.patient,
+            ),
+        )
+        if (image['width'], image['height']) != row.image_size:
+            raise ValueError(
+                f'row {row.row} gives {row.file_name} the size {width} x {height}, but '
+                f'another row {image["width"]} x {image["height"]}'
+            )
+        x1, y1, x2, y2 = row.box_px
+        cells = lesion_cells(row)
+        annotations.append(
+            dict(
+                id=row.row,
+                image_id=image['id'],
+                category_id=1,
+                bbox=[x1, y1, x2 - x1, y2 - y1],
+                area=(x2 - x1) * (y2 - y1),
+                iscrowd=0,
+                ignore=int(row.noisy),
+                attributes={
+                    name: cell
+                    for name, cell in cells.items()
+                    if name not in _COCO_COLUMNS
+                },
+            )
+        )
+    content = dict(
+        info=dict(description='DeepLesion'),
+        images=list(images.values()),
+        annotations=annotations,
+        categories=[dict(id=1, name='lesion')],
+    )
+    write_json(path, content)
+
+
+def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
+    """Read a COCO file of :func:`write_deeplesion_coco`.
+
+    The rows are in the order of the annotations, and ``row`` is the id of the
+    annotation.
+
+    Args:
+        path: The COCO file. Boxes and attributes may have been changed by other tools.
+
+    Returns:
+        The rows, checked as those of the official csv.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no COCO file, an annotation lacks an attribute, or a
+            value is malformed. The sentence names the annotation.
+    """
+    path = os.fspath(path)
+    coco = read_coco(path)
+    needed = [name for name in COLUMNS if name not in _COCO_COLUMNS]
+    rows = []
+    for annotation in coco.annotations:
+        where = f'{path}: annotation {annotation["id"]!r}'
+        attributes = annotation.get('attributes')
+        if not isinstance(attributes, dict):
+            attributes = {}
+        for name in needed:
+            if name not in attributes:
+                raise ValueError(
+                    f"{where} lacks {name!r} in its 'attributes'; expected the text of "
+                    'this column of DL_info.csv'
+                )
+        image = coco.images[annotation['image_id']]
+        series, _, slice_name = str(image.get('file_name')).rpartition('/')
+        number = slice_name.removesuffix('.png')
+        if not series or '/' in series or not number.isdecimal():
+            raise ValueError(
+                f'{path}: file_name of image {image["id"]!r} must read '
+                f"'<series>/<slice>.png', but is {image.get('file_name')!r}"
+            )
+        cells = {name: str(cell) for name, cell in attributes.items()}
+        cells.update(
+            File_name=f'{series}_{slice_name}',
+            Key_slice_index=str(int(number)),
+            Bounding_boxes=', '.join(
+                f'{value + 1:.10g}' for value in xyxy(annotation['bbox'], where)
+            ),
+            Image_size=f'{image["width"]}, {image["height"]}',
+        )
+        row = annotation['id']
+        rows.append(parse_lesion_row(cells, row if isinstance(row, int) else 0, where))
+    return rows
