@@ -116,7 +116,7 @@ def cut_nodule_patches(
     which gives the same slices up to where they begin.
 
     Args:
-        volume (CTVolume): HU, slices axial.
+        volume: HU, slices axial.
         mask: The nodule.
         diameter_mm: Its equivalent diameter.
         side: Side of the square of all slices, in diameters.
