@@ -82,7 +82,7 @@ def as_scan_slice(source: Any, index: int | None = None) -> ScanSlice | None:
         The slice, or None if ``source`` is the path of a picture.
 
     Raises:
-        ValueError: If ``source`` is a scan and no slice is told.
+        ValueError: If ``source`` is a scan and no slice is given.
     """
     if isinstance(source, ScanSlice):
         return source

@@ -54,7 +54,7 @@ class LIDCSliceDataset(BaseDataset):
             e.g. ``(0, 1)``. Defaults to all.
         equal_negatives: Draw as many slices without a nodule as there are
             with one. False keeps all that were prepared.
-        seed: Of the split and of the drawing (not of training).
+        seed: Seed of the split and of the drawing (not of training).
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:

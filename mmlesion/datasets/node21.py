@@ -47,7 +47,7 @@ class NODE21Dataset(BaseDataset):
         fold: The fold that validates; the test set is the same for all.
         num_folds: Number of folds.
         num_test: Pictures of the test set, 400 in the paper.
-        seed: Of the splits.
+        seed: Seed of the splits.
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:

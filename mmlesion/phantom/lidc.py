@@ -220,7 +220,7 @@ def simulate_nodule_scan(
     """Simulate a stretch of lung with one to three nodules.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         rng: Source of everything else.
         size: Width and height in pixels.
 

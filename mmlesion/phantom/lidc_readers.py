@@ -72,7 +72,7 @@ def read_nodule(
             for number, plane in enumerate(mask)
             if plane.any() and (outline := _outline(plane, shift_px)) is not None
         }
-        if not outlines:  # drawn too far in for its size: draw what is there
+        if not outlines:  # shrunk to nothing: draw the exact outline
             outlines = {
                 number: outline
                 for number, plane in enumerate(mask)

@@ -51,7 +51,7 @@ def project_thorax(patient: Patient, grid_mm: float = 2.0) -> Thorax:
     """Paint a whole thorax on a coarse grid and integrate it from front to back.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         grid_mm: Spacing along x and z; along the rays it is twice that.
     """
     z_mm = np.arange(-75, 335, grid_mm)
@@ -131,7 +131,7 @@ def simulate_radiograph(
     else:
         if num_nodules:
             raise RuntimeError('no nodule found room in the lungs')
-    # As blurred as the anatomy, lest sharpness give the nodules away.
+    # Blurred like the anatomy, so that sharpness does not reveal the nodules.
     added = cv2.GaussianBlur(added, (0, 0), 0.45 * step / pixel_mm)
     absorbed = WATER_PER_CM * np.maximum(water_cm + added, 0)
     # Few quanta pass the abdomen: their noise rises with what was absorbed.
@@ -238,7 +238,7 @@ def write_node21(
         seed: Everything random follows from it.
         workers: Number of processes.
         pictures_per_patient: Pictures that share an anatomy.
-        grid_mm: Of the grid on which the anatomy is painted.
+        grid_mm: Spacing of the grid on which the anatomy is painted.
         diameters_mm: Least and greatest diameter of a nodule, 6 to 30 in NODE21.
         solid_hu: Least and greatest density of a solid nodule (five in six are);
             calcified ones have 200 to 1000.

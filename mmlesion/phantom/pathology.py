@@ -22,14 +22,14 @@ class Cavity:
 
     Attributes:
         centre: (x, y, z) in mm of the patient.
-        radius_mm: Of the outer surface, about.
+        radius_mm: Approximate radius of the outer surface.
         wall_mm: Thickness of the wall.
         aspect: Relative half axes (x, y, z).
         wall_hu: Soft tissue.
         ball: Radius of the ball relative to the hole's; 0 without one.
         ball_hu: Mean of the ball.
         tilt: Where it lies apart from the back, (x, z), small.
-        seed: Of the uneven surfaces.
+        seed: Seed of the uneven surfaces.
     """
 
     centre: tuple[float, float, float]
@@ -76,9 +76,9 @@ class Thickening:
     Attributes:
         centre: (x, y, z) in mm, on the surface of the lung.
         reach_mm: How far it stretches along the wall from its middle.
-        thickness_mm: Of the lumps in its middle, about.
+        thickness_mm: Approximate thickness of the lumps in its middle.
         hu: Soft tissue.
-        seed: Of the uneven surface.
+        seed: Seed of the uneven surface.
     """
 
     centre: tuple[float, float, float]
@@ -114,7 +114,7 @@ class Background:
         reach_mm: Half of its size, about.
         strength: 0 to 1.
         root: (x, y, z) in mm: where the bronchi of this lung come from.
-        seed: Of everything uneven.
+        seed: Seed of the uneven shapes.
     """
 
     kind: str

@@ -164,7 +164,7 @@ def simulate_scan(
     """Simulate one key slice with its neighbours.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         rng: Source of everything that differs between scans of a patient.
         size: Image width and height in pixels. At 512 the whole body is seen, below
             that a reconstruction of a part of it.

@@ -100,7 +100,7 @@ def paint_skeleton(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
 
     Args:
         canvas: Painted upon.
-        patient: Whose bones.
+        patient: The patient.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
     """
     sz = patient.scale_z

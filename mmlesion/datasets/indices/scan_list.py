@@ -28,7 +28,7 @@ class ScanRow:
         signs: For each sign the labels of those sub-regions that have one.
         split: ``'train'``, ``'val'``, ``'test'``, or '' where the csv does not
             say.
-        folder: Of its projections; '' before preparing.
+        folder: Folder of the projections; '' before preparing.
         rotations: How many there are of each.
         empty: Areas without lung.
         cells: The row as it is written.

@@ -79,7 +79,7 @@ def prepare_deeplesion(
             many, 2 mm apart, need around each key slice. Defaults to all
             slices on disk.
         workers: Processes. Defaults to the number of cores.
-        overwrite: Write again what is there.
+        overwrite: Write existing files again.
         progress: Show a progress bar.
 
     Returns:

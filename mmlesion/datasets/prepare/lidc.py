@@ -53,7 +53,7 @@ def prepare_lidc(
         out_dir: Where to write ``nodules.csv`` and ``patches/``.
         xml: Folder or archive of the official XML files, for
             series without one.
-        overwrite: Write again what is there.
+        overwrite: Write existing files again.
         progress: Show a progress bar.
         geometry (PatchGeometry): Where patches lie around a nodule.
 
@@ -108,7 +108,7 @@ def prepare_lidc_crops(
             ``seriesuid``.
         xml: Folder or archive of the official XML files.
         out_dir: Where to write ``nodules.csv`` and ``patches/``.
-        overwrite: Write again what is there.
+        overwrite: Write existing files again.
         progress: Show a progress bar.
         geometry (PatchGeometry): Where patches lie around a nodule. Crops do not reach
             far: of larger or shifted patches more is repeated border.

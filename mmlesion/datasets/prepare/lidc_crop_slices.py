@@ -59,7 +59,7 @@ def prepare_lidc_crop_slices(
             ``slice_masks/``.
         size: Sides of the square in pixels, after the magnification.
         max_negatives: Most slices of a crop without the nodule.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
         progress: Show a progress bar.
 
     Returns:

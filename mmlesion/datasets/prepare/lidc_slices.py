@@ -145,9 +145,9 @@ def prepare_lidc_slices(
         max_negatives: Negative slices of a series to keep. The paper draws
             as many as there are positive ones, about eight for each series; the
             data set does so of these.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
         workers: Processes; each holds one scan in memory.
-        overwrite: Write again what is there.
+        overwrite: Write existing files again.
         progress: Show a progress bar.
 
     Returns:

@@ -150,7 +150,7 @@ def write_nodules(
         series: What to prepare.
         total: Their number, for the progress bar.
         out_dir: Where to write.
-        overwrite: Write again what is there.
+        overwrite: Write existing files again.
         progress: Show a progress bar.
         geometry (PatchGeometry): Where patches lie. Patches of another geometry that
             are there are written again.
@@ -191,7 +191,7 @@ def write_nodules(
                 (done.problems or ['no nodule has a label'])[0]
                 + f'; no nodule of {total} series could be prepared'
             )
-        # The journal stays: it lets a later run take over what is there
+        # The journal stays, so that a later run can reuse the finished nodules.
         write_nodule_index(osp.join(out_dir, INDEX_NAME), done.rows)
     return done
 

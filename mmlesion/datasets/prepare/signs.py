@@ -143,7 +143,7 @@ def prepare_signs(
             1 is the scan as it lies.
         mode: As :func:`mmlesion.ct.project_lungs`.
         workers: Processes. Defaults to the number of cores.
-        overwrite: Write again what is there.
+        overwrite: Write existing files again.
         progress: Show a progress bar.
 
     Returns:

@@ -21,7 +21,7 @@ _Z_DIGITS = 2
 
 @dataclass(frozen=True)
 class PixelMask:
-    """What a reader's nodule covers: only slices and pixels with something.
+    """Pixels of the nodule of a reader; empty slices are not stored.
 
     Attributes:
         slices: For each z in mm (rounded to 0.01)
@@ -49,7 +49,7 @@ def fill_nodule(nodule: ReaderNodule) -> PixelMask:
     points - the pixels of the outlines are taken instead.
 
     Args:
-        nodule: Of one reader.
+        nodule: Nodule of one reader.
 
     Returns:
         Several outlines in one slice are united.
@@ -60,7 +60,7 @@ def fill_nodule(nodule: ReaderNodule) -> PixelMask:
     shape, offset = (y1 - y0, x1 - x0), np.array([x0, y0], np.int32)
     for with_border in (False, True):
         slices: dict[float, np.ndarray] = {}
-        # Holes last, whatever the order in the file
+        # Holes last, in any order of the file
         for one in sorted(nodule.contours, key=lambda one: not one.included):
             z_mm = round(one.z_mm, _Z_DIGITS)
             filled = _fill(one, offset, shape, with_border and one.included)

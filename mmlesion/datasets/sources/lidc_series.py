@@ -31,7 +31,7 @@ class LIDCSeries:
     """One CT series of the tree.
 
     Attributes:
-        folder: Of its DICOM files.
+        folder: Folder of the DICOM files.
         patient: Such as ``LIDC-IDRI-0001``.
         series_uid: Series instance UID.
     """

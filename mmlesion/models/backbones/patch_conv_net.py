@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmlesion.registry import MODELS
 
 # Channels, blocks, start of the layer scales (Touvron et al. 2021, Table 1; the
-# scales as in the authors' code). The last is ours, for a few hundred pictures.
+# scales as in the authors' code). The last is for a few hundred pictures.
 ARCHS = dict(
     s60=dict(embed_dims=384, depth=60, init_scale=1e-4),
     s120=dict(embed_dims=384, depth=120, init_scale=1e-6),
@@ -190,7 +190,7 @@ class _SqueezeExcite(nn.Module):
 
 
 class _ConvMixer(nn.Module):
-    """What a transformer's attention is replaced by."""
+    """Convolutions in place of the attention of a transformer."""
 
     def __init__(self, dims):
         super().__init__()
