@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import Runner
 
 from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
@@ -101,7 +103,7 @@ def cross_validate(
         return _cross_validate(cfg, num_folds, seed, test_only)
 
 
-def _cross_validate(cfg, num_folds, seed, test_only):
+def _cross_validate(cfg: Config, num_folds: int, seed: int, test_only: bool) -> dict:
     results = []
     for fold in range(num_folds):
         fold_cfg = _fold_config(cfg, fold, num_folds, seed)
@@ -173,7 +175,7 @@ def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
     cfg.load_from = None
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     for split in SPLITS:
-        loader = cfg.get(f'{split}_dataloader')
+        loader: Any = cfg.get(f'{split}_dataloader')
         if loader is None:
             raise ValueError(
                 f'{cfg.filename}: cross-validation needs {split}_dataloader.'
@@ -211,7 +213,7 @@ def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
     return cfg
 
 
-def _datasets(cfg: ConfigDict) -> Iterator[ConfigDict]:
+def _datasets(cfg: Any) -> Iterator[Any]:
     """The innermost data sets below wrappers such as ``RepeatDataset``."""
     if 'dataset' in cfg:
         yield from _datasets(cfg.dataset)
@@ -318,7 +320,7 @@ def _training_settings(cfg: Config) -> dict[str, str]:
     }
 
 
-def _test(runner: LesionRunner) -> dict[str, float]:
+def _test(runner: Runner) -> dict[str, float]:
     return {name: float(value) for name, value in runner.test().items()}
 
 

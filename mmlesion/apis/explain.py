@@ -1,8 +1,9 @@
 """Activation maps of a trained network for files or a test data set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -116,9 +117,10 @@ def explain(
     explain_sample = _explainer(model, options)
     to_hu = _gray_to_hu(cfg)
     written, nothing = [], None
-    for name, data in tqdm(
+    samples: Iterable[tuple[str, Any]] = tqdm(
         inputs, desc='Explaining', unit='image', disable=not options.progress
-    ):
+    )
+    for name, data in samples:
         try:
             found = explain_sample(name, data)
         except NoDetectionError as error:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ class ClassScores(nn.Module):
         - output: (N, classes), in [0, 1].
     """
 
+    model: Any
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
@@ -51,6 +54,8 @@ class DetectorFeatures(nn.Module):
           padding.
         - output: one tensor per level; (N, M, C, h, w) of ``ContextRCNN``.
     """
+
+    model: Any
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -184,7 +189,7 @@ def _write_onnx(network: nn.Module, images: Tensor, path: Path) -> Callable:
     return run
 
 
-def _difference(model: nn.Module, run: Callable, images: Tensor) -> float:
+def _difference(model: Any, run: Callable, images: Tensor) -> float:
     """Greatest difference from the model, relative to the range of the results."""
     with torch.no_grad():
         if _is_detector(model):

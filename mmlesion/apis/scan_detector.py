@@ -116,7 +116,7 @@ class ScanDetector:
             config = Config.fromfile(name)
         self.cfg = config
         self.options = options
-        self.model = load_trained_model(config, checkpoint, device)
+        self.model: Any = load_trained_model(config, checkpoint, device)
         if not callable(getattr(self.model, 'extract_feat', None)):
             raise ValueError(f'{config.filename}: the model is no detector')
         self.pipeline = ScanPipeline(config)

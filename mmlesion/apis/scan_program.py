@@ -122,7 +122,7 @@ def build_step(
 def _read(path: str | os.PathLike[str]) -> Config:
     if not Path(path).is_file():
         raise FileNotFoundError(f'Config {os.fspath(path)} does not exist.')
-    return Config.fromfile(path)
+    return Config.fromfile(os.fspath(path))
 
 
 def _type(step: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
         known = parser.parse_args(arguments[:1])
         command, arguments = known.command, arguments[1:]
         prog = f'mmlesion {command}'
+    assert command is not None
     module = importlib.import_module(f'.{COMMANDS[command][0]}', __package__)
     parser = argparse.ArgumentParser(
         prog=prog,

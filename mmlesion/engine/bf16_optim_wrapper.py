@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -10,20 +12,18 @@ from mmlesion.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class Bf16OptimWrapper(OptimWrapper):
-    """Mixed precision in bfloat16, on a CPU too.
+    """Mixed precision in bfloat16, also on a CPU.
 
-    MMEngine's ``AmpOptimWrapper`` wants a GPU, for the sake of the scaling that
-    float16 needs. bfloat16 has the exponents of float32 and needs none, and a CPU
-    with AVX512-BF16 or AMX multiplies it at twice the speed of float32 or more;
-    one without is slower with it than in float32. Parameters, gradients and the
-    optimiser's state stay float32.
-
-    Args:
-        **kwargs: Those of ``mmengine.optim.OptimWrapper``.
+    MMEngine's ``AmpOptimWrapper`` requires a GPU, because it scales the loss for
+    float16. bfloat16 has the exponents of float32 and needs no scaling. A CPU with
+    AVX512-BF16 or AMX multiplies bfloat16 at least twice as fast as float32; other
+    CPUs are slower in bfloat16 than in float32. Parameters, gradients and the state
+    of the optimizer remain float32. The arguments are those of
+    ``mmengine.optim.OptimWrapper``.
     """
 
     @contextmanager
-    def optim_context(self, model: nn.Module):
+    def optim_context(self, model: nn.Module) -> Iterator[Any]:
         """Autocast the forward pass and the loss."""
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield

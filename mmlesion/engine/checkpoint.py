@@ -201,7 +201,8 @@ def _standing_for(module, name, function):
 
 def _harmless_globals():
     """What MMEngine writes beside tensors: log buffers and numpy values."""
-    core = np._core if hasattr(np, '_core') else np.core
+    numpy: Any = np  # the type stubs do not have both names
+    core = numpy._core if hasattr(numpy, '_core') else numpy.core
     rebuilders = [
         _standing_for(
             f'numpy.{package}.multiarray', name, getattr(core.multiarray, name)

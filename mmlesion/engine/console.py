@@ -16,7 +16,7 @@ class SetUpFilter(logging.Filter):
     to the log file alone. Warnings pass at all times.
 
     Attributes:
-        active (bool): Whether messages below the level of a warning are held back.
+        active: Whether messages below the level of a warning are held back.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The checkpoint that a broken training goes on from."""
+"""Search for the checkpoint from which a training resumes."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 
 from .checkpoint import read_checkpoint
 
-#: What a training needs beside the weights to go on.
+#: Keys beside the weights that resuming needs.
 _OF_TRAINING = ('meta', 'message_hub', 'optimizer')
 
 
@@ -17,19 +17,21 @@ def find_newest_checkpoint(
 ) -> str | None:
     """Find the newest checkpoint of a training that can be read.
 
-    MMEngine's file ``last_checkpoint`` names the newest. After a kill or on a full
-    disk it may be empty or name a file that is not there, and the folder may have
-    been moved; the others are then tried, the newest first, and a warning says so.
+    MMEngine's file ``last_checkpoint`` names the newest checkpoint. After a kill or on
+    a full disk, the file may be empty or name a missing file, and the folder may have
+    been moved. The other checkpoints are then tried, newest first, and a warning is
+    logged.
 
     Args:
         folder: The work directory.
-        logger: Where the warning goes.
+        logger: Logger of the warning.
 
     Returns:
         The file, or None if the folder has no checkpoint.
 
     Raises:
-        ValueError: If there are checkpoints but none can be read; names the newest.
+        ValueError: If there are checkpoints but none can be read. The message names
+            the newest.
     """
     folder = Path(folder)
     note = folder / 'last_checkpoint'
@@ -67,14 +69,14 @@ def find_newest_checkpoint(
     return None
 
 
-def _by_age(folder):
-    """Checkpoints of a training in a folder, the newest first; not the best ones."""
+def _by_age(folder: Path) -> list[Path]:
+    """Checkpoints of a training in a folder, newest first, without ``best_*``."""
     paths = [path for path in folder.glob('*.pth') if not path.name.startswith('best_')]
     return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
-def _problem(path):
-    """One sentence on why a training cannot go on from a file; None if it can."""
+def _problem(path: Path) -> str | None:
+    """Sentence on why a training cannot resume from a file; None if it can."""
     try:
         checkpoint = read_checkpoint(path)
     except (OSError, ValueError) as error:

@@ -5,14 +5,20 @@ import os
 import re
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from logging import Logger
+from typing import Any
 from urllib.error import URLError
 
 import torch
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.runner.priority import Priority
+from torch import nn
 
 from mmlesion.files import PARTIAL_SUFFIX
 from mmlesion.registry import RUNNERS
@@ -50,26 +56,30 @@ class LesionRunner(Runner):
       file only.
     """
 
-    #: Whether the checkpoint must fit the model; set by testing and resuming.
+    #: Whether the checkpoint must fit the model exactly; set by test() and resume().
     exact_checkpoint = False
     _held: SetUpFilter | None = None
 
-    def build_logger(self, *args, **kwargs):
-        """Build the logger; its console shows the set-up's warnings only.
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        """Build the logger; during the set-up its console shows warnings only.
 
-        Returns:
-            MMLogger: The logger.
+        Args:
+            log_level: As MMEngine's.
+            log_file: As MMEngine's.
+            **kwargs: As MMEngine's.
         """
-        logger = super().build_logger(*args, **kwargs)
+        logger = super().build_logger(log_level, log_file, **kwargs)
         self._held = hold_back_set_up(logger)
         return logger
 
-    def call_hook(self, fn_name, **kwargs):
-        """Call the hooks; from the start of the run on, the console shows all.
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the hooks; after ``before_run`` the console shows all messages.
 
         Args:
-            fn_name (str): Name of the hooks' method.
-            **kwargs: Its arguments.
+            fn_name: Name of the method of the hooks.
+            **kwargs: Arguments of the method.
         """
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_run' and self._held is not None:
@@ -78,11 +88,11 @@ class LesionRunner(Runner):
                 f'Environment, config and hooks: {log_file_of(self.logger)}'
             )
 
-    def setup_env(self, env_cfg):
-        """Set the environment up; on CPUs the processes talk by gloo.
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment, with the backend gloo on CPUs.
 
         Args:
-            env_cfg (dict): As MMEngine's.
+            env_cfg: As MMEngine's.
         """
         if (
             self.distributed
@@ -95,15 +105,15 @@ class LesionRunner(Runner):
             atexit.register(_leave_process_group)
         super().setup_env(env_cfg)
 
-    def wrap_model(self, model_wrapper_cfg, model):
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes; on CPUs without device ids.
 
         Args:
-            model_wrapper_cfg (dict, optional): As MMEngine's.
-            model (nn.Module): The model.
+            model_wrapper_cfg: As MMEngine's.
+            model: The model.
 
         Returns:
-            nn.Module: The model or its wrapper.
+            The model or its wrapper.
         """
         if (
             model_wrapper_cfg is None
@@ -119,44 +129,39 @@ class LesionRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     @property
-    def trust_checkpoint(self):
+    def trust_checkpoint(self) -> bool:
         """Whether checkpoints may run code."""
         return bool(self.cfg.get('trust_checkpoint', False))
 
-    def build_model(self, model):
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model; some models load weights in their constructor.
 
         Args:
-            model (nn.Module or dict): The model or its config.
-
-        Returns:
-            nn.Module: The model.
+            model: The model or its config.
         """
         with trusting(self.trust_checkpoint):
             return super().build_model(model)
 
-    def register_hook(self, hook, priority=None):
+    def register_hook(
+        self, hook: Hook | dict, priority: str | int | Priority | None = None
+    ) -> None:
         """Register a hook; MMEngine's ``CheckpointHook`` becomes the atomic one.
 
         Args:
-            hook (Hook or dict): The hook or its config.
-            priority (int or str or Priority, optional): As MMEngine's.
+            hook: The hook or its config.
+            priority: As MMEngine's.
         """
         if isinstance(hook, dict) and hook.get('type') in _HOST_HOOKS:
             hook = dict(hook, type=AtomicCheckpointHook)
         super().register_hook(hook, priority)
 
-    def train(self):
-        """Train.
-
-        Returns:
-            nn.Module: The model.
-        """
+    def train(self) -> nn.Module:
+        """Train and return the model."""
         with trusting(self.trust_checkpoint):
             return super().train()
 
-    def load_or_resume(self):
-        """Load or resume; without a file name from the newest readable checkpoint.
+    def load_or_resume(self) -> None:
+        """Load or resume; by default, resume from the newest readable checkpoint.
 
         Raises:
             ValueError: If no checkpoint of the work directory can be read, or the
@@ -171,18 +176,20 @@ class LesionRunner(Runner):
             self.resume(newest)
             self._has_loaded = True
 
-    def save_checkpoint(self, out_dir, filename, *args, **kwargs):
-        """Write a checkpoint, all of it or nothing.
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Write a checkpoint atomically.
 
         Args:
-            out_dir (str): Folder.
-            filename (str): Name of the file.
+            out_dir: Folder.
+            filename: Name of the file.
             *args: As MMEngine's.
             **kwargs: As MMEngine's.
 
         Raises:
-            OSError: If the disk is full or cannot be written; an earlier file of
-                the name is left as it was.
+            OSError: If the disk is full or cannot be written. An existing file of
+                this name remains unchanged.
         """
         if '://' in str(out_dir):  # a store, which has no renaming
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
@@ -207,11 +214,11 @@ class LesionRunner(Runner):
         finally:
             os.close(descriptor)
 
-    def _init_model_weights(self):
-        """Initialise the model, with published weights where it says so.
+    def _init_model_weights(self) -> None:
+        """Initialize the model, with published weights if its config names them.
 
         Raises:
-            OSError: They could not be downloaded; says how to go on.
+            OSError: If weights could not be downloaded. The message says what to do.
         """
         try:
             super()._init_model_weights()
@@ -227,25 +234,30 @@ class LesionRunner(Runner):
                 'its init_cfg=None.'
             ) from error
 
-    def test(self):
+    def test(self) -> dict:
         """Test with the checkpoint of exactly this model.
 
         Returns:
-            dict: The metrics.
+            The metrics by name.
 
         Raises:
-            ValueError: The checkpoint belongs to another model.
+            ValueError: If the checkpoint belongs to another model.
         """
         self.exact_checkpoint = True
         with trusting(self.trust_checkpoint):
             return super().test()
 
-    def resume(self, filename, *args, **kwargs):
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Resume from a checkpoint of exactly this model.
 
+        Args:
+            filename: The checkpoint.
+            *args: As MMEngine's.
+            **kwargs: As MMEngine's.
+
         Raises:
-            ValueError: The checkpoint belongs to another model, or holds
-                weights only.
+            ValueError: If the checkpoint belongs to another model, or holds weights
+                only.
         """
         self.exact_checkpoint = True
         try:
@@ -258,33 +270,33 @@ class LesionRunner(Runner):
 
     def load_checkpoint(
         self,
-        filename,
-        map_location='cpu',
-        strict=False,
-        revise_keys=((r'^module.', ''),),
-    ):
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = ((r'^module.', ''),),
+    ) -> dict:
         """Load a checkpoint into the model.
 
         Args:
-            filename (str): A local file, or an ``http(s)://`` address.
-            map_location (str or callable): As :func:`torch.load`.
-            strict (bool): Whether keys and shapes must be exactly the model's.
-            revise_keys (sequence): Pairs (pattern, replacement) on the keys.
+            filename: A local file, or an ``http(s)://`` address.
+            map_location: As :func:`torch.load`.
+            strict: Whether keys and shapes must be exactly the model's.
+            revise_keys: Pairs (pattern, replacement) applied to the keys.
 
         Returns:
-            dict: The checkpoint.
+            The checkpoint.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The file would run code, is no checkpoint, or, where
-                it must fit, belongs to another model.
+            FileNotFoundError: If the file does not exist.
+            ValueError: If the file would run code, is no checkpoint, or must fit the
+                model and belongs to another model.
         """
         strict = strict or self.exact_checkpoint
         checkpoint = read_checkpoint(
             filename, map_location, trust=self.trust_checkpoint
         )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model
+        model: Any = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
         state_dict = _revise(checkpoint.get('state_dict', checkpoint), revise_keys)
@@ -294,31 +306,31 @@ class LesionRunner(Runner):
         return checkpoint
 
 
-# How a config names MMEngine's hook.
+# Types by which a config refers to MMEngine's hook.
 _HOST_HOOKS = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 
 
-def load_exactly(model, checkpoint, filename):
-    """Load weights into a model that is exactly theirs, without a runner.
+def load_exactly(model: nn.Module, checkpoint: Mapping, filename: str) -> None:
+    """Load the weights of exactly this model, without a runner.
 
     Args:
-        model (nn.Module): The model.
-        checkpoint (dict): From :func:`~mmlesion.engine.checkpoint.read_checkpoint`.
-        filename (str): What errors call it.
+        model: The model.
+        checkpoint: From :func:`~mmlesion.engine.checkpoint.read_checkpoint`.
+        filename: Name of the checkpoint in error messages.
 
     Raises:
-        ValueError: The checkpoint belongs to another model.
+        ValueError: If the checkpoint belongs to another model.
     """
     state_dict = _revise(checkpoint.get('state_dict', checkpoint), ((r'^module.', ''),))
     _load(model, state_dict, filename, True, None)
 
 
-def _leave_process_group():
+def _leave_process_group() -> None:
     if is_distributed():
         torch.distributed.destroy_process_group()
 
 
-def _downloads(cfg, key):
+def _downloads(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
     """Keys and addresses of the weights in a config that are not local files."""
     if isinstance(cfg, dict):
         for name, value in cfg.items():
@@ -330,9 +342,9 @@ def _downloads(cfg, key):
             yield from _downloads(value, f'{key}.{index}')
 
 
-def _revise(state_dict, revise_keys):
-    """Rename the keys, keeping the versions that modules wrote beside them."""
-    revised = OrderedDict()
+def _revise(state_dict: Any, revise_keys: Sequence[tuple[str, str]]) -> Any:
+    """Rename the keys and keep the versions of modules in ``_metadata``."""
+    revised: Any = OrderedDict()
     for key, value in state_dict.items():
         for pattern, replacement in revise_keys:
             key = re.sub(pattern, replacement, key)
@@ -342,7 +354,13 @@ def _revise(state_dict, revise_keys):
     return revised
 
 
-def _load(model, state_dict, filename, strict, logger):
+def _load(
+    model: nn.Module,
+    state_dict: Mapping,
+    filename: str,
+    strict: bool,
+    logger: Logger | None,
+) -> None:
     if not strict:
         load_partially(model, state_dict, filename, logger)
         return
@@ -355,10 +373,10 @@ def _load(model, state_dict, filename, strict, logger):
         ) from error
 
 
-def _difference(expected, found):
-    """The keys in which two state dicts differ: counts, and the first each."""
+def _difference(expected: Mapping, found: Mapping) -> str:
+    """Numbers and examples of the keys in which two state dicts differ."""
 
-    def shape(value):
+    def shape(value: Any) -> tuple:
         return tuple(getattr(value, 'shape', ()))
 
     wrong = [

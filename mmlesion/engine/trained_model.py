@@ -1,6 +1,7 @@
 """Building a trained model for inference."""
 
-from pathlib import Path
+import os
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,7 +14,9 @@ from mmlesion.engine.lesion_runner import load_exactly
 
 
 def load_trained_model(
-    cfg: Config, checkpoint: str | Path, device: str | torch.device | None = None
+    cfg: Config,
+    checkpoint: str | os.PathLike[str],
+    device: str | torch.device | None = None,
 ) -> nn.Module:
     """Build the model of a config and load the weights of a checkpoint.
 
@@ -33,24 +36,24 @@ def load_trained_model(
         FileNotFoundError: If the checkpoint does not exist.
         ValueError: If the checkpoint would run code or belongs to another model.
     """
-    checkpoint = str(checkpoint)
+    checkpoint = os.fspath(checkpoint)
     content = read_checkpoint(
         checkpoint, trust=bool(cfg.get('trust_checkpoint', False))
     )
-    model = build_model(cfg)
+    model: Any = build_model(cfg)
     load_exactly(model, content, checkpoint)
     model.dataset_meta = (content.get('meta') or {}).get('dataset_meta') or {}
     return model.to(device or get_device()).eval()
 
 
-def build_model(cfg):
+def build_model(cfg: Config) -> nn.Module:
     """Build the model of a config, without weights.
 
     Args:
-        cfg (Config): The config, of any host.
+        cfg: The config of any OpenMMLab package.
 
     Returns:
-        nn.Module: The model, on the CPU.
+        The model on the CPU.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model_cfg = cfg.model.copy()

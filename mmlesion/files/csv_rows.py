@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from typing import Any, cast
 
 from .atomic import atomic_file
 
@@ -71,9 +72,9 @@ def read_csv_rows(
         with open(path, newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file, strict=True)
             absent = [
-                one.name
-                for one in fields(row_type)
-                if one.name not in (reader.fieldnames or ())
+                column.name
+                for column in fields(row_type)
+                if column.name not in (reader.fieldnames or ())
             ]
             if absent:
                 raise ValueError(
@@ -88,23 +89,25 @@ def read_csv_rows(
         raise ValueError(f'{path}: the file is no csv ({error})') from None
 
 
-def _parse_row(cells: dict[str, str], row_type: type, check: Callable, where: str):
+def _parse_row(
+    cells: dict[str, str], row_type: type, check: Callable, where: str
+) -> Any:
     if None in cells or None in cells.values():
         raise ValueError(f'{where}: expected one cell for each column')
     values = {}
-    for one in fields(row_type):
-        cell = cells[one.name]
+    for column in fields(row_type):
+        name, kind = column.name, cast(type, column.type)
+        cell = cells[name]
         try:
-            if one.type is not str and ('_' in cell or not cell.isascii()):
+            if kind is not str and ('_' in cell or not cell.isascii()):
                 raise ValueError  # Python takes 1_0 and digits of any script
-            values[one.name] = one.type(cell)
+            values[name] = kind(cell)
         except (TypeError, ValueError):
             raise ValueError(
-                f'{where}: {one.name} must be of type '
-                f'{one.type.__name__}, but is {cell!r}'
+                f'{where}: {name} must be of type {kind.__name__}, but is {cell!r}'
             ) from None
-        if one.type is float and not math.isfinite(values[one.name]):
-            raise ValueError(f'{where}: {one.name} must be finite, but is {cell!r}')
+        if kind is float and not math.isfinite(values[name]):
+            raise ValueError(f'{where}: {name} must be finite, but is {cell!r}')
     row = row_type(**values)
     wrong = check(row)
     if wrong:

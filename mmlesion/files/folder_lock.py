@@ -69,7 +69,7 @@ def _acquire(folder: str) -> int:
     return lock
 
 
-def remove_partial(folder: str) -> None:
+def remove_partial(folder: str | os.PathLike[str]) -> None:
     """Remove the incomplete files and folders that a killed process left.
 
     Args:

@@ -21,7 +21,7 @@ def describe_files(paths: Iterable[str | os.PathLike]) -> dict[str, list]:
         OSError: If a file cannot be read.
     """
     found = {}
-    for path in sorted(map(os.fspath, paths)):
+    for path in sorted(os.fspath(path) for path in paths):
         state = os.stat(path)
         found[_name(path)] = [state.st_size, state.st_mtime_ns, _hash(path)]
     return found

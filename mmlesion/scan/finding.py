@@ -55,7 +55,7 @@ class Box3D:
         Shape:
             - output: (2, 3).
         """
-        corners = volume.source_to_index([self.lower, self.upper])
+        corners = volume.source_to_index(np.array([self.lower, self.upper]))
         return np.sort(corners, axis=0)
 
 

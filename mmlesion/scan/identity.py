@@ -24,9 +24,11 @@ class Identity:
 
     def __init__(self, names: set[str], dates: set[str]) -> None:
         words = '|'.join(re.escape(name) for name in sorted(names) if name)
-        self._names = words and re.compile(
-            f'(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])', re.IGNORECASE
-        )
+        self._names: re.Pattern[str] | None = None
+        if words:
+            self._names = re.compile(
+                f'(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])', re.IGNORECASE
+            )
         self._dates = [
             form
             for date in sorted(dates)

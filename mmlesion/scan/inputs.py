@@ -91,7 +91,7 @@ class ScanPipeline:
             The packed sample: ``inputs`` and ``data_samples``.
         """
         shape = planes.shape[1:]
-        results = dict(
+        results: dict[str, Any] = dict(
             img=planes.transpose(1, 2, 0),  # (H, W, C), memory by channel
             img_shape=shape,
             ori_shape=shape,
@@ -106,7 +106,7 @@ class ScanPipeline:
         )
         if crop_box is not None:
             results['crop_box'] = crop_box
-        packed = self.rest(results)
+        packed: Any = self.rest(results)
         if packed is None:
             raise ValueError('the test pipeline dropped a slice of the scan')
         return packed

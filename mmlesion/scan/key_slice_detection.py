@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.structures import BaseDataElement
 from torch import nn
 
 from mmlesion.ct import CTVolume, boxes_in_slice
@@ -102,7 +101,7 @@ class KeySliceDetection:
                 "SliceBackbone without context between slices, interpolation='exact' "
                 "and crop='scan'"
             )
-        self.model = model
+        self.model: Any = model
         self.pipeline = pipeline
         self.volume = volume
         self.batch_images = batch_images
@@ -146,7 +145,7 @@ class KeySliceDetection:
             return self.model.test_step(data)
 
 
-def key_slice_boxes(position: float, sample: BaseDataElement) -> KeySliceBoxes:
+def key_slice_boxes(position: float, sample: Any) -> KeySliceBoxes:
     """Boxes of a data sample in pixels of the whole slice, by falling score."""
     found = sample.pred_instances
     boxes = getattr(found.bboxes, 'tensor', found.bboxes)

@@ -211,7 +211,8 @@ class SliceReader:
     def stack(self, channels: list[Channel]) -> np.ndarray:
         """Channels as planes. Shape (C, H, W), float32."""
         planes = np.empty((len(channels), *self._array.shape[1:]), np.float32)
-        for plane, channel in zip(planes, channels):
+        for index, channel in enumerate(channels):
+            plane = planes[index]
             if len(channel) == 1:
                 plane[:] = self.read(channel[0][0])
                 continue

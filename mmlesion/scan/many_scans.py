@@ -177,7 +177,12 @@ def _run_on_dask(
     if not todo:
         return
     cluster = (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            # None means no dashboard; the type is inferred from the default
+            dashboard_address=None,  # pyright: ignore[reportArgumentType]
+        )
         if address == 'local'
         else None
     )

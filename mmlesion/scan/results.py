@@ -113,7 +113,7 @@ def _finding(
 
 def _box_in_file(edges: np.ndarray, volume: CTVolume) -> Box3D:
     """A box (x1, y1, z1, x2, y2, z2) of the array in voxels of the file."""
-    corners = volume.index_to_source([edges[2::-1], edges[:2:-1]])
+    corners = volume.index_to_source(np.stack([edges[2::-1], edges[:2:-1]]))
     corners = np.round(np.sort(corners, axis=0), 6)  # rounding errors of the affine
     (i0, j0, k0), (i1, j1, k1) = corners.tolist()
     return Box3D((i0, j0, k0), (i1, j1, k1))

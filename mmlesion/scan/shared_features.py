@@ -42,7 +42,7 @@ class SharedFeatures:
         batch_images: int = 4,
         autocast: torch.dtype | None = None,
     ) -> None:
-        self.model = model
+        self.model: Any = model
         self.inputs = inputs
         self.batch_images = batch_images
         self.autocast = autocast

@@ -1,7 +1,7 @@
 """Maps of several classifiers on the same test images, e.g. radiographs."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def compare_image_maps(
         The picture, in a list.
 
     Raises:
-        ValueError: If configs and checkpoints are not as many, a config has no
+        ValueError: If the numbers of configs and checkpoints differ, a config has no
             ``ActivationMapHook``, an image is not in the test data of all networks, or
             there is none.
     """
@@ -108,13 +108,15 @@ def compare_image_maps(
         {title: [column['map'] for column in row] for title, row in rows.items()},
         {title: [column['score'] for column in row] for title, row in rows.items()},
         path,
-        list(images),
+        list(images or ()),
     )
     return [path]
 
 
 @torch.no_grad()
-def _columns(cfg, model, packed, name) -> dict[str, dict[str, Any]]:
+def _columns(
+    cfg: Config, model: Any, packed: dict[str, Any], name: str
+) -> dict[str, dict[str, Any]]:
     """What stands in the column of one image, by title of the map."""
     image, sample = packed['inputs'], packed['data_samples']
     batch = model.data_preprocessor(pseudo_collate([packed]), False)['inputs']
@@ -159,12 +161,12 @@ def _maps_of(cfg: Config) -> list[_Map]:
     if not maps:
         raise ValueError(
             f'{cfg.filename}: expected a mmlesion.ActivationMapHook among '
-            'custom_hooks, which tells which maps are drawn.'
+            'custom_hooks, which defines the maps that are drawn.'
         )
     return maps
 
 
-def _choose(dataset, places, num, seed) -> list[str]:
+def _choose(dataset: Any, places: Mapping[str, int], num: int, seed: int) -> list[str]:
     """Images by the seed: two with a lesion for each without."""
     names = [
         list(places)[i] for i in np.random.default_rng(seed).permutation(len(places))

@@ -1,9 +1,12 @@
 """Maps of several nodule classifiers, drawn side by side."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
@@ -15,38 +18,44 @@ MALIGNANT = 1
 
 
 def compare_maps(
-    configs, checkpoints, out_dir, nodules=None, num=6, seed=0, num_slices=5
-):
-    """Draw CAM, SAM, HESAM... of the same nodules side by side.
+    configs: Sequence[Config],
+    checkpoints: Sequence[str | Path],
+    out_dir: str | Path,
+    nodules: Sequence[str] | None = None,
+    num: int = 6,
+    seed: int = 0,
+    num_slices: int = 5,
+) -> list[Path]:
+    """Draw the maps of several networks (CAM, SAM, HESAM) for the same nodules.
 
-    For each nodule a picture ``<nodule>.png``: columns are single slices, each fed
-    as all channels of the input at once, and last the whole volume, whose map lies
-    on the middle slice; rows are the networks. And ``nodules.png``: columns are the
-    nodules, with their volumes' maps. Maps are those of the class malignant, each
-    from its least to its greatest value; below stands the predicted malignancy, red
-    where wrong.
+    Each nodule has a picture ``<nodule>.png``. Its rows are the networks. Its columns
+    are single slices, each repeated in all channels of the input, and the whole
+    volume, whose map is drawn on the middle slice. The columns of ``nodules.png`` are
+    the nodules, with the maps of their volumes. All maps explain the class malignant
+    and are scaled from their minimum to their maximum. Below each map stands the
+    predicted probability of malignancy, in red if the prediction is wrong.
 
     Source: Lei et al., arXiv 1810.12494, Figs. 1, 5 and 6 ("feeding the volume of
     11 channels (duplicated single slice)").
 
     Args:
-        configs (sequence[Config]): Of classifiers whose head draws maps. Nodules
-            come from their test data, which must be the same fold of the same data.
-        checkpoints (sequence[str]): One for each.
-        out_dir (str or Path): Folder of the pictures.
-        nodules (sequence[str], optional): Which ones; by default ``num`` are drawn
-            at random, of both classes as many.
-        num (int): How many.
-        seed (int): Of the choice.
-        num_slices (int): Slices shown, evenly apart, the middle one among them.
+        configs: Configs of classifiers whose head computes maps. Nodules come from
+            their test data, which must be the same fold of the same data.
+        checkpoints: A checkpoint for each config.
+        out_dir: Folder of the pictures.
+        nodules: Names of nodules. By default, ``num`` nodules are chosen at random,
+            the same number from both classes.
+        num: Number of nodules.
+        seed: Random seed of the choice.
+        num_slices: Number of slices shown, at equal distances around the middle.
 
     Returns:
-        list[Path]: The pictures.
+        The pictures.
 
     Raises:
-        ValueError: Configs and checkpoints are not as many, a checkpoint is of
-            another model, a head draws no maps, inputs differ, a nodule is not in
-            the test data of all, or there is none.
+        ValueError: If the numbers of configs and checkpoints differ, a checkpoint
+            belongs to another model, a head computes no maps, the inputs differ, or
+            a nodule is not in the test data of all networks.
     """
     if not configs or len(configs) != len(checkpoints):
         raise ValueError(
@@ -87,10 +96,15 @@ def compare_maps(
     return paths
 
 
-def _draw(names, rows, path, title=''):
-    """Each network's row of columns, which show the same."""
+def _draw(
+    names: Iterable[str],
+    rows: Sequence[Sequence[dict[str, Any]]],
+    path: Path,
+    title: str = '',
+) -> None:
+    """Draw a row for each network; equal columns show the same slice or nodule."""
 
-    def of(row, key):
+    def of(row: Sequence[dict[str, Any]], key: str) -> list:
         return [column[key] for column in row]
 
     draw_nodule_maps(
@@ -105,8 +119,8 @@ def _draw(names, rows, path, title=''):
     )
 
 
-def _check_inputs(networks, nodules):
-    """All nodules are test data of all networks, of the same channels."""
+def _check_inputs(networks: 'Mapping[str, _Network]', nodules: Sequence[str]) -> None:
+    """Check that all networks have the nodules as test data, in equal channels."""
     for network in networks.values():
         absent = [nodule for nodule in nodules if nodule not in network.place]
         if absent:
@@ -127,32 +141,33 @@ def _check_inputs(networks, nodules):
 class _Network:
     """A classifier with its test data and the weights of a checkpoint."""
 
-    def __init__(self, cfg, checkpoint):
+    def __init__(self, cfg: Config, checkpoint: str | Path) -> None:
         self.name = Path(cfg.filename).stem.split('_lidc')[0].replace('_', '-').upper()
         self.filename = cfg.filename
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         self.dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        self.model = load_trained_model(cfg, checkpoint)
+        self.model: Any = load_trained_model(cfg, checkpoint)
         self.map_of = SoftActivationMap(self.model)
         self.place = {
             self.dataset.get_data_info(index)['nodule_id']: index
             for index in range(len(self.dataset))
         }
 
-    def packed(self, nodule):
-        """A nodule as the test pipeline packs it."""
+    def packed(self, nodule: str) -> dict[str, Any]:
+        """Return the packed sample of a nodule."""
         return self.dataset[self.place[nodule]]
 
     @torch.no_grad()
-    def look(self, nodule, num_slices):
-        """A column for each single slice, and last one for the volume."""
+    def look(self, nodule: str, num_slices: int) -> list[dict[str, Any]]:
+        """Return a column for each single slice, and a column for the volume."""
         packed = self.packed(nodule)
         volume, sample = packed['inputs'], packed['data_samples']  # (C, H, W)
         count = min(num_slices, len(volume))
         chosen = [int((part + 0.5) * len(volume) / count) for part in range(count)]
         inputs = [volume[index].expand_as(volume) for index in chosen] + [volume]
         batch = self.model.data_preprocessor(dict(inputs=inputs), False)['inputs']
-        maps = normalise_map(self.map_of(batch, MALIGNANT))[:, 0]
+        found: Any = self.map_of(batch, MALIGNANT)
+        maps = normalise_map(found)[:, 0]
         scores = self.model(batch).softmax(1)[:, MALIGNANT]
         shown = [*chosen, len(volume) // 2]
         names = [*(f'slice {index + 1}' for index in chosen), 'all slices']
@@ -173,8 +188,8 @@ class _Network:
         ]
 
 
-def _choose_nodules(dataset, num, seed):
-    """Nodules of both classes in turn, malignant first."""
+def _choose_nodules(dataset: Any, num: int, seed: int) -> list[str]:
+    """Draw half of the nodules from each class, malignant nodules first."""
     rng = np.random.default_rng(seed)
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     kinds = [

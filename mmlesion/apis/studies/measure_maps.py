@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,7 +143,7 @@ def _measure_model(
 ) -> None:
     """Add the test cases of one config."""
     model = load_trained_model(cfg, checkpoint, options.device)
-    untrained = None
+    untrained: Any = None
     if options.untrained:
         state = torch.get_rng_state()
         # the same weights for each fold

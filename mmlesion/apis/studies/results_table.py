@@ -73,7 +73,7 @@ def _read(folder: Path) -> dict[str, Any]:
         return _read_test(folder)
     try:
         summary = json.loads(path.read_text())
-        summary['metrics'], summary['num_folds']
+        _ = summary['metrics'], summary['num_folds']
     except (ValueError, KeyError, TypeError):
         raise ValueError(
             f'{path}: damaged; expected a file of tools/cross_validate.py.'

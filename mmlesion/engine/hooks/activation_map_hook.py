@@ -21,6 +21,7 @@ from mmlesion.explain.detections import (
 from mmlesion.explain.methods import (
     DEFAULT_DETECTION_METHOD,
     DEFAULT_METHOD,
+    Method,
     MethodSpec,
     find_method,
 )
@@ -40,44 +41,43 @@ from mmlesion.registry import HOOKS
 class ActivationMapHook(Hook):
     """Put the activation map of each sample into its data sample, and into files.
 
-    The map is there before the model predicts, so that
+    The hook computes the map before the model predicts, so that
     :class:`ActivationMapMetric` finds it with any host library. It costs one more
     pass through the network per batch (for a detector, per sample).
 
-    For a classifier the hook explains a class; for a detector of MMDetection, the
-    best boxes, each by its own score. Files and pictures hold the map of each box,
-    the data sample the largest value of all maps at each place (0 without a box).
+    For a classifier the hook explains a class; for a detector of MMDetection, it
+    explains the best boxes, each by its own score. Files and pictures contain the map
+    of each box; the data sample contains the maximum of all maps at each position (0
+    without a box).
 
     Validation shows the first sample of every ``interval``-th batch by the backends
     of the visualizer; testing writes files of all samples. A map that is zero
     everywhere is reported in the log.
 
     Args:
-        layers (sequence[str] | str): Layers of the model. Methods of attention, of
-            heads that draw their own maps, and of the input need none.
-        method (str, dict or type, optional): A method, see
-            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM for a
-            detector and to GradCAM for a classifier. Boxes need a method that
-            explains any score.
-        target (int, str or callable, optional): Class; ``'label'`` is the ``gt_label``
-            of each sample; a callable maps the output of the model to one score per
-            sample. Defaults to the predicted class. Not for detectors.
-        key (str): Name of the map in the data sample.
-        size (str, optional): ``'input'`` (default) resizes maps to the pixels of
-            the network's input; None leaves them on the layer's grid.
-        normalise (str): ``'none'``, ``'image'`` or ``'fixed'`` for the map in
-            the data sample; files hold raw maps, pictures those of each image.
-        value_range (tuple[float, float]): For ``'fixed'``.
-        out_dir (str, optional): Folder of the files of the test; None writes none.
-        formats (sequence[str]): Kinds of files, of
+        layers: Layers of the model. Methods of attention, of heads that compute their
+            own maps, and of the input need none.
+        method: A method, see :func:`mmlesion.explain.methods.find_method`. Defaults to
+            LayerCAM for a detector and to GradCAM for a classifier. Boxes need a
+            method that explains any score.
+        target: Class; ``'label'`` is the ``gt_label`` of each sample; a callable maps
+            the output of the model to one score per sample. Defaults to the predicted
+            class. Not for detectors.
+        key: Name of the map in the data sample.
+        size: ``'input'`` resizes maps to the pixels of the network's input; None leaves
+            them on the layer's grid.
+        normalise: ``'none'``, ``'image'`` or ``'fixed'`` for the map in the data
+            sample. Files contain raw maps; pictures are scaled for each image.
+        value_range: Range of values for ``'fixed'``.
+        out_dir: Folder of the files of the test; None writes none.
+        formats: Kinds of files, of
             :func:`mmlesion.explain.writer.write_sample_maps`.
-        interval (int, optional): In validation, batches from one picture to the
-            next; None leaves validation without maps.
-        score_thr (float): Least score of a box that is explained.
-        max_detections (int): Largest number of boxes of an image.
-        score (str or callable): Score of the class or box; the default
-            ``'auto'`` takes the log-odds of two classes, the logit of more, and the
-            probability of a box.
+        interval: In validation, number of batches between pictures; None computes no
+            maps in validation.
+        score_thr: Smallest score of a box that is explained.
+        max_detections: Largest number of boxes of an image.
+        score: Score of the class or box; ``'auto'`` takes the log-odds of two classes,
+            the logit of more, and the probability of a box.
         **kwargs: Further arguments of the method, e.g. ``heads='max'``.
 
     Raises:
@@ -89,18 +89,18 @@ class ActivationMapHook(Hook):
         layers: Sequence[str] | str = (),
         method: MethodSpec | None = None,
         target: int | str | Callable | None = None,
-        key='activation_map',
-        size='input',
-        normalise='none',
-        value_range=(0.0, 1.0),
-        out_dir=None,
-        formats=('png', 'npy'),
-        interval=50,
-        score_thr=0.3,
-        max_detections=5,
+        key: str = 'activation_map',
+        size: str | None = 'input',
+        normalise: str = 'none',
+        value_range: tuple[float, float] = (0.0, 1.0),
+        out_dir: str | None = None,
+        formats: Sequence[str] = ('png', 'npy'),
+        interval: int | None = 50,
+        score_thr: float = 0.3,
+        max_detections: int = 5,
         score: str | Callable = 'auto',
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         self._method = None if method is None else find_method(method)
         if not layers and (self._method is None or self._method.kind.needs_layers):
             raise ValueError(
@@ -142,7 +142,7 @@ class ActivationMapHook(Hook):
         return DEFAULT_METHOD if self._method is None else self._method.name
 
     def before_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Put the maps into the batch; draw the first sample every ``interval``."""
         if self.interval is None or data_batch is None:
@@ -157,7 +157,7 @@ class ActivationMapHook(Hook):
             )
 
     def before_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Put the maps into the batch; write their files."""
         if data_batch is None:
@@ -178,14 +178,15 @@ class ActivationMapHook(Hook):
 
     def _attach(self, runner: Runner, data_batch: dict) -> list[SampleMaps]:
         """Maps of each sample; the largest map is put into the data sample."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model: Any = runner.model
+        model = model.module if is_model_wrapper(model) else model
         boxes = is_detector(model)
         if self._method is None:
             self._method = find_method(
                 DEFAULT_DETECTION_METHOD if boxes else DEFAULT_METHOD
             )
         find = self._of_boxes if boxes else self._of_classes
-        found = find(model, data_batch)
+        found = find(model, data_batch, self._method)
         for sample, maps in zip(data_batch['data_samples'], found):
             empty = [t for t, e in zip(maps.titles, maps.empty_maps()) if e]
             if empty:
@@ -213,14 +214,15 @@ class ActivationMapHook(Hook):
             sample.set_field(largest.cpu(), self.key)
         return found
 
-    def _of_classes(self, model: nn.Module, data_batch: dict) -> list[SampleMaps]:
+    def _of_classes(
+        self, model: Any, data_batch: dict, method: Method
+    ) -> list[SampleMaps]:
         """Maps of a classifier, one per sample."""
         samples = data_batch['data_samples']
         batch = model.data_preprocessor(dict(data_batch), False)
         targets = self.target
         if targets == 'label':
             targets = torch.cat([sample.gt_label.flatten()[:1] for sample in samples])
-        method = find_method(self._method)
         with method(model, self.layers, score=self.score, **self.kwargs) as explainer:
             raw = explainer(batch['inputs'], targets)
         if isinstance(raw, dict) or raw.shape[:2] != (len(samples), 1):
@@ -228,9 +230,11 @@ class ActivationMapHook(Hook):
         padded = batch['inputs'].shape[2:]
         return [self._sample_maps(each, ['input'], padded) for each in raw]
 
-    def _of_boxes(self, model: nn.Module, data_batch: dict) -> list[SampleMaps]:
+    def _of_boxes(
+        self, model: nn.Module, data_batch: dict, method: Method
+    ) -> list[SampleMaps]:
         """Maps of a detector, one per box of each sample."""
-        method = find_method(self._method, detections=True)
+        method = find_method(method, detections=True)
         found = []
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             size = image.shape[1:]

@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 
 from mmlesion.registry import HOOKS
 
@@ -30,11 +33,11 @@ class AtomicCheckpointHook(CheckpointHook):
     :class:`mmengine.hooks.CheckpointHook`.
     """
 
-    def before_train(self, runner):
-        """Find the folder, and finish what a broken run left.
+    def before_train(self, runner: Runner) -> None:
+        """Find the folder and complete an interrupted validation or removal.
 
         Args:
-            runner (Runner): The runner of the training.
+            runner: The runner of the training.
         """
         super().before_train(runner)
         hub = runner.message_hub
@@ -44,7 +47,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             for path in hub.runtime_info.get(_OUTDATED, ()):
                 self._remove(self._here(path))
-        loop = runner.train_loop
+        loop: Any = runner.train_loop
         if (
             self.by_epoch
             and runner.val_loop is not None
@@ -59,18 +62,18 @@ class AtomicCheckpointHook(CheckpointHook):
             hub.update_info('epoch', runner.epoch - 1)
             runner.val_loop.run()
 
-    def _save_checkpoint_with_step(self, runner, step, meta):
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         with self._removing_afterwards(runner):
             super()._save_checkpoint_with_step(runner, step, meta)
 
-    def _save_best_checkpoint(self, runner, metrics):
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         runner.message_hub.update_info(_VALIDATED, runner.epoch)
         with self._removing_afterwards(runner):
             super()._save_best_checkpoint(runner, metrics)
 
     @contextlib.contextmanager
-    def _removing_afterwards(self, runner):
-        """Keep the files that are removed within until all is written."""
+    def _removing_afterwards(self, runner: Runner) -> Iterator[None]:
+        """Delay the removals inside the context until all files are written."""
         if isinstance(self.file_backend, _LateRemoval):
             yield  # the last checkpoint is written again beside the best one
             return
@@ -84,38 +87,39 @@ class AtomicCheckpointHook(CheckpointHook):
             if path not in (self.last_ckpt, *self._best()):
                 self._remove(path)
 
-    def _remove(self, path):
+    def _remove(self, path: str) -> None:
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
 
-    def _best(self):
+    def _best(self) -> tuple[str | None, ...]:
         several = getattr(self, 'best_ckpt_path_dict', None) or {}
         return (getattr(self, 'best_ckpt_path', None), *several.values())
 
-    def _here(self, path):
-        return self.file_backend.join_path(self.out_dir, os.path.basename(path))
+    def _here(self, path: str) -> str:
+        return str(self.file_backend.join_path(self.out_dir, os.path.basename(path)))
 
-    def _stay_in_folder(self):
-        """After a copy of the work directory, leave the files of the original."""
-        if getattr(self, 'best_ckpt_path', None):
-            self.best_ckpt_path = self._here(self.best_ckpt_path)
+    def _stay_in_folder(self) -> None:
+        """In a copied work directory, do not touch the files of the original."""
+        best = getattr(self, 'best_ckpt_path', None)
+        if best:
+            self.best_ckpt_path = self._here(best)
         for key, path in (getattr(self, 'best_ckpt_path_dict', None) or {}).items():
             self.best_ckpt_path_dict[key] = path and self._here(path)
 
 
 class _LateRemoval:
-    """A file backend that notes what to remove instead of removing it."""
+    """File backend that records removals instead of executing them."""
 
-    def __init__(self, backend, message_hub):
+    def __init__(self, backend: Any, message_hub: Any) -> None:
         self.backend = backend
         self.message_hub = message_hub
-        self.paths = []
+        self.paths: list[str] = []
         message_hub.update_info(_OUTDATED, [])
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
 
-    def remove(self, path):
-        """Note a file, also in the checkpoint that is written next."""
+    def remove(self, path: str | os.PathLike[str]) -> None:
+        """Record a file, also in the checkpoint that is written next."""
         self.paths.append(os.fspath(path))
         self.message_hub.update_info(_OUTDATED, list(self.paths))

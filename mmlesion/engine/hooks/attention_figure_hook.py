@@ -1,11 +1,15 @@
 """Figures 2 and 3 of Tao et al. for chosen samples of a test."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
 
 from mmlesion.ct import FULL_WINDOW_HU
 from mmlesion.explain.names import sample_name
@@ -17,55 +21,64 @@ from mmlesion.visualization import draw_contextual_attention, draw_spatial_atten
 class AttentionFigureHook(Hook):
     """Draw the contextual and the spatial attention of test samples.
 
-    For each lesion of a chosen sample ``<name>_lesion<k>_contextual.png``
-    (:func:`draw_contextual_attention`), and for the sample
-    ``<name>_spatial.png`` (:func:`draw_spatial_attention`, outlined is its
-    first lesion). The slices shown are those that the network saw.
+    The hook writes ``<name>_lesion<k>_contextual.png`` for each lesion of a chosen
+    sample (:func:`draw_contextual_attention`), and ``<name>_spatial.png`` for the
+    sample (:func:`draw_spatial_attention`, with an outline of the first lesion). The
+    figures show the slices of the network's input.
 
     Args:
-        out_dir (str): Folder of the figures.
-        images (int or Sequence[str]): The first so many samples with lesions,
-            or names as in DeepLesion's csv, ``000001_01_01_109`` or with
-            ``.png``.
-        window (Sequence[float]): HU window of the config's ``WindowHU``, by
-            which its grey values are turned back to HU.
-        out_range (Sequence[float]): Its range of grey values.
+        out_dir: Folder of the figures.
+        images: Number of samples with lesions, taken from the start of the test, or
+            names of samples as in DeepLesion's csv (``000001_01_01_109``, with or
+            without ``.png``).
+        window: HU window of ``WindowHU`` in the config, which converts gray values
+            back to HU.
+        out_range: Range of gray values of ``WindowHU`` in the config.
     """
 
-    def __init__(self, out_dir, images=3, window=FULL_WINDOW_HU, out_range=(0, 255)):
+    def __init__(
+        self,
+        out_dir: str | Path,
+        images: int | Sequence[str] = 3,
+        window: Sequence[float] = FULL_WINDOW_HU,
+        out_range: Sequence[float] = (0, 255),
+    ) -> None:
         self.out_dir = Path(out_dir)
         self.window = window
         self.out_range = out_range
-        # Of several processes, each with its share of the samples, the first
-        # one draws the first samples, and each draws the named ones it meets.
+        # Each process has a part of the samples. The main process draws the first
+        # samples of its part; every process draws the named samples of its part.
         self.first = images if isinstance(images, int) and is_main_process() else 0
-        self.wanted = (
-            set()
-            if isinstance(images, int)
-            else {Path(name).name.removesuffix('.png') for name in images}
-        )
+        names = () if isinstance(images, int) else images
+        self.wanted = {Path(name).name.removesuffix('.png') for name in names}
 
-    def before_test(self, runner):
-        """Make sure that there is attention to draw.
+    def before_test(self, runner: Runner) -> None:
+        """Check that the model has attention.
 
         Args:
-            runner (Runner): The runner of the test.
+            runner: The runner of the test.
 
         Raises:
-            ValueError: The model has no attention.
+            ValueError: If the model has no attention.
         """
         model = _bare(runner.model)
         if not hasattr(model, 'attention_maps'):
             raise ValueError(_no_attention(model))
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        """Draw those of the batch's samples that were chosen.
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Draw the chosen samples of a batch.
 
         Args:
-            runner (Runner): The runner of the test.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): As the data loader gave it.
-            outputs (list[DetDataSample], optional): Not used.
+            runner: The runner of the test.
+            batch_idx: Index of the batch.
+            data_batch: The batch of the data loader.
+            outputs: Not used.
         """
         for inputs, sample in zip(data_batch['inputs'], data_batch['data_samples']):
             boxes = _network_boxes(sample)
@@ -78,11 +91,11 @@ class AttentionFigureHook(Hook):
                 continue
             self._draw(_bare(runner.model), inputs, sample, boxes, name)
 
-    def after_test(self, runner):
-        """Say which of the named samples the test did not hold.
+    def after_test(self, runner: Runner) -> None:
+        """Warn of named samples that the test data do not contain.
 
         Args:
-            runner (Runner): The runner of the test.
+            runner: The runner of the test.
         """
         unseen = set.intersection(*all_gather_object(self.wanted))
         if unseen:
@@ -91,7 +104,9 @@ class AttentionFigureHook(Hook):
                 ', '.join(sorted(unseen)),
             )
 
-    def _draw(self, model, inputs, sample, boxes, name):
+    def _draw(
+        self, model: Any, inputs: Tensor, sample: Any, boxes: np.ndarray, name: str
+    ) -> None:
         batch = model.data_preprocessor(
             dict(inputs=[inputs], data_samples=[sample]), False
         )
@@ -131,24 +146,24 @@ class AttentionFigureHook(Hook):
                 name,
             )
 
-    def _to_hu(self, grey):
+    def _to_hu(self, gray: np.ndarray) -> np.ndarray:
         (low, high), (out_low, out_high) = self.window, self.out_range
-        return (grey - out_low) / (out_high - out_low) * (high - low) + low
+        return (gray - out_low) / (out_high - out_low) * (high - low) + low
 
 
-def _bare(model):
+def _bare(model: Any) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
-def _no_attention(model):
+def _no_attention(model: nn.Module) -> str:
     return (
         f'{type(model).__name__} has no attention to draw: a ContextRCNN '
         'with a ContextNeck was expected.'
     )
 
 
-def _network_boxes(sample):
-    """Lesions in the pixels of the network's input, (K, 4)."""
+def _network_boxes(sample: Any) -> np.ndarray:
+    """Boxes of the lesions in pixels of the network's input, (K, 4)."""
     boxes = np.array(
         [instance['bbox'] for instance in sample.get('instances', [])], float
     ).reshape(-1, 4)

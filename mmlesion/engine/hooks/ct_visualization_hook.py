@@ -1,8 +1,10 @@
-"""Overlays of the detections during validation and testing."""
+"""Overlays of detections during validation and testing."""
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmlesion.explain.names import sample_name
 from mmlesion.registry import HOOKS
@@ -13,57 +15,62 @@ from mmlesion.visualization import CTVisualizer
 class CTVisualizationHook(Hook):
     """Draw detections on the key slices with :class:`CTVisualizer`.
 
-    MMDetection's hook reads ``img_path`` as an 8-bit picture; this one leaves
-    the reading to the visualiser, which reads 16-bit PNGs as HU.
+    MMDetection's hook reads ``img_path`` as an 8-bit picture. With this hook, the
+    visualizer reads the file, and it reads 16-bit PNGs as HU.
 
-    Validation draws every ``interval``-th sample for the visualiser's
-    backends. Testing draws every sample: into ``test_out_dir``, or for the
-    backends if that is None.
+    Validation draws the first sample of every ``interval``-th batch for the backends of
+    the visualizer. Testing draws every sample, to ``test_out_dir`` or for the backends.
 
     Args:
-        draw (bool): Whether to draw at all. ``tools/test.py`` sets it for
-            ``--show`` and ``--show-dir``.
-        interval (int): In validation, batches from one picture to the next.
-        score_thr (float): Detections with lower scores are not drawn.
-        show (bool): Open a window for each sample of the test.
-        wait_time (float): Seconds that it stays; 0 is until a key.
-        test_out_dir (str, optional): Folder of the test's pictures
-            ``<series>_<slice>.png``, as written, not below the work directory.
+        draw: Whether to draw. ``tools/test.py`` sets it for ``--show`` and
+            ``--show-dir``.
+        interval: In validation, number of batches between pictures.
+        score_thr: Detections with lower scores are not drawn.
+        show: Open a window for each sample of the test.
+        wait_time: Seconds for which the window stays open; 0 waits for a key.
+        test_out_dir: Folder of the pictures ``<series>_<slice>.png`` of the test, not
+            relative to the work directory. None draws for the backends.
     """
 
     def __init__(
         self,
-        draw=False,
-        interval=50,
-        score_thr=0.3,
-        show=False,
-        wait_time=0.0,
-        test_out_dir=None,
-    ):
+        draw: bool = False,
+        interval: int = 50,
+        score_thr: float = 0.3,
+        show: bool = False,
+        wait_time: float = 0.0,
+        test_out_dir: str | None = None,
+    ) -> None:
         self.draw = draw
         self.interval = interval
         self.score_thr = score_thr
         self.show = show
         self.wait_time = wait_time
         self.test_out_dir = test_out_dir
-        self._visualizer = None
+        self._visualizer: Any = None
 
-    def _visualizer_of(self, runner):
-        """The runner's visualiser, or one of our own if it cannot draw CT."""
+    def _visualizer_of(self, runner: Runner) -> CTVisualizer:
+        """The visualizer of the runner, or a new one if it cannot draw CT."""
         if self._visualizer is None:
             self._visualizer = runner.visualizer
             if not isinstance(self._visualizer, CTVisualizer):
                 self._visualizer = CTVisualizer.get_instance('ct_visualizer')
         return self._visualizer
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
         """Draw the first sample of every ``interval``-th batch.
 
         Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): As the data loader gave it.
-            outputs (list[DetDataSample], optional): With predictions.
+            runner: The runner.
+            batch_idx: Index of the batch.
+            data_batch: Not used.
+            outputs: Data samples with predictions.
         """
         if self.draw and batch_idx % self.interval == 0:
             self._visualizer_of(runner).add_datasample(
@@ -73,14 +80,20 @@ class CTVisualizationHook(Hook):
                 step=runner.iter,
             )
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
         """Draw all samples of the batch.
 
         Args:
-            runner (Runner): The runner.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): As the data loader gave it.
-            outputs (list[DetDataSample], optional): With predictions.
+            runner: The runner.
+            batch_idx: Index of the batch.
+            data_batch: Not used.
+            outputs: Data samples with predictions.
         """
         if not self.draw:
             return

@@ -1,26 +1,27 @@
-"""Random numbers that depend on the epoch alone, not on what ran before."""
+"""Random numbers that depend on the epoch only."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.device import is_cuda_available
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmlesion.engine.sample_seeds import SampleSeededDataset
 from mmlesion.registry import HOOKS
 
 
-def seed_worker(worker_id):
-    """Seed numpy and ``random`` in a loading process as PyTorch's own.
+def seed_worker(worker_id: int) -> None:
+    """Seed numpy and ``random`` in a loading process from PyTorch's seed.
 
-    PyTorch gives each loading process a seed drawn from the main process at
-    the start of an epoch. MMEngine replaces it by a constant one, so that each
-    epoch repeats the augmentations of the first; this does not.
+    PyTorch gives each loading process a seed that the main process draws at the start
+    of an epoch. MMEngine replaces the seed by a constant, so that each epoch repeats
+    the augmentations of the first epoch.
 
     Args:
-        worker_id (int): Not used: PyTorch's seed already depends on it.
+        worker_id: Not used; PyTorch's seed already depends on it.
     """
     seed = torch.initial_seed() % 2**32
     random.seed(seed)
@@ -29,53 +30,54 @@ def seed_worker(worker_id):
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seed every random generator from (seed, epoch, rank) as an epoch begins.
+    """Seed every random generator from (seed, epoch, rank) before an epoch.
 
-    Sampling of proposals, dropout, and augmentation draw from generators whose
-    state is not in a checkpoint. With this hook an epoch draws the same
-    numbers whether or not the training was resumed before it, so that a
-    training which was killed and resumed from the last epoch's checkpoint
-    continues to the very loss of an unbroken one.
+    Sampling of proposals, dropout, and augmentation use generators whose state is not
+    in a checkpoint. With this hook an epoch draws the same numbers whether or not the
+    training was resumed before it. A training that was killed and resumed from the
+    checkpoint of the last epoch therefore reaches the same loss as an uninterrupted
+    training.
 
-    In a training by epochs each sample is augmented by a seed of its own, mixed from
-    the epoch's seed and the sample's index
-    (:class:`~mmlesion.engine.sample_seeds.SampleSeededDataset`), so that the number of
-    loading processes changes nothing.
+    In a training by epochs, the augmentation of each sample has its own seed, which is
+    mixed from the seed of the epoch and the index of the sample
+    (:class:`~mmlesion.engine.sample_seeds.SampleSeededDataset`). The result does not
+    depend on the number of loading processes.
 
-    Exact where the arithmetic is (CPU, or ``randomness=dict(deterministic=True)``
-    on a GPU).
+    The loss is equal bit for bit if the arithmetic is deterministic (on a CPU, or with
+    ``randomness=dict(deterministic=True)`` on a GPU).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.epoch_seed = torch.zeros((), dtype=torch.int64).share_memory_()
 
     # Before the hooks that might draw numbers in the same place.
     priority = 'VERY_HIGH'
 
-    def before_train(self, runner):
-        """Let loading processes take their seed from the epoch's.
+    def before_train(self, runner: Runner) -> None:
+        """Make the seeds of loading processes depend on the seed of the epoch.
 
         Args:
-            runner (Runner): The runner of the training.
+            runner: The runner of the training.
         """
-        loader = runner.train_loop.dataloader
+        loop: Any = runner.train_loop
+        loader = loop.dataloader
         loader.worker_init_fn = seed_worker
-        # Processes that outlive an epoch draw no new seed from this generator
+        # Persistent processes do not draw a new seed from this generator
         loader.generator = torch.Generator()
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            # PyTorch refuses to set the attribute after a loader is made, lest the
-            # sampler has another length; this data set has the same.
+        if isinstance(loop, EpochBasedTrainLoop):
+            # PyTorch refuses to replace the data set of a loader, because the sampler
+            # may have another length; the length of this data set is the same.
             seeded = SampleSeededDataset(loader.dataset, self.epoch_seed)
             object.__setattr__(loader, 'dataset', seeded)
 
-    def before_train_epoch(self, runner):
+    def before_train_epoch(self, runner: Runner) -> None:
         """Seed ``random``, numpy and torch on all devices.
 
         Args:
-            runner (Runner): The runner of the training.
+            runner: The runner of the training.
         """
-        # SeedSequence mixes: neighbouring seeds and epochs share no stream.
+        # SeedSequence mixes, so that similar seeds and epochs give unrelated streams.
         mixed = np.random.SeedSequence([runner.seed, runner.epoch, runner.rank])
         seed = int(mixed.generate_state(1)[0])
         self.epoch_seed.fill_(seed)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -20,23 +21,23 @@ from mmlesion.registry import HOOKS
 class MapBenchmarkHook(Hook):
     """Measure maps of several methods, and of controls, on the test data.
 
-    The numbers are those of ``mmlesion measure-maps`` for one network. They go to the
-    log, to ``<work_dir>/maps.json`` and case by case to ``<work_dir>/maps.csv``. Works
-    in one process.
+    The numbers are those of ``mmlesion measure-maps`` for one network. The hook writes
+    them to the log, to ``<work_dir>/maps.json`` and, for each case, to
+    ``<work_dir>/maps.csv``. It works in one process only.
 
     Args:
-        methods (sequence): Methods, see
+        methods: Methods, see
             :func:`mmlesion.explain.methods.find_method`.
-        measures (sequence): Measures, see
+        measures: Measures, see
             :func:`mmlesion.explain.measures.build_measures`. Defaults to all.
-        layers (sequence[str] or str): Layers of the methods that need layers.
-        target (int or str): ``'predicted'``, ``'label'`` or a class.
-        score (str or callable): Explained score; by default the log-odds of two
+        layers: Layers of the methods that need layers.
+        target: ``'predicted'``, ``'label'`` or a class.
+        score: Explained score; by default the log-odds of two
             classes, else the logit.
-        controls (bool): Measure the controls, too.
-        mask_key (str): Key of the mask in the data samples; without it, boxes are used.
-        group_key (str): Key of the patient in the data samples.
-        columns (sequence[str], optional): Numbers in the log. Defaults to all.
+        controls: Also measure the controls.
+        mask_key: Key of the mask in the data samples; without it, boxes are used.
+        group_key: Key of the patient in the data samples.
+        columns: Numbers in the log. Defaults to all.
 
     Raises:
         ValueError: If a method, measure or target does not exist.
@@ -61,16 +62,17 @@ class MapBenchmarkHook(Hook):
         self.benchmark = MapBenchmark(*self.arguments)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Start anew."""
+        """Remove the cases of an earlier test."""
         self.benchmark = MapBenchmark(*self.arguments)
 
     def before_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Measure the maps of a batch."""
         if data_batch is None:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model: Any = runner.model
+        model = model.module if is_model_wrapper(model) else model
         batch = [
             dict(inputs=image, data_samples=sample)
             for image, sample in zip(data_batch['inputs'], data_batch['data_samples'])

@@ -1,10 +1,13 @@
-"""Figures 2 and 3 of Feng et al. for a test of slices."""
+"""Figures 2 and 3 of Feng et al. for test slices."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmlesion.evaluation.functional import scores_by_size
 from mmlesion.evaluation.metrics import NoduleSegmentationMetric, scores_of
@@ -14,42 +17,53 @@ from mmlesion.visualization import draw_size_curves, nodule_panels, write_pictur
 
 @HOOKS.register_module()
 class NoduleFigureHook(Hook):
-    """Draw what a test segmented: slices step by step, and Dice by size.
+    """Draw the steps of the segmentation of test slices, and Dice by nodule size.
 
-    For each chosen slice ``<img_id>.png`` (:func:`nodule_panels`, of what the model
-    gives: ``map``, ``scope``, ``coarse_mask``, ``fine_mask``), and after the test, of
-    every ``NoduleSegmentationMetric``, ``nodule_size.png``
-    (:func:`draw_size_curves`).
+    The hook writes ``<img_id>.png`` for each chosen slice (:func:`nodule_panels`, with
+    ``map``, ``scope``, ``coarse_mask`` and ``fine_mask`` of the prediction). After the
+    test it writes ``nodule_size.png`` (:func:`draw_size_curves`) for every
+    ``NoduleSegmentationMetric``.
 
     Args:
-        out_dir (str, optional): Folder of the figures. Defaults to ``nodules`` in
-            the work directory.
-        images (int or Sequence[str]): The first so many slices with a nodule, or
-            slices by ``img_id``.
-        edges_mm (Sequence[float]): Bounds of the diameters in ``nodule_size.png``.
+        out_dir: Folder of the figures. Defaults to ``nodules`` in the work directory.
+        images: Number of slices with a nodule, taken from the start of the test, or
+            ``img_id`` of slices.
+        edges_mm: Bounds of the diameters in ``nodule_size.png``.
     """
 
-    def __init__(self, out_dir=None, images=12, edges_mm=(3, 6, 9, 12, 15, 20, 30)):
-        self.out_dir = out_dir and Path(out_dir)
-        # Of several processes, the first one draws the first slices, and each the
-        # named ones that it meets.
+    def __init__(
+        self,
+        out_dir: str | Path | None = None,
+        images: int | Sequence[str] = 12,
+        edges_mm: Sequence[float] = (3, 6, 9, 12, 15, 20, 30),
+    ) -> None:
+        self.out_dir = Path(out_dir) if out_dir else None
+        # The main process draws the first slices; every process draws the named
+        # slices of its part of the data.
         self.first = images if isinstance(images, int) and is_main_process() else 0
         self.wanted = set() if isinstance(images, int) else set(images)
         self.edges_mm = tuple(edges_mm)
 
-    def before_test(self, runner):
+    def before_test(self, runner: Runner) -> None:
         """Choose the folder."""
         self.out_dir = self.out_dir or Path(runner.work_dir) / 'nodules'
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        """Draw those of the batch's slices that were chosen.
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Draw the chosen slices of a batch.
 
         Args:
-            runner (Runner): The runner of the test.
-            batch_idx (int): Index of the batch.
-            data_batch (dict, optional): As the data loader gave it.
-            outputs (list[DataSample], optional): The predictions.
+            runner: The runner of the test.
+            batch_idx: Index of the batch.
+            data_batch: The batch of the data loader.
+            outputs: Data samples with predictions.
         """
+        assert self.out_dir is not None
         for image, sample in zip(data_batch['inputs'], outputs):
             name = sample.img_id
             if name not in self.wanted:
@@ -70,14 +84,16 @@ class NoduleFigureHook(Hook):
                 self.out_dir / f'{name}.png', nodule_panels(_plane(image[0]), **fields)
             )
 
-    def after_test_epoch(self, runner, metrics=None):
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Draw Dice and difference of areas by size.
 
         Args:
-            runner (Runner): The runner of the test.
-            metrics (dict, optional): Not used: they hold no slices.
+            runner: The runner of the test.
+            metrics: Not used.
         """
-        for metric in runner.test_evaluator.metrics:
+        assert self.out_dir is not None
+        evaluator: Any = runner.test_evaluator
+        for metric in evaluator.metrics:
             if isinstance(metric, NoduleSegmentationMetric) and metric.rows:
                 names = dict.fromkeys(row['segmentation'] for row in metric.rows)
                 draw_size_curves(
@@ -92,8 +108,8 @@ class NoduleFigureHook(Hook):
                 runner.logger.info(f'Figures of nodules in {self.out_dir}')
 
 
-def _plane(values):
-    """(H, W) of a tensor or array, None of nothing."""
+def _plane(values: Any) -> Any:
+    """Plane (H, W) of a tensor or array, or None for None."""
     if values is None:
         return None
     if hasattr(values, 'detach'):

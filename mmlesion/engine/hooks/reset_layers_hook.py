@@ -1,9 +1,11 @@
-"""Fresh layers in a network that was trained for something else."""
+"""New random weights in layers of a network trained for another task."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import nn
 
 from mmlesion.registry import HOOKS
@@ -11,15 +13,15 @@ from mmlesion.registry import HOOKS
 
 @HOOKS.register_module()
 class ResetLayersHook(Hook):
-    """Draw the weights of some linear layers anew before training begins.
+    """Reset the weights of linear layers before training begins.
 
-    For a network that starts from the checkpoint of another task (``load_from``) but
-    for its last layers. Weights are drawn from a Gaussian, biases become 0. A training
-    that is resumed keeps what it has learnt.
+    The hook serves a training that starts from the checkpoint of another task
+    (``load_from``), except for the last layers. Weights are drawn from a Gaussian, and
+    biases become 0. A resumed training keeps its weights.
 
     Args:
-        layers (Sequence[str]): Names of the layers in the model.
-        std (float): Deviation of the Gaussian.
+        layers: Names of the layers in the model.
+        std: Standard deviation of the Gaussian.
 
     Raises:
         ValueError: If there is no such linear layer, or training would start without
@@ -30,8 +32,8 @@ class ResetLayersHook(Hook):
         self.layers = tuple(layers)
         self.std = std
 
-    def before_train(self, runner) -> None:
-        """Draw the weights, unless training goes on."""
+    def before_train(self, runner: Runner) -> None:
+        """Reset the weights, unless the training is resumed."""
         if runner.iter > 0:
             return
         if not runner._has_loaded:
@@ -39,7 +41,8 @@ class ResetLayersHook(Hook):
                 'this training starts from the network of another task: name its '
                 'checkpoint by --cfg-options load_from=FILE'
             )
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model: Any = runner.model
+        model = model.module if is_model_wrapper(model) else model
         modules = dict(model.named_modules())
         for name in self.layers:
             if not isinstance(modules.get(name), nn.Linear):

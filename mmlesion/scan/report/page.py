@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -115,7 +116,7 @@ def page_content(
     """
     best = max((each.score for each in result.findings), default=0.5)
     if threshold is None:
-        threshold = 0.5 if best >= 0.5 else np.floor(best * 100) / 100
+        threshold = 0.5 if best >= 0.5 else math.floor(best * 100) / 100
     return dict(
         scan=_scan(volume),
         findings=[

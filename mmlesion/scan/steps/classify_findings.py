@@ -46,8 +46,8 @@ class ClassifyFindings(ScanStep):
     Args:
         config: Config of the classifier, a path or a ``Config``.
         checkpoint: Checkpoint of exactly this classifier.
-        positive: Name of the class whose probability is told; if the checkpoint
-            does not name it, the last class.
+        positive: Name of the class whose probability is reported. If the
+            checkpoint does not name it, the last class is taken.
         device: Such as ``'cpu'``. Defaults to the GPU, if any.
         **kwargs: As :class:`ScanStep`.
 
@@ -60,14 +60,16 @@ class ClassifyFindings(ScanStep):
 
     def __init__(
         self,
-        config: str | os.PathLike | Config,
-        checkpoint: str | os.PathLike,
+        config: str | os.PathLike[str] | Config,
+        checkpoint: str | os.PathLike[str],
         positive: str = 'malignant',
         device: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        cfg = (
+            config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
+        )
         steps = cfg.test_dataloader.dataset.pipeline
         first = str(steps[0].get('type', '')).rpartition('.')[2]
         if first != 'LoadNodulePatch':
@@ -77,7 +79,7 @@ class ClassifyFindings(ScanStep):
             )
         self.scope = cfg.get('default_scope', 'mmpretrain')
         with DefaultScope.overwrite_default_scope(self.scope):
-            self.model = load_trained_model(cfg, checkpoint, device)
+            self.model: Any = load_trained_model(cfg, checkpoint, device)
             self.pipeline = Compose(steps)
         names = list(self.model.dataset_meta.get('classes') or ())
         self.positive = names.index(positive) if positive in names else -1
@@ -117,7 +119,7 @@ class ClassifyFindings(ScanStep):
         )
 
     @torch.no_grad()
-    def _predict(self, data: dict) -> tuple[np.ndarray, np.ndarray | None]:
+    def _predict(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Class probabilities, and the map (h, w) of the positive class."""
         batch = self.model.data_preprocessor(pseudo_collate([data]), False)
         feats = self.model.extract_feat(batch['inputs'])

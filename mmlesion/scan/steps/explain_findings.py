@@ -116,7 +116,10 @@ class ExplainFindings(ScanStep):
         raw, explained, _ = explain_detections(
             model, data, layers, self.method, [index]
         )
-        assert isinstance(raw, Tensor)  # one layer
+        if isinstance(raw, dict):
+            raise ValueError(
+                f'the step explain needs one layer, but got {", ".join(raw)}'
+            )
         values = dict(
             method=self.method.name,
             layer=layers[0],
@@ -246,7 +249,9 @@ def move_map(each: FindingMap, source: CTVolume, target: CTVolume) -> FindingMap
         source: Volume in which the map was made.
         target: Volume of the same scan; axes may be reversed or of another spacing.
     """
-    corners = target.world_to_index(source.index_to_world([each.lower, each.upper]))
+    corners = target.world_to_index(
+        source.index_to_world(np.array([each.lower, each.upper]))
+    )
     reversed_axes = [n for n in range(3) if corners[0][n] > corners[1][n]]
     lower, upper = np.sort(corners, axis=0).tolist()
     values = np.ascontiguousarray(np.flip(each.values, reversed_axes))

@@ -109,7 +109,8 @@ class OutlineFindings(ScanStep):
         mask = np.stack(
             [self._best_candidate(plane, center, means) for plane in region]
         )
-        parts, _ = ndimage.label(mask, np.ones((3, 3, 3)))
+        labeled: Any = ndimage.label(mask, np.ones((3, 3, 3)))
+        parts = labeled[0]
         overlap = np.bincount(parts[middle][center])
         overlap[0] = 0
         if not overlap.any():

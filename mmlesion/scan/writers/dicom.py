@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -101,7 +102,7 @@ def _write(
     written, segmentation, evidence = [], None, [first]
     if used:
         slices = np.flatnonzero(labels.any(axis=(1, 2)))
-        evidence = [_header(paths[k]) for k in slices]
+        evidence = [_header(paths[int(k)]) for k in slices]
         segmentation = _segmentation(result, labels[slices], used, evidence, uids)
         written.append(_save(segmentation, folder / 'findings.seg.dcm'))
     report = _report(result, segmentation, used, evidence, uids)
@@ -237,7 +238,10 @@ def _measurements(
     result: ScanResult,
     segmentation: hd.seg.Segmentation | None,
     uids: dict[str, str],
-) -> MeasurementsAndQualitativeEvaluations:
+) -> (
+    MeasurementsAndQualitativeEvaluations
+    | VolumetricROIMeasurementsAndQualitativeEvaluations
+):
     """Measurements of a finding, with its segment where it has one."""
     name, version = _algorithm(finding, result)
     algorithm = AlgorithmIdentification(name=name, version=version)
@@ -264,7 +268,7 @@ def _measurements(
         values.append(
             (codes.DCM.ProbabilityOfCancer, 100 * probability, codes.UCUM.Percent)
         )
-    group = dict(
+    group: dict[str, Any] = dict(
         tracking_identifier=TrackingIdentifier(
             uid=uids[f'finding {finding.id}'], identifier=f'Finding {finding.id}'
         ),
