@@ -51,7 +51,7 @@ def write_rectangles(root):
             rows.append(
                 f'{series}_010.png,{index + 1},10,"{x1 + 1}, {y1 + 1}, {x2 + 1}, '
                 f'{y2 + 1}","20, 20",5,0,"10, 10","{spacing}, {spacing}, 5",'
-                f'"{width}, {height}",3,"1, 1, 2, 2, 1, 2, 2, 1","0.5, 0.5, 0.5",F,50'
+                f'"{width}, {height}",3,"20, 30, 40, 30, 30, 20, 30, 40","0.5, 0.5, 0.5",F,50'
             )
         write_png_hu(root / 'Images_png' / series / '010.png', slice_hu)
     (root / 'DL_info.csv').write_text('\n'.join(rows) + '\n')
