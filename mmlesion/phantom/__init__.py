@@ -12,7 +12,6 @@ from .node21 import Thorax, project_thorax, simulate_radiograph, write_node21
 from .noise import correlated_noise, smooth_texture
 from .pathology import SIGNS
 from .place import Layout, draw_focus, make_vessel, place_foci
-from .recist import Recist, recist
 from .scan import Protocol, Scan, paint_anatomy, simulate_scan
 from .sign_scan import Course, SignScan, draw_course, simulate_sign_scan
 from .signs import write_signs
@@ -36,7 +35,6 @@ __all__ = [
     'NoduleScan',
     'Patient',
     'Protocol',
-    'Recist',
     'Region',
     'Scan',
     'SignScan',
@@ -50,7 +48,6 @@ __all__ = [
     'paint_focus',
     'place_foci',
     'project_thorax',
-    'recist',
     'simulate_nodule_scan',
     'simulate_radiograph',
     'simulate_scan',

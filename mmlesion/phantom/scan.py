@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from mmlesion.ct.recist import Recist, recist
+
 from .body import Enhancement, Patient, Region, paint_layers
 from .canvas import Canvas
 from .focus import Focus, paint_focus
 from .noise import correlated_noise, smooth_texture
 from .organs import paint_organs
 from .place import Layout, place_foci
-from .recist import Recist, recist
 from .skeleton import paint_skeleton
 from .vessels import paint_vessel_trees
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlesion.phantom import recist, write_deeplesion
+from mmlesion.ct.recist import recist
+from mmlesion.phantom import write_deeplesion
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_CSV = (ROOT / '../shared/data/deeplesion/DL_info.csv').resolve()

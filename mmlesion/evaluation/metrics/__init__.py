@@ -1,9 +1,10 @@
-"""Shells of MMEngine around the numbers in ``evaluation.functional``."""
+"""Metrics of MMEngine that compute with ``mmlesion.evaluation.functional``."""
 
 from .activation_map_metric import ActivationMapMetric
 from .binary_classification_metric import BinaryClassificationMetric
 from .froc_metric import FROCMetric
 from .nodule_segmentation_metric import NoduleSegmentationMetric, scores_of
+from .recist_metric import RECISTMetric
 from .whole_slice_metric import WholeSliceMetric
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     'BinaryClassificationMetric',
     'FROCMetric',
     'NoduleSegmentationMetric',
+    'RECISTMetric',
     'WholeSliceMetric',
     'scores_of',
 ]

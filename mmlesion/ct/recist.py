@@ -1,4 +1,4 @@
-"""Diameters and boxes of a lesion, as radiologists draw them in DeepLesion."""
+"""RECIST diameters of a lesion and the box around them, as in DeepLesion."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,13 @@ import numpy as np
 
 
 class Recist(NamedTuple):
-    """Long and short diameter of a mask, 0-based pixel coordinates.
+    """Long and short diameter of a mask in 0-based pixels.
 
     Attributes:
-        ends: (4, 2) float (x, y): two ends of the long, two of the short diameter.
-        long_px, short_px: Lengths in pixels.
-        bbox: (x1, y1, x2, y2): extent of the four ends plus the margin.
+        ends: (4, 2), x and y of both ends of the long, then of the short diameter.
+        long_px: Length of the long diameter between pixel centers.
+        short_px: Length of the short diameter between pixel centers.
+        bbox: (x1, y1, x2, y2), extent of the four ends plus the margin.
     """
 
     ends: np.ndarray
@@ -24,17 +25,22 @@ class Recist(NamedTuple):
 def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     """Measure a lesion in one slice.
 
-    The long diameter joins the two outline points that are farthest apart; the short
-    one is the longest chord perpendicular to it. The box is the extent of their ends
-    plus ``margin_px`` on each side, clipped to the image (Yan et al., DeepLesion,
-    J Med Imaging 2018: 5 px).
+    The long diameter joins the two points of the outline that are farthest apart. The
+    short diameter is the longest chord perpendicular to it. The box is the extent of
+    their ends plus ``margin_px`` on each side, clipped to the image.
+
+    Source: Yan et al., DeepLesion, J. Med. Imaging 5(3), 2018 (margin of 5 pixels).
 
     Args:
-        mask: (H, W), non-zero in the lesion. Of several pieces the largest counts.
-        margin_px: Added on each side.
+        mask: (H, W), non-zero in the lesion. Of several pieces, the piece with the
+            longest outline is measured.
+        margin_px: Margin on each side.
+
+    Returns:
+        Diameters and box.
 
     Raises:
-        ValueError: The mask is empty.
+        ValueError: If the mask is empty.
     """
     mask = (np.asarray(mask) > 0).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

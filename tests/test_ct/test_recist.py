@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlesion.phantom import recist
+from mmlesion.ct.recist import recist
 
 
 def test_bar_has_its_length_and_height_as_diameters():
