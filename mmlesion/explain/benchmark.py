@@ -21,11 +21,11 @@ CONTROLS = ('RandomMap', 'CenterMap', 'IntensityMap', 'EdgeMap')
 
 @dataclass
 class MapCases:
-    """What a benchmark is given for a batch, besides the model.
+    """Batch of cases for a benchmark.
 
     Attributes:
         inputs: Input of the model.
-        masks: The lesions, at the size of the input.
+        masks: Lesion masks at the size of the input.
         names: Name of each case.
         groups: Patient of each case. Defaults to the names.
         labels: Label of each case, for ``target='label'`` and for the numbers by label.
@@ -74,7 +74,7 @@ class MapBenchmark:
 
     Cases are added batch by batch, also of several models (folds). The controls
     :data:`CONTROLS` are measured with the methods. A case without a lesion has no
-    numbers of localization; they are NaN and left out of the means.
+    localization numbers; they are NaN and are left out of the means.
 
     Args:
         methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.

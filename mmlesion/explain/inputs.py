@@ -1,4 +1,4 @@
-"""What is to be explained: files, or the test data set of a config."""
+"""Inputs of explanations: files, or the test data set of a config."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ from .names import sample_name
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 SCAN_SUFFIXES = (*VOLUME_SUFFIXES, '.dcm')
-# What the first step of a pipeline can be given, beside .npy.
+# Suffixes that the first step of a pipeline can read, besides .npy.
 READABLE = dict(
     LoadImageFromFile=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
     LoadRadiograph=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
@@ -47,38 +47,36 @@ MIDDLE = 'middle'
 class ExplainInputs:
     """Samples as the test pipeline of a config packs them, one after the other.
 
-    Without ``images`` they are those of the config's test data set. With, they are
-    files, which take the place of what the first step of the pipeline reads:
+    Without ``images``, the samples are those of the test data set of the config. With
+    ``images``, files replace the data that the first step of the pipeline reads:
 
     - a picture, a radiograph or a nodule's patches: read by that step;
     - a crop (NIfTI, MetaImage, NRRD) with a nodule in its middle, for
-      ``LoadNodulePatch``: the patches are cut with ``diameter_mm``;
+      ``LoadNodulePatch``: the patches are cut for a nodule of ``diameter_mm``;
     - an array (``.npy``), (H, W) or (channels, H, W), with the values that the step
-      would give: HU, or grey values;
-    - a scan (DICOM folder, NIfTI, MetaImage, NRRD): of ``slices``, or of the middle
-      one, the stack that ``LoadSliceStack`` would make; for ``LoadImageFromFile``
-      the slice, windowed, three times;
-    - DeepLesion's 16-bit PNG: looked up in the test data set, which knows its
-      spacing.
+      would return: HU, or gray values;
+    - a scan (DICOM folder, NIfTI, MetaImage, NRRD): the stack that
+      ``LoadSliceStack`` would make of each slice in ``slices``, or of the middle
+      slice; for ``LoadImageFromFile``, the windowed slice in three channels;
+    - a 16-bit PNG of DeepLesion: found in the test data set, which knows its spacing.
 
     Args:
-        cfg: The config, its default scope being set.
+        cfg: The config. Its default scope must be set.
         images: A file or a folder of files.
-        slices: Slices of scans, counted from 0 at the feet.
-        window: HU of black and white where a scan goes
-            to ``LoadImageFromFile``; by default its least and largest value.
-        max_images: Most samples.
-        diameter_mm: Diameter of the nodule in each crop; by
-            default it is estimated.
+        slices: Indices of the slices of scans, counted from 0 at the feet.
+        window: HU of black and white of a scan for
+            ``LoadImageFromFile``. Defaults to the smallest and largest value.
+        max_images: Largest number of samples.
+        diameter_mm: Diameter of the nodule in each crop. Estimated by default.
 
     Yields:
-        A name for files, no two alike, and the sample. In one of a
-        scan, ``scan_geometry`` of the meta information is a :class:`CTVolume` of one
-        voxel at the place of the slice's first.
+        A unique name for files, and the sample. For a slice of a scan,
+        ``scan_geometry`` of the meta information is a :class:`CTVolume` of one voxel
+        at the position of the first voxel of the slice.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ValueError: If a file is of another kind than the config reads, or damaged.
+        FileNotFoundError: If the file or folder does not exist.
+        ValueError: If a file is damaged, or is not of a kind that the config reads.
     """
 
     def __init__(
@@ -142,13 +140,13 @@ class ExplainInputs:
 
     @property
     def dataset(self) -> Any:
-        """The config's test data set."""
+        """Test data set of the config."""
         if not hasattr(self, '_dataset'):
             self._dataset = DATASETS.build(self.dataset_cfg)
         return self._dataset
 
     def _jobs_of(self, path: Path) -> list[tuple[Path, int | str | None]]:
-        """(file, slice) for all there is to explain."""
+        """File and slice of each sample to explain."""
         suffixes = (*READABLE[self.kind], '.npy')
         if not path.exists():
             raise FileNotFoundError(f'{path}: no such file or folder')
@@ -162,7 +160,7 @@ class ExplainInputs:
             files = sorted(
                 each for each in path.iterdir() if each.name.lower().endswith(suffixes)
             )
-            if not files and self.kind == 'LoadSliceStack':  # a series of DICOM
+            if not files and self.kind == 'LoadSliceStack':  # a DICOM series
                 files = [path]
         if not files:
             raise ValueError(
@@ -175,7 +173,7 @@ class ExplainInputs:
         ]
 
     def _is_scan(self, path: Path) -> bool:
-        """Whether slices are to be chosen from a file or folder."""
+        """Whether a file or folder is a scan, from which slices are chosen."""
         if self.kind == 'LoadSliceStack':
             return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
         return (
@@ -187,7 +185,7 @@ class ExplainInputs:
     def _read(
         self, path: Path, index: int | str | None
     ) -> tuple[dict[str, Any], int | None]:
-        """One file, or slice of it, through the pipeline; which slice."""
+        """Run the pipeline on a file or a slice of it; also return the slice index."""
         results: dict[str, Any] = dict(img_path=str(path), img_id=0, instances=[])
         volume: CTVolume | None = None
         if index is not None:
@@ -240,7 +238,7 @@ class ExplainInputs:
         )
 
     def _nodule(self, path: Path) -> dict[str, Any]:
-        """What LoadNodulePatch gives, for the nodule in the middle of a crop."""
+        """Result of LoadNodulePatch for the nodule in the middle of a crop."""
         volume = _volume(str(path))
         diameter_mm = self.diameter_mm
         try:
@@ -267,7 +265,7 @@ class ExplainInputs:
         )
 
     def _slice(self, volume: CTVolume, index: int, path: Path) -> dict[str, Any]:
-        """What the first step would make of a slice of a scan."""
+        """Result of the first step of the pipeline for a slice of a scan."""
         if self.kind == 'LoadSliceStack':
             return _stack(volume, index, TRANSFORMS.build(self.first), path)
         return dict(img=self._grey(volume.array[index]))
@@ -280,7 +278,7 @@ class ExplainInputs:
         return self.first.get('channels', 3)
 
     def _grey(self, values: np.ndarray) -> np.ndarray:
-        """Values as a picture of 8 bits and three channels."""
+        """Convert values to an 8-bit picture with three channels."""
         if values.ndim == 2:
             values = values[..., None].repeat(3, 2)
         window = self.window or (float(values.min()), float(values.max()))
@@ -289,7 +287,7 @@ class ExplainInputs:
         return window_hu(values, window).round().astype(np.uint8)
 
     def _from_data_set(self, path: Path) -> dict[str, Any]:
-        """The sample whose key slice is this PNG."""
+        """Sample of the test data set whose key slice is this PNG."""
         if not hasattr(self, '_places'):
             self._places = {
                 Path(self.dataset.get_data_info(number)['img_path']).resolve(): number
@@ -306,7 +304,7 @@ class ExplainInputs:
 
 
 def stem_of(path: Path) -> str:
-    """The name of a file without what tells its kind, or of a folder."""
+    """Name of a file without its suffix, or name of a folder."""
     name = path.name or path.resolve().name
     if path.is_dir():
         return name
@@ -318,12 +316,12 @@ def stem_of(path: Path) -> str:
 
 @lru_cache(maxsize=1)
 def _volume(path: str) -> CTVolume:
-    """The scan of the latest path: its slices come one after the other."""
+    """Read a scan. The latest scan is cached because its slices follow each other."""
     return read_volume(path)
 
 
 def _depth(path: Path) -> int:
-    """Slices of a file, 1 of a plane, without reading it."""
+    """Number of slices of a file, 1 for a plane, read from its header."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -347,7 +345,7 @@ def _check_slice(index: int | str, count: int, path: Path) -> int:
 
 
 def _array(path: Path, channels: int) -> np.ndarray:
-    """An array file as (H, W, channels)."""
+    """Read an array file as (H, W, channels)."""
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError):
@@ -370,7 +368,7 @@ def _array(path: Path, channels: int) -> np.ndarray:
 
 
 def _stack(volume: CTVolume, index: int, load: Any, path: Path) -> dict[str, Any]:
-    """What LoadSliceStack gives, from a scan."""
+    """Result of LoadSliceStack for a slice of a scan."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
     if abs(row_mm - column_mm) > 1e-3 * row_mm:
         raise ValueError(
@@ -378,7 +376,7 @@ def _stack(volume: CTVolume, index: int, load: Any, path: Path) -> dict[str, Any
             f'{column_mm:g} mm; resample the scan first'
         )
     last = len(volume.array) - 1
-    # From the head to the feet, as the slices of DeepLesion are numbered
+    # DeepLesion numbers its slices from the head to the feet.
     planes = [
         sum(
             np.float32(weight) * volume.array[min(max(index - offset, 0), last)]

@@ -1,4 +1,4 @@
-"""Where maps and predicted boxes lie: in the network's picture, in the scan."""
+"""Positions of maps and predicted boxes in the input and in the scan."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +13,22 @@ from mmlesion.ct import CTVolume, boxes_in_slice
 def map_on_input(
     raw: Tensor, size: Sequence[int], padded_size: Sequence[int] | None = None
 ) -> Tensor:
-    """Raw maps of one sample on the pixels of its picture.
+    """Resize the raw maps of one sample to the pixels of its picture.
 
     Args:
-        raw: Maps on a layer's grid. Of a layer that sees M slices of each
-            sample one by one, (K, M, h, w), the middle slice's are taken.
+        raw: Maps on the grid of a layer. If the layer sees M slices of each sample
+            one by one, (K, M, h, w), the maps of the middle slice are used.
         size: Rows and columns of the picture (or depth, rows and
             columns), as the pipeline packs it.
-        padded_size: Of the network's input, if it is
-            larger: padding lies behind the picture.
+        padded_size: Size of the padded input of the network. The padding lies below
+            and to the right. Defaults to ``size``.
 
     Shape:
         - raw: (K, *grid)
         - output: (K, *size)
 
     Returns:
-        The maps, float32.
+        Maps, float32.
     """
     if not len(raw):  # no box reached the score
         return raw.new_zeros(0, *size)
@@ -42,13 +42,13 @@ def map_on_input(
 def boxes_on_input(
     data_sample: Any, predicted: Any, indices: Sequence[int]
 ) -> np.ndarray:
-    """Predicted boxes in the pixels of the network's picture.
+    """Convert predicted boxes to the pixels of the picture that the network sees.
 
     Args:
-        data_sample: As the pipeline packed it.
-        predicted: With predictions in the pixels of the original
-            picture, for a cropped slice those of the crop.
-        indices: Which of them.
+        data_sample: Sample as the pipeline packed it.
+        predicted: Sample with predictions in the pixels of the original picture, or
+            of the crop if the slice was cropped.
+        indices: Indices of the boxes.
 
     Shape:
         - output: (K, 4), xyxy
@@ -64,21 +64,21 @@ def boxes_on_input(
 
 
 def map_volume(full: np.ndarray, data_sample: Any) -> CTVolume:
-    """A map as a volume that lies where it belongs.
+    """Convert a map to a volume at its position in the scan.
 
     Args:
-        full: Map on the pixels of the network's picture.
-        data_sample: Knows ``crop_offset``, ``ori_shape`` and ``scale_factor`` of that
-            picture and ``scan_geometry``, a :class:`CTVolume` of one voxel, the first
-            of the whole slice; or ``spacing_mm``, its pixels in mm. With neither, or
-            where a transform cut the picture without saying where, the volume has
-            voxels of 1 mm and no place.
+        full: Map on the pixels of the picture that the network sees.
+        data_sample: Sample with ``crop_offset``, ``ori_shape`` and ``scale_factor`` of
+            the picture, and with ``scan_geometry`` (a :class:`CTVolume` of the first
+            voxel of the whole slice) or ``spacing_mm`` (pixel size in mm). Without
+            both, or if a transform cut the picture without recording where, the
+            volume has voxels of 1 mm at the origin.
 
     Shape:
         - full: (H, W) or (D, H, W)
 
     Returns:
-        Of one slice, or as many as the map has.
+        Volume with one slice, or with as many slices as the map.
     """
     if full.ndim == 3:
         return CTVolume(full)
@@ -94,7 +94,7 @@ def map_volume(full: np.ndarray, data_sample: Any) -> CTVolume:
         return CTVolume(full[None])
     if place is None:
         place = CTVolume(np.zeros((1, 1, 1)), (1, spacing_mm, spacing_mm))
-    # The middle of the first pixel, in pixels of the whole slice.
+    # Center of the first pixel, in pixels of the whole slice.
     first = (0.5 / scale_x - 0.5, 0.5 / scale_y - 0.5)
     x, y = boxes_in_slice(first, data_sample.get('crop_offset'))
     origin_x, origin_y, origin_z = place.index_to_world((0, y, x)).tolist()

@@ -203,7 +203,7 @@ def draw_sample_maps(
         if colors.dim() == 4:
             colors = colors[:, colors.shape[1] // 2]
         for (_, panels), values, raw in zip(rows, colors, maps):
-            # The title tells an empty map from a weak map.
+            # The title distinguishes an empty map from a weak map.
             ends = '' if value_range else f' {raw.min():.2g} to {raw.max():.2g}'
             panels[f'{title}{ends}'] = values.cpu().numpy()
     ends = (

@@ -1,4 +1,4 @@
-"""Pictures of the two attentions, as Figures 2 and 3 of Tao et al."""
+"""Figures of contextual and spatial attention."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from mmlesion.ct import window_hu
 
 from .ct_visualizer import choose_window
 
-_BOX_COLOUR = '#4080ff'  # the ground truth's blue
+_BOX_COLOUR = '#4080ff'  # as ground truth in CTVisualizer
 
 
 def draw_contextual_attention(
@@ -24,23 +24,22 @@ def draw_contextual_attention(
     title: str = '',
     window: tuple[float, float] | None = None,
 ) -> None:
-    r"""Draw how much each slice counts at each cell of a lesion (Fig. 2).
+    r"""Draw the weight of each slice at each cell of a lesion.
 
-    Each row of the heat maps belongs to the patch on its left, the middle
-    slice of a triple; each column to one cell (y, x) of the lesion in the
-    feature map, and holds the vector :math:`C''^{y,x} \in \mathbb{R}^M`.
+    Each row of the heat maps belongs to the patch on its left, which is the middle
+    slice of a triple. Each column belongs to one cell (y, x) of the lesion in the
+    feature map, and shows the vector :math:`C''^{y,x} \in \mathbb{R}^M`.
 
-    Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 2. Differs from it in: the
-    paper does not say which of the channels it shows; here are the mean over
-    all channels, and the one channel whose weights vary most over slices and
-    cells of the lesion.
+    Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 2. The paper does not say which
+    channels it shows. This figure shows the mean over all channels, and the channel
+    whose weights vary most over slices and cells of the lesion.
 
     Args:
         weights: Attention divided by its maximum over M, in
             [0, 1].
-        slices_hu: The middle slice of each triple as the network
-            saw it, in HU, with the padding that the features had.
-        box_px: Lesion, xyxy pixels of ``slices_hu``.
+        slices_hu: Middle slice of each triple as the network sees it, in HU, padded
+            as the features.
+        box_px: Box of the lesion, xyxy pixels of ``slices_hu``.
         out_file: PNG to write.
         title: Name of the sample.
         window: Display window in HU.
@@ -50,7 +49,7 @@ def draw_contextual_attention(
         - slices_hu: (M, H, W).
 
     Raises:
-        ValueError: Shapes do not fit.
+        ValueError: If the shapes of weights and slices do not fit.
     """
     rows, cols = _lesion_cells(weights, slices_hu, box_px)
     lesion = weights[:, :, rows, cols]
@@ -120,23 +119,21 @@ def draw_spatial_attention(
     title: str = '',
     window: tuple[float, float] | None = None,
 ) -> None:
-    r"""Draw where each slice's features are kept (Fig. 3).
+    r"""Draw where the features of each slice are kept.
 
-    Rows: the slices, the attention's mean over the channels, one channel.
-    Columns: the M images, K being the key image.
+    The rows are the slices, the mean of the attention over the channels, and one
+    channel. The columns are the M images; K is the key image.
 
-    Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 3. Differs from it in: the
-    paper does not say which of the channels it shows; here are the mean over
-    all channels, and the one channel that varies most over the images and
-    their cells.
+    Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 3. The paper does not say which
+    channels it shows. This figure shows the mean over all channels, and the channel
+    that varies most over the images and their cells.
 
     Args:
         weights: Attention divided by its maximum over the cells
             of each channel, in [0, 1].
-        slices_hu: The middle slice of each triple as the network
-            saw it, in HU, with the padding that the features had.
-        box_px: Lesion, xyxy pixels of
-            ``slices_hu``.
+        slices_hu: Middle slice of each triple as the network sees it, in HU, padded
+            as the features.
+        box_px: Box of the lesion, xyxy pixels of ``slices_hu``. No box by default.
         out_file: PNG to write.
         title: Name of the sample.
         window: Display window in HU.
@@ -146,7 +143,7 @@ def draw_spatial_attention(
         - slices_hu: (M, H, W).
 
     Raises:
-        ValueError: Shapes do not fit.
+        ValueError: If the shapes of weights and slices do not fit.
     """
     _check(weights, slices_hu)
     channel = weights.var(axis=(0, 2, 3)).argmax()
@@ -211,10 +208,10 @@ def draw_spatial_attention(
 
 
 def slice_names(num_images: int) -> list[str]:
-    """Names K-2, K-1, K, K+1, ... of the images, K being the key image.
+    """Names K-2, K-1, K, K+1, ... of the images. K is the key image.
 
     Args:
-        num_images: M, odd.
+        num_images: Number of images M, odd.
 
     Returns:
         M names.
@@ -235,11 +232,10 @@ def _check(weights: np.ndarray, slices_hu: np.ndarray) -> None:
 
 
 def _range(mean: np.ndarray) -> tuple[float, float]:
-    """Range of colours of a mean over channels.
+    """Color range of a mean over channels.
 
-    Channels peak in different places, so that their mean varies little: it
-    gets a range of its own, which is not let shrink to nothing where all is
-    equal.
+    Channels peak in different places, so their mean varies little and needs its own
+    range. The range has a minimum width for constant means.
     """
     high = max(mean.max(), 0.05)
     return min(mean.min(), high - 0.05), high
@@ -248,7 +244,7 @@ def _range(mean: np.ndarray) -> tuple[float, float]:
 def _lesion_cells(
     weights: np.ndarray, slices_hu: np.ndarray, box_px: Sequence[float]
 ) -> tuple[slice, slice]:
-    """Rows and columns of the feature map that a box touches, at least one."""
+    """Rows and columns of the feature map that a box touches, at least one cell."""
     _check(weights, slices_hu)
 
     def touched(low, high, size_px, size):

@@ -251,14 +251,14 @@ class CTVisualizer(Visualizer):
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write a picture, making its folder.
+    """Write a picture. Its folder is created if needed.
 
     Args:
-        path: Target; the suffix gives the format.
+        path: File to write. The suffix selects the format.
         picture: uint8, RGB, (H, W, 3).
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: If the file cannot be written.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture[..., ::-1]):

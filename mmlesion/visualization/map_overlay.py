@@ -1,4 +1,4 @@
-"""Activation maps laid over the picture that the network saw."""
+"""Overlays of activation maps on the input picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,14 +17,14 @@ def overlay_map(
     opacity: float = 0.5,
     limits: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """Colour a picture by a map: the stronger the map, the less picture.
+    """Color a picture by a map. Strong values of the map cover more of the picture.
 
     Args:
-        picture: Grey values of any range.
-        heat: Map in [0, 1]; where it is 0 the picture stays grey.
-        opacity: Share of the colour where the map is 1.
-        limits: Grey values of black and of white.
-            Defaults to the least and the largest of the picture.
+        picture: Gray values of any range.
+        heat: Map in [0, 1]. The picture stays gray where the map is 0.
+        opacity: Opacity of the color where the map is 1.
+        limits: Gray values of black and white. Defaults to the smallest and largest
+            value of the picture.
 
     Shape:
         - picture: (H, W)
@@ -32,10 +32,10 @@ def overlay_map(
         - output: (H, W, 3)
 
     Returns:
-        Uint8, RGB.
+        Picture, uint8, RGB.
 
     Raises:
-        ValueError: A map outside [0, 1], or arrays of another rank.
+        ValueError: If the map is not within [0, 1], or an array is not 2-D.
     """
     picture = np.asarray(picture, np.float32)
     heat = np.asarray(heat, np.float32)
@@ -67,16 +67,16 @@ def overlays_side_by_side(
     limits: tuple[float, float] | None = None,
     box_px: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """The picture alone and under each map, each with its title.
+    """Draw the picture alone and under each map, side by side, with titles.
 
     Args:
-        picture: As :func:`overlay_map`.
-        maps: Map in [0, 1] by title.
-        least_side: Small pictures are enlarged to about so many pixels, by
-            a whole factor.
-        most_side: Large ones are shrunk to so many.
-        title: Of the picture alone.
-        limits: As :func:`overlay_map`.
+        picture: See :func:`overlay_map`.
+        maps: Maps in [0, 1] by title.
+        least_side: Small pictures are enlarged by a whole factor to about this many
+            pixels.
+        most_side: Large pictures are shrunk to this many pixels.
+        title: Title of the picture alone.
+        limits: See :func:`overlay_map`.
         box_px: Box to draw, xyxy pixels of the picture.
 
     Shape:
@@ -84,7 +84,7 @@ def overlays_side_by_side(
         - output: (H', W', 3)
 
     Returns:
-        Uint8, RGB.
+        Picture, uint8, RGB.
     """
     picture = np.asarray(picture, np.float32)
     limits = limits or (float(picture.min()), float(picture.max()))
@@ -115,23 +115,21 @@ def overlay_rows(
     boxes_px: Sequence[Sequence[float]] | np.ndarray | None = None,
     **kwargs: Any,
 ) -> np.ndarray:
-    """A row of overlays for each thing explained, and the bar of colours.
+    """Draw a row of overlays for each class or box, and a color bar.
 
     Args:
-        picture: As :func:`overlay_map`.
-        rows: Of each row the title,
-            and its maps in [0, 1] by theirs.
-        ends: What 0 and 1 mean, at the ends of the bar.
-        boxes_px: A box for each row, xyxy pixels of the
-            picture.
-        **kwargs: For :func:`overlays_side_by_side`.
+        picture: See :func:`overlay_map`.
+        rows: Title of each row, and its maps in [0, 1] by title.
+        ends: Labels of 0 and 1 at the ends of the color bar.
+        boxes_px: One box per row, xyxy pixels of the picture.
+        **kwargs: Further arguments of :func:`overlays_side_by_side`.
 
     Shape:
         - picture: (H, W)
         - output: (H', W', 3)
 
     Returns:
-        Uint8, RGB.
+        Picture, uint8, RGB.
     """
     boxes = [None] * len(rows) if boxes_px is None else boxes_px
     table = np.concatenate(
@@ -166,7 +164,7 @@ def slice_bars(shares: np.ndarray, height: int, width: int = 140) -> np.ndarray:
         - output: (height, width, 3)
 
     Returns:
-        Uint8, RGB.
+        Picture, uint8, RGB.
     """
     picture = np.zeros((height, width, 3), np.uint8)
     edges = np.linspace(0, height, len(shares) + 1).round().astype(int)
@@ -187,7 +185,7 @@ def slice_bars(shares: np.ndarray, height: int, width: int = 140) -> np.ndarray:
 
 
 def _title(text: str, width: int) -> np.ndarray:
-    """A black strip with a text, which shrinks until it fits."""
+    """Draw a text on a black strip. The font shrinks until the text fits."""
     strip = np.zeros((_TITLE_PX, width, 3), np.uint8)
     size = 0.42
     while (

@@ -1,4 +1,4 @@
-"""Maps of several methods on the same slices or nodules, as Figs. 1, 5 and 6."""
+"""Figure of the maps of several methods on the same slices or nodules."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,21 +26,21 @@ def draw_nodule_maps(
 ) -> None:
     """Draw pictures in a row, and below them a row of maps for each method.
 
-    Under each map stands its malignancy score, red where that is on the wrong side
-    of 0.5. The nodule's outline is drawn on all of them.
+    The malignancy score is written under each map, in red if it is on the wrong side
+    of 0.5. The outline of the nodule is drawn on every picture and map.
 
-    Source: Lei et al., arXiv 1810.12494: with the slices of one nodule as columns
-    Figs. 5 and 6, with nodules as columns Fig. 1. Differs from it in: the outline.
+    Source: Lei et al., arXiv 1810.12494, Figs. 5 and 6 (slices of one nodule as
+    columns) and Fig. 1 (nodules as columns). Differs from it in: the outline.
 
     Args:
-        pictures: Grey values; each picture has its own scale.
-        masks: Of the nodules, bool.
-        labels: 1 malignant, 0 benign, for each column.
-        maps: In [0, 1], by the method's name.
-        scores: Of malignancy in [0, 1], likewise.
+        pictures: Gray values. Each picture has its own scale.
+        masks: Nodule masks, bool.
+        labels: Label of each column, 1 for malignant and 0 for benign.
+        maps: Maps in [0, 1] by name of the method.
+        scores: Malignancy scores in [0, 1] by name of the method.
         out_file: PNG to write.
         columns: Titles of the columns.
-        title: Of the figure.
+        title: Title of the figure.
 
     Shape:
         - pictures, masks: (K, H, W)
@@ -48,7 +48,8 @@ def draw_nodule_maps(
         - scores: each (K,)
 
     Raises:
-        ValueError: There is no column, or maps, scores or masks are not as many.
+        ValueError: If there is no column, or the numbers of pictures, masks, labels,
+            maps and scores differ.
     """
     count = len(pictures)
     lengths = [

@@ -1,4 +1,4 @@
-"""Nodules segmented from labels of slices: Feng et al., Figs. 2 and 3."""
+"""Figures of weakly supervised nodule segmentation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,32 +26,32 @@ def nodule_panels(
     fine: np.ndarray | None = None,
     least_side: int = 320,
 ) -> np.ndarray:
-    """The steps from a slice to a nodule, side by side.
+    """Draw the steps from a slice to a segmented nodule, side by side.
 
-    Panels: the slice; the map over it with the scope ("no nodule" where there is
-    none); the coarse segmentation within the scope; the fine one. In each the true
-    nodules are outlined in green. Steps that are not given have no panel.
+    Panels: the slice; its map with the scope ("no nodule" if the scope is empty); the
+    coarse segmentation within the scope; the fine segmentation. The true nodules are
+    outlined in green in every panel. A step that is not given has no panel.
 
-    Source: Feng et al., MICCAI 2017, Fig. 2; the panel of the fine segmentation is
-    ours.
+    Source: Feng et al., MICCAI 2017, Fig. 2. Differs from it in: the panel of the fine
+    segmentation is added.
 
     Args:
-        picture: The slice, grey values of any range.
-        truth: True nodules, 0 outside.
-        activation_map: The map; what is below 0 counts as 0.
-        scope: Where candidates are looked for, bool.
+        picture: Slice with gray values of any range.
+        truth: Mask of the true nodules, 0 outside.
+        activation_map: Activation map. Negative values count as 0.
+        scope: Region in which candidates are searched, bool.
         coarse: Coarse segmentation, bool.
         fine: Fine segmentation, bool.
-        least_side: Small pictures are enlarged to about so many pixels, by a
-            whole factor.
+        least_side: Small pictures are enlarged by a whole factor to about this many
+            pixels.
 
     Shape:
         - picture, truth, scope, coarse, fine: (H, W)
-        - activation_map: (h, w), resized
+        - activation_map: (h, w), resized to the picture
         - output: (H', W', 3)
 
     Returns:
-        Uint8, RGB.
+        Picture, uint8, RGB.
     """
     picture = np.asarray(picture, np.float32)
     panels: list[tuple[str, np.ndarray | None, dict]] = [('slice', None, {})]
@@ -93,19 +93,18 @@ def draw_size_curves(
 ) -> None:
     """Draw Dice and difference of areas against the size of the nodule.
 
-    Means with their standard deviations, by bins of the diameter; a bin without a
-    nodule has no point.
+    Means with standard deviations by diameter bin. A bin without nodules has no point.
 
     Source: Feng et al., MICCAI 2017, Fig. 3.
 
     Args:
-        curves: By name of the segmentation, the rows of
-            :func:`mmlesion.evaluation.functional.scores_by_size`.
+        curves: Rows of :func:`mmlesion.evaluation.functional.scores_by_size` by name
+            of the segmentation.
         out_file: PNG to write.
         title: Title.
 
     Raises:
-        ValueError: There is no curve.
+        ValueError: If there is no curve.
     """
     if not curves:
         raise ValueError('No curve by size to draw.')
@@ -116,7 +115,7 @@ def draw_size_curves(
         axes = figure.add_subplot(1, 2, place)
         for shift, (name, rows) in enumerate(curves.items()):
             rows = [row for row in rows if row['count']]
-            # Side by side, lest the bars of two methods hide one another
+            # Shifted so that the bars of two methods do not overlap
             middles = [
                 (row['low_mm'] + row['high_mm']) / 2
                 + 0.25 * (shift - (len(curves) - 1) / 2)
@@ -146,7 +145,7 @@ def draw_size_curves(
 def _outline(
     panel: np.ndarray, mask: np.ndarray, factor: int, colour: tuple[int, int, int]
 ) -> None:
-    """Draw the border of a mask on an enlarged picture, outside of it."""
+    """Draw the outer border of a mask on an enlarged picture."""
     mask = np.asarray(mask) != 0
     large = mask.astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
     found, _ = cv2.findContours(

@@ -1,4 +1,4 @@
-"""Where a pathological sign lies: slices, projections and maps by view."""
+"""Figure of the maps of a pathological sign: slices and projections by view."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from .map_overlay import overlay_map
 
-#: HU of black and white, lungs and soft tissue both to be seen.
+#: HU of black and white. Shows both lungs and soft tissue.
 SLICE_WINDOW_HU = (-1350.0, 250.0)
 
 _PANEL_PX = 220
@@ -30,22 +30,24 @@ def draw_sign_map(
 ) -> np.ndarray:
     """Draw the maps of one sub-region of a scan.
 
-    A row for each view: the slice through the maximum; the same under the view's own
-    map, laid over the sub-region; the projection that the network saw; this under its
-    map; the slice under the position in 3-D, with its maximum and the true outline.
+    Each view has a row of five panels: the slice through the maximum; this slice with
+    the map of the view over the sub-region; the projection that the network sees; the
+    projection with its map; the slice with the 3-D position map, its maximum and the
+    true outline.
 
-    Source: Zusag et al., SAPSAM, Fig. 3, which has the first two of the axial view.
+    Source: Zusag et al., SAPSAM, Fig. 3, which shows the first two panels of the axial
+    view.
 
     Args:
-        array: The scan in HU.
+        array: Scan in HU.
         spacing_mm: Voxel size (z, y, x).
-        part: The sub-region, of :func:`mmlesion.ct.region_slices`.
+        part: Slices of the sub-region, from :func:`mmlesion.ct.region_slices`.
         maps: Raw map of each view, with the head on top.
-        projections: RGB pictures of the same views, 8 bits.
-        position: Map in 3-D in [0, 1] of the whole scan.
-        place: Its maximum in the sub-region (z, y, x).
-        truth: True where the sign is.
-        title: Above all.
+        projections: 8-bit RGB pictures of the same views.
+        position: Position map of the whole scan, in [0, 1].
+        place: Voxel (z, y, x) of its maximum in the sub-region.
+        truth: Mask of the sign.
+        title: Title of the figure.
 
     Shape:
         - array, position, truth: (D, H, W)
@@ -53,7 +55,7 @@ def draw_sign_map(
         - output: (H', W', 3)
 
     Returns:
-        Uint8, RGB.
+        Picture, uint8, RGB.
     """
     rows = []
     for view, raw in maps.items():
@@ -100,7 +102,7 @@ def draw_sign_map(
 
 
 def _slice(volume: np.ndarray, view: str, place: Sequence[int]) -> np.ndarray:
-    """The plane of a view through a voxel, the head on top."""
+    """Plane of a view through a voxel, with the head on top."""
     axis = _AXES[view]
     plane = np.take(volume, place[axis], axis)
     return plane if axis == 0 else plane[::-1]
@@ -121,7 +123,7 @@ def _pixel_mm(view: str, spacing_mm: Sequence[float]) -> tuple[float, float]:
 def _laid_over(
     view: str, heat: np.ndarray, part: tuple[slice, slice, slice], shape: Sequence[int]
 ) -> np.ndarray:
-    """A view's map along its rays, on all voxels of the scan."""
+    """Spread the map of a view along its rays over the voxels of the scan."""
     sizes = [index.stop - index.start for index in part]
     del sizes[_AXES[view]]
     full = cv2.resize(
@@ -139,7 +141,7 @@ def _panel(
     outline: np.ndarray | None = None,
     pixel: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """A picture in a square, in its true proportions."""
+    """Fit a picture into a square panel with its physical aspect ratio."""
     size = np.multiply(picture.shape[:2], pixel_mm)
     height, width = np.maximum(
         np.round(size / size.max() * (_PANEL_PX - 4)).astype(int), 1

@@ -48,10 +48,16 @@ def write_rectangles(root):
         slice_hu[body[1] : body[3], body[0] : body[2]] = BODY_HU
         for x1, y1, x2, y2 in lesions:
             slice_hu[y1:y2, x1:x2] = LESION_HU
+            # Upright diameters, 5 pixels inside the box; 1-based as the box.
+            middle_x, middle_y = (x1 + x2) / 2 + 1, (y1 + y2) / 2 + 1
+            across = x2 - x1 - 10, f'{x1 + 6}, {middle_y}, {x2 - 4}, {middle_y}'
+            down = y2 - y1 - 10, f'{middle_x}, {y1 + 6}, {middle_x}, {y2 - 4}'
+            short, long = sorted((across, down))
             rows.append(
                 f'{series}_010.png,{index + 1},10,"{x1 + 1}, {y1 + 1}, {x2 + 1}, '
-                f'{y2 + 1}","20, 20",5,0,"10, 10","{spacing}, {spacing}, 5",'
-                f'"{width}, {height}",3,"20, 30, 40, 30, 30, 20, 30, 40","0.5, 0.5, 0.5",F,50'
+                f'{y2 + 1}","{long[0]}, {short[0]}",5,0,"10, 10",'
+                f'"{spacing}, {spacing}, 5","{width}, {height}",3,'
+                f'"{long[1]}, {short[1]}","0.5, 0.5, 0.5",F,50'
             )
         write_png_hu(root / 'Images_png' / series / '010.png', slice_hu)
     (root / 'DL_info.csv').write_text('\n'.join(rows) + '\n')

@@ -63,6 +63,7 @@ def numbers_of(samples, metainfo):
     evaluator = Evaluator(
         [
             METRICS.build(dict(type='mmlesion.FROCMetric', num_resamples=0)),
+            METRICS.build(dict(type='mmlesion.RECISTMetric')),
             METRICS.build(dict(type='CocoMetric', metric='bbox')),
             METRICS.build(dict(type='VOCMetric', iou_thrs=[0.5, 0.75, 0.9])),
             WholeSliceMetric(METRICS.build(dict(type='VOCMetric', prefix='whole'))),
@@ -77,6 +78,9 @@ def check_perfect(samples, metainfo):
     """Every metric gives its best value and every box is on its lesion."""
     numbers = numbers_of(samples, metainfo)
     assert numbers['froc/sens@0.5'] == numbers['froc/mean_0.5_4'] == 1
+    assert numbers['recist/found'] == 1
+    # Boxes are right to half a pixel of at most 1.13 mm.
+    assert max(numbers['recist/long_error_mm'], numbers['recist/short_error_mm']) < 0.5
     assert numbers['coco/bbox_mAP'] == pytest.approx(1)
     assert numbers['pascal_voc/mAP'] == pytest.approx(1)
     assert numbers['whole/mAP'] == pytest.approx(1)

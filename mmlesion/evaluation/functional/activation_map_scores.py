@@ -8,7 +8,7 @@ from .map_localisation import LesionHits, energy_inside, lesion_hits, pointing_g
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import rank_pixels
 
-# Of which mean and deviation over the images are kept.
+# Measures whose mean and deviation over the images are kept.
 IMAGE_NUMBERS = (
     'auprc',
     'auroc',
@@ -35,34 +35,35 @@ _COUNTS = (
 
 
 class ActivationMapScores:
-    """Sums over images, from which the measures of their maps are computed.
+    """Accumulate localization measures of maps over images.
 
     Images are added one at a time and are not kept. The sums of two processes can be
     added. Images without a lesion are left out, as in the paper ("for the images
-    containing nodules"), unless ``with_empty`` is set: then their pixels count in the
-    pooled numbers and their spots as false spots, while the means over images remain
-    those of the images with lesions.
+    containing nodules"). With ``with_empty``, their pixels count in the pooled numbers
+    and their spots count as false spots; the means over images still use only images
+    with lesions.
 
-    Pooled numbers (``*_pooled``) treat all pixels as one image: maps must be
-    comparable between images, and large lesions have more weight. Means over images
+    Pooled numbers (``*_pooled``) treat all pixels as one image. They need maps that are
+    comparable between images, and give large lesions more weight. Means over images
     (``*_mean``, with the deviation over the images ``*_std``) depend on the order
-    within each image only. Both are reported, and the prevalence with the AUPRC,
-    because it is the AUPRC of guessing.
+    within each image only. The prevalence is reported because it is the AUPRC of
+    guessing.
 
     Source: Behrendt et al., Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation, Sec. 2.4 (pixel-wise AUPRC of maps
     normalised to 0..1: ``normalise='image'``).
 
     Args:
-        threshold: For Dice, IoU and the hit rate: "at least".
-        normalise: 'none' takes the maps as they are; 'image' first moves each
-            to 0..1 by its smallest and greatest value (all 0 if these are equal).
-        tolerance_px: How far a peak may miss a lesion.
-        with_empty: Count images without a lesion too.
+        threshold: Smallest value of a marked pixel, for Dice, IoU and the hit rate.
+        normalise: ``'none'`` uses the maps as they are. ``'image'`` scales each map to
+            0..1 by its smallest and largest value; a constant map becomes 0.
+        tolerance_px: Largest distance of a peak from a lesion that it hits, in pixels.
+        with_empty: Also count images without a lesion.
         num_bins: See :class:`PixelHistogram`.
 
     Raises:
-        ValueError: If ``normalise`` is neither or the threshold is NaN.
+        ValueError: If ``normalise`` is unknown, ``threshold`` is NaN or
+            ``tolerance_px`` is negative.
     """
 
     def __init__(
@@ -93,22 +94,22 @@ class ActivationMapScores:
         self.sums = {name: np.zeros(3) for name in IMAGE_NUMBERS}
 
     def update(self, activation: np.ndarray, mask: np.ndarray) -> dict | None:
-        """Take one image in.
+        """Add one image.
 
         Args:
-            activation: Its map, higher means lesion.
-            mask: True on the lesions.
+            activation: Map of the image; higher values mean lesion.
+            mask: Mask of the lesions.
 
         Shape:
             - activation, mask: (H, W)
 
         Returns:
-            The numbers of this image, by the names of
-            ``IMAGE_NUMBERS``; None if it has no lesion.
+            Measures of this image by the names in ``IMAGE_NUMBERS``, or None if it has
+            no lesion.
 
         Raises:
-            ValueError: If map and mask are not 2-D and of one shape, or a value of
-                the map is not finite.
+            ValueError: If map and mask are not 2-D arrays of the same shape, or a
+                value of the map is not finite.
         """
         activation = np.asarray(activation, dtype=np.float32)
         mask = np.asarray(mask, dtype=bool)
@@ -148,7 +149,7 @@ class ActivationMapScores:
         return numbers
 
     def __add__(self, other: 'ActivationMapScores') -> 'ActivationMapScores':
-        """Scores of the images of both."""
+        """Scores of the images of both operands."""
         if self.settings != other.settings:
             raise ValueError(
                 'Scores can be added that have the same settings, not '
@@ -165,14 +166,14 @@ class ActivationMapScores:
         return total
 
     def compute(self) -> dict:
-        """All numbers so far.
+        """Compute all measures of the images added so far.
 
         Returns:
-            Of floats, NaN where there was nothing to count:
+            Measures by name, NaN if there was nothing to count:
 
             - ``auprc_pooled``, ``auroc_pooled``, ``prevalence_pooled``
             - ``dice_pooled``, ``iou_pooled`` at the threshold; ``dice_best_pooled``,
-              ``iou_best_pooled`` at the best one, which is ``best_threshold``
+              ``iou_best_pooled`` at the best threshold, ``best_threshold``
             - ``hit_rate_pooled`` over lesions; ``false_spots_per_image``
             - ``<name>_mean``, ``<name>_std`` over images for each of
               ``IMAGE_NUMBERS``
@@ -197,7 +198,7 @@ class ActivationMapScores:
             mean = _ratio(total, count)
             numbers[f'{name}_mean'] = mean
             variance = _ratio(squares, count) - mean**2
-            # Rounding may leave less than nothing.
+            # Rounding may make the variance negative.
             numbers[f'{name}_std'] = float(np.sqrt(np.maximum(variance, 0)))
         for name in ('num_images', 'num_skipped', 'num_lesions'):
             numbers[name] = counts[name]
@@ -210,7 +211,7 @@ class ActivationMapScores:
         hits: LesionHits,
         counted: dict[str, int],
     ) -> dict:
-        """The numbers of one image with a lesion."""
+        """Measures of one image with a lesion."""
         ranking = rank_pixels(activation, mask)
         dice = _ratio(2 * counted['overlap'], counted['shown'] + counted['inside'])
         dice_best, _ = ranking.best_dice()
@@ -232,11 +233,11 @@ class ActivationMapScores:
 
 
 def _normalised(activation: np.ndarray) -> np.ndarray:
-    """The map moved to 0..1."""
+    """Scale a map to 0..1."""
     low, high = activation.min(), activation.max()
     if low == high:
         return np.zeros_like(activation)
-    # Halved first: the difference of two float32 may be none.
+    # Halved first because the difference of two float32 may overflow.
     return (activation / 2 - low / 2) / (high / 2 - low / 2)
 
 

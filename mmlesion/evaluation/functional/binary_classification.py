@@ -1,4 +1,4 @@
-"""Two classes told apart by a score: rates, ROC curve and the areas."""
+"""Measures of binary classification: rates, ROC curve and areas under curves."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ def binary_rates(
     argmax of two softmax scores does at 0.5.
 
     Args:
-        scores: Score of the positive class, higher is surer.
-        labels: 1 or True for positive cases, 0 for negative.
-        threshold: Where to cut.
+        scores: Score of the positive class; higher is more certain.
+        labels: 1 or True for positive cases, 0 for negative cases.
+        threshold: Cases with a score above this value are called positive.
 
     Returns:
         ``accuracy``, ``sensitivity`` (share of positives called positive, also
@@ -30,7 +30,7 @@ def binary_rates(
         - scores, labels: (N,)
 
     Raises:
-        ValueError: As :func:`roc_curve`.
+        ValueError: See :func:`roc_curve`.
     """
     scores, labels = _checked(scores, labels)
     called = scores > threshold
@@ -50,12 +50,12 @@ def binary_rates(
 def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
     """Vertices of the ROC curve, from (0, 0) to (1, 1).
 
-    Cases of equal score enter together, so a tie makes a slanted line, and the
-    order of the cases does not matter.
+    Cases with equal scores enter together, so a tie gives a slanted line. The order of
+    the cases does not matter.
 
     Args:
-        scores: As :func:`binary_rates`.
-        labels: As :func:`binary_rates`.
+        scores: See :func:`binary_rates`.
+        labels: See :func:`binary_rates`.
 
     Returns:
         ``false_positive_rate``, ``true_positive_rate`` and ``thresholds``
@@ -67,7 +67,7 @@ def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
         - each output: (U + 1,) for U distinct scores
 
     Raises:
-        ValueError: Scores and labels are not of one length, a score is NaN, or a
+        ValueError: If the lengths of scores and labels differ, a score is NaN, or a
             label is neither 0 nor 1.
     """
     scores, labels = _checked(scores, labels)
@@ -86,24 +86,24 @@ def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
 
 
 def binary_areas(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
-    """Areas under the ROC and under the precision-recall curve.
+    """Areas under the ROC curve and under the precision-recall curve.
 
     Args:
-        scores: As :func:`binary_rates`.
-        labels: As :func:`binary_rates`.
+        scores: See :func:`binary_rates`.
+        labels: See :func:`binary_rates`.
 
     Returns:
-        ``auc``, the chance that a positive case has a higher score than a
-        negative one, equal scores counting one half (guessing: 0.5), and
-        ``auprc``, ``sum_n (R_n - R_{n-1}) P_n`` over the distinct scores, falling,
-        without interpolation (guessing: the share of positives). In [0, 1], higher
-        is better, NaN without the cases that they need.
+        ``auc``, the probability that a positive case has a higher score than a negative
+        case, where equal scores count one half (guessing: 0.5); and ``auprc``,
+        ``sum_n (R_n - R_{n-1}) P_n`` over the distinct scores in descending order,
+        without interpolation (guessing: the share of positives). Both are in [0, 1],
+        higher is better, and NaN without the cases that they need.
 
     Shape:
         - scores, labels: (N,)
 
     Raises:
-        ValueError: As :func:`roc_curve`.
+        ValueError: See :func:`roc_curve`.
     """
     ranking = rank_pixels(*_checked(scores, labels))
     return dict(auc=float(ranking.auroc), auprc=float(ranking.auprc))
@@ -112,21 +112,21 @@ def binary_areas(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
 def log_loss(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Mean cross-entropy of the scores, in nats; lower is better.
 
-    Scores of 0 and 1 count as the nearest 1e-7, as a wrong one would cost
-    infinitely much. NaN without cases.
+    Scores are clipped to [1e-7, 1 - 1e-7] so that the loss is finite. NaN without
+    cases.
 
     Args:
         scores: Probability of the positive class.
-        labels: As :func:`binary_rates`.
+        labels: See :func:`binary_rates`.
 
     Returns:
-        The loss.
+        Cross-entropy in nats.
 
     Shape:
         - scores, labels: (N,)
 
     Raises:
-        ValueError: As :func:`roc_curve`, or a score is outside 0 and 1.
+        ValueError: See :func:`roc_curve`; also if a score is not within 0 and 1.
     """
     scores, labels = _checked(scores, labels)
     if ((scores < 0) | (scores > 1)).any():

@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from scipy import ndimage
 
-# Pixels that touch at a corner belong together.
+# Pixels that touch at a corner are connected.
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
@@ -32,21 +32,19 @@ def pointing_game(
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
     2016, Sec. 5.1, where a hit may miss by 15 pixels. Differs from it in: if several
-    pixels have the greatest value, the result is the share of these pixels that hit.
-    A map without contrast therefore does not depend on the order of its pixels, and
-    a flipped map gets the same number.
+    pixels have the largest value, the result is the share of these pixels that hit.
+    The result of a constant map therefore does not depend on the order of its pixels.
 
     Args:
-        activation: The map.
-        mask: True on the lesions.
-        tolerance_px: Greatest distance (Euclidean, in pixels) of a hit from
-            the mask.
+        activation: Map.
+        mask: Mask of the lesions.
+        tolerance_px: Largest Euclidean distance of a hit from the mask, in pixels.
 
     Shape:
         - activation, mask: (H, W)
 
     Returns:
-        In [0, 1], higher is better; NaN without a lesion.
+        Value in [0, 1], higher is better; NaN without a lesion.
     """
     activation, mask = np.asarray(activation), np.asarray(mask, dtype=bool)
     if not mask.any():
@@ -57,19 +55,19 @@ def pointing_game(
 def energy_inside(activation: np.ndarray, mask: np.ndarray) -> float:
     """Share of the map's positive part that lies on the lesions.
 
-    ``sum_{p in mask} max(a_p, 0) / sum_p max(a_p, 0)``. A map of one value gets the
+    ``sum_{p in mask} max(a_p, 0) / sum_p max(a_p, 0)``. A constant map has the
     prevalence. Source: Wang et al., Score-CAM, CVPR workshops 2020, Sec. 4.3.
-    Differs from it in: negative values count as nothing; mask instead of box.
+    Differs from it in: negative values count as 0; a mask replaces the box.
 
     Args:
-        activation: The map.
-        mask: True on the lesions.
+        activation: Map.
+        mask: Mask of the lesions.
 
     Shape:
         - activation, mask: (H, W)
 
     Returns:
-        In [0, 1], higher is better; 0 if no value is positive, NaN without a
+        Value in [0, 1], higher is better; 0 if no value is positive, NaN without a
         lesion.
     """
     mask = np.asarray(mask, dtype=bool)
@@ -85,17 +83,16 @@ def lesion_hits(
 ) -> LesionHits:
     """Count lesions that a peak of the map hits, and spots that hit none.
 
-    Connected components of the map at the threshold are spots, those of the mask are
-    lesions (pixels that share a corner are connected). A lesion is hit if the greatest
-    value of a spot lies on it, or no farther away than the tolerance. A large spot that
-    covers a lesion does not hit it unless its maximum does.
+    Spots are the connected components of the map at the threshold; lesions are those
+    of the mask. Pixels that share a corner are connected. A lesion is hit if the
+    maximum of a spot lies on it or within the tolerance. A large spot that covers a
+    lesion does not hit it unless its maximum does.
 
     Args:
-        activation: The map.
-        mask: True on the lesions.
-        threshold: A spot has at least this value everywhere.
-        tolerance_px: Greatest distance (Euclidean, in pixels) of a peak from
-            a lesion.
+        activation: Map.
+        mask: Mask of the lesions.
+        threshold: Smallest value of a pixel of a spot.
+        tolerance_px: Largest Euclidean distance of a peak from a lesion, in pixels.
 
     Shape:
         - activation, mask: (H, W)
@@ -110,7 +107,7 @@ def lesion_hits(
         return LesionHits(num_lesions, 0, num_spots, num_spots)
     highest = np.full(num_spots + 1, np.inf)
     highest[1:] = ndimage.maximum(activation, spots, np.arange(1, num_spots + 1))
-    # Several pixels of a spot may share its greatest value: all are its peak.
+    # All pixels of a spot with its largest value are its peak.
     peak = activation == highest[spots]
     true_spots = np.zeros(num_spots + 1, dtype=bool)
     num_hit = 0
@@ -124,7 +121,7 @@ def lesion_hits(
 
 
 def _labelled(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number of the connected component of each pixel, and how many there are."""
+    """Label of the connected component of each pixel, and number of components."""
     return cast(tuple[np.ndarray, int], ndimage.label(mask, _NEIGHBOURS))
 
 

@@ -8,14 +8,14 @@ from scipy import ndimage
 
 
 class MapPosition(NamedTuple):
-    """How near a map comes to what it should point at, beside the chance level.
+    """Distance of a map from the structure that it should mark, and chance levels.
 
     Attributes:
-        distance_mm: Of the map's maximum from the structure; 0 inside of it.
-        chance_mm: The same of a voxel drawn at random: its mean.
-        chance_within: Share of the voxels that are no farther than the tolerance.
-        dice: Dice at the threshold that is best for this map.
-        chance_dice: Dice of a map of one value, which marks all or nothing.
+        distance_mm: Distance of the maximum of the map from the structure; 0 inside.
+        chance_mm: Mean distance of a random voxel from the structure.
+        chance_within: Share of the voxels within the tolerance.
+        dice: Dice at the best threshold of this map.
+        chance_dice: Dice of a constant map, which marks all voxels.
     """
 
     distance_mm: float
@@ -32,23 +32,23 @@ def map_position(
     spacing_mm: Sequence[float],
     tolerance_mm: float = 15,
 ) -> MapPosition:
-    """Measure where a map in 3-D points.
+    """Measure the position of the maximum of a 3-D map.
 
     Args:
-        activation: The map.
-        mask: True on the structure, which may reach out of ``inside``.
-        inside: Where the map was allowed to point, e.g. the lung in a
-            sub-region; all else counts neither for the map nor for chance.
+        activation: Map.
+        mask: Mask of the structure, which may reach outside of ``inside``.
+        inside: Mask of the allowed region, such as the lung in a sub-region. Other
+            voxels count neither for the map nor for chance.
         spacing_mm: Voxel size (z, y, x).
-        tolerance_mm: How far is near, for ``chance_within``.
+        tolerance_mm: Distance in mm for ``chance_within``.
 
     Shape:
         - activation, mask, inside: (D, H, W)
 
     Returns:
-        Distances in mm (lower is better) and Dice in [0, 1] (higher is).
-        Several voxels may share the greatest value: their mean distance counts, so
-        that a map without contrast has that of chance.
+        Distances in mm (lower is better) and Dice in [0, 1] (higher is better). If
+        several voxels have the largest value, their mean distance counts. A constant
+        map therefore has the distance of chance.
 
     Raises:
         ValueError: If the structure or ``inside`` is empty, or shapes differ.
@@ -71,7 +71,7 @@ def map_position(
     away = cast(np.ndarray, distances)[inside]
     values, hits = activation[inside], mask[inside]
     distance = away[values == values.max()].mean()
-    # What lies outside can never be marked, but is missed.
+    # Voxels of the structure outside of the region cannot be marked and are missed.
     total = int(mask.sum())
     return MapPosition(
         float(distance),
@@ -83,7 +83,7 @@ def map_position(
 
 
 def _best_dice(values: np.ndarray, hits: np.ndarray, total: int) -> float:
-    """Greatest Dice over all thresholds that the values allow."""
+    """Largest Dice over all thresholds."""
     order = np.argsort(-values, kind='stable')
     found = np.cumsum(hits[order])
     dice = 2 * found / (np.arange(1, hits.size + 1) + total)

@@ -1,4 +1,4 @@
-"""Nodules found and outlined in slices: the numbers of Feng et al., Table 1."""
+"""Measures of nodule detection and segmentation in slices."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,16 +9,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class SliceScore:
-    """What a segmentation made of one slice.
+    """Comparison of a segmentation with the true nodules of one slice.
 
     Attributes:
-        num_nodules: True nodules.
-        num_found: Of these, how many the segmentation touches.
+        num_nodules: Number of true nodules.
+        num_found: Number of true nodules that the segmentation touches.
         called: Whether anything was segmented.
-        dice: Of segmentation and all true nodules, 0 to 1; 0 where
-            nothing was segmented, NaN in a slice without a nodule.
-        area_mm2: Of the true nodules.
-        predicted_area_mm2: Of the segmentation.
+        dice: Dice of the segmentation and all true nodules, in [0, 1]. It is 0 if
+            nothing was segmented, and NaN in a slice without a nodule.
+        area_mm2: Area of the true nodules in mm2.
+        predicted_area_mm2: Area of the segmentation in mm2.
     """
 
     num_nodules: int
@@ -35,7 +35,7 @@ class SliceScore:
 
     @property
     def diameter_mm(self) -> float:
-        """Diameter of the disc that has the true nodules' area."""
+        """Diameter of the disc with the area of the true nodules."""
         return 2 * math.sqrt(self.area_mm2 / math.pi)
 
 
@@ -56,15 +56,15 @@ def score_slice(
     Weakly-Supervised Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
 
     Args:
-        predicted: The segmentation, 0 or False outside.
-        nodules: True nodules, 0 outside, else the nodule's number.
+        predicted: Segmentation, 0 or False outside.
+        nodules: Number of the true nodule at each pixel, 0 outside.
         spacing_mm: Pixel size (y, x).
 
     Shape:
         - predicted, nodules: (H, W)
 
     Returns:
-        SliceScore: The comparison.
+        Comparison of the segmentation with the true nodules.
 
     Raises:
         ValueError: If the shapes differ or a spacing is not positive.
@@ -95,33 +95,33 @@ def score_slice(
 
 
 def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
-    """The row of a method in the paper's Table 1, and what it says of two nodules.
+    """Compute the row of a method in Table 1 of the paper.
 
-    Slices with one nodule and without give the rates:
+    The rates are computed from slices with one nodule and slices without nodules:
 
-    - ``tpr``: share of slices with a nodule where it was found;
-    - ``fpr``: share of slices without one where something was segmented;
+    - ``tpr``: share of slices with a nodule in which it was found;
+    - ``fpr``: share of slices without a nodule in which something was segmented;
     - ``fpr_nodule``: share of slices with a nodule where something was segmented,
       but not the nodule;
     - ``dice_mean``, ``dice_std``: over all slices with a nodule;
-    - ``tp_dice_mean``, ``tp_dice_std``: over those where it was found;
-    - ``tp_doa_mean``, ``tp_doa_std``: likewise, the absolute difference of the
-      areas in mm2, lower is better.
+    - ``tp_dice_mean``, ``tp_dice_std``: over the slices in which it was found;
+    - ``tp_doa_mean``, ``tp_doa_std``: absolute difference of the areas in mm2 over
+      the same slices, lower is better.
 
-    Deviations are those of the values at hand (divided by their number). NaN where
-    there is no slice to count. Slices with two nodules and more are counted apart:
-    ``two_both`` and ``two_one``, in how many of ``num_two`` both and just one were
-    found; slices with three and more are left out.
+    Standard deviations are divided by the number of values. A rate without slices is
+    NaN. Of the ``num_two`` slices with two nodules, both nodules were found in
+    ``two_both`` and one nodule in ``two_one``. Slices with three or more nodules are
+    left out.
 
     Source: Feng et al., MICCAI 2017, Sec. 3.2 ("Segmentation evaluation is focused
     on slices with one nodule").
 
     Args:
-        scores: One for each slice.
+        scores: Score of each slice.
 
     Returns:
-        The numbers above, ``num_nodule`` and ``num_empty``, the
-        slices with one and without.
+        Numbers above, ``num_nodule`` (slices with one nodule) and ``num_empty`` (slices
+        without nodules).
     """
     scores = list(scores)
     one = [each for each in scores if each.num_nodules == 1]
@@ -146,20 +146,20 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
 def scores_by_size(
     scores: Iterable[SliceScore], edges_mm: Sequence[float]
 ) -> list[dict[str, float]]:
-    """TP Dice and TP DOA by the size of the nodule (the paper's Fig. 3).
+    """TP Dice and TP DOA by the size of the nodule (Fig. 3 of the paper).
 
     Args:
-        scores: One for each slice; only those with one
-            nodule, found, are looked at.
-        edges_mm: Rising bounds of the diameters (of the disc of
-            the nodule's area in the slice); a bin holds its lower bound.
+        scores: Score of each slice. Only slices with one nodule that was found are
+            used.
+        edges_mm: Increasing bounds of the diameter of the disc with the area of the
+            nodule in the slice. A bin includes its lower bound.
 
     Returns:
-        For each bin ``low_mm``, ``high_mm``, ``count`` and
-        the four numbers ``tp_...`` of :func:`nodule_segmentation_table`.
+        ``low_mm``, ``high_mm``, ``count`` and the four numbers ``tp_...`` of
+        :func:`nodule_segmentation_table` for each bin.
 
     Raises:
-        ValueError: If there are fewer than two bounds or they do not rise.
+        ValueError: If there are fewer than two bounds or they do not increase.
     """
     edges_mm = [float(edge) for edge in edges_mm]
     if len(edges_mm) < 2 or any(

@@ -1,36 +1,35 @@
-"""Pixels of any number of maps, counted by value in constant memory."""
+"""Histogram of the pixels of any number of maps, in constant memory."""
 
 import numpy as np
 
 from .pixel_ranking import PixelRanking
 
-# Bits of infinity: every finite magnitude lies below.
+# Bit pattern of infinity, above that of every finite magnitude.
 _NUM_KEYS = 0x7F800000
 
 
 class PixelHistogram:
-    """Counts of pixels inside and beside the masks, by the value of the map.
+    """Counts of pixels inside and outside the masks by value of the map.
 
-    Made for raw maps, of which nobody knows the range beforehand. The bits of a
-    positive float32, read as an integer, rise with its value; so the bins are
-    intervals of that integer, finer where the values are small, as float32 itself.
-    Zero has a bin of its own, and negative values mirror the positive ones. For each
-    sign the bins cover the values seen so far and are as fine as ``num_bins``
-    allows: each distinct float32 has its own bin until the range of the values needs
-    more than that, then neighbouring bins are merged two by two. Nothing but the
-    range of all values decides how far, hence:
+    The range of raw maps is not known beforehand. The bit pattern of a positive float32
+    as an integer increases with its value. The bins are intervals of this integer, so
+    they are finer for small values, as float32 itself. Zero has its own bin, and
+    negative values mirror the positive values. The bins of each sign cover the values
+    seen so far. Each distinct float32 has its own bin until the range needs more than
+    ``num_bins`` bins; then neighboring bins are merged in pairs. The merging depends
+    only on the range of all values:
 
-    - neither the order of the maps nor how they are spread over processes matters:
-      the sum of two histograms equals the histogram of all, bit by bit;
-    - with the default a bin is never wider than 1/4096 of its value, and 1/32768
-      where the greatest value is not more than 2**32 times the smallest.
+    - The order of the maps and their distribution over processes do not matter. The
+      sum of two histograms equals the histogram of all maps, bit by bit.
+    - With the default, a bin is never wider than 1/4096 of its value, or 1/32768 if
+      the largest value is at most 2**32 times the smallest.
 
     Memory: at most ``4 * num_bins`` counts of 8 bytes, and ``buffer_size`` pixels
-    that wait to be counted together.
+    that are buffered.
 
     Args:
-        num_bins: Most bins of each sign, a power of two.
-        buffer_size: Pixels that are counted at once.
+        num_bins: Largest number of bins of each sign, a power of two.
+        buffer_size: Number of pixels that are counted at once.
     """
 
     def __init__(self, num_bins: int = 2**20, buffer_size: int = 2**20) -> None:
@@ -50,12 +49,12 @@ class PixelHistogram:
         """Count the pixels of a map.
 
         Args:
-            activation: Finite values, higher means lesion; counted as
-                float32.
-            mask: True on the lesion.
+            activation: Map of finite values, counted as float32; higher values mean
+                lesion.
+            mask: Mask of the lesion.
 
         Shape:
-            - activation, mask: any, the same.
+            - activation, mask: any shape, but the same.
 
         Raises:
             ValueError: If the shapes differ or a value is not finite.
@@ -81,7 +80,7 @@ class PixelHistogram:
                 self._count()
 
     def __add__(self, other: 'PixelHistogram') -> 'PixelHistogram':
-        """Histogram of the pixels of both."""
+        """Histogram of the pixels of both operands."""
         if self.num_bins != other.num_bins:
             raise ValueError(
                 'Histograms can be added that have the same num_bins, not '
@@ -96,7 +95,7 @@ class PixelHistogram:
         return total
 
     def ranking(self) -> PixelRanking:
-        """All pixels by falling value; a bin stands for its least value."""
+        """Ranking of all pixels. A bin is represented by its smallest value."""
         self._count()
         values, counts = [], []
         if self._positive.counts is not None:
@@ -105,7 +104,7 @@ class PixelHistogram:
         values.append(np.zeros(1, np.float32))
         counts.append(self._zero[:, None])
         if self._negative.counts is not None:
-            # "At least" the end nearer to minus infinity, so that all are shown.
+            # The bound nearer to minus infinity, so that the whole bin is marked.
             values.append(-self._negative.values(upper=True))
             counts.append(self._negative.counts)
         values, counts = np.concatenate(values), np.concatenate(counts, axis=1)
@@ -121,11 +120,11 @@ class PixelHistogram:
         )
 
     def __getstate__(self) -> dict:
-        self._count()  # what is sent to another process is small
+        self._count()  # keeps the data for another process small
         return self.__dict__
 
     def _count(self) -> None:
-        """Put the waiting pixels into their bins."""
+        """Count the buffered pixels."""
         if not self._waiting:
             return
         values = np.concatenate([part for part, _ in self._waiting])
@@ -141,13 +140,14 @@ class PixelHistogram:
 
 
 class _Bins:
-    """Counts of positive float32, by the upper bits of their pattern.
+    """Counts of positive float32 values by the upper bits of their pattern.
 
     Attributes:
-        shift: Lower bits that a bin leaves out.
-        first: Key of the first bin, that is bit pattern >> shift.
-        counts: (2, bins) pixels beside and inside the mask; None before the first.
-        low, high: Smallest and greatest bit pattern.
+        shift: Number of lower bits that a bin ignores.
+        first: Key of the first bin, the bit pattern >> shift.
+        counts: Pixels outside and inside the mask, (2, bins). None before the first
+            value.
+        low, high: Smallest and largest bit pattern.
     """
 
     def __init__(self, num_bins: int) -> None:
@@ -157,7 +157,7 @@ class _Bins:
         self.counts: np.ndarray | None = None
 
     def values(self, upper: bool = False) -> np.ndarray:
-        """Smallest (or greatest) value of each bin, rising."""
+        """Smallest (or largest) value of each bin in increasing order."""
         assert self.counts is not None
         keys = self.first + np.arange(self.counts.shape[1], dtype=np.int64)
         patterns = keys << self.shift
@@ -168,19 +168,19 @@ class _Bins:
         return patterns.astype(np.int32).view(np.float32)
 
     def count(self, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Count the positive ones of ``values``; returns how many, (2,)."""
+        """Count the positive values; return their number outside and inside, (2,)."""
         keys = values.view(np.int32)  # a negative value is a negative integer
         high = int(keys.max())
-        # Zero, less one, is the greatest unsigned integer; so are the negative ones
-        # greater than all positive.
+        # Zero minus one is the largest unsigned integer, and negative values are
+        # larger than all positive values.
         low = int((keys - np.int32(1)).view(np.uint32).min()) + 1
         self._grow(low, high)
         assert self.counts is not None
         index = keys >> np.int32(self.shift)
-        # Bin 0 takes what is not positive.
+        # Bin 0 counts the values that are not positive.
         np.maximum(index, np.int32(self.first - 1), out=index)
         index -= np.int32(self.first - 1)
-        if self.first == 0:  # zero would share the bin of the smallest
+        if self.first == 0:  # zero would share the bin of the smallest value
             index[keys <= 0] = 0
         size = self.counts.shape[1] + 1
         beside = np.bincount(index, minlength=size)[1:]
@@ -191,7 +191,7 @@ class _Bins:
         return np.array([beside.sum(), inside.sum()])
 
     def add(self, other: '_Bins') -> None:
-        """Add the counts of another."""
+        """Add the counts of other bins."""
         if other.counts is None:
             return
         self._grow(other.low, other.high)
@@ -219,7 +219,7 @@ class _Bins:
 
 
 def _merged(counts: np.ndarray, first: int, halvings: int) -> tuple[np.ndarray, int]:
-    """Counts of bins ``2**halvings`` times as wide, and the key of the first."""
+    """Counts of bins ``2**halvings`` times as wide, and the key of the first bin."""
     if halvings == 0:
         return counts, first
     width = 1 << halvings

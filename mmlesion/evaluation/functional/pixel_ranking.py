@@ -1,4 +1,4 @@
-"""Areas under curves and best overlap of pixels ranked by a map."""
+"""Areas under curves and best Dice of pixels ranked by a map."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PixelRanking:
-    """How many pixels of a mask, and beside it, have each value of a map.
+    """Numbers of pixels inside and outside of a mask by value of a map.
 
-    One entry for each distinct value (of a histogram: each bin), falling. Values
-    that no pixel of the mask has may be left out: they change neither the area
-    under the precision-recall curve, nor under the ROC curve, nor the best overlap.
+    There is one entry for each distinct value (or bin of a histogram) in descending
+    order. Values without a pixel inside the mask may be left out, because they change
+    neither the areas under the curves nor the best Dice.
 
     Attributes:
-        values: The values; "show this pixel" means "at least the value".
-        inside: Pixels of the mask with this value.
-        beside: Pixels beside the mask with this value.
-        beside_above: Pixels beside the mask with a greater value.
-        num_inside: Pixels of the mask.
-        num_pixels: All pixels.
+        values: Distinct values. A threshold marks pixels of at least this value.
+        inside: Number of pixels inside the mask with this value.
+        beside: Number of pixels outside the mask with this value.
+        beside_above: Number of pixels outside the mask with a larger value.
+        num_inside: Number of pixels inside the mask.
+        num_pixels: Number of all pixels.
 
     Shape:
         - values, inside, beside, beside_above: (U,)
@@ -34,7 +34,7 @@ class PixelRanking:
 
     @property
     def prevalence(self) -> float:
-        """Share of the mask in all pixels: the AUPRC of guessing. NaN without any."""
+        """Share of the mask in all pixels, which is the AUPRC of guessing."""
         return self.num_inside / self.num_pixels if self.num_pixels else np.nan
 
     @property
@@ -43,7 +43,7 @@ class PixelRanking:
 
         ``sum_n (R_n - R_{n-1}) P_n`` over the distinct values, without
         interpolation: scikit-learn's ``average_precision_score``. Guessing gives
-        the prevalence, not 0.5. NaN without a pixel in the mask.
+        the prevalence, not 0.5. NaN if the mask is empty.
         """
         if not self.num_inside:
             return np.nan
@@ -54,8 +54,8 @@ class PixelRanking:
     def auroc(self) -> float:
         """Area under the ROC curve, in [0, 1], higher is better; guessing is 0.5.
 
-        The chance that a pixel of the mask has a greater value than one beside it,
-        equal values counting one half. NaN if either kind is missing.
+        Probability that a pixel inside the mask has a larger value than a pixel
+        outside; equal values count one half. NaN if there is no pixel of either kind.
         """
         num_beside = self.num_pixels - self.num_inside
         if not (self.num_inside and num_beside):
@@ -64,15 +64,14 @@ class PixelRanking:
         return float(1 - np.sum(self.inside * above) / self.num_inside / num_beside)
 
     def best_dice(self) -> tuple[float, float]:
-        """Greatest Dice over all thresholds, and its threshold.
+        """Largest Dice over all thresholds, and its threshold.
 
-        The IoU is greatest at the same threshold, being ``dice / (2 - dice)``.
-        Chosen with the mask in hand, so it is what a map could reach at most; to
-        report what a method reaches, take the threshold from other images.
+        The IoU, ``dice / (2 - dice)``, is largest at the same threshold. The threshold
+        is chosen with the mask, so the result is an upper bound. To report the Dice of
+        a method, choose the threshold on other images.
 
         Returns:
-            Dice in [0, 1] and the threshold ("at least");
-            both NaN without a pixel in the mask.
+            Dice in [0, 1] and the smallest marked value; both NaN if the mask is empty.
         """
         if not self.num_inside:
             return np.nan, np.nan
@@ -87,17 +86,17 @@ class PixelRanking:
 
 
 def rank_pixels(activation: np.ndarray, mask: np.ndarray) -> PixelRanking:
-    """Rank the pixels of one map exactly, by sorting.
+    """Rank the pixels of one map by sorting.
 
     Args:
-        activation: Finite values, higher means lesion.
-        mask: True on the lesion.
+        activation: Map of finite values; higher values mean lesion.
+        mask: Mask of the lesion.
 
     Shape:
-        - activation, mask: any, the same.
+        - activation, mask: any shape, but the same.
 
     Returns:
-        With the distinct values inside the mask.
+        Ranking with the distinct values inside the mask.
     """
     activation = np.asarray(activation).ravel()
     inside = np.sort(activation[np.asarray(mask, dtype=bool).ravel()])
