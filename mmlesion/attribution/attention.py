@@ -19,28 +19,28 @@ class AttentionMap(ActivationMap):
 
     Works on ViT and DeiT (one class token), distilled DeiT (two extra tokens),
     class attention (CaiT, PatchConvNet, with a class token for each class as
-    well) and ``nn.MultiheadAttention``; on grids that are not square. Of a fused
-    attention, only the class token's row is computed, not the N x N matrix.
+    well) and ``nn.MultiheadAttention``; grids need not be square. For fused
+    attention, only the row of the class token is computed, not the N x N matrix.
 
     Source: Behrendt et al., on activation maps for nodules in chest radiographs
     (they take the maximum over heads); Touvron et al., "Augmenting
     Convolutional networks with attention-based aggregation", 2021.
 
     Args:
-        model: As :class:`ActivationMap`.
-        layers: Name of the attention module. Defaults to
-            the last one that runs.
+        model: See :class:`ActivationMap`.
+        layers: Name of the attention module. Defaults to the last attention module
+            that runs.
         heads: ``'mean'`` or ``'max'`` over heads.
-        forward, grid: As :class:`ActivationMap`.
+        forward, grid: See :class:`ActivationMap`.
 
     Shape:
         - Output: (B, 1, h, w), or (B, K, h, w) with K class tokens; at least 0.
-          Attention does not depend on a class: ``targets`` are ignored unless
-          each class has its token.
+          Attention does not depend on a class, so ``targets`` are ignored unless each
+          class has its own token.
 
     Raises:
-        ValueError: If ``heads`` is unknown, a layer is no attention, or the
-            model has none.
+        ValueError: If ``heads`` is unknown, a layer is no attention module, or the
+            model has no attention module.
     """
 
     needs_layers = False
@@ -76,7 +76,7 @@ class AttentionMap(ActivationMap):
                 'a linear qkv (or q and k) and num_heads'
             )
 
-    # Of self-attention; class attention has class tokens as queries only.
+    # Rows of self-attention; class attention has only class tokens as queries.
     rows = 'first'
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class AttentionMap(ActivationMap):
         self.last: Any = None
 
     def receive(self, name: str, weights: Tensor) -> None:
-        """Take the weights of one module, (B, heads, queries, keys)."""
+        """Store the weights of one module, (B, heads, queries, keys)."""
         self.last = name, self.heads(weights)
 
     def finish(self) -> tuple[str, Tensor]:
@@ -114,33 +114,33 @@ class AttentionMap(ActivationMap):
         maps = rows[..., rows.shape[-1] - prod(grid) :].unflatten(-1, grid)
         if targets is None or callable(targets) or maps.shape[1] == 1:
             return maps
-        # A token for each class: its row is the class's map.
+        # Each class has a token, whose row is the map of the class.
         classes = class_indices(targets, rows[..., 0])  # (B, K)
         return maps[torch.arange(len(maps), device=maps.device)[:, None], classes]
 
 
 class AttentionRollout(AttentionMap):
-    r"""Attention rollout: how much of each patch reached the class token.
+    r"""Attention rollout: contribution of each patch to the class token.
 
     .. math::
         \tilde A_l = \tfrac12 A_l + \tfrac12 I, \quad
         R = \tilde A_L \cdots \tilde A_1
 
-    and the class token's row of R. A is the mean (or maximum, normalised to sum
-    1) over heads. One N x N product is held, whatever the depth.
+    and the row of the class token of R. A is the mean (or maximum, normalized to sum
+    1) over heads. Memory is one N x N product for any depth.
 
     Source: Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL
     2020, Sec. 3.
 
     Args:
-        model, layers, heads, forward, grid: As :class:`AttentionMap`; ``layers``
-            defaults to all attention modules, in the order they run.
+        model, layers, heads, forward, grid: See :class:`AttentionMap`. ``layers``
+            defaults to all attention modules in the order in which they run.
     """
 
     rows = 'all'
 
     def receive(self, name: str, weights: Tensor) -> None:
-        """Multiply the weights of the next layer to the product."""
+        """Multiply the product by the weights of the next layer."""
         weights = self.heads(weights)
         if weights.shape[-1] != weights.shape[-2]:
             raise ValueError(

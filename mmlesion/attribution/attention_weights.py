@@ -12,10 +12,10 @@ from .undisturbed import full_precision
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """How a module's attention can be read; None if it is no attention.
+    """Kind of an attention module; None if the module is no attention.
 
     ``'qkv'``: one linear layer for queries, keys and values (ViT of timm and of
-    mmpretrain); ``'q_k'``: one each (class attention of CaiT and PatchConvNet);
+    mmpretrain); ``'q_k'``: separate layers (class attention of CaiT and PatchConvNet);
     ``'torch'``: ``nn.MultiheadAttention``.
     """
     if isinstance(module, nn.MultiheadAttention):
@@ -32,7 +32,7 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def scale_of(module: nn.Module, head_dims: int) -> float:
-    """The factor on the logits that the module really uses."""
+    """Factor by which the module scales the logits."""
     product = getattr(module, 'scaled_dot_product_attention', None)
     divisor = (getattr(product, 'keywords', None) or {}).get('scale')
     if divisor:  # mmpretrain with qk_scale: its fallback divides by it
@@ -46,17 +46,17 @@ class AttentionWeights:
 
     .. math:: A = \mathrm{softmax}(s\, q k^\top)
 
-    Fused kernels never form them, so they are computed again from the queries
-    and keys; then checked: times the values, they must give what the module
-    hands to its output projection. A module with anything else in its logits
-    (relative positions, a mask) is refused rather than read wrongly.
+    Fused kernels never form the weights, so they are computed again from the queries
+    and keys. The product of weights and values is compared with the input of the
+    output projection. A module with other terms in its logits (relative positions, a
+    mask) raises an error instead of giving wrong weights.
 
     Args:
         modules: Attention modules by name.
-        receive: ``receive(name, weights)`` is called for each run of
-            a module, in order.
-        rows: ``'first'`` keeps the first token's row of self-attention
-            (others have class tokens as queries only), ``'all'`` every row.
+        receive: Called as ``receive(name, weights)`` for each run of a module, in
+            order.
+        rows: ``'first'`` keeps the row of the first token of self-attention (other
+            attention has only class tokens as queries); ``'all'`` keeps all rows.
 
     Shape:
         - weights: (B, heads, queries, keys), float32.
@@ -82,7 +82,7 @@ class AttentionWeights:
             yield self
 
     def _kept(self, rows: Tensor, keys: int) -> Tensor:
-        """The rows (B, heads, queries, ...) that are asked for."""
+        """Requested rows, (B, heads, queries, ...)."""
         first = self.rows == 'first' and rows.shape[2] == keys
         return rows[:, :, :1] if first else rows
 
@@ -134,7 +134,7 @@ class AttentionWeights:
     def _watch_parts(
         self, name: str, module: nn.Module, parts: dict[str, Tensor]
     ) -> Iterator[RemovableHandle]:
-        """The norms on q and k, the check, and the weights at the end."""
+        """Hooks for the norms of q and k, the check and the weights."""
         for part in 'qk':
             norm = getattr(module, f'{part}_norm', None)
             if isinstance(norm, nn.Module):
@@ -168,10 +168,10 @@ class AttentionWeights:
 
 
 def check_weights(name: str, weights: Tensor, value: Tensor, mixed: Tensor) -> None:
-    """Weights times values must be what the module went on with.
+    """Check that weights times values are the input of the output projection.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If they differ.
     """
     expected = weights @ value.detach().float()  # (B, heads, queries, d)
     expected = expected.transpose(1, 2).flatten(2)

@@ -14,7 +14,7 @@ from .undisturbed import full_precision, undisturbed
 
 
 class ActivationMap:
-    """Base of all methods: one forward pass, the maps of named layers.
+    """Base class of all methods: one forward pass gives the maps of named layers.
 
     A method is a subclass that implements :meth:`compute`. A gradient method
     implements :meth:`GradientMap.combine` alone.
@@ -96,14 +96,14 @@ class ActivationMap:
         """Raw maps of a batch.
 
         Args:
-            inputs: A tensor, or what the model takes.
+            inputs: Tensor, or another input that the model accepts.
             targets: A class index for all samples, one per sample,
                 K per sample (B, K), or a callable from the model's output to
                 scores of shape (), (B, ) or (B, K), which takes the place of
                 ``score``. None is the predicted class.
 
         Returns:
-            See ``Shape`` of the class.
+            Raw maps, see ``Shape`` of the class.
 
         Raises:
             TypeError, ValueError: If the batch is empty, a target does not fit,
@@ -115,7 +115,7 @@ class ActivationMap:
         return self.compute(inputs, targets)
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
-        """Maps of a batch that is not empty; what a method implements."""
+        """Compute the maps of a non-empty batch; implemented by each method."""
         raise NotImplementedError
 
     def _forward(self, inputs: Any) -> Any:
@@ -133,7 +133,7 @@ class ActivationMap:
         """A layer's tensor as float32 maps (B, C, *grid).
 
         Raises:
-            ValueError: If it holds nothing, or tokens of an unknown grid.
+            ValueError: If the tensor is empty, or has tokens of an unknown grid.
         """
         tensor = tensor.detach()
         if tensor.numel() == 0:
@@ -148,7 +148,7 @@ class ActivationMap:
         return tensor.float()
 
     def named(self, maps: dict[str, list]) -> Tensor | dict[str, Tensor]:
-        """One tensor if there is one, else a dict (see the class)."""
+        """Return one tensor for one map, else a dict (see the class)."""
         flat = {
             name if len(found) == 1 else f'{name}#{index}': each
             for name, found in maps.items()
@@ -161,7 +161,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """A model without DataParallel or DistributedDataParallel around it.
 
     Raises:
-        TypeError: If it is no module.
+        TypeError: If ``model`` is no module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
@@ -171,7 +171,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def first_tensor(inputs: Any) -> Tensor | None:
-    """The first tensor in nested inputs; None without one."""
+    """First tensor in nested inputs; None if there is no tensor."""
     if isinstance(inputs, Tensor):
         return inputs
     if isinstance(inputs, Mapping):

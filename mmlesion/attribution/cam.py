@@ -32,7 +32,7 @@ class CAM(ActivationMap):
     seen and applied.
 
     Args:
-        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`; one
+        model, layers, forward, score, grid, reshape: See :class:`ActivationMap`; one
             layer, whose average the head takes.
         head: Name of the linear layer (or 1x1 convolution after
             pooling). Defaults to the last one that ran on as many channels as
@@ -78,7 +78,7 @@ class CAM(ActivationMap):
         return weight.detach().flatten(1)
 
     def rectified(self, features: Tensor, pooled: Tensor) -> Tensor | None:
-        """Features as the head averages them; None if it does not.
+        """Features as averaged by the head; None if the head does not average them.
 
         Args:
             features: (B, C, *grid).

@@ -17,7 +17,7 @@ class ControlMap(ActivationMap):
     is never run; targets are ignored.
 
     Args:
-        model: As :class:`ActivationMap`.
+        model: See :class:`ActivationMap`.
 
     Shape:
         - Input: (B, channels, H, W)
@@ -43,7 +43,7 @@ class RandomMap(ControlMap):
     """Uniform noise in [0, 1): what guessing reaches.
 
     Args:
-        model: As :class:`ActivationMap`.
+        model: See :class:`ActivationMap`.
         seed: Seed. An image gets the same noise in every batch.
     """
 
@@ -86,7 +86,7 @@ class IntensityMap(ControlMap):
     """The image itself: bright (in CT, dense) places are bright in the map.
 
     Args:
-        model: As :class:`ActivationMap`.
+        model: See :class:`ActivationMap`.
         channel: Which channel. Defaults to the middle one.
     """
 
@@ -110,7 +110,7 @@ class EdgeMap(IntensityMap):
     """Magnitude of the image's gradient (Sobel, borders repeated).
 
     Args:
-        model: As :class:`ActivationMap`.
+        model: See :class:`ActivationMap`.
         channel: Which channel. Defaults to the middle one.
     """
 

@@ -30,8 +30,8 @@ def last_feature_layer(
 
     Args:
         model: Any model.
-        inputs: As for :class:`ActivationMap`.
-        forward: As for :class:`ActivationMap`.
+        inputs: See :class:`ActivationMap`.
+        forward: See :class:`ActivationMap`.
         within: Name of the part that computes features. Defaults to
             ``backbone``, or to the whole model if it has no backbone.
 
@@ -70,7 +70,7 @@ def _run(
     inputs: Any,
     forward: Callable | None,
 ) -> tuple[list[tuple[str, list[Tensor]]], tuple[int | None, list[Tensor]]]:
-    """Maps of each stage in the order they ran; rank of the input, maps leaving."""
+    """Maps of each stage in order; rank of the input and maps of the output."""
     stages: list[tuple[str, list[Tensor]]] = []
     whole: list[tuple[int | None, list[Tensor]]] = []
 
@@ -93,7 +93,7 @@ def _run(
 
 
 def _stages(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Children of a module, and those of its lists, which do not run themselves."""
+    """Children of a module, and children of its containers."""
     for name, child in root.named_children():
         name = f'{prefix}.{name}' if prefix else name
         yield name, child
@@ -124,7 +124,7 @@ def _name(
     within: str,
     leaving: list[Tensor],
 ) -> str:
-    """The stage that put one of the maps out last, else the whole."""
+    """Name of the last stage that returned one of the maps, else of the whole."""
     same = [
         (order, found, name)
         for order, (name, found) in enumerate(stages)

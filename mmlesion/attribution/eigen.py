@@ -25,7 +25,7 @@ class EigenCAM(ActivationMap):
     not the latter. The map does not depend on a class; ``targets`` are ignored.
 
     Args:
-        model, layers, forward, grid, reshape: As :class:`ActivationMap`.
+        model, layers, forward, grid, reshape: See :class:`ActivationMap`.
 
     Shape:
         - Output: (B, 1, h, w) for each layer.

@@ -27,8 +27,8 @@ class GradientMap(ActivationMap):
         """The map of one class.
 
         Args:
-            features: float32.
-            gradient: Of the class's score, likewise.
+            features: Feature maps, float32.
+            gradient: Gradient of the score of the class, float32.
 
         Shape:
             - features, gradient: (B, C, *grid)
@@ -115,7 +115,7 @@ class GradCAM(GradientMap):
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017, Eqs. 1 and 2.
 
     Args:
-        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
+        model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
         relu: Keep evidence for the class only. Defaults to True.
     """
 
@@ -188,7 +188,7 @@ class HiResCAM(GradientMap):
     pytorch-grad-cam applies a ReLU to the map.
 
     Args:
-        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
+        model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
         relu: Keep evidence for the class only.
     """
 
@@ -217,7 +217,7 @@ class ODAM(GradientMap):
     smoothing is a moving mean at full resolution; the authors leave the filter open.
 
     Args:
-        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
+        model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
         window: Odd side of the window, in cells of the layer's grid.
 
     Raises:

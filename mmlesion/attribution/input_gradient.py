@@ -15,7 +15,7 @@ class InputGradient(ActivationMap):
     All classes share the forward passes. ``batch_size`` bounds the memory.
 
     Args:
-        model, forward, score: As :class:`ActivationMap`. ``forward`` must take a
+        model, forward, score: See :class:`ActivationMap`. ``forward`` must take a
             batch of any size as one tensor.
         batch_size: Images in one pass.
 
@@ -97,7 +97,7 @@ class IntegratedGradients(InputGradient):
     the result is equal.
 
     Args:
-        model, forward, score, batch_size: As :class:`InputGradient`.
+        model, forward, score, batch_size: See :class:`InputGradient`.
         steps: Points of the quadrature.
         baseline: :math:`x'`: a number, or a tensor that broadcasts to the input.
 
@@ -155,7 +155,7 @@ class SmoothGrad(InputGradient):
     ``NoiseTunnel(Saliency(...))`` with ``abs=False``.
 
     Args:
-        model, forward, score, batch_size: As :class:`InputGradient`.
+        model, forward, score, batch_size: See :class:`InputGradient`.
         samples: Noisy copies of each image, n.
         noise: :math:`\sigma` as a share of the range of the image.
         times_input: Multiply the mean gradient by the image.

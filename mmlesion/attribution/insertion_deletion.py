@@ -75,19 +75,19 @@ def insertion_deletion(
     Args:
         model: Left as it was; runs in evaluation mode without gradients.
         inputs: Pictures or volumes.
-        maps: A map for each class asked for; on another grid they are
-            resized linearly. Equal values go in the order of the pixels.
-        targets: As for a map: a class, one per sample, (B, K) of them, or
-            a callable from the model's output for N pictures to N scores. None is
-            the class predicted for the whole picture.
-        num_steps: S, between no pixel and all.
-        insert_into: Where insertion begins: 'blur', 'mean' (of each picture and
-            channel), a number, or a tensor that broadcasts to ``inputs``.
-        replace_by: What deletion leaves, likewise.
+        maps: Map of each requested class. Maps on another grid are resized linearly.
+            Equal values are ordered by pixel.
+        targets: A class, one class per sample, (B, K) classes, or a callable from the
+            output of the model for N pictures to N scores. None is the class
+            predicted for the whole picture.
+        num_steps: Number of steps S between no pixel and all pixels.
+        insert_into: Values before insertion: ``'blur'``, ``'mean'`` (of each picture
+            and channel), a number, or a tensor that broadcasts to ``inputs``.
+        replace_by: Values after deletion, given as ``insert_into``.
         score: Score of a class that the curves show, as
             :func:`mmlesion.attribution.targets.score_of_classes`; a callable target
             is taken as it is.
-        chunk_size: Pictures in one forward pass: memory is bounded by it.
+        chunk_size: Number of pictures in one forward pass, which bounds the memory.
         forward: ``forward(inputs)`` -> output, by default the
             model.
 
@@ -96,7 +96,7 @@ def insertion_deletion(
         - maps: (B, K, *any grid)
 
     Returns:
-        The curves, float32.
+        Curves, float32.
 
     Raises:
         ValueError: If the batch is empty, or maps, targets or an argument do not fit.
@@ -177,7 +177,7 @@ def insertion_deletion(
 
 
 def _baseline(inputs: Tensor, kind: float | str | Tensor) -> Tensor:
-    """What stands in the place of a pixel that is not shown."""
+    """Values of the pixels that are not shown."""
     if isinstance(kind, str) and kind == 'blur':
         return _blurred(inputs)
     if isinstance(kind, str) and kind == 'mean':

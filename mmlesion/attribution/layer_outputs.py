@@ -71,7 +71,7 @@ def layer_names(model: nn.Module, layers: LayerSpec) -> list[str]:
 
 
 def replace_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """``value`` with ``function`` applied to every feature map inside."""
+    """Apply ``function`` to every feature map inside of nested values."""
     if isinstance(value, Tensor):
         is_map = value.is_floating_point() and value.dim() >= 3
         return function(value) if is_map else value

@@ -43,7 +43,7 @@ class LeGrad(AttentionMap):
     layers share one space); raw maps, not normalized.
 
     Args:
-        model, forward, score, grid: As :class:`ActivationMap`.
+        model, forward, score, grid: See :class:`ActivationMap`.
         layers: Attention modules.
             Defaults to all of the model.
 

@@ -30,7 +30,7 @@ class Occlusion(ActivationMap):
     classes. ``batch_size`` bounds the memory.
 
     Args:
-        model, forward, score: As :class:`ActivationMap`.
+        model, forward, score: See :class:`ActivationMap`.
         window: Sides of the window in pixels.
             Defaults to an eighth of the sides of the image, rounded up.
         stride: Steps of the window in pixels.

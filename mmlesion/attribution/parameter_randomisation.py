@@ -12,7 +12,7 @@ class RandomisedLayer(NamedTuple):
     """Maps after the parameters of a layer were shuffled.
 
     Attributes:
-        name: Of the layer, as in ``model.named_modules()``.
+        name: Name of the layer in ``model.named_modules()``.
         similarity: Rank correlation of each map with the original one, in [-1, 1].
 
     Shape:
@@ -64,8 +64,7 @@ def randomise_parameters(
         progress: Show a progress bar.
 
     Returns:
-        One for each layer, in their order. A map of one value
-        has the similarity 0.
+        Similarities of each layer in order. A constant map has similarity 0.
 
     Raises:
         ValueError: If a name is wrong or has no parameters, or the maps are empty or
@@ -123,7 +122,7 @@ def _restore(before: dict) -> None:
 def _ranked(maps: Tensor, absolute: bool) -> Tensor:
     """Ranks of the pixels (equal values share theirs), of mean 0 and norm 1.
 
-    The product of two such is Spearman's correlation.
+    The product of two rank vectors is Spearman's correlation.
 
     Shape:
         - maps: (B, K, *grid)

@@ -57,7 +57,7 @@ def normalise_map(
             smallest and largest value of each (sample, class) to 0 and 1, and a
             constant map to 0; ``'fixed'`` maps ``value_range`` to [0, 1] and
             clips, so that samples can be compared.
-        value_range: For ``'fixed'``.
+        value_range: Range of values for ``'fixed'``.
 
     Shape:
         - maps: (B, K, *grid)

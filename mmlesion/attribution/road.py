@@ -44,12 +44,12 @@ def road(
     Args:
         model: Runs in evaluation mode without gradients and is left as it was.
         inputs: Images.
-        maps: A map for each class asked for; on another grid, it is resized.
+        maps: Map of each requested class. Maps on another grid are resized.
         targets: Classes, as of :func:`mmlesion.attribution.insertion_deletion`, not a
             callable.
         shares: Shares of the pixels that are removed, P.
         noise: Standard deviation of the noise, relative to that of each image.
-        score: As :func:`mmlesion.attribution.targets.score_of_classes`.
+        score: See :func:`mmlesion.attribution.targets.score_of_classes`.
         seed: Seed of the noise.
         forward: ``forward(inputs)`` -> output; by default the model.
 
@@ -123,7 +123,7 @@ def impute(
         images: Images.
         removed: True where a pixel is removed.
         noise: Standard deviation of the noise, relative to that of each image.
-        generator: Of the noise.
+        generator: Random number generator of the noise.
 
     Shape:
         - images, output: (B, C, H, W)

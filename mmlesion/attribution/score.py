@@ -32,7 +32,7 @@ class ScoreCAM(ActivationMap):
     memory.
 
     Args:
-        model, layers, forward, score, grid, reshape: As :class:`ActivationMap`.
+        model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
             ``forward`` must take a batch of images as a tensor.
         chunk_size: Masked images that run at a time.
         top_k: Use only the channels with the largest standard

@@ -22,14 +22,14 @@ class SliceImportance(ActivationMap):
     of all slices sum to :math:`S(x) - S(x')`.
 
     Args:
-        model, forward, score: As :class:`ActivationMap`.
+        model, forward, score: See :class:`ActivationMap`.
         how: ``'occlusion'`` or ``'gradient'``.
         channels_per_slice: Channels that belong to one slice, where the
             channels are slices. A volume (B, channels, D, H, W) has its slices
             along D.
         baseline: Values of a missing slice: a number, ``'mean'`` (of each image and
             channel), or a tensor that broadcasts to the input.
-        steps: Of the Integrated Gradients.
+        steps: Number of steps of the Integrated Gradients.
         batch_size: Images in one pass.
 
     Shape:

@@ -33,7 +33,7 @@ class SoftActivationMap(CAM):
     Images", arXiv 1810.12494, Eqs. 5 and 6.
 
     Args:
-        model: As :class:`ActivationMap`.
+        model: See :class:`ActivationMap`.
         layers: The one layer of g.
             Without it, the model must have a head that draws maps.
         head: Name of the linear layer that holds
@@ -44,7 +44,7 @@ class SoftActivationMap(CAM):
             asked for, of this project's heads ``'exact'``, ``'equation'`` or
             ``'weights'``. Defaults to that of the head. With ``layers``, only
             ``'equation'`` is possible.
-        forward, score, grid, reshape: As :class:`ActivationMap`.
+        forward, score, grid, reshape: See :class:`ActivationMap`.
 
     Raises:
         ValueError: If there is no such head, or it has no such map.

@@ -39,7 +39,7 @@ def logits_of(output: Any) -> Tensor:
 
 
 def class_indices(targets: Any, logits: Tensor) -> Tensor:
-    """Classes asked for, (B, K).
+    """Requested classes, (B, K).
 
     Args:
         targets: The predicted class of each
@@ -154,13 +154,13 @@ def score_of_classes(
 
 
 def scores_of(output: Any, targets: Any, score: str | Callable = 'logit') -> Tensor:
-    """Scores asked for, (B, K), in the graph of ``output``.
+    """Requested scores, (B, K), in the graph of ``output``.
 
     Args:
         output: Output of the model.
-        targets: As :func:`class_indices`, or a callable from ``output`` to one
+        targets: See :func:`class_indices`, or a callable from ``output`` to one
             score (0-d), one per sample (B, ) or K per sample (B, K).
-        score: As :func:`score_of_classes`; not used for a callable target.
+        score: See :func:`score_of_classes`; not used for a callable target.
 
     Raises:
         TypeError: If a callable returns no tensor of that kind.
@@ -193,12 +193,12 @@ def scores_of(output: Any, targets: Any, score: str | Callable = 'logit') -> Ten
 def score_gradient(
     output: Any, targets: Any, score: str | Callable = 'logit'
 ) -> Tensor:
-    """Gradient of the scores asked for with respect to the class scores.
+    """Gradient of the requested scores with respect to the class scores.
 
     Args:
         output: Output of the model, without a graph.
-        targets: As :func:`scores_of`.
-        score: Likewise.
+        targets: See :func:`scores_of`.
+        score: See :func:`scores_of`.
 
     Shape:
         - output: (B, K, number of classes); one-hot for class indices and
@@ -225,7 +225,7 @@ def score_gradient(
 
 
 def _with_logits(output: Any, logits: Tensor) -> Any:
-    """The output with other class scores in the place of its own."""
+    """Output of the model with its class scores replaced."""
     if isinstance(output, Tensor):
         return logits if output.dim() == 2 else logits.reshape(output.shape)
     if isinstance(output, Mapping) and 'logits' in output:

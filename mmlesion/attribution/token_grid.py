@@ -42,7 +42,7 @@ class TokenGrid:
         """The grid of ``num_tokens`` tokens.
 
         Raises:
-            ValueError: If none is known or the one given is larger.
+            ValueError: If no grid is known, or the given grid is too large.
         """
         if self.grid is not None:
             if prod(self.grid) <= num_tokens:
@@ -64,7 +64,7 @@ class TokenGrid:
         return min(fitting)[-1]
 
     def to_maps(self, tokens: Tensor, name: str) -> Tensor:
-        """Tokens (B, N, C) -> maps (B, C, *grid); leading extra tokens go."""
+        """Tokens (B, N, C) -> maps (B, C, *grid), without the leading extra tokens."""
         grid = self.of(tokens.shape[1], name)
         patches = tokens[:, tokens.shape[1] - prod(grid) :]  # (B, prod(grid), C)
         return patches.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)

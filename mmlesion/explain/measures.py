@@ -31,14 +31,14 @@ class MapBatch:
 
     Attributes:
         model: The model that is explained.
-        inputs: Its input.
+        inputs: Input of the model.
         maps: One map per sample, at the size of the input.
-        masks: The lesions.
+        masks: Masks of the lesions.
         classes: The explained class of each sample.
         num_classes: Number of classes of the model.
         score: The explained score, see :class:`~mmlesion.attribution.ActivationMap`.
         explain: Maps (B, 1, \\*grid) for other inputs and classes (B, ).
-        depends_on_model: Whether the method looks at the model at all.
+        depends_on_model: Whether the maps depend on the model.
 
     Shape:
         - inputs: (B, C, H, W)
@@ -80,8 +80,8 @@ class MaskMeasure(MapMeasure):
         """Measure one sample.
 
         Args:
-            activation: Its map.
-            mask: Its lesion; there is at least one pixel.
+            activation: Map of the sample.
+            mask: Mask of the lesion, with at least one pixel.
 
         Shape:
             - activation, mask: (H, W)
@@ -103,7 +103,7 @@ class MaskMeasure(MapMeasure):
 
 @MAP_MEASURES.register_module()
 class MapLocalization(MaskMeasure):
-    """Does the map show where the lesion is?
+    """Measures of how well the map localizes the lesion.
 
     ``auprc`` and ``auroc`` over the pixels of each image, ``prevalence`` (the AUPRC of
     guessing), ``pointing`` (pointing game), ``rank_accuracy`` (relevance rank
@@ -125,7 +125,7 @@ class MapLocalization(MaskMeasure):
 
 @MAP_MEASURES.register_module()
 class MapOutline(MaskMeasure):
-    """Does the map know the outline of the lesion?
+    """Measures of how well the map shows the outline of the lesion.
 
     ``band_auprc`` and ``band_prevalence`` of the pixels near the outline.
 
@@ -154,15 +154,15 @@ class MapSparseness(MapMeasure):
 
 @MAP_MEASURES.register_module()
 class MapInsertionDeletion(MapMeasure):
-    """Does the score follow the map?
+    """Measures of how the score changes when pixels follow the order of the map.
 
     ``insertion_<baseline>``, ``deletion_<baseline>``, the areas under the curves of the
     probability of the explained class, and ``difference_<baseline>`` of both.
 
     Args:
-        baselines: What stands for a missing pixel: ``'blur'``,
-            ``'mean'`` or a number, in values of the network's input.
-        num_steps: Steps between no pixel and all.
+        baselines: Values of a missing pixel: ``'blur'``, ``'mean'`` or a number in the
+            values of the network's input.
+        num_steps: Number of steps between no pixel and all pixels.
         chunk_size: Images in one pass.
     """
 
@@ -309,7 +309,7 @@ def build_measures(specs: Sequence) -> list[MapMeasure]:
         specs: Names such as ``'MapROAD'``, configs with ``type``, or measures.
 
     Raises:
-        ValueError: If there is no such measure.
+        ValueError: If a measure does not exist.
     """
     measures = []
     for spec in specs:
@@ -341,7 +341,7 @@ ALL_MEASURES = (
 
 
 def first_map(maps: Tensor | dict[str, Tensor]) -> Tensor:
-    """The one map of each sample, (B, 1, \\*grid).
+    """Return the single map of each sample, (B, 1, \\*grid).
 
     Raises:
         ValueError: If a method put out several maps.

@@ -18,62 +18,62 @@ from .lesion_mask import as_array, lesion_mask
 
 @METRICS.register_module()
 class ActivationMapMetric(BaseMetric):
-    """Localization measures of activation maps, by pixel and by lesion.
+    """Localization measures of activation maps by pixel and by lesion.
 
-    Reads from each data sample the map and the lesions. These are, in this order,
-    a mask (``mask_key``; of a mask with channels, see ``planes``),
+    Each data sample has a map and lesions. The lesions are, in this order, a mask
+    (``mask_key``; see ``planes`` for a mask with channels),
     ``instances`` of the meta information (``bbox`` in pixels of the original
     picture, scaled by ``scale_factor`` where given, else by ``img_shape`` over
-    ``ori_shape``), or ``gt_instances.bboxes`` (pixels of the network's picture).
-    Boxes become circles, as in the paper. An instance with ``ignore_flag`` is left
-    out.
+    ``ori_shape``), or ``gt_instances.bboxes`` (pixels of the network's input).
+    Boxes become circles, as in the paper. Instances with ``ignore_flag`` are left out.
 
-    Returned are the numbers of
+    The metric returns the numbers of
     :meth:`mmlesion.evaluation.functional.ActivationMapScores.compute`: AUPRC over
-    all pixels and as mean over the images, both beside the prevalence, which is
-    what guessing gets; AUROC; Dice and IoU at a given and at the best threshold;
-    pointing game, energy inside the mask, hits by lesion. So ``save_best=
+    all pixels and as mean over the images, with the prevalence, which is the AUPRC of
+    guessing; AUROC; Dice and IoU at the given and at the best threshold; pointing
+    game, energy inside the mask, and hit rate of lesions. ``save_best=
     'map/auprc_mean'`` keeps the best checkpoint.
 
     Memory does not grow with the number of images, and processes exchange one
-    histogram each. Images that the sampler repeats to give every process as many
-    are counted once, which takes MMEngine's order of samples for granted (image
-    ``r + k * world_size`` is the k-th of process r).
+    histogram each. Images that the sampler repeats to give every process the same
+    number are counted once. This assumes the sample order of MMEngine (image
+    ``r + k * world_size`` is the k-th image of process r).
 
-    Several methods are compared by one metric for each, with its own ``map_key``
-    and ``prefix``.
+    To compare several methods, use one metric per method with its own ``map_key`` and
+    ``prefix``.
 
     Args:
-        threshold: For Dice, IoU and hit rate.
-        normalise: 'none': maps as they are; 'image': each to 0..1, as the
-            paper does.
-        tolerance_px: How far a peak may miss a lesion.
-        with_empty: Count images without a lesion in the pooled numbers; by
-            default they are left out, as in the paper.
-        form: Lesions inside their boxes: 'circle', 'ellipse' or 'box'.
-        resize: 'bilinear' resizes maps to the size of the mask or,
-            of boxes, of the network's picture. By default another size is an error.
-        num_bins: Of the histogram, see
+        threshold: Smallest value of a marked pixel, for Dice, IoU and the hit rate.
+        normalise: ``'none'`` uses the maps as they are; ``'image'`` scales each map to
+            0..1, as in the paper.
+        tolerance_px: Largest distance of a peak from a lesion that it hits, in pixels.
+        with_empty: Count images without a lesion in the pooled numbers. By default
+            they are left out, as in the paper.
+        form: Shape of a lesion inside its box: ``'circle'``, ``'ellipse'`` or
+            ``'box'``.
+        resize: ``'bilinear'`` resizes maps to the size of the mask, or of the network's
+            input for boxes. By default, a different size is an error.
+        num_bins: Number of bins of the histogram, see
             :class:`mmlesion.evaluation.functional.PixelHistogram`.
-        planes: Of a mask with channels (slices): 'middle' takes the one in the
-            middle, the key slice; 'each' takes every slice as an image of its own,
-            which the one map of all slices is compared with. A map with channels is
-            taken apart in the same way.
-        map_key: Of the map in the data sample.
-        mask_key: Of the mask in the data sample.
-        outfile_prefix: Write all numbers to
-            ``<outfile_prefix>.maps.json``.
-        collect_device: 'cpu' or 'gpu', where processes exchange results.
-        prefix: Of the returned names, 'map' by default.
+        planes: Slices of a mask with channels that count. ``'middle'`` uses the middle
+            slice, which is the key slice. ``'each'`` uses each slice as an image, which
+            is compared with the one map of all slices. A map with channels is handled
+            in the same way.
+        map_key: Key of the map in the data sample.
+        mask_key: Key of the mask in the data sample.
+        outfile_prefix: Write all numbers to ``<outfile_prefix>.maps.json``.
+        collect_device: Device on which processes exchange results, ``'cpu'`` or
+            ``'gpu'``.
+        prefix: Prefix of the returned names, ``'map'`` by default.
 
     Shape:
         - map: (H, W), (1, H, W) or (H, W, C), float
-        - mask: (H, W) or (H, W, C), bool or 0 and other
+        - mask: (H, W) or (H, W, C), bool, or 0 outside of lesions
 
     Raises:
-        ValueError: If a sample has no map or neither mask nor boxes, a map has
-            another size than its mask, or a value is not finite; the sentence names
-            the picture.
+        ValueError: If a sample has no map, or neither mask nor boxes; if the sizes of
+            map and mask differ; or if a value is not finite. The message names the
+            picture.
     """
 
     default_prefix = 'map'
@@ -105,7 +105,7 @@ class ActivationMapMetric(BaseMetric):
                 f"ActivationMapMetric: planes must be 'middle' or 'each', got "
                 f'{planes!r}.'
             )
-        boxes_to_mask([], (1, 1), form)  # checks it
+        boxes_to_mask([], (1, 1), form)  # raises if the form is unknown
         self.settings: dict[str, Any] = dict(
             threshold=threshold,
             normalise=normalise,
@@ -122,7 +122,7 @@ class ActivationMapMetric(BaseMetric):
         self._restart()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Take the maps of a batch in."""
+        """Add the maps of a batch."""
         for sample in data_samples:
             name = sample.get('img_path') or f'image {sample.get("img_id")}'
             if sample.get(self.map_key) is None:
@@ -157,31 +157,31 @@ class ActivationMapMetric(BaseMetric):
                 )
                 for one, inside in zip(maps, masks)
             ]
-            # The last image of a process may be one that the sampler repeated,
-            # which only `evaluate` can tell.
+            # The last image of a process may be a repetition by the sampler, which
+            # only `evaluate` can detect.
             self._take_pending()
             self._pending = pairs
             self._num_seen += 1
 
     def evaluate(self, size: int) -> dict:
-        """Sum over the processes and compute.
+        """Add the sums of all processes and compute the measures.
 
         Args:
             size: Number of images of the data set.
 
         Returns:
-            The numbers, their names with the prefix.
+            Measures by name with the prefix.
         """
         rank, world_size = get_dist_info()
         if rank + (self._num_seen - 1) * world_size < size:
             self._take_pending()
-        # One result of each process, also of one that had no image.
+        # Each process has one result, even if it had no image.
         self.results = [self._scores]
         self._restart()
         return super().evaluate(world_size)
 
     def compute_metrics(self, results: list) -> dict:
-        """Add the processes' sums; log and write the numbers."""
+        """Add the sums of the processes, then log and write the measures."""
         total = results[0]
         for part in results[1:]:
             total = total + part
@@ -202,7 +202,7 @@ class ActivationMapMetric(BaseMetric):
         self._pending = []
 
     def _planes_of(self, array: np.ndarray) -> list:
-        """The slices that count, each (H, W)."""
+        """Slices that count, (H, W) each."""
         if array.ndim == 2:
             return [array]
         if self.planes == 'each':
@@ -212,7 +212,7 @@ class ActivationMapMetric(BaseMetric):
     def _resized(
         self, activation: np.ndarray, shape: Sequence[int], name: str
     ) -> np.ndarray:
-        """The map in the size of the mask."""
+        """Resize a map to the size of its mask."""
         if self.resize is None:
             raise ValueError(
                 f'{name}: the map is {_size(activation.shape)} and its mask '
@@ -227,7 +227,7 @@ class ActivationMapMetric(BaseMetric):
         return resized[0, 0].numpy()
 
     def _log(self, numbers: dict) -> None:
-        """Print both ways to count, side by side."""
+        """Log pooled numbers and means over images side by side."""
 
         def percent(name):
             return f'{100 * numbers[name]:.2f}'

@@ -12,28 +12,29 @@ from ..functional import binary_areas, binary_rates, log_loss
 
 @METRICS.register_module()
 class BinaryClassificationMetric(BaseMetric):
-    """Rates and areas of a classifier of two classes.
+    """Rates and areas under curves of a binary classifier.
 
-    Reads from each data sample ``pred_score`` and ``gt_label``, as mmpretrain's
-    classifiers and ``PackInputs`` give them. Returned, each in [0, 1] and higher
-    better but for the last: ``accuracy``, ``sensitivity`` (recall),
-    ``specificity``, ``precision`` and ``f1`` at the threshold, ``auc`` (area under
-    the ROC curve), ``auprc`` (under the precision-recall curve, where guessing gives
-    the share of positives) and ``log_loss`` (cross-entropy in nats, lower is
-    better). NaN if a class that the number needs has no case.
+    Each data sample has ``pred_score`` and ``gt_label``, as set by classifiers of
+    MMPretrain and ``PackInputs``. The metric returns ``accuracy``, ``sensitivity``
+    (recall), ``specificity``, ``precision`` and ``f1`` at the threshold, ``auc`` (area
+    under the ROC curve), ``auprc`` (area under the precision-recall curve, where
+    guessing gives the share of positives) and ``log_loss`` (cross-entropy in nats,
+    lower is better). All except the last are in [0, 1], and higher is better. A number
+    is NaN if a class that it needs has no case.
 
     Args:
         positive: Label of the positive class. Defaults to 1.
-        threshold: A score above it is called positive.
-        case_keys: What names a case in the file, the first
-            that its meta information has.
+        threshold: Cases with a score above this value are called positive.
+        case_keys: Keys of the meta information; the first that exists names the case
+            in the file.
         outfile_prefix: Write score and label of each case to
             ``<outfile_prefix>.scores.json``.
-        collect_device: 'cpu' or 'gpu', where processes exchange results.
-        prefix: Of the returned names, 'binary' by default.
+        collect_device: Device on which processes exchange results, ``'cpu'`` or
+            ``'gpu'``.
+        prefix: Prefix of the returned names, ``'binary'`` by default.
 
     Raises:
-        ValueError: A case has no score of the positive class, or it is NaN.
+        ValueError: If a case has no score of the positive class, or the score is NaN.
     """
 
     default_prefix = 'binary'
@@ -54,7 +55,7 @@ class BinaryClassificationMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep score and label of each case."""
+        """Store the score and label of each case."""
         for sample in data_samples:
             name = next(
                 (sample[key] for key in self.case_keys if key in sample),
@@ -92,7 +93,7 @@ class BinaryClassificationMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list) -> dict:
-        """Compute the numbers, write the cases."""
+        """Compute the measures and write the cases."""
         scores = np.array([case['score'] for case in results])
         labels = np.array([case['label'] for case in results])
         if self.outfile_prefix:

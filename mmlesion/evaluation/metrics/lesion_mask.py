@@ -24,7 +24,7 @@ def lesion_mask(
 
     Args:
         sample: The data sample, as a dict.
-        map_shape: Rows and columns, where the sample does not tell its own.
+        map_shape: Rows and columns, used if the sample does not contain them.
         name: Name of the sample, for error messages.
         mask_key: Key of the mask.
         form: Shape of a lesion inside its box: ``'circle'``, ``'ellipse'`` or
@@ -34,7 +34,7 @@ def lesion_mask(
         - output: (H, W), or (H, W, C) for a mask with slices
 
     Returns:
-        True on the lesions.
+        Mask that is True on the lesions.
 
     Raises:
         ValueError: If there is neither a mask nor a box, or the mask is not 2-D or 3-D

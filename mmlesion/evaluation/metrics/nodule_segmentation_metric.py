@@ -25,42 +25,42 @@ _COLUMNS = (
 
 @METRICS.register_module()
 class NoduleSegmentationMetric(BaseMetric):
-    """Nodules found and outlined in slices: the paper's Table 1.
+    """Detection and segmentation of nodules in slices, as in Table 1 of the paper.
 
-    Reads from each data sample the segmentations (``mask_keys``), ``mask`` (the
-    true nodules, as ``LoadLIDCSlice(with_mask=True)`` and ``PackInputs`` give them)
-    and ``spacing_mm`` (y, x). For each kind of segmentation the numbers of
-    :func:`mmlesion.evaluation.functional.nodule_segmentation_table` are returned
-    under its name (``fine_mask`` is ``fine/tpr`` and so on): rates and Dice from 0
-    to 1, ``tp_doa`` in mm2, NaN where there is no slice to count. So
-    ``save_best='nodule/fine/dice_mean'`` keeps the best checkpoint.
+    Each data sample has segmentations (``mask_keys``), ``mask`` (the true nodules, as
+    set by ``LoadLIDCSlice(with_mask=True)`` and ``PackInputs``) and ``spacing_mm``
+    (y, x). For each kind of segmentation, the metric returns the numbers of
+    :func:`mmlesion.evaluation.functional.nodule_segmentation_table` under its name
+    (``fine/tpr`` for ``fine_mask``): rates and Dice in [0, 1], ``tp_doa`` in mm2, NaN
+    without slices. ``save_best='nodule/fine/dice_mean'`` keeps the best checkpoint.
 
-    In a slice with two nodules, ``fine_mask`` stands for all of ``nodule_masks``, a
-    list of one mask for each nodule, where the model gives it.
+    In a slice with two nodules, ``fine_mask`` is replaced by the union of
+    ``nodule_masks``, a list with one mask per nodule, if the model returns it.
 
     Source: Feng et al., Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
 
     Args:
-        mask_keys: Of the segmentations in the data sample.
-        reference: Published rows, by title, to print
-            under ours: any of ``tpr``, ``fpr``, ``fpr_nodule`` and of ``dice``,
-            ``tp_dice``, ``tp_doa``, each of these three (mean, deviation).
-        outfile_prefix: Write a row for each slice and segmentation
-            to ``<outfile_prefix>.slices.csv``.
-        collect_device: 'cpu' or 'gpu', where processes exchange results.
-        prefix: Of the returned names, 'nodule' by default.
+        mask_keys: Keys of the segmentations in the data sample.
+        reference: Published rows by title, which are logged below the computed rows:
+            ``tpr``, ``fpr``, ``fpr_nodule`` as numbers; ``dice``, ``tp_dice``,
+            ``tp_doa`` as pairs (mean, deviation).
+        outfile_prefix: Write a row for each slice and segmentation to
+            ``<outfile_prefix>.slices.csv``.
+        collect_device: Device on which processes exchange results, ``'cpu'`` or
+            ``'gpu'``.
+        prefix: Prefix of the returned names, ``'nodule'`` by default.
 
     Attributes:
-        rows: What the csv holds, after ``evaluate``.
+        rows: Rows of the CSV file, available after ``evaluate``.
 
     Shape:
         - segmentations: (H, W), bool
-        - mask: (H, W) or (H, W, 1), 0 or the nodule's number
+        - mask: (H, W) or (H, W, 1), 0 or the number of the nodule
 
     Raises:
-        ValueError: If a sample lacks something, or a segmentation is of another
-            size than the mask; the sentence names the slice.
+        ValueError: If a sample lacks a key, or the sizes of a segmentation and its mask
+            differ. The message names the slice.
     """
 
     default_prefix = 'nodule'
@@ -99,7 +99,7 @@ class NoduleSegmentationMetric(BaseMetric):
             regions = sample.get('nodule_masks')
             for key in self.mask_keys:
                 predicted = _plane(sample[key])
-                # 0 and two nodules
+                # background and two nodules
                 if regions and key == 'fine_mask' and len(np.unique(nodules)) == 3:
                     predicted = np.any([_plane(region) for region in regions], 0)
                 try:
@@ -116,19 +116,19 @@ class NoduleSegmentationMetric(BaseMetric):
                 )
 
     def evaluate(self, size: int) -> dict:
-        """Gather the slices of all processes and compute.
+        """Gather the slices of all processes and compute the measures.
 
         Args:
             size: Number of slices of the data set.
 
         Returns:
-            The numbers, their names with the prefix.
+            Measures by name with the prefix.
         """
-        # One result for each segmentation of a slice
+        # Each segmentation of a slice has one result
         return super().evaluate(size * len(self.mask_keys))
 
     def compute_metrics(self, results: list) -> dict:
-        """Compute the table, log it, write the slices."""
+        """Compute and log the table, and write the slices."""
         self.rows = results
         tables = {
             name: nodule_segmentation_table(scores_of(results, name))
@@ -147,14 +147,14 @@ class NoduleSegmentationMetric(BaseMetric):
 
 
 def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
-    """The scores of one kind of segmentation.
+    """Scores of one kind of segmentation.
 
     Args:
-        rows: ``NoduleSegmentationMetric.rows``.
-        segmentation: Such as ``'fine'``.
+        rows: Rows of :class:`NoduleSegmentationMetric`.
+        segmentation: Name of the segmentation, such as ``'fine'``.
 
     Returns:
-        In the order of the rows.
+        Scores in the order of the rows.
     """
     names = [one.name for one in fields(SliceScore)]
     return [
@@ -165,7 +165,7 @@ def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
 
 
 def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
-    """Lines of a table like the paper's, ours above the published rows."""
+    """Lines of a table as in the paper, with published rows below computed rows."""
     rows = [('', *(title for title, _ in _COLUMNS))]
     for name, table in tables.items():
         rows.append(
@@ -213,7 +213,7 @@ def _cell(value: Any) -> str:
         mean, deviation = value
         if not math.isfinite(mean):
             return '-'
-        # Square millimetres to one place, shares to two
+        # Areas have one decimal place, shares have two
         places = 1 if mean > 1 else 2
         return f'{mean:.{places}f} ± {deviation:.{places}f}'
     return f'{value:.2f}' if math.isfinite(value) else '-'
