@@ -105,7 +105,10 @@ def our_reading(cache_dir=None, interpolation='exact'):
 
     def read(key_path, slice_interval_mm, spacing_mm):
         sample = dict(
-            img_path=key_path, interval_mm=slice_interval_mm, spacing_mm=spacing_mm
+            img_path=key_path,
+            interval_mm=slice_interval_mm,
+            spacing_mm=spacing_mm,
+            instances=[],  # a sample of a data set
         )
         for transform in transforms:
             sample = transform(sample)

@@ -1,9 +1,9 @@
-"""What must hold before the OpenMMLab packages are imported.
+"""Checks of the installed versions, and adjustments of the OpenMMLab packages.
 
 :mod:`mmlesion.registry` calls :func:`check_versions` and
-:func:`declare_torchvision_operators`, so every config that names a component
-of ours passes here, and so do the tools. Only metadata is read: the check
-imports nothing and takes milliseconds.
+:func:`declare_torchvision_operators`, so these functions run for every config that
+names a component of mmlesion, and for the tools. The check reads only the metadata of
+the distributions; it imports nothing and takes milliseconds.
 """
 
 import importlib.util
@@ -12,14 +12,15 @@ import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.version import Version
 
 from .torchvision_operators import declare_schemas, is_missing_operator
 
-# Versions as [first that works, first that does not). Lower bounds are the
-# original distribution's last releases, which share their import names with
-# the maintained `onedl-*` set; torch 2.4 is what onedl-mmcv's operators need.
+# Half-open ranges: the first version that works, the first that does not. The lower
+# bounds are the last releases of the original distributions, which share their import
+# names with the maintained `onedl-*` set; the operators of onedl-mmcv need torch 2.4.
 PYTHON_RANGE = ('3.10', '3.13')
 TORCH_RANGE = ('2.4', '3')
 MODULE_RANGES = dict(
@@ -28,7 +29,7 @@ MODULE_RANGES = dict(
     mmdet=('3.3.0', '4'),
     mmpretrain=('1.2.0', '2'),
 )
-# Which distributions install a module of that name.
+# Distributions that install a module of this name.
 DISTRIBUTIONS = dict(
     mmengine=('onedl-mmengine', 'mmengine', 'mmengine-lite'),
     mmcv=('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
@@ -46,17 +47,17 @@ class VersionError(ImportError):
     """An installed version, or a mixture of packages, that cannot work."""
 
 
-def check_versions():
-    """Name every installed version that cannot work, in one error.
+def check_versions() -> None:
+    """Report all installed versions that cannot work in one error.
 
-    Each host (mmdet, mmpretrain) may be absent; MMEngine, MMCV and torch may
-    not. A module that lies on the path without a distribution's metadata (a
-    source checkout) is taken as it is.
+    The hosts (mmdet, mmpretrain) are optional; MMEngine, MMCV and torch are required.
+    The version of a module without distribution metadata (a source checkout) is not
+    checked.
 
     Raises:
         VersionError: If Python, torch or an OpenMMLab package is missing or
-            out of the range that works, or if two distributions have been
-            installed over one another. The message lists all of them.
+            out of the range that works, or if two distributions of one module are
+            installed. The message lists all problems.
     """
     found, problems = _installed_modules()
     problems += _outside(
@@ -110,13 +111,13 @@ def check_versions():
         )
 
 
-def declare_torchvision_operators():
+def declare_torchvision_operators() -> bool:
     """Import torchvision, and declare its operators where they cannot load.
 
     See :mod:`mmlesion.torchvision_operators`.
 
     Returns:
-        bool: Whether the schemas had to be declared (False where torchvision
+        Whether the schemas had to be declared (False where torchvision
         is absent or imports by itself).
     """
     if importlib.util.find_spec('torchvision') is None:
@@ -134,35 +135,35 @@ def declare_torchvision_operators():
     return True
 
 
-def silence_optional_packages():
+def silence_optional_packages() -> None:
     """Keep MMDetection quiet about optional packages that are not installed.
 
-    ``print_log`` of MMEngine prints messages without a logger whatever their level,
-    and mmdet reports at the level DEBUG that it found no OneDL.
+    ``print_log`` of MMEngine prints messages without a logger at any level, and mmdet
+    reports at the level DEBUG that OneDL is not installed.
     """
     import mmengine.logging
 
     shown = mmengine.logging.print_log
     if not getattr(shown, 'drops_debug', False):
 
-        def print_log(msg, logger=None, level=logging.INFO):
+        def print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
             if logger is not None or level > logging.DEBUG:
                 shown(msg, logger, level)
 
-        print_log.drops_debug = True
+        vars(print_log)['drops_debug'] = True
         mmengine.logging.print_log = print_log
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
 
 
-def installed_config(name):
+def installed_config(name: str) -> str:
     """Path of a config of this package, by its path below ``configs``.
 
     Args:
-        name (str): E.g. ``'3dce/3dce_9slice.py'``, or the file name alone, which is
+        name: E.g. ``'3dce/3dce_9slice.py'``, or the file name alone, which is
             unique below ``configs`` except in ``_base_``.
 
     Returns:
-        str: The file.
+        The file.
 
     Raises:
         FileNotFoundError: If there is no such config.
@@ -181,13 +182,13 @@ def installed_config(name):
     raise FileNotFoundError(f'mmlesion has no config {name} (folder: {folder})')
 
 
-def name_config_package():
-    """Let ``'mmlesion::...'`` name our configs, as ``'mmdet::...'`` does.
+def name_config_package() -> None:
+    """Let ``'mmlesion::...'`` name the configs of mmlesion, as ``'mmdet::...'`` does.
 
-    MMEngine resolves the prefix only for packages in a list of its own, which
-    other projects join by an entry. It would also give every part of an inherited
-    config the scope of its package, where mmdet's components are unknown, and it
-    looks for configs that a metafile names in the wrong folder.
+    MMEngine resolves the prefix only for packages in its own list, so this function
+    adds an entry. MMEngine would also give all parts of an inherited config the scope
+    of its package, in which the components of mmdet are unknown, and it looks for the
+    configs of a metafile in the wrong folder.
     """
     from mmengine.config import Config
     from mmengine.config.utils import MODULE2PACKAGE
@@ -198,26 +199,28 @@ def name_config_package():
     MODULE2PACKAGE['mmlesion'] = 'mmlesion'
     find, get = Config._get_cfg_path, hub.get_config
 
-    def get_cfg_path(cfg_path, filename):
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
         package, separator, name = cfg_path.partition('::')
         if separator and package == 'mmlesion':
             # Without a scope: the default scope of the config, which is the host's.
             return installed_config(name), None
         return find(cfg_path, filename)
 
-    def get_config(cfg_path, pretrained=False):
+    def get_config(cfg_path: str, pretrained: bool = False) -> Any:
         package, separator, name = cfg_path.partition('::')
         if separator and package == 'mmlesion' and not pretrained:
             return Config.fromfile(installed_config(name))
         return get(cfg_path, pretrained)
 
     Config._get_cfg_path = staticmethod(get_cfg_path)
-    sys.modules['mmengine.hub'].get_config = hub.get_config = get_config
+    # The package `mmengine.hub` holds a second reference to the function.
+    vars(sys.modules['mmengine.hub'])['get_config'] = hub.get_config = get_config
 
 
-def _installed_modules():
-    """Distributions per OpenMMLab module, and what is wrong with them."""
-    found, problems = {}, []
+def _installed_modules() -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Return the distribution of each OpenMMLab module, and the problems found."""
+    found: dict[str, tuple[str, str]] = {}
+    problems: list[str] = []
     for module, names in DISTRIBUTIONS.items():
         installed = [(n, v) for n in names if (v := _version(n)) is not None]
         if len(installed) > 1:
@@ -233,22 +236,22 @@ def _installed_modules():
     return found, problems
 
 
-def _has_operators(distribution):
-    """Whether MMCV's compiled module is among the files of a distribution."""
+def _has_operators(distribution: str) -> bool:
+    """Return whether a distribution holds the compiled module of MMCV."""
     files = metadata.files(distribution)  # None if it does not list them
     return files is None or any(path.name.startswith('_ext.') for path in files)
 
 
-def _version(distribution):
-    """Installed version of a distribution, None where there is none."""
+def _version(distribution: str) -> str | None:
+    """Return the version of a distribution, None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _outside(name, version, bounds):
-    """A list with one sentence if ``version`` is not in [low, high)."""
+def _outside(name: str, version: str, bounds: tuple[str, str]) -> list[str]:
+    """Return a list with one sentence if ``version`` is not in [low, high)."""
     low, high = bounds
     if Version(low) <= Version(version) < Version(high):
         return []

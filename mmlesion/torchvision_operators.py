@@ -8,11 +8,14 @@ mmdet, mmpretrain and mmlesion do not use them.
 """
 
 import sys
+from collections.abc import Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any, cast
 
 _OPERATORS = ('nms', 'qnms')
-_libraries = []  # the schemas live as long as the object that defined them
+_libraries: list[Any] = []  # the schemas live as long as the object that defined them
 
 
 def declare_schemas() -> None:
@@ -45,22 +48,27 @@ def install_finder() -> None:
 class _TorchvisionFinder:
     """Finder that gives torchvision a loader with a second attempt."""
 
-    def find_spec(self, name, path=None, target=None) -> ModuleSpec | None:
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
         if name != 'torchvision':
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _RetryingLoader(spec.loader)
+            spec.loader = cast(Loader, _RetryingLoader(spec.loader))
         return spec
 
 
 class _RetryingLoader:
     """Loader that declares the missing schemas when the first attempt fails."""
 
-    def __init__(self, loader):
+    def __init__(self, loader: Loader) -> None:
         self._loader = loader
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:

@@ -84,8 +84,8 @@ def cross_validate(
         num_folds: Number of folds.
         seed: Random seed for folds, initialization and training.
         test_only: Test the finished folds of ``work_dir`` again with the metrics of
-            this config, and add the numbers. Model, training and data of the config
-            must be those of the folds.
+            this config, and add the numbers. The folds must have been trained with
+            the model, training settings and data of this config.
 
     Returns:
         The content of ``cross_validation.json``.
@@ -205,8 +205,8 @@ def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
         and cfg.val_dataloader.dataset == cfg.test_dataloader.dataset
     ):
         raise ValueError(
-            f'{cfg.filename}: save_best would choose the epoch by the very cases that '
-            'test it; validate on others, or leave it out.'
+            f'{cfg.filename}: save_best would choose the epoch by the test cases; '
+            'validate on other cases, or remove save_best.'
         )
     for metric in _metrics(cfg)[:1]:  # one file of cases
         metric.outfile_prefix = str(Path(cfg.work_dir) / 'test')

@@ -37,7 +37,7 @@ class ExplainOptions:
             set. For a detector, numbers of boxes in the order of prediction, or
             ``'predicted'`` for the boxes of the highest scores.
         window: HU of black and white in the pictures. Without ``mmlesion.WindowHU``
-            in the pipeline, the network gets scans in this window, too.
+            in the pipeline, the network also gets scans in this window.
         value_range: Raw values at the two ends of the colors, for all maps.
         slices: Slices of scans, counted from 0 at the feet.
         max_images: Largest number of images.

@@ -16,7 +16,7 @@ from mmlesion.files import PARTIAL_SUFFIX
 #: Suffixes of the files that can be written.
 EXPORT_SUFFIXES = ('.pt2', '.onnx')
 
-#: Greatest difference of the exported network's results, relative to their range.
+#: Largest difference of the exported network's results, relative to their range.
 TOLERANCE = 1e-4
 
 
@@ -90,7 +90,7 @@ def export_network(
     Returns:
         ``file``, ``inputs`` (shape), ``outputs`` (shapes for one image),
         ``preprocessor`` (mean and deviation to apply before) and ``difference``, the
-        greatest relative to the range of the results.
+        largest difference relative to the range of the results.
 
     Raises:
         ValueError: If the suffix is unknown, the channels are not known, or the
@@ -190,11 +190,11 @@ def _write_onnx(network: nn.Module, images: Tensor, path: Path) -> Callable:
 
 
 def _difference(model: Any, run: Callable, images: Tensor) -> float:
-    """Greatest difference from the model, relative to the range of the results."""
+    """Largest difference from the model, relative to the range of the results."""
     with torch.no_grad():
         if _is_detector(model):
             expected = tuple(model.extract_feat(images))
-        else:  # by the head's own prediction, whatever it makes of its scores
+        else:  # the head may postprocess its scores, so compare its predictions
             expected = (torch.stack([s.pred_score for s in model.predict(images)]),)
         found = _as_tuple(run(images))
     if [e.shape for e in expected] != [f.shape for f in found]:

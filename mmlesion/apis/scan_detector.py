@@ -33,10 +33,10 @@ class ScanOptions:
     """Settings of :class:`ScanDetector`.
 
     Args:
-        every_mm: Wanted distance of key slices; None for that of the config's
-            slices. See :func:`mmlesion.scan.key_slices.plan_key_slices`.
-        share: Compute the features of each image once; None for yes where the
-            detector has images to share.
+        every_mm: Requested distance of key slices; None for the slice distance of the
+            config. See :func:`mmlesion.scan.key_slices.plan_key_slices`.
+        share: Compute the features of each image once; None for True if the detector
+            has images to share.
         crop: ``'scan'`` or ``'slice'``; None for ``'scan'`` with shared features.
             See :class:`mmlesion.scan.key_slice_detection.KeySliceDetection`.
         precision: Type in which the backbone computes: ``'float32'``,

@@ -1,4 +1,4 @@
-"""Whole scans through the steps of a scan config, and what is written of them."""
+"""Steps of a scan config applied to whole scans, and writing of the results."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ DETECT = 'DetectLesions'
 
 
 class ScanProgram:
-    """Finds lesions in a scan and asks the further steps about them.
+    """Finds lesions in a scan and runs the further steps on them.
 
     Args:
         config: A scan config, as a path or a ``Config``. Its ``steps`` begin with a
             step of type ``DetectLesions`` with ``config`` and ``checkpoint`` of the
             detector. The config of a detector is taken as this step alone.
         checkpoint: Checkpoint of the detector; needed for the config of a
-            detector, and in place of that of a scan config.
+            detector; replaces the checkpoint of a scan config.
         device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU, if any.
         options: Settings of the detector.
 
@@ -131,7 +131,7 @@ def _type(step: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class CaseOutputs:
-    """What is written of a scan.
+    """Files that are written for a scan.
 
     Args:
         formats: Names of :data:`mmlesion.scan.writers.FORMATS`.
@@ -167,7 +167,7 @@ def write_case(
     Args:
         folder: Folder of the files.
         case: The scan after all steps.
-        outputs: What to write.
+        outputs: Files to write.
 
     Returns:
         The page to open, if there is one.

@@ -25,13 +25,13 @@ class ProgramTask:
 
     Args:
         config: Path of a scan config or of the config of a detector.
-        checkpoint: Path of the checkpoint of the detector; None for that of the
-            scan config.
+        checkpoint: Path of the checkpoint of the detector; None takes the checkpoint
+            of the scan config.
         device: Device; None for the GPU, if any.
         options: Settings of the detector.
-        outputs: What is written of each scan. The heading of a page is the name of
-            the folder of the scan.
-        overrides: Values by key (``a.b.c``) that replace those of the config.
+        outputs: Files that are written for each scan. The heading of a page is the name
+            of the folder of the scan.
+        overrides: Values by key (``a.b.c``) that replace values of the config.
         trust_checkpoint: Whether the checkpoint may run code.
     """
 
@@ -55,7 +55,7 @@ class ProgramTask:
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 
     def settings(self) -> dict[str, Any]:
-        """What the results depend on, as plain values."""
+        """Settings on which the results depend, as plain values."""
         records = [self.program.detector.record]
         records += [step.record for step in self.program.steps]
         return dict(

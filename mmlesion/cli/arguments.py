@@ -17,7 +17,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options`` and ``--trust-checkpoint``.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument(
         '--cfg-options',
@@ -39,7 +39,7 @@ def add_common_arguments(
     """Add the arguments that training and testing share; the flags are MMDetection's.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
         distributed: Whether the program can run in several processes.
     """
     parser.set_defaults(launcher='none', local_rank=0)
@@ -69,7 +69,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the positional arguments ``config`` and ``checkpoint``.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument(
         'config', help='config file, or the name of a model of the zoo (docs/zoo.md)'
@@ -84,8 +84,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def checkpoint_from_arguments(args: argparse.Namespace) -> str:
     """The checkpoint of :func:`add_model_arguments`.
 
-    For a model of the zoo the checkpoint is that of the zoo, and a positional
-    argument in its place moves on to ``images``, where the program has ``images``.
+    The zoo provides the checkpoint of its models. A positional argument after the name
+    of such a model is then ``images``, if the program has ``images``.
 
     Args:
         args: The parsed arguments; ``images`` may be changed.
@@ -112,7 +112,7 @@ def add_amp_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--amp``.
 
     Args:
-        parser: Gets the argument.
+        parser: Parser that receives the argument.
     """
     parser.add_argument(
         '--amp',
@@ -126,13 +126,13 @@ def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--inputs``.
 
     Args:
-        parser: Gets the argument.
+        parser: Parser that receives the argument.
     """
     parser.add_argument(
         '--inputs',
         metavar='1c|3c|11c|21c',
         help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
-        'default work directory carries them in its name',
+        'name of the default work directory ends with this value',
     )
 
 
@@ -140,8 +140,8 @@ def add_model_pairs(parser: argparse.ArgumentParser, meaning: str) -> None:
     """Add the positional arguments ``CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
 
     Args:
-        parser: Gets the arguments.
-        meaning: Which networks are asked for, for the help.
+        parser: Parser that receives the arguments.
+        meaning: Networks that the command needs, for the help.
     """
     parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT', help=meaning)
     add_config_options(parser)
@@ -163,7 +163,7 @@ def read_config(
 
     Raises:
         FileNotFoundError: If the config does not exist.
-        ValueError: If an override is no ``KEY=VALUE`` or does not fit the config.
+        ValueError: If an override is not ``KEY=VALUE`` or does not fit the config.
     """
     from mmengine.config import Config
 
@@ -192,7 +192,7 @@ def zoo_name(text: str) -> str | None:
     """The name of a model of the zoo, or None for another text.
 
     Args:
-        text: What the user gave as config: ``hesam_lidc_11c``,
+        text: The argument ``config``: ``hesam_lidc_11c``,
             ``mmlesion::hesam_lidc_11c``, a file or another config.
 
     Returns:

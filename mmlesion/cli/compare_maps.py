@@ -1,9 +1,10 @@
 """Draw the maps of several classifiers side by side on the same nodules or images.
 
-Of classifiers of nodules (LIDC-IDRI), single slices and the whole are drawn; of others,
-such as those of radiographs, the maps that the tests of the configs make.
+For classifiers of nodules (LIDC-IDRI), the columns are single slices and the whole
+volume. For other classifiers, such as those of radiographs, the columns are images and
+the rows are the maps of the ActivationMapHook of each config.
 
-Example, of networks that were not trained on the nodules of fold 0:
+Example with networks that were not trained on the nodules of fold 0:
     python tools/compare_maps.py --out work_dirs/maps \
         work_dirs/cam_lidc_11c/fold0/cam_lidc_11c.py \
         work_dirs/cam_lidc_11c/fold0/epoch_10.pth \
@@ -20,18 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
-    add_model_pairs(parser, 'config and checkpoint of each network, in turn')
+    add_model_pairs(parser, 'config and checkpoint of each network, alternating')
     parser.add_argument('--out', required=True, help='folder of the pictures')
     parser.add_argument(
         '--nodules',
         nargs='+',
-        help='nodules by their nodule_id, images by the names of their files; by '
-        'default some are drawn at random',
+        help='nodule_id of nodules, or file names of images (default: a random choice)',
     )
-    parser.add_argument('--num', type=int, default=6, help='how many are drawn')
-    parser.add_argument('--seed', type=int, default=0, help='of the choice')
+    parser.add_argument(
+        '--num', type=int, default=6, help='number of nodules or images'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the choice')
     parser.add_argument(
         '--slices', type=int, default=5, help='single slices shown of each nodule'
     )

@@ -1,6 +1,6 @@
 """Train and test a config on each fold of a cross-validation.
 
-After an interruption the same command goes on where it stopped. Results:
+After an interruption the same command resumes. Results:
 cross_validation.json, roc.png and epochs.png in the work directory.
 """
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument(
         'config', help='config whose data sets take fold, num_folds and seed'
@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--seed',
         type=int,
         default=0,
-        help='of the folds, the first weights and the training',
+        help='random seed of the folds, the initial weights and the training',
     )
     add_inputs_argument(parser)
     add_amp_argument(parser)
     parser.add_argument(
         '--test-only',
         action='store_true',
-        help='test the finished folds of the work directory again, by what the '
-        'config measures now, e.g. its maps against the nodules',
+        help='test the finished folds of the work directory again with the current '
+        'metrics of the config, e.g. to compare its maps with the nodules',
     )
     add_common_arguments(parser)
 

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument('csv', help='DL_info.csv, or a csv with its columns')
     parser.add_argument('coco', help='COCO file to write')

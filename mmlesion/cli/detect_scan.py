@@ -1,8 +1,8 @@
 """Detect lesions in whole CT scans.
 
-SCAN is a DICOM folder, a NIfTI, MetaImage or NRRD file, a folder of such, or a text
-file with one scan per line. Each scan gets a folder in OUT with findings.json. Run
-the same command again to go on after an interruption: complete scans are kept.
+SCAN is a DICOM folder, a NIfTI, MetaImage or NRRD file, a folder of such scans, or a
+text file with one scan per line. Each scan gets a folder in OUT with findings.json.
+After an interruption, the same command resumes and keeps complete scans.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .arguments import add_config_options, parse_overrides
 from .scan_outputs import add_output_arguments, outputs_from_arguments
+
+if TYPE_CHECKING:
+    from mmlesion.apis import ProgramTask
+    from mmlesion.scan.many_scans import RunSummary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument('scan', help='scan, folder of scans or list of scans')
     parser.add_argument(
@@ -27,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--checkpoint',
-        help='checkpoint of the detector (default: that of the scan config)',
+        help='checkpoint of the detector (default: as in the scan config)',
     )
     parser.add_argument('--out', metavar='DIR', help='folder of the results')
     parser.add_argument(
@@ -36,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='DICOM series of a folder with several (default: the largest axial CT)',
     )
     parser.add_argument(
-        '--list-series', action='store_true', help='list the DICOM series and end'
+        '--list-series', action='store_true', help='list the DICOM series and exit'
     )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU)')
     detection = parser.add_argument_group('detection')
@@ -126,10 +131,10 @@ def run(args: argparse.Namespace) -> None:
         args.retry,
         progress=len(scans) > 1,
     )
-    _tell(args, summary, scans)
+    _report(args, summary, scans)
 
 
-def _task(args: argparse.Namespace, single: bool):
+def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
     from mmlesion.apis import ProgramTask, ScanOptions
     from mmlesion.scan.linking import LinkOptions
 
@@ -156,7 +161,9 @@ def _task(args: argparse.Namespace, single: bool):
     )
 
 
-def _tell(args: argparse.Namespace, summary, scans: dict[str, Path]) -> None:
+def _report(
+    args: argparse.Namespace, summary: RunSummary, scans: dict[str, Path]
+) -> None:
     from mmlesion.scan.many_scans import FAILURES_FILE
 
     complete = [*summary.before, *summary.done]

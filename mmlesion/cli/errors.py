@@ -1,4 +1,4 @@
-"""The one way in which programs end on bad input and on an interrupt."""
+"""Exit of the programs on bad input and on an interrupt."""
 
 import functools
 import os
@@ -14,11 +14,11 @@ def exit_on_user_error(program: Callable[..., object]) -> Callable[..., int]:
 
     Bad input is what this package reports as ``ValueError``, ``OSError`` (a missing
     file, a full disk), ``FloatingPointError`` (a NaN loss), or ``KeyError`` and
-    ``ImportError`` with a sentence. Other exceptions keep their traceback, and with
-    ``MMLESION_DEBUG`` set in the environment these exceptions do, too.
+    ``ImportError`` with a sentence. Other exceptions keep their traceback. If
+    ``MMLESION_DEBUG`` is set in the environment, all exceptions keep it.
 
     Args:
-        program: The program. What it returns is ignored.
+        program: The program. Its return value is ignored.
 
     Returns:
         The program, which returns an exit status: 0, 1 after bad input (the sentence

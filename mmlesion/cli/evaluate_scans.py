@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument('results', help='folder of the results of detect_scan.py')
     parser.add_argument(
@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resamples', type=int, default=1000, help='bootstrap resamples of scans'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='random seed of the bootstrap'
+    )
     parser.add_argument(
         '--out', metavar='JSON', help='write the curve and the table to a file'
     )

@@ -15,14 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     add_model_arguments(parser)
     parser.add_argument(
         'images',
         nargs='?',
-        help='picture, radiograph, scan, patches (.slices), array '
-        "(.npy), or a folder of such; without it, the config's test data set",
+        help='picture, radiograph, scan, patches (.slices), array (.npy), or a '
+        "folder of such files (default: the config's test data set)",
     )
     parser.add_argument(
         '--method',
@@ -51,16 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=['predicted'],
         type=_class_or_number,
-        help="classes by number or name, 'predicted' or 'label'; of a detector, "
-        "numbers of boxes or 'predicted', the best (default: predicted)",
+        help="classes by number or name, 'predicted' or 'label'; for a detector, "
+        "numbers of boxes or 'predicted' for the best boxes (default: predicted)",
     )
     parser.add_argument(
         '--layers',
         nargs='+',
         default=[],
         metavar='NAME',
-        help='layers to map, such as backbone.layer4; by default that of the last '
-        'feature maps, which is told',
+        help='layers to map, such as backbone.layer4 (default: the layer of the last '
+        'feature maps)',
     )
     parser.add_argument('--out', metavar='DIR', help='default: WORK_DIR/maps')
     parser.add_argument(
@@ -68,26 +68,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='CT window of the pictures in HU, e.g. -160 240; for a network whose '
-        'config has no WindowHU, also of what it is shown of a scan',
+        help='CT window of the pictures in HU, e.g. -160 240; without WindowHU in the '
+        'config, also the window of scans in the input of the network',
     )
     parser.add_argument(
         '--range',
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='the same raw values for the ends of all colours; by default each map '
-        'goes from its least to its largest',
+        help='raw values at the two ends of the colors, the same for all maps '
+        '(default: minimum and maximum of each map)',
     )
     parser.add_argument(
         '--slices',
         nargs='+',
         type=int,
         metavar='N',
-        help='slices of a scan, from 0 at the feet (default: the middle one)',
+        help='slices of a scan, from 0 at the feet (default: the middle slice)',
     )
     parser.add_argument(
-        '--max-images', type=int, metavar='N', help='explain the first N only'
+        '--max-images', type=int, metavar='N', help='explain only the first N images'
     )
     parser.add_argument(
         '--diameter',
@@ -99,14 +99,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--score-thr',
         type=float,
         default=0.3,
-        help='least score of a box (default: %(default)s)',
+        help='lowest score of a box (default: %(default)s)',
     )
     parser.add_argument(
         '--max-detections',
         type=int,
         default=5,
         metavar='N',
-        help='most boxes of an image, the best (default: %(default)s)',
+        help='largest number of boxes of an image (default: %(default)s)',
     )
     add_common_arguments(parser, distributed=False)
 
@@ -141,5 +141,5 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _class_or_number(text: str) -> int | str:
-    """Read ``'1'`` as 1; other texts stay."""
+    """Convert ``'1'`` to 1; other texts remain texts."""
     return int(text) if text.isdigit() else text

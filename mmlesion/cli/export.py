@@ -1,7 +1,7 @@
 """Export a trained network to torch.export (.pt2) or ONNX (.onnx).
 
-A classifier gives class probabilities, a detector its feature maps. The file is loaded
-again and compared with the model before it takes its name.
+A classifier returns class probabilities, a detector returns feature maps. The file is
+loaded again and compared with the model before it gets its final name.
 """
 
 import argparse
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of exactly this model')
@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='size of the images in pixels',
     )
     parser.add_argument(
-        '--channels', type=int, help='channels of the images (default: by the config)'
+        '--channels',
+        type=int,
+        help='channels of the images (default: as in the config)',
     )
     add_config_options(parser)
 
@@ -49,4 +51,4 @@ def run(args: argparse.Namespace) -> None:
         print(
             'Images are normalized before: {mean}, {std}'.format(**done['preprocessor'])
         )
-    print(f'Greatest difference from the model: {done["difference"]:.1e} of the range')
+    print(f'Largest difference from the model: {done["difference"]:.1e} of the range')

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument('scan', help='DICOM folder, NIfTI, MetaImage or NRRD file')
     parser.add_argument('--out', required=True, help='folder of the results')
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         required=True,
         metavar='CONFIG CHECKPOINT',
-        help='config and checkpoint of each sign and view, in turn',
+        help='config and checkpoint of each sign and view, alternating',
     )
     add_config_options(parser)
     parser.add_argument(
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--combination',
         default='product',
         choices=('product', 'mean', 'min'),
-        help='of the views (default: %(default)s)',
+        help='combination of the views (default: %(default)s)',
     )
     parser.add_argument(
         '--grid',
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Find the signs, print their probabilities.
+    """Find the signs and print their probabilities.
 
     Args:
         args: The parsed arguments.

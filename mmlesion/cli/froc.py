@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument('predictions', help='COCO results (.json) or a table (.csv)')
     parser.add_argument(

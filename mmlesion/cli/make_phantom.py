@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     layouts = parser.add_subparsers(dest='dataset', required=True, metavar='layout')
     both = argparse.ArgumentParser(add_help=False)
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--context-mm',
         type=float,
         default=20.0,
-        help='neighbours reach this far to both sides of the key slice, in mm',
+        help='extent of the neighboring slices on both sides of the key slice, in mm',
     )
 
     lidc = layouts.add_parser(
@@ -72,27 +72,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     node21.add_argument('--size', type=int, default=1024, help='pixels per side')
     node21.add_argument('--pictures-per-patient', type=int, default=4)
     node21.add_argument(
-        '--diameters-mm', type=float, nargs=2, default=(6, 30), help='of the nodules'
+        '--diameters-mm',
+        type=float,
+        nargs=2,
+        default=(6, 30),
+        help='range of the nodule diameters',
     )
     node21.add_argument(
         '--solid-hu',
         type=float,
         nargs=2,
         default=(0, 90),
-        help='their density; calcified ones have 200 to 1000',
+        help='density of solid nodules; calcified nodules have 200 to 1000 HU',
     )
 
     signs = layouts.add_parser(
         'signs', parents=[both], help='CT of whole chests with signs of aspergillosis'
     )
     signs.add_argument(
-        '--patients', type=int, default=24, help='number with the disease'
+        '--patients', type=int, default=24, help='number of patients with the disease'
     )
     signs.add_argument(
-        '--controls', type=int, default=16, help='without, one scan each'
+        '--controls',
+        type=int,
+        default=16,
+        help='number of controls, with one scan each',
     )
     signs.add_argument('--size', type=int, default=128, help='pixels per side')
-    signs.add_argument('--max-visits', type=int, default=8, help='most scans of each')
+    signs.add_argument(
+        '--max-visits', type=int, default=8, help='largest number of scans per patient'
+    )
 
     scans = layouts.add_parser(
         'scans', parents=[both], help='whole CT scans with lesions, as DICOM'

@@ -1,6 +1,6 @@
 """Measure activation maps of classifiers on their test data, with controls.
 
-Example, of the folds of two networks:
+Example with the folds of two networks:
     python tools/measure_maps.py --out work_dirs/measured --method SoftActivationMap \\
         --name CAM CAM HESAM HESAM \\
         work_dirs/cam_lidc_11c/fold0/cam_lidc_11c.py \\
@@ -22,9 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
-    add_model_pairs(parser, 'config and checkpoint of each network or fold, in turn')
+    add_model_pairs(
+        parser, 'config and checkpoint of each network or fold, alternating'
+    )
     parser.add_argument('--out', required=True, help='folder of the results')
     parser.add_argument(
         '--name',
@@ -62,16 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='explained score (default: log-odds of two classes, else the logit)',
     )
     parser.add_argument(
-        '--mask-key', default='mask', help='mask in the data (default: %(default)s)'
+        '--mask-key',
+        default='mask',
+        help='key of the mask in the data samples (default: %(default)s)',
     )
     parser.add_argument(
         '--group-key',
         default='patient',
-        help='patient in the data (default: %(default)s)',
+        help='key of the patient in the data samples (default: %(default)s)',
     )
     parser.add_argument('--reference', help='network/method to compare with')
     parser.add_argument(
-        '--max-images', type=int, metavar='N', help='first N cases only'
+        '--max-images', type=int, metavar='N', help='measure only the first N cases'
     )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(

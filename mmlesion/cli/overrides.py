@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Settings of a config's top level that are read although a config may lack them
+# Top-level settings that are read even if a config does not have them
 _TOP = {
     'auto_scale_lr',
     'backend_args',
@@ -51,7 +51,7 @@ _TOP = {
     'visualizer',
     'work_dir',
 }
-# Read by whoever builds an object, not by the object
+# Keys that the builder of an object reads, not the object
 _OF_BUILDERS = {
     '_delete_',
     '_scope_',
@@ -78,7 +78,7 @@ _UNTYPED = {
 }
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _OF_LOADERS = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'diff_rank_seed'}
-# Least values of numbers, wherever they stand
+# Smallest values of numbers at any depth
 _LEAST = {
     'batch_size': 1,
     'max_epochs': 1,
@@ -97,8 +97,8 @@ def check_overrides(cfg: Config, options: dict[str, Any]) -> None:
         options: Values by dotted key.
 
     Raises:
-        ValueError: If nothing reads a key (names the nearest known key), or a value
-            is of another kind than the one it replaces.
+        ValueError: If nothing reads a key (the message names the most similar known
+            key), or a value has another type than the value that it replaces.
     """
     for key, value in options.items():
         _check_one(cfg, key, value)
@@ -111,7 +111,8 @@ def check_numbers(cfg: Config) -> None:
         cfg: The config.
 
     Raises:
-        ValueError: If a number is too small or no number; names its key.
+        ValueError: If a value is too small or is not a number. The message names the
+            key.
     """
     for key, value in _leaves(cfg._cfg_dict.to_dict(), ''):
         name = key.rpartition('.')[2]
@@ -165,7 +166,7 @@ def _check_one(cfg: Config, key: str, value: Any) -> None:
 
 
 def _check_new(cfg: Config, key: str, path: list[str], parent: dict, name: str) -> None:
-    """Raise unless something reads a setting that the config lacks."""
+    """Raise if nothing reads a setting that the config does not have."""
     known = _known_names(cfg, path, parent)
     if known is None:
         close = difflib.get_close_matches(name, map(str, parent), 1, 0.8)
@@ -184,7 +185,7 @@ def _check_new(cfg: Config, key: str, path: list[str], parent: dict, name: str) 
 
 
 def _known_names(cfg: Config, path: list[str], parent: dict) -> set[str] | None:
-    """Names that are read below a dict; None if any may be."""
+    """Keys of a dict that are read; None if any key may be read."""
     if not path:
         return _TOP | set(cfg._cfg_dict)
     if parent.get('type') is not None:
@@ -198,7 +199,7 @@ def _known_names(cfg: Config, path: list[str], parent: dict) -> set[str] | None:
 
 
 def _arguments(kind: Any) -> set[str] | None:
-    """Names of a class's arguments; None if it takes any."""
+    """Names of the arguments of a class; None if it takes arbitrary arguments."""
     names = set(_OF_BUILDERS)
     classes = kind.__mro__ if inspect.isclass(kind) else [kind]
     for one in classes:
@@ -226,7 +227,7 @@ def _registries() -> list:
 
 
 def _find_class(cfg: Config, kind: Any) -> Any:
-    """Class that a type names, by the config's default scope; None if unknown."""
+    """Class of a type in the default scope of the config; None if unknown."""
     if not isinstance(kind, str):
         return kind
     for root in _registries():
@@ -241,7 +242,7 @@ def _find_class(cfg: Config, kind: Any) -> Any:
 
 
 def _check_kind(cfg: Config, key: str, old: Any, new: Any) -> None:
-    """Raise if a value is of another kind than the one that it replaces."""
+    """Raise if a value has another type than the value that it replaces."""
     name = key.rpartition('.')[2]
     if name == 'type' and isinstance(old, str):
         if isinstance(new, str) and _find_class(cfg, new) is not None:

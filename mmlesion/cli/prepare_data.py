@@ -14,26 +14,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     commands = parser.add_subparsers(dest='dataset', required=True)
 
-    def add(name, source, root, about, help, description):
-        one = commands.add_parser(
+    def add(
+        name: str, source: str, root: str, about: str, help: str, description: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(
             name,
             help=help,
-            description=(description + ' May be stopped at any time and run again.'),
+            description=(
+                description + ' The command may be stopped at any time and run again.'
+            ),
         )
-        one.add_argument(
+        command.add_argument(
             source, dest='root', default=root, help=f'{about} (default: %(default)s)'
         )
-        one.add_argument(
+        command.add_argument(
             '--cache-dir' if name == 'deeplesion' else '--out',
             dest='out',
-            help='where to write (default: in the same folder)',
+            help='output folder (default: the same folder)',
         )
-        one.add_argument('--overwrite', action='store_true', help='do it all again')
-        return one
+        command.add_argument(
+            '--overwrite', action='store_true', help='prepare everything again'
+        )
+        return command
 
     deeplesion = add(
         'deeplesion',
@@ -41,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'data/DeepLesion',
         'folder of DL_info.csv and Images_png',
         'cache the slices of DeepLesion',
-        'Write the slices to a cache, '
-        'quicker to read than the PNGs, that takes about as much disk.',
+        'Write the slices to a cache, which is faster to read than the PNGs and takes '
+        'about as much disk space.',
     )
     deeplesion.add_argument(
         '--num-slices',
@@ -57,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'cut the nodules of LIDC-IDRI',
         'Write nodules.csv and the patches of all nodules that three readers rated.',
     )
-    lidc.add_argument('--crop-list', help='their csv, patient_id, nodule_id, seriesuid')
+    lidc.add_argument(
+        '--crop-list', help='csv of the crops: patient_id, nodule_id, seriesuid'
+    )
     lidc.add_argument(
         '--side',
         type=float,
@@ -71,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='shift patches at random by up to this many diameters, so that the '
         'nodule is not always in the middle (default: %(default)s)',
     )
-    lidc.add_argument('--seed', type=int, default=0, help='of the shifts')
+    lidc.add_argument('--seed', type=int, default=0, help='random seed of the shifts')
     slices = add(
         'lidc-slices',
         '--data-root',
@@ -83,20 +91,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     slices.add_argument(
         '--size',
         type=int,
-        help='sides of the square that is cut out, px (default: 384, of --crops 128)',
+        help='side of the slices in pixels (default: 384; 128 for --crops)',
     )
     slices.add_argument(
         '--max-negatives',
         type=int,
         default=20,
-        help='slices without a nodule of a series (default: 20)',
+        help='largest number of slices without a nodule per series (default: 20)',
     )
-    slices.add_argument('--seed', type=int, default=0, help='of drawing these')
+    slices.add_argument(
+        '--seed', type=int, default=0, help='random seed of the choice of these slices'
+    )
     for each in (lidc, slices):
         each.add_argument(
-            '--crops', help='folder of image/ and nodule_mask/ of nodules, instead'
+            '--crops',
+            help='folder with image/ and nodule_mask/ of nodules, in place of DICOM',
         )
-        each.add_argument('--xml', help='folder or tar archive of XML not beside DICOM')
+        each.add_argument(
+            '--xml',
+            help='folder or tar archive of XML files outside the DICOM folders',
+        )
     signs = add(
         'signs',
         '--scans',
@@ -111,27 +125,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs=3,
         default=(216, 256, 256),
-        help='z, y, x that scans are scaled to',
+        help='size (z, y, x) to which scans are scaled',
     )
     signs.add_argument(
         '--mode',
         default='clip',
         choices=('clip', 'exclude'),
-        help='voxels out of a range (default: %(default)s)',
+        help='treatment of voxels outside the HU range (default: %(default)s)',
     )
     signs.add_argument(
         '--rotations',
         type=int,
         default=27,
-        help='of the turns of 5 degrees, the first so many (default: %(default)s)',
+        help='number of rotations, in steps of 5 degrees (default: %(default)s)',
     )
     for each, number in ((deeplesion, None), (slices, 1), (signs, None)):
         each.add_argument(
             '--workers',
             type=int,
             default=number,
-            help='processes, each '
-            f'with one scan in memory (default: {number or "all cores"})',
+            help='number of processes, each with one scan in memory '
+            f'(default: {number or "all cores"})',
         )
 
 
@@ -161,7 +175,7 @@ def run(args: argparse.Namespace) -> None:
         )
     crops = [options.pop(name, None) for name in ('crops', 'crop_list')]
     if crops[0] and dataset == 'lidc-slices':
-        # Crops are prepared anew each time, which takes seconds.
+        # Crops are always prepared again, which takes seconds.
         for name in ('xml', 'overwrite', 'workers'):
             del options[name]
         done = prepare.prepare_lidc_crop_slices(crops[0], out, **options)
@@ -171,5 +185,5 @@ def run(args: argparse.Namespace) -> None:
         function = getattr(prepare, f'prepare_{dataset}'.replace('-', '_'))
         done = function(root, out, **options)
     print(done.summary())
-    if dataset != 'deeplesion':  # prepare_deeplesion raises by itself
+    if dataset != 'deeplesion':  # prepare_deeplesion raises its own errors
         done.check()

@@ -1,6 +1,6 @@
 """Print one table of several experiments: mean ± deviation over folds, or a test.
 
-Examples, Table 1 of the NODE21 paper and the numbers of SAPSAM:
+Examples for Table 1 of the NODE21 paper and for the numbers of SAPSAM:
     python tools/results_table.py work_dirs/maps_{deit,densenet121,patchconvnet}_node21
     python tools/results_table.py work_dirs/psam_*
 """
@@ -12,21 +12,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument(
         'folders',
         nargs='+',
         metavar='WORK_DIR',
-        help='work directory of tools/cross_validate.py or of tools/test.py; a row '
-        'each',
+        help='work directories of tools/cross_validate.py or of tools/test.py, one '
+        'for each row',
     )
     parser.add_argument(
         '--columns',
         nargs='+',
         metavar='METRIC',
-        help='metrics such as binary/auc; by default those that the configs '
-        "name in 'table'",
+        help="metrics such as binary/auc (default: 'table' of the configs)",
     )
 
 

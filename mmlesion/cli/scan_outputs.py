@@ -16,7 +16,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--formats``, ``--report`` and the settings of the page.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     group = parser.add_argument_group('output')
     group.add_argument(
@@ -46,8 +46,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         '--show-thr',
         type=float,
         metavar='SCORE',
-        help='score from which the page shows findings at first (default: 0.5, or '
-        'that of the best finding)',
+        help='lowest score of the findings that the page shows first (default: 0.5, '
+        'or the score of the best finding)',
     )
     group.add_argument(
         '--keep-identity',

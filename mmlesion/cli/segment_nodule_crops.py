@@ -1,6 +1,6 @@
-"""Segment crops around nodules inside scopes of several sizes, compare with masks.
+"""Segment nodule crops inside scopes of several sizes and compare with masks.
 
-This is the fine segmentation of mmlesion.NAMSegmentor as far as it needs no network.
+The program runs the part of mmlesion.NAMSegmentor that needs no network.
 
 Example:
     python tools/segment_nodule_crops.py IMAGES MASKS --scopes 1.2 1.5 2
@@ -13,10 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument('image_dir', metavar='IMAGES', help='crops in HU')
-    parser.add_argument('mask_dir', metavar='MASKS', help='masks by the same names')
+    parser.add_argument(
+        'mask_dir', metavar='MASKS', help='masks with the same file names'
+    )
     parser.add_argument(
         '--scopes',
         nargs='+',
@@ -31,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=100.0,
         metavar='HU',
-        help='square root of the weight of neighbours (default: 100)',
+        help='square root of the weight of neighboring pixels (default: 100)',
     )
-    parser.add_argument('--out', metavar='CSV', help='a row for each crop and scope')
+    parser.add_argument(
+        '--out', metavar='CSV', help='file with a row for each crop and scope'
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command line.
 
     Args:
-        parser: Gets the arguments.
+        parser: Parser that receives the arguments.
     """
     add_model_arguments(parser)
     add_common_arguments(parser)
@@ -29,24 +29,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--show-dir',
         metavar='DIR',
-        help='write overlays on windowed CT there: ground truth blue, true '
-        'positives green, false positives red; and, of a model with '
-        'attention, its figures in DIR/attention',
+        help='folder of overlays on windowed CT: ground truth in blue, true positives '
+        'in green, false positives in red; figures of the attention of a model are '
+        'written to DIR/attention',
     )
     parser.add_argument(
         '--wait-time',
         type=float,
         default=2,
         metavar='SECONDS',
-        help='how long --show shows each overlay',
+        help='time for which --show shows each overlay',
     )
     parser.add_argument(
         '--attention',
         nargs='+',
         metavar='NAME',
-        help='key slices whose attention is drawn, as in DL_info.csv '
-        '(000001_01_01_109), or one number for the first so many with '
-        'lesions; by default, with --show-dir, the first 3',
+        help='key slices whose attention is drawn, with names as in DL_info.csv '
+        '(000001_01_01_109), or a number N for the first N key slices with lesions '
+        '(default with --show-dir: 3)',
     )
     parser.add_argument(
         '--tta',

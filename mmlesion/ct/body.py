@@ -1,5 +1,7 @@
 """Bounding box of the body in an axial slice."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -44,9 +46,9 @@ def body_box(
     height, width = slice_hu.shape
     mask = (slice_hu > threshold_hu).view(np.uint8)
     kernel = np.ones((kernel_size, kernel_size), np.uint8)
-    zeros = dict(borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    # Of an even square the dilation needs the other middle as its anchor, or
-    # the result would be shifted by a pixel
+    zeros: dict[str, Any] = dict(borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    # With an even kernel, the dilation is anchored at the other central pixel.
+    # Otherwise the result would be shifted by a pixel.
     middle, other = kernel_size // 2, (kernel_size - 1) // 2
     mask = cv2.erode(mask, kernel, anchor=(middle, middle), **zeros)
     mask = cv2.dilate(mask, kernel, anchor=(other, other), **zeros)

@@ -258,7 +258,9 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
             f'{folder}: the files of the series name different patients, expected '
             'one patient'
         )
+    assert first.axes is not None and first.spacing_mm is not None
     for each in slices:
+        assert each.axes is not None and each.spacing_mm is not None
         if not np.allclose(each.axes, first.axes, atol=1e-3):
             raise ValueError(
                 f'{each.path}: the slice is turned against the first of its '
@@ -297,6 +299,7 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
             '(tilted gantry), which is not supported'
         )
     for place, each in enumerate(slices):
+        assert each.position is not None
         line = first.position + across * place / (len(slices) - 1)
         off = each.position - line
         off = off - first.normal * (off @ first.normal)

@@ -24,7 +24,7 @@ _TAGS = dict(
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What the reader needs to know about one DICOM file.
+    """Header of a DICOM file, as far as the reader needs it.
 
     Attributes:
         path: The file.

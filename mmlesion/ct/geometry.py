@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Triple = tuple[float, float, float]
 
@@ -71,7 +72,7 @@ class VoxelGrid:
         i, j, k = (n * s for n, s in zip(self.size, self.spacing_mm))
         return (i, j, k)
 
-    def index_to_world(self, index: Sequence[float] | np.ndarray) -> np.ndarray:
+    def index_to_world(self, index: ArrayLike) -> np.ndarray:
         """World positions (x, y, z) in mm of indices (i, j, k).
 
         Shape:
@@ -80,7 +81,7 @@ class VoxelGrid:
         affine = self.affine
         return np.asarray(index, float) @ affine[:3, :3].T + affine[:3, 3]
 
-    def world_to_index(self, position: Sequence[float] | np.ndarray) -> np.ndarray:
+    def world_to_index(self, position: ArrayLike) -> np.ndarray:
         """Indices (i, j, k), not rounded, of world positions (x, y, z) in mm.
 
         Shape:

@@ -274,7 +274,9 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.n
         for lung in lungs
     ]
     if len(lungs) < 2 or not all(outlines):
-        return filled.view(bool)  # one lung does not tell where the wall is
+        return filled.view(
+            bool
+        )  # a single lung does not determine the place of the wall
     outlines = [outline for found in outlines for outline in found]
     inner = _morphology(
         _hull(np.concatenate(outlines), filled.shape), cv2.MORPH_ERODE, wall
@@ -282,7 +284,8 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.n
     for outline in outlines:
         if cv2.contourArea(outline) < largest_px:
             continue
-        part = cv2.drawContours(filled * 0, [outline], -1, 1, cv2.FILLED)
+        part = np.zeros_like(filled)
+        cv2.drawContours(part, [outline], -1, 1, cv2.FILLED)
         hull = _hull(outline, filled.shape)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
             hull.view(np.uint8) & ~part, connectivity=4

@@ -41,11 +41,11 @@ class PatchGeometry:
     gives its place away. Shifted and larger patches do not.
 
     Attributes:
-        side (float): Side of the square of all slices, in diameters. The two further
+        side: Side of the square of all slices, in diameters. The two further
             squares of D_3C are one and two diameters larger.
-        max_shift (float): Largest shift of the square along each axis of the plane, in
+        max_shift: Largest shift of the square along each axis of the plane, in
             diameters. It is drawn uniformly for each nodule.
-        seed (int): Seed of the shifts. A nodule gets the same shift in each run.
+        seed: Seed of the shifts. A nodule gets the same shift in each run.
 
     Raises:
         ValueError: If ``side`` is not positive or ``max_shift`` is negative.
@@ -83,9 +83,9 @@ class NodulePatches:
     diameters, then the middle slice in those of 3 and of 4.
 
     Attributes:
-        image_hu (np.ndarray): HU, int16.
-        mask (np.ndarray): The nodule, bool.
-        outside (float): Share of the 21-slice block that lies outside of the
+        image_hu: HU, int16.
+        mask: The nodule, bool.
+        outside: Share of the 21-slice block that lies outside of the
             image; there, its outermost pixels are repeated.
 
     Shape:
@@ -116,11 +116,11 @@ def cut_nodule_patches(
     which gives the same slices up to where they begin.
 
     Args:
-        volume (CTVolume): HU, slices axial.
-        mask (np.ndarray): The nodule.
-        diameter_mm (float): Its equivalent diameter.
-        side (float): Side of the square of all slices, in diameters.
-        shift (tuple[float, float]): Rows and columns by which the square is moved,
+        volume: HU, slices axial.
+        mask: The nodule.
+        diameter_mm: Its equivalent diameter.
+        side: Side of the square of all slices, in diameters.
+        shift: Rows and columns by which the square is moved,
             in diameters.
 
     Shape:
@@ -215,7 +215,9 @@ def estimate_nodule_diameter(volume: CTVolume) -> float:
     near = slice(max(0, middle - 2), middle + 3)
     radius = 0.0
     for plane, far in zip(bright[near], distance[near]):
-        depth = ndimage.distance_transform_edt(plane, sampling=volume.spacing_mm[1:])
+        depth = np.asarray(
+            ndimage.distance_transform_edt(plane, sampling=volume.spacing_mm[1:])
+        )
         radius = max(radius, depth[far <= max(3.0, far.min())].max(initial=0.0))
     if not radius > 0:
         raise ValueError(
@@ -239,7 +241,7 @@ def write_nodule_patches(path: str | os.PathLike, patches: NodulePatches) -> Non
     """Write patches with check sums, all or nothing.
 
     Args:
-        path (str | os.PathLike): The file; replaced if it exists.
+        path: The file; replaced if it exists.
         patches (NodulePatches): What to write.
 
     Raises:
@@ -255,14 +257,14 @@ def read_nodule_patches(
     """Read the patches of one of the paper's four inputs.
 
     Args:
-        path (str | os.PathLike): A file of :func:`write_nodule_patches`.
-        inputs (str): Key of :data:`INPUT_PLANES`.
+        path: A file of :func:`write_nodule_patches`.
+        inputs: Key of :data:`INPUT_PLANES`.
 
     Shape:
         - output: twice (C, 32, 32).
 
     Returns:
-        tuple[np.ndarray]: HU (int16), and the nodule's mask (uint8).
+        HU (int16), and the nodule's mask (uint8).
 
     Raises:
         FileNotFoundError: If there is no such file.

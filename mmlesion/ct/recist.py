@@ -53,7 +53,7 @@ def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     hull = cv2.convexHull(outline.astype(np.float32))[:, 0, :].astype(np.float64)
     apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
     i, j = np.unravel_index(np.argmax(apart), apart.shape)
-    long_ends = hull[[i, j]]
+    long_ends = hull[np.array((i, j))]
     long_px = float(apart[i, j])
     if long_px == 0:
         ends = np.repeat(hull[:1], 4, axis=0)

@@ -82,7 +82,7 @@ def as_scan_slice(source: Any, index: int | None = None) -> ScanSlice | None:
         The slice, or None if ``source`` is the path of a picture.
 
     Raises:
-        ValueError: If ``source`` is a scan and no slice is told.
+        ValueError: If ``source`` is a scan and no slice is given.
     """
     if isinstance(source, ScanSlice):
         return source
@@ -119,6 +119,7 @@ def read_slice_hu(path: str | os.PathLike | ScanSlice) -> np.ndarray:
     """
     scan_slice = as_scan_slice(path)
     if scan_slice is None:
+        assert not isinstance(path, ScanSlice)
         return read_png_hu(path)
     return scan_slice.volume.array[scan_slice.index]
 

@@ -80,7 +80,7 @@ class SliceArchive:
     def __enter__(self) -> 'SliceArchive':
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def close(self) -> None:

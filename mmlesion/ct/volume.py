@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .geometry import SourceImage, VoxelGrid, make_grid
 
@@ -87,7 +88,7 @@ class CTVolume:
         """Voxel grid of the file; that of the array where there is no file."""
         return self.grid if self.source is None else self.source.grid
 
-    def index_to_world(self, index: Sequence[float] | np.ndarray) -> np.ndarray:
+    def index_to_world(self, index: ArrayLike) -> np.ndarray:
         """Convert voxel indices (z, y, x) to world positions (x, y, z) in mm.
 
         Args:
@@ -99,7 +100,7 @@ class CTVolume:
         steps = np.asarray(index, float) * self.spacing_mm
         return steps[..., ::-1] @ self.direction.T + self.origin
 
-    def world_to_index(self, place: Sequence[float] | np.ndarray) -> np.ndarray:
+    def world_to_index(self, place: ArrayLike) -> np.ndarray:
         """Convert world positions (x, y, z) in mm to voxel indices (z, y, x).
 
         Args:
@@ -113,7 +114,7 @@ class CTVolume:
         ).T
         return steps[..., ::-1] / self.spacing_mm
 
-    def index_to_source(self, index: Sequence[float] | np.ndarray) -> np.ndarray:
+    def index_to_source(self, index: ArrayLike) -> np.ndarray:
         """Convert voxel indices (z, y, x) to indices (i, j, k) of the file.
 
         Args:
@@ -124,7 +125,7 @@ class CTVolume:
         """
         return self.source_grid.world_to_index(self.index_to_world(index))
 
-    def source_to_index(self, index: Sequence[float] | np.ndarray) -> np.ndarray:
+    def source_to_index(self, index: ArrayLike) -> np.ndarray:
         """Convert indices (i, j, k) of the file to voxel indices (z, y, x).
 
         Args:

@@ -3,6 +3,7 @@
 import os
 import os.path as osp
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
@@ -68,10 +69,11 @@ class DeepLesionDataset(BaseDetDataset):
     """
 
     METAINFO = dict(classes=('lesion',), palette=[(255, 0, 0)])
+    ann_file: str
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         ann_file: str = 'DL_info.csv',
         data_prefix: dict | None = None,
         split: str = 'train',
@@ -79,7 +81,7 @@ class DeepLesionDataset(BaseDetDataset):
         subset_file: str | None = None,
         only_existing: bool = False,
         drop_noisy: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         known = sorted(split_files) if split_files else [*SPLITS, 'all']
         if split not in known:
@@ -186,6 +188,7 @@ class DeepLesionDataset(BaseDetDataset):
 
     def _read_split_files(self, lesions: dict[str, list[LesionRow]]) -> list[str]:
         """Read all custom splits, for one patient may be in one only."""
+        assert self.split_files is not None
         owner: dict[int, str] = {}
         chosen: list[str] = []
         for split, path in self.split_files.items():

@@ -1,6 +1,7 @@
-"""LIDC-IDRI's nodules as a data set of benign and malignant ones."""
+"""Data set of the benign and malignant nodules of LIDC-IDRI."""
 
 import os.path as osp
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 
@@ -20,34 +21,32 @@ from .indices.patient_folds import patient_folds
 
 @DATASETS.register_module()
 class LIDCNoduleDataset(BaseDataset):
-    """Benign and malignant nodules of LIDC-IDRI: an index, no pixels.
+    """Benign and malignant nodules of LIDC-IDRI.
 
-    Reads what ``tools/prepare_data.py lidc`` writes: ``nodules.csv`` and
+    Reads the output of ``tools/prepare_data.py lidc``: ``nodules.csv`` and
     ``patches/``. ``mmlesion.LoadNodulePatch`` reads the pixels.
 
-    A sample holds ``img_path`` (the nodule's patches), ``gt_label`` (0 benign,
+    A sample holds ``img_path`` (the patches of the nodule), ``gt_label`` (0 benign,
     1 malignant), ``nodule_id``, ``patient``, ``malignancy`` (mean of the
     readers, 1 to 5), ``attributes`` (means of the eight other ratings, in the
     order of the official XML), ``diameter_mm``, ``series_uid`` and
     ``num_readers``.
 
     Source: Lei et al., *Soft Activation Mapping of Lung Nodules in Low-dose CT
-    Images*, arXiv 1810.12494. Differs from it in: the folds, which there do
-    not say that a patient is in one only, and here do.
+    Images*, arXiv 1810.12494. Differs from it in: a patient is in one fold only,
+    which the paper does not state.
 
     Args:
-        ann_file (str): The index.
-        data_prefix (dict): ``img_path``: folder of the patches.
-        split (str): ``'all'``, or ``'train'`` (all folds but one) or
-            ``'test'`` (that one).
-        fold (int, optional): The fold held out, from 0. Needed for ``'train'``
-            and ``'test'``.
-        num_folds (int): Number of folds; see
+        ann_file: The index.
+        data_prefix: ``img_path``: folder of the patches.
+        split: ``'all'``, ``'train'`` (all folds but ``fold``) or ``'test'`` (``fold``).
+        fold: The fold held out, from 0. Required for ``'train'`` and ``'test'``.
+        num_folds: Number of folds; see
             :func:`~mmlesion.datasets.indices.patient_folds`.
-        seed (int): Seed of the folds (not of training).
-        patients_file (str, optional): Text file with one patient
-            (``LIDC-IDRI-0001``) a line; only theirs are kept. Folds are made
-            of all patients, before.
+        seed: Seed of the folds (not of training).
+        patients_file: Text file with one patient (``LIDC-IDRI-0001``) per line. Only
+            the nodules of these patients are kept. The folds are made of all patients
+            before.
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
@@ -59,6 +58,7 @@ class LIDCNoduleDataset(BaseDataset):
     METAINFO = dict(
         classes=('benign', 'malignant'), palette=[(0, 158, 115), (213, 94, 0)]
     )
+    ann_file: str
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class LIDCNoduleDataset(BaseDataset):
         num_folds: int = 5,
         seed: int = 0,
         patients_file: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if split not in ('all', 'train', 'test'):
             raise ValueError(
@@ -93,10 +93,10 @@ class LIDCNoduleDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the index and take the split's part.
+        """Read the index and select the split.
 
         Returns:
-            list[dict]: The samples, in the index's order.
+            The samples, in the order of the index.
         """
         rows = read_nodule_index(self.ann_file)
         if self.split != 'all' and rows:
@@ -114,7 +114,7 @@ class LIDCNoduleDataset(BaseDataset):
                 row for row, fold in zip(rows, folds) if (fold == self.fold) == held_out
             ]
         if self.patients_file:
-            wanted = self._read_patients()
+            wanted = self._read_patients(self.patients_file)
             rows = [row for row in rows if row.patient in wanted]
         if not rows:
             raise ValueError(
@@ -150,8 +150,7 @@ class LIDCNoduleDataset(BaseDataset):
             num_readers=row.num_readers,
         )
 
-    def _read_patients(self) -> set[str]:
-        path = self.patients_file
+    def _read_patients(self, path: str) -> set[str]:
         if self.data_root and not osp.isabs(path):
             path = osp.join(self.data_root, path)
         if not osp.isfile(path):

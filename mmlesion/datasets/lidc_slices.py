@@ -3,6 +3,7 @@
 import logging
 import os.path as osp
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -44,16 +45,16 @@ class LIDCSliceDataset(BaseDataset):
     of slices without a nodule, drawn at random.
 
     Args:
-        ann_file (str): The index.
-        data_prefix (dict): ``img_path`` and ``mask_path``: folders of the pixels
+        ann_file: The index.
+        data_prefix: ``img_path`` and ``mask_path``: folders of the pixels
             and of the masks.
-        split (str): ``'train'``, ``'val'``, ``'test'`` or ``'all'``. No patient is
+        split: ``'train'``, ``'val'``, ``'test'`` or ``'all'``. No patient is
             in two of the first three.
-        num_nodules (Sequence[int], optional): Only slices with so many nodules,
+        num_nodules: Only slices with so many nodules,
             e.g. ``(0, 1)``. Defaults to all.
-        equal_negatives (bool): Draw as many slices without a nodule as there are
+        equal_negatives: Draw as many slices without a nodule as there are
             with one. False keeps all that were prepared.
-        seed (int): Of the split and of the drawing (not of training).
+        seed: Seed of the split and of the drawing (not of training).
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
@@ -66,6 +67,8 @@ class LIDCSliceDataset(BaseDataset):
         classes=('no nodule', 'nodule'), palette=[(0, 158, 115), (213, 94, 0)]
     )
 
+    ann_file: str
+
     def __init__(
         self,
         ann_file: str = SLICE_INDEX_NAME,
@@ -74,7 +77,7 @@ class LIDCSliceDataset(BaseDataset):
         num_nodules: Sequence[int] | None = None,
         equal_negatives: bool = True,
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if split not in _PARTS:
             raise ValueError(
@@ -130,7 +133,7 @@ class LIDCSliceDataset(BaseDataset):
         return samples
 
     def _draw_negatives(self, rows: list[SliceRow]) -> list[SliceRow]:
-        """As many without a nodule as with one, the order kept."""
+        """Draw as many slices without a nodule as with a nodule, in the same order."""
         negatives = [index for index, row in enumerate(rows) if not row.num_nodules]
         wanted = len(rows) - len(negatives)
         if len(negatives) < wanted:

@@ -1,6 +1,7 @@
 """Data set of lung projections of whole scans or their sub-regions."""
 
 import os.path as osp
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -82,7 +83,7 @@ class LungProjectionDataset(BaseDataset):
         num_rotations: int | None = None,
         balance: bool | str = True,
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         for name, value, known in (
             ('view', view, VIEWS),

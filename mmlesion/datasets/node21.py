@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import os.path as osp
+from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -40,13 +41,13 @@ class NODE21Dataset(BaseDataset):
     of the ``.mha``), ``bbox_label`` 0 and ``ignore_flag`` 0.
 
     Args:
-        ann_file (str): The csv.
-        data_prefix (dict): ``img_path``: folder of the pictures.
-        split (str): 'train', 'val', 'test', or 'all'.
-        fold (int): The fold that validates; the test set is the same for all.
-        num_folds (int): Number of folds.
-        num_test (int): Pictures of the test set, 400 in the paper.
-        seed (int): Of the splits.
+        ann_file: The csv.
+        data_prefix: ``img_path``: folder of the pictures.
+        split: 'train', 'val', 'test', or 'all'.
+        fold: The fold that validates; the test set is the same for all.
+        num_folds: Number of folds.
+        num_test: Pictures of the test set, 400 in the paper.
+        seed: Seed of the splits.
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
@@ -59,6 +60,8 @@ class NODE21Dataset(BaseDataset):
         classes=('no nodule', 'nodule'), palette=[(0, 158, 115), (213, 94, 0)]
     )
 
+    ann_file: str
+
     def __init__(
         self,
         ann_file: str = 'metadata.csv',
@@ -68,7 +71,7 @@ class NODE21Dataset(BaseDataset):
         num_folds: int = 5,
         num_test: int = 400,
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if split not in ('train', 'val', 'test', 'all'):
             raise ValueError(
@@ -96,10 +99,10 @@ class NODE21Dataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the csv and take the split's part.
+        """Read the csv and select the split.
 
         Returns:
-            list[dict]: The samples, by name.
+            The samples, sorted by name.
         """
         pictures = read_node21_csv(self.ann_file)
         if self.split != 'all':
@@ -144,16 +147,16 @@ def read_node21_csv(path: str | os.PathLike) -> list[dict]:
     """Read ``metadata.csv``.
 
     Args:
-        path (str | os.PathLike): The file.
+        path: The file.
 
     Returns:
-        list[dict]: For each picture, by name: ``img_name``, ``boxes`` (xyxy pixels;
+        For each picture, by name: ``img_name``, ``boxes`` (xyxy pixels;
         none if it has no nodule), ``patient`` (the name where the csv does not say)
         and ``row`` (its first, the header being row 1).
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a column is missing or a row is wrong, which it names.
+        ValueError: If a column is missing or a row is wrong; the error names it.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected the csv of NODE21')
@@ -195,8 +198,8 @@ def _read_pictures(reader: csv.DictReader, path: str | os.PathLike) -> list[dict
     return [pictures[name] for name in sorted(pictures)]
 
 
-def _parse_row(cells: dict, where: str):
-    """Name and box (None without a nodule) of a row."""
+def _parse_row(cells: dict, where: str) -> tuple[str, list[float] | None]:
+    """Return name and box (None without a nodule) of a row."""
     if None in cells or None in cells.values():
         raise ValueError(f'{where}: expected one cell for each column')
     name = cells['img_name'].strip()
@@ -226,7 +229,7 @@ def _parse_row(cells: dict, where: str):
 def _splits(
     pictures: list[dict], num_test: int, num_folds: int, seed: int
 ) -> np.ndarray:
-    """The fold of each picture, -1 for the test set."""
+    """Return the folds of the pictures, -1 for the test set."""
     labels = np.array([int(bool(each['boxes'])) for each in pictures])
     patients = np.array([each['patient'] for each in pictures])
     counts = np.bincount(labels, minlength=2)
@@ -240,13 +243,13 @@ def _splits(
     np.add.at(held, (owner, labels), 1)
     left = np.full(2, num_test // 2)
     in_test = np.zeros(len(names), dtype=bool)
-    # Whole patients, each if all its pictures still fit.
+    # Patients are added whole, as long as all their pictures fit.
     for patient in np.random.default_rng(seed).permutation(len(names)):
         if (held[patient] <= left).all():
             in_test[patient] = True
             left -= held[patient]
-    # Patients of several pictures may leave a rest of one kind; pictures of the other
-    # kind that stand alone go, so that both are as many again.
+    # Patients of several pictures may leave one kind incomplete. Patients with pictures
+    # of the other kind only are removed to balance both kinds.
     for patient in np.flatnonzero(in_test):
         kind = int(np.argmin(left))
         if (

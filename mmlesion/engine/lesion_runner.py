@@ -43,8 +43,8 @@ class LesionRunner(Runner):
       :func:`~mmlesion.engine.checkpoint.read_checkpoint`; code in them runs only
       if the config says ``trust_checkpoint=True``;
     - for testing and for resuming, the keys and shapes must be exactly the
-      model's. (MMEngine warns and goes on with untrained layers.) A
-      ``load_from`` at the start of a training may be partial, as usual;
+      model's. (MMEngine only warns and continues with untrained layers.) A
+      ``load_from`` at the start of a training may be partial;
     - a checkpoint is written to a temporary file, flushed to the disk and
       renamed; outdated ones are removed afterwards
       (:class:`~mmlesion.engine.hooks.AtomicCheckpointHook` replaces

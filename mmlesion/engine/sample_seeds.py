@@ -1,4 +1,4 @@
-"""Random numbers of a sample that do not depend on who loads it."""
+"""Random numbers of a sample that do not depend on the loading process."""
 
 import random
 from typing import Any
@@ -9,17 +9,17 @@ from torch.utils.data import Dataset
 
 
 class SampleSeededDataset(Dataset):
-    """Data set that seeds ``random``, numpy and torch anew for each sample.
+    """Data set that seeds ``random``, numpy and torch for each sample.
 
     The seed is mixed from the epoch's seed and the sample's index, so that a sample is
-    augmented in the same way by 0, 1 or 8 loading processes. The generators of the
-    process are left as they were. A sampler that draws a sample twice in an epoch
+    augmented in the same way by 0, 1 or 8 loading processes. The state of the
+    generators is restored afterwards. A sampler that draws a sample twice in an epoch
     gets the same augmentation twice.
 
     Args:
         dataset: The data set; other attributes are read from it and set on it.
-        epoch_seed: Seed of the epoch, one integer in shared memory, so that processes
-            that outlive an epoch see it change.
+        epoch_seed: Seed of the epoch, one integer in shared memory, so that persistent
+            processes read the current value.
     """
 
     def __init__(self, dataset: Any, epoch_seed: torch.Tensor) -> None:

@@ -13,13 +13,13 @@ _RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 def hold_work_dir(work_dir: str | os.PathLike) -> Iterator[None]:
     """Keep other trainings out of a work directory.
 
-    Of several processes of one training, the first one holds the directory.
+    If a training has several processes, the first process holds the directory.
 
     Args:
-        work_dir: The directory, which is made.
+        work_dir: The directory. It is created.
 
     Raises:
-        BlockingIOError: If another process trains there; names the process.
+        BlockingIOError: If another process trains there. The message names the process.
     """
     if any(os.environ.get(name, '0') != '0' for name in _RANKS):
         yield

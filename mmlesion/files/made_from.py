@@ -28,10 +28,10 @@ def describe_files(paths: Iterable[str | os.PathLike]) -> dict[str, list]:
 
 
 def files_match(paths: Iterable[str | os.PathLike], described: Any) -> bool:
-    """Check whether files are still those of a description.
+    """Check whether files still match a description.
 
-    The content is read only where the time of change differs but not the size, so that
-    copying or touching a data set does not make it count as changed.
+    The content is read only if the time of change differs and the size does not, so
+    that a copied or touched data set does not count as changed.
 
     Args:
         paths: The files.
@@ -56,7 +56,7 @@ def files_match(paths: Iterable[str | os.PathLike], described: Any) -> bool:
 
 
 def list_files(folder: str | os.PathLike) -> list[str]:
-    """Paths of the files of a folder, or of the one file that it is.
+    """Paths of the files of a folder, or the path of a single file.
 
     Args:
         folder: The folder (its subfolders are left out) or a file.

@@ -8,15 +8,15 @@ _MAX_LENGTH = 200
 def is_file_name(name: str) -> bool:
     """Whether a name can only mean a file of the folder that it is joined to.
 
-    Names come from tables, DICOM tags and XML, that is from whoever wrote the data. A
-    name such as ``../../.bashrc`` would lead out of the folder.
+    Names come from tables, DICOM tags and XML, which may be written by anybody. A name
+    such as ``../../.bashrc`` would lead out of the folder.
 
     Args:
         name: The name.
 
     Returns:
-        False for an empty name, ``'.'``, ``'..'``, a name with a slash, backslash or
-        control character, one that begins with a dot, and one of over 200 characters.
+        False for an empty name, a name with a slash, backslash or control character,
+        a name that begins with a dot, and a name of more than 200 characters.
     """
     return (
         0 < len(name) <= _MAX_LENGTH

@@ -33,14 +33,15 @@ def run_in_parallel(
     """Call a function for each job in worker processes of one thread each.
 
     A job that raises ``ValueError`` or ``FileNotFoundError`` has bad input: the
-    exception is yielded in place of a result, and the other jobs go on. At most four
-    jobs per process wait, and results are not kept. One worker runs in this process.
+    exception is yielded in place of a result, and the other jobs continue. At most
+    four jobs per process wait, and results are not kept. A single worker runs in this
+    process.
 
     Args:
         function: A function of a module, called with the items of a job.
         jobs: The jobs, one tuple of arguments each.
         workers: Number of processes. Defaults to the number of cores.
-        unit: What a job is, in the plural.
+        unit: Plural noun for the jobs.
         title: Title of the progress bar.
         lock: Descriptor of the folder's lock, which the workers close.
         progress: Show a progress bar.
@@ -199,7 +200,7 @@ def _result(call: Callable) -> Any:
 
 
 def _explain(error: OSError, after: str) -> OSError:
-    """One sentence for what went wrong with the disk."""
+    """Error with a sentence on a failure of the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OSError(error.errno, f'the disk is full {after}')
     where = f'{error.filename}: ' if error.filename else ''
@@ -211,12 +212,12 @@ def _after(complete: int, unit: str) -> str:
 
 
 def _start_worker(lock: int, parent: int) -> None:
-    """Leave interrupts to the parent, and end with it, however it ends."""
+    """Ignore interrupts, and end when the parent process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     if lock >= 0:
-        os.close(lock)  # else the lock would outlive a killed parent
+        os.close(lock)  # otherwise the lock would outlive a killed parent
 
     _end_with_parent()
 
@@ -235,4 +236,4 @@ def _end_with_parent() -> None:
         try:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         except (OSError, AttributeError):
-            pass  # the thread that watches remains
+            pass  # the watching thread remains

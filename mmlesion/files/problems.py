@@ -1,4 +1,4 @@
-"""List of what could not be prepared."""
+"""List of problems during the preparation of data."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from .atomic import write_text
 
 
 def write_problems(path: str | os.PathLike, problems: Sequence[str]) -> None:
-    """Write one sentence a line; without problems the file is removed.
+    """Write one sentence per line; without problems the file is removed.
 
     Args:
         path: The file.

@@ -1,5 +1,7 @@
 """Position-sensitive RoI pooling from a summed-area table."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -11,7 +13,7 @@ from .ps_roi_inputs import check_ps_roi_inputs, compute_dtype, empty_output
 def ps_roi_pool(
     input: Tensor, rois: Tensor, output_size: int = 7, spatial_scale: float = 1.0
 ) -> Tensor:
-    r"""Position-sensitive RoI pooling with the quantisation of MXNet.
+    r"""Position-sensitive RoI pooling with the quantization of MXNet.
 
     The mean over whole cells of bin (i, j), from its own group of maps:
 
@@ -22,13 +24,13 @@ def ps_roi_pool(
     Rows of bin i, with s the scale (columns alike):
     ``start = round(y1) * s``, ``end = (round(y2) + 1) * s``,
     ``step = max(end - start, 0.1) / k``, cells from ``floor(i*step + start)`` to
-    ``ceil((i+1)*step + start)`` (exclusive), clipped to the map. Neighbouring
+    ``ceil((i+1)*step + start)`` (exclusive), clipped to the map. Neighboring
     bins may share a row of cells. An empty bin gives 0.
 
     Source: J. Dai et al., R-FCN, NIPS 2016, Eq. 1, with the rounding of MXNet's
     ``contrib.PSROIPooling``, on which 3DCE was trained.
-    Differs from it in: sums are read from a summed-area table in four look-ups a
-    bin, whatever its size. The table is float64: in float32, small bins far
+    Differs from it in: the sum of a bin of any size is read from a summed-area table
+    in four look-ups. The table is float64: in float32, small bins far
     from the origin would be differences of large sums.
 
     Not ``torchvision.ops.ps_roi_pool``, which rounds both ends to whole cells
@@ -39,16 +41,16 @@ def ps_roi_pool(
     all bins below and right of it.
 
     Args:
-        input (Tensor): Maps. Channel ``(c*k + i)*k + j`` belongs to output
+        input: Maps. Channel ``(c*k + i)*k + j`` belongs to output
             channel ``c`` and bin (row i, column j).
-        rois (Tensor): Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
+        rois: Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
             the image. No gradient flows to them. A RoI that holds NaN or
             infinity gives zeros.
-        output_size (int): k, bins a side.
-        spatial_scale (float): Cells of the map per pixel, 1/8 at stride 8.
+        output_size: k, number of bins per side.
+        spatial_scale: Cells of the map per pixel, 1/8 at stride 8.
 
     Returns:
-        Tensor: Pooled values, in the dtype of ``input``.
+        Pooled values, in the dtype of ``input``.
 
     Shape:
         - input: (N, C*k*k, H, W)
@@ -71,20 +73,22 @@ def ps_roi_pool(
 class _BoxMeans(Function):
     """Means over boxes of cells, by summed-area tables in both directions.
 
-    Forward, a box's sum is four entries of the table of running sums. Backward,
-    a constant on a box is the running sum of four entries at its corners. Either
-    way the work does not depend on the sizes of the boxes, and only their
-    corners are kept in between.
+    Forward, the sum of a box is read from four entries of the table of running sums.
+    Backward, a constant on a box is the running sum of four entries at its corners. In
+    both directions the work does not depend on the sizes of the boxes, and only their
+    corners are kept for the backward pass.
     """
 
     @staticmethod
-    def forward(ctx, input, corners, area, k):
+    def forward(
+        ctx: Any, input: Tensor, corners: Tensor, area: Tensor, k: int
+    ) -> Tensor:
         num_images, num_maps, height, width = input.shape
         channels = num_maps // k**2
-        # (N, C*k*k, H, W) -> (N, k*k, H, W, C): a look-up reads the C values of
-        # a bin from neighbouring memory.
+        # (N, C*k*k, H, W) -> (N, k*k, H, W, C): the C values of a bin lie in
+        # consecutive memory.
         folded = input.reshape(num_images, channels, k * k, height, width)
-        # (N, k*k, H+1, W+1, C): entry (y, x) is the sum over all above and left.
+        # (N, k*k, H+1, W+1, C): entry (y, x) is the sum over all cells above and left.
         table = input.new_zeros(
             num_images, k * k, height + 1, width + 1, channels, dtype=torch.float64
         )
@@ -99,7 +103,9 @@ class _BoxMeans(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]: the decorator is untyped
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor, None, None, None]:
         corners, area = ctx.saved_tensors
         num_images, num_maps, height, width = ctx.shape
         k, channels = ctx.k, num_maps // ctx.k**2
@@ -123,7 +129,7 @@ def bin_corners(
     """Find the four corners of each bin in the summed-area tables.
 
     Returns:
-        tuple: Row numbers (4, R*k*k) of the corners top-left, top-right,
+        Row numbers (4, R*k*k) of the corners top-left, top-right,
         bottom-left and bottom-right in a table laid out as
         (N, k*k, H+1, W+1), and the bins' numbers of cells (R*k*k,).
     """
@@ -157,14 +163,18 @@ def bin_corners(
 def _bin_edges(
     low: Tensor, high: Tensor, k: int, spatial_scale: float, size: int
 ) -> tuple[Tensor, Tensor]:
-    """First and one-past-last cell of each bin along one axis, (R, k) each."""
+    """Return the first cell of each bin along one axis and its end, (R, k) each."""
     start = _round_half_away(low) * spatial_scale
     end = (_round_half_away(high) + 1) * spatial_scale
     step = (end - start).clamp(min=0.1)[:, None] / k
     index = torch.arange(k, device=low.device, dtype=low.dtype)
     first = torch.floor(index * step + start[:, None])
     last = torch.ceil((index + 1) * step + start[:, None])
-    return tuple(torch.nan_to_num(edge).clamp(0, size).long() for edge in (first, last))
+    return _to_cells(first, size), _to_cells(last, size)
+
+
+def _to_cells(edge: Tensor, size: int) -> Tensor:
+    return torch.nan_to_num(edge).clamp(0, size).long()
 
 
 def _round_half_away(x: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .canvas import Canvas
 
-# Height of the standard patient's landmarks, mm below the top of the lungs. DeepLesion
-# gives heights as a fraction of the body; these two numbers place ours on its scale
+# Heights of the landmarks of the standard patient in mm below the top of the lungs.
+# DeepLesion gives heights as a fraction of the body. These two numbers convert to it
 # (mean height per lesion type in DL_info.csv: lung 0.49, liver 0.60, pelvis 0.79).
 BODY_LENGTH_MM = 1300.0
 LUNG_TOP_FRACTION = 0.37
@@ -19,7 +21,7 @@ _WALL = (20, 20, 19, 17, 16, 14, 13, 14, 20, 24, 26, 28)
 
 
 class Region(IntEnum):
-    """Where a lesion can grow: DeepLesion's coarse types. 0 is anywhere else."""
+    """Region in which a lesion grows: a coarse type of DeepLesion; 0 is elsewhere."""
 
     OTHER = 0
     BONE = 1
@@ -63,13 +65,13 @@ class Enhancement:
 
 
 class Patient:
-    """What stays the same between all scans of one patient.
+    """Properties that all scans of a patient share.
 
     Args:
-        rng: Source of all the choices.
+        rng: Random number generator.
     """
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator) -> None:
         self.sex = 'M' if rng.random() < 0.55 else 'F'
         self.age = int(np.clip(rng.normal(58, 14), 18, 88))
         self.scale_z = float(rng.uniform(0.92, 1.08))
@@ -101,15 +103,15 @@ class Patient:
         self.jitter_seed = int(rng.integers(2**31))
 
     def jitter(self, name: str, spread_mm: float = 6.0, size: int = 3) -> np.ndarray:
-        """Displacement (mm) of a named organ: always the same for this patient."""
+        """Displacement of a named organ in mm, fixed for a patient."""
         key = [self.jitter_seed, *name.encode()]
         return np.random.default_rng(key).normal(0, spread_mm / 2, size)
 
     def generator(self, name: str) -> np.random.Generator:
-        """Generator of a named structure: always the same for this patient."""
+        """Random number generator of a named structure, fixed for a patient."""
         return np.random.default_rng([self.jitter_seed, 7, *name.encode()])
 
-    def half_axes(self, z_mm):
+    def half_axes(self, z_mm: ArrayLike) -> tuple[Any, Any]:
         """Half width and half depth (mm) of the muscular trunk at heights z."""
         level = np.asarray(z_mm) / self.scale_z
         return (
@@ -117,7 +119,7 @@ class Patient:
             np.interp(level, _LEVELS, _HALF_DEPTH) * self.scale_y,
         )
 
-    def spine_y(self, z_mm):
+    def spine_y(self, z_mm: ArrayLike) -> Any:
         """Y (mm) of the middle of the vertebral bodies at heights z."""
         level = np.asarray(z_mm) / self.scale_z
         lordosis = 7 * np.sin((level - 120) / 150)
@@ -128,22 +130,24 @@ class Patient:
         level = z_mm / self.scale_z
         return float(np.clip(LUNG_TOP_FRACTION + level / BODY_LENGTH_MM, 0, 1))
 
-    def warp(self, z_mm, y_mm, x_mm):
+    def warp(
+        self, z_mm: ArrayLike, y_mm: ArrayLike, x_mm: ArrayLike
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Sideways displacement for :class:`Canvas`, (D, H, 1) and (D, 1, W), mm."""
         z = np.asarray(z_mm, np.float32)[:, None, None]
         y = np.asarray(y_mm, np.float32)[None, :, None]
         x = np.asarray(x_mm, np.float32)[None, None, :]
         shifts = []
         for waves, across in ((self._waves[:3], y), (self._waves[3:], x)):
-            total = 0
+            total: Any = 0
             for k, kz, phase, size in waves:
                 total = total + size * np.sin(k * across + kz * z + phase)
             shifts.append(total.astype(np.float32))
-        return tuple(shifts)
+        return shifts[0], shifts[1]
 
     def wobble(self, canvas: Canvas) -> np.ndarray:
         """Uneven organ surfaces: smooth values of about -1 to 1, (D, H, W)."""
-        total = 0
+        total: Any = 0
         for kx, ky, kz, px, py, pz in self._surface:
             plane = np.sin(ky * canvas.y + py) * np.cos(kz * canvas.z + pz)
             total = total + plane.astype(np.float32) * np.sin(
@@ -171,7 +175,7 @@ class Patient:
 def paint_layers(
     canvas: Canvas, patient: Patient, enhancement: Enhancement, wobble: np.ndarray
 ) -> np.ndarray:
-    """Paint skin, fat, muscle and the fat-filled cavity; returns the depth (mm)."""
+    """Paint skin, fat, muscle and the fat-filled cavity; return the depth in mm."""
     depth = patient.depth(canvas)
     level = canvas.z / np.float32(patient.scale_z)
     fat = patient.fat_mm * (

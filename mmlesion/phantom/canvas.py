@@ -1,33 +1,45 @@
-"""A piece of space in which tissues are painted one over the other."""
+"""Voxel grid in which tissues are painted one over the other."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 AIR_HU = -1000.0
+
+#: Index of a box of voxels (z, y, x).
+Box = tuple[slice, slice, slice]
 
 
 class Canvas:
     """HU values on a regular grid of patient coordinates.
 
-    Patient coordinates are millimetres: x to the right of the image, y downwards
-    (front to back), z towards the feet; the origin of x and y is the middle of the
-    body. Shapes are painted as signed distances in mm (positive inside); their edge
-    is a ramp ``edge_mm`` wide, so that a voxel cut by a surface holds a mixture.
+    Patient coordinates are millimeters: x to the right of the image, y downwards
+    (front to back), z towards the feet. The origin of x and y is the middle of the
+    body. Shapes are painted as signed distances in mm (positive inside). Their edge is
+    a ramp of width ``edge_mm``, so that a voxel cut by a surface holds a mixture.
 
     Args:
-        z_mm, y_mm, x_mm: Coordinates of the voxel centres along each axis.
+        z_mm, y_mm, x_mm: Coordinates of the voxel centers along each axis.
         warp: Smooth sideways displacement of the anatomy, as returned by
             ``Patient.warp``: two arrays of shapes (D, H, 1) and (D, 1, W) that are
             added to x and to y. None: no displacement.
-        with_labels: Keep, beside HU, the label of what was painted last.
+        with_labels: Keep the label that was painted last in each voxel.
 
     Shape:
         - ``hu``: (D, H, W) = (z, y, x), float32.
         - ``labels``: (D, H, W) uint8, or None.
     """
 
-    def __init__(self, z_mm, y_mm, x_mm, warp=None, with_labels: bool = False):
+    def __init__(
+        self,
+        z_mm: ArrayLike,
+        y_mm: ArrayLike,
+        x_mm: ArrayLike,
+        warp: tuple[np.ndarray, np.ndarray] | None = None,
+        with_labels: bool = False,
+    ) -> None:
         self.z = np.asarray(z_mm, np.float32)[:, None, None]
         self.y = np.asarray(y_mm, np.float32)[None, :, None]
         self.x = np.asarray(x_mm, np.float32)[None, None, :]
@@ -45,8 +57,8 @@ class Canvas:
         self.edge_mm = max(1.0, spacing)
 
     def box(
-        self, low: Sequence[float], high: Sequence[float]
-    ) -> tuple[slice, slice, slice] | None:
+        self, low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray
+    ) -> Box | None:
         """Index of the voxels between two corners (x, y, z) in mm, None if empty."""
         index = []
         for axis, coordinates in zip((2, 1, 0), (self.z, self.y, self.x)):
@@ -57,10 +69,12 @@ class Canvas:
             if first >= last:
                 return None
             index.append(slice(first, last))
-        return tuple(index)
+        return index[0], index[1], index[2]
 
-    def coordinates(self, box=None):
-        """Warped x, y (full size) and z (D, 1, 1) in mm, of a box or of all."""
+    def coordinates(
+        self, box: Box | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Warped x, y (full size) and z (D, 1, 1) in mm, of a box or of the canvas."""
         if box is None:
             return self.x + self.shift_x, self.y + self.shift_y, self.z
         dz, dy, dx = box
@@ -71,46 +85,53 @@ class Canvas:
         )
 
     def blend(
-        self, distance_mm, hu, label: int = 0, box=None, edge_mm: float | None = None
+        self,
+        distance_mm: np.ndarray,
+        hu: Any,
+        label: int = 0,
+        box: Box | None = None,
+        edge_mm: float | None = None,
     ) -> np.ndarray:
-        """Paint where the signed distance is positive; returns the weights used.
+        """Paint where the signed distance is positive; return the weights.
 
         Args:
-            distance_mm: Signed distance, positive inside, of the box's shape.
-            hu: Number or array of the box's shape.
-            label: Written where more than half of a voxel is covered.
+            distance_mm: Signed distance, positive inside, in the shape of the box.
+            hu: Number, or array in the shape of the box.
+            label: Label of the voxels that are covered by more than half.
             box: Index from :meth:`box`; None paints the whole canvas.
             edge_mm: Width of the ramp at the surface.
         """
-        box = box or (slice(None),) * 3
+        box = box or (slice(None), slice(None), slice(None))
         weight = distance_mm * np.float32(1 / (edge_mm or self.edge_mm))
         weight += np.float32(0.5)
         np.clip(weight, 0, 1, out=weight)
         view = self.hu[box]
-        view += weight * (np.float32(hu) - view if np.isscalar(hu) else hu - view)
+        if np.isscalar(hu):
+            hu = np.float32(hu)  # pyright: ignore[reportArgumentType]: never complex
+        view += weight * (hu - view)
         if self.labels is not None:
             self.labels[box][weight > 0.5] = label
         return weight
 
     def ellipsoid(
         self,
-        centre,
-        radii,
-        hu,
+        centre: Sequence[float] | np.ndarray,
+        radii: Sequence[float] | np.ndarray,
+        hu: Any,
         label: int = 0,
         angle: float = 0.0,
-        wobble=0.0,
+        wobble: Any = 0.0,
         edge_mm: float | None = None,
-    ):
+    ) -> tuple[Box, np.ndarray] | None:
         """Paint an ellipsoid, turned by ``angle`` (radians) in the slice plane.
 
         Args:
             centre: (x, y, z) in mm.
             radii: (x, y, z) in mm.
-            hu: Painted inside.
-            label: Written inside.
+            hu: HU inside.
+            label: Label inside.
             angle: In radians.
-            wobble: Number, or array of the canvas's shape, added to the distance.
+            wobble: Number, or array in the shape of the canvas, added to the distance.
             edge_mm: Width of the ramp at the surface.
 
         Returns:
@@ -125,7 +146,12 @@ class Canvas:
         self.blend(distance, hu, label, box, edge_mm)
         return box, distance
 
-    def ellipsoid_distance(self, centre, radii, angle: float = 0.0):
+    def ellipsoid_distance(
+        self,
+        centre: Sequence[float] | np.ndarray,
+        radii: Sequence[float] | np.ndarray,
+        angle: float = 0.0,
+    ) -> tuple[Box, np.ndarray] | None:
         """Box and approximate signed distance (mm) of an ellipsoid, or None."""
         reach = max(radii[0], radii[1]) if angle else None
         rx, ry = (reach, reach) if reach else (radii[0], radii[1])
@@ -146,7 +172,9 @@ class Canvas:
         np.sqrt(q, out=q)
         return box, (1 - q) * np.float32(min(radii))
 
-    def tube(self, points, hu, label: int = 0, edge_mm: float | None = None):
+    def tube(
+        self, points: ArrayLike, hu: Any, label: int = 0, edge_mm: float | None = None
+    ) -> None:
         """Paint a chain of cones with round ends through (x, y, z, radius) points."""
         points = np.asarray(points, np.float32)
         for start, end in zip(points[:-1], points[1:]):

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,7 +86,7 @@ def write_deeplesion(
         FileExistsError: ``out_dir`` holds something else.
     """
     out_dir = Path(out_dir)
-    settings = dict(
+    settings: dict[str, Any] = dict(
         version=PHANTOM_VERSION,
         num_train=int(num_train),
         num_val=int(num_val),
@@ -103,10 +104,10 @@ def write_deeplesion(
 
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
-    """Simulate what is missing, then write the tables."""
+    """Simulate the missing patients, then write the tables."""
     jobs = _plan(settings)
     done = {p.stem for p in (partial / 'rows').glob('*.json')}
-    todo = [
+    todo: list[tuple] = [
         (str(partial), settings, *job) for job in jobs if f'{job[0]:06d}' not in done
     ]
     total = sum(job[3] for job in jobs)
@@ -156,7 +157,7 @@ def _check(settings: dict, workers: int) -> None:
 
 
 def _plan(settings: dict) -> list[tuple]:
-    """(patient number, split, its name, place in it, key slices) of each patient."""
+    """Return (number, split, place in the split, key slices) of all patients."""
     jobs = []
     for split, name in _SPLITS:
         rng = np.random.default_rng([settings['seed'], split])
@@ -188,6 +189,7 @@ def _write_patient(job: tuple) -> int:
             except RuntimeError:  # nothing but lung apex or air further down
                 lot = 0.5
         if following is not None:
+            assert scan is not None  # `following` is a later slice of it
             key_number += len(scan.hu) - scan.key + following.key
             scan = following
         else:

@@ -1,11 +1,12 @@
 """Lesions and the vessels that look like them in one slice.
 
 Both are drawn from one distribution of cross sections: radius, outline, HU, texture,
-edge, and how the section moves and shrinks within the next few millimetres. They differ
-in one thing: a lesion ends within its own length, a vessel goes on.
+edge, and the shift and shrinkage of the section within a few millimeters. They differ
+only along z: a lesion ends within its own length, a vessel continues.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,11 @@ from .canvas import Canvas
 
 @dataclass
 class Focus:
-    """A lesion (``is_vessel=False``) or a vessel, centred in the key slice.
+    """A lesion (``is_vessel=False``) or a vessel, centered in the key slice.
 
     Args:
         centre: (x, y, z) in mm.
-        radius_mm: Half of the largest diameter in the key slice, about.
+        radius_mm: Approximate half of the largest diameter in the key slice.
         half_length_mm: Half extent along z if it is a lesion.
         slope: Sideways shift of the section per mm of z, (x, y); both kinds have it.
         outline: (K, 4) rows of order k, relative amplitude, phase, twist per mm.
@@ -83,8 +84,16 @@ class Focus:
                 y = y + side * way[1] * far
         return x, y
 
-    def section(self, x, y, dz) -> np.ndarray:
-        """Relative signed distance: 1 at the axis, 0 on the outline, at full radius."""
+    def section(
+        self, x: np.ndarray, y: np.ndarray, dz: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the relative radius of the outline, and the distance from the axis.
+
+        Args:
+            x: Distance from the axis in mm.
+            y: Distance from the axis in mm.
+            dz: Distance from the key slice in mm.
+        """
         theta = np.arctan2(y, x)
         c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         u, v = c * x + s * y, (c * y - s * x) * np.float32(1 / self.aspect)
@@ -132,6 +141,7 @@ def paint_focus(
     ax, ay = focus.axis(dz_all)
     reach = profile * focus.radius_mm * 1.6
     fork = focus.course.get('fork')
+    past = fork_x = fork_y = np.zeros_like(dz_all)
     if fork:
         past = np.maximum(fork['side'] * dz_all - fork['from_mm'], 0)
         fork_x, fork_y = fork['way'][0] * past, fork['way'][1] * past
@@ -149,7 +159,7 @@ def paint_focus(
     size = (profile[take] * focus.radius_mm).astype(np.float32)[:, None, None]
     x, y = canvas.x[:, :, box[2]], canvas.y[:, box[1]]
 
-    def distance(cx, cy, scale):
+    def distance(cx: np.ndarray, cy: np.ndarray, scale: Any) -> np.ndarray:
         dx = x - cx[take].astype(np.float32)[:, None, None]
         dy = y - cy[take].astype(np.float32)[:, None, None]
         dx, dy = np.broadcast_arrays(dx, dy)

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -219,7 +220,7 @@ def simulate_nodule_scan(
     """Simulate a stretch of lung with one to three nodules.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         rng: Source of everything else.
         size: Width and height in pixels.
 
@@ -304,6 +305,7 @@ def _place(
     y = np.arange(-half_y, half_y, _COARSE_MM)
     levels = np.linspace(z[0] + 14, z[-1] - 14, 5)
     coarse = paint_anatomy(levels, y, x, patient, protocol.enhancement, True)
+    assert coarse.labels is not None
     room = np.stack(
         [
             cv2.distanceTransform(
@@ -361,7 +363,10 @@ def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:
 
 
 def draw_nodule(
-    centre, radius_mm: float, malignant: bool, rng: np.random.Generator
+    centre: Sequence[float] | np.ndarray,
+    radius_mm: float,
+    malignant: bool,
+    rng: np.random.Generator,
 ) -> Focus:
     """Draw a nodule: benign ones are smooth and round, malignant ones spiculated."""
     size = rng.uniform(0.07, 0.13) if malignant else rng.uniform(0.01, 0.04)
@@ -385,7 +390,7 @@ def draw_nodule(
     calcified = not malignant and rng.random() < 0.15
     slope, way = rng.uniform(0, 0.3), rng.uniform(0, 6.28)
     return Focus(
-        centre=tuple(float(v) for v in centre),
+        centre=(float(centre[0]), float(centre[1]), float(centre[2])),
         radius_mm=radius_mm,
         half_length_mm=radius_mm * float(rng.uniform(0.85, 1.1)),
         slope=(slope * np.cos(way), slope * np.sin(way)),

@@ -72,7 +72,7 @@ def read_nodule(
             for number, plane in enumerate(mask)
             if plane.any() and (outline := _outline(plane, shift_px)) is not None
         }
-        if not outlines:  # drawn too far in for its size: draw what is there
+        if not outlines:  # shrunk to nothing: draw the exact outline
             outlines = {
                 number: outline
                 for number, plane in enumerate(mask)
@@ -86,7 +86,8 @@ def _outline(plane: np.ndarray, shift_px: float) -> np.ndarray | None:
     """The closed outline outside of the largest part, None where nothing is left."""
     inside = cv2.distanceTransform(plane.astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform(1 - plane.astype(np.uint8), cv2.DIST_L2, 5)
-    signed = cv2.GaussianBlur(inside - outside, (0, 0), 0.8)
+    difference: np.ndarray = np.subtract(inside, outside)
+    signed = cv2.GaussianBlur(difference, (0, 0), 0.8)
     drawn = (signed > -shift_px).astype(np.uint8)
     drawn = cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
     found, _ = cv2.findContours(drawn, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -177,15 +178,16 @@ def lidc_xml(
         _add(session, 'annotationVersion', '3.12')
         _add(session, 'servicingRadiologistID', 'anon')
         for index, readings in enumerate(nodules):
-            if readings[reader] is None:
+            reading = readings[reader]
+            if reading is None:
                 continue
-            # Readers name nodules each in their own way
+            # Each reader has own names of nodules
             nodule = ElementTree.SubElement(session, 'unblindedReadNodule')
             _add(nodule, 'noduleID', f'{1000 * reader + 7 * index}')
             rated = ElementTree.SubElement(nodule, 'characteristics')
-            for name, value in readings[reader].ratings.items():
+            for name, value in reading.ratings.items():
                 _add(rated, name, str(value))
-            for number, points in readings[reader].outlines.items():
+            for number, points in reading.outlines.items():
                 outline(nodule, number, points)
         for index, (number, y, x) in enumerate(small):
             nodule = ElementTree.SubElement(session, 'unblindedReadNodule')

@@ -51,7 +51,7 @@ def project_thorax(patient: Patient, grid_mm: float = 2.0) -> Thorax:
     """Paint a whole thorax on a coarse grid and integrate it from front to back.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         grid_mm: Spacing along x and z; along the rays it is twice that.
     """
     z_mm = np.arange(-75, 335, grid_mm)
@@ -78,26 +78,25 @@ def simulate_radiograph(
     size: int = 1024,
     diameters_mm: tuple[float, float] = DIAMETERS_MM,
     solid_hu: tuple[float, float] = SOLID_HU,
-):
-    """One radiograph of a thorax: its own position, dose and nodules.
+) -> tuple[np.ndarray, list]:
+    """Simulate a radiograph of a thorax with its own position, dose and nodules.
 
     Args:
         thorax: From :func:`project_thorax`.
-        lung_hu: What a nodule of it takes the place of.
-        num_nodules: Nodules, anywhere in the lungs.
-        rng: Source of everything that differs between pictures of a patient.
-        size: Pixels of each side.
-        diameters_mm: Of the nodules, least and greatest; as many between 6 and 12
-            as between 12 and 24.
-        solid_hu: Density of solid nodules, least and greatest.
+        lung_hu: HU of the lung that a nodule replaces.
+        num_nodules: Number of nodules, anywhere in the lungs.
+        rng: Random number generator of the radiograph.
+        size: Side in pixels.
+        diameters_mm: Smallest and largest diameter of the nodules; as many between 6
+            and 12 as between 12 and 24.
+        solid_hu: Smallest and largest density of solid nodules in HU.
 
     Returns:
-        tuple[ndarray, list]: 12-bit grey values (size, size) uint16, bright where
-        much was absorbed, and for each nodule its box ``(x, y, width, height)`` in
-        pixels.
+        12-bit gray values (size, size), uint16, bright at high absorption, and the
+        boxes ``(x, y, width, height)`` of the nodules in pixels.
 
     Raises:
-        RuntimeError: There is no room for a nodule.
+        RuntimeError: If there is no room for a nodule.
     """
     pixel_mm = FIELD_MM * rng.uniform(0.92, 1.06) / size
     angle = np.deg2rad(rng.normal(0, 1.2))
@@ -132,7 +131,7 @@ def simulate_radiograph(
     else:
         if num_nodules:
             raise RuntimeError('no nodule found room in the lungs')
-    # As blurred as the anatomy, lest sharpness give the nodules away.
+    # Blurred like the anatomy, so that sharpness does not reveal the nodules.
     added = cv2.GaussianBlur(added, (0, 0), 0.45 * step / pixel_mm)
     absorbed = WATER_PER_CM * np.maximum(water_cm + added, 0)
     # Few quanta pass the abdomen: their noise rises with what was absorbed.
@@ -239,7 +238,7 @@ def write_node21(
         seed: Everything random follows from it.
         workers: Number of processes.
         pictures_per_patient: Pictures that share an anatomy.
-        grid_mm: Of the grid on which the anatomy is painted.
+        grid_mm: Spacing of the grid on which the anatomy is painted.
         diameters_mm: Least and greatest diameter of a nodule, 6 to 30 in NODE21.
         solid_hu: Least and greatest density of a solid nodule (five in six are);
             calcified ones have 200 to 1000.

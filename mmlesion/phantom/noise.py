@@ -1,6 +1,6 @@
 """Image noise with the texture of a reconstruction kernel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 
 def _filtered(white: np.ndarray, fine_px: float, coarse_px: float) -> np.ndarray:
     fine = cv2.GaussianBlur(white, (0, 0), fine_px) if fine_px > 0.2 else white
-    # The wide Gaussian on a quarter of the pixels: the same picture, much quicker.
+    # The wide Gaussian runs on a quarter of the pixels: the result is the same.
     height, width = white.shape
     small = cv2.resize(white, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), coarse_px / 2)
@@ -17,13 +17,17 @@ def _filtered(white: np.ndarray, fine_px: float, coarse_px: float) -> np.ndarray
 
 
 def correlated_noise(
-    shape, sigma_hu: float, grain_mm: float, spacing_mm: float, rng: np.random.Generator
+    shape: tuple[int, int, int],
+    sigma_hu: float,
+    grain_mm: float,
+    spacing_mm: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Noise without its low frequencies, as filtered backprojection leaves it.
 
-    White noise, smoothed with a Gaussian of ``grain_mm`` and with most of a three
-    times wider one taken away (the ramp of the reconstruction filter), scaled to the
-    wanted standard deviation.
+    White noise is smoothed with a Gaussian of ``grain_mm``. Most of a Gaussian three
+    times as wide is subtracted (the ramp of the reconstruction filter). The result is
+    scaled to the standard deviation.
 
     Args:
         shape: (D, H, W).
@@ -47,7 +51,10 @@ def correlated_noise(
 
 
 def smooth_texture(
-    shape, scale_mm: float, spacing_mm, rng: np.random.Generator
+    shape: tuple[int, int, int],
+    scale_mm: float,
+    spacing_mm: Sequence[float],
+    rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
     """Slowly varying random texture of unit standard deviation (tissue, not noise).
 

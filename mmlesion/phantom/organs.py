@@ -399,7 +399,7 @@ def paint_organs(
 
     Args:
         canvas: Painted upon.
-        patient: Whose organs.
+        patient: The patient.
         enhancement: Contrast medium.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
         wobble: From :meth:`Patient.wobble`.

@@ -1,11 +1,13 @@
 """What grows in a diseased lung: cavities, fungus balls, pleura, background."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from .canvas import Canvas
+from .canvas import Box, Canvas
 
 #: The signs of chronic pulmonary aspergillosis that are told apart.
 SIGNS = ('cavity', 'fungus_ball', 'pleural_thickening')
@@ -20,14 +22,14 @@ class Cavity:
 
     Attributes:
         centre: (x, y, z) in mm of the patient.
-        radius_mm: Of the outer surface, about.
+        radius_mm: Approximate radius of the outer surface.
         wall_mm: Thickness of the wall.
         aspect: Relative half axes (x, y, z).
         wall_hu: Soft tissue.
         ball: Radius of the ball relative to the hole's; 0 without one.
         ball_hu: Mean of the ball.
         tilt: Where it lies apart from the back, (x, z), small.
-        seed: Of the uneven surfaces.
+        seed: Seed of the uneven surfaces.
     """
 
     centre: tuple[float, float, float]
@@ -41,10 +43,18 @@ class Cavity:
     seed: int
 
     @classmethod
-    def draw(cls, centre, radius_mm: float, rng: np.random.Generator) -> 'Cavity':
-        """Draw all but place and size; a ball is 0.65 to 0.85 as wide as the hole."""
+    def draw(
+        cls,
+        centre: Sequence[float] | np.ndarray,
+        radius_mm: float,
+        rng: np.random.Generator,
+    ) -> 'Cavity':
+        """Draw all properties except place and size.
+
+        A ball is 0.65 to 0.85 times as wide as the hole.
+        """
         return cls(
-            tuple(float(c) for c in centre),
+            (float(centre[0]), float(centre[1]), float(centre[2])),
             float(radius_mm),
             float(rng.uniform(2.5, 5) * radius_mm / 20 + 1),
             tuple(rng.uniform(0.8, 1, 3).tolist()),
@@ -66,9 +76,9 @@ class Thickening:
     Attributes:
         centre: (x, y, z) in mm, on the surface of the lung.
         reach_mm: How far it stretches along the wall from its middle.
-        thickness_mm: Of the lumps in its middle, about.
+        thickness_mm: Approximate thickness of the lumps in its middle.
         hu: Soft tissue.
-        seed: Of the uneven surface.
+        seed: Seed of the uneven surface.
     """
 
     centre: tuple[float, float, float]
@@ -78,10 +88,15 @@ class Thickening:
     seed: int
 
     @classmethod
-    def draw(cls, centre, reach_mm: float, rng: np.random.Generator) -> 'Thickening':
-        """Draw all but place and reach."""
+    def draw(
+        cls,
+        centre: Sequence[float] | np.ndarray,
+        reach_mm: float,
+        rng: np.random.Generator,
+    ) -> 'Thickening':
+        """Draw all properties except place and reach."""
         return cls(
-            tuple(float(c) for c in centre),
+            (float(centre[0]), float(centre[1]), float(centre[2])),
             float(reach_mm),
             float(rng.uniform(14, 20)),
             float(rng.uniform(20, 65)),
@@ -99,7 +114,7 @@ class Background:
         reach_mm: Half of its size, about.
         strength: 0 to 1.
         root: (x, y, z) in mm: where the bronchi of this lung come from.
-        seed: Of everything uneven.
+        seed: Seed of the uneven shapes.
     """
 
     kind: str
@@ -130,13 +145,14 @@ def paint_cavity(
         - lung: (D, H, W)
 
     Returns:
-        dict: For each sign its box and the mask in it: the cavity with wall and
+        For each sign its box and the mask in it: the cavity with wall and
         hole, the ball. Empty outside the canvas.
     """
     radius, wall = cavity.radius_mm * size, cavity.wall_mm * size
-    box, place = _around(canvas, cavity.centre, 1.25 * radius)
-    if box is None:
+    found = _around(canvas, cavity.centre, 1.25 * radius)
+    if found is None:
         return {}
+    box, place = found
     half = radius * np.array(cavity.aspect)
     outer = _ellipsoid(place, half) + np.float32(0.06 * radius) * uneven(
         place, 1.5 * radius, cavity.seed
@@ -187,11 +203,12 @@ def paint_thickening(
         - lung, wall_mm: (D, H, W)
 
     Returns:
-        dict: As :func:`paint_cavity`.
+        As :func:`paint_cavity`.
     """
-    box, place = _around(canvas, thickening.centre, thickening.reach_mm)
-    if box is None:
+    found = _around(canvas, thickening.centre, thickening.reach_mm)
+    if found is None:
         return {}
+    box, place = found
     far = sum(np.square(c / np.float32(thickening.reach_mm)) for c in place)
     lumps = 0.45 + np.float32(0.9) * uneven(place, 22, thickening.seed)
     thick = (
@@ -221,9 +238,10 @@ def paint_background(
         _paint_bronchi(canvas, disease, lung, size)
         return
     reach = disease.reach_mm * size
-    box, place = _around(canvas, disease.centre, 1.4 * reach)
-    if box is None:
+    found = _around(canvas, disease.centre, 1.4 * reach)
+    if found is None:
         return
+    box, place = found
     depth = _ellipsoid(place, np.full(3, reach))
     for wave, share in ((1.2, 0.3), (0.45, 0.12)):
         depth = depth + np.float32(share * reach) * uneven(
@@ -278,16 +296,16 @@ def _paint_bronchi(canvas, disease, lung, size):
         np.copyto(canvas.hu[box], before, where=~lung[box])
 
 
-def uneven(place, wave_mm: float, seed: int) -> np.ndarray:
+def uneven(place: Sequence[np.ndarray], wave_mm: float, seed: int) -> np.ndarray:
     """Smooth random values of about -1 to 1, the same at the same place.
 
     Args:
         place: x, y and z in mm, of shapes that broadcast.
-        wave_mm: Distance over which they change.
-        seed: Of the waves.
+        wave_mm: Distance over which the values change.
+        seed: Seed of the waves.
     """
     rng = np.random.default_rng(seed)
-    total = 0
+    total: Any = 0
     for _ in range(4):
         way = rng.normal(size=3)
         way *= 2 * np.pi / (wave_mm * rng.uniform(0.7, 1.5) * np.linalg.norm(way))
@@ -297,12 +315,14 @@ def uneven(place, wave_mm: float, seed: int) -> np.ndarray:
     return total * np.float32(0.5)
 
 
-def _around(canvas, centre, reach_mm):
-    """Box of a ball, and its x, y, z from the centre (mm); (None, None) outside."""
+def _around(
+    canvas: Canvas, centre: Sequence[float] | np.ndarray, reach_mm: float
+) -> tuple[Box, tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
+    """Return the box of a ball and x, y, z from its center in mm; None outside."""
     centre = np.asarray(centre)
     box = canvas.box(centre - reach_mm, centre + reach_mm)
     if box is None:
-        return None, None
+        return None
     return box, (
         canvas.x[:, :, box[2]] - np.float32(centre[0]),
         canvas.y[:, box[1]] - np.float32(centre[1]),
@@ -310,14 +330,16 @@ def _around(canvas, centre, reach_mm):
     )
 
 
-def _ellipsoid(place, half_axes):
-    """Approximate signed distance (mm), positive inside."""
+def _ellipsoid(place: Sequence[np.ndarray], half_axes: np.ndarray) -> np.ndarray:
+    """Return the approximate signed distance in mm, positive inside."""
     far = sum(np.square(c * np.float32(1 / h)) for c, h in zip(place, half_axes))
     return (1 - np.sqrt(far)) * np.float32(min(half_axes))
 
 
-def _limits(canvas, lung, box):
-    """Lung in a box, and the same with the half-filled voxels of its surface."""
+def _limits(
+    canvas: Canvas, lung: np.ndarray, box: Box
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lung in a box, without and with the partial voxels of its surface."""
     inside = lung[box]
     rim = ndimage.binary_dilation(inside) & (canvas.hu[box] < 60)
     return inside, inside | rim

@@ -5,12 +5,14 @@ lots decide that at the end. So nothing that one slice shows - place, size, outl
 texture - can tell them apart, except what differs by the course along z.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .body import Enhancement, Patient, Region
+from .canvas import Canvas
 from .focus import Focus
 
 _COARSE_MM = 2.5
@@ -52,7 +54,12 @@ def draw_diameter(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> float:
+def _draw_hu(
+    region: Region,
+    strength: Enhancement,
+    tissue_hu: float,
+    rng: np.random.Generator,
+) -> float:
     """Mean HU of a focus in a region, different enough from what surrounds it."""
     lot = rng.random()
     if region == Region.LUNG:
@@ -72,13 +79,13 @@ def _draw_hu(region: Region, strength: Enhancement, tissue_hu: float, rng) -> fl
 
 def draw_focus(
     region: Region,
-    centre,
+    centre: tuple[float, float, float],
     radius_mm: float,
     enhancement: Enhancement,
     tissue_hu: float,
     rng: np.random.Generator,
 ) -> Focus:
-    """Draw everything about a focus that does not depend on its kind."""
+    """Draw the properties of a focus that lesions and vessels share."""
     shape = rng.choice(3, p=(0.5, 0.33, 0.17))  # smooth, lobulated, spiculated
     size = (0.035, 0.11, 0.09)[shape]
     orders = np.array((2, 3, 4, 5), float)
@@ -107,7 +114,7 @@ def draw_focus(
         3.0, radius_mm * rng.uniform(0.8, 1.1) * min(1, (8 / radius_mm) ** 0.5)
     )
     return Focus(
-        centre=tuple(centre),
+        centre=centre,
         radius_mm=radius_mm,
         half_length_mm=half_length,
         slope=(slope * np.cos(way), slope * np.sin(way)),
@@ -125,7 +132,7 @@ def draw_focus(
 
 
 def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
-    """Let a focus go on beyond its slice."""
+    """Turn a focus into a vessel, which continues beyond its slice."""
     focus.is_vessel = True
     slope = np.array(focus.slope)
     slope = slope / np.linalg.norm(slope)
@@ -160,7 +167,7 @@ def place_foci(
     rng: np.random.Generator,
     size: int,
     spacing_mm: float,
-    paint_anatomy,
+    paint_anatomy: Callable[..., Canvas],
     region: Region | None,
     num_vessels: tuple[int, int],
     view: Layout | None = None,
@@ -168,24 +175,25 @@ def place_foci(
     """Choose height, field of view and foci of a key slice.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         enhancement: Contrast medium.
-        rng: Source of randomness.
+        rng: Random number generator.
         size: Image side in pixels.
-        spacing_mm: Pixel spacing; chosen anew where the whole body is seen.
-        paint_anatomy: Function painting the patient on a grid, with labels.
-        region: Of the first focus; None draws one.
-        num_vessels: Least and greatest number of look-alikes.
+        spacing_mm: Pixel spacing; drawn anew if the image shows the whole body.
+        paint_anatomy: Function that paints the patient on a grid, with labels.
+        region: Region of the first focus; None draws a region.
+        num_vessels: Smallest and largest number of look-alikes.
         view: Height and field of view to use instead of drawing them.
 
     Returns:
-        The layout, or None when not one lesion and one look-alike found room.
+        The layout, or None without room for a lesion and a look-alike.
     """
     names = list(_REGIONS)
     share = np.array([_REGIONS[name][0] for name in names])
     if region is None and view is None:
         region = names[rng.choice(len(names), p=share / share.sum())]
     if view is None:
+        assert region is not None
         z_mm = rng.uniform(*_REGIONS[region][1]) * patient.scale_z
     else:
         z_mm = view.z_mm
@@ -195,6 +203,7 @@ def place_foci(
     x = np.arange(-half_x, half_x, _COARSE_MM)
     y = np.arange(-half_y, half_y, _COARSE_MM)
     coarse = paint_anatomy(np.array([z_mm]), y, x, patient, enhancement, True)
+    assert coarse.labels is not None
     labels, hu = coarse.labels[0], coarse.hu[0]
     body = np.flatnonzero((hu > -500).any(1))
     back_mm = float(y[body[-1]]) if body.size else half_y
@@ -222,6 +231,7 @@ def place_foci(
             if not any(seen):
                 return None
             region = names[rng.choice(len(names), p=share * seen / (share @ seen))]
+    assert region is not None
     placed: list[tuple[Region, np.ndarray, float]] = []
     for n in range(wanted):
         target = region
@@ -265,11 +275,19 @@ def place_foci(
     order = rng.permutation(len(foci))
     lesions = [foci[i] for i in order[:num_lesions]]
     vessels = [make_vessel(foci[i], rng) for i in order[num_lesions:]]
+    assert window is not None  # set by the first focus placed
     return Layout(z_mm, window[:2], spacing_mm, back_mm, lesions, vessels)
 
 
-def _field_of_view(centre, radius, fov_mm, half_x, half_y, rng):
-    """Left, top and side length (mm) with the first focus anywhere inside."""
+def _field_of_view(
+    centre: np.ndarray,
+    radius: float,
+    fov_mm: float,
+    half_x: float,
+    half_y: float,
+    rng: np.random.Generator,
+) -> tuple[float, float, float]:
+    """Draw left, top and side length in mm of a field that contains the first focus."""
     corner = []
     for c, half in zip(centre, (half_x, half_y)):
         if fov_mm > 2 * half:
@@ -283,8 +301,14 @@ def _field_of_view(centre, radius, fov_mm, half_x, half_y, rng):
     return (float(corner[0]), float(corner[1]), float(fov_mm))
 
 
-def _inside(room, x, y, window, margin=0.0):
-    """Room where the field of view, less a margin, is; else 0."""
+def _inside(
+    room: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    window: tuple[float, float, float] | None,
+    margin: float = 0.0,
+) -> np.ndarray:
+    """Return the room inside the field of view less a margin, 0 outside."""
     if window is None:
         return room
     left, top, side = window

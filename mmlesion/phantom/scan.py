@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mmlesion.ct.recist import Recist, recist
 
@@ -126,9 +127,9 @@ class Scan:
 
 
 def paint_anatomy(
-    z_mm,
-    y_mm,
-    x_mm,
+    z_mm: ArrayLike,
+    y_mm: ArrayLike,
+    x_mm: ArrayLike,
     patient: Patient,
     enhancement: Enhancement,
     with_labels: bool = False,
@@ -164,7 +165,7 @@ def simulate_scan(
     """Simulate one key slice with its neighbours.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         rng: Source of everything that differs between scans of a patient.
         size: Image width and height in pixels. At 512 the whole body is seen, below
             that a reconstruction of a part of it.

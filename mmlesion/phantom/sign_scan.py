@@ -271,7 +271,7 @@ def _back_mm(patient: Patient) -> float:
 
 
 class _Room:
-    """Where in a patient's lungs there is room; all in mm of the patient."""
+    """Free places in the lungs of a patient, in mm of the patient."""
 
     def __init__(self, patient: Patient):
         z, y, x = _grid(patient, 96, (0, 0, 0))
@@ -288,7 +288,7 @@ class _Room:
             side: tuple(np.multiply((sign * 42, 10, 130), scale))
             for side, sign in zip(SIDES, (1, -1))
         }
-        self.depth = ndimage.distance_transform_edt(lung) * _COARSE_MM
+        self.depth = np.asarray(ndimage.distance_transform_edt(lung)) * _COARSE_MM
         wall = chest_wall_mm(canvas, patient, depth)
         # With some lung before it: not in the recess beside the diaphragm
         near = ndimage.maximum_filter(self.depth, 2 * round(14 / _COARSE_MM) + 1)

@@ -1,16 +1,25 @@
 """Bones: spine, ribs, sternum, shoulder blades, pelvis and hips."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .body import Patient, Region
-from .canvas import Canvas
+from .canvas import Box, Canvas
 
 _VERTEBRA_MM = 31.0
 _RIB_MM = 27.0
 
 
-def _shell(canvas, box, distance, patient, cortex_mm=1.8, marrow_hu=190.0):
-    """Compact bone outside, spongy bone inside a signed distance."""
+def _shell(
+    canvas: Canvas,
+    box: Box | None,
+    distance: np.ndarray,
+    patient: Patient,
+    cortex_mm: float = 1.8,
+    marrow_hu: float = 190.0,
+) -> None:
+    """Paint compact bone around spongy bone from a signed distance."""
     density = patient.bone_density
     canvas.blend(distance, 560.0 * density + 120, Region.OTHER, box)
     canvas.blend(
@@ -18,7 +27,7 @@ def _shell(canvas, box, distance, patient, cortex_mm=1.8, marrow_hu=190.0):
     )
 
 
-def _spine(canvas: Canvas, patient: Patient):
+def _spine(canvas: Canvas, patient: Patient) -> None:
     z = canvas.z.ravel()
     level = z / patient.scale_z
     size = np.interp(level, (-50, 150, 400, 500), (0.72, 0.9, 1.12, 1.2))
@@ -54,7 +63,7 @@ def _spine(canvas: Canvas, patient: Patient):
     canvas.blend(canal * 9, 28.0, Region.OTHER, box)
 
 
-def _ribs(canvas: Canvas, patient: Patient, depth: np.ndarray):
+def _ribs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     level = canvas.z / np.float32(patient.scale_z)
     if float(level.min()) > 330:
         return
@@ -73,10 +82,17 @@ def _ribs(canvas: Canvas, patient: Patient, depth: np.ndarray):
     canvas.blend(cartilage, 115.0, Region.OTHER)
 
 
-def _plate(canvas, patient, centre, radii, angle):
+def _plate(
+    canvas: Canvas,
+    patient: Patient,
+    centre: Sequence[float] | np.ndarray,
+    radii: Sequence[float] | np.ndarray,
+    angle: float,
+) -> None:
     found = canvas.ellipsoid_distance(centre, radii, angle)
     if found:
-        _shell(canvas, *found, patient)
+        box, distance = found
+        _shell(canvas, box, distance, patient)
 
 
 def paint_skeleton(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
@@ -84,7 +100,7 @@ def paint_skeleton(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
 
     Args:
         canvas: Painted upon.
-        patient: Whose bones.
+        patient: The patient.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
     """
     sz = patient.scale_z

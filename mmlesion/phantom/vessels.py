@@ -1,5 +1,6 @@
 """Branching vessels of lung, liver and mesentery."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -9,40 +10,40 @@ from .canvas import Canvas
 
 
 def grow_tree(
-    root,
-    way,
+    root: Sequence[float] | np.ndarray,
+    way: Sequence[float] | np.ndarray,
     length_mm: float,
     radius_mm: float,
     generations: int,
     rng: np.random.Generator,
     spread: float = 0.55,
-    centre=None,
+    centre: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Segments of a randomly branching tree.
 
-    Every branch ends in two that keep the sum of the radii's third powers (Murray's
-    law) and spread to both sides; all are bent a little away from ``centre``.
+    Each branch ends in two branches that keep the sum of the third powers of the radii
+    (Murray's law) and spread to both sides. All branches bend away from ``centre``.
 
     Args:
         root: Start (x, y, z) in mm.
         way: Direction (x, y, z) of the first branch.
-        length_mm: Of the first branch.
-        radius_mm: Of the first branch.
+        length_mm: Length of the first branch.
+        radius_mm: Radius of the first branch.
         generations: Number of times it branches.
-        rng: Source of randomness.
-        spread: Sideways part of a child's direction.
-        centre: Point (x, y, z) that the branches leave behind; None: no such point.
+        rng: Random number generator.
+        spread: Sideways part of the direction of a child.
+        centre: Point (x, y, z) that the branches bend away from, if any.
 
     Shape:
         - Output: (2**(generations + 1) - 1, 8): start x, y, z, radius and end x, y, z,
           radius.
     """
-    start, way = np.asarray([root], float), np.asarray([way], float)
+    start, ways = np.asarray([root], float), np.asarray([way], float)
     length, radius = np.array([float(length_mm)]), np.array([float(radius_mm)])
     rows = []
     for generation in range(generations + 1):
-        way = way / np.linalg.norm(way, axis=1, keepdims=True)
-        end = start + way * length[:, None]
+        ways = ways / np.linalg.norm(ways, axis=1, keepdims=True)
+        end = start + ways * length[:, None]
         share = rng.uniform(0.35, 0.65, len(start))
         children = np.stack((share, 1 - share)) ** (1 / 3) * radius
         rows.append(
@@ -52,14 +53,15 @@ def grow_tree(
         )
         if generation == generations:
             break
-        side = np.cross(way, rng.normal(size=way.shape))
+        side = np.cross(ways, rng.normal(size=ways.shape))
         side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-6
         turn = rng.uniform(0.6, 1.5, (2, len(start), 1)) * spread
-        ways = np.stack((way + side * turn[0], way - side * turn[1]))
+        children_ways = np.stack((ways + side * turn[0], ways - side * turn[1]))
         if centre is not None:
             away = end - np.asarray(centre)
-            ways += 0.25 * away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-6)
-        start, way = np.concatenate((end, end)), ways.reshape(-1, 3)
+            norm = np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
+            children_ways += 0.25 * away / norm
+        start, ways = np.concatenate((end, end)), children_ways.reshape(-1, 3)
         radius = children.ravel()
         length = np.concatenate((length, length)) * rng.uniform(0.72, 0.98, len(start))
     return np.concatenate(rows).astype(np.float32)

@@ -72,7 +72,7 @@ def simulate_whole_scan(
     where the patient leaves no room for a lesion.
 
     Args:
-        patient: Whose anatomy.
+        patient: The patient.
         rng: Source of everything else.
         size: Image width and height in pixels. Below 512 a part of the body is
             reconstructed.

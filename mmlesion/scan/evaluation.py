@@ -147,11 +147,11 @@ def evaluate_results(
         iou_thr: Lowest IoU of a hit.
         unlisted_are_empty: Count results of scans that the list does not name as
             scans without lesions; otherwise they are an error.
-        best_slice_only: Take the box of the best slice in place of the 3-D box, to
-            see what linking is worth.
+        best_slice_only: Take the box of the best slice in place of the 3-D box, which
+            shows the effect of linking.
         fps: False positives per scan at which to read the sensitivity.
         num_resamples: Bootstrap resamples of scans.
-        seed: Of the bootstrap.
+        seed: Random seed of the bootstrap.
 
     Raises:
         ValueError: If a scan of the list has no result, a result is not in the

@@ -77,7 +77,7 @@ class SliceBox:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """Program part that made something, with its model.
+    """Step of the program, with its model and settings.
 
     Args:
         step: Name of the step, such as ``'detect'``.
@@ -113,7 +113,7 @@ class Finding:
         long_diameter_mm: Long diameter in the slice with the highest score.
         short_diameter_mm: Short diameter in that slice.
         label: Name of the class.
-        extras: What later steps add, by the name of the step. Values must be
+        extras: Values of later steps, by the name of the step. Values must be
             plain lists, dictionaries, texts and numbers.
         provenance: Steps that made or extended the finding, in order.
     """
@@ -144,7 +144,7 @@ class Finding:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> 'Finding':
-        """Read what :meth:`to_dict` returned, also after a way through JSON."""
+        """Read the result of :meth:`to_dict`, also if it was stored as JSON."""
         lower, upper = values['box_mm']
         return cls(
             **dict(
@@ -167,7 +167,7 @@ class ScanResult:
     """Findings of one scan.
 
     Args:
-        source: Path of the scan as it was given.
+        source: Path of the scan.
         kind: Format of the scan, see :class:`mmlesion.ct.SourceImage`.
         series_uid: UID of the DICOM series; empty for other files.
         grid: Voxel grid of the file. All voxel indices refer to it.
@@ -182,11 +182,11 @@ class ScanResult:
         findings: Findings by falling score.
         slice_numbers: DICOM: InstanceNumber of each slice, in the order of the
             index along ``slice_axis``; empty for other files.
-        warnings: What was repaired or assumed, as sentences.
+        warnings: Sentences on repairs and assumptions.
         provenance: Steps that ran on the scan, in order.
         froc: FROC curve of the detector as
             :meth:`mmlesion.evaluation.functional.FROCCurve.to_dict` gives it.
-        extras: What later steps say about the scan as a whole.
+        extras: Values of later steps for the whole scan.
     """
 
     source: str
@@ -222,7 +222,7 @@ class ScanResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> 'ScanResult':
-        """Read what :meth:`to_dict` returned, also after a way through JSON.
+        """Read the result of :meth:`to_dict`, also if it was stored as JSON.
 
         Raises:
             ValueError: If the schema version is another one or a key is missing.

@@ -50,7 +50,7 @@ class FindingMap:
 
     @classmethod
     def at_voxels(cls, values: np.ndarray, start: tuple[int, int, int]) -> 'FindingMap':
-        """Map with a value for each voxel, from voxel ``start`` (z, y, x) on."""
+        """Map with a value for each voxel, beginning at voxel ``start`` (z, y, x)."""
         z, y, x = (n - 0.5 for n in start)
         depth, height, width = values.shape
         return cls(values, (z, y, x), (z + depth, y + height, x + width))
@@ -88,7 +88,7 @@ FindingMaps = dict[int, dict[str, FindingMap]]
 
 
 def box_ellipsoid(lower: np.ndarray, upper: np.ndarray) -> FindingMap:
-    """Mask of the ellipsoid inside a box, at least the voxel of its center.
+    """Mask of the ellipsoid inside a box; it has at least the central voxel.
 
     Args:
         lower: Lowest edge of the box (z, y, x) in voxel indices of the array.

@@ -13,7 +13,7 @@ _DATES = ('0010|0030', '0008|0020', '0008|0021', '0008|0022', '0008|0023')
 
 
 class Identity:
-    """Texts that name the patient or tell a date of the examination.
+    """Texts that contain a name of the patient or a date of the examination.
 
     Args:
         names: Names and numbers: a text is replaced if it contains one of them as
@@ -39,7 +39,7 @@ class Identity:
     def of_volume(cls, volume: CTVolume) -> 'Identity':
         """Read the identity from the DICOM files of a volume.
 
-        Other formats hold none: the texts are then left as they are.
+        Other formats contain no identity; texts then remain unchanged.
         """
         paths = volume.source.slice_paths if volume.source else ()
         names: set[str] = set()

@@ -21,8 +21,8 @@ class ScanPipeline:
     """The test pipeline of a detection config, fed with slices of a scan.
 
     The first transform, which reads a key slice and its neighbors from files, is
-    replaced by slices of the scan. Everything else, such as window, crop and
-    pixel size, is the config's.
+    replaced by slices of the scan. All other steps, such as window, crop and pixel
+    size, follow the config.
 
     Args:
         cfg: Config with a ``test_dataloader`` whose pipeline begins with

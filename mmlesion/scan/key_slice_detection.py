@@ -45,10 +45,10 @@ class KeySliceDetection:
         pipeline: Test pipeline of its config.
         volume: The scan as axial slices with square pixels, in the order of the
             slices that the detector was trained with.
-        every_mm: Wanted distance of key slices, see
+        every_mm: Requested distance of key slices, see
             :func:`~mmlesion.scan.key_slices.plan_key_slices`.
-        share: Compute the features of each image once. By default, wherever
-            the detector has images to share.
+        share: Compute the features of each image once. Defaults to True if the
+            detector has images to share.
         crop: ``'scan'``: crop all slices to the box that holds the body of every
             key slice. ``'slice'``: crop each key slice to its own body, as the test
             pipeline does. Shared features need one crop, so the default is

@@ -19,8 +19,8 @@ Channel = tuple[tuple[float, float], ...]
 class KeySlices:
     r"""Positions of key slices, and of the images around them.
 
-    An image is what the backbone sees at once: ``slices_per_image`` neighboring
-    channels, three in 3DCE. A key slice at position z looks at M images, whose
+    An image is one input of the backbone: ``slices_per_image`` neighboring channels,
+    three in 3DCE. A key slice at position z looks at M images, whose
     centers lie at :math:`z + t s j`, :math:`j = -(M-1)/2 \ldots (M-1)/2`, for a
     distance s of neighboring channels and t channels from an image to the next
     (t = 3 in 3DCE). All images lie on a grid of distance
@@ -138,7 +138,7 @@ def plan_key_slices(
         num_slices: Channels of a stack; from the test pipeline.
         interval_mm: Distance of channels; from the test pipeline.
         interpolation: Interpolation rule; from the test pipeline.
-        every_mm: Wanted distance of key slices. Where several images make a
+        every_mm: Requested distance of key slices. Where several images make a
             stack, it is rounded to a fraction (1, 1/2, 1/3, ...) or a multiple
             of the distance of images, 6 mm in 3DCE, so that key slices share
             images. Defaults to ``interval_mm``; in thicker scans to the slice

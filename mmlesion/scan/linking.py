@@ -18,9 +18,9 @@ class LinkOptions:
        best of a slice, are left out.
     2. The best box that belongs to no finding starts one. The finding grows up and
        down, slice by slice: it takes the free box of its class with the largest IoU
-       with its last box, if this is at least ``iou_thr``. Up to ``max_gap`` slices
-       without such a box are passed over; after more, it ends. This is repeated
-       until no box is free.
+       with its last box, if this IoU is at least ``iou_thr``. Up to ``max_gap``
+       slices without such a box are skipped; after more slices, the finding ends.
+       This is repeated until no box is free.
     3. Slices at both ends whose score is below ``end_ratio`` times the best score
        of the finding are cut off.
     4. The 3-D box is the smallest that encloses the boxes of the slices, each as
@@ -32,16 +32,16 @@ class LinkOptions:
 
     Args:
         score_thr: Lowest score of a box.
-        max_per_slice: Most boxes of a slice.
+        max_per_slice: Largest number of boxes of a slice.
         iou_thr: Lowest IoU of boxes in neighboring slices.
-        max_gap: Most key slices without a box inside a finding.
+        max_gap: Largest number of consecutive key slices without a box in a finding.
         end_ratio: See rule 3; 0 keeps all slices.
         score: ``'max'`` or ``'mean'``.
         nms_iou_thr: See rule 5; 1 keeps all findings.
-        max_findings: Most findings of a scan.
+        max_findings: Largest number of findings of a scan.
         box_margin_px: Pixels by which the boxes of the training data exceed the
             lesion on each side; 5 in DeepLesion (Yan et al., J. Med. Imaging 2018).
-            Diameters are those of the box without this margin.
+            Diameters are measured without this margin.
 
     Raises:
         ValueError: If a number is out of range.

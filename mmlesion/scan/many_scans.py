@@ -34,14 +34,14 @@ _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ECHILD)
 
 
 class ScanTask(Protocol):
-    """What is done with each scan. It is sent to workers, so it can be pickled."""
+    """Task for each scan. It can be pickled, because it is sent to workers."""
 
     def settings(self) -> dict[str, Any]:
-        """What the results depend on, as plain values."""
+        """Settings on which the results depend, as plain values."""
         ...
 
     def __call__(self, scan: Scan, folder: Path) -> None:
-        """Write the results of a scan to a folder, ``findings.json`` among them."""
+        """Write the results of a scan, including ``findings.json``, to a folder."""
         ...
 
 
@@ -51,8 +51,8 @@ class FailureRow:
 
     Attributes:
         name: Name of the scan.
-        scan: Its path.
-        reason: Why it has no findings, as a sentence.
+        scan: Path of the scan.
+        reason: Sentence on why the scan has no findings.
     """
 
     name: str
@@ -62,7 +62,7 @@ class FailureRow:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did.
+    """Outcome of a run.
 
     Attributes:
         done: Names of the scans of this run.
@@ -89,24 +89,25 @@ def run_scans(
     """Run a task on scans; a scan that is complete is never computed again.
 
     Results of a scan are written to a folder with the ending ``.partial``, which is
-    renamed when it is complete. A process that is killed at any moment leaves whole
-    folders and at most partial ones, which the next run removes. A scan that cannot
-    be read or processed gets a row in ``failures.csv``, and the others go on.
+    renamed when it is complete. A process that is killed at any moment leaves complete
+    folders and partial folders, and the next run removes the partial folders. A scan
+    that cannot be read or processed gets a row in ``failures.csv``, and the run
+    continues with the other scans.
 
     Args:
         scans: Paths by name, see :func:`mmlesion.scan.find_scans.find_scans`.
         out_dir: Folder of the results.
-        task: What is done with each scan.
+        task: Task for each scan.
         series_uid: DICOM: UID of the series, for a single scan.
-        readers: Processes that read scans ahead of the task; 0 reads in this one.
+        readers: Processes that read scans ahead of the task; 0 reads in this process.
         dask: Address of a Dask scheduler, or ``'local'`` to start ``workers``
             processes. Workers need the same paths and this package.
         workers: Processes of ``'local'``.
-        retry: Try scans again that failed in an earlier run.
+        retry: Repeat scans that failed in an earlier run.
         progress: Show a progress bar.
 
     Raises:
-        ValueError: If the folder holds results of other settings.
+        ValueError: If the folder contains results of other settings.
         BlockingIOError: If another run writes to the folder.
         OSError: If results cannot be written.
     """

@@ -27,9 +27,9 @@ class Scan:
     """A scan that was read.
 
     Attributes:
-        path: Path as it was given; ``'volume'`` for a volume in memory.
+        path: Path of the scan; ``'volume'`` for a volume in memory.
         volume: HU in axial slices.
-        warnings: What was chosen, repaired or assumed, as sentences.
+        warnings: Sentences on choices, repairs and assumptions.
     """
 
     path: str
@@ -62,8 +62,8 @@ def read_scan(
     else:
         path = os.fspath(scan)
         if os.path.isdir(path) and series_uid is None:
-            series_uid, said = choose_series(path)
-            warnings += [said] if said else []
+            series_uid, warning = choose_series(path)
+            warnings += [warning] if warning else []
         volume = read_volume(path, series_uid)
     assert volume.source is not None
     warnings += volume.source.warnings

@@ -32,7 +32,7 @@ def make_result(
         options: The linking rule.
         record: Record of the detection step.
         classes: Names of the classes.
-        warnings: Sentences beside those of the scan.
+        warnings: Sentences in addition to the warnings of the scan.
         froc: FROC curve of the detector as a dictionary.
     """
     volume = detection.volume

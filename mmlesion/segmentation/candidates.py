@@ -1,3 +1,5 @@
+from typing import cast
+
 import numpy as np
 from scipy import ndimage
 
@@ -11,34 +13,34 @@ def nodule_candidates(
     smoothness: float,
     min_pixels: int = 4,
 ) -> np.ndarray:
-    """Candidates for a nodule inside a scope: the coarse segmentation.
+    """Segment the candidates for a nodule inside a scope (coarse segmentation).
 
-    The scope's bounding box is divided into phases; connected parts, inside the
-    scope, of all phases brighter than the darkest (lung) are found. With
-    :func:`phase_means` the second phase is ground glass, but also the partial volume
-    around what is solid: of each part, pixels nearer to lung than to the part's own
-    median are taken off, which puts its edge half-way between the two. What stays
-    connected is a candidate.
+    The bounding box of the scope is divided into phases. The parts are the connected
+    regions, inside the scope, of all phases brighter than the darkest (lung). With
+    :func:`phase_means`, the second phase contains ground glass and the partial volume
+    around solid tissue. Pixels of a part that are nearer to lung than to the median of
+    the part are removed, which moves its edge half-way between the two values. The
+    connected regions that remain are the candidates.
 
-    A vessel or the chest wall that reaches into the scope is a candidate too, cut
-    off where the scope ends; a nodule that touches it shares its candidate.
+    A vessel or the chest wall that reaches into the scope is a candidate too, cut off
+    at the edge of the scope. A nodule that touches it belongs to the same candidate.
 
-    Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Coarse Segmentation". Which
-    phases make candidates, and where their edge is, is ours.
+    Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Coarse Segmentation". The paper
+    does not define which phases make candidates, or their edges.
 
     Args:
         image: HU (or any other intensities), (H, W) or (H, W, C).
         scope: (H, W) bool; may touch the border.
-        means: Of the phases, darkest first, as :func:`phase_means` gives them.
+        means: Means of the phases, darkest first, from :func:`phase_means`.
         smoothness: As :func:`segment_phases`, in squared units of the image.
-        min_pixels: Smaller parts are noise, and left out.
+        min_pixels: Smaller parts are removed as noise.
 
     Returns:
-        Int64 (H, W): 0 outside of candidates, their number inside, the largest
-        candidate 1. All zero if there is none.
+        Int64 (H, W): 0 outside of the candidates, the number of the candidate inside.
+        Candidate 1 is the largest. All zero if there is no candidate.
 
     Raises:
-        ValueError: The scope is empty or of another size than the image.
+        ValueError: If the scope is empty or its size differs from the image.
     """
     scope = np.asarray(scope, bool)
     if scope.shape != np.shape(image)[:2]:
@@ -65,8 +67,10 @@ def nodule_candidates(
     return candidates
 
 
-def _without_partial_volume(image, bright, lung):
-    """Pixels of each bright part that are nearer to its median than to lung."""
+def _without_partial_volume(
+    image: np.ndarray, bright: np.ndarray, lung: np.ndarray
+) -> np.ndarray:
+    """Keep pixels of bright parts that are nearer to the median than to lung."""
     parts, count = _connected(bright)
     image = np.atleast_3d(image)  # (H, W, C)
     medians = np.stack(
@@ -81,5 +85,6 @@ def _without_partial_volume(image, bright, lung):
     )
 
 
-def _connected(mask):
-    return ndimage.label(mask, np.ones((3, 3)))
+def _connected(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Label the 8-connected parts of a mask; return the labels and their number."""
+    return cast(tuple[np.ndarray, int], ndimage.label(mask, np.ones((3, 3))))

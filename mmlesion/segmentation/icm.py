@@ -2,8 +2,8 @@
 
 import numpy as np
 
-#: Steps to a pixel's neighbours, and the weight of each: an edge counts 1, a
-#: corner 1 / sqrt(2), the inverse of its distance.
+#: Steps to the neighbours of a pixel, and their weights: the inverse of the distance,
+#: 1 across an edge and 1 / sqrt(2) across a corner.
 NEIGHBOURS = tuple(
     (dy, dx, 1.0 if dy * dx == 0 else 0.5**0.5)
     for dy in (-1, 0, 1)
@@ -15,38 +15,38 @@ NEIGHBOURS = tuple(
 def segment_phases(
     image: np.ndarray, means: np.ndarray, smoothness: float, max_sweeps: int = 100
 ) -> np.ndarray:
-    r"""Label each pixel with a phase of known mean; neighbours like to agree.
+    r"""Label each pixel with a phase of known mean, with a Potts smoothness term.
 
-    A local minimum, over the labels L, of
+    Finds a local minimum over the labels L of
 
     .. math::
         E(L) = \sum_p \lVert I_p - \mu_{L_p} \rVert^2
                + \beta \sum_{\{p, q\}} w_{pq} [L_p \ne L_q]
 
     with pairs of the 8-neighbourhood, w = 1 across an edge and
-    :math:`1/\sqrt 2` across a corner. The start is the nearest mean. A sweep gives
-    each pixel the label of least energy given its neighbours, the old one where it
-    is as good. Pixels of even and odd rows and columns are four sets in which no
-    two are neighbours: all of a set change at once, exactly as one after the other,
-    so the energy never rises. It ends when a sweep changes nothing.
+    :math:`1/\sqrt 2` across a corner. The initial label is that of the nearest mean. A
+    sweep gives each pixel the label of least energy given its neighbours, and keeps the
+    old label in a tie. Even and odd rows and columns divide the pixels into four sets
+    without neighbours in a set, so all pixels of a set are updated at once with the
+    same result as one after the other, and the energy never rises. The algorithm stops
+    when a sweep changes no label.
 
     Source: Besag, "On the Statistical Analysis of Dirty Pictures", J. R. Stat. Soc.
-    B 48 (1986), for the sweep; the use of phases of constant mean as in Feng et
-    al., arXiv 1707.01086, Sec. 2.2, after Israel-Jost et al., ISBI 2008. Differs
-    from them in: the means stay as given (see :func:`phase_means`).
+    B 48 (1986), for the sweep. Phases of constant mean are used as in Feng et al.,
+    arXiv 1707.01086, Sec. 2.2, after Israel-Jost et al., ISBI 2008. Differs from them
+    in that the means are fixed (see :func:`phase_means`).
 
     Args:
-        image: (H, W), or (H, W, C) of C channels, each scaled by the caller to
-            count as it should.
-        means: Of K phases, (K, ) or (K, C), in units of the image.
+        image: (H, W), or (H, W, C). The scales of the channels weigh them.
+        means: Means of the K phases, (K, ) or (K, C), in units of the image.
         smoothness: :math:`\beta`, in squared units of the image.
-        max_sweeps: Most sweeps.
+        max_sweeps: Maximum number of sweeps.
 
     Returns:
         Int64 (H, W), phases from 0, in the order of ``means``.
 
     Raises:
-        ValueError: The shapes do not fit, the image is not finite, or
+        ValueError: If the shapes do not fit, the image is not finite, or
             ``smoothness`` is negative.
     """
     cost = _data_term(image, means)  # (K, H, W)
@@ -54,7 +54,7 @@ def segment_phases(
         raise ValueError(f'smoothness must not be negative, got {smoothness}.')
     labels = cost.argmin(0)
     height, width = labels.shape
-    # Flat, with a frame of one more label, that of no phase
+    # Flat, with a frame of the label K, which stands for no phase
     framed = np.pad(labels, 1, constant_values=len(cost)).ravel()
     neighbours = [
         (dy * (width + 2) + dx, np.float32(smoothness * weight))
@@ -71,7 +71,7 @@ def segment_phases(
 def potts_energy(
     image: np.ndarray, labels: np.ndarray, means: np.ndarray, smoothness: float
 ) -> float:
-    """Energy that :func:`segment_phases` lowers, in squared units of the image."""
+    """Return the energy of :func:`segment_phases`, in squared units of the image."""
     cost = _data_term(image, means)
     height, width = labels.shape
     total = np.take_along_axis(cost, labels[None], 0).sum(dtype=float)
@@ -80,13 +80,13 @@ def potts_energy(
         there = labels[
             max(-dy, 0) : height + min(-dy, 0), max(-dx, 0) : width + min(-dx, 0)
         ]
-        # each pair is seen from both of its pixels
+        # The sum visits each pair from both of its pixels.
         total += 0.5 * smoothness * weight * np.count_nonzero(here != there)
     return float(total)
 
 
-def _data_term(image, means):
-    """Squared distance of each pixel from each mean, float32 (K, H, W)."""
+def _data_term(image: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return the squared distance of each pixel from each mean, float32 (K, H, W)."""
     image, means = np.asarray(image, np.float32), np.asarray(means, np.float32)
     if image.ndim == 2 and means.ndim == 1:
         image, means = image[..., None], means[:, None]
@@ -97,17 +97,21 @@ def _data_term(image, means):
         )
     if not np.isfinite(image).all():
         raise ValueError('the image holds values that are not finite.')
-    return sum(
-        (channel - mean[:, None, None]) ** 2
-        for channel, mean in zip(np.moveaxis(image, 2, 0), means.T)
+    return np.asarray(
+        sum(
+            (channel - mean[:, None, None]) ** 2
+            for channel, mean in zip(np.moveaxis(image, 2, 0), means.T)
+        )
     )
 
 
-def _undecided(cost, smoothness):
-    """Places in the framed image, and costs, of pixels that neighbours could move.
+def _undecided(
+    cost: np.ndarray, smoothness: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return places in the framed image and costs of pixels whose label may change.
 
-    All neighbours together weigh so much; a pixel whose nearest mean is nearer than
-    the next by more keeps its label, whatever theirs.
+    The other pixels keep their label: the costs of their two nearest means differ by
+    more than the weight of all neighbours together.
     """
     most = smoothness * sum(weight for _, _, weight in NEIGHBOURS)
     undecided = np.count_nonzero(cost <= cost.min(0) + np.float32(most), axis=0) > 1
@@ -121,8 +125,13 @@ def _undecided(cost, smoothness):
     return sets
 
 
-def _update(framed, neighbours, place, costs) -> bool:
-    """Relabel the pixels of one set, in place; whether any changed."""
+def _update(
+    framed: np.ndarray,
+    neighbours: list[tuple[int, np.float32]],
+    place: np.ndarray,
+    costs: np.ndarray,
+) -> bool:
+    """Relabel the pixels of one set in place; return whether any label changed."""
     energy, pixels = costs.copy(), np.arange(len(place))
     for step, weight in neighbours:
         energy[framed[place + step], pixels] -= weight

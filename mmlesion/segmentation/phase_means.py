@@ -25,7 +25,7 @@ def phase_means(
     around a nodule the distribution is another.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2 ("phase number equal to four as
-    determined by global intensity distribution"). How the means are found is ours.
+    determined by global intensity distribution"). The paper does not say how.
 
     Args:
         image: Intensities, any shape; or of C channels, (H, W, C) or any shape

@@ -1,4 +1,4 @@
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from scipy import ndimage
@@ -10,9 +10,9 @@ class Blob(NamedTuple):
     """A blob of an activation map.
 
     Attributes:
-        mask: Its pixels, (H, W) bool.
-        peak: Row and column of its highest pixel.
-        height: How far the peak is above the map's median.
+        mask: Pixels of the blob, (H, W) bool.
+        peak: Row and column of the highest pixel.
+        height: Height of the peak above the median of the map.
     """
 
     mask: np.ndarray
@@ -23,28 +23,29 @@ class Blob(NamedTuple):
 def prominent_blobs(
     activation_map: np.ndarray, prominence: float = 0.25, level: float = 0.5
 ) -> list[Blob]:
-    """Blobs of an activation map, the most prominent first.
+    """Find the blobs of an activation map, the most prominent first.
 
-    Heights are counted from the map's median, which is that of the background: a
-    nodule covers a small part of a slice. A peak is a maximum that rises at least
-    ``prominence`` of the highest peak's height above the median and above every
-    pass to a higher peak (h-maxima). A watershed from the peaks divides the map; a
-    blob is the part of a peak's basin, connected with it, that reaches ``level`` of
-    its own height. Blobs are ordered by height.
+    Heights are measured from the median of the map, which is that of the background,
+    because a nodule covers a small part of a slice. A peak is a maximum that rises at
+    least ``prominence`` times the height of the highest peak above the median and above
+    all passes to a higher peak (h-maxima). A watershed from the peaks divides the map
+    into basins. A blob is the part of a basin that is connected with the peak and
+    reaches ``level`` times its height. Blobs are ordered by height.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2 ("the most prominent blob in the
-    NAM processed via watershed"). What prominent means, and both numbers, are ours.
+    NAM processed via watershed"). The paper does not define "prominent" and gives
+    neither number.
 
     Args:
         activation_map: (H, W), at the size of the image.
-        prominence: Share of the highest peak's height, in (0, 1).
-        level: Share of a peak's height, in (0, 1).
+        prominence: Fraction of the height of the highest peak, in (0, 1).
+        level: Fraction of the height of a peak, in (0, 1).
 
     Returns:
-        Blobs; none of a map that nowhere rises above its median.
+        Blobs. The list is empty if the map nowhere rises above its median.
 
     Raises:
-        ValueError: The map is not 2-D or not finite, or a share is not in (0, 1).
+        ValueError: If the map is not 2-D or not finite, or a fraction is not in (0, 1).
     """
     for name, value in (('prominence', prominence), ('level', level)):
         if not 0 < value < 1:
@@ -61,7 +62,7 @@ def prominent_blobs(
         return []
     heights = heights / highest
     peaks = h_maxima(heights, prominence).astype(bool) & (heights >= prominence)
-    markers, _ = ndimage.label(peaks, np.ones((3, 3)))
+    markers, _ = _connected(peaks)
     basins = watershed(-heights, markers, mask=heights > 0)
     blobs = [
         _blob(heights, basins, index, level) for index in range(1, markers.max() + 1)
@@ -76,22 +77,23 @@ def scope_within(
     prominence: float = 0.25,
     level: float = 0.5,
 ) -> np.ndarray:
-    """The most prominent blob of a finer map inside a scope, else the scope.
+    """Find the most prominent blob of a finer map inside a scope.
 
-    Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Multi-GAP Segmentation". A
-    blob is inside if its peak is; what of it lies outside the scope is left out.
+    A blob is inside if its peak is inside; its part outside the scope is cut off.
+
+    Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Multi-GAP Segmentation".
 
     Args:
-        activation_map: (H, W), of the multi-GAP network.
+        activation_map: Map of the multi-GAP network, (H, W).
         outer: Scope of the one-GAP network, (H, W) bool.
-        prominence: As :func:`prominent_blobs`.
-        level: Likewise.
+        prominence: See :func:`prominent_blobs`.
+        level: See :func:`prominent_blobs`.
 
     Returns:
-        The scope C, (H, W) bool.
+        The scope C, (H, W) bool; ``outer`` if no blob lies inside.
 
     Raises:
-        ValueError: The sizes differ, or as :func:`prominent_blobs`.
+        ValueError: If the sizes differ, or as :func:`prominent_blobs`.
     """
     if np.shape(activation_map) != np.shape(outer):
         raise ValueError(
@@ -104,9 +106,14 @@ def scope_within(
     return np.array(outer, bool)
 
 
-def _blob(heights, basins, index, level):
+def _blob(heights: np.ndarray, basins: np.ndarray, index: int, level: float) -> Blob:
     inside = np.where(basins == index, heights, -np.inf)
-    peak = tuple(int(each) for each in np.unravel_index(inside.argmax(), inside.shape))
-    parts, _ = ndimage.label(inside >= level * heights[peak], np.ones((3, 3)))
-    filled = ndimage.binary_fill_holes(parts == parts[peak])
+    row, column = np.unravel_index(inside.argmax(), inside.shape)
+    peak = int(row), int(column)
+    parts, _ = _connected(inside >= level * heights[peak])
+    filled = np.asarray(ndimage.binary_fill_holes(parts == parts[peak]))
     return Blob(filled & np.isin(basins, (0, index)), peak, float(heights[peak]))
+
+
+def _connected(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    return cast(tuple[np.ndarray, int], ndimage.label(mask, np.ones((3, 3))))

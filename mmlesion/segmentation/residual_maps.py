@@ -38,8 +38,8 @@ def residual_maps(
             evaluation mode: convolutions of stride 1 that keep the size, max
             poolings without overlap, what acts on each pixel alone, or modules
             made of these (mmcv's ``ConvModule``).
-        weights: Of the nodule class, :math:`w_k`.
-        image: As the first layer takes it (normalised).
+        weights: Weights of the nodule class, :math:`w_k`.
+        image: As the first layer takes it (normalized).
         masks: Candidates; at least one, none of them empty.
         fill: Value of each channel painted over the candidates, in units of
             ``image``.

@@ -232,7 +232,7 @@ def test_the_best_epoch_by_other_cases_is_tested(tmp_path):
 def test_no_epoch_is_chosen_by_the_cases_that_test_it(tmp_path):
     cfg = config(tmp_path)
     cfg.default_hooks.checkpoint.save_best = 'binary/auc'
-    with pytest.raises(ValueError, match='choose the epoch by the very cases'):
+    with pytest.raises(ValueError, match='choose the epoch by the test cases'):
         cross_validate(cfg, 2)
 
 

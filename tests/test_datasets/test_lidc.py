@@ -167,7 +167,8 @@ def test_a_wrong_split_is_said(root, kwargs, sentence):
 
 def test_a_fold_with_one_class_is_said(root):
     rows = [
-        replace(row, label=0) for row in read_nodule_index(root / 'nodules.csv')[:-1]
+        replace(row, label=0, malignancy=1.5)
+        for row in read_nodule_index(root / 'nodules.csv')[:-1]
     ]
     write_nodule_index(
         root / 'nodules.csv',

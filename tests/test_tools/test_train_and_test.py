@@ -272,8 +272,10 @@ def test_a_training_that_diverges_names_its_samples(trained, tmp_path):
 def test_arguments_that_do_not_fit_the_config_are_named(trained, tmp_path):
     _, config, work = trained
     common = ['--work-dir', tmp_path]
+    without = Path(tmp_path, 'without.py')
+    without.write_text(f'_base_ = {str(config)!r}\ntta_model = None\n')
     assert 'tta_model' in _sentence(
-        'test.py', config, work / 'epoch_2.pth', '--tta', *common
+        'test.py', without, work / 'epoch_2.pth', '--tta', *common
     )
     assert '.pkl' in _sentence(
         'test.py', config, work / 'epoch_2.pth', '--out', 'a.json', *common

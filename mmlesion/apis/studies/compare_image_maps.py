@@ -45,10 +45,10 @@ def compare_image_maps(
 ) -> list[Path]:
     """Draw the maps of several networks on the same images.
 
-    The columns of ``images.png`` are the images, each with the outline of its lesions;
-    the rows are the maps of the networks: those of each ``mmlesion.ActivationMapHook``
-    of a config, from their least to their greatest value. Below each map stands the
-    predicted probability of a lesion, red if it is on the wrong side of 0.5.
+    The columns of ``images.png`` are the images, each with the outline of its lesions.
+    Each ``mmlesion.ActivationMapHook`` of a config adds a row of maps, scaled from
+    their minimum to their maximum. Below each map stands the predicted probability of
+    a lesion, in red if it is on the wrong side of 0.5.
 
     Source: Behrendt et al., "Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation", the figure with the maps of several
@@ -60,9 +60,9 @@ def compare_image_maps(
         checkpoints: A checkpoint for each config.
         out_dir: Folder of the picture.
         images: Names of images, as of :func:`mmlesion.explain.names.sample_name`. By
-            default ``num`` are drawn at random, most of them with a lesion.
+            default, ``num`` images are chosen at random, two thirds with a lesion.
         num: Number of images.
-        seed: Seed of the choice.
+        seed: Random seed of the choice.
 
     Returns:
         The picture, in a list.
@@ -117,7 +117,7 @@ def compare_image_maps(
 def _columns(
     cfg: Config, model: Any, packed: dict[str, Any], name: str
 ) -> dict[str, dict[str, Any]]:
-    """What stands in the column of one image, by title of the map."""
+    """Content of the column of one image, by title of the map."""
     image, sample = packed['inputs'], packed['data_samples']
     batch = model.data_preprocessor(pseudo_collate([packed]), False)['inputs']
     score = float(model(batch).softmax(1)[0, POSITIVE])

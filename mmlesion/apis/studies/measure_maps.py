@@ -52,8 +52,8 @@ class MeasureOptions:
             used.
         group_key: Key of the patient in the data samples.
         controls: Measure maps that do not depend on the model.
-        untrained: Measure the methods on the same network with random weights, too.
-        reference: What the differences refer to, ``'method'`` or ``'network/method'``.
+        untrained: Also measure the methods on the same network with random weights.
+        reference: Reference of the differences, ``'method'`` or ``'network/method'``.
             Defaults to the first method of the first network.
         names: Name of the network of each config. Defaults to the names of the files.
         max_images: Largest number of cases of each model.
@@ -90,7 +90,7 @@ def measure_maps(
     """Measure maps of classifiers on the test data of their configs.
 
     Configs of the same name are folds of one network; their cases are measured as one
-    set. Written are ``maps.json`` (means by network and method; differences to the
+    set. The files are ``maps.json`` (means by network and method; differences to the
     reference on the cases that both have, with 95 % intervals of a bootstrap over
     patients), ``maps.md`` (tables) and, for each network, ``<network>.csv`` (every case
     and method).
@@ -105,8 +105,8 @@ def measure_maps(
         Means by network, method and measure.
 
     Raises:
-        ValueError: If configs and checkpoints are not as many, a method does not exist
-            or does not fit a network, or there is no case.
+        ValueError: If the numbers of configs and checkpoints differ, a method does not
+            exist or does not fit a network, or there is no case.
     """
     options = options or MeasureOptions()
     if not configs or len(configs) != len(checkpoints):
@@ -176,7 +176,7 @@ def _measure_model(
 def _write(
     folder: Path, benchmarks: dict[str, MapBenchmark], options: MeasureOptions
 ) -> dict[str, dict]:
-    """Write all files; the means by network."""
+    """Write all files and return the means by network."""
     means = {name: each.compute() for name, each in benchmarks.items()}
     first = next(iter(benchmarks))
     reference = options.reference or benchmarks[first].methods[0].name

@@ -54,12 +54,12 @@ def sign_maps(
     - ``positions.csv``: for each sub-region label, probabilities and the position (x,
       y, z) of the maximum, with the measures of :class:`MapPosition` where the true
       mask is known;
-    - ``summary.json``: what :func:`position_table` prints.
+    - ``summary.json``: the numbers that :func:`position_table` prints.
 
-    Source: Zusag et al., SAPSAM, Secs. 2.5, 3.2 and 4. Differs from it in: the score is
-    log(p / (1 - p)), the difference of both classes' scores before the softmax. What
-    raises both scores alike, often the black around the lung, does not change the
-    probability, but would be in the map of one score.
+    Source: Zusag et al., SAPSAM, Secs. 2.5, 3.2 and 4. In contrast to the paper, the
+    score is log(p / (1 - p)), the difference of the scores of both classes before the
+    softmax. Pixels that raise both scores equally, often the black background of the
+    lung, do not change the probability, but would appear in the map of one score.
 
     Args:
         configs: Networks of one sign, each of another view; their test data set names
@@ -71,12 +71,13 @@ def sign_maps(
         scan_dir: Root of the paths of the scans. Defaults to the index's folder.
         truth_dir: Folder of true masks, ``<scan>_<sign>.nii.gz``, to measure against.
         combination: How the views are combined, see :func:`back_project`.
-        layer: Layer to map in all networks. By default that of the last feature maps.
+        layer: Layer to map in all networks. Defaults to the layer of the last feature
+            maps.
         max_scans: Largest number of scans.
-        tolerance_mm: Distance from the sign within which the maximum is near it.
-        threshold: A mean probability above it is called positive. A threshold of its
-            own should come from ``split='val'``, see :func:`classification`.
-        device: By default the GPU, if there is one.
+        tolerance_mm: Largest distance from the sign of a maximum that is near it.
+        threshold: A sub-region with a higher mean probability is positive. The
+            threshold should come from ``split='val'``, see :func:`classification`.
+        device: Defaults to the GPU if there is a GPU.
         progress: Show a progress bar.
 
     Returns:

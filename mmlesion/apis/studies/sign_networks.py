@@ -1,4 +1,4 @@
-"""Networks of a pathological sign in several views, and where they see it in 3-D."""
+"""Networks of a pathological sign in several views, and its position in 3-D."""
 
 import os
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class SignNetwork:
         """Classify and explain several projections.
 
         Args:
-            paths: Their files.
+            paths: Files of the projections.
 
         Shape:
             - output: (N,) and (N, h, w)
@@ -74,7 +74,7 @@ class SignNetwork:
         )
         inputs, scores = batch['inputs'], []
 
-        def forward(pictures):
+        def forward(pictures: Tensor) -> Tensor:
             scores[:] = [self.model(pictures)]
             return scores[0]
 
@@ -89,16 +89,16 @@ class SignNetwork:
 
 @dataclass
 class FoundSign:
-    """What the networks of several views say about one scan.
+    """Result of the networks of several views for one scan.
 
     Attributes:
         position: Map in 3-D on the voxels of the scan, (D, H, W).
         lung: Voxels where the sign can be, (D, H, W).
         parts: Slices of each sub-region.
         spacing_mm: Voxel size (z, y, x).
-        probabilities: Of each sub-region with lung, by view.
-        maps: Grad-CAM maps, likewise.
-        projections: 8-bit RGB pictures, likewise.
+        probabilities: Probability of each sub-region with lung, by view.
+        maps: Grad-CAM map of each sub-region, by view.
+        projections: 8-bit RGB picture of each sub-region, by view.
     """
 
     position: np.ndarray
@@ -114,7 +114,7 @@ class FoundSign:
         return float(np.mean(list(self.probabilities[region].values())))
 
     def maximum(self, region: str) -> tuple[int, int, int]:
-        """Voxel (z, y, x) of the greatest value in a sub-region's lung."""
+        """Voxel (z, y, x) of the largest value in a sub-region's lung."""
         part = self.parts[region]
         values = np.where(self.lung[part], self.position[part], -1)
         place = np.unravel_index(values.argmax(), values.shape)

@@ -16,14 +16,14 @@ class NoduleRow:
     """One labelled nodule.
 
     Attributes:
-        nodule_id (str): Unique; ``patches/<nodule_id>.slices`` is its file.
-        patient (str): Such as ``LIDC-IDRI-0001``.
-        series_uid (str): Series instance UID.
-        label (int): 0 benign, 1 malignant.
-        malignancy (float): Mean over the readers, 1 to 5.
-        num_readers (int): Readers that drew it.
-        diameter_mm (float): Equivalent diameter of the consensus.
-        outside (float): Share of the 21-slice block outside of the image.
+        nodule_id: Unique; ``patches/<nodule_id>.slices`` is its file.
+        patient: Such as ``LIDC-IDRI-0001``.
+        series_uid: Series instance UID.
+        label: 0 benign, 1 malignant.
+        malignancy: Mean over the readers, 1 to 5.
+        num_readers: Readers that drew it.
+        diameter_mm: Equivalent diameter of the consensus.
+        outside: Share of the 21-slice block outside of the image.
         subtlety, internal_structure, ...: Means over the readers.
     """
 
@@ -53,8 +53,8 @@ def write_nodule_index(path: str | os.PathLike, rows: Sequence[NoduleRow]) -> No
     """Write the index, all of it or nothing.
 
     Args:
-        path (str | os.PathLike): The csv; replaced if it exists.
-        rows (Sequence[NoduleRow]): The nodules.
+        path: The csv; replaced if it exists.
+        rows: The nodules.
 
     Raises:
         OSError: If it cannot be written.
@@ -66,10 +66,10 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
     """Read and check the index.
 
     Args:
-        path (str | os.PathLike): A file of :func:`write_nodule_index`.
+        path: A file of :func:`write_nodule_index`.
 
     Returns:
-        list[NoduleRow]: The nodules, in the file's order.
+        The nodules, in the file's order.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -6,31 +6,31 @@ import numpy as np
 
 
 def patient_folds(
-    patients: Sequence[Hashable],
-    labels: Sequence[int],
+    patients: Sequence[Hashable] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
     num_folds: int = 5,
     seed: int = 0,
 ) -> np.ndarray:
-    r"""Deal samples to folds: patients whole, classes evenly.
+    r"""Divide samples into folds of whole patients with balanced classes.
 
-    Patients are shuffled, then taken by falling number of samples; each goes
-    to the fold where it makes the least
+    Patients are shuffled and then assigned in the order of decreasing number of
+    samples. A patient is assigned to the fold with the smallest
 
     .. math::
         \sum_c \left(\frac{n_{fc}}{N_c}\right)^2,
 
-    with :math:`n_{fc}` the samples of class c in fold f and :math:`N_c` all of
-    them, i.e. to where its classes are rarest so far. The same arguments give
-    the same folds, whatever the order of the samples of a patient.
+    with :math:`n_{fc}` the number of samples of class c in fold f and :math:`N_c` that
+    in all folds, i.e. to the fold in which its classes are rarest. The same arguments
+    give the same folds in any order of the samples of a patient.
 
     Args:
-        patients (Sequence[Hashable]): Whose each sample is.
-        labels (Sequence[int]): The class of each sample.
-        num_folds (int): Number of folds, at least 2.
-        seed (int): Of the shuffling.
+        patients: Patient of each sample.
+        labels: Class of each sample.
+        num_folds: Number of folds, at least 2.
+        seed: Seed of the shuffling.
 
     Returns:
-        np.ndarray: The fold, 0 to ``num_folds - 1``, of each sample.
+        The folds of the samples, 0 to ``num_folds - 1``.
 
     Raises:
         ValueError: If there are fewer patients than folds, or a fold ends up
@@ -62,7 +62,7 @@ def patient_folds(
     fold_of = np.empty(len(order), int)
     for patient in by_size:
         grown = (np.square(filled + shares[patient]) - np.square(filled)).sum(1)
-        # The emptiest of those that are equal, lest a fold stay empty
+        # The emptiest of equal folds, so that no fold stays empty
         fold = min(
             range(num_folds),
             key=lambda one: (round(grown[one], 12), round(filled[one].sum(), 12)),

@@ -20,18 +20,18 @@ class ScanRow:
     """One scan of the list.
 
     Attributes:
-        scan (str): DICOM folder or file, relative to the csv.
-        patient (str): Whose.
-        disease (int, optional): 1 or 0; None is not labelled.
-        survival (int, optional): 1 died within two years of the scan, 0 did not; None
+        scan: DICOM folder or file, relative to the csv.
+        patient: Whose.
+        disease: 1 or 0; None is not labelled.
+        survival: 1 died within two years of the scan, 0 did not; None
             is not known or not of this task.
-        signs (dict): For each sign the labels of those sub-regions that have one.
-        split (str): ``'train'``, ``'val'``, ``'test'``, or '' where the csv does not
+        signs: For each sign the labels of those sub-regions that have one.
+        split: ``'train'``, ``'val'``, ``'test'``, or '' where the csv does not
             say.
-        folder (str): Of its projections; '' before preparing.
-        rotations (int): How many there are of each.
-        empty (tuple[str]): Areas without lung.
-        cells (dict): The row as it is written.
+        folder: Folder of the projections; '' before preparing.
+        rotations: How many there are of each.
+        empty: Areas without lung.
+        cells: The row as it is written.
     """
 
     scan: str
@@ -50,13 +50,13 @@ def projection_path(folder: str, area: str, view: str, rotation: int) -> str:
     """File of a projection.
 
     Args:
-        folder (str): The scan's folder.
-        area (str): ``'whole'`` or one of :data:`mmlesion.ct.REGIONS`.
-        view (str): One of :data:`mmlesion.ct.VIEWS`.
-        rotation (int): Index in :data:`mmlesion.ct.ROTATIONS_DEG`.
+        folder: The scan's folder.
+        area: ``'whole'`` or one of :data:`mmlesion.ct.REGIONS`.
+        view: One of :data:`mmlesion.ct.VIEWS`.
+        rotation: Index in :data:`mmlesion.ct.ROTATIONS_DEG`.
 
     Returns:
-        str: The path of a PNG.
+        The path of a PNG.
     """
     return osp.join(folder, f'{area}_{view}_{rotation:02d}.png')
 
@@ -69,12 +69,12 @@ def read_scan_list(path: str | os.PathLike, prepared: bool = False) -> list[Scan
     and, if the split is given, ``split``. Other columns are passed over.
 
     Args:
-        path (str | os.PathLike): The csv.
-        prepared (bool): Read an index of projections, which has the columns
+        path: The csv.
+        prepared: Read an index of projections, which has the columns
             ``folder``, ``rotations`` and ``empty`` besides.
 
     Returns:
-        list[ScanRow]: The scans, in the file's order.
+        The scans, in the file's order.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -113,8 +113,8 @@ def write_projection_index(path: str | os.PathLike, rows: Sequence[ScanRow]) -> 
     """Write the index of prepared scans, all of it or nothing.
 
     Args:
-        path (str | os.PathLike): The csv; replaced if it exists.
-        rows (Sequence[ScanRow]): The scans, with their folders.
+        path: The csv; replaced if it exists.
+        rows: The scans, with their folders.
 
     Raises:
         OSError: If it cannot be written.

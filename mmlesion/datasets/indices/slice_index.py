@@ -21,13 +21,13 @@ class SliceRow:
     nodule's number), both under ``slice_number``.
 
     Attributes:
-        patient (str): Such as ``LIDC-IDRI-0001``.
-        series_uid (str): Series instance UID.
-        slice_number (int): From the foot, the first one is 0.
-        num_nodules (int): Nodules that two readers agree on; 0 where nobody
+        patient: Such as ``LIDC-IDRI-0001``.
+        series_uid: Series instance UID.
+        slice_number: From the foot, the first one is 0.
+        num_nodules: Nodules that two readers agree on; 0 where nobody
             marked any.
-        spacing_y_mm, spacing_x_mm (float): Pixel size.
-        offset_y_px, offset_x_px (int): The crop's first row and column in the
+        spacing_y_mm, spacing_x_mm: Pixel size.
+        offset_y_px, offset_x_px: The crop's first row and column in the
             series' image; below 0 where the crop reaches out of it.
     """
 
@@ -45,8 +45,8 @@ def write_slice_index(path: str | os.PathLike, rows: Sequence[SliceRow]) -> None
     """Write the index, all of it or nothing.
 
     Args:
-        path (str | os.PathLike): The csv; replaced if it exists.
-        rows (Sequence[SliceRow]): The slices.
+        path: The csv; replaced if it exists.
+        rows: The slices.
 
     Raises:
         OSError: If it cannot be written.
@@ -58,10 +58,10 @@ def read_slice_index(path: str | os.PathLike) -> list[SliceRow]:
     """Read and check the index.
 
     Args:
-        path (str | os.PathLike): A file of :func:`write_slice_index`.
+        path: A file of :func:`write_slice_index`.
 
     Returns:
-        list[SliceRow]: The slices, in the file's order.
+        The slices, in the file's order.
 
     Raises:
         FileNotFoundError: If there is no such file.

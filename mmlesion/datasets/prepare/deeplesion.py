@@ -25,11 +25,11 @@ class PreparedDeepLesion:
     """What :func:`prepare_deeplesion` did.
 
     Attributes:
-        series (int): Series in the cache now.
-        already_there (int): Those that an earlier run had finished.
-        slices (int): Slices written by this run.
-        size (int): Bytes written by this run.
-        absent (int): Series of the csv whose folder is not on disk.
+        series: Series in the cache now.
+        already_there: Those that an earlier run had finished.
+        slices: Slices written by this run.
+        size: Bytes written by this run.
+        absent: Series of the csv whose folder is not on disk.
     """
 
     series: int = 0
@@ -70,20 +70,20 @@ def prepare_deeplesion(
     does what is missing.
 
     Args:
-        data_root (str): Folder of the data set.
-        cache_dir (str, optional): Where to write. Defaults to ``cache`` in
+        data_root: Folder of the data set.
+        cache_dir: Where to write. Defaults to ``cache`` in
             ``data_root``.
-        ann_file (str): The official csv, relative to ``data_root``.
-        img_dir (str): Folder of the series, relative to ``data_root``.
-        num_slices (int, optional): Store only the slices that stacks of this
+        ann_file: The official csv, relative to ``data_root``.
+        img_dir: Folder of the series, relative to ``data_root``.
+        num_slices: Store only the slices that stacks of this
             many, 2 mm apart, need around each key slice. Defaults to all
             slices on disk.
-        workers (int, optional): Processes. Defaults to the number of cores.
-        overwrite (bool): Write again what is there.
-        progress (bool): Show a progress bar.
+        workers: Processes. Defaults to the number of cores.
+        overwrite: Write existing files again.
+        progress: Show a progress bar.
 
     Returns:
-        PreparedDeepLesion: What was done.
+        What was done.
 
     Raises:
         FileNotFoundError: If the csv or all series are missing.

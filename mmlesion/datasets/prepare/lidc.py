@@ -49,16 +49,16 @@ def prepare_lidc(
     it, or is looked up in ``xml``.
 
     Args:
-        data_root (str): The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
-        out_dir (str): Where to write ``nodules.csv`` and ``patches/``.
-        xml (str, optional): Folder or archive of the official XML files, for
+        data_root: The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
+        out_dir: Where to write ``nodules.csv`` and ``patches/``.
+        xml: Folder or archive of the official XML files, for
             series without one.
-        overwrite (bool): Write again what is there.
-        progress (bool): Show a progress bar.
+        overwrite: Write existing files again.
+        progress: Show a progress bar.
         geometry (PatchGeometry): Where patches lie around a nodule.
 
     Returns:
-        PreparedLIDC: What was done. Its ``problems`` hold one sentence for
+        What was done. Its ``problems`` hold one sentence for
         each series and nodule that is left out: slices that are missing, two
         series in one folder, outlines that fit no slice.
 
@@ -103,18 +103,18 @@ def prepare_lidc_crops(
     beyond repeat the outermost one.
 
     Args:
-        crop_dir (str): Folder of ``image`` and ``nodule_mask``.
-        ann_file (str): Csv with columns ``patient_id``, ``nodule_id`` and
+        crop_dir: Folder of ``image`` and ``nodule_mask``.
+        ann_file: Csv with columns ``patient_id``, ``nodule_id`` and
             ``seriesuid``.
-        xml (str): Folder or archive of the official XML files.
-        out_dir (str): Where to write ``nodules.csv`` and ``patches/``.
-        overwrite (bool): Write again what is there.
-        progress (bool): Show a progress bar.
+        xml: Folder or archive of the official XML files.
+        out_dir: Where to write ``nodules.csv`` and ``patches/``.
+        overwrite: Write existing files again.
+        progress: Show a progress bar.
         geometry (PatchGeometry): Where patches lie around a nodule. Crops do not reach
             far: of larger or shifted patches more is repeated border.
 
     Returns:
-        PreparedLIDC: What was done, as :func:`prepare_lidc`.
+        What was done, as :func:`prepare_lidc`.
 
     Raises:
         FileNotFoundError: If crops, csv or XML are missing.
@@ -194,7 +194,9 @@ def _find_in_crop(
             f'{path}: no nodule in the XML of its series has this mask (best '
             f'Dice {best:.2f}, expected {_SAME_NODULE})'
         )
-    return series_uid, [Nodule(nodule_id, group, lambda: (volume, mask))]
+    assert mask is not None
+    found = volume, mask
+    return series_uid, [Nodule(nodule_id, group, lambda: found)]
 
 
 def _lay_on_crop(
@@ -224,20 +226,23 @@ def _lay_on_crop(
 
 def _shift_of_boxes(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
     """Shift (y, x) in pixels that lays the first rows and columns together."""
-    return tuple(
+    row, column = (
         int(
             np.flatnonzero(shown.any((0, 3 - axis)))[0]
             - np.flatnonzero(union.any((0, 3 - axis)))[0]
         )
         for axis in (1, 2)
     )
+    return row, column
 
 
 def _shift_of_most_overlap(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
     """Shift (y, x) in pixels after which most voxels are in both."""
-    common = sum(
-        correlate(theirs.astype(np.float32), ours.astype(np.float32), method='fft')
-        for theirs, ours in zip(shown, union)
+    common = np.asarray(
+        sum(
+            correlate(theirs.astype(np.float32), ours.astype(np.float32), method='fft')
+            for theirs, ours in zip(shown, union)
+        )
     )
     row, column = np.unravel_index(np.argmax(common), common.shape)
     return int(row) - union.shape[1] + 1, int(column) - union.shape[2] + 1

@@ -3,6 +3,7 @@
 import os
 import os.path as osp
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from mmlesion.datasets.indices.slice_index import (
     MASK_FOLDER,
     SLICE_FOLDER,
     SLICE_INDEX_NAME,
+    SliceRow,
     write_slice_index,
 )
 from mmlesion.datasets.sources.nodule_crops import find_nodule_crops, read_nodule_crop
@@ -52,16 +54,16 @@ def prepare_lidc_crop_slices(
     :func:`prepare_lidc_slices`, each crop a series of its own, named after its file.
 
     Args:
-        crop_dir (str): Folder of ``image`` and ``nodule_mask``.
-        out_dir (str): Where to write ``slices.csv``, ``slices/`` and
+        crop_dir: Folder of ``image`` and ``nodule_mask``.
+        out_dir: Where to write ``slices.csv``, ``slices/`` and
             ``slice_masks/``.
-        size (int): Sides of the square in pixels, after the magnification.
-        max_negatives (int): Most slices of a crop without the nodule.
-        seed (int): Of the drawing.
-        progress (bool): Show a progress bar.
+        size: Sides of the square in pixels, after the magnification.
+        max_negatives: Most slices of a crop without the nodule.
+        seed: Seed of the drawing.
+        progress: Show a progress bar.
 
     Returns:
-        PreparedSlices: What was done; ``problems`` as :func:`prepare_lidc_slices`.
+        What was done; ``problems`` as :func:`prepare_lidc_slices`.
 
     Raises:
         FileNotFoundError: If there are no crops, or one has no mask.
@@ -105,19 +107,23 @@ def prepare_lidc_crop_slices(
     return done
 
 
-def _write_crop(paths, out_dir, size, max_negatives, seed):
-    """Rows, and slices whose square cuts the nodule off."""
+def _write_crop(
+    paths: Any, out_dir: Any, size: int, max_negatives: int, seed: int
+) -> tuple[list[SliceRow], int]:
+    """Return rows, and the number of slices whose square cuts off the nodule."""
     volume, mask = read_nodule_crop(*paths)
     name = paths[0].name
     name = next(
         name[: -len(suffix)] for suffix in VOLUME_SUFFIXES if name.endswith(suffix)
     )
+    z_mm, y_mm, x_mm = volume.spacing_mm
     volume = CTVolume(
         _magnify(volume.array.astype(np.float32), cv2.INTER_LINEAR),
-        np.divide(volume.spacing_mm, (1, _ZOOM, _ZOOM)),
+        (z_mm, y_mm / _ZOOM, x_mm / _ZOOM),
     )
     mask = _magnify(mask.astype(np.uint8), cv2.INTER_NEAREST)
-    corner = tuple((side - size) // 2 for side in mask.shape[1:])
+    height, width = mask.shape[1:]
+    corner = ((height - size) // 2, (width - size) // 2)
     masks, cut_off = {}, 0
     for number in np.flatnonzero(mask.any((1, 2))).tolist():
         plane = crop_plane(mask[number], corner, size, 0)

@@ -63,12 +63,12 @@ class PreparedSlices:
     """What was prepared.
 
     Attributes:
-        rows (list[SliceRow]): The index.
-        series (int): Series that gave slices.
-        already_there (int): Of these, how many an earlier run had finished.
-        cut_off (int): Slices left out because a nodule lies at or beyond the
+        rows: The index.
+        series: Series that gave slices.
+        already_there: Of these, how many an earlier run had finished.
+        cut_off: Slices left out because a nodule lies at or beyond the
             border of their crop.
-        problems (list[str]): A sentence for each series that is left out.
+        problems: A sentence for each series that is left out.
     """
 
     rows: list[SliceRow] = field(default_factory=list)
@@ -136,22 +136,22 @@ def prepare_lidc_slices(
     Source: Feng et al., MICCAI 2017, Sec. 3.1.
 
     Args:
-        data_root (str): The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
-        out_dir (str): Where to write ``slices.csv``, ``slices/`` and
+        data_root: The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
+        out_dir: Where to write ``slices.csv``, ``slices/`` and
             ``slice_masks/``.
-        xml (str, optional): Folder or archive of the official XML files, for
+        xml: Folder or archive of the official XML files, for
             series without one.
-        size (int): Sides of the crop in pixels.
-        max_negatives (int): Negative slices of a series to keep. The paper draws
+        size: Sides of the crop in pixels.
+        max_negatives: Negative slices of a series to keep. The paper draws
             as many as there are positive ones, about eight for each series; the
             data set does so of these.
-        seed (int): Of the drawing.
-        workers (int): Processes; each holds one scan in memory.
-        overwrite (bool): Write again what is there.
-        progress (bool): Show a progress bar.
+        seed: Seed of the drawing.
+        workers: Processes; each holds one scan in memory.
+        overwrite: Write existing files again.
+        progress: Show a progress bar.
 
     Returns:
-        PreparedSlices: What was done. Its ``problems`` hold one sentence for each
+        What was done. Its ``problems`` hold one sentence for each
         series that is left out: slices that are missing, no lungs, outlines that
         fit no slice.
 
@@ -321,18 +321,18 @@ def write_slices(
     """Write crops of a series' slices, and the masks of those with nodules.
 
     Args:
-        out_dir (str): Holds the folders of slices and of masks.
-        patient (str): For the index.
-        series_uid (str): Name of the files, and for the index.
-        volume (CTVolume): The series, in HU.
-        negatives (Sequence[int]): Slices without a nodule.
-        masks (dict): Slices with nodules, int16, already cropped.
-        corner (tuple[int, int]): First row and column of the crop.
-        size (int): Its sides in pixels.
-        outside_hu (int): What lies beyond the slices.
+        out_dir: Holds the folders of slices and of masks.
+        patient: For the index.
+        series_uid: Name of the files, and for the index.
+        volume: The series, in HU.
+        negatives: Slices without a nodule.
+        masks: Slices with nodules, int16, already cropped.
+        corner: First row and column of the crop.
+        size: Its sides in pixels.
+        outside_hu: What lies beyond the slices.
 
     Returns:
-        list[SliceRow]: The slices, in order.
+        The slices, in order.
     """
     numbers = sorted([*masks, *negatives])
     for folder, chosen, load in (
@@ -373,11 +373,11 @@ def find_nodules(
     """Where two readers agree on a nodule, and where any marked one.
 
     Args:
-        volume (CTVolume): The series.
+        volume: The series.
         reading (LIDCReading): Its readers' marks.
 
     Returns:
-        tuple: For each slice in which the outlines of two readers of one nodule
+        For each slice in which the outlines of two readers of one nodule
         overlap, its nodules, int16, 0 outside, else the nodule's number; and all
         slices with any mark of a nodule.
 
@@ -409,17 +409,17 @@ def find_nodules(
 
 
 def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[int]]:
-    """Lay a crop around the middle of the lung mask's box.
+    """Place a crop around the middle of the bounding box of the lungs.
 
-    The mask is made on a coarser grid, of about 3 mm, which is as good for that and
-    takes a fraction of the time and memory.
+    The mask is computed on a grid of about 3 mm, which takes less time and memory and
+    is exact enough.
 
     Args:
-        volume (CTVolume): The series.
-        size (int): Sides of the crop in pixels.
+        volume: The series.
+        size: Sides of the crop in pixels.
 
     Returns:
-        tuple: First row and column of the crop, within the image along a side that is
+        First row and column of the crop, within the image along a side that is
         longer than the crop, around it (below 0) along one that is not; and the slices
         that show lung, all of them where the whole image lies in the crop.
 
@@ -428,7 +428,7 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
     """
     depth, *sides = volume.shape
     if max(sides) <= size:
-        return tuple((side - size) // 2 for side in sides), range(depth)
+        return ((sides[0] - size) // 2, (sides[1] - size) // 2), range(depth)
     steps = [max(1, round(_LUNG_GRID_MM / spacing)) for spacing in volume.spacing_mm]
     coarse = np.stack(
         [
@@ -440,7 +440,7 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
             for plane in volume.array[:: steps[0]]
         ]
     )
-    spacing_mm = [
+    z_mm, y_mm, x_mm = (
         volume.spacing_mm[0] * steps[0],
         *(
             spacing * side / small
@@ -448,8 +448,10 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
                 volume.spacing_mm[1:], sides, coarse.shape[1:]
             )
         ),
-    ]
-    lung = lung_mask(CTVolume(coarse, spacing_mm, volume.origin, volume.direction))
+    )
+    lung = lung_mask(
+        CTVolume(coarse, (z_mm, y_mm, x_mm), volume.origin, volume.direction)
+    )
     corner = []
     for axis, side in enumerate(sides, 1):
         places = np.flatnonzero(lung.any(tuple({0, 1, 2} - {axis})))
@@ -470,7 +472,7 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
 def crop_plane(
     plane: np.ndarray, corner: tuple[int, int], size: int, outside: int
 ) -> np.ndarray:
-    """A square of a slice, int16; what lies beyond the slice is filled."""
+    """Cut a square out of a slice, int16, filled outside of the slice."""
     out = np.full((size, size), outside, np.int16)
     y, x = corner
     inner = plane[max(y, 0) : y + size, max(x, 0) : x + size]

@@ -5,6 +5,7 @@ import os
 import os.path as osp
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -48,9 +49,9 @@ class Nodule:
     """A nodule to prepare.
 
     Attributes:
-        nodule_id (str): Unique name.
-        readers (tuple[ReaderNodule]): The readers that drew it.
-        locate (Callable): Gives the CT volume and the mask of the consensus.
+        nodule_id: Unique name.
+        readers: The readers that drew it.
+        locate: Gives the CT volume and the mask of the consensus.
     """
 
     nodule_id: str
@@ -63,10 +64,10 @@ class Series:
     """The nodules of one series, or one crop.
 
     Attributes:
-        name (str): For messages.
-        patient (str): Whose.
-        find (Callable): Gives the series instance UID and the nodules.
-        paths (tuple[str]): Files that its pixels come from.
+        name: For messages.
+        patient: Whose.
+        find: Gives the series instance UID and the nodules.
+        paths: Files that its pixels come from.
     """
 
     name: str
@@ -80,11 +81,11 @@ class PreparedLIDC:
     """What was prepared.
 
     Attributes:
-        rows (list[NoduleRow]): The index.
-        already_there (int): Nodules that an earlier run had finished.
-        undecided (int): Nodules left out for a mean malignancy of 3.
-        few_readers (int): Nodules left out for fewer than three readers.
-        problems (list[str]): A sentence for what could not be prepared.
+        rows: The index.
+        already_there: Nodules that an earlier run had finished.
+        undecided: Nodules left out for a mean malignancy of 3.
+        few_readers: Nodules left out for fewer than three readers.
+        problems: A sentence for what could not be prepared.
     """
 
     rows: list[NoduleRow] = field(default_factory=list)
@@ -146,16 +147,16 @@ def write_nodules(
     comes last, so that where there is one, it is complete.
 
     Args:
-        series (Iterable[Series]): What to prepare.
-        total (int): Their number, for the progress bar.
-        out_dir (str): Where to write.
-        overwrite (bool): Write again what is there.
-        progress (bool): Show a progress bar.
+        series: What to prepare.
+        total: Their number, for the progress bar.
+        out_dir: Where to write.
+        overwrite: Write existing files again.
+        progress: Show a progress bar.
         geometry (PatchGeometry): Where patches lie. Patches of another geometry that
             are there are written again.
 
     Returns:
-        PreparedLIDC: What was done.
+        What was done.
 
     Raises:
         ValueError: If nothing at all could be prepared.
@@ -190,7 +191,7 @@ def write_nodules(
                 (done.problems or ['no nodule has a label'])[0]
                 + f'; no nodule of {total} series could be prepared'
             )
-        # The journal stays: it lets a later run take over what is there
+        # The journal stays, so that a later run can reuse the finished nodules.
         write_nodule_index(osp.join(out_dir, INDEX_NAME), done.rows)
     return done
 
@@ -218,7 +219,7 @@ def _write_series(
         ratings = _mean_ratings(nodule.readers)
         outlines = digest_nodules(nodule.readers)
         row, noted_outlines = known.get(nodule.nodule_id, (None, None))
-        fresh = dict(
+        fresh: dict[str, Any] = dict(
             nodule_id=nodule.nodule_id,
             patient=series.patient,
             series_uid=series_uid,
@@ -286,7 +287,7 @@ def _read_journal(
 ) -> dict[str, tuple[NoduleRow, str]]:
     """Rows noted by earlier runs of this geometry, and the hash of their outlines.
 
-    A last line that was cut off is left out.
+    A last line that was cut off is skipped.
     """
     known: dict[str, tuple[NoduleRow, str]] = {}
     written = asdict(PatchGeometry())  # before geometries were noted

@@ -69,10 +69,10 @@ class PreparedSigns:
     """What was prepared.
 
     Attributes:
-        rows (list[ScanRow]): The index.
-        already_there (int): Scans that an earlier run had finished.
-        problems (list[str]): A sentence for each scan that is left out.
-        doubts (list[str]): A sentence for each scan with a doubtful lung mask.
+        rows: The index.
+        already_there: Scans that an earlier run had finished.
+        problems: A sentence for each scan that is left out.
+        doubts: A sentence for each scan with a doubtful lung mask.
     """
 
     rows: list[ScanRow] = field(default_factory=list)
@@ -135,19 +135,19 @@ def prepare_signs(
     the voxels then suffices.
 
     Args:
-        scans (str): The csv; see :func:`~mmlesion.datasets.read_scan_list`.
-        out_dir (str, optional): Where to write ``projections.csv`` and
+        scans: The csv; see :func:`~mmlesion.datasets.read_scan_list`.
+        out_dir: Where to write ``projections.csv`` and
             ``projections/``. Defaults to the csv's folder.
-        grid_shape (Sequence[int]): (D, H, W) that each scan is rescaled to.
-        rotations (int): Write the first so many of :data:`mmlesion.ct.ROTATIONS_DEG`;
+        grid_shape: (D, H, W) that each scan is rescaled to.
+        rotations: Write the first so many of :data:`mmlesion.ct.ROTATIONS_DEG`;
             1 is the scan as it lies.
-        mode (str): As :func:`mmlesion.ct.project_lungs`.
-        workers (int, optional): Processes. Defaults to the number of cores.
-        overwrite (bool): Write again what is there.
-        progress (bool): Show a progress bar.
+        mode: As :func:`mmlesion.ct.project_lungs`.
+        workers: Processes. Defaults to the number of cores.
+        overwrite: Write existing files again.
+        progress: Show a progress bar.
 
     Returns:
-        PreparedSigns: What was done. Its ``problems`` hold one sentence for each scan
+        What was done. Its ``problems`` hold one sentence for each scan
         that is left out: damaged or missing files, missing slices, no lungs.
 
     Raises:

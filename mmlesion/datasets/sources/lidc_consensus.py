@@ -21,12 +21,12 @@ _Z_DIGITS = 2
 
 @dataclass(frozen=True)
 class PixelMask:
-    """What a reader's nodule covers: only slices and pixels with something.
+    """Pixels of the nodule of a reader; empty slices are not stored.
 
     Attributes:
-        slices (dict[float, np.ndarray]): For each z in mm (rounded to 0.01)
+        slices: For each z in mm (rounded to 0.01)
             the covered pixels, within ``box_px``.
-        box_px (tuple[int]): ``(x0, y0, x1, y1)``, the end exclusive, of all.
+        box_px: ``(x0, y0, x1, y1)``, the end exclusive, of all.
     """
 
     slices: dict[float, np.ndarray]
@@ -49,10 +49,10 @@ def fill_nodule(nodule: ReaderNodule) -> PixelMask:
     points - the pixels of the outlines are taken instead.
 
     Args:
-        nodule (ReaderNodule): Of one reader.
+        nodule: Nodule of one reader.
 
     Returns:
-        PixelMask: Several outlines in one slice are united.
+        Several outlines in one slice are united.
     """
     points = np.concatenate([one.points_px for one in nodule.contours])
     x0, y0 = (int(value) for value in points.min(0))
@@ -60,7 +60,7 @@ def fill_nodule(nodule: ReaderNodule) -> PixelMask:
     shape, offset = (y1 - y0, x1 - x0), np.array([x0, y0], np.int32)
     for with_border in (False, True):
         slices: dict[float, np.ndarray] = {}
-        # Holes last, whatever the order in the file
+        # Holes last, in any order of the file
         for one in sorted(nodule.contours, key=lambda one: not one.included):
             z_mm = round(one.z_mm, _Z_DIGITS)
             filled = _fill(one, offset, shape, with_border and one.included)
@@ -75,7 +75,7 @@ def fill_nodule(nodule: ReaderNodule) -> PixelMask:
 def _fill(
     contour: Contour, offset: np.ndarray, shape: tuple[int, int], with_border: bool
 ) -> np.ndarray:
-    points = (contour.points_px - offset)[None]
+    points = [contour.points_px - offset]
     filled = np.zeros(shape, np.uint8)
     cv2.fillPoly(filled, points, 1)
     if not with_border:
@@ -113,10 +113,10 @@ def match_readers(nodules: Sequence[ReaderNodule]) -> list[tuple[ReaderNodule, .
     grouping (Armato et al., 2011) was by eye.
 
     Args:
-        nodules (Sequence[ReaderNodule]): All of one series.
+        nodules: All of one series.
 
     Returns:
-        list[tuple[ReaderNodule]]: The groups in the order of the file, each
+        The groups in the order of the file, each
         ordered by reader.
     """
     masks = [fill_nodule(nodule) for nodule in nodules]
@@ -159,8 +159,8 @@ def malignancy_label(
     Images*, arXiv 1810.12494, Sec. "Data Preparation".
 
     Args:
-        nodules (Sequence[ReaderNodule]): One group of :func:`match_readers`.
-        min_readers (int): Fewer give no label.
+        nodules: One group of :func:`match_readers`.
+        min_readers: Fewer give no label.
 
     Returns:
         int | None: 1 (malignant) for a mean malignancy above 3, 0 (benign)
@@ -183,12 +183,12 @@ def reader_masks(
     """What each reader covers, as voxels.
 
     Args:
-        nodules (Sequence[ReaderNodule]): One group of :func:`match_readers`.
-        slice_of_z (Callable): Gives the number of the slice at a z (mm), or
+        nodules: One group of :func:`match_readers`.
+        slice_of_z: Gives the number of the slice at a z (mm), or
             None to leave it out.
 
     Returns:
-        tuple: The masks (bool) within the box of all outlines, and that box's
+        The masks (bool) within the box of all outlines, and that box's
         first slice, row and column.
 
     Shape:
@@ -223,12 +223,12 @@ def reader_votes(
     The consensus of half of the readers is then ``votes >= len(nodules) / 2``.
 
     Args:
-        nodules (Sequence[ReaderNodule]): One group of :func:`match_readers`.
-        slice_of_z (Callable): Gives the number of the slice at a z (mm), or
+        nodules: One group of :func:`match_readers`.
+        slice_of_z: Gives the number of the slice at a z (mm), or
             None to leave it out.
 
     Returns:
-        tuple: The votes (uint16) of each slice, within the box of all outlines;
+        The votes (uint16) of each slice, within the box of all outlines;
         and that box, ``(x0, y0, x1, y1)`` in pixels, the end exclusive.
 
     Shape:

@@ -31,9 +31,9 @@ class LIDCSeries:
     """One CT series of the tree.
 
     Attributes:
-        folder (str): Of its DICOM files.
-        patient (str): Such as ``LIDC-IDRI-0001``.
-        series_uid (str): Series instance UID.
+        folder: Folder of the DICOM files.
+        patient: Such as ``LIDC-IDRI-0001``.
+        series_uid: Series instance UID.
     """
 
     folder: str
@@ -48,7 +48,7 @@ class LIDCSeries:
         """The XML beside the DICOM files, as TCIA has it, or one of those given.
 
         Args:
-            readings (dict[str, LIDCReading]): By series, where there is no XML
+            readings: By series, where there is no XML
                 in the folder.
 
         Returns:
@@ -77,11 +77,11 @@ def find_lidc_series(data_root: str) -> list[LIDCSeries]:
     """Find the CT series below a folder; chest X-rays are passed over.
 
     Args:
-        data_root (str): The tree that TCIA's downloader makes,
+        data_root: The tree that TCIA's downloader makes,
             ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
 
     Returns:
-        list[LIDCSeries]: Every folder with DICOM files, in the order of names.
+        Every folder with DICOM files, in the order of names.
 
     Raises:
         FileNotFoundError: If there is no tree or no DICOM in it.
@@ -110,8 +110,8 @@ def slice_at(volume: CTVolume, z_mm: float) -> int | None:
     """Number of the slice at a z; None where there is none.
 
     Args:
-        volume (CTVolume): The series.
-        z_mm (float): Patient coordinate.
+        volume: The series.
+        z_mm: Patient coordinate.
 
     Returns:
         int | None: The index along the first axis.
@@ -129,11 +129,11 @@ def masks_in_volume(
     """What each reader outlined, as voxels of the series.
 
     Args:
-        volume (CTVolume): The series.
-        group (Sequence[ReaderNodule]): Readers' outlines of one nodule.
+        volume: The series.
+        group: Readers' outlines of one nodule.
 
     Returns:
-        tuple: The masks (bool) within the box of all of them; and that box's first
+        The masks (bool) within the box of all of them; and that box's first
         voxel (z, y, x).
 
     Shape:

@@ -54,12 +54,12 @@ class Contour:
     """One closed outline in one slice.
 
     Attributes:
-        z_mm (float): Patient coordinate z of the slice (ImagePositionPatient).
-        points_px (np.ndarray): Its points (x, y) in pixels of the slice, the
+        z_mm: Patient coordinate z of the slice (ImagePositionPatient).
+        points_px: Its points (x, y) in pixels of the slice, the
             first pixel being (0, 0). They lie just outside of what is
             outlined.
-        included (bool): False for a hole, which is no nodule.
-        sop_uid (str): The slice's SOP instance UID.
+        included: False for a hole, which is no nodule.
+        sop_uid: The slice's SOP instance UID.
 
     Shape:
         - points_px: (P, 2), int32.
@@ -76,10 +76,10 @@ class ReaderNodule:
     """One nodule of 3 mm and more, by one reader.
 
     Attributes:
-        reader (int): Which reading session of the file, from 0.
-        nodule_id (str): The reader's own name for it; means nothing to others.
-        ratings (dict[str, int]): :data:`RATINGS`.
-        contours (tuple[Contour]): Outlines and holes.
+        reader: Which reading session of the file, from 0.
+        nodule_id: The reader's own name for it; means nothing to others.
+        ratings: :data:`RATINGS`.
+        contours: Outlines and holes.
     """
 
     reader: int
@@ -93,11 +93,11 @@ class LIDCReading:
     """What a file says of one CT series.
 
     Attributes:
-        source (str): File, or archive and member.
-        series_uid (str): Series instance UID.
-        num_readers (int): Reading sessions, also those that found nothing.
-        nodules (tuple[ReaderNodule]): Nodules of 3 mm and more.
-        left_out_z_mm (tuple[float]): Where else a reader marked a nodule, mostly
+        source: File, or archive and member.
+        series_uid: Series instance UID.
+        num_readers: Reading sessions, also those that found nothing.
+        nodules: Nodules of 3 mm and more.
+        left_out_z_mm: Where else a reader marked a nodule, mostly
             of less than 3 mm: patient coordinates z.
     """
 
@@ -121,7 +121,7 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
 
     Args:
         content (bytes): The file.
-        source (str): Its name for messages.
+        source: Its name for messages.
 
     Returns:
         LIDCReading | None: None for a chest X-ray's file.
@@ -173,7 +173,7 @@ def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
     """Read one file; see :func:`parse_lidc_xml`.
 
     Args:
-        path (str | os.PathLike): The file.
+        path: The file.
 
     Returns:
         LIDCReading | None: None for a chest X-ray's file.
@@ -193,7 +193,7 @@ def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
     """Read all CT files of a folder or an archive, one after the other.
 
     Args:
-        path (str | os.PathLike): One XML file, a folder (searched with all
+        path: One XML file, a folder (searched with all
             below it), or a tar archive (``.tar``, ``.tar.gz``, ``.tar.xz``),
             which is read without unpacking it.
 
@@ -235,11 +235,11 @@ def read_lidc_readings(
     them, 6,860 of the 7,030 nodules are left. One of each is kept.
 
     Args:
-        path (str | os.PathLike): As :func:`iterate_lidc_xml`.
-        progress (bool): Show a progress bar.
+        path: As :func:`iterate_lidc_xml`.
+        progress: Show a progress bar.
 
     Returns:
-        dict[str, LIDCReading]: By series instance UID.
+        By series instance UID.
 
     Raises:
         FileNotFoundError: If there is nothing.
@@ -284,7 +284,9 @@ def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
             for member in archive:
                 if not (member.isfile() and member.name.lower().endswith('.xml')):
                     continue
-                content = archive.extractfile(member).read(_max_bytes() + 1)
+                stream = archive.extractfile(member)
+                assert stream is not None  # a regular file
+                content = stream.read(_max_bytes() + 1)
                 yield parse_lidc_xml(content, f'{path}: {member.name}')
     except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError):
         raise ValueError(
@@ -303,7 +305,8 @@ def _parse_xml(content: bytes, source: str) -> ElementTree.Element:
         if not doctype_line:
             return ElementTree.fromstring(content)
     except (expat.ExpatError, ElementTree.ParseError) as error:
-        line = getattr(error, 'lineno', None) or error.position[0]
+        from_tree = isinstance(error, ElementTree.ParseError)
+        line = error.position[0] if from_tree else error.lineno
         raise ValueError(
             f'{source}: line {line}: the XML is broken or cut off '
             f'({expat.ErrorString(error.code)})'
@@ -443,7 +446,9 @@ def _check_elements(root: ElementTree.Element, source: str) -> None:
                 f'root ({namespace or "none"})'
             )
         known = _CHILDREN.get(_name(element))
-        for child in element if known else ():
+        if not known:
+            continue
+        for child in element:
             if _name(child) not in known:
                 raise ValueError(
                     f'{source}: {_name(element)} has an element {_name(child)}; '

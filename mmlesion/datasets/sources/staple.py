@@ -28,16 +28,16 @@ def staple_consensus(
     Sec. 3.1, use it; SimpleITK's filter. The margin is ours.
 
     Args:
-        masks (np.ndarray): One for each reader that outlined the nodule, bool.
-        spacing_mm (Sequence[float]): Voxel size (z, y, x).
-        margin_mm (float): See above.
+        masks: One for each reader that outlined the nodule, bool.
+        spacing_mm: Voxel size (z, y, x).
+        margin_mm: See above.
 
     Shape:
         - masks: (R, D, H, W)
         - output: (D, H, W)
 
     Returns:
-        np.ndarray: The consensus, bool. One reader's mask is its own consensus.
+        The consensus, bool. One reader's mask is its own consensus.
 
     Raises:
         ValueError: If there is no mask, or nothing in them.

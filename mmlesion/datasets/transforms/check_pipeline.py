@@ -33,9 +33,10 @@ def check_pipeline(transforms: Any) -> None:
                 resized = True
             elif resized and _resizes(step):
                 replaced = True
-            if not hasattr(step, 'meta_keys'):
+            meta_keys = getattr(step, 'meta_keys', None)
+            if meta_keys is None:
                 continue
-            if cropped and 'crop_offset' not in step.meta_keys:
+            if cropped and 'crop_offset' not in meta_keys:
                 raise ValueError(
                     f'{type(step).__name__} drops the position of the crop: add '
                     "'crop_offset' to its meta_keys, or pack by mmlesion.PackCTInputs"

@@ -17,9 +17,9 @@ class LoadLIDCSlice(BaseTransform):
     each nodule).
 
     Args:
-        channels (int): The slice is repeated so often; 3 fits weights learnt on
+        channels: The slice is repeated so often; 3 fits weights learnt on
             photographs.
-        with_mask (bool): Read the mask too.
+        with_mask: Read the mask too.
 
     Raises:
         ValueError: If there is no channel.
@@ -37,7 +37,7 @@ class LoadLIDCSlice(BaseTransform):
         """Read ``results['img_path']``.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
             - img: (H, W, channels)

@@ -19,7 +19,7 @@ class LoadNodulePatch(BaseTransform):
     Images*, arXiv 1810.12494, Tab. 2.
 
     Args:
-        inputs (str): ``'1c'``: the slice through the nodule's middle, a square
+        inputs: ``'1c'``: the slice through the nodule's middle, a square
             of 2 diameters; ``'3c'``: that slice in squares of 2, 3 and 4
             diameters; ``'11c'`` and ``'21c'``: so many slices, 1 mm apart,
             from -z to +z, in squares of 2 diameters.
@@ -41,7 +41,7 @@ class LoadNodulePatch(BaseTransform):
         """Read ``results['img_path']``.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
             - img, mask: (32, 32, C) with C of 1, 3, 11 or 21.

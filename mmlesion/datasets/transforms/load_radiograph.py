@@ -21,9 +21,9 @@ class LoadRadiograph(BaseTransform):
     ``ori_shape``.
 
     Args:
-        channels (int): Number of copies of the image along the channels; 3 fits
+        channels: Number of copies of the image along the channels; 3 fits
             weights that were trained on photographs.
-        out_range (Sequence[float]): Gray values of the darkest and brightest pixel.
+        out_range: Gray values of the darkest and brightest pixel.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -45,7 +45,7 @@ class LoadRadiograph(BaseTransform):
         """Read ``results['img_path']``.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
             - img: (H, W, channels)

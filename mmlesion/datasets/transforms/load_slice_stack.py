@@ -110,7 +110,7 @@ class LoadSliceStack(BaseTransform):
             ValueError: If a slice is damaged or of another size, or if the slice of
                 a scan or the spacing of a PNG is not known.
         """
-        # mmdet's inferencer hands over a path as it is
+        # The inferencer of mmdet passes a bare path.
         results = results if isinstance(results, dict) else dict(img_path=results)
         source = results.pop('img', results.get('img_path'))
         if not isinstance(source, (str, os.PathLike, CTVolume, ScanSlice)):
@@ -118,13 +118,14 @@ class LoadSliceStack(BaseTransform):
                 'expected the path of a slice, a CTVolume or a ScanSlice, but got '
                 f'{type(source).__name__}: an array does not tell its pixel size'
             )
+        path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ''
         scan_slice = as_scan_slice(source, results.pop('slice_index', self.slice_index))
         if 'instances' not in results:
             results['keep_origin'] = True
         if scan_slice is not None:
             self._describe(results, scan_slice)
         elif 'interval_mm' not in results and 'instances' not in results:
-            spacing_mm, results['interval_mm'] = series_spacing(os.fspath(source))
+            spacing_mm, results['interval_mm'] = series_spacing(path)
             results.setdefault('spacing_mm', spacing_mm)
         plan = plan_slices(
             self.num_slices,
@@ -132,7 +133,7 @@ class LoadSliceStack(BaseTransform):
             self.interval_mm,
             self.interpolation,
         )
-        with self._series(scan_slice or os.fspath(source)) as series:
+        with self._series(scan_slice or path) as series:
             key_slice_hu = series.read(0)
             height, width = key_slice_hu.shape
             stated = (results.get('height', height), results.get('width', width))
@@ -156,8 +157,9 @@ class LoadSliceStack(BaseTransform):
 
     @staticmethod
     def _describe(results: dict, scan_slice: ScanSlice) -> None:
-        """Add what a scan tells about itself."""
+        """Add the spacing and the geometry of a scan."""
         volume = scan_slice.volume
+        x_mm, y_mm, z_mm = volume.index_to_world((scan_slice.index, 0, 0)).tolist()
         results['img_path'] = str(scan_slice)
         results['spacing_mm'] = square_pixel_mm(volume.spacing_mm, str(scan_slice))
         results['interval_mm'] = volume.spacing_mm[0]
@@ -165,7 +167,7 @@ class LoadSliceStack(BaseTransform):
         results['scan_geometry'] = CTVolume(
             np.zeros((1, 1, 1)),
             volume.spacing_mm,
-            volume.index_to_world((scan_slice.index, 0, 0)),
+            (x_mm, y_mm, z_mm),
             volume.direction,
         )
 
@@ -176,7 +178,8 @@ class LoadSliceStack(BaseTransform):
         planes = np.empty(
             (len(plan), *series.read(0).shape), np.int16 if whole else np.float32
         )  # (C, H, W)
-        for plane, mix in zip(planes, plan):
+        for index, mix in enumerate(plan):
+            plane = planes[index]
             sources = [(series.read(offset), weight) for offset, weight in mix]
             if len(mix) == 1 or sources[0][0] is sources[1][0]:
                 plane[:] = sources[0][0]

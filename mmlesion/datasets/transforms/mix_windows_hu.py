@@ -20,8 +20,8 @@ class MixWindowsHU(BaseTransform):
     their abstract does not say.
 
     Args:
-        windows (Sequence[Sequence[float]]): Lower and upper end of each in HU.
-        out_range (Sequence[float]): Grey values of the two ends.
+        windows: Lower and upper end of each in HU.
+        out_range: Grey values of the two ends.
 
     Raises:
         ValueError: If there is no window, or one is empty.
@@ -41,7 +41,7 @@ class MixWindowsHU(BaseTransform):
         """Window ``results['img']``.
 
         Args:
-            results (dict): The sample.
+            results: The sample.
 
         Shape:
             - img: (H, W, C) before, (H, W, K * C) after; the C slices in the first

@@ -7,7 +7,7 @@ from mmdet.datasets.transforms import PackDetInputs
 
 from mmlesion.registry import TRANSFORMS
 
-#: What a detector, a metric and a picture need to know of a slice stack.
+#: Metadata of a slice stack for detectors, metrics and figures.
 META_KEYS = (
     'img_id',
     'img_path',

@@ -7,21 +7,21 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RandomSymmetry(BaseTransform):
-    """Turn a patch by a random symmetry of the square, and upside down.
+    """Apply a random symmetry of the square to a patch, and reverse its slices.
 
-    One of the eight flips and quarter turns, all equally likely, and, with
-    ``flip_slices``, the slices in reverse order for every second sample. A nodule
-    has no given orientation, and nothing is interpolated. Without a square patch
-    only the four flips are drawn.
+    One of the eight flips and quarter turns is drawn, all equally likely. With
+    ``flip_slices``, the order of the slices is reversed with probability 0.5. A nodule
+    has no natural orientation, and the values are not interpolated. For a patch that is
+    not square, only the four flips are drawn.
 
     Required keys: img, and mask if there is one.
 
     Modified keys: img, mask.
 
     Args:
-        flip_slices (bool): Reverse the channels too. Not where the channels are
-            scales instead of slices. Defaults to True.
-        prob (float): Probability of changing a sample at all.
+        flip_slices: Reverse the channels too. Set it to False if the channels are
+            scales instead of slices.
+        prob: Probability of changing a sample at all.
 
     Shape:
         - img, mask: (H, W, C), before and after
@@ -30,7 +30,7 @@ class RandomSymmetry(BaseTransform):
         ValueError: If ``prob`` is no probability.
     """
 
-    def __init__(self, flip_slices: bool = True, prob: float = 1.0):
+    def __init__(self, flip_slices: bool = True, prob: float = 1.0) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(
                 f'RandomSymmetry: prob must be within 0 and 1, got {prob}.'
@@ -39,7 +39,7 @@ class RandomSymmetry(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Turn the patch and its mask alike."""
+        """Transform the patch and its mask in the same way."""
         height, width = results['img'].shape[:2]
         symmetry = self._draw(height == width)
         for key in ('img', 'mask'):
@@ -63,9 +63,9 @@ def apply_symmetry(
 
     Args:
         img (ndarray): The image.
-        turns (int): Quarter turns against the clock.
-        mirror (bool): Exchange left and right.
-        reverse (bool): Reverse the order of the channels.
+        turns: Quarter turns against the clock.
+        mirror: Exchange left and right.
+        reverse: Reverse the order of the channels.
 
     Returns:
         ndarray: A copy.

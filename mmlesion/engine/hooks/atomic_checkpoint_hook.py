@@ -21,12 +21,12 @@ _VALIDATED = 'epoch_validated'
 class AtomicCheckpointHook(CheckpointHook):
     """Write the new checkpoint first, then remove the outdated ones.
 
-    MMEngine's hook removes them first, so that a kill or a full disk during the
-    writing leaves a training with ``max_keep_ckpts=1`` without any checkpoint.
+    MMEngine's hook removes outdated checkpoints first, so that a kill or a full disk
+    during the writing leaves a training with ``max_keep_ckpts=1`` without checkpoint.
 
-    A training that was killed after a checkpoint was written and before the
-    validation of that epoch ended validates it on resuming, so that ``save_best``
-    and the metrics by epoch are those of an unbroken run.
+    If a training was killed between the writing of a checkpoint and the end of the
+    validation of that epoch, the validation is repeated on resuming. ``save_best`` and
+    the metrics by epoch are therefore the same as in an uninterrupted training.
 
     :class:`~mmlesion.engine.lesion_runner.LesionRunner` uses this hook wherever a
     config names ``CheckpointHook``. Arguments are those of

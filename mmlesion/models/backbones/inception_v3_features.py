@@ -1,3 +1,5 @@
+from typing import Any
+
 from mmpretrain.models.backbones import InceptionV3
 from torch import Tensor
 
@@ -6,24 +8,26 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class InceptionV3Features(InceptionV3):
-    """InceptionV3 that gives its last feature maps, for a neck and a head.
+    """InceptionV3 that returns its last feature maps, for a neck and a head.
 
-    mmpretrain's own goes on to the scores of ImageNet's classes and has no feature
-    output. Parameters keep their names, so its published weights load.
+    The InceptionV3 of mmpretrain returns class scores and has no feature output.
+    Parameters keep their names, so its published weights load.
 
     Args:
-        init_cfg (dict or list, optional): Initialisation; mmpretrain's by default.
+        **kwargs: ``init_cfg`` of the ``InceptionV3`` of mmpretrain.
 
     Shape:
         - Input: (N, 3, H, W), sides of 75 at least.
         - Output: a tuple of one, (N, 2048, h, w), 8 x 8 for 299 x 299.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(aux_logits=False, **kwargs)
         del self.avgpool, self.dropout, self.fc
 
-    def forward(self, x: Tensor) -> tuple[Tensor]:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]: no class scores
+        self, x: Tensor
+    ) -> tuple[Tensor]:
         for layer in self.children():  # in the order in which they are applied
             x = layer(x)
         return (x,)

@@ -1,3 +1,5 @@
+from typing import Any
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -31,6 +33,8 @@ class MaskedBackbone(BaseModule):
         with padding_mask_scope(get_padding_mask(x)):
             return self.backbone(x)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         rename_stock_keys(state_dict, prefix, 'backbone', self.backbone)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

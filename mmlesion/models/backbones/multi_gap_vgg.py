@@ -1,3 +1,5 @@
+from typing import Any
+
 from mmcv.cnn import ConvModule
 from mmcv.cnn.vgg import VGG
 from mmengine.model import BaseModule
@@ -8,31 +10,31 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class MultiGAPVGG(BaseModule):
-    """VGG whose last stages each end in a branch for global average pooling.
+    """VGG whose last stages end in branches for global average pooling.
 
-    The last pooling and the fully connected layers are gone. A branch is one 3x3
-    convolution with ReLU on what a stage gives before its pooling: conv5_3 for one
-    branch, conv4_3 and conv3_3 as well for two and three. :class:`MultiGAPHead`
-    averages the branches.
+    The last pooling and the fully connected layers are removed. A branch is a 3x3
+    convolution with ReLU on the output of a stage before its pooling: conv5_3 for one
+    branch, conv4_3 and conv3_3 as well for two and three branches.
+    :class:`MultiGAPHead` averages the branches.
 
     Parameters are named as in mmpretrain's ``VGG``, whose published weights load by
-    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone')``; the
-    branches then start as ``init_cfg``'s other entries say.
+    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone')``. The other
+    entries of ``init_cfg`` initialize the branches.
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Secs. 2.1 and 3.2. The paper
-    does not give the branches' convolution: 1024 maps of 3x3 as in Zhou et al.,
-    CVPR 2016, which it builds on.
+    does not state the convolution of the branches. 1024 maps of 3x3 are used as in
+    Zhou et al., CVPR 2016, on which the paper builds.
 
     Args:
-        num_gaps (int): Number of branches, 1 to 3.
-        depth (int): 11, 13, 16 or 19.
-        width (int): Maps of the first stage; the stages have 1, 2, 4, 8 and 8 times
-            as many. Defaults to 64, the published VGG.
-        branch_channels (int): Maps of each branch.
-        norm_cfg (dict, optional): Normalisation after each convolution of the
-            stages and branches, for training from scratch.
-        init_cfg (dict or list): Initialisation.
+        num_gaps: Number of branches, 1 to 3.
+        depth: 11, 13, 16 or 19.
+        width: Maps of the first stage; the stages have 1, 2, 4, 8 and 8 times as
+            many. 64 is the published VGG.
+        branch_channels: Maps of each branch.
+        norm_cfg: Normalization after each convolution of the stages and branches, for
+            training from scratch.
+        init_cfg: Initialization.
 
     Shape:
         - Input: (N, 3, H, W).
@@ -40,7 +42,7 @@ class MultiGAPVGG(BaseModule):
           the finest first; s = 16, then 8 and 4 for the earlier stages.
 
     Raises:
-        ValueError: ``num_gaps`` or ``depth`` is none of these.
+        ValueError: If ``num_gaps`` or ``depth`` has another value.
     """
 
     def __init__(
@@ -50,11 +52,11 @@ class MultiGAPVGG(BaseModule):
         width: int = 64,
         branch_channels: int = 1024,
         norm_cfg: dict | None = None,
-        init_cfg=[
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = [
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='Constant', layer='_BatchNorm', val=1),
         ],
-    ):
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_gaps not in (1, 2, 3) or depth not in VGG.arch_settings:
             raise ValueError(
@@ -92,5 +94,5 @@ class MultiGAPVGG(BaseModule):
         return tuple(outs)
 
     def deepest_path(self) -> list[nn.Module]:
-        """All layers up to the deepest branch, one after the other."""
+        """Return all layers up to the deepest branch, in the order of execution."""
         return [*self.features, self.branches[-1]]

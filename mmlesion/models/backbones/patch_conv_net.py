@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmlesion.registry import MODELS
 
 # Channels, blocks, start of the layer scales (Touvron et al. 2021, Table 1; the
-# scales as in the authors' code). The last is ours, for a few hundred pictures.
+# scales as in the authors' code). The last is for a few hundred pictures.
 ARCHS = dict(
     s60=dict(embed_dims=384, depth=60, init_scale=1e-4),
     s120=dict(embed_dims=384, depth=120, init_scale=1e-6),
@@ -44,20 +44,20 @@ class PatchConvNet(BaseModule):
     is the attention itself.
 
     Args:
-        arch (str | dict): 's60', 's120', 'b60', 'b120', 'l60', 'l120' (of the
-            paper), 'mini' (ours), or a dict of ``embed_dims``, ``depth`` and
+        arch: 's60', 's120', 'b60', 'b120', 'l60', 'l120' (of the
+            paper), 'mini' (smaller), or a dict of ``embed_dims``, ``depth`` and
             ``init_scale``.
-        in_channels (int): Channels of the input.
-        num_heads (int): Of the class attention, 1 as published.
-        mlp_ratio (float): Width of the class token's MLP, 3 as published.
-        qk_scale (float, optional): ``s``; by default one over the root of the
+        in_channels: Channels of the input.
+        num_heads: Number of heads of the class attention, 1 as published.
+        mlp_ratio: Width of the class token's MLP, 3 as published.
+        qk_scale: ``s``; by default one over the root of the
             channels of a head.
-        drop_path_rate (float): The same for all blocks.
-        out_type (str): 'cls_token' or 'featmap'.
-        stem_norm_cfg (dict, optional): Normalisation after each convolution of the
+        drop_path_rate: Stochastic depth rate, the same for all blocks.
+        out_type: 'cls_token' or 'featmap'.
+        stem_norm_cfg: Normalization after each convolution of the
             stem, none as published. ``dict(type='BN')`` helps a small network that
             starts from random weights.
-        init_cfg (dict, optional): See :class:`mmengine.model.BaseModule`.
+        init_cfg: See :class:`mmengine.model.BaseModule`.
 
     Shape:
         - Input: (N, in_channels, H, W), each side at least 16 pixels wide.
@@ -143,17 +143,18 @@ class PatchConvNet(BaseModule):
         # Without the class token itself: (N, heads, 1, 1 + h*w) -> (N, heads, h, w)
         return weights[:, :, 0, 1:].unflatten(2, features.shape[2:])
 
-    def _features(self, inputs):
+    def _features(self, inputs: Tensor) -> Tensor:
         features = self.patch_embed(inputs)
         for block in self.blocks:
             features = block(features)
         return features
 
-    def _pooled(self, features):
+    def _pooled(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the class token, (N, C), and its attention, (N, heads, 1, 1 + h*w)."""
         tokens = features.flatten(2).transpose(1, 2)  # (N, h*w, C)
         cls_token = self.cls_token.expand(len(tokens), -1, -1)
-        for block in self.blocks_token_only:
-            cls_token, weights = block(tokens, cls_token)
+        (block,) = self.blocks_token_only
+        cls_token, weights = block(tokens, cls_token)
         return self.norm(cls_token)[:, 0], weights
 
 
@@ -189,7 +190,7 @@ class _SqueezeExcite(nn.Module):
 
 
 class _ConvMixer(nn.Module):
-    """What a transformer's attention is replaced by."""
+    """Convolutions in place of the attention of a transformer."""
 
     def __init__(self, dims):
         super().__init__()

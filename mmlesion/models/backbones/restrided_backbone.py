@@ -72,19 +72,12 @@ class RestridedBackbone(BaseModule):
         )
         if conv.in_channels == in_channels:
             return
-        self._replace(
-            name,
-            nn.Conv2d(
-                in_channels,
-                conv.out_channels,
-                conv.kernel_size,
-                conv.stride,
-                conv.padding,
-                conv.dilation,
-                bias=conv.bias is not None,
-                padding_mode=conv.padding_mode,
-            ),
+        keys = ('kernel_size', 'stride', 'padding', 'dilation', 'padding_mode')
+        geometry: dict[str, Any] = {key: getattr(conv, key) for key in keys}
+        wider = nn.Conv2d(
+            in_channels, conv.out_channels, bias=conv.bias is not None, **geometry
         )
+        self._replace(name, wider)
 
     def _pooling(self, name: str, kinds: tuple) -> None:
         modules = dict(self.backbone.named_modules())

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -156,10 +157,12 @@ class SliceBackbone(BaseModule):
         images = images.flatten(4).flatten(0, 1)  # (N*M, H, W, K*k)
         return images.contiguous().permute(0, 3, 1, 2)  # (N*M, K*k, H, W)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         rename_stock_keys(state_dict, prefix, 'backbone', self.backbone)
         self._fit_first_convolution(state_dict, prefix + 'backbone.')
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _fit_first_convolution(self, state_dict: dict, prefix: str) -> None:
         """Spread weights for three input channels over the channels of an image."""

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -17,22 +18,22 @@ class UNet(BaseModule):
     Source: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical
     Image Segmentation", MICCAI 2015. Differs from it in: three levels instead of
     four, as in Lei et al., arXiv 1810.12494, Fig. 2; padded convolutions; batch
-    normalisation; and no last convolution: heads have theirs.
+    normalization; no last convolution, which belongs to the heads.
 
     Args:
-        in_channels (int): Channels of the input.
-        code_channels (int): Maps of the code; the levels above it have a half,
-            a quarter and an eighth of them. Defaults to 256.
-        init_cfg (dict or list, optional): Initialisation, Kaiming by default.
+        in_channels: Channels of the input.
+        code_channels: Maps of the code. The levels above it have a half, a quarter
+            and an eighth as many.
+        init_cfg: Initialization, Kaiming by default.
 
     Shape:
         - Input: (N, in_channels, H, W), H and W divisible by 8.
         - Output: a tuple of the features (N, code_channels/8, H, W) and the code
-          (N, code_channels, H/8, W/8), which the third block down gives.
+          (N, code_channels, H/8, W/8), the output of the third block down.
 
     Raises:
-        ValueError: The sides of the input are not divisible by 8, or it has
-            other than ``in_channels`` channels.
+        ValueError: If the sides of the input are not divisible by 8, or its number
+            of channels is not ``in_channels``.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class UNet(BaseModule):
             dict(type='Kaiming', layer=['Conv2d', 'ConvTranspose2d']),
             dict(type='Constant', layer='BatchNorm2d', val=1),
         ),
-    ):
-        super().__init__(list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+    ) -> None:
+        if init_cfg is not None and not isinstance(init_cfg, dict):
+            init_cfg = list(init_cfg)
+        super().__init__(init_cfg)
         if code_channels % 8 or code_channels <= 0:
             raise ValueError(
                 f'{type(self).__name__}: code_channels must be a positive '
@@ -89,6 +92,7 @@ class UNet(BaseModule):
             skips.append(x)
             x = down(x)
         code = x  # (N, code_channels, H/8, W/8)
+        stage: Any  # a `ModuleDict`, which the annotations of `ModuleList` lose
         for stage, skip in zip(self.ups, reversed(skips)):
             x = stage['conv'](torch.cat([skip, stage['up'](x)], dim=1))
         return x, code

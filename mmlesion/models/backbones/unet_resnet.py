@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from mmcv.cnn.resnet import BasicBlock, make_res_layer
@@ -13,29 +14,28 @@ from .unet import BN, UNet
 class UNetResNet(UNet):
     """U-Net followed by a residual network: a feature map and a deep code.
 
-    Three blocks down and three up, as in a U-Net; then, in place of the U-Net's
-    segmentation, a 1x1 convolution to 64 maps, and residual blocks that halve
-    the grid once. The code is what the third block down gives: no segmentation
-    is learnt, so it is shaped by the classification loss alone. Heads read the
-    feature map (:class:`CAMHead`, :class:`SoftActivationHead`) or both
-    (:class:`HESAMHead`).
+    Three blocks down and three up form a U-Net. In place of its segmentation output, a
+    1x1 convolution to 64 maps and residual blocks that halve the grid once follow. The
+    code is the output of the third block down. No segmentation is learned: only the
+    classification loss trains the network. Heads read the feature map
+    (:class:`CAMHead`, :class:`SoftActivationHead`) or both (:class:`HESAMHead`).
 
     Source: Lei et al., "Soft Activation Mapping of Lung Nodules in Low-dose CT
     Images", arXiv 1810.12494, Fig. 2. The paper gives the numbers of blocks, the
-    64 maps, the residual blocks' output of 256 x 16 x 16 and the code of
-    256 x 4 x 4; a residual block is two basic blocks of two 3x3 convolutions,
-    with batch normalisation. Ours, because it does not say: 32, 64, 128 maps
-    before the third block down, maximum pooling and transposed convolutions as
-    in Ronneberger et al. (2015), batch normalisation in the U-Net too, and two
-    residual blocks, of 128 maps (where the grid is halved) and 256.
+    64 maps, the output of the residual blocks of 256 x 16 x 16 and the code of
+    256 x 4 x 4. A residual block is two basic blocks of two 3x3 convolutions with batch
+    normalization. The paper leaves open the following choices: 32, 64, 128 maps before
+    the third block down, maximum pooling and transposed convolutions as in Ronneberger
+    et al. (2015), batch normalization in the U-Net too, and two residual blocks of 128
+    maps (where the grid is halved) and 256.
 
     Args:
-        in_channels (int): Slices, or scales, of the input.
-        code_channels (int): Maps of the code; the levels above it have a half,
-            a quarter and an eighth of them. Defaults to 256.
-        unet_channels (int): Maps of the 1x1 convolution. Defaults to 64.
-        res_channels (sequence of int): Maps of each residual block; the last
-            is the number of maps of the features.
+        in_channels: Number of slices, or scales, of the input.
+        code_channels: Maps of the code. The levels above it have a half, a quarter
+            and an eighth as many.
+        unet_channels: Maps of the 1x1 convolution.
+        res_channels: Maps of the residual blocks. The last is the number of maps of
+            the features.
         **kwargs: ``init_cfg`` of :class:`UNet`.
 
     Shape:
@@ -45,8 +45,8 @@ class UNetResNet(UNet):
           these are (N, 256, 16, 16) and (N, 256, 4, 4).
 
     Raises:
-        ValueError: The sides of the input are not divisible by 8, or it has
-            other than ``in_channels`` channels.
+        ValueError: If the sides of the input are not divisible by 8, or its number
+            of channels is not ``in_channels``.
     """
 
     def __init__(
@@ -55,14 +55,15 @@ class UNetResNet(UNet):
         code_channels: int = 256,
         unet_channels: int = 64,
         res_channels: Sequence[int] = (128, 256),
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(in_channels, code_channels, **kwargs)
         self.out = ConvModule(code_channels // 8, unet_channels, 1, norm_cfg=BN)
         blocks, channels = [], unet_channels
         for index, width in enumerate(res_channels):
+            block: Any = BasicBlock  # a class, which MMCV annotates as a module
             blocks.append(
-                make_res_layer(BasicBlock, channels, width, 2, stride=1 if index else 2)
+                make_res_layer(block, channels, width, 2, stride=1 if index else 2)
             )
             channels = width
         self.residual = nn.Sequential(*blocks)

@@ -74,7 +74,7 @@ class VGGStride8(BaseModule):
         outs, start = [], 0
         for stage, end in enumerate(self.stage_ends[: max(self.out_indices) + 1]):
             # The layers of a stage start with the pooling of the stage before
-            for layer in self.features[start:end]:
+            for layer in list(self.features)[start:end]:
                 x = layer(x)
             start = end
             if stage in self.out_indices:

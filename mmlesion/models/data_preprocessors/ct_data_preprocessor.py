@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
@@ -72,7 +72,9 @@ class CTDataPreprocessor(DetDataPreprocessor):
             The batch; ``inputs`` carries its padding mask.
         """
         if self.windows:
-            data = dict(self.cast_data(data))  # moves the integers to the device
+            data = dict(
+                cast(dict, self.cast_data(data))
+            )  # moves the integers to the device
             images = data['inputs']
             windowed = [self._window(image, training) for image in images]
             data['inputs'] = (

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.detectors import TwoStageDetector
@@ -41,8 +42,8 @@ class ContextRCNN(TwoStageDetector):
     features by the RPN is in the authors' code, not in the text.
 
     Args:
-        backbone (dict): A :class:`SliceBackbone` with one output level.
-        neck (dict, optional): A :class:`ContextNeck`; None is plain 3DCE.
+        backbone: A :class:`SliceBackbone` with one output level.
+        neck: A :class:`ContextNeck`; None is plain 3DCE.
         rpn_head, roi_head, train_cfg, test_cfg, data_preprocessor, init_cfg: As
             ``TwoStageDetector``; the RoI head takes one map of shape (N, M, C, H, W),
             as :class:`PSRoIHead`.
@@ -50,6 +51,9 @@ class ContextRCNN(TwoStageDetector):
     Shape:
         - Input: (N, 3M, H, W), M odd.
     """
+
+    train_cfg: Any
+    test_cfg: Any
 
     def extract_images(self, batch_inputs: Tensor) -> Tensor:
         """Step 1: features of each slice triple, independent of the others.
@@ -206,7 +210,8 @@ class ContextRCNN(TwoStageDetector):
         # The RPN separates lesions of any class from background.
         rpn_samples = copy.deepcopy(batch_data_samples)
         for sample in rpn_samples:
-            sample.gt_instances.labels.zero_()
+            instances: Any = sample.gt_instances
+            instances.labels.zero_()
         losses, proposals = self.rpn_head.loss_and_predict(
             self.key_features(feats),
             rpn_samples,
@@ -239,7 +244,7 @@ class ContextRCNN(TwoStageDetector):
             feats, fused = self._features(batch_inputs, shapes, None)
             return self.detect(feats, fused, batch_data_samples, rescale)
         sizes = [
-            tuple(sample.get('pad_shape', sample.img_shape)[:2])
+            tuple(sample.get('pad_shape', sample.metainfo['img_shape'])[:2])
             for sample in batch_data_samples
         ]
         batch = self._padded_batch(batch_inputs, sizes)
@@ -312,4 +317,5 @@ class ContextRCNN(TwoStageDetector):
 
 def _shapes(samples: SampleList) -> list[tuple[int, int]]:
     """Return height and width of the images of samples."""
-    return [(int(s.img_shape[0]), int(s.img_shape[1])) for s in samples]
+    shapes = [sample.metainfo['img_shape'] for sample in samples]
+    return [(int(shape[0]), int(shape[1])) for shape in shapes]

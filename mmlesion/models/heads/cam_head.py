@@ -1,6 +1,7 @@
 """Head with global average pooling and class activation maps (CAM)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.heads import ClsHead
@@ -45,13 +46,13 @@ class CAMHead(ClsHead):
     HW, and scores do not depend on the size of the maps.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Number of feature maps, n.
-        feature_index (int): Index of the feature maps in the outputs of the
+        num_classes: Number of classes.
+        in_channels: Number of feature maps, n.
+        feature_index: Index of the feature maps in the outputs of the
             backbone. Defaults to the first output.
-        bias (bool): Add a bias to each class score. The equations have no bias.
-        map (str): Default definition of the activation maps.
-        init_cfg (dict, optional): Initialization.
+        bias: Add a bias to each class score. The equations have no bias.
+        map: Default definition of the activation maps.
+        init_cfg: Initialization.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
     Shape:
@@ -72,7 +73,7 @@ class CAMHead(ClsHead):
         bias: bool = False,
         map: str = 'exact',
         init_cfg: dict | None = dict(type='Normal', layer='Linear', std=0.01),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.num_classes = num_classes

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.heads import ClsHead
@@ -10,10 +11,10 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class DiceMaskHead(ClsHead):
-    r"""A mask of the whole slice, learnt by the negative mean Dice.
+    r"""Segmentation head that learns a mask of the slice by the negative mean Dice.
 
-    A 1x1 convolution and the sigmoid give each pixel's probability :math:`p`. With
-    the true mask :math:`t` and the N slices of a batch
+    A 1x1 convolution and the sigmoid give the probability :math:`p` of each pixel. With
+    the true mask :math:`t` and the N slices of a batch, the loss is
 
     .. math::
         L = -\frac{1}{N} \sum_n \frac{2 \sum_{x,y} p_n t_n + s}
@@ -21,24 +22,26 @@ class DiceMaskHead(ClsHead):
 
     Source: Feng et al., Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2 ("negative mean Dice
-    coefficient across mini-batch"). The smoothing s is ours: without it slices
-    without a nodule would teach nothing.
+    coefficient across mini-batch"). The smoothing s is not in the paper. Without it,
+    slices without a nodule would have no gradient.
 
     Args:
-        in_channels (int): Channels of the features.
-        smooth (float): s, in pixels.
-        threshold (float): Pixels above it make the mask.
-        init_cfg (dict, optional): Initialisation.
+        in_channels: Channels of the features.
+        smooth: s, in pixels.
+        threshold: Probability above which a pixel belongs to the mask.
+        init_cfg: Initialization.
 
     Shape:
-        - feats: a tuple, the first (N, in_channels, H, W)
+        - feats: a tuple whose first element is (N, in_channels, H, W)
         - logits: (N, 1, H, W)
-        - in each data sample, read: ``mask`` (H, W, 1), 0 or the nodule's number;
-          written: ``fine_mask`` (H, W) bool, ``pred_score`` (2,), the second the
-          greatest probability of the slice, and ``pred_label``
+        - fields read from a data sample: ``mask`` (H, W, 1), 0 or the number of the
+          nodule
+        - fields written to a data sample: ``fine_mask`` (H, W) bool, ``pred_score``
+          (2,), whose second element is the largest probability of the slice, and
+          ``pred_label``
 
     Raises:
-        ValueError: A data sample has no mask, or one of another size.
+        ValueError: If a data sample has no mask, or a mask of another size.
     """
 
     def __init__(
@@ -46,21 +49,21 @@ class DiceMaskHead(ClsHead):
         in_channels: int,
         smooth: float = 1.0,
         threshold: float = 0.5,
-        init_cfg=dict(type='Normal', layer='Conv2d', std=0.01),
-    ):
+        init_cfg: dict[str, Any] | None = dict(type='Normal', layer='Conv2d', std=0.01),
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.smooth = smooth
         self.threshold = threshold
         self.mask = nn.Conv2d(in_channels, 1, 1)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
-        """Logits of each pixel, (N, 1, H, W)."""
+        """Compute the logits of the pixels, (N, 1, H, W)."""
         return self.mask(feats[0])
 
     def loss(
-        self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs
-    ) -> dict:
-        """The negative mean Dice."""
+        self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Compute the negative mean Dice."""
         shown = self(feats).sigmoid()[:, 0]  # (N, H, W)
         truth = torch.stack(
             [self._truth(sample, shown.shape[1:]) for sample in data_samples]
@@ -70,20 +73,25 @@ class DiceMaskHead(ClsHead):
         return dict(loss=-((2 * shared + self.smooth) / (sizes + self.smooth)).mean())
 
     def predict(
-        self, feats: Sequence[Tensor], data_samples: list[DataSample] | None = None
+        self,
+        feats: Sequence[Tensor],
+        data_samples: Sequence[DataSample | None] | None = None,
     ) -> list[DataSample]:
-        """Data samples with mask, score and label."""
+        """Return the data samples with mask, score and label."""
         shown = self(feats).sigmoid()[:, 0]
-        data_samples = data_samples or [DataSample() for _ in shown]
-        for sample, probability in zip(data_samples, shown):
+        samples = [
+            DataSample() if sample is None else sample
+            for sample in data_samples or [None] * len(shown)
+        ]
+        for sample, probability in zip(samples, shown):
             greatest = probability.max()
             sample.set_field(probability > self.threshold, 'fine_mask')
             sample.set_pred_score(torch.stack([1 - greatest, greatest]))
             sample.set_pred_label(int(greatest > self.threshold))
-        return data_samples
+        return samples
 
     @staticmethod
-    def _truth(sample: DataSample, shape) -> Tensor:
+    def _truth(sample: DataSample, shape: Sequence[int]) -> Tensor:
         mask = sample.get('mask')
         if mask is None or tuple(mask.shape) != (*shape, 1):
             raise ValueError(

@@ -1,6 +1,7 @@
 """Head with high-level enhanced soft activation maps (HESAM)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,11 +65,11 @@ class HESAMHead(SoftActivationHead):
     All ways need a code with as many channels as there are feature maps.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Number of feature maps, n, and of channels of the code.
-        fusion (str): ``'weight'`` (Eqs. 7 and 8), ``'feature'`` (Fig. 2) or
+        num_classes: Number of classes.
+        in_channels: Number of feature maps, n, and of channels of the code.
+        fusion: ``'weight'`` (Eqs. 7 and 8), ``'feature'`` (Fig. 2) or
             ``'sum'``.
-        code_index (int): Index of the code in the outputs of the backbone.
+        code_index: Index of the code in the outputs of the backbone.
         **kwargs: See :class:`SoftActivationHead`.
 
     Shape:
@@ -87,7 +88,7 @@ class HESAMHead(SoftActivationHead):
         in_channels: int,
         fusion: str = 'weight',
         code_index: int = 1,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         if fusion not in FUSIONS:

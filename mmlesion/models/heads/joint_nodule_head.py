@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,51 +12,52 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class JointNoduleHead(ClsHead):
-    r"""Mask, attributes and malignancy of a nodule from one U-Net (PN-SAMP).
+    r"""Head for mask, attributes and malignancy of a nodule from a U-Net (PN-SAMP).
 
-    A 1x1 convolution on the U-Net's features gives the probability :math:`p` of
-    the nodule in each plane of the input. Attributes and class are linear in one
-    vector, made of the deep code's channel maxima :math:`d` and of the features'
-    mean over the nodule as it is predicted:
+    A 1x1 convolution on the features of the U-Net gives the probability :math:`p` of
+    the nodule in each plane of the input. Attributes and class are linear in a vector
+    of the channel maxima :math:`d` of the deep code and of the mean of the features
+    over the predicted nodule:
 
     .. math::
         v = \Big[d, \frac{\sum_{x,y} \bar p(x, y) f(x, y)}
                          {\sum_{x,y} \bar p(x, y)}\Big], \quad
         L = L_{class} + \lambda_m L_{mask} + \lambda_a L_{attributes}
 
-    with :math:`\bar p` the mean of :math:`p` over the planes. The class is learnt
-    by cross-entropy, the mask by cross-entropy plus 1 - Dice, the attributes by
-    the squared error of the readers' mean ratings, moved so that 1 and 5 become
+    with :math:`\bar p` the mean of :math:`p` over the planes. The loss of the class is
+    cross-entropy, that of the mask cross-entropy plus 1 - Dice, that of the attributes
+    the squared error of the mean ratings of the readers, scaled so that 1 and 5 become
     -1 and 1.
 
     Source: Wu et al., "Joint learning for pulmonary nodule segmentation, attributes
-    and malignancy prediction", ISBI 2018, arXiv 1802.03584. Of that paper only the
-    abstract was at hand, and what Lei et al., arXiv 1810.12494, say of it:
-    classification behind the output layer of a U-Net. The vector, the losses and
-    their weights are ours. Differs from it in: a 2-D U-Net, whose channels are the
-    slices, as all inputs of Lei et al.'s Table 1 have it.
+    and malignancy prediction", ISBI 2018, arXiv 1802.03584. The class follows
+    the abstract of the paper and its description by Lei et al., arXiv 1810.12494
+    (classification behind the output layer of a U-Net). The vector, the losses and
+    their weights are not from the paper. Differs from it in: a 2-D U-Net, whose
+    channels are the slices, as for all inputs in Table 1 of Lei et al.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Channels of the features.
-        code_channels (int): Channels of the code.
-        num_planes (int): Slices, or scales, of the nodule: planes of its mask.
-        num_attributes (int): Ratings beside malignancy.
-        mask_weight (float): :math:`\lambda_m`.
-        attribute_weight (float): :math:`\lambda_a`.
-        init_cfg (dict, optional): Initialisation.
+        num_classes: Number of classes.
+        in_channels: Channels of the features.
+        code_channels: Channels of the code.
+        num_planes: Number of planes of the mask: slices, or scales, of the nodule.
+        num_attributes: Number of ratings other than malignancy.
+        mask_weight: :math:`\lambda_m`.
+        attribute_weight: :math:`\lambda_a`.
+        init_cfg: Initialization.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
     Shape:
         - feats: features (N, in_channels, H, W) and code (N, code_channels, h, w)
         - class scores: (N, num_classes)
-        - in each data sample, read: ``mask`` (H, W, num_planes), ``attributes``
-          (num_attributes,) from 1 to 5 or 6; written: ``pred_mask`` (H, W,
-          num_planes), probabilities, and ``pred_attributes`` (num_attributes,)
+        - fields read from a data sample: ``mask`` (H, W, num_planes), ``attributes``
+          (num_attributes,) from 1 to 5 or 6
+        - fields written to a data sample: ``pred_mask`` (H, W, num_planes),
+          probabilities, and ``pred_attributes`` (num_attributes,)
 
     Raises:
-        ValueError: A data sample has no mask or no attributes, or they are of
-            another shape than the predictions.
+        ValueError: If a data sample has no mask or no attributes, or their shape
+            differs from that of the predictions.
     """
 
     def __init__(
@@ -67,9 +69,9 @@ class JointNoduleHead(ClsHead):
         num_attributes: int = 8,
         mask_weight: float = 1.0,
         attribute_weight: float = 1.0,
-        init_cfg=dict(type='Normal', layer='Linear', std=0.01),
-        **kwargs,
-    ):
+        init_cfg: dict[str, Any] | None = dict(type='Normal', layer='Linear', std=0.01),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.mask_weight = mask_weight
         self.attribute_weight = attribute_weight
@@ -78,17 +80,17 @@ class JointNoduleHead(ClsHead):
         self.fc = nn.Linear(code_channels + in_channels, num_classes)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """The vector v, (N, code_channels + in_channels)."""
+        """Compute the vector v, (N, code_channels + in_channels)."""
         return self._vector(feats, self.mask(feats[0]).sigmoid())
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
-        """Class scores before the softmax, (N, num_classes)."""
+        """Compute the class scores before the softmax, (N, num_classes)."""
         return self.fc(self.pre_logits(feats))
 
     def loss(
-        self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs
-    ) -> dict:
-        """Losses of class, mask and attributes, by name."""
+        self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Compute the losses of class, mask and attributes."""
         mask_logits = self.mask(feats[0])
         vector = self._vector(feats, mask_logits.sigmoid())
         losses = self._get_loss(self.fc(vector), data_samples, **kwargs)
@@ -104,9 +106,11 @@ class JointNoduleHead(ClsHead):
         return losses
 
     def predict(
-        self, feats: Sequence[Tensor], data_samples: list[DataSample] | None = None
+        self,
+        feats: Sequence[Tensor],
+        data_samples: list[DataSample | None] | None = None,
     ) -> list[DataSample]:
-        """Data samples with class, mask and attributes."""
+        """Return the data samples with class, mask and attributes."""
         probability = self.mask(feats[0]).sigmoid()
         vector = self._vector(feats, probability)
         predictions = self._get_predictions(self.fc(vector), data_samples)
@@ -125,16 +129,16 @@ class JointNoduleHead(ClsHead):
 
 
 def _mask_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy plus 1 - Dice, the Dice over all planes of a nodule."""
+    """Compute cross-entropy plus 1 - Dice over all planes of a nodule."""
     shown = logits.sigmoid().flatten(1)
     mask = mask.flatten(1)
-    # The 1 gives a nodule without a pixel a Dice, too
+    # The added 1 defines the Dice of an empty mask.
     dice = (2 * (shown * mask).sum(1) + 1) / (shown.sum(1) + mask.sum(1) + 1)
     return F.binary_cross_entropy_with_logits(logits.flatten(1), mask) + 1 - dice.mean()
 
 
 def _stacked(data_samples: list[DataSample], key: str, like: Tensor) -> Tensor:
-    """One field of all samples, of the shape, device and type of ``like``."""
+    """Stack a field of all samples in the shape, device and type of ``like``."""
     values = []
     for sample in data_samples:
         value = sample.get(key)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor, nn
@@ -8,24 +9,24 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class MLPClsHead(ClsHead):
-    """Two hidden layers with a dropout between them, and the class scores.
+    """Classification head of two hidden layers with dropout between them.
 
-    Source: Zusag et al., SAPSAM, Sec. 2.4: two fully connected layers of 1024, from a
-    Gaussian with biases of 0, each with a rectified linear activation, a dropout of
-    0.5 between them, then an output layer. mmpretrain's ``StackedLinearClsHead`` would
-    drop out after the second as well.
+    Source: Zusag et al., SAPSAM, Sec. 2.4: two fully connected layers of 1024 neurons
+    with ReLU, weights from a Gaussian and biases of 0, a dropout of 0.5 between them,
+    and an output layer. ``StackedLinearClsHead`` of mmpretrain would also apply dropout
+    after the second layer.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Numbers that the neck gives.
-        mid_channels (int): Neurons of each hidden layer.
-        dropout (float): Probability of dropping one of the first layer's.
-        init_cfg (dict, optional): Initialisation. The paper names no deviation of the
-            Gaussian; 0.01 is that of VGG's own authors.
+        num_classes: Number of classes.
+        in_channels: Length of the vector from the neck.
+        mid_channels: Neurons of each hidden layer.
+        dropout: Dropout probability of the neurons of the first layer.
+        init_cfg: Initialization. The paper does not state the deviation of the
+            Gaussian; 0.01 is that of the authors of VGG.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
     Shape:
-        - feats: a tuple, of which the last is (N, in_channels)
+        - feats: a tuple whose last element is (N, in_channels)
         - class scores: (N, num_classes)
     """
 
@@ -35,9 +36,9 @@ class MLPClsHead(ClsHead):
         in_channels: int,
         mid_channels: int = 1024,
         dropout: float = 0.5,
-        init_cfg=dict(type='Normal', layer='Linear', std=0.01),
-        **kwargs,
-    ):
+        init_cfg: dict[str, Any] | None = dict(type='Normal', layer='Linear', std=0.01),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(init_cfg=init_cfg, **kwargs)
         self.fc1 = nn.Linear(in_channels, mid_channels)
         self.dropout = nn.Dropout(dropout)
@@ -45,10 +46,10 @@ class MLPClsHead(ClsHead):
         self.fc = nn.Linear(mid_channels, num_classes)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """What the second hidden layer says, (N, mid_channels)."""
+        """Compute the output of the second hidden layer, (N, mid_channels)."""
         hidden = self.dropout(self.fc1(feats[-1]).relu())
         return self.fc2(hidden).relu()
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
-        """Class scores before the softmax, (N, num_classes)."""
+        """Compute the class scores before the softmax, (N, num_classes)."""
         return self.fc(self.pre_logits(feats))

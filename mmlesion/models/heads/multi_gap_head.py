@@ -1,6 +1,7 @@
 """Head with global average pooling of feature maps from several grids (NAM)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,8 +36,8 @@ class MultiGAPHead(CAMHead):
     would not add up to the score.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (sequence of int): Number of feature maps of each branch.
+        num_classes: Number of classes.
+        in_channels: Number of feature maps of each branch.
         **kwargs: See :class:`CAMHead`.
 
     Shape:
@@ -48,7 +49,9 @@ class MultiGAPHead(CAMHead):
         ValueError: If the features do not match ``in_channels``.
     """
 
-    def __init__(self, num_classes: int, in_channels: Sequence[int], **kwargs) -> None:
+    def __init__(
+        self, num_classes: int, in_channels: Sequence[int], **kwargs: Any
+    ) -> None:
         super().__init__(num_classes, sum(in_channels), **kwargs)
         self.branch_channels = tuple(in_channels)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,12 +54,12 @@ class SoftActivationHead(CAMHead):
     remainder.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Number of feature maps, n.
-        feature_size (int or tuple of int): H and W of the feature maps.
-        pool_kernel (int): Side of the pooling window in pixels.
-        pool_stride (int): Step of the pooling window in pixels.
-        neuron_init (str): ``'uniform'`` draws weights and biases as a linear
+        num_classes: Number of classes.
+        in_channels: Number of feature maps, n.
+        feature_size: H and W of the feature maps.
+        pool_kernel: Side of the pooling window in pixels.
+        pool_stride: Step of the pooling window in pixels.
+        neuron_init: ``'uniform'`` draws weights and biases as a linear
             layer does; ``'mean'`` starts all weights at ``1 / cells`` (1/36) and
             the biases at 0, so that training starts from average pooling, as
             CAM does.
@@ -82,7 +83,7 @@ class SoftActivationHead(CAMHead):
         pool_kernel: int = 6,
         pool_stride: int = 2,
         neuron_init: str = 'uniform',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         if isinstance(feature_size, int):

@@ -1,7 +1,7 @@
 """Convolutions of a 2-D network that look at neighboring slices first."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +41,10 @@ class ContextConv2d(nn.Conv2d):
         self._parameters = conv._parameters
         self.context = context
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Mix the slices, then convolve each of them."""
-        stack = x.unflatten(0, (-1, self.context.num_images))  # (N, M, C, H, W)
+        num_images = cast(int, self.context.num_images)
+        stack = input.unflatten(0, (-1, num_images))  # (N, M, C, H, W)
         mixed = self.context(stack).flatten(0, 1)  # (N*M, C, H, W)
         return super().forward(mixed.contiguous(memory_format=torch.channels_last))
 

@@ -1,6 +1,7 @@
 """Softmax divided by its own maximum, computed in one pass."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,9 @@ class _MaxSoftmax(torch.autograd.Function):
     """The function with its gradient; only the output is kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx, logits, dim, temperature):
+    def forward(
+        ctx: Any, logits: Tensor, dim: tuple[int, ...], temperature: float
+    ) -> Tensor:
         weights = logits - logits.amax(dim, keepdim=True)
         if temperature != 1:
             weights.mul_(1 / temperature)
@@ -22,7 +25,9 @@ class _MaxSoftmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]: the decorator is untyped
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor, None, None]:
         (weights,) = ctx.saved_tensors
         grad = grad * weights
         if ctx.temperature != 1:

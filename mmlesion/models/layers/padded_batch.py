@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +149,9 @@ class PaddedBatch:
                 handle.remove()
 
 
-def no_leak(batch: PaddedBatch | None, *modules: nn.Module | None):
+def no_leak(
+    batch: PaddedBatch | None, *modules: nn.Module | None
+) -> AbstractContextManager[None]:
     """Return the context of a batch, or a context that does nothing for None."""
     return nullcontext() if batch is None else batch.no_leak(*modules)
 

@@ -80,4 +80,4 @@ class PatchStem(nn.Sequential):
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    return (value, value) if isinstance(value, int) else tuple(value)

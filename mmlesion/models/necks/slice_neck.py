@@ -118,6 +118,8 @@ class SliceNeck(BaseModule):
         stack = x.unflatten(0, (-1, self.num_images))  # (N, M, C, H, W)
         return self.fusion.fuse(level, stack, resize_padding_mask(mask, stack))
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         rename_stock_keys(state_dict, prefix, 'neck', self.neck)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

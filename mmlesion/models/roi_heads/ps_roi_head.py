@@ -98,7 +98,7 @@ class PSRoIHead(StandardRoIHead):
                 nn.Conv2d(conv_channels, ps_maps, 1),
             )
 
-    def init_bbox_head(self, bbox_roi_extractor: None, bbox_head: dict) -> None:
+    def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
         """Build the box head; the RoI extractor is this class itself."""
         self.bbox_head = MODELS.build(bbox_head)
 

@@ -43,7 +43,9 @@ class PSVoteBBoxHead(BBoxHead):
                 f'{self.in_channels}; set ps_channels={self.num_votes}'
             )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]: mmdet passes a tensor
+        self, x: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Average the votes of all bins and images."""
         # (R, M*votes, k, k) -> (R, M, votes) -> (R, votes)
         votes = x.mean((2, 3)).unflatten(1, (-1, self.num_votes)).mean(1)

@@ -1,4 +1,5 @@
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,54 +20,55 @@ from mmlesion.segmentation import (
 
 @MODELS.register_module()
 class NAMSegmentor(BaseModel):
-    """Nodules segmented by networks that learnt from labels of slices alone.
+    """Segmentor of nodules whose networks learn from labels of slices only.
 
-    Trained and validated it is a classifier of slices. Tested it also segments the
-    slices classified as positive: the scope is the most prominent blob of the nodule
-    activation map; the bright parts of the slice in it are the candidates (coarse
-    segmentation); the nodule is the candidate without which the map changes most
-    (fine segmentation).
+    In training and validation it is a classifier of slices. In testing it also segments
+    the slices classified as positive. The scope is the most prominent blob of the
+    nodule activation map. The bright parts of the slice in the scope are the candidates
+    (coarse segmentation). The nodule is the candidate whose removal changes the map
+    most (fine segmentation).
 
-    With ``multi_gap``, that network is the one trained and validated, and
-    ``classifier``, trained before, is frozen; it classifies, and its map chooses the
-    candidate, within a scope that the other network's finer map narrows. The
-    checkpoint then holds both.
+    With ``multi_gap``, this second network is trained and validated, and ``classifier``
+    is frozen. ``classifier`` classifies, and its map chooses the candidate, within a
+    scope that the finer map of ``multi_gap`` narrows. The checkpoint holds both
+    networks.
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Sec. 2.2. The paper leaves open
-    what is ours: the two shares that define a blob, the smoothness of the phases, and
-    what candidates are painted over with.
+    the two fractions that define a blob, the smoothness of the phases, and the value
+    that replaces a candidate.
 
     Args:
-        classifier (dict): mmpretrain's ``ImageClassifier`` of a
-            :class:`MultiGAPVGG` with one GAP and a :class:`MultiGAPHead`. Where
-            ``multi_gap`` is given, its ``init_cfg`` should name its checkpoint
-            (``prefix='classifier'`` of one that was trained in this class).
-        multi_gap (dict, optional): The same with two or three GAPs.
-        window_hu (tuple[float, float]): HU of the inputs' 0 and 255.
-        num_nodules (int): Nodules to segment in a positive slice, one per blob.
-        positive (int): Label of slices with a nodule.
-        prominence, level (float): See :func:`prominent_blobs`.
-        num_phases (int): See :func:`phase_means`.
-        smoothness_hu (float): Square root of ``smoothness`` in
+        classifier: Config of an ``ImageClassifier`` of mmpretrain with a
+            :class:`MultiGAPVGG` of one GAP and a :class:`MultiGAPHead`. With
+            ``multi_gap``, its ``init_cfg`` should name its checkpoint
+            (``prefix='classifier'`` for a checkpoint of this class).
+        multi_gap: Config of the same kind with two or three GAPs.
+        window_hu: HU of the input values 0 and 255.
+        num_nodules: Maximum number of nodules in a positive slice, one per blob.
+        positive: Label of slices with a nodule.
+        prominence, level: See :func:`prominent_blobs`.
+        num_phases: See :func:`phase_means`.
+        smoothness_hu: Square root of ``smoothness`` in
             :func:`segment_phases`.
-        fill_hu (float, optional): Candidates are painted over with it. Defaults to
-            the slice's darkest phase: lung.
-        data_preprocessor (dict, optional): mmpretrain's; of the networks.
-        init_cfg (dict, optional): Initialisation of the whole.
+        fill_hu: HU that replaces a candidate. Defaults to the darkest phase of the
+            slice, lung.
+        data_preprocessor: Config of the data preprocessor of both networks.
+        init_cfg: Initialization.
 
-    The data samples of a test get, beside ``pred_score`` and ``pred_label``:
+    In testing, the data samples get ``pred_score``, ``pred_label`` and these fields:
 
     - ``map``: nodule activation map of ``classifier``, float (H, W);
-    - ``coarse_mask``, ``fine_mask``, ``scope``: of the most prominent blob, bool
+    - ``coarse_mask``, ``fine_mask``, ``scope``: masks of the most prominent blob, bool
       (H, W);
     - ``nodule_masks``: list of fine masks, one per blob, at most ``num_nodules``.
 
-    All masks of a slice classified as negative are empty, and so are ``fine_mask`` and
-    ``coarse_mask`` where nothing in the scope is brighter than lung.
+    All masks of a slice classified as negative are empty. ``fine_mask`` and
+    ``coarse_mask`` are also empty if nothing in the scope is brighter than lung.
 
     Raises:
-        ValueError: ``classifier`` is not of one GAP, or ``num_nodules`` is below 1.
+        ValueError: If ``classifier`` has more than one GAP, or ``num_nodules`` is
+            below 1.
     """
 
     def __init__(
@@ -82,8 +84,8 @@ class NAMSegmentor(BaseModel):
         smoothness_hu: float = 100.0,
         fill_hu: float | None = None,
         data_preprocessor: dict | None = None,
-        init_cfg=None,
-    ):
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.classifier = MODELS.build(classifier)
         self.multi_gap = None if multi_gap is None else MODELS.build(multi_gap)
@@ -98,7 +100,8 @@ class NAMSegmentor(BaseModel):
             )
         if self.multi_gap is not None:
             self.classifier.requires_grad_(False)
-        self.window_hu = tuple(window_hu)
+        low, high = window_hu
+        self.window_hu = (low, high)
         self.num_nodules = num_nodules
         self.positive = positive
         self.blob_cfg = dict(prominence=prominence, level=level)
@@ -108,23 +111,29 @@ class NAMSegmentor(BaseModel):
 
     @property
     def trained(self) -> nn.Module:
-        """The network that training changes and validation judges."""
+        """Network that is trained and validated."""
         return self.classifier if self.multi_gap is None else self.multi_gap
 
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        """Run the trained network; see mmpretrain's ``ImageClassifier``."""
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """Run the trained network; see ``ImageClassifier`` of mmpretrain."""
         return self.trained(inputs, data_samples, mode)
 
-    def train(self, mode: bool = True):
-        """Training mode; a frozen classifier stays in evaluation mode."""
+    def train(self, mode: bool = True) -> 'NAMSegmentor':
+        """Set the training mode; a frozen classifier stays in evaluation mode."""
         super().train(mode)
         if self.multi_gap is not None:
             self.classifier.eval()
         return self
 
     @torch.no_grad()
-    def test_step(self, data: dict) -> list:
-        """Classify and segment a batch."""
+    def test_step(self, data: Any) -> list:
+        """Classify and segment a batch.
+
+        Args:
+            data: Dictionary of ``inputs`` and ``data_samples``.
+        """
         slices = list(data['inputs'])
         batch = self.data_preprocessor(data, False)
         inputs = batch['inputs']
@@ -156,15 +165,21 @@ class NAMSegmentor(BaseModel):
             sample.set_field([nodule.fine for nodule in found], 'nodule_masks')
         return samples
 
-    def _maps(self, network, feats, inputs) -> Tensor:
-        """Nodule activation maps at the size of the inputs, (N, H, W), on the CPU."""
+    def _maps(self, network: Any, feats: Sequence[Tensor], inputs: Tensor) -> Tensor:
+        """Return maps at the size of the inputs, (N, H, W), on the CPU."""
         maps = network.head.activation_maps(feats, map='equation')[
             :, self.positive, None
         ]
         return resize_map(maps.float(), inputs.shape[2:])[:, 0].cpu()
 
-    def _segment(self, image, inputs, nodule_map, finer_map) -> list['Nodule']:
-        """Nodules of one slice, the most prominent blob's first."""
+    def _segment(
+        self,
+        image: Tensor,
+        inputs: Tensor,
+        nodule_map: Tensor,
+        finer_map: Tensor | None,
+    ) -> list['Nodule']:
+        """Segment the nodules of a slice, in the order of the blobs."""
         low, high = self.window_hu
         grey = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
         image_hu = low + grey * ((high - low) / 255)
@@ -194,7 +209,7 @@ class NAMSegmentor(BaseModel):
     def _chosen(
         self, candidates: np.ndarray, scope: np.ndarray, inputs: Tensor, fill: Tensor
     ) -> int:
-        """Number of the candidate without which the map changes most."""
+        """Return the number of the candidate whose removal changes the map most."""
         count = candidates.max()
         if count < 2:
             return count
@@ -214,7 +229,7 @@ class NAMSegmentor(BaseModel):
 
 
 class Nodule(NamedTuple):
-    """Where one nodule was looked for, what was there, what was chosen."""
+    """Masks of a nodule: search region, all candidates in it, chosen candidate."""
 
     scope: Tensor
     coarse: Tensor

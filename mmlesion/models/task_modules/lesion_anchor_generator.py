@@ -23,7 +23,7 @@ class LesionAnchorGenerator(AnchorGenerator):
     authors' code.
     """
 
-    def gen_single_level_base_anchors(
+    def gen_single_level_base_anchors(  # pyright: ignore[reportIncompatibleMethodOverride]: square cells have one center
         self,
         base_size: int | float,
         scales: Tensor,

@@ -1,6 +1,7 @@
 """Coding of boxes whose corners are pixels."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from mmdet.models.task_modules.coders import LegacyDeltaXYWHBBoxCoder
 from mmdet.structures.bbox import BaseBoxes
@@ -23,7 +24,7 @@ class PixelDeltaXYWHBBoxCoder(LegacyDeltaXYWHBBoxCoder):
         target_stds: Standard deviations of the coded deltas.
     """
 
-    def decode(
+    def decode(  # pyright: ignore[reportIncompatibleMethodOverride]: one size for all boxes
         self,
         bboxes: Tensor | BaseBoxes,
         pred_bboxes: Tensor,
@@ -42,7 +43,7 @@ class PixelDeltaXYWHBBoxCoder(LegacyDeltaXYWHBBoxCoder):
         Returns:
             Boxes, (N, 4 C).
         """
-        boxes = super().decode(bboxes, pred_bboxes, None, wh_ratio_clip)
+        boxes = cast(Tensor, super().decode(bboxes, pred_bboxes, None, wh_ratio_clip))
         shrink = boxes.new_tensor([0.5, 0.5, -0.5, -0.5])
         boxes = boxes.unflatten(-1, (-1, 4)) + shrink  # (N, C, 4)
         if max_shape is not None:

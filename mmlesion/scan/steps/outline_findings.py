@@ -29,7 +29,7 @@ class OutlineFindings(ScanStep):
     ellipse of the box best (:func:`mmlesion.segmentation.nodule_candidates`). The
     candidates of all slices that are connected with the middle one make the mask.
     Lesions that are not surrounded by lung, or without a candidate, get the
-    ellipsoid. ``extras['outline']`` of a finding tells which ``method`` was used.
+    ellipsoid. ``extras['outline']`` of a finding contains the ``method`` used.
 
     Values: ``method``, ``volume_ml``, ``long_axis_mm``, ``short_axis_mm`` (see
     :func:`mask_axes_mm`) and ``num_voxels``. The mask is the map ``outline``.

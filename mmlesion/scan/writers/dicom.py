@@ -87,7 +87,7 @@ def write_dicom_reports(
         return []
     folder = Path(folder)
     labels = array_in_source(label_array(volume, maps), volume)
-    # highdicom warns of names with one component; the name is that of the source.
+    # highdicom warns of names with one component; the source file has such a name.
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*person name.*', UserWarning)
         return _write(folder, result, labels, paths)

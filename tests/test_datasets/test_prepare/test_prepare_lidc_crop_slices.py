@@ -122,4 +122,3 @@ def test_the_command(crops, capsys):
     assert '6 slices of 2 series' in capsys.readouterr().out
     assert main(['prepare', 'lidc-slices', '--crops', str(crops / 'voi')]) == 1
     assert capsys.readouterr().err == 'error: --crops needs --out\n'
-    assert '--crops needs --out' in capsys.readouterr().err

@@ -112,6 +112,7 @@ def test_boxes_come_back_to_the_original_pixels(tiny):
         img_path=str(tiny.root / 'Images_png' / '000001_01_01' / '010.png'),
         interval_mm=5.0,
         spacing_mm=0.613,
+        instances=[],  # a sample of a data set
         gt_bboxes=structures.bbox.HorizontalBoxes(boxes.copy()),
     )
     for transform in (LoadSliceStack(9), CropToBody(), WindowHU(), ResizeToSpacing()):
