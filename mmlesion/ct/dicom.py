@@ -154,7 +154,7 @@ def write_dicom_image(
     new_uid = new_uid or _new_uid
     study, series, frame = new_uid(), new_uid(), new_uid()
     for number in range(image.GetDepth()):
-        one = image[:, :, number]
+        one = image[:, :, number : number + 1]
         tags = {
             '0008|0016': '1.2.840.10008.5.1.4.1.1.2',  # CT image storage
             '0008|0018': new_uid(),
@@ -166,6 +166,8 @@ def write_dicom_image(
             '0020|0052': frame,
             '0020|0013': str(number + 1),
             '0018|0050': f'{image.GetSpacing()[2]:.10g}',
+            # GDCM writes 1 mm by itself once the process has read a DICOM file.
+            '0018|0088': f'{image.GetSpacing()[2]:.10g}',
             '0020|0032': _join(image.TransformIndexToPhysicalPoint((0, 0, number))),
             '0020|0037': _join(direction[:, :2].T.ravel()),
             '0028|1052': '0',

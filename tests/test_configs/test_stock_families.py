@@ -76,6 +76,8 @@ def shrink(model):
 
 @pytest.mark.parametrize('base', LATERALS + OTHERS)
 def test_trains_and_validates(base, train_one_step, tmp_path):
+    if base.startswith('paa/'):
+        pytest.importorskip('sklearn', reason="MMDetection's PAA needs scikit-learn")
     position = 'laterals' if base in LATERALS else 'after'
     path = tmp_path / 'mine.py'
     path.write_text(CONFIG.format(base=base, root=ROOT, position=position))

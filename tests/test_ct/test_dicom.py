@@ -115,3 +115,16 @@ def test_writing_leaves_the_locale_alone(tmp_path, volume):
     write_volume(tmp_path / 'series', volume)
     read_volume(tmp_path / 'series')
     assert locale.setlocale(locale.LC_CTYPE) == before
+
+
+def test_the_distance_of_slices_is_written_also_after_reading(tmp_path, volume):
+    pydicom = pytest.importorskip('pydicom')
+    for name in ('first', 'second'):  # GDCM keeps a state that reading changes
+        write_volume(str(tmp_path / name), volume)
+        read_volume(tmp_path / name)
+        for path in (tmp_path / name).iterdir():
+            header = pydicom.dcmread(path)
+            assert float(header.SpacingBetweenSlices) == pytest.approx(
+                volume.spacing_mm[0]
+            )
+            assert float(header.SliceThickness) == pytest.approx(volume.spacing_mm[0])
