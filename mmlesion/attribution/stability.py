@@ -67,10 +67,10 @@ def max_sensitivity(
 def map_similarity(maps: Tensor, others: Tensor) -> Tensor:
     """Rank correlation of maps, e.g. of two classes.
 
-    Of the map of the class asked for and that of another class, this is the random-
-    logit test: a map that stays the same does not depend on the class. Source: Sixt,
-    Granz & Landgraf, "When Explanations Lie", ICML 2020. Differs from it in: Spearman's
-    rank correlation instead of the structural similarity.
+    With the map of the explained class and the map of another class, this is the
+    random-logit test: a map that stays the same does not depend on the class. Source:
+    Sixt, Granz & Landgraf, "When Explanations Lie", ICML 2020. Differs from it in:
+    Spearman's rank correlation instead of the structural similarity.
 
     Args:
         maps: Maps.
