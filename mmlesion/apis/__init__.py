@@ -9,7 +9,7 @@ from mmlesion.explain.detections import DetectionScores, explain_detections
 from .cross_validate import cross_validate, cross_validation_table
 from .evaluate import evaluate
 from .explain import ExplainOptions, explain
-from .nodule_inputs import set_nodule_inputs
+from .nodule_inputs import set_nodule_extent, set_nodule_inputs
 from .scan_detector import ScanDetector, ScanOptions
 from .scan_program import CaseOutputs, ScanProgram, write_case
 from .scan_program_task import ProgramTask
@@ -31,6 +31,7 @@ __all__ = [
     'explain',
     'explain_detections',
     'load_trained_model',
+    'set_nodule_extent',
     'set_nodule_inputs',
     'write_case',
     'zoo_model',

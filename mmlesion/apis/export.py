@@ -40,7 +40,9 @@ class ClassScores(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Class probabilities of images."""
         feats = self.model.extract_feat(images)
-        return self.model.head(feats).softmax(1)
+        scores = self.model.head(feats)
+        # the temperature of CalibratedClassifier
+        return (scores / getattr(self.model, 'temperature', 1)).softmax(1)
 
 
 class DetectorFeatures(nn.Module):

@@ -1,4 +1,4 @@
-"""Choice of the slices or scales that a nodule classifier reads."""
+"""Choice of the slices, scales and surroundings that a nodule classifier reads."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,10 @@ from mmengine.config import Config
 
 #: Channels of each input of ``mmlesion.LoadNodulePatch``.
 NUM_CHANNELS = {'1c': 1, '3c': 3, '11c': 11, '21c': 21}
+
+#: Extent that the crops of 97 % of the nodules in ``../shared/data/lidc`` contain, see
+#: :class:`~mmlesion.ct.nodule_patches.NoduleExtent`.
+COMMON_EXTENT = dict(z_mm=1.0, diameters=0.7, physical_mm=8.0)
 
 
 def set_nodule_inputs(cfg: Config, inputs: str) -> Config:
@@ -50,6 +54,38 @@ def set_nodule_inputs(cfg: Config, inputs: str) -> Config:
     backbone['in_channels'] = windows * NUM_CHANNELS[inputs]
     if 'num_planes' in model['head']:
         model['head']['num_planes'] = NUM_CHANNELS[inputs]
+    return cfg
+
+
+def set_nodule_extent(cfg: Config, extent: dict[str, float] | None = None) -> Config:
+    """Let a nodule classifier see the same surroundings of all nodules.
+
+    The function sets ``extent`` of every ``mmlesion.LoadNodulePatch`` and of every
+    ``mmlesion.LIDCNoduleDataset``, which leaves out nodules whose CT does not contain
+    the extent.
+
+    Args:
+        cfg: The config; changed in place.
+        extent: Keys of :class:`~mmlesion.ct.nodule_patches.NoduleExtent`. Defaults to
+            :data:`COMMON_EXTENT`.
+
+    Returns:
+        The config.
+
+    Raises:
+        ValueError: If the config reads no nodules.
+    """
+    found = 0
+    for each in _dicts(cfg):
+        kind = each.get('type')
+        if kind in ('mmlesion.LoadNodulePatch', 'mmlesion.LIDCNoduleDataset'):
+            each['extent'] = dict(extent or COMMON_EXTENT)
+            found += 1
+    if not found:
+        raise ValueError(
+            f'{cfg.filename}: a common extent can be chosen only where the data come '
+            'by mmlesion.LoadNodulePatch.'
+        )
     return cfg
 
 

@@ -123,7 +123,7 @@ def add_amp_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--inputs``.
+    """Add ``--inputs`` and ``--common-extent``.
 
     Args:
         parser: Parser that receives the argument.
@@ -133,6 +133,13 @@ def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
         metavar='1c|3c|11c|21c',
         help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
         'name of the default work directory ends with this value',
+    )
+    parser.add_argument(
+        '--common-extent',
+        action='store_true',
+        help='show the same surroundings of all nodules, as far as all CT crops reach, '
+        'and leave out nodules whose crop is smaller; without it, the repeated border '
+        'of a crop gives the size of the nodule away',
     )
 
 
@@ -258,6 +265,12 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
         set_nodule_inputs(cfg, args.inputs)
         if args.work_dir is None:
             cfg.work_dir += f'_{args.inputs}'
+    if getattr(args, 'common_extent', False):
+        from mmlesion.apis import set_nodule_extent
+
+        set_nodule_extent(cfg)
+        if args.work_dir is None:
+            cfg.work_dir += '_common_extent'
     return cfg
 
 

@@ -1,4 +1,4 @@
-"""A nodule's patches: cut from CT, stored, read."""
+"""Cutting, writing and reading of the patches of a nodule."""
 
 import os
 import zlib
@@ -10,27 +10,110 @@ from scipy import ndimage
 
 from mmlesion.ct import CTVolume, SliceArchive, write_slice_archive
 
-#: Patches have this many pixels a side (Lei et al., Tab. 2).
+#: Side of a patch in pixels (Lei et al., Tab. 2).
 PATCH_SIZE_PX = 32
 
-#: Slices are 1 mm apart (Lei et al., Sec. "Data Preparation"); 21 at most.
+#: Distances of the slices, 1 mm apart (Lei et al., Sec. "Data Preparation").
 SLICE_OFFSETS_MM = tuple(range(-10, 11))
 
-#: Squares of so many diameters: that of all slices, and the two that D_3C adds.
+#: Sides of the squares in diameters: of all slices, and of two that D_3C adds.
 SIDES_IN_DIAMETERS = (2, 3, 4)
 
 _MIDDLE = len(SLICE_OFFSETS_MM) // 2
 _NUM_PLANES = len(SLICE_OFFSETS_MM) + len(SIDES_IN_DIAMETERS) - 1
 
-#: Which planes make the four data sets of the paper (Tab. 2): the nodule's
-#: middle slice; that slice in squares of 2, 3 and 4 diameters; 11 and 21
-#: slices from -z to +z.
+#: Side in mm of the patches at a fixed physical scale, which are not in the paper.
+PHYSICAL_SIDE_MM = 32
+
+#: HU of what lies outside of a :class:`NoduleExtent`.
+AIR_HU = -1000
+
+#: Planes of the four data sets of the paper (Tab. 2): the middle slice of the
+#: nodule; that slice in squares of 2, 3 and 4 diameters; 11 and 21 slices from -z
+#: to +z.
 INPUT_PLANES = {
     '1c': (_MIDDLE,),
     '3c': (_MIDDLE, len(SLICE_OFFSETS_MM), len(SLICE_OFFSETS_MM) + 1),
     '11c': tuple(range(_MIDDLE - 5, _MIDDLE + 6)),
     '21c': tuple(range(len(SLICE_OFFSETS_MM))),
 }
+
+
+#: Planes at a fixed physical scale that accompany each input: slices of
+#: :data:`PHYSICAL_SIDE_MM`, as many as the input has channels.
+PHYSICAL_PLANES = {**INPUT_PLANES, '3c': (_MIDDLE - 1, _MIDDLE, _MIDDLE + 1)}
+
+
+@dataclass(frozen=True)
+class NoduleExtent:
+    """Part of the surroundings that a classifier sees, the same for all nodules.
+
+    Where a CT crop ends, patches repeat its border. How much is repeated depends on
+    the size of the nodule and thus on its label. With a common extent that all crops
+    contain, nothing is repeated, and the shape of what is visible is the same for all
+    nodules.
+
+    Attributes:
+        z_mm: Largest distance of a visible slice from the middle of the nodule.
+        diameters: Half of the side of the visible square, in diameters.
+        physical_mm: Half of the side of the visible square at the physical scale.
+
+    Raises:
+        ValueError: If a distance is not a number of at least 0, or a square is empty.
+    """
+
+    z_mm: float
+    diameters: float
+    physical_mm: float = PHYSICAL_SIDE_MM / 2
+
+    def __post_init__(self) -> None:
+        if not (self.z_mm >= 0 and self.diameters > 0 and self.physical_mm > 0):
+            raise ValueError(
+                'an extent needs z_mm of at least 0 and positive diameters and '
+                f'physical_mm, got {self.z_mm}, {self.diameters} and {self.physical_mm}'
+            )
+
+    def visible(
+        self, inputs: str, side: float = SIDES_IN_DIAMETERS[0], physical: bool = False
+    ) -> np.ndarray:
+        """Pixels of the planes of an input that lie inside the extent.
+
+        Args:
+            inputs: Key of :data:`INPUT_PLANES`.
+            side: Side of the square of all slices, in diameters.
+            physical: The planes of the fixed physical scale.
+
+        Shape:
+            - output: (C, 32, 32), bool.
+        """
+        planes = (PHYSICAL_PLANES if physical else INPUT_PLANES)[inputs]
+        pixels = np.arange(PATCH_SIZE_PX) - PATCH_SIZE_PX / 2
+        outer = np.maximum(abs(pixels), abs(pixels + 1)) / PATCH_SIZE_PX
+        shown = []
+        for plane in planes:
+            in_z, scale = True, float(side + max(0, plane - len(SLICE_OFFSETS_MM) + 1))
+            if plane < len(SLICE_OFFSETS_MM):
+                in_z = abs(SLICE_OFFSETS_MM[plane]) <= self.z_mm
+            limit = self.diameters
+            if physical:
+                scale, limit = PHYSICAL_SIDE_MM, self.physical_mm
+            inside = outer * scale <= limit + 1e-6
+            shown.append(in_z & inside[:, None] & inside)
+        return np.stack(shown)
+
+    def contained_in(
+        self, diameter_mm: float, reach_z_mm: float, reach_mm: float
+    ) -> bool:
+        """Whether the surroundings of a nodule contain the extent.
+
+        Args:
+            diameter_mm: Diameter of the nodule.
+            reach_z_mm: Smaller distance from the middle of the nodule to the first and
+                last slice.
+            reach_mm: Smallest distance to the outermost rows and columns.
+        """
+        in_plane_mm = max(self.diameters * diameter_mm, self.physical_mm)
+        return reach_z_mm >= self.z_mm and reach_mm >= in_plane_mm
 
 
 @dataclass(frozen=True)
@@ -87,14 +170,24 @@ class NodulePatches:
         mask: The nodule, bool.
         outside: Share of the 21-slice block that lies outside of the
             image; there, its outermost pixels are repeated.
+        physical_hu: HU, int16, of the slices in a square of
+            :data:`PHYSICAL_SIDE_MM`; None in files of earlier versions.
+        reach_z_mm: Smaller distance from the middle of the patches to the first and
+            last slice of the image.
+        reach_mm: Smallest distance from the middle of the patches to the outermost
+            rows and columns of the image.
 
     Shape:
         - image_hu, mask: (23, 32, 32).
+        - physical_hu: (21, 32, 32).
     """
 
     image_hu: np.ndarray
     mask: np.ndarray
     outside: float = 0.0
+    physical_hu: np.ndarray | None = None
+    reach_z_mm: float = 0.0
+    reach_mm: float = 0.0
 
 
 def cut_nodule_patches(
@@ -148,7 +241,7 @@ def cut_nodule_patches(
         centre[axis] += moved * diameter_mm / volume.spacing_mm[axis]
     larger = [side - SIDES_IN_DIAMETERS[0] + factor for factor in SIDES_IN_DIAMETERS]
     sides_mm = [factor * diameter_mm for factor in larger]
-    near = _surroundings(volume, centre, max(sides_mm))
+    near = _surroundings(volume, centre, max(*sides_mm, PHYSICAL_SIDE_MM))
     image = volume.array[near].astype(np.float32)
     covered_near = mask[near].astype(np.float32)
     corner = [one.start for one in near]
@@ -158,12 +251,23 @@ def cut_nodule_patches(
         weights = _weights(volume, near, centre, corner, side_mm, offsets_mm)
         image_hu.append(_sample(image, weights))
         masks.append(_sample(covered_near, weights))
-    image_hu = np.rint(np.concatenate(image_hu))  # (23, 32, 32)
+    weights = _weights(volume, near, centre, corner, PHYSICAL_SIDE_MM, SLICE_OFFSETS_MM)
+    reach_mm = [
+        min(place, count - 1 - place) * spacing
+        for place, count, spacing in zip(centre, volume.shape, volume.spacing_mm)
+    ]
     return NodulePatches(
-        np.clip(image_hu, -32768, 32767).astype(np.int16),
+        _whole_hu(np.concatenate(image_hu)),  # (23, 32, 32)
         np.concatenate(masks) >= 0.5,
         _share_outside(volume, centre, sides_mm[0]),
+        _whole_hu(_sample(image, weights)),  # (21, 32, 32)
+        max(0.0, reach_mm[0]),
+        max(0.0, min(reach_mm[1:])),
     )
+
+
+def _whole_hu(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
 
 
 def nodule_ball(volume: CTVolume, diameter_mm: float) -> np.ndarray:
@@ -248,6 +352,8 @@ def write_nodule_patches(path: str | os.PathLike, patches: NodulePatches) -> Non
         OSError: If it cannot be written.
     """
     planes = [*patches.image_hu, *patches.mask.astype(np.int16)]
+    if patches.physical_hu is not None:
+        planes += [*patches.physical_hu]
     write_slice_archive(path, range(len(planes)), planes.__getitem__)
 
 
@@ -264,22 +370,58 @@ def read_nodule_patches(
         - output: twice (C, 32, 32).
 
     Returns:
-        HU (int16), and the nodule's mask (uint8).
+        HU (int16), and the mask of the nodule (uint8).
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged or of another kind.
     """
     with SliceArchive(path) as archive:
-        if archive.stored != frozenset(range(2 * _NUM_PLANES)):
-            raise ValueError(
-                f'{os.fspath(path)}: expected the {2 * _NUM_PLANES} planes of a '
-                f'nodule, but the file holds {len(archive.stored)}'
-            )
+        _check_planes(archive, path)
         planes = INPUT_PLANES[inputs]
         image = np.stack([archive.read(number) for number in planes])
         mask = np.stack([archive.read(_NUM_PLANES + number) for number in planes])
     return image, mask.astype(np.uint8)
+
+
+def read_physical_patches(path: str | os.PathLike, inputs: str) -> np.ndarray:
+    """Read the patches at the physical scale that accompany an input.
+
+    Args:
+        path: A file of :func:`write_nodule_patches`.
+        inputs: Key of :data:`PHYSICAL_PLANES`.
+
+    Shape:
+        - output: (C, 32, 32).
+
+    Returns:
+        HU (int16).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, of another kind, or was written by a version
+            without these patches.
+    """
+    with SliceArchive(path) as archive:
+        if _check_planes(archive, path) == 2 * _NUM_PLANES:
+            raise ValueError(
+                f'{os.fspath(path)}: the file has no patches at the physical scale; '
+                'prepare the data again with tools/prepare_data.py lidc --overwrite'
+            )
+        return np.stack(
+            [archive.read(2 * _NUM_PLANES + each) for each in PHYSICAL_PLANES[inputs]]
+        )
+
+
+def _check_planes(archive: SliceArchive, path: str | os.PathLike) -> int:
+    """Number of planes of a file; raises ValueError if they are no patches."""
+    counts = 2 * _NUM_PLANES, 2 * _NUM_PLANES + len(SLICE_OFFSETS_MM)
+    if archive.stored not in [frozenset(range(count)) for count in counts]:
+        raise ValueError(
+            f'{os.fspath(path)}: expected the {counts[1]} planes of a '
+            f'nodule, but the file holds {len(archive.stored)}'
+        )
+    return len(archive.stored)
 
 
 def _surroundings(

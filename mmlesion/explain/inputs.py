@@ -24,7 +24,6 @@ from mmlesion.ct import (
     window_hu,
 )
 from mmlesion.ct.nodule_patches import (
-    INPUT_PLANES,
     cut_nodule_patches,
     estimate_nodule_diameter,
     nodule_ball,
@@ -252,16 +251,8 @@ class ExplainInputs:
             patches = cut_nodule_patches(volume, ball, diameter_mm)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from None
-        planes = list(INPUT_PLANES[self.first.get('inputs', '11c')])
-        return dict(
-            img=np.ascontiguousarray(
-                patches.image_hu[planes].transpose(1, 2, 0), np.float32
-            ),
-            mask=np.ascontiguousarray(
-                patches.mask[planes].transpose(1, 2, 0).astype(np.uint8)
-            ),
-            nodule_id=stem_of(path),
-            diameter_mm=diameter_mm,
+        return TRANSFORMS.build(self.first).from_patches(
+            patches, dict(nodule_id=stem_of(path), diameter_mm=diameter_mm)
         )
 
     def _slice(self, volume: CTVolume, index: int, path: Path) -> dict[str, Any]:
@@ -272,7 +263,7 @@ class ExplainInputs:
 
     def _channels(self) -> int:
         if self.kind == 'LoadNodulePatch':
-            return len(INPUT_PLANES[self.first.get('inputs', '11c')])
+            return TRANSFORMS.build(self.first).num_channels
         if self.kind == 'LoadSliceStack':
             return self.first.num_slices
         return self.first.get('channels', 3)

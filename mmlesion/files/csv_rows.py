@@ -4,7 +4,7 @@ import csv
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from typing import Any, cast
 
 from .atomic import atomic_file
@@ -51,7 +51,8 @@ def read_csv_rows(
 
     Args:
         path: A file of :func:`write_csv_rows`. Other columns are ignored.
-        row_type: A dataclass with fields of type str, int and float.
+        row_type: A dataclass with fields of type str, int and float. A column may
+            be absent if its field has a default.
         what: What the rows are, for error messages (``'nodules'``).
         made_by: The command that makes the file, for error messages.
         check: Takes a row; returns what is wrong with the row, or None.
@@ -75,6 +76,7 @@ def read_csv_rows(
                 column.name
                 for column in fields(row_type)
                 if column.name not in (reader.fieldnames or ())
+                and column.default is MISSING
             ]
             if absent:
                 raise ValueError(
@@ -97,6 +99,8 @@ def _parse_row(
     values = {}
     for column in fields(row_type):
         name, kind = column.name, cast(type, column.type)
+        if name not in cells:
+            continue
         cell = cells[name]
         try:
             if kind is not str and ('_' in cell or not cell.isascii()):

@@ -11,4 +11,4 @@ from . import backbones, layers, necks  # noqa: F401
 if find_spec('mmdet') is not None:
     from . import data_preprocessors, detectors, roi_heads, task_modules  # noqa: F401
 if find_spec('mmpretrain') is not None:
-    from . import heads, segmentors  # noqa: F401
+    from . import classifiers, heads, losses, segmentors  # noqa: F401

@@ -177,7 +177,7 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_array_equal(mask, patches.mask[:21])
     few = NodulePatches(patches.image_hu[:5], patches.mask[:5])
     write_nodule_patches(tmp_path / 'b.slices', few)
-    with pytest.raises(ValueError, match='expected the 46 planes of a nodule'):
+    with pytest.raises(ValueError, match='expected the 67 planes of a nodule'):
         read_nodule_patches(tmp_path / 'b.slices', '1c')
 
 

@@ -82,6 +82,7 @@ def test_a_config_builds_it_and_a_sample_says_what_it_is(root):
         diameter_mm=8.5,
         series_uid='1.2',
         num_readers=4,
+        side=2.0,
         sample_idx=3,
     )
 
@@ -193,7 +194,7 @@ def test_missing_files_are_named(root, tmp_path):
 @pytest.mark.parametrize(
     'column, cell, sentence',
     [
-        ('label', '2', r'row 3: label must be 0 \(benign\) or 1'),
+        ('label', '2', 'row 3: label must be 0'),
         ('label', 'x', "row 3: label must be of type int, but is 'x'"),
         ('diameter_mm', '0', 'row 3: diameter_mm must be positive'),
         ('malignancy', 'nan', 'row 3: malignancy must be finite'),

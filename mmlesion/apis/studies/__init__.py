@@ -1,5 +1,7 @@
 """Programs that belong to one paper: comparisons, sign maps, result tables."""
 
+from .audit_nodules import audit_nodules, audit_table
+from .calibrate import calibrate, calibrate_folds, calibration_table
 from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .find_signs import find_signs, signs_table
@@ -10,6 +12,11 @@ from .sign_maps import position_table, sign_maps
 
 __all__ = [
     'MeasureOptions',
+    'audit_nodules',
+    'audit_table',
+    'calibrate',
+    'calibrate_folds',
+    'calibration_table',
     'compare_image_maps',
     'compare_maps',
     'crop_table',

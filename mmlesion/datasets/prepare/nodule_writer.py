@@ -1,4 +1,4 @@
-"""Labelled nodules to patches and an index, resumable."""
+"""Writing of the patches and the index of nodules; can be resumed."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from mmlesion.ct.nodule_patches import (
     PatchGeometry,
     cut_nodule_patches,
     read_nodule_patches,
+    read_physical_patches,
     write_nodule_patches,
 )
 from mmlesion.datasets.indices.nodule_index import (
@@ -83,19 +84,17 @@ class PreparedLIDC:
     Attributes:
         rows: The index.
         already_there: Nodules that an earlier run had finished.
-        undecided: Nodules left out for a mean malignancy of 3.
-        few_readers: Nodules left out for fewer than three readers.
-        problems: A sentence for what could not be prepared.
+        few_readers: Nodules left out because fewer than three readers rated them.
+        problems: One sentence for each failure.
     """
 
     rows: list[NoduleRow] = field(default_factory=list)
     already_there: int = 0
-    undecided: int = 0
     few_readers: int = 0
     problems: list[str] = field(default_factory=list)
 
     def count(self, label: int) -> int:
-        """Nodules of a label."""
+        """Number of nodules of a label; -1 is undecided."""
         return sum(row.label == label for row in self.rows)
 
     @property
@@ -113,8 +112,8 @@ class PreparedLIDC:
         return (
             f'{len(self.rows)} nodules of {self.patients} patients are ready '
             f'({self.already_there} were there before): {self.count(0)} benign, '
-            f'{self.count(1)} malignant. Left out: {self.undecided} with a mean '
-            f'malignancy of 3, {self.few_readers} of fewer than three readers. '
+            f'{self.count(1)} malignant, {self.count(-1)} undecided (mean malignancy '
+            f'of 3). Left out: {self.few_readers} of fewer than three readers. '
             f'The patches of {self.over_border} reach over the border of their '
             'image, whose outermost pixels are repeated there.'
         )
@@ -210,11 +209,10 @@ def _write_series(
     same_files = is_noted(out_dir, *note)
     rows = []
     for nodule in nodules:
-        label = malignancy_label(nodule.readers)
-        if label is None:
-            done.few_readers += len(nodule.readers) < MIN_READERS
-            done.undecided += len(nodule.readers) >= MIN_READERS
+        if len(nodule.readers) < MIN_READERS:
+            done.few_readers += 1
             continue
+        label = malignancy_label(nodule.readers)
         path = path_in(patch_dir, nodule.nodule_id, ARCHIVE_SUFFIX)
         ratings = _mean_ratings(nodule.readers)
         outlines = digest_nodules(nodule.readers)
@@ -223,9 +221,11 @@ def _write_series(
             nodule_id=nodule.nodule_id,
             patient=series.patient,
             series_uid=series_uid,
-            label=label,
+            label=-1 if label is None else label,
             malignancy=round(mean_malignancy(nodule.readers), 6),
             num_readers=len(nodule.readers),
+            ratings=' '.join(str(one.ratings['malignancy']) for one in nodule.readers),
+            side=geometry.side,
             **ratings,
         )
         if (
@@ -256,7 +256,11 @@ def _write_series(
                 continue
             write_nodule_patches(path, patches)
             row = NoduleRow(
-                diameter_mm=round(diameter_mm, 6), outside=patches.outside, **fresh
+                diameter_mm=round(diameter_mm, 6),
+                outside=patches.outside,
+                reach_z_mm=round(patches.reach_z_mm, 6),
+                reach_mm=round(patches.reach_mm, 6),
+                **fresh,
             )
             journal.write(json.dumps(dict(asdict(row), outlines=outlines)) + '\n')
             journal.flush()
@@ -277,6 +281,7 @@ def _is_readable(path: str) -> bool:
     try:
         for inputs in INPUT_PLANES:
             read_nodule_patches(path, inputs)
+            read_physical_patches(path, inputs)
     except (OSError, ValueError):
         return False
     return True

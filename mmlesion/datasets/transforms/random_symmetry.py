@@ -22,29 +22,47 @@ class RandomSymmetry(BaseTransform):
         flip_slices: Reverse the channels too. Set it to False if the channels are
             scales instead of slices.
         prob: Probability of changing a sample at all.
+        num_scales: Number of stacks of slices along the channels of the image, which
+            are reversed one by one. The mask has one stack.
 
     Shape:
         - img, mask: (H, W, C), before and after
 
     Raises:
-        ValueError: If ``prob`` is no probability.
+        ValueError: If ``prob`` is no probability, or the channels cannot be divided
+            into ``num_scales`` stacks.
     """
 
-    def __init__(self, flip_slices: bool = True, prob: float = 1.0) -> None:
+    def __init__(
+        self, flip_slices: bool = True, prob: float = 1.0, num_scales: int = 1
+    ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(
                 f'RandomSymmetry: prob must be within 0 and 1, got {prob}.'
             )
         self.flip_slices = flip_slices
         self.prob = prob
+        self.num_scales = num_scales
 
     def transform(self, results: dict) -> dict:
         """Transform the patch and its mask in the same way."""
         height, width = results['img'].shape[:2]
         symmetry = self._draw(height == width)
-        for key in ('img', 'mask'):
-            if key in results:
-                results[key] = apply_symmetry(results[key], *symmetry)
+        channels = results['img'].shape[2]
+        if channels % self.num_scales:
+            raise ValueError(
+                f'RandomSymmetry: {channels} channels are no {self.num_scales} stacks '
+                'of slices'
+            )
+        results['img'] = np.concatenate(
+            [
+                apply_symmetry(stack, *symmetry)
+                for stack in np.split(results['img'], self.num_scales, axis=2)
+            ],
+            axis=2,
+        )
+        if 'mask' in results:
+            results['mask'] = apply_symmetry(results['mask'], *symmetry)
         return results
 
     @cache_randomness

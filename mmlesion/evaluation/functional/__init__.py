@@ -10,6 +10,14 @@ from .binary_classification import (
 from .box_iou import box_iou
 from .box_iou_3d import box_iou_3d
 from .boxes_to_mask import boxes_to_mask
+from .calibration import (
+    apply_temperature,
+    brier_score,
+    calibration_error,
+    fit_temperature,
+    operating_points,
+    reliability,
+)
 from .deeplesion_subgroups import deeplesion_subgroups
 from .froc import froc
 from .froc_3d import FROC3D, LUNA16_FPS, froc_3d
@@ -31,11 +39,33 @@ from .nodule_segmentation import (
     scores_by_size,
 )
 from .paired_bootstrap import PairedDifference, paired_bootstrap
+from .patch_geometry import GEOMETRY, geometry_baseline, patch_geometry
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
+from .reader_agreement import (
+    CERTAINTY_BINS,
+    accuracy_by_certainty,
+    one_against_rest,
+    reader_accuracy_by_certainty,
+    two_against_two,
+)
 
 __all__ = [
     'ActivationMapScores',
+    'CERTAINTY_BINS',
+    'GEOMETRY',
+    'accuracy_by_certainty',
+    'apply_temperature',
+    'brier_score',
+    'calibration_error',
+    'fit_temperature',
+    'geometry_baseline',
+    'one_against_rest',
+    'operating_points',
+    'patch_geometry',
+    'reader_accuracy_by_certainty',
+    'reliability',
+    'two_against_two',
     'FROC3D',
     'FROCCurve',
     'FROCMatches',

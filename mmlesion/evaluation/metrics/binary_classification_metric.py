@@ -7,7 +7,13 @@ from mmengine.evaluator import BaseMetric
 from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
-from ..functional import binary_areas, binary_rates, log_loss
+from ..functional import (
+    binary_areas,
+    binary_rates,
+    brier_score,
+    calibration_error,
+    log_loss,
+)
 
 
 @METRICS.register_module()
@@ -18,9 +24,10 @@ class BinaryClassificationMetric(BaseMetric):
     MMPretrain and ``PackInputs``. The metric returns ``accuracy``, ``sensitivity``
     (recall), ``specificity``, ``precision`` and ``f1`` at the threshold, ``auc`` (area
     under the ROC curve), ``auprc`` (area under the precision-recall curve, where
-    guessing gives the share of positives) and ``log_loss`` (cross-entropy in nats,
-    lower is better). All except the last are in [0, 1], and higher is better. A number
-    is NaN if a class that it needs has no case.
+    guessing gives the share of positives), all in [0, 1], higher is better; and
+    ``log_loss`` (cross-entropy in nats), ``brier`` (Brier score) and ``ece`` (expected
+    calibration error, 10 bins), lower is better. A number is NaN if a class that it
+    needs has no case.
 
     Args:
         positive: Label of the positive class. Defaults to 1.
@@ -102,6 +109,8 @@ class BinaryClassificationMetric(BaseMetric):
             **binary_rates(scores, labels, self.threshold),
             **binary_areas(scores, labels),
             log_loss=log_loss(scores, labels),
+            brier=brier_score(scores, labels),
+            ece=calibration_error(scores, labels),
         )
 
 

@@ -5,6 +5,7 @@ from .multi_gap_vgg import MultiGAPVGG
 from .patch_conv_net import PatchConvNet
 from .restrided_backbone import RestridedBackbone
 from .slice_backbone import SliceBackbone
+from .two_scale_backbone import TwoScaleBackbone
 from .unet import UNet
 from .unet_resnet import UNetResNet
 from .vgg_stride8 import VGGStride8
@@ -15,6 +16,7 @@ __all__ = [
     'PatchConvNet',
     'RestridedBackbone',
     'SliceBackbone',
+    'TwoScaleBackbone',
     'UNet',
     'UNetResNet',
     'VGGStride8',

@@ -52,6 +52,11 @@ class CAMHead(ClsHead):
             backbone. Defaults to the first output.
         bias: Add a bias to each class score. The equations have no bias.
         map: Default definition of the activation maps.
+        side_channels: Number of channels of the last output of the backbone, whose mean
+            over the grid contributes to the scores by another linear layer. 0 for no
+            such contribution. It is late fusion with
+            :class:`~mmlesion.models.backbones.TwoScaleBackbone`: the maps do not show
+            this contribution, which is part of :meth:`map_offset`.
         init_cfg: Initialization.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
@@ -72,6 +77,7 @@ class CAMHead(ClsHead):
         feature_index: int = 0,
         bias: bool = False,
         map: str = 'exact',
+        side_channels: int = 0,
         init_cfg: dict | None = dict(type='Normal', layer='Linear', std=0.01),
         **kwargs: Any,
     ) -> None:
@@ -81,6 +87,7 @@ class CAMHead(ClsHead):
         self.feature_index = feature_index
         self.map = self._checked(map)
         self.fc = nn.Linear(in_channels, num_classes, bias=bias)
+        self.side = nn.Linear(side_channels, num_classes) if side_channels else None
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
         """Pooled value of each feature map, (N, n)."""
@@ -88,7 +95,20 @@ class CAMHead(ClsHead):
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Class scores before the softmax, (N, num_classes)."""
-        return self.fc(self.pre_logits(feats))
+        return self.fc(self.pre_logits(feats)) + self.side_scores(feats)
+
+    def side_scores(self, feats: Sequence[Tensor]) -> Tensor:
+        """Contribution of the second scale to the scores, (1 or N, num_classes)."""
+        if self.side is None:
+            return self.fc.weight.new_zeros(1, self.num_classes)
+        side = feats[-1]
+        if side.ndim != 4 or side.shape[1] != self.side.in_features:
+            raise ValueError(
+                f'{type(self).__name__}: expected features of shape (N, '
+                f'{self.side.in_features}, H, W) as the last output of the backbone, '
+                f'got {tuple(side.shape)}.'
+            )
+        return self.side(side.mean(dim=(2, 3)))
 
     def map_weights(self, feats: Sequence[Tensor]) -> Tensor:
         """Weight of each feature map for each class, (1 or N, num_classes, n)."""
@@ -110,7 +130,8 @@ class CAMHead(ClsHead):
     def map_offset(self, feats: Sequence[Tensor]) -> Tensor:
         """Part of the class scores that no location contributes to.
 
-        It is the score that remains when all feature maps are zero: the bias.
+        It is the score that remains when all feature maps are zero: the bias, and the
+        contribution of the second scale.
 
         Args:
             feats: Outputs of the backbone.
@@ -118,9 +139,8 @@ class CAMHead(ClsHead):
         Shape:
             - output: (1 or N, num_classes)
         """
-        if self.fc.bias is None:
-            return self.fc.weight.new_zeros(1, self.num_classes)
-        return self.fc.bias[None]
+        offset = self.side_scores(feats)
+        return offset if self.fc.bias is None else offset + self.fc.bias
 
     def activation_maps(
         self, feats: Sequence[Tensor], map: str | None = None

@@ -110,7 +110,7 @@ class HESAMHead(SoftActivationHead):
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Class scores before the softmax, (N, num_classes)."""
         pre_logits = self.pre_logits(feats)
-        scores = self.fc(pre_logits)
+        scores = self.fc(pre_logits) + self.side_scores(feats)
         if self.fusion == 'weight':
             # sum_k gamma_k^c d_k H_k: no tensor of N x num_classes x n
             scores = scores + (pre_logits * self.code(feats)) @ self.code_weight.T

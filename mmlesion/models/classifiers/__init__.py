@@ -1,0 +1,3 @@
+from .calibrated_classifier import CalibratedClassifier
+
+__all__ = ['CalibratedClassifier']

@@ -1,0 +1,3 @@
+from .reader_rating_loss import ReaderRatingLoss
+
+__all__ = ['ReaderRatingLoss']
