@@ -8,9 +8,9 @@ from mmengine.config import Config
 #: Channels of each input of ``mmlesion.LoadNodulePatch``.
 NUM_CHANNELS = {'1c': 1, '3c': 3, '11c': 11, '21c': 21}
 
-#: Extent that the crops of 97 % of the nodules in ``../shared/data/lidc`` contain, see
+#: Extent that the crops of 95 % of the nodules in ``../shared/data/lidc`` contain, see
 #: :class:`~mmlesion.ct.nodule_patches.NoduleExtent`.
-COMMON_EXTENT = dict(z_mm=1.0, diameters=0.7, physical_mm=8.0)
+COMMON_EXTENT = dict(z_mm=1.0, diameters=0.65, physical_mm=9.0)
 
 
 def set_nodule_inputs(cfg: Config, inputs: str) -> Config:

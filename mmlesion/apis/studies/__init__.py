@@ -6,12 +6,15 @@ from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .find_signs import find_signs, signs_table
 from .measure_maps import MeasureOptions, measure_maps
+from .nodule_table import METHODS, TableOptions, nodule_table
 from .results_table import results_table
 from .segment_nodule_crops import crop_table, segment_nodule_crops
 from .sign_maps import position_table, sign_maps
 
 __all__ = [
+    'METHODS',
     'MeasureOptions',
+    'TableOptions',
     'audit_nodules',
     'audit_table',
     'calibrate',
@@ -22,6 +25,7 @@ __all__ = [
     'crop_table',
     'find_signs',
     'measure_maps',
+    'nodule_table',
     'position_table',
     'results_table',
     'segment_nodule_crops',
