@@ -120,6 +120,99 @@ def test_a_list_of_patients_keeps_theirs(root):
     ]
 
 
+def undecided(root):
+    """Rated rows; nodules 0_2 and 12_2 have a mean malignancy of 3."""
+    rows = [
+        replace(row, ratings='1 2 1 2' if row.label == 0 else '4 4 4 5', side=2.0)
+        for row in read_nodule_index(root / 'nodules.csv')
+    ]
+    rows += [
+        replace(
+            ROW,
+            nodule_id=f'{patient}_2',
+            patient=f'LIDC-IDRI-{patient:04d}',
+            label=-1,
+            malignancy=3.0,
+            ratings='2 3 3 4',
+        )
+        for patient in (0, 12)
+    ]
+    write_nodule_index(root / 'nodules.csv', rows)
+    for row in rows[-2:]:
+        write_nodule_patches(root / 'patches' / f'{row.nodule_id}.slices', planes(0))
+
+
+def ids(dataset):
+    return {dataset.get_data_info(i)['nodule_id'] for i in range(len(dataset))}
+
+
+def test_undecided_nodules_train_on_ratings_and_are_never_tested(root):
+    kwargs = dict(data_root=str(root), num_folds=4)
+    plain = [LIDCNoduleDataset(**kwargs, split='test', fold=fold) for fold in (0, 3)]
+    before = {fold: ids(each) for fold, each in zip((0, 3), plain)}
+    undecided(root)
+    for fold in (0, 3):
+        test = LIDCNoduleDataset(
+            **kwargs, split='test', fold=fold, target='ratings', test_mode=True
+        )
+        assert ids(test) == before[fold]  # the folds stay the same
+        assert 'gt_score' not in test.get_data_info(0)
+        train = LIDCNoduleDataset(**kwargs, split='train', fold=fold, target='ratings')
+        held = {name.split('_')[0] for name in before[fold]}
+        assert '12_2' in ids(train)
+        assert ('0_2' in ids(train)) == ('0' not in held)
+        assert not {name.split('_')[0] for name in ids(train)} & held
+    assert '12_2' not in ids(LIDCNoduleDataset(data_root=str(root)))
+    samples = LIDCNoduleDataset(data_root=str(root), target='ratings')
+    scores = {
+        sample['nodule_id']: sample['gt_score'].tolist()
+        for sample in map(samples.get_data_info, range(len(samples)))
+    }
+    assert scores['12_2'] == [0, 0.25, 0.5, 0.25, 0]
+    assert scores['3_1'] == [0, 0, 0, 0.75, 0.25]
+
+
+def test_fit_and_val_divide_train(root):
+    parts = {
+        split: ids(
+            LIDCNoduleDataset(data_root=str(root), split=split, fold=3, num_folds=4)
+        )
+        for split in ('train', 'fit', 'val', 'test')
+    }
+    assert parts['fit'] | parts['val'] == parts['train']
+    assert not parts['fit'] & parts['val']
+    after = LIDCNoduleDataset(data_root=str(root), split='test', fold=0, num_folds=4)
+    assert parts['val'] == ids(after)
+
+
+def test_ratings_need_an_index_that_has_them(root):
+    with pytest.raises(ValueError, match='no ratings by reader of nodule 0_0'):
+        LIDCNoduleDataset(data_root=str(root), target='ratings')
+
+
+def test_nodules_whose_crop_lacks_the_extent_are_left_out(root):
+    extent = dict(z_mm=2, diameters=1, physical_mm=9)  # 8.5 mm: 9 mm in plane
+    with pytest.raises(ValueError, match='does not say how far the CT reaches'):
+        LIDCNoduleDataset(data_root=str(root), extent=extent)
+    reaches = {'0_0': (2, 9), '0_1': (1.9, 20), '1_0': (5, 8.9), '1_1': (5, 9.5)}
+    rows = [
+        replace(row, reach_z_mm=reaches[row.nodule_id][0], reach_mm=reach[1])
+        for row in read_nodule_index(root / 'nodules.csv')
+        if (reach := reaches.get(row.nodule_id))
+    ]
+    write_nodule_index(root / 'nodules.csv', rows)
+    kept = LIDCNoduleDataset(data_root=str(root), extent=extent)
+    assert ids(kept) == {'0_0', '1_1'}
+
+
+def test_an_index_of_an_earlier_version_is_read(root):
+    text = (root / 'nodules.csv').read_text().splitlines()
+    old = [','.join(line.split(',')[:16]) for line in text]
+    (root / 'nodules.csv').write_text('\n'.join(old) + '\n')
+    rows = read_nodule_index(root / 'nodules.csv')
+    assert (rows[0].ratings, rows[0].side, rows[0].reach_mm) == ('', 2.0, 0.0)
+
+
 @pytest.mark.parametrize(
     'inputs, numbers',
     [('1c', [10]), ('3c', [10, 21, 22]), ('11c', range(5, 16)), ('21c', range(21))],
@@ -155,7 +248,7 @@ def test_the_pipeline_ends_in_what_a_classifier_takes(root):
 @pytest.mark.parametrize(
     'kwargs, sentence',
     [
-        (dict(split='val'), "unknown split 'val'"),
+        (dict(split='valid'), "unknown split 'valid'"),
         (dict(split='test'), "split 'test' needs a fold from 0 to 4, but it is None"),
         (dict(split='test', fold=5), 'from 0 to 4, but it is 5'),
         (dict(split='test', fold=0, num_folds=13), '13 folds need at least as many'),
@@ -197,6 +290,9 @@ def test_missing_files_are_named(root, tmp_path):
         ('label', '2', 'row 3: label must be 0'),
         ('label', 'x', "row 3: label must be of type int, but is 'x'"),
         ('diameter_mm', '0', 'row 3: diameter_mm must be positive'),
+        ('ratings', '4 4 4 6', 'row 3: ratings must hold a malignancy from 1 to 5'),
+        ('ratings', '4 4', 'row 3: ratings must hold a malignancy from 1 to 5'),
+        ('ratings', '1 1 1 2', 'row 3: malignancy must be the mean of the ratings'),
         ('malignancy', 'nan', 'row 3: malignancy must be finite'),
         ('nodule_id', '../a', 'row 3: nodule_id must be a name without folders'),
         ('nodule_id', '0_0', 'row 3: nodule 0_0 is in row 2 already'),

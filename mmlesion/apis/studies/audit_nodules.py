@@ -38,8 +38,8 @@ def audit_nodules(
     """Measure what knows the label without the image, and what the readers reach.
 
     Args:
-        cfg: Config of a nodule classifier. Its test pipeline makes the input of the
-            network, for all nodules.
+        cfg: Config of a nodule classifier. The first step of its test pipeline
+            loads the patches of all nodules.
         runs: Work directories of :func:`mmlesion.apis.cross_validate`, whose accuracy
             is given by the certainty of the readers.
         xml: Folder or archive of the official XML. The readers' agreement is then that
@@ -69,10 +69,13 @@ def audit_nodules(
         )
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     labels = np.array([sample['gt_label'] for sample in samples])
-    loader = dataset.pipeline.transforms[0]
+    # HU as they are loaded: a window would make equal what only saturates
+    loader: Any = dataset.pipeline.transforms[0]
     num_stacks = 1 + getattr(loader, 'physical', False)
     features = [
-        patch_geometry(dataset[index]['inputs'].numpy(), num_stacks)
+        patch_geometry(
+            loader(dataset.get_data_info(index))['img'].transpose(2, 0, 1), num_stacks
+        )
         for index in tqdm(
             range(len(dataset)), desc='Patches', unit='nodule', disable=not progress
         )
