@@ -162,12 +162,17 @@ def series_files(folder: str) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: If there is no series, or a DICOM file is damaged.
     """
-    with quiet_itk():
-        found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
-        files = {
-            uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
-            for uid in found
-        }
+    try:
+        with quiet_itk():
+            found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
+            files = {
+                uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
+                for uid in found
+            }
+    except RuntimeError as error:
+        raise ValueError(
+            f'{folder}: a DICOM file is damaged ({last_line(error)})'
+        ) from None
     # A file that is cut off belongs to no series and would leave no gap at the
     # ends, so every file that starts like DICOM must be in a series
     readable = {os.path.basename(path) for paths in files.values() for path in paths}
