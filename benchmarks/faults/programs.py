@@ -16,7 +16,7 @@ model = dict(
     test_cfg=dict(rpn=dict(max_per_img=30)))
 _loader = dict(
     num_workers=0, persistent_workers=False, dataset=dict(data_root={data!r}))
-train_dataloader = dict(batch_size=2, **_loader)
+train_dataloader = dict(_loader, batch_size=2, num_workers=2)
 val_dataloader = dict(**_loader)
 test_dataloader = dict(**_loader)
 train_cfg = dict(max_epochs=2, val_interval=1)
