@@ -51,7 +51,9 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
         # Raised in a destructor or a callback, where Python drops the exception
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             pressed.clear()
-            _thread.interrupt_main()
+            again = threading.Timer(0.02, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
         else:
             hook(unraisable)
 
