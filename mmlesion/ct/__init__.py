@@ -6,7 +6,7 @@ NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
 from .crop import boxes_in_slice, move_instances, sample_in_slice
-from .dicom_headers import SeriesInfo, choose_series, list_series
+from .dicom_folder import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
     axial_slices,
