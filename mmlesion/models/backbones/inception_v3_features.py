@@ -1,3 +1,5 @@
+"""InceptionV3 as a backbone that returns feature maps."""
+
 from typing import Any
 
 from mmpretrain.models.backbones import InceptionV3
@@ -28,6 +30,7 @@ class InceptionV3Features(InceptionV3):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]: no class scores
         self, x: Tensor
     ) -> tuple[Tensor]:
+        """Return the last feature map."""
         for layer in self.children():  # in the order of execution
             x = layer(x)
         return (x,)

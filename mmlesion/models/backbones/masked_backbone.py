@@ -1,3 +1,5 @@
+"""Stock backbones with attention layers that respect padding."""
+
 from typing import Any
 
 from mmengine.model import BaseModule

@@ -1,3 +1,5 @@
+"""VGG with branches for several global average poolings."""
+
 from typing import Any
 
 from mmcv.cnn import ConvModule
@@ -86,6 +88,7 @@ class MultiGAPVGG(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps of all branches, the shallowest first."""
         outs, start = [], 0
         for end, branch in zip(self.ends, self.branches):
             x = self.features[start:end](x)

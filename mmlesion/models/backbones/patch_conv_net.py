@@ -1,3 +1,5 @@
+"""PatchConvNet backbone."""
+
 import torch
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath

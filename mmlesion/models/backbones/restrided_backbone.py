@@ -1,3 +1,5 @@
+"""Stock backbones with fewer poolings."""
+
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any

@@ -1,3 +1,5 @@
+"""2-D backbones on slice stacks."""
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""U-Net backbone."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,6 +78,7 @@ class UNet(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the full-size features and the code."""
         if x.shape[1] != self.in_channels:
             raise ValueError(
                 f'{type(self).__name__}: expected an input with {self.in_channels} '

@@ -1,3 +1,5 @@
+"""U-Net and residual network of HESAM."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,6 +72,7 @@ class UNetResNet(UNet):
         self.residual = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the residual network and the code."""
         x, code = super().forward(x)
         features = self.residual(self.out(x))  # (N, res_channels[-1], H/2, W/2)
         return features, code

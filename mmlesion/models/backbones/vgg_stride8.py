@@ -1,3 +1,5 @@
+"""VGG backbone of stride 8."""
+
 from collections.abc import Sequence
 
 from mmcv.cnn.vgg import VGG, make_vgg_layer

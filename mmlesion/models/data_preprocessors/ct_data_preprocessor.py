@@ -1,3 +1,5 @@
+"""Data preprocessor for CT."""
+
 from collections.abc import Sequence
 from typing import Any, cast
 

@@ -1,3 +1,5 @@
+"""Mask head trained by the mean Dice."""
+
 from collections.abc import Sequence
 from typing import Any
 

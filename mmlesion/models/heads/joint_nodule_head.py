@@ -1,3 +1,5 @@
+"""PN-SAMP head."""
+
 from collections.abc import Sequence
 from typing import Any
 

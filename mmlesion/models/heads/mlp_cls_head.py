@@ -1,3 +1,5 @@
+"""Multilayer classification head."""
+
 from collections.abc import Sequence
 from typing import Any
 

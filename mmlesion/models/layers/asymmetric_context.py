@@ -1,3 +1,5 @@
+"""Asymmetric 3-D context (A3D)."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn

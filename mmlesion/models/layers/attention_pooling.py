@@ -1,3 +1,5 @@
+"""Attention-weighted mean of slices."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 

@@ -1,3 +1,5 @@
+"""Contextual attention, Eqs. 1-4 of Tao et al."""
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 

@@ -1,3 +1,5 @@
+"""Convolutional patch embedding."""
+
 from collections.abc import Sequence
 
 from torch import nn

@@ -1,3 +1,5 @@
+"""Pseudo-3-D context (P3D)."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn

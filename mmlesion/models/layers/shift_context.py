@@ -1,3 +1,5 @@
+"""Temporal-shift context (TSM)."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor

@@ -1,3 +1,5 @@
+"""Fusion of slices by concatenation."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn

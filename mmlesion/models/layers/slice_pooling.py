@@ -1,3 +1,5 @@
+"""Fusion of slices without parameters."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 

@@ -1,3 +1,5 @@
+"""Fusion of slices by a transformer along z."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn

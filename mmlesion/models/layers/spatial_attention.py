@@ -1,3 +1,5 @@
+"""Spatial attention, Eqs. 5-8 of Tao et al."""
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 

@@ -1,3 +1,5 @@
+"""Neck of contextual and spatial attention."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 

@@ -1,3 +1,5 @@
+"""Neck that fuses slices at each pyramid level."""
+
 import inspect
 from collections.abc import Sequence
 

@@ -1,3 +1,5 @@
+"""Stock 2-D necks on slice stacks."""
+
 from typing import Any
 
 from mmengine.model import BaseModule

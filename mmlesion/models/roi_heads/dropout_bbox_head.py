@@ -1,3 +1,5 @@
+"""Fully connected box head with dropout."""
+
 from typing import Any
 
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead

@@ -1,3 +1,5 @@
+"""R-FCN head."""
+
 from mmdet.models.roi_heads import StandardRoIHead
 from torch import Tensor, nn
 

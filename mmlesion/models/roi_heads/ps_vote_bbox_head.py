@@ -1,3 +1,5 @@
+"""Voting box head of R-FCN."""
+
 from typing import Any
 
 from mmdet.models.roi_heads.bbox_heads import BBoxHead

@@ -1,3 +1,5 @@
+"""Weakly-supervised segmentor by nodule activation maps (NAM)."""
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

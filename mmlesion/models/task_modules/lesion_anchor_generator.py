@@ -1,3 +1,5 @@
+"""Anchors of 3DCE."""
+
 import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
