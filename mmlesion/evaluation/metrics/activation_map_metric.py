@@ -1,3 +1,5 @@
+"""Metric for the localization by activation maps."""
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
