@@ -55,7 +55,7 @@ def write_deeplesion(
     """Simulate CT key slices and write them as DeepLesion is published.
 
     Written are ``DL_info.csv`` (18 columns, 1-based boxes), ``Images_png/PPPPPP_SS_RR/
-    NNN.png`` (16 bit, HU + 32768; the key slice and its neighbours, some of them
+    NNN.png`` (16 bit, HU + 32768; the key slice and its neighbors, some of them
     missing) and, not part of DeepLesion, ``masks/PPPPPP_SS_RR/NNN.png`` (8 bit, 0 or
     1 + the lesion's place among the rows of its key slice; slices without lesion have
     no mask file) and ``phantom.json`` (what it was made with). As in the original,
@@ -75,7 +75,7 @@ def write_deeplesion(
             body is simulated.
         seed: Everything random follows from it.
         workers: Number of processes.
-        context_mm: Neighbours reach this far to both sides: 15 slices at 2 mm need 14.
+        context_mm: Neighbors reach this far to both sides: 15 slices at 2 mm need 14.
         num_vessels: Least and greatest number of look-alike vessels per key slice.
 
     Returns:

@@ -18,7 +18,7 @@ class Focus:
     """A lesion (``is_vessel=False``) or a vessel, centered in the key slice.
 
     Args:
-        centre: (x, y, z) in mm.
+        center: (x, y, z) in mm.
         radius_mm: Approximate half of the largest diameter in the key slice.
         half_length_mm: Half extent along z if it is a lesion.
         slope: Sideways shift of the section per mm of z, (x, y); both kinds have it.
@@ -35,7 +35,7 @@ class Focus:
             fork (mm, relative), 0: no fork.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radius_mm: float
     half_length_mm: float
     slope: tuple[float, float]
@@ -68,9 +68,9 @@ class Focus:
         ) ** (1 / power)
 
     def axis(self, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centre (x, y) in mm of the section at dz mm from the key slice."""
-        x = self.centre[0] + self.slope[0] * dz
-        y = self.centre[1] + self.slope[1] * dz
+        """Center (x, y) in mm of the section at dz mm from the key slice."""
+        x = self.center[0] + self.slope[0] * dz
+        y = self.center[1] + self.slope[1] * dz
         if self.is_vessel:
             # Nothing within 2 mm, then more and more.
             far = np.maximum(np.abs(dz) - 2, 0) / 8
@@ -133,7 +133,7 @@ def paint_focus(
         Tuple of box and weights (0..1, of the box's shape), or None when outside.
     """
     z = canvas.z.ravel()
-    dz_all = z - focus.centre[2]
+    dz_all = z - focus.center[2]
     profile = focus.profile(dz_all)
     alive = profile > 0
     if not alive.any():

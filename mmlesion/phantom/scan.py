@@ -1,4 +1,4 @@
-"""One key slice with its neighbours: anatomy, lesions, vessels, noise."""
+"""One key slice with its neighbors: anatomy, lesions, vessels, noise."""
 
 from dataclasses import dataclass, replace
 
@@ -80,7 +80,7 @@ class Protocol:
 
 @dataclass
 class Scan:
-    """A simulated key slice with its neighbours.
+    """A simulated key slice with its neighbors.
 
     Attributes:
         hu: (D, H, W) int16.
@@ -122,7 +122,7 @@ class Scan:
 
     @property
     def origin_mm(self) -> tuple[float, float]:
-        """Patient coordinates x and y of the first pixel's centre."""
+        """Patient coordinates x and y of the first pixel's center."""
         return self.layout.origin_mm
 
 
@@ -162,7 +162,7 @@ def simulate_scan(
     num_vessels: tuple[int, int] = (3, 6),
     follow: Scan | None = None,
 ) -> Scan:
-    """Simulate one key slice with its neighbours.
+    """Simulate one key slice with its neighbors.
 
     Args:
         patient: The patient.
@@ -266,13 +266,13 @@ def _measured(
 
 
 def _location(patient: Patient, focus: Focus):
-    half_x, half_y = patient.half_axes(focus.centre[2])
-    x = 0.5 + focus.centre[0] / (2 * (half_x + patient.fat_mm))
-    y = 0.5 + focus.centre[1] / (2 * (half_y + patient.fat_mm))
+    half_x, half_y = patient.half_axes(focus.center[2])
+    x = 0.5 + focus.center[0] / (2 * (half_x + patient.fat_mm))
+    y = 0.5 + focus.center[1] / (2 * (half_y + patient.fat_mm))
     return (
         float(np.clip(x, 0, 1)),
         float(np.clip(y, 0, 1)),
-        patient.fraction_z(focus.centre[2]),
+        patient.fraction_z(focus.center[2]),
     )
 
 

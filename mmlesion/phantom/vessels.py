@@ -17,12 +17,12 @@ def grow_tree(
     generations: int,
     rng: np.random.Generator,
     spread: float = 0.55,
-    centre: Sequence[float] | np.ndarray | None = None,
+    center: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Segments of a randomly branching tree.
 
     Each branch ends in two branches that keep the sum of the third powers of the radii
-    (Murray's law) and spread to both sides. All branches bend away from ``centre``.
+    (Murray's law) and spread to both sides. All branches bend away from ``center``.
 
     Args:
         root: Start (x, y, z) in mm.
@@ -32,7 +32,7 @@ def grow_tree(
         generations: Number of times it branches.
         rng: Random number generator.
         spread: Sideways part of the direction of a child.
-        centre: Point (x, y, z) that the branches bend away from, if any.
+        center: Point (x, y, z) that the branches bend away from, if any.
 
     Shape:
         - Output: (2**(generations + 1) - 1, 8): start x, y, z, radius and end x, y, z,
@@ -57,8 +57,8 @@ def grow_tree(
         side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-6
         turn = rng.uniform(0.6, 1.5, (2, len(start), 1)) * spread
         children_ways = np.stack((ways + side * turn[0], ways - side * turn[1]))
-        if centre is not None:
-            away = end - np.asarray(centre)
+        if center is not None:
+            away = end - np.asarray(center)
             norm = np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
             children_ways += 0.25 * away / norm
         start, ways = np.concatenate((end, end)), children_ways.reshape(-1, 3)
@@ -83,7 +83,7 @@ def _tree(patient: Patient, organ: str) -> np.ndarray:
                 (0.5, -0.4, 0.9),
             ):
                 found.append(
-                    grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng, centre=hilum)
+                    grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng, center=hilum)
                 )
     elif organ == 'liver':
         porta = np.array((-48, -14, 295)) * scale
