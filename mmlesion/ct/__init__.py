@@ -10,7 +10,7 @@ from mmlesion.deprecation import old_names
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
 from .crop import boxes_in_slice, move_instances, sample_in_slice
-from .dicom_headers import SeriesInfo, choose_series, list_series
+from .dicom_folder import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
     axial_slices,

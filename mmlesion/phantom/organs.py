@@ -9,7 +9,7 @@ _GAS_HU = -940.0
 
 
 def chest_wall_mm(canvas: Canvas, patient: Patient, depth: np.ndarray) -> np.ndarray:
-    """Distance (mm) from the chest wall along rays, positive inside, (D, H, W)."""
+    """Return the distance (mm) from the chest wall, positive inside, (D, H, W)."""
     level = canvas.z / np.float32(patient.scale_z)
     return depth - 18 - np.float32(1.5) * np.maximum(40 - level, 0)
 
@@ -19,7 +19,7 @@ def _lungs(canvas, patient, depth, wobble):
     if float(level.min()) > 300:
         return
     _, y, _ = canvas.coordinates()
-    # The lung's base: the recess behind reaches lowest, the front ends highest.
+    # Base of the lungs: lowest in the posterior recess, highest at the front.
     base = np.interp(canvas.y.ravel(), (-90, -20, 70), (232, 255, 284))
     base = base.astype(np.float32)[None, :, None]
     inside = chest_wall_mm(canvas, patient, depth)
@@ -147,7 +147,7 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         canvas.blend(distance, hu, label, box)
         return box, distance
 
-    # The left dome of the diaphragm lifts fat into the chest; the right one the liver.
+    # The left dome of the diaphragm is filled with fat, the right dome with the liver.
     organ('left dome', (58, -8, 305), (80, 88, 98), -103.0, Region.ABDOMEN)
     organ('liver', (-66, -4, 285), (92, 92, 84), e.liver, Region.LIVER, -0.25, 3, 6)
     organ('left lobe', (8, -46, 262), (66, 38, 46), e.liver, Region.LIVER, 0.15, 2)
@@ -189,7 +189,7 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         if found is None:
             continue
         box, distance = found
-        # Pyramids: darker blobs in a ring between the cortex and the sinus.
+        # Renal pyramids: darker ellipsoids in a ring between the cortex and the sinus.
         x, yy, zz = canvas.coordinates(box)
         around = np.sin(x * np.float32(0.36)) * np.sin(yy * np.float32(0.33) + 1)
         around = around * np.cos(zz * np.float32(0.3)) * np.float32(6)
@@ -290,7 +290,7 @@ def _deep_muscles_and_vessels(canvas, patient, depth, e):
     z_all = np.array((-60, 60, 180, 260, 300, 340, 380, 420, 460, 520, 560, 610))
     spine = dict(zip(z_all, patient.spine_y(z_all * sz)))
     for side in (-1, 1):
-        # The muscles of the buttock lie outside the hip bone, the iliacus inside.
+        # The gluteal muscles are outside the hip bone, the iliacus inside.
         a, b = patient.half_axes(540 * sz)
         for x, y, z, rx, ry, rz, angle in (
             (0.74, 0.40, 545, 62, 36, 100, 0.9),
@@ -395,12 +395,12 @@ def paint_organs(
     depth: np.ndarray,
     wobble: np.ndarray,
 ) -> None:
-    """Paint all organs, back to front, over the layers of the body.
+    """Paint all organs, from back to front, over the layers of the body.
 
     Args:
-        canvas: Painted upon.
+        canvas: Canvas, modified in place.
         patient: The patient.
-        enhancement: Contrast medium.
+        enhancement: HU of the enhanced organs.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
         wobble: From :meth:`Patient.wobble`.
     """

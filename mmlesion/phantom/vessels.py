@@ -19,20 +19,20 @@ def grow_tree(
     spread: float = 0.55,
     center: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Segments of a randomly branching tree.
+    """Return the segments of a randomly branching tree.
 
-    Each branch ends in two branches that keep the sum of the third powers of the radii
-    (Murray's law) and spread to both sides. All branches bend away from ``center``.
+    Each branch ends in two branches that preserve the sum of the cubed radii (Murray's
+    law) and spread to both sides. All branches bend away from ``center``.
 
     Args:
         root: Start (x, y, z) in mm.
         way: Direction (x, y, z) of the first branch.
         length_mm: Length of the first branch.
         radius_mm: Radius of the first branch.
-        generations: Number of times it branches.
+        generations: Number of branching levels.
         rng: Random number generator.
-        spread: Sideways part of the direction of a child.
-        center: Point (x, y, z) that the branches bend away from, if any.
+        spread: Lateral component of the direction of a child.
+        center: Optional point (x, y, z) that the branches bend away from.
 
     Shape:
         - Output: (2**(generations + 1) - 1, 8): start x, y, z, radius and end x, y, z,
@@ -122,7 +122,7 @@ def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
         )
         if box is None:
             continue
-        # Only inside the organ: what the tissue already is decides.
+        # Paint only inside the organ, which is identified by the HU of its tissue.
         keep = only(canvas.hu[box])
         if not keep.any():
             continue
@@ -135,7 +135,7 @@ def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
 def paint_vessel_trees(
     canvas: Canvas, patient: Patient, enhancement: Enhancement
 ) -> None:
-    """Paint the vessels of lung, liver and mesentery, the same for each patient."""
+    """Paint the vessels of lung, liver and mesentery, which are fixed for a patient."""
     level = canvas.z.ravel() / patient.scale_z
     labels = canvas.labels
     canvas.labels = None

@@ -184,7 +184,7 @@ def test_same_seed_same_pixels():
 
 
 def test_too_small_an_image_is_refused_in_one_sentence():
-    with pytest.raises(RuntimeError, match='no lesion found room'):
+    with pytest.raises(RuntimeError, match='no lesion fits'):
         _scan(0, size=8, region=Region.LIVER)
 
 

@@ -8,7 +8,7 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class SlicePooling(BaseModule):
-    """Mean, maximum, or the key image alone of M images; it has no parameters.
+    """Fusion of M images without parameters: mean, maximum, or the key image.
 
     Args:
         mode: ``'mean'``, ``'max'`` or ``'key'``.
