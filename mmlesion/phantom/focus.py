@@ -18,7 +18,7 @@ class Focus:
     """A lesion (``is_vessel=False``) or a vessel, centered in the key slice.
 
     Args:
-        centre: (x, y, z) in mm.
+        center: (x, y, z) in mm.
         radius_mm: Approximate half of the largest diameter in the key slice.
         half_length_mm: Half length of a lesion along z.
         slope: Shift of the section per mm along z, (x, y), for lesions and vessels.
@@ -37,7 +37,7 @@ class Focus:
             fork (mm, relative), where 0 disables the fork.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radius_mm: float
     half_length_mm: float
     slope: tuple[float, float]
@@ -71,8 +71,8 @@ class Focus:
 
     def axis(self, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the center (x, y) in mm of the section at dz mm from the key slice."""
-        x = self.centre[0] + self.slope[0] * dz
-        y = self.centre[1] + self.slope[1] * dz
+        x = self.center[0] + self.slope[0] * dz
+        y = self.center[1] + self.slope[1] * dz
         if self.is_vessel:
             # No drift within 2 mm; it increases with the distance.
             far = np.maximum(np.abs(dz) - 2, 0) / 8
@@ -136,7 +136,7 @@ def paint_focus(
         Box and weights (0..1, in the shape of the box), or None outside the canvas.
     """
     z = canvas.z.ravel()
-    dz_all = z - focus.centre[2]
+    dz_all = z - focus.center[2]
     profile = focus.profile(dz_all)
     alive = profile > 0
     if not alive.any():

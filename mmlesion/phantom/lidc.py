@@ -334,9 +334,9 @@ def _place(
             ]
         for other in foci:
             apart = np.sqrt(
-                (levels[:, None, None] - other.centre[2]) ** 2
-                + (y[:, None] - other.centre[1]) ** 2
-                + (x - other.centre[0]) ** 2
+                (levels[:, None, None] - other.center[2]) ** 2
+                + (y[:, None] - other.center[1]) ** 2
+                + (x - other.center[0]) ** 2
             )
             allowed &= apart > 2 * (radius + other.radius_mm) + 6
         spots = np.flatnonzero(allowed)
@@ -345,13 +345,13 @@ def _place(
                 return None
             continue
         k, j, i = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
-        centre = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
+        center = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
         if corner is None:
             corner = tuple(
                 float(c - side_mm / 2 + rng.uniform(-0.15, 0.15) * side_mm)
-                for c in centre[:2]
+                for c in center[:2]
             )
-        foci.append(draw_nodule(centre, radius, kind, rng))
+        foci.append(draw_nodule(center, radius, kind, rng))
         malignant.append(kind)
     return foci, malignant, corner, back_mm
 
@@ -363,7 +363,7 @@ def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:
 
 
 def draw_nodule(
-    centre: Sequence[float] | np.ndarray,
+    center: Sequence[float] | np.ndarray,
     radius_mm: float,
     malignant: bool,
     rng: np.random.Generator,
@@ -390,7 +390,7 @@ def draw_nodule(
     calcified = not malignant and rng.random() < 0.15
     slope, way = rng.uniform(0, 0.3), rng.uniform(0, 6.28)
     return Focus(
-        centre=(float(centre[0]), float(centre[1]), float(centre[2])),
+        center=(float(center[0]), float(center[1]), float(center[2])),
         radius_mm=radius_mm,
         half_length_mm=radius_mm * float(rng.uniform(0.85, 1.1)),
         slope=(slope * np.cos(way), slope * np.sin(way)),

@@ -124,7 +124,7 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
 
     def organ(
         name,
-        centre,
+        center,
         radii,
         hu,
         label=Region.OTHER,
@@ -133,9 +133,9 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         spread=8.0,
         rim=None,
     ):
-        centre = np.array(centre) * (sx, sy, sz) + patient.jitter(name, spread)
+        center = np.array(center) * (sx, sy, sz) + patient.jitter(name, spread)
         radii = np.array(radii) * (sx, sy, sz)
-        found = canvas.ellipsoid_distance(centre, radii, angle)
+        found = canvas.ellipsoid_distance(center, radii, angle)
         if found is None:
             return None
         box, distance = found
@@ -170,15 +170,15 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         name = f'kidney{side}'
         y = float(patient.spine_y(z * sz)) / sy + 2
         shift = patient.jitter(name, 6) / (sx, sy, sz)
-        centre = np.array((side * 62.0, y, z)) + shift
+        center = np.array((side * 62.0, y, z)) + shift
         angle = side * -0.6
         scale = np.array((sx, sy, sz))
         organ(
-            f'{name} fat', centre, (46, 42, 78), -104.0, Region.ABDOMEN, angle, spread=0
+            f'{name} fat', center, (46, 42, 78), -104.0, Region.ABDOMEN, angle, spread=0
         )
         found = organ(
             f'{name} cortex',
-            centre,
+            center,
             (31, 26, 56),
             e.kidney,
             Region.KIDNEY,
@@ -196,11 +196,11 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         ring = np.minimum(distance - 6, 17 - distance)
         canvas.blend(np.minimum(ring, around), e.medulla, Region.KIDNEY, box, 3.0)
         canvas.ellipsoid(
-            (centre - (side * 13, 0, 0)) * scale, (17, 9, 26), -85.0, angle=angle
+            (center - (side * 13, 0, 0)) * scale, (17, 9, 26), -85.0, angle=angle
         )
         canvas.tube(
             [
-                ((centre[0] - side * 12) * sx, centre[1] * sy, centre[2] * sz, 4),
+                ((center[0] - side * 12) * sx, center[1] * sy, center[2] * sz, 4),
                 (side * 12, (y - 24) * sy, (z - 8) * sz, 5),
             ],
             e.vein,
@@ -259,16 +259,16 @@ def _bowel(canvas, patient, depth, e, wobble):
     loop(haustra((16, 24, 535), (0, 52, 590), 15, 6), content(), 2.5)
     for _ in range(int(rng.integers(20, 34))):
         z = rng.uniform(365, 540)
-        centre = np.array((rng.uniform(-82, 82), rng.uniform(-68, 12), z))
+        center = np.array((rng.uniform(-82, 82), rng.uniform(-68, 12), z))
         way = rng.normal(0, 1, 3) * (1, 0.6, 0.9)
         way *= rng.uniform(14, 30) / np.linalg.norm(way)
         bend = rng.normal(0, 9, 3)
         radius = rng.uniform(8, 13)
         loop(
             [
-                (*(centre - way), radius),
-                (*(centre + bend), radius * 1.08),
-                (*(centre + way), radius),
+                (*(center - way), radius),
+                (*(center + bend), radius * 1.08),
+                (*(center + way), radius),
             ],
             content(),
         )

@@ -79,7 +79,7 @@ def _draw_hu(
 
 def draw_focus(
     region: Region,
-    centre: tuple[float, float, float],
+    center: tuple[float, float, float],
     radius_mm: float,
     enhancement: Enhancement,
     tissue_hu: float,
@@ -115,7 +115,7 @@ def draw_focus(
         3.0, radius_mm * rng.uniform(0.8, 1.1) * min(1, (8 / radius_mm) ** 0.5)
     )
     return Focus(
-        centre=centre,
+        center=center,
         radius_mm=radius_mm,
         half_length_mm=half_length,
         slope=(slope * np.cos(way), slope * np.sin(way)),
@@ -261,18 +261,18 @@ def place_foci(
                 return None
             continue
         at = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
-        centre = np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2)
-        placed.append((target, centre, r))
+        center = np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2)
+        placed.append((target, center, r))
         if window is None:
-            window = _field_of_view(centre, r, fov_mm, half_x, half_y, rng)
+            window = _field_of_view(center, r, fov_mm, half_x, half_y, rng)
     if len(placed) < num_lesions + (num_vessels[0] > 0):
         return None
     foci = []
-    for target, centre, r in placed:
-        iy = int(np.clip(np.searchsorted(y, centre[1]), 0, y.size - 1))
-        ix = int(np.clip(np.searchsorted(x, centre[0]), 0, x.size - 1))
+    for target, center, r in placed:
+        iy = int(np.clip(np.searchsorted(y, center[1]), 0, y.size - 1))
+        ix = int(np.clip(np.searchsorted(x, center[0]), 0, x.size - 1))
         foci.append(
-            draw_focus(target, (*centre, z_mm), r, enhancement, float(hu[iy, ix]), rng)
+            draw_focus(target, (*center, z_mm), r, enhancement, float(hu[iy, ix]), rng)
         )
     order = rng.permutation(len(foci))
     lesions = [foci[i] for i in order[:num_lesions]]
@@ -282,7 +282,7 @@ def place_foci(
 
 
 def _field_of_view(
-    centre: np.ndarray,
+    center: np.ndarray,
     radius: float,
     fov_mm: float,
     half_x: float,
@@ -291,7 +291,7 @@ def _field_of_view(
 ) -> tuple[float, float, float]:
     """Draw left, top and side length in mm of a field that contains the first focus."""
     corner = []
-    for c, half in zip(centre, (half_x, half_y)):
+    for c, half in zip(center, (half_x, half_y)):
         if fov_mm > 2 * half:
             corner.append(-fov_mm / 2 + rng.uniform(-0.2, 0.2) * (fov_mm - 2 * half))
             continue
