@@ -156,9 +156,9 @@ class NAMCandidates:
                 f'slice, but {cut.shape} became {tuple(image.shape[1:])}'
             )
         low, high = self.model.window_hu
-        grey = image[len(image) // 2].float().numpy()
+        gray = image[len(image) // 2].float().numpy()
         inputs = self.model.data_preprocessor(dict(inputs=[image]))['inputs'][0]
-        return inputs, low + grey * ((high - low) / 255)
+        return inputs, low + gray * ((high - low) / 255)
 
     def _most_seen(
         self,
@@ -171,8 +171,8 @@ class NAMCandidates:
         model = self.model
         low, high = model.window_hu
         fill_hu = lung_hu if model.fill_hu is None else model.fill_hu
-        grey = torch.full((self.channels, 1, 1), (fill_hu - low) * 255 / (high - low))
-        fill = model.data_preprocessor(dict(inputs=[grey]))['inputs'][0, :, 0, 0]
+        gray = torch.full((self.channels, 1, 1), (fill_hu - low) * 255 / (high - low))
+        fill = model.data_preprocessor(dict(inputs=[gray]))['inputs'][0, :, 0, 0]
         classifier = model.classifier
         original, residual = residual_maps(
             classifier.backbone.deepest_path(),
