@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -169,6 +170,7 @@ def _volumes(root: Path, volume: Any) -> list[Format]:
         formats.append(
             replace(formats[-1], name=name, damage=damage, knowable=knowable)
         )
+    formats += _compressed_dicom(root, formats[-1])
     header = replace(formats[0], name='nii.gz header', knowable=never)
     formats.append(replace(header, damage=contents.nifti_header))
     folder = new_folder(root, 'radiograph')
@@ -183,6 +185,23 @@ def _volumes(root: Path, volume: Any) -> list[Format]:
         )
     )
     return formats
+
+
+def _compressed_dicom(root: Path, dicom: Format) -> list[Format]:
+    """The series in run lengths, if pydicom is there to write it."""
+    try:
+        import pydicom
+    except ImportError:
+        return []
+    folder = new_folder(root, 'dicom RLE')
+    shutil.copytree(dicom.path.parent, folder / 'series')
+    for path in (folder / 'series').glob('*.dcm'):
+        slice_ = pydicom.dcmread(path)
+        slice_.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        slice_.compress(pydicom.uid.RLELossless)
+        slice_.save_as(path)
+    path = folder / 'series' / dicom.path.name
+    return [replace(dicom, name='dicom RLE', path=path, knowable=never, damage=mutate)]
 
 
 def _slices(root: Path, slice_hu: np.ndarray) -> list[Format]:
