@@ -10,11 +10,8 @@ from mmengine.logging import print_log
 
 from mmlesion.registry import DATASETS
 
-from .sources.deeplesion_csv import (
-    SPLITS,
-    LesionRow,
-    read_deeplesion_csv,
-)
+from .sources.deeplesion_csv import read_deeplesion_csv
+from .sources.deeplesion_row import SPLITS, LesionRow
 from .transforms.check_pipeline import check_pipeline
 
 
