@@ -19,6 +19,10 @@ COMMANDS = {
     'explain': ('explain', 'draw activation maps of images, scans or a test set'),
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
     'measure-maps': ('measure_maps', 'measure maps of networks, with controls'),
+    'compare-detectors': (
+        'compare_detectors',
+        'train detectors with several seeds and compare them by FROC',
+    ),
     'results-table': ('results_table', 'print one table of several experiments'),
     'find-signs': ('find_signs', 'find pathological signs in one scan'),
     'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),

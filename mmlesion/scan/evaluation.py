@@ -184,6 +184,8 @@ def evaluate_results(
             f'as {unlisted[0]}; add a row with empty positions for a scan without '
             'lesions'
         )
+    if rule not in ('center', 'iou'):
+        raise ValueError(f"a csv needs rule 'center' or 'iou', but got {rule!r}")
     lesions = [by_scan.get(name, TruthScan()) for name in results]
     if rule == 'iou' and any(len(each.boxes) != len(each.centers) for each in lesions):
         raise ValueError("the list has no boxes, which rule 'iou' needs")
