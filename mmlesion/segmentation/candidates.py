@@ -1,3 +1,5 @@
+"""Coarse segmentation of nodule candidates."""
+
 from typing import cast
 
 import numpy as np

@@ -2,6 +2,11 @@
 
 from .audit_nodules import audit_nodules, audit_table
 from .calibrate import calibrate, calibrate_folds, calibration_table
+from .compare_detectors import (
+    ComparisonOptions,
+    compare_detectors,
+    comparison_table,
+)
 from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .find_signs import find_signs, signs_table
@@ -20,8 +25,11 @@ __all__ = [
     'calibrate',
     'calibrate_folds',
     'calibration_table',
+    'ComparisonOptions',
+    'compare_detectors',
     'compare_image_maps',
     'compare_maps',
+    'comparison_table',
     'crop_table',
     'find_signs',
     'measure_maps',

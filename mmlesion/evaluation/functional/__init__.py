@@ -24,7 +24,7 @@ from .froc_3d import FROC3D, LUNA16_FPS, froc_3d
 from .froc_bootstrap import bootstrap_froc, percentile_interval
 from .froc_curve import FROCCurve
 from .froc_matches import FROCMatches, match_boxes
-from .map_localisation import (
+from .map_localization import (
     LesionHits,
     energy_inside,
     lesion_hits,
@@ -49,6 +49,7 @@ from .reader_agreement import (
     reader_accuracy_by_certainty,
     two_against_two,
 )
+from .seed_bootstrap import bootstrap_runs
 
 __all__ = [
     'ActivationMapScores',
@@ -81,6 +82,7 @@ __all__ = [
     'binary_areas',
     'binary_rates',
     'bootstrap_froc',
+    'bootstrap_runs',
     'box_iou',
     'box_iou_3d',
     'boxes_to_mask',

@@ -1,3 +1,5 @@
+"""Metric for binary classifiers."""
+
 from collections.abc import Sequence
 from typing import Any
 

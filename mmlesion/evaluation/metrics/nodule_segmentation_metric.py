@@ -1,3 +1,5 @@
+"""Metric for nodule segmentation in slices."""
+
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields

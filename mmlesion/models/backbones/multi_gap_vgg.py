@@ -1,3 +1,5 @@
+"""VGG with branches for several global average poolings."""
+
 from typing import Any
 
 from mmcv.cnn import ConvModule
@@ -13,8 +15,8 @@ class MultiGAPVGG(BaseModule):
     """VGG whose last stages end in branches for global average pooling.
 
     The last pooling and the fully connected layers are removed. A branch is a 3x3
-    convolution with ReLU on the output of a stage before its pooling: conv5_3 for one
-    branch, conv4_3 and conv3_3 as well for two and three branches.
+    convolution with ReLU on the output of a stage before its pooling. One branch uses
+    conv5_3. Two branches add conv4_3, and three branches add conv3_3.
     :class:`MultiGAPHead` averages the branches.
 
     Parameters are named as in mmpretrain's ``VGG``, whose published weights load by
@@ -23,15 +25,15 @@ class MultiGAPVGG(BaseModule):
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Secs. 2.1 and 3.2. The paper
-    does not state the convolution of the branches. 1024 maps of 3x3 are used as in
-    Zhou et al., CVPR 2016, on which the paper builds.
+    does not specify the convolution of the branches. Ours has 1024 output channels and
+    a 3x3 kernel, as in Zhou et al., CVPR 2016, on which the paper builds.
 
     Args:
         num_gaps: Number of branches, 1 to 3.
         depth: 11, 13, 16 or 19.
-        width: Maps of the first stage; the stages have 1, 2, 4, 8 and 8 times as
-            many. 64 is the published VGG.
-        branch_channels: Maps of each branch.
+        width: Channels of the first stage. The stages have 1, 2, 4, 8 and 8 times as
+            many channels. 64 is the published VGG.
+        branch_channels: Output channels of each branch.
         norm_cfg: Normalization after each convolution of the stages and branches, for
             training from scratch.
         init_cfg: Initialization.
@@ -42,7 +44,7 @@ class MultiGAPVGG(BaseModule):
           the finest first; s = 16, then 8 and 4 for the earlier stages.
 
     Raises:
-        ValueError: If ``num_gaps`` or ``depth`` has another value.
+        ValueError: If ``num_gaps`` or ``depth`` is not one of the values above.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class MultiGAPVGG(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps of all branches, the shallowest first."""
         outs, start = [], 0
         for end, branch in zip(self.ends, self.branches):
             x = self.features[start:end](x)

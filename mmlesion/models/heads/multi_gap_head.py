@@ -1,4 +1,4 @@
-"""Head with global average pooling of feature maps from several grids (NAM)."""
+"""Head with global average pooling of feature maps at several resolutions (NAM)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,20 +20,20 @@ class MultiGAPHead(CAMHead):
         S_c = \sum_g \sum_k w_{gk}^c \frac{1}{H_g W_g} \sum_{x,y} a_{gk}(x, y), \quad
         \mathrm{NAM}_c = \sum_g \uparrow \sum_k w_{gk}^c a_{gk}
 
-    The arrow resizes to the grid of the first, finest feature maps. Bilinear
-    resizing by an integer factor preserves the mean, so the mean of
-    :math:`\mathrm{NAM}_c` is :math:`S_c` (minus the bias, if there is one) for any
-    number of grids.
+    The arrow denotes resizing to the grid of the first, finest feature maps. Bilinear
+    resizing by an integer factor preserves the mean. The mean of
+    :math:`\mathrm{NAM}_c` is therefore :math:`S_c` minus the bias, for any number of
+    grids.
 
     ``map='equation'`` is :math:`\mathrm{NAM}_c`. ``map='exact'`` (default) divides
-    it by :math:`H_0 W_0`, so that it sums to :math:`S_c` minus the bias.
+    it by :math:`H_0 W_0`, so that the map sums to :math:`S_c` minus the bias.
     ``map='weights'`` multiplies each :math:`w_{gk}^c` by the mean of its feature
     map.
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Eqs. 1 to 3. Differs from them
-    in that features are averaged, not summed. With sums, grids of different sizes
-    would not add up to the score.
+    in that features are averaged, not summed. With sums, the maps at different
+    resolutions would not add up to the score.
 
     Args:
         num_classes: Number of classes.
@@ -41,7 +41,7 @@ class MultiGAPHead(CAMHead):
         **kwargs: See :class:`CAMHead`.
 
     Shape:
-        - feats: a tuple of (N, in_channels[g], H_g, W_g), the finest first
+        - feats: a tuple of (N, in_channels[g], H_g, W_g), the finest grid first
         - class scores: (N, num_classes)
         - activation maps: (N, num_classes, H_0, W_0)
 
@@ -56,14 +56,14 @@ class MultiGAPHead(CAMHead):
         self.branch_channels = tuple(in_channels)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """Mean of each feature map of each branch, (N, sum(in_channels))."""
+        """Compute the mean of each map of each branch, (N, sum(in_channels))."""
         self._check(feats)
         return torch.cat([maps.mean(dim=(2, 3)) for maps in feats], 1)
 
     def activation_maps(
         self, feats: Sequence[Tensor], map: str | None = None
     ) -> Tensor:
-        """Activation map of each class, not scaled, on the finest grid.
+        """Compute the unscaled activation map of each class on the finest grid.
 
         Args:
             feats: Outputs of the backbone.

@@ -1,3 +1,5 @@
+"""Weakly-supervised segmentor by nodule activation maps (NAM)."""
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,18 +22,18 @@ from mmlesion.segmentation import (
 
 @MODELS.register_module()
 class NAMSegmentor(BaseModel):
-    """Segmentor of nodules whose networks learn from labels of slices only.
+    """Weakly supervised nodule segmentor (NAM) that is trained with slice labels only.
 
-    In training and validation it is a classifier of slices. In testing it also segments
-    the slices classified as positive. The scope is the most prominent blob of the
-    nodule activation map. The bright parts of the slice in the scope are the candidates
-    (coarse segmentation). The nodule is the candidate whose removal changes the map
-    most (fine segmentation).
+    In training and validation, the model classifies slices. In testing, it also
+    segments the slices that are classified as positive. The scope is the most prominent
+    blob of the nodule activation map (NAM). The candidates are the bright regions of
+    the slice within the scope (coarse segmentation). The nodule is the candidate whose
+    removal changes the NAM most (fine segmentation).
 
-    With ``multi_gap``, this second network is trained and validated, and ``classifier``
-    is frozen. ``classifier`` classifies, and its map chooses the candidate, within a
-    scope that the finer map of ``multi_gap`` narrows. The checkpoint holds both
-    networks.
+    With ``multi_gap``, the network ``multi_gap`` is trained and validated, and
+    ``classifier`` is frozen. ``classifier`` provides the class and the map that selects
+    the candidate. The finer map of ``multi_gap`` narrows the scope. The checkpoint
+    contains both networks.
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Sec. 2.2. The paper leaves open
@@ -40,7 +42,7 @@ class NAMSegmentor(BaseModel):
 
     Args:
         classifier: Config of an ``ImageClassifier`` of mmpretrain with a
-            :class:`MultiGAPVGG` of one GAP and a :class:`MultiGAPHead`. With
+            :class:`MultiGAPVGG` with one GAP and a :class:`MultiGAPHead`. With
             ``multi_gap``, its ``init_cfg`` should name its checkpoint
             (``prefix='classifier'`` for a checkpoint of this class).
         multi_gap: Config of the same kind with two or three GAPs.
@@ -49,22 +51,22 @@ class NAMSegmentor(BaseModel):
         positive: Label of slices with a nodule.
         prominence, level: See :func:`prominent_blobs`.
         num_phases: See :func:`phase_means`.
-        smoothness_hu: Square root of ``smoothness`` in
-            :func:`segment_phases`.
-        fill_hu: HU that replaces a candidate. Defaults to the darkest phase of the
-            slice, lung.
+        smoothness_hu: Square root of ``smoothness`` in :func:`segment_phases`.
+        fill_hu: HU that replaces a candidate. Defaults to the mean of the darkest phase
+            of the slice, which is lung.
         data_preprocessor: Config of the data preprocessor of both networks.
         init_cfg: Initialization.
 
-    In testing, the data samples get ``pred_score``, ``pred_label`` and these fields:
+    In testing, the data samples receive ``pred_score``, ``pred_label`` and these
+    fields:
 
     - ``map``: nodule activation map of ``classifier``, float (H, W);
     - ``coarse_mask``, ``fine_mask``, ``scope``: masks of the most prominent blob, bool
       (H, W);
     - ``nodule_masks``: list of fine masks, one per blob, at most ``num_nodules``.
 
-    All masks of a slice classified as negative are empty. ``fine_mask`` and
-    ``coarse_mask`` are also empty if nothing in the scope is brighter than lung.
+    All masks of a slice that is classified as negative are empty. ``fine_mask`` and
+    ``coarse_mask`` are also empty if no pixel in the scope is brighter than lung.
 
     Raises:
         ValueError: If ``classifier`` has more than one GAP, or ``num_nodules`` is
@@ -91,8 +93,8 @@ class NAMSegmentor(BaseModel):
         self.multi_gap = None if multi_gap is None else MODELS.build(multi_gap)
         if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
             raise ValueError(
-                'NAMSegmentor: classifier must have a MultiGAPVGG of '
-                'num_gaps=1; the one with more is multi_gap.'
+                'NAMSegmentor: classifier must have a MultiGAPVGG with '
+                'num_gaps=1; pass the network with more GAPs as multi_gap.'
             )
         if num_nodules < 1:
             raise ValueError(
@@ -111,7 +113,7 @@ class NAMSegmentor(BaseModel):
 
     @property
     def trained(self) -> nn.Module:
-        """Network that is trained and validated."""
+        """Return the network that is trained and validated."""
         return self.classifier if self.multi_gap is None else self.multi_gap
 
     def forward(
@@ -146,7 +148,7 @@ class NAMSegmentor(BaseModel):
                 self.multi_gap, self.multi_gap.extract_feat(inputs), inputs
             )
         for index, (sample, each) in enumerate(zip(samples, slices)):
-            height, width = each.shape[-2:]  # smaller slices of a batch are padded
+            height, width = each.shape[-2:]  # smaller slices in a batch are padded
             nodule_map = maps[index, :height, :width]
             found = []
             if int(sample.pred_label) == self.positive:
@@ -179,14 +181,14 @@ class NAMSegmentor(BaseModel):
         nodule_map: Tensor,
         finer_map: Tensor | None,
     ) -> list['Nodule']:
-        """Segment the nodules of a slice, in the order of the blobs."""
+        """Segment the nodules of a slice, ordered by the prominence of their blobs."""
         low, high = self.window_hu
-        grey = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
-        image_hu = low + grey * ((high - low) / 255)
+        gray = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
+        image_hu = low + gray * ((high - low) / 255)
         means = phase_means(image_hu, self.num_phases, self.window_hu)
         fill_hu = means[0] if self.fill_hu is None else self.fill_hu
-        grey_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
-        fill = self.data_preprocessor(dict(inputs=[grey_fill]))['inputs'][0, :, 0, 0]
+        gray_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
+        fill = self.data_preprocessor(dict(inputs=[gray_fill]))['inputs'][0, :, 0, 0]
         found = []
         for blob in prominent_blobs(nodule_map.numpy(), **self.blob_cfg)[
             : self.num_nodules
@@ -209,7 +211,7 @@ class NAMSegmentor(BaseModel):
     def _chosen(
         self, candidates: np.ndarray, scope: np.ndarray, inputs: Tensor, fill: Tensor
     ) -> int:
-        """Return the number of the candidate whose removal changes the map most."""
+        """Return the label of the candidate whose removal changes the map most."""
         count = candidates.max()
         if count < 2:
             return count
@@ -229,7 +231,7 @@ class NAMSegmentor(BaseModel):
 
 
 class Nodule(NamedTuple):
-    """Masks of a nodule: search region, all candidates in it, chosen candidate."""
+    """Masks of a nodule: scope, all candidates in the scope, selected candidate."""
 
     scope: Tensor
     coarse: Tensor
