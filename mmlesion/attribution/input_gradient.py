@@ -242,9 +242,14 @@ def fixed_targets(method: ActivationMap, inputs: Tensor, targets: Any) -> Any:
     if callable(targets):
         return targets
     with torch.no_grad():
+        if targets is not None:
+            # Given classes need the number of classes alone. Two images, because a
+            # model may squeeze a batch of one.
+            few = logits_of(method.forward(inputs[:2]))
+            return class_indices(targets, few[:1].expand(len(inputs), -1))
         size = getattr(method, 'batch_size', len(inputs))
         logits = [logits_of(method.forward(part)) for part in inputs.split(size)]
-    return class_indices(targets, torch.cat(logits))
+    return class_indices(None, torch.cat(logits))
 
 
 def baseline_like(inputs: Tensor, baseline: float | str | Tensor) -> Tensor:

@@ -130,21 +130,26 @@ def _find_wrong(row: NoduleRow) -> str | None:
             'side must be positive and reach_z_mm and reach_mm at least 0, but are '
             f'{row.side}, {row.reach_z_mm} and {row.reach_mm}'
         )
-    if row.ratings:
-        ratings = row.ratings.split(' ')
-        if set(ratings) - set('12345') or len(ratings) != row.num_readers:
-            return (
-                'ratings must hold a malignancy from 1 to 5 of each of the '
-                f'{row.num_readers} readers, but is {row.ratings!r}'
-            )
-        mean = sum(map(int, ratings)) / len(ratings)
-        if abs(mean - row.malignancy) > 1e-5:
-            return (
-                f'malignancy must be the mean of the ratings {row.ratings!r}, but is '
-                f'{row.malignancy}'
-            )
     for name in ATTRIBUTES:
         top = 6 if name == 'calcification' else 5
         if not 1 <= getattr(row, name) <= top:
             return f'{name} must be from 1 to {top}, but is {getattr(row, name)}'
+    return _find_wrong_ratings(row)
+
+
+def _find_wrong_ratings(row: NoduleRow) -> str | None:
+    if not row.ratings:
+        return None
+    ratings = row.ratings.split(' ')
+    if set(ratings) - set('12345') or len(ratings) != row.num_readers:
+        return (
+            'ratings must hold a malignancy from 1 to 5 of each of the '
+            f'{row.num_readers} readers, but is {row.ratings!r}'
+        )
+    mean = sum(map(int, ratings)) / len(ratings)
+    if abs(mean - row.malignancy) > 1e-5:
+        return (
+            f'malignancy must be the mean of the ratings {row.ratings!r}, but is '
+            f'{row.malignancy}'
+        )
     return None

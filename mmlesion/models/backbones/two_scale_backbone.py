@@ -1,3 +1,5 @@
+"""Two backbones for two scales of the same nodule."""
+
 from typing import Any
 
 import torch

@@ -1,3 +1,5 @@
+"""Classifiers."""
+
 from .calibrated_classifier import CalibratedClassifier
 
 __all__ = ['CalibratedClassifier']

@@ -1,3 +1,5 @@
+"""Image classifier with a temperature."""
+
 from typing import Any
 
 import torch

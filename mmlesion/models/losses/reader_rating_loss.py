@@ -1,3 +1,5 @@
+"""Ordinal loss for the ratings of several readers."""
+
 from typing import Any
 
 import torch
