@@ -5,6 +5,7 @@ Examples:
     python tools/prepare_data.py lidc --data-root data/LIDC-IDRI
     python tools/prepare_data.py lidc-slices --data-root data/LIDC-IDRI --workers 4
     python tools/prepare_data.py signs --scans data/signs/scans.csv
+    python tools/prepare_data.py scans --lesions lesions.csv --out data/mine
 """
 
 import argparse
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_lidc(commands)
     _add_lidc_slices(commands)
     _add_signs(commands)
+    _add_scans(commands)
 
 
 def _add_data_set(
@@ -181,6 +183,26 @@ def _add_signs(commands: Any) -> None:
         type=int,
         default=27,
         help='number of rotations, in steps of 5 degrees (default: %(default)s)',
+    )
+    _add_workers(parser, None)
+
+
+def _add_scans(commands: Any) -> None:
+    parser = _add_data_set(
+        commands,
+        'scans',
+        '--lesions: csv (scan and mask, or scan and i1 j1 k1 i2 j2 k2) or COCO JSON',
+        'data/scans/lesions.csv',
+        'write own scans with boxes or masks in the layout of DeepLesion',
+        'Write DL_info.csv and Images_png from scans (DICOM folders, NIfTI, MetaImage, '
+        'NRRD) and their lesions.',
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='random seed of the division into training, validation and test, where '
+        'the table has no splits (default: %(default)s)',
     )
     _add_workers(parser, None)
 
