@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     Returns:
         Exit status: 0 on success, 1 after bad input, 130 after an interrupt.
     """
+    return exit_on_user_error(_run)(argv, command)
+
+
+def _run(argv: Sequence[str] | None, command: str | None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     prog = None
     if command is None:
@@ -69,7 +73,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     )
     module.add_arguments(parser)
     args = parser.parse_args(arguments)
-    return exit_on_user_error(module.run)(args)
+    module.run(args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
 from mmlesion.engine.lesion_runner import LesionRunner
-from mmlesion.engine.work_dir import hold_work_dir
+from mmlesion.engine.work_dir import lock_work_dir
 from mmlesion.evaluation.functional import (
     FROCMatches,
     bootstrap_froc,
@@ -194,7 +194,7 @@ def _run(cfg: Config, folder: Path) -> _Run:
         )
     if not (folder / RESULT_FILE).is_file():
         print_log(f'Training {folder}', 'current')
-        with hold_work_dir(folder):
+        with lock_work_dir(folder):
             write_text(started, fingerprint)
             _train_and_test(cfg, folder)
     return _read(folder)
