@@ -282,11 +282,11 @@ def _images_with_lesion(
     distance = SLICES_PER_IMAGE * SLICE_MM
     middles = (np.arange(num_images) - num_images // 2) * distance
     away = np.abs(middles[:, None] - np.asarray(places)[None])
-    return (away <= distance / 2).any(1)
+    return np.any(away <= distance / 2, axis=1)
 
 
 def _read_mask(path: Path) -> np.ndarray:
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
     if mask is None:
         raise FileNotFoundError(f'{path}: no such mask, or it cannot be read')
     return np.asarray(mask)
@@ -296,10 +296,11 @@ def _summarize(rows: Sequence[AttentionRow]) -> dict[str, Any]:
     patients = [row.patient for row in rows]
     comparisons = {}
     for name, first, second in COMPARISONS:
-        values = [[getattr(row, column) for row in rows] for column in (first, second)]
-        difference: PairedDifference = paired_bootstrap(*values, patients)
+        one, two = ([getattr(row, key) for row in rows] for key in (first, second))
+        difference: PairedDifference = paired_bootstrap(one, two, patients)
         if difference.num_cases:
-            both = np.array(values)[:, ~np.isnan(values).any(0)]
+            both = np.array([one, two])
+            both = both[:, ~np.isnan(both).any(0)]
             comparisons[name] = dict(
                 first=float(both[0].mean()),
                 second=float(both[1].mean()),

@@ -168,7 +168,7 @@ def grab_cut(
     cv2.grabCut(
         cv2.cvtColor(np.round(gray).astype(np.uint8), cv2.COLOR_GRAY2BGR),
         labels,
-        None,
+        (0, 0, 1, 1),  # not used with a mask
         np.zeros((1, 65)),
         np.zeros((1, 65)),
         iterations,

@@ -105,7 +105,7 @@ class LesionTypeRoIHead(StandardRoIHead):
         rescale: bool = False,
     ) -> list:
         """Predict boxes with scores and types."""
-        found = super().predict_bbox(
+        found: Any = super().predict_bbox(
             x, batch_img_metas, rpn_results_list, rcnn_test_cfg, rescale=False
         )
         rois = bbox2roi([each.bboxes for each in found])
@@ -118,6 +118,6 @@ class LesionTypeRoIHead(StandardRoIHead):
             each.lesion_types = type_scores.argmax(1)
             each.type_scores = type_scores.amax(1)
             if rescale and len(each):
-                factor = [1 / value for value in meta['scale_factor']]
-                each.bboxes = scale_boxes(each.bboxes, factor)
+                x_factor, y_factor = meta['scale_factor']
+                each.bboxes = scale_boxes(each.bboxes, (1 / x_factor, 1 / y_factor))
         return found

@@ -82,7 +82,7 @@ def test_what_cannot_be_measured(trained, tmp_path):
     cfg, checkpoint, _ = trained
     with pytest.raises(FileNotFoundError, match='no such mask'):
         measure_attention(cfg, checkpoint, tmp_path, tmp_path / 'none')
-    plain = Config(cfg.to_dict(), filename='plain.py')
+    plain = Config(cfg.to_dict(), filename=cfg.filename)
     plain.model.neck = None
     model = MODELS.build(plain.model)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'plain.pth')
