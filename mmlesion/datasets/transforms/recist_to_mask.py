@@ -8,25 +8,26 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RECISTToMask(BaseTransform):
-    """Pseudo-masks from the two diameters of each lesion, for detectors with a mask
-    head.
+    """Add pseudo-masks from the two diameters of each lesion, for mask heads.
 
     The outline consists of four quarter ellipses through the four ends of the
-    diameters, around their crossing. A lesion without diameters becomes the ellipse in
-    its box. The transform stands before ``LoadAnnotations(with_mask=True)``.
+    diameters, centered at their crossing. For a lesion without diameters, the outline
+    is the ellipse inscribed in its box. Use this transform before
+    ``LoadAnnotations(with_mask=True)``.
 
     Source: Tang et al., "ULDor: A Universal Lesion Detector for CT Scans with Pseudo
-    Masks and Hard Negative Example Mining", ISBI 2019, Sec. 2.1 (one ellipse there).
+    Masks and Hard Negative Example Mining", ISBI 2019, Sec. 2.1, which uses one
+    ellipse.
 
     Required key: ``instances``, each with ``bbox`` and ``recist_px`` (optional): x and
     y of both ends of the long diameter, then of the short diameter.
     Modified key: ``instances``, each with ``mask``, a list of one polygon as in COCO.
 
     Args:
-        num_points: Points of an outline, a multiple of 4.
+        num_points: Number of points of an outline, a multiple of 4.
 
     Raises:
-        ValueError: If ``num_points`` is no positive multiple of 4.
+        ValueError: If ``num_points`` is not a positive multiple of 4.
     """
 
     def __init__(self, num_points: int = 64) -> None:
@@ -73,7 +74,7 @@ class RECISTToMask(BaseTransform):
 
 
 def _crossing(ends: np.ndarray) -> np.ndarray:
-    """Return where two diameters cross; the mean of their ends if they do not.
+    """Return the crossing of two diameters, or the mean of their ends without crossing.
 
     Args:
         ends: (4, 2), both ends of the first diameter, then of the second.
