@@ -166,7 +166,7 @@ def test_a_list_picks_key_slices_of_a_split(tiny):
     assert names(dataset) == ['000003_01_02_011.png']
     with pytest.raises(
         ValueError,
-        match="some.txt: line 3: '000003_01_02_011.png' is not a key slice of split 'val'",
+        match="line 3: '000003_01_02_011.png' is not a key slice of split 'val'",
     ):
         build(tiny.root, 'val', subset_file='some.txt')
 

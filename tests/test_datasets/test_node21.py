@@ -161,7 +161,7 @@ def test_missing_things_are_told(tmp_path):
         FileNotFoundError, match='n0003.mha: no such file, but it is listed in row 6'
     ):
         NODE21Dataset(**kwargs)
-    with pytest.raises(ValueError, match='needs 100 pictures .* there are 12 and 30'):
+    with pytest.raises(ValueError, match='needs 100 images .* there are 12 and 30'):
         NODE21Dataset(**dict(kwargs, num_test=200, split='test'))
     for wrong, message in (
         (dict(split='dev'), "unknown split 'dev'"),

@@ -49,7 +49,7 @@ def test_no_sign_and_other_columns(tmp_path):
             ['a,P1,1,,,,,,,', 'x/../a,P1,1,,,,,,,'],
             'row 3: scan x/../a is already in row 2',
         ),
-        ([], 'no rows'),
+        ([], 'the file has no rows'),
     ],
 )
 def test_bad_rows_are_told(tmp_path, rows, message):

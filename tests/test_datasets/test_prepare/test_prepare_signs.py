@@ -184,7 +184,7 @@ def test_the_command_line(scans, capsys):
     (scans / 's1.nii.gz').unlink()
     assert main(arguments) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        'error: s1.nii.gz: no such file or folder; so 1 scans could not be '
+        'error: s1.nii.gz: no such file or folder; 1 scans could not be '
         'prepared (listed in problems.txt), the others are ready'
     )
 

@@ -63,7 +63,7 @@ def test_the_other_columns_may_be_absent_or_empty(tiny):
 @pytest.mark.parametrize(
     'fields, reason',
     [
-        (dict(Study_index='1.5'), "Study_index must be an integer, but holds '1.5'"),
+        (dict(Study_index='1.5'), "Study_index must be an integer, but contains '1.5'"),
         (dict(Series_ID='x'), 'Series_ID must be numeric'),
         (dict(Measurement_coordinates='1, 2, 3'), r'must contain 8 number\(s\)'),
         (
@@ -124,7 +124,7 @@ def test_missing_columns_are_named(tiny):
     )
     with pytest.raises(
         ValueError,
-        match=r'DL_info.csv: row 1 lacks the '
+        match=r'DL_info.csv: row 1: missing '
         r'column\(s\) Bounding_boxes, Image_size',
     ):
         read_deeplesion_csv(path)
