@@ -148,7 +148,7 @@ LAUGHS = (
         (
             xml(nodule(rois=roi(points=((5, 4096), (5, 2))))),
             r'the point \(5, 4096\) is '
-            'in no image',
+            'outside any image',
         ),
         (xml(nodule(rois=roi(inclusion='FALSE'))), 'there are only holes'),
     ],
