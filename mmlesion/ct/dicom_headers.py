@@ -1,4 +1,4 @@
-"""Headers of the DICOM files in a folder, and the series that they make."""
+"""Headers of the DICOM files in a folder, and their grouping into series."""
 
 import locale
 import os
@@ -24,21 +24,21 @@ _TAGS = dict(
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """Header of a DICOM file, as far as the reader needs it.
+    """The header fields of a DICOM file that the reader needs.
 
     Attributes:
         path: The file.
-        modality: Such as ``'CT'``; ``'unknown'`` where the file does not say.
+        modality: Modality such as ``'CT'``; ``'unknown'`` if missing.
         patient: Patient ID. It is compared but never shown or stored.
-        number: InstanceNumber; -1 where the file does not say.
+        number: InstanceNumber; -1 if missing.
         position: World position (x, y, z) of the first pixel in mm, if known.
         axes: World directions of columns and rows, (3, 2), if known.
         shape: Rows and columns.
-        components: Values per pixel; 3 for a color picture.
+        components: Values per pixel; 3 for a color image.
         frames: Number of frames.
         localizer: Whether the file is a scout view.
-        rescaled: Whether the file says how stored values become HU.
-        spacing_mm: Pixel size (y, x) as PixelSpacing states it, if it is stated.
+        rescaled: Whether the file has a rescale intercept.
+        spacing_mm: Pixel size (y, x) from PixelSpacing, if present.
     """
 
     path: str
@@ -56,7 +56,7 @@ class SliceHeader:
 
     @property
     def normal(self) -> np.ndarray:
-        """Normal of the slice."""
+        """Normal vector of the slice."""
         assert self.axes is not None
         return np.cross(self.axes[:, 0], self.axes[:, 1])
 
@@ -69,14 +69,14 @@ class SliceHeader:
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One DICOM series of a folder, without anything about the patient.
+    """One DICOM series in a folder, without patient data.
 
     Attributes:
         uid: Series instance UID.
-        modality: Such as ``'CT'``.
-        num_slices: Slices, scout views not counted.
+        modality: Modality such as ``'CT'``.
+        num_slices: Number of slices without scout views.
         shape: Rows and columns of a slice.
-        axial: Whether the slices lie across the patient's long axis.
+        axial: Whether the slices are perpendicular to the patient's long axis.
     """
 
     uid: str
@@ -87,7 +87,7 @@ class SeriesInfo:
 
     @property
     def num_voxels(self) -> int:
-        """Size of the series."""
+        """Number of voxels in the series."""
         return self.num_slices * self.shape[0] * self.shape[1]
 
     def __str__(self) -> str:
@@ -157,7 +157,7 @@ def choose_series(folder: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def series_files(folder: str) -> dict[str, tuple[str, ...]]:
-    """Files of each series of a folder.
+    """Return the files of each series in a folder.
 
     Raises:
         ValueError: If there is no series, or a DICOM file is damaged.
@@ -168,8 +168,8 @@ def series_files(folder: str) -> dict[str, tuple[str, ...]]:
             uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
             for uid in found
         }
-    # A file that is cut off belongs to no series and would leave no gap at the
-    # ends, so every file that starts like DICOM must be in a series
+    # A truncated file belongs to no series and leaves no gap at the ends of a series.
+    # Therefore, every file that starts like DICOM must belong to a series.
     readable = {os.path.basename(path) for paths in files.values() for path in paths}
     for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
         if _starts_like_dicom(os.path.join(folder, name)):
@@ -222,8 +222,8 @@ def read_header(path: str) -> SliceHeader:
 def quiet_itk() -> Iterator[None]:
     """Suppress the warnings of ITK and keep the locale.
 
-    GDCM sets the locale to C when it writes, after which Python takes text files
-    and the output of other programs for ASCII.
+    GDCM sets the locale to C when it writes. Python would then decode text files and
+    the output of other programs as ASCII.
     """
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     character_set = locale.setlocale(locale.LC_CTYPE)
@@ -236,7 +236,7 @@ def quiet_itk() -> Iterator[None]:
 
 
 def last_line(error: Exception) -> str:
-    """The last line of a message of ITK, which holds the reason."""
+    """Return the last line of an ITK error message, which contains the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else 'unknown reason'
 
