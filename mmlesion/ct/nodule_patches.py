@@ -63,7 +63,7 @@ class PatchGeometry:
             )
 
     def shift_of(self, nodule_id: str) -> tuple[float, float]:
-        """Return the shift of a nodule's patches along rows and columns, in diameters."""
+        """Return the shift of the patches along rows and columns, in diameters."""
         if not self.max_shift:
             return 0.0, 0.0
         key = zlib.crc32(nodule_id.encode())
