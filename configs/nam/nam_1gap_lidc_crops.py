@@ -1,6 +1,6 @@
 # configs/nam_1gap_lidc.py on slices of crops around nodules, for those who have these
 # alone (data/README.md), with a small network from scratch, so with batch
-# normalisation. All numbers here are ours.
+# normalization. All numbers here are ours.
 _base_ = '../nam_1gap_lidc.py'
 data_root = 'data/LIDC-crops/'
 pipeline = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .undisturbed import full_precision
+from .model_state import full_precision
 
 
 def kind_of(module: nn.Module) -> str | None:
@@ -172,7 +172,7 @@ def check_weights(name: str, weights: Tensor, value: Tensor, mixed: Tensor) -> N
     """Check that weights times values equal the input of the output projection.
 
     Raises:
-        ValueError: If they differ.
+        ValueError: If the numbers differ.
     """
     expected = weights @ value.detach().float()  # (B, heads, queries, d)
     expected = expected.transpose(1, 2).flatten(2)

@@ -56,7 +56,7 @@ def last_feature_layer(
             return _name(maps, stages, within, leaving)
     method = ActivationMap(model, forward=forward)
     for name, found in reversed(stages):
-        if len(found) == 1 and _has_a_say(model, name, inputs, method.forward):
+        if len(found) == 1 and _affects_output(model, name, inputs, method.forward):
             return name
     raise ValueError(
         f'{type(root).__name__} has no layer with feature maps (of at least '
@@ -148,7 +148,9 @@ def _name(
     return name if len(found) == 1 else f'{name}#{index}'
 
 
-def _has_a_say(model: nn.Module, name: str, inputs: Any, forward: Callable) -> bool:
+def _affects_output(
+    model: nn.Module, name: str, inputs: Any, forward: Callable
+) -> bool:
     """Return whether the score depends on more than one token of a layer."""
     try:
         maps = GradCAM(model, [name], relu=False, forward=forward)(inputs)

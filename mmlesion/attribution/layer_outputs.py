@@ -158,7 +158,7 @@ class LayerOutputs:
 
         return hook
 
-    def settle(self) -> None:
+    def select_maps(self) -> None:
         """Select the requested maps after the forward pass.
 
         Raises:

@@ -91,7 +91,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text in UTF-8 with :func:`atomic_file`.
 
     Args:
-        path: The file. An existing file is replaced.
+        path: Output file; replaced if it exists.
         text: Its content.
 
     Raises:
@@ -107,7 +107,7 @@ def write_json(
     """Write JSON with :func:`atomic_file`; NaN and infinity become ``null``.
 
     Args:
-        path: The file. An existing file is replaced.
+        path: Output file; replaced if it exists.
         content: What :func:`json.dumps` takes.
         indent: As in :func:`json.dumps`.
         **options: Further arguments of :func:`json.dumps`.

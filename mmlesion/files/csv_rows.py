@@ -14,7 +14,7 @@ def write_csv_rows(path: str | os.PathLike, row_type: type, rows: Sequence) -> N
     """Write a csv of dataclass rows; the file is complete or unchanged.
 
     Args:
-        path: The csv. An existing file is replaced.
+        path: Output csv file; replaced if it exists.
         row_type: A dataclass; its fields become the columns.
         rows: Instances of ``row_type``.
 
@@ -31,7 +31,7 @@ def write_csv_table(
     """Write a csv of dicts; the file is complete or unchanged.
 
     Args:
-        path: The csv. An existing file is replaced.
+        path: Output csv file; replaced if it exists.
         columns: Names of the columns.
         rows: One dict per row, with the columns as keys.
 
@@ -86,14 +86,14 @@ def read_csv_rows(
                 for cells in reader
             ]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+        raise ValueError(f'{path}: the file is not a csv file ({error})') from None
 
 
 def _parse_row(
     cells: dict[str, str], row_type: type, check: Callable, where: str
 ) -> Any:
     if None in cells or None in cells.values():
-        raise ValueError(f'{where}: expected one cell for each column')
+        raise ValueError(f'{where}: expected one cell per column')
     values = {}
     for column in fields(row_type):
         name, kind = column.name, cast(type, column.type)

@@ -115,7 +115,7 @@ class Canvas:
 
     def ellipsoid(
         self,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         radii: Sequence[float] | np.ndarray,
         hu: Any,
         label: int = 0,
@@ -126,7 +126,7 @@ class Canvas:
         """Paint an ellipsoid that is rotated in the slice plane.
 
         Args:
-            centre: (x, y, z) in mm.
+            center: (x, y, z) in mm.
             radii: (x, y, z) in mm.
             hu: HU inside.
             label: Label inside.
@@ -137,7 +137,7 @@ class Canvas:
         Returns:
             Box and signed distance, or None if the ellipsoid is outside the canvas.
         """
-        found = self.ellipsoid_distance(centre, radii, angle)
+        found = self.ellipsoid_distance(center, radii, angle)
         if found is None:
             return None
         box, distance = found
@@ -148,7 +148,7 @@ class Canvas:
 
     def ellipsoid_distance(
         self,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         radii: Sequence[float] | np.ndarray,
         angle: float = 0.0,
     ) -> tuple[Box, np.ndarray] | None:
@@ -156,19 +156,19 @@ class Canvas:
         reach = max(radii[0], radii[1]) if angle else None
         rx, ry = (reach, reach) if reach else (radii[0], radii[1])
         box = self.box(
-            (centre[0] - rx, centre[1] - ry, centre[2] - radii[2]),
-            (centre[0] + rx, centre[1] + ry, centre[2] + radii[2]),
+            (center[0] - rx, center[1] - ry, center[2] - radii[2]),
+            (center[0] + rx, center[1] + ry, center[2] + radii[2]),
         )
         if box is None:
             return None
         x, y, z = self.coordinates(box)
-        x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
+        x, y = x - np.float32(center[0]), y - np.float32(center[1])
         if angle:
             c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
             x, y = c * x + s * y, c * y - s * x
         q = np.square(x * np.float32(1 / radii[0]))
         q += np.square(y * np.float32(1 / radii[1]))
-        q += np.square((z - np.float32(centre[2])) * np.float32(1 / radii[2]))
+        q += np.square((z - np.float32(center[2])) * np.float32(1 / radii[2]))
         np.sqrt(q, out=q)
         return box, (1 - q) * np.float32(min(radii))
 

@@ -18,7 +18,7 @@ class Focus:
     """A lesion (``is_vessel=False``) or a vessel, centered in the key slice.
 
     Args:
-        centre: (x, y, z) in mm.
+        center: (x, y, z) in mm.
         radius_mm: Approximate half of the largest diameter in the key slice.
         half_length_mm: Half length of a lesion along z.
         slope: Shift of the section per mm along z, (x, y), for lesions and vessels.
@@ -37,7 +37,7 @@ class Focus:
             fork (mm, relative), where 0 disables the fork.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radius_mm: float
     half_length_mm: float
     slope: tuple[float, float]
@@ -71,8 +71,8 @@ class Focus:
 
     def axis(self, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the center (x, y) in mm of the section at dz mm from the key slice."""
-        x = self.centre[0] + self.slope[0] * dz
-        y = self.centre[1] + self.slope[1] * dz
+        x = self.center[0] + self.slope[0] * dz
+        y = self.center[1] + self.slope[1] * dz
         if self.is_vessel:
             # No drift within 2 mm; it increases with the distance.
             far = np.maximum(np.abs(dz) - 2, 0) / 8
@@ -136,7 +136,7 @@ def paint_focus(
         Box and weights (0..1, in the shape of the box), or None outside the canvas.
     """
     z = canvas.z.ravel()
-    dz_all = z - focus.centre[2]
+    dz_all = z - focus.center[2]
     profile = focus.profile(dz_all)
     alive = profile > 0
     if not alive.any():
@@ -182,7 +182,20 @@ def paint_focus(
     weight *= np.clip((before + 975) * np.float32(1 / 40), 0, 1)
     if not region_is_bone:
         weight *= 1 - np.clip((before - 210) * np.float32(1 / 60), 0, 1)
-    value = np.full(weight.shape, focus.hu, np.float32)
+    value = _focus_hu(focus, signed, size, (x, y, dz))
+    before += weight * (value - before)
+    return box, weight
+
+
+def _focus_hu(
+    focus: Focus,
+    signed: np.ndarray,
+    size: np.ndarray,
+    place: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Return the HU inside a focus with its core and its texture."""
+    x, y, dz = place
+    value = np.full(signed.shape, focus.hu, np.float32)
     if focus.core_hu:
         inner = np.clip((signed - np.float32(0.45) * size) * np.float32(0.8), 0, 1)
         value += np.float32(focus.core_hu) * inner
@@ -194,5 +207,4 @@ def paint_focus(
             value += np.float32(focus.texture_hu) * (
                 np.sin(kx * x + px + kz * dz) * np.sin(ky * y + py)
             )
-    before += weight * (value - before)
-    return box, weight
+    return value

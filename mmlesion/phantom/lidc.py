@@ -183,18 +183,13 @@ def _write_patient(job: tuple) -> None:
                 rng,
             )
         )
-        z, y, x = (float(places.mean()) for places in np.nonzero(mask))
-        volume_mm3 = mask.sum() * np.prod(scan.spacing_mm)
         rows.append(
             dict(
                 patient=name,
                 series_uid=series_uid,
                 nodule=index,
                 malignant=int(malignant),
-                diameter_mm=round(float(np.cbrt(6 * volume_mm3 / np.pi)), 4),
-                z_mm=round(scan.origin[2] + z * scan.spacing_mm[0], 4),
-                y_px=round(y, 3),
-                x_px=round(x, 3),
+                **_size_and_place(mask, scan),
             )
         )
     middle = len(scan.hu) // 2
@@ -212,6 +207,17 @@ def _write_patient(job: tuple) -> None:
     series.rename(series.with_name(series_uid))
     (folder / 'study').rename(folder / study_uid)
     write_json(root / 'rows' / f'{number:04d}.json', rows)
+
+
+def _size_and_place(mask: np.ndarray, scan: NoduleScan) -> dict[str, float]:
+    z, y, x = (float(places.mean()) for places in np.nonzero(mask))
+    volume_mm3 = mask.sum() * np.prod(scan.spacing_mm)
+    return dict(
+        diameter_mm=round(float(np.cbrt(6 * volume_mm3 / np.pi)), 4),
+        z_mm=round(scan.origin[2] + z * scan.spacing_mm[0], 4),
+        y_px=round(y, 3),
+        x_px=round(x, 3),
+    )
 
 
 def simulate_nodule_scan(
@@ -323,37 +329,51 @@ def _place(
     for index in range(int(rng.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))):
         kind = bool(rng.random() < 0.5)
         radius = draw_nodule_diameter(kind, rng) / 2
-        allowed = room > 1.3 * radius + 2
-        if corner is None:
-            allowed[[0, -1]] = False
-        else:  # a square of two diameters is inside the field of view
-            margin = 2 * radius + 4
-            allowed &= (x > corner[0] + margin) & (x < corner[0] + side_mm - margin)
-            allowed &= ((y > corner[1] + margin) & (y < corner[1] + side_mm - margin))[
-                :, None
-            ]
-        for other in foci:
-            apart = np.sqrt(
-                (levels[:, None, None] - other.centre[2]) ** 2
-                + (y[:, None] - other.centre[1]) ** 2
-                + (x - other.centre[0]) ** 2
-            )
-            allowed &= apart > 2 * (radius + other.radius_mm) + 6
+        allowed = _free_voxels(room, (levels, y, x), radius, foci, corner, side_mm)
         spots = np.flatnonzero(allowed)
         if not spots.size:
             if index == 0:
                 return None
             continue
         k, j, i = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
-        centre = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
+        center = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
         if corner is None:
             corner = tuple(
                 float(c - side_mm / 2 + rng.uniform(-0.15, 0.15) * side_mm)
-                for c in centre[:2]
+                for c in center[:2]
             )
-        foci.append(draw_nodule(centre, radius, kind, rng))
+        foci.append(draw_nodule(center, radius, kind, rng))
         malignant.append(kind)
     return foci, malignant, corner, back_mm
+
+
+def _free_voxels(
+    room: np.ndarray,
+    axes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    radius: float,
+    foci: list[Focus],
+    corner: tuple[float, ...] | None,
+    side_mm: float,
+) -> np.ndarray:
+    """Return the voxels (D, H, W) where the center of a nodule may be."""
+    levels, y, x = axes
+    allowed = room > 1.3 * radius + 2
+    if corner is None:
+        allowed[[0, -1]] = False
+    else:  # a square of two diameters is inside the field of view
+        margin = 2 * radius + 4
+        allowed &= (x > corner[0] + margin) & (x < corner[0] + side_mm - margin)
+        allowed &= ((y > corner[1] + margin) & (y < corner[1] + side_mm - margin))[
+            :, None
+        ]
+    for other in foci:
+        apart = np.sqrt(
+            (levels[:, None, None] - other.center[2]) ** 2
+            + (y[:, None] - other.center[1]) ** 2
+            + (x - other.center[0]) ** 2
+        )
+        allowed &= apart > 2 * (radius + other.radius_mm) + 6
+    return allowed
 
 
 def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:
@@ -363,7 +383,7 @@ def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:
 
 
 def draw_nodule(
-    centre: Sequence[float] | np.ndarray,
+    center: Sequence[float] | np.ndarray,
     radius_mm: float,
     malignant: bool,
     rng: np.random.Generator,
@@ -390,7 +410,7 @@ def draw_nodule(
     calcified = not malignant and rng.random() < 0.15
     slope, way = rng.uniform(0, 0.3), rng.uniform(0, 6.28)
     return Focus(
-        centre=(float(centre[0]), float(centre[1]), float(centre[2])),
+        center=(float(center[0]), float(center[1]), float(center[2])),
         radius_mm=radius_mm,
         half_length_mm=radius_mm * float(rng.uniform(0.85, 1.1)),
         slope=(slope * np.cos(way), slope * np.sin(way)),

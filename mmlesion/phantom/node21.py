@@ -141,8 +141,8 @@ def simulate_radiograph(
     # range.
     absorbed -= rng.uniform(0.45, 0.65) * _blurred(absorbed, 25 / pixel_mm)
     low, high = np.percentile(absorbed[::4, ::4], (1, 99.7))
-    grey = np.clip((absorbed - low) / (high - low), 0, 1) ** rng.uniform(0.85, 1.2)
-    return np.rint(4095 * grey).astype(np.uint16), boxes
+    gray = np.clip((absorbed - low) / (high - low), 0, 1) ** rng.uniform(0.85, 1.2)
+    return np.rint(4095 * gray).astype(np.uint16), boxes
 
 
 def _blurred(picture, sigma_px):
@@ -171,15 +171,15 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, so
                 return None
             if not thorax.lung[tuple(near)]:
                 return None
-    centre_mm = np.array((thorax.x_mm[place[2]], thorax.z_mm[place[0]]))
-    centre = turn.T @ (centre_mm - middle) / pixel_mm + size / 2
+    center_mm = np.array((thorax.x_mm[place[2]], thorax.z_mm[place[0]]))
+    center = turn.T @ (center_mm - middle) / pixel_mm + size / 2
     reach = int(np.ceil(1.35 * radius / pixel_mm)) + 1
-    corner = np.floor(centre).astype(int) - reach
+    corner = np.floor(center).astype(int) - reach
     if (corner < 0).any() or (corner + 2 * reach + 1 >= size).any():
         return None
     x, y = np.meshgrid(
         *(
-            corner[axis] + 0.5 + np.arange(2 * reach + 1) - centre[axis]
+            corner[axis] + 0.5 + np.arange(2 * reach + 1) - center[axis]
             for axis in (0, 1)
         )
     )

@@ -21,7 +21,7 @@ class Cavity:
     """A thick-walled cavity in the lung, with or without a fungus ball.
 
     Attributes:
-        centre: (x, y, z) in mm, patient coordinates.
+        center: (x, y, z) in mm, patient coordinates.
         radius_mm: Approximate radius of the outer surface.
         wall_mm: Thickness of the wall.
         aspect: Relative half axes (x, y, z).
@@ -32,7 +32,7 @@ class Cavity:
         seed: Seed of the uneven surfaces.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radius_mm: float
     wall_mm: float
     aspect: tuple[float, float, float]
@@ -45,7 +45,7 @@ class Cavity:
     @classmethod
     def draw(
         cls,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         radius_mm: float,
         rng: np.random.Generator,
     ) -> 'Cavity':
@@ -54,7 +54,7 @@ class Cavity:
         The diameter of a ball is 0.65 to 0.85 times the diameter of the hole.
         """
         return cls(
-            (float(centre[0]), float(centre[1]), float(centre[2])),
+            (float(center[0]), float(center[1]), float(center[2])),
             float(radius_mm),
             float(rng.uniform(2.5, 5) * radius_mm / 20 + 1),
             tuple(rng.uniform(0.8, 1, 3).tolist()),
@@ -74,14 +74,14 @@ class Thickening:
     al., Sec. 2.1). A smooth crescent would look like a differently shaped chest wall.
 
     Attributes:
-        centre: (x, y, z) in mm, on the surface of the lung.
+        center: (x, y, z) in mm, on the surface of the lung.
         reach_mm: Extent along the wall from the center.
         thickness_mm: Approximate thickness of the lumps in the center.
         hu: HU of the soft tissue.
         seed: Seed of the uneven surface.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     reach_mm: float
     thickness_mm: float
     hu: float
@@ -90,13 +90,13 @@ class Thickening:
     @classmethod
     def draw(
         cls,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         reach_mm: float,
         rng: np.random.Generator,
     ) -> 'Thickening':
         """Draw all properties except position and extent."""
         return cls(
-            (float(centre[0]), float(centre[1]), float(centre[2])),
+            (float(center[0]), float(center[1]), float(center[2])),
             float(reach_mm),
             float(rng.uniform(14, 20)),
             float(rng.uniform(20, 65)),
@@ -110,7 +110,7 @@ class Background:
 
     Attributes:
         kind: One of :data:`BACKGROUNDS`.
-        centre: (x, y, z) in mm.
+        center: (x, y, z) in mm.
         reach_mm: Approximate half size.
         strength: 0 to 1.
         root: (x, y, z) in mm, origin of the bronchi of this lung.
@@ -118,7 +118,7 @@ class Background:
     """
 
     kind: str
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     reach_mm: float
     strength: float
     root: tuple[float, float, float]
@@ -149,7 +149,7 @@ def paint_cavity(
         hole, and the ball. Empty outside the canvas.
     """
     radius, wall = cavity.radius_mm * size, cavity.wall_mm * size
-    found = _around(canvas, cavity.centre, 1.25 * radius)
+    found = _around(canvas, cavity.center, 1.25 * radius)
     if found is None:
         return {}
     box, place = found
@@ -205,7 +205,7 @@ def paint_thickening(
     Returns:
         As in :func:`paint_cavity`.
     """
-    found = _around(canvas, thickening.centre, thickening.reach_mm)
+    found = _around(canvas, thickening.center, thickening.reach_mm)
     if found is None:
         return {}
     box, place = found
@@ -238,7 +238,7 @@ def paint_background(
         _paint_bronchi(canvas, disease, lung, size)
         return
     reach = disease.reach_mm * size
-    found = _around(canvas, disease.centre, 1.4 * reach)
+    found = _around(canvas, disease.center, 1.4 * reach)
     if found is None:
         return
     box, place = found
@@ -279,7 +279,7 @@ def paint_background(
 def _paint_bronchi(canvas, disease, lung, size):
     """Paint widened bronchi with thick walls, from the root to the periphery."""
     rng = np.random.default_rng(disease.seed)
-    root, end = np.array(disease.root), np.array(disease.centre)
+    root, end = np.array(disease.root), np.array(disease.center)
     count = 3 + int(4 * disease.strength)
     for tip in end + rng.normal(0, 0.5 * disease.reach_mm, (count, 3)):
         start = root + 0.35 * (tip - root)
@@ -316,17 +316,17 @@ def uneven(place: Sequence[np.ndarray], wave_mm: float, seed: int) -> np.ndarray
 
 
 def _around(
-    canvas: Canvas, centre: Sequence[float] | np.ndarray, reach_mm: float
+    canvas: Canvas, center: Sequence[float] | np.ndarray, reach_mm: float
 ) -> tuple[Box, tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
     """Return the box of a ball and x, y, z from its center in mm; None outside."""
-    centre = np.asarray(centre)
-    box = canvas.box(centre - reach_mm, centre + reach_mm)
+    center = np.asarray(center)
+    box = canvas.box(center - reach_mm, center + reach_mm)
     if box is None:
         return None
     return box, (
-        canvas.x[:, :, box[2]] - np.float32(centre[0]),
-        canvas.y[:, box[1]] - np.float32(centre[1]),
-        canvas.z[box[0]] - np.float32(centre[2]),
+        canvas.x[:, :, box[2]] - np.float32(center[0]),
+        canvas.y[:, box[1]] - np.float32(center[1]),
+        canvas.z[box[0]] - np.float32(center[2]),
     )
 
 

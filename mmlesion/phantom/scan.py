@@ -266,13 +266,13 @@ def _measured(
 
 
 def _location(patient: Patient, focus: Focus):
-    half_x, half_y = patient.half_axes(focus.centre[2])
-    x = 0.5 + focus.centre[0] / (2 * (half_x + patient.fat_mm))
-    y = 0.5 + focus.centre[1] / (2 * (half_y + patient.fat_mm))
+    half_x, half_y = patient.half_axes(focus.center[2])
+    x = 0.5 + focus.center[0] / (2 * (half_x + patient.fat_mm))
+    y = 0.5 + focus.center[1] / (2 * (half_y + patient.fat_mm))
     return (
         float(np.clip(x, 0, 1)),
         float(np.clip(y, 0, 1)),
-        patient.fraction_z(focus.centre[2]),
+        patient.fraction_z(focus.center[2]),
     )
 
 

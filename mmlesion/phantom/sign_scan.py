@@ -320,11 +320,11 @@ class _Room:
         )
         middle = x[0] if region.startswith('left') else x[-1]
         allowed &= np.abs(x - middle) > margin
-        for centre, other in self.taken:
+        for center, other in self.taken:
             far = np.sqrt(
-                (z[:, None, None] - centre[2]) ** 2
-                + (y[:, None] - centre[1]) ** 2
-                + (x - centre[0]) ** 2
+                (z[:, None, None] - center[2]) ** 2
+                + (y[:, None] - center[1]) ** 2
+                + (x - center[0]) ** 2
             )
             allowed &= far > apart * (reach + other)
         spots = np.flatnonzero(allowed)

@@ -86,11 +86,11 @@ def _ribs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
 def _plate(
     canvas: Canvas,
     patient: Patient,
-    centre: Sequence[float] | np.ndarray,
+    center: Sequence[float] | np.ndarray,
     radii: Sequence[float] | np.ndarray,
     angle: float,
 ) -> None:
-    found = canvas.ellipsoid_distance(centre, radii, angle)
+    found = canvas.ellipsoid_distance(center, radii, angle)
     if found:
         box, distance = found
         _shell(canvas, box, distance, patient)

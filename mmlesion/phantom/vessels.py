@@ -17,12 +17,12 @@ def grow_tree(
     generations: int,
     rng: np.random.Generator,
     spread: float = 0.55,
-    centre: Sequence[float] | np.ndarray | None = None,
+    center: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the segments of a randomly branching tree.
 
     Each branch ends in two branches that preserve the sum of the cubed radii (Murray's
-    law) and spread to both sides. All branches bend away from ``centre``.
+    law) and spread to both sides. All branches bend away from ``center``.
 
     Args:
         root: Start (x, y, z) in mm.
@@ -32,7 +32,7 @@ def grow_tree(
         generations: Number of branching levels.
         rng: Random number generator.
         spread: Lateral component of the direction of a child.
-        centre: Optional point (x, y, z) that the branches bend away from.
+        center: Optional point (x, y, z) that the branches bend away from.
 
     Shape:
         - Output: (2**(generations + 1) - 1, 8): start x, y, z, radius and end x, y, z,
@@ -57,8 +57,8 @@ def grow_tree(
         side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-6
         turn = rng.uniform(0.6, 1.5, (2, len(start), 1)) * spread
         children_ways = np.stack((ways + side * turn[0], ways - side * turn[1]))
-        if centre is not None:
-            away = end - np.asarray(centre)
+        if center is not None:
+            away = end - np.asarray(center)
             norm = np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
             children_ways += 0.25 * away / norm
         start, ways = np.concatenate((end, end)), children_ways.reshape(-1, 3)
@@ -83,7 +83,7 @@ def _tree(patient: Patient, organ: str) -> np.ndarray:
                 (0.5, -0.4, 0.9),
             ):
                 found.append(
-                    grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng, centre=hilum)
+                    grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng, center=hilum)
                 )
     elif organ == 'liver':
         porta = np.array((-48, -14, 295)) * scale

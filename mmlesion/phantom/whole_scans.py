@@ -91,10 +91,10 @@ def simulate_whole_scan(
         except RuntimeError:
             break
         sections.append(following)
-    return _joined(sections)
+    return _join_sections(sections)
 
 
-def _joined(sections: list[Scan]) -> WholeScan:
+def _join_sections(sections: list[Scan]) -> WholeScan:
     masks, regions, diameters = [], [], []
     first = sections[0]
     for each in sections:

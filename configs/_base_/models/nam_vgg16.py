@@ -7,7 +7,7 @@ imagenet = dict(
 )
 model = dict(
     type='mmlesion.NAMSegmentor',
-    # of ImageNet, on which the weights were learnt; a grey slice becomes 3 channels
+    # of ImageNet, on which the weights were learnt; a gray slice becomes 3 channels
     data_preprocessor=dict(
         type='ClsDataPreprocessor',
         num_classes=2,

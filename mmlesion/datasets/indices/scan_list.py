@@ -20,17 +20,18 @@ class ScanRow:
     """One scan of the list.
 
     Attributes:
-        scan: DICOM folder or file, relative to the csv file.
-        patient: Patient identifier.
-        disease: 1, 0, or None if not labeled.
-        survival: 1 if the patient died within two years of the scan, 0 if not; None if
-            unknown or not applicable.
-        signs: For each sign, the labels of the lung regions that are labeled.
-        split: ``'train'``, ``'val'``, ``'test'``, or '' if the csv has no split.
-        folder: Folder of the projections; '' before preparation.
-        rotations: Number of rotations of each projection.
-        empty: Regions without lung.
-        cells: The text of the row.
+        scan: DICOM folder or file, relative to the csv.
+        patient: Whose.
+        disease: 1 or 0; None is not labeled.
+        survival: 1 died within two years of the scan, 0 did not; None
+            is not known or not of this task.
+        signs: For each sign the labels of those sub-regions that have one.
+        split: ``'train'``, ``'val'``, ``'test'``, or '' where the csv does not
+            say.
+        folder: Folder of the projections; '' before preparing.
+        rotations: How many there are of each.
+        empty: Areas without lung.
+        cells: The row as it is written.
     """
 
     scan: str

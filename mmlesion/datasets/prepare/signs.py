@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mmlesion.ct import (
-    GREY_RANGE,
+    GRAY_RANGE,
     GRID_SHAPE,
     PROJECTION_MODES,
     REGIONS,
@@ -120,12 +120,11 @@ def prepare_signs(
 ) -> PreparedSigns:
     """Write the projections of all scans in a list, and an index.
 
-    Each scan is resampled to the grid, and its lungs are segmented. The scan and the
-    two masks are then rotated and projected. The whole scan is projected in gray inside
-    the conservative mask. The lung regions are projected in three ranges of HU inside
-    the refined mask. Each projection is an 8-bit PNG file. The colors of a region are
-    red for air, green for lung and blue for soft tissue. A process holds one scan at a
-    time.
+    Each scan is read, rescaled to the grid, its lungs are segmented there, and it and
+    the two masks are turned and projected. The whole is projected in gray inside the
+    conservative mask, the sub-regions in three ranges of HU inside the refined one;
+    each is an 8-bit PNG, a sub-region's in colors: red air, green lung, blue soft
+    tissue. One process holds one scan.
 
     The folder of a scan is written under a temporary name and renamed, so an existing
     folder is complete. A run after an interruption continues with the missing scans.
@@ -185,7 +184,7 @@ def prepare_signs(
             osp.join(folder, name),
             settings,
             overwrite,
-            _beside(scans, row.cells.get('lung_mask')),
+            _resolve_path(scans, row.cells.get('lung_mask')),
         )
         for row, name in zip(rows, names)
     ]
@@ -237,7 +236,7 @@ def _folder_name(scan: str) -> str:
     )
 
 
-def _beside(scans: str, path: str | None) -> str | None:
+def _resolve_path(scans: str, path: str | None) -> str | None:
     return osp.join(osp.dirname(scans), path) if path else None
 
 
@@ -374,7 +373,7 @@ def _write_projections(
     refined: CTVolume,
 ) -> None:
     pictures = project_lungs(grid, refined.array, mode=mode)
-    pictures['whole'] = project_lungs(grid, whole.array, GREY_RANGE, mode)['whole']
+    pictures['whole'] = project_lungs(grid, whole.array, GRAY_RANGE, mode)['whole']
     for area in ('whole', *REGIONS):
         for view in VIEWS:
             picture = np.rint(255 * rescale_projection(pictures[area][view]))

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from .deeplesion_csv import check_box
+from .deeplesion_row import check_box
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def xyxy(bbox: Any, where: str) -> tuple[float, float, float, float]:
 
     Args:
         bbox: The box.
-        where: Beginning of the error message.
+        where: Prefix of error messages.
 
     Raises:
         ValueError: If the box is not four finite numbers, or a side is negative.

@@ -98,9 +98,7 @@ def find_lidc_series(data_root: str) -> list[LIDCSeries]:
         if any(name.lower().endswith('.dcm') for name in files)
     )
     if not folders:
-        raise FileNotFoundError(
-            f'{data_root}: the folder has no DICOM file (.dcm)'
-        )
+        raise FileNotFoundError(f'{data_root}: the folder has no DICOM file (.dcm)')
     series = []
     for folder in folders:
         tags = _read_tags(folder)

@@ -17,11 +17,11 @@ def staple_consensus(
 ) -> np.ndarray:
     """Merge the masks of several readers by STAPLE.
 
-    STAPLE estimates the true mask and each reader's sensitivity and specificity by
-    expectation maximization. Voxels with a probability above 0.5 belong to the
-    consensus. The prior is the fraction of foreground in the input. To make it
-    independent of the field of view and of the position of the nodule, the input is
-    always the bounding box of all masks plus a margin in mm.
+    An expectation-maximization of the true mask and of each reader's sensitivity
+    and specificity; what is more likely than not belongs to the consensus. Its
+    prior is the share of foreground in what it is shown, so that is always the box
+    of all masks and a margin in mm: the result depends neither on the field of view
+    nor on where in it the nodule lies.
 
     Source: Warfield et al., Simultaneous Truth and Performance Level Estimation
     (STAPLE), IEEE Trans. Med. Imaging 23(7), 2004, as used by Feng et al., MICCAI 2017,

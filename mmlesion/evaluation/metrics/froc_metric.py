@@ -68,6 +68,10 @@ class FROCMetric(BaseMetric):
         collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.
         prefix: Prefix of the returned names, by default ``'froc'``.
 
+    Attributes:
+        matches: Boxes and lesions of the last evaluation; None before.
+        patients: Patient of each image of the last evaluation. Shape (N,).
+
     Raises:
         ValueError: If an argument is out of range, or if a box or score is NaN or
             infinite; the sentence names the image.
@@ -118,6 +122,8 @@ class FROCMetric(BaseMetric):
         self.confidence = confidence
         self.seed = seed
         self.outfile_prefix = outfile_prefix
+        self.matches: FROCMatches | None = None
+        self.patients = np.zeros(0, str)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the boxes, scores and lesions of each sample.
@@ -181,6 +187,7 @@ class FROCMetric(BaseMetric):
             self.plus_one,
         )
         patients = self._patients(results)
+        self.matches, self.patients = matches, patients
         curve = matches.curve(legacy=self.legacy)
         total = self._table_row(matches, patients, self.fps, None)
         subgroups = {
@@ -188,7 +195,7 @@ class FROCMetric(BaseMetric):
             for name, mask in self._subgroups(results, matches).items()
         }
         self._log(total, subgroups, matches, patients)
-        self._warn_of_the_end(curve.last_fp)
+        self._warn_short_curve(curve.last_fp)
         if self.outfile_prefix:
             self._write(
                 dict(
@@ -312,7 +319,7 @@ class FROCMetric(BaseMetric):
                 ]
         return row
 
-    def _warn_of_the_end(self, last_fp: float) -> None:
+    def _warn_short_curve(self, last_fp: float) -> None:
         """Warn if a sensitivity is asked for behind the end of the curve."""
         beyond = sorted({fp for fp in (*self.fps, *self.mean_fps) if fp > last_fp})
         if beyond:

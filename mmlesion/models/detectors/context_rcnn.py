@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmlesion.registry import MODELS
 
-from ..layers.padded_batch import PaddedBatch, no_leak
+from ..layers.padded_batch import PaddedBatch, zero_padding
 from ..layers.padding_mask import get_padding_mask
 
 
@@ -145,7 +145,7 @@ class ContextRCNN(TwoStageDetector):
         key_feats = self.key_features(feats)
         if batch is None:
             return self.rpn_head.predict(key_feats, samples, rescale=False)
-        with batch.no_leak(self.rpn_head):
+        with batch.zero_padding(self.rpn_head):
             outputs = self.rpn_head(key_feats)
         proposals = []
         for index, (sample, (rows, cols)) in enumerate(
@@ -281,7 +281,7 @@ class ContextRCNN(TwoStageDetector):
         batch: PaddedBatch | None,
     ) -> tuple[Tensor, Tensor]:
         """Steps 1 and 2: features of the M images, and attended features."""
-        with no_leak(batch, self.backbone):
+        with zero_padding(batch, self.backbone):
             feats = self.extract_images(batch_inputs)
         if batch is not None:
             feats = batch.fill_outside(feats)

@@ -32,8 +32,8 @@ class PaddedBatch:
 
     At the border of an image, a convolution sees zeros. In a padded batch, it would see
     the features of the padding, which are not zero after a layer with a bias. Inside
-    :meth:`no_leak`, the input of every convolution is set to zero outside each image.
-    Each image then gets the same features as without padding.
+    :meth:`zero_padding`, the input of every convolution is set to zero outside each
+    image. Each image then gets the same features as without padding.
 
     Args:
         sizes: Height and width of each image in pixels.
@@ -121,7 +121,7 @@ class PaddedBatch:
         return feats
 
     @contextmanager
-    def no_leak(self, *modules: nn.Module | None) -> Iterator[None]:
+    def zero_padding(self, *modules: nn.Module | None) -> Iterator[None]:
         """Keep the padding out of all convolutions and poolings of the modules.
 
         Args:
@@ -149,11 +149,11 @@ class PaddedBatch:
                 handle.remove()
 
 
-def no_leak(
+def zero_padding(
     batch: PaddedBatch | None, *modules: nn.Module | None
 ) -> AbstractContextManager[None]:
     """Return the context of a batch, or an empty context for None."""
-    return nullcontext() if batch is None else batch.no_leak(*modules)
+    return nullcontext() if batch is None else batch.zero_padding(*modules)
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:

@@ -183,12 +183,12 @@ class NAMSegmentor(BaseModel):
     ) -> list['Nodule']:
         """Segment the nodules of a slice, ordered by the prominence of their blobs."""
         low, high = self.window_hu
-        grey = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
-        image_hu = low + grey * ((high - low) / 255)
+        gray = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
+        image_hu = low + gray * ((high - low) / 255)
         means = phase_means(image_hu, self.num_phases, self.window_hu)
         fill_hu = means[0] if self.fill_hu is None else self.fill_hu
-        grey_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
-        fill = self.data_preprocessor(dict(inputs=[grey_fill]))['inputs'][0, :, 0, 0]
+        gray_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
+        fill = self.data_preprocessor(dict(inputs=[gray_fill]))['inputs'][0, :, 0, 0]
         found = []
         for blob in prominent_blobs(nodule_map.numpy(), **self.blob_cfg)[
             : self.num_nodules

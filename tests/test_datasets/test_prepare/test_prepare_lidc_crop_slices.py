@@ -13,11 +13,11 @@ from mmlesion.datasets.prepare import prepare_lidc_crop_slices
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def write_crop(folder, name, inside, sides=(40, 44), centre=None):
+def write_crop(folder, name, inside, sides=(40, 44), center=None):
     """Lung with a square nodule of 8 pixels in the slices of ``inside``."""
     image = np.full((6, *sides), -840, np.int16)
     mask = np.zeros(image.shape, np.uint8)
-    y, x = centre or (sides[0] // 2, sides[1] // 2)
+    y, x = center or (sides[0] // 2, sides[1] // 2)
     mask[list(inside), y - 4 : y + 4, x - 4 : x + 4] = 1
     image[mask > 0] = 30
     for kind, array in (('image', image), ('nodule_mask', mask)):
@@ -75,7 +75,7 @@ def test_pixels_are_magnified_twice_around_the_middle(crops):
 
 
 def test_a_nodule_that_is_cut_off_is_left_out(crops):
-    write_crop(crops / 'voi', 'LIDC-IDRI-0003_R_1', [2, 3], centre=(6, 22))
+    write_crop(crops / 'voi', 'LIDC-IDRI-0003_R_1', [2, 3], center=(6, 22))
     done = prepare_lidc_crop_slices(str(crops / 'voi'), str(crops / 'out'), size=64)
     assert done.cut_off == 2 and done.series == 2
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 
-class RandomisedLayer(NamedTuple):
+class RandomizedLayer(NamedTuple):
     """Maps after the parameters of a layer were shuffled.
 
     Attributes:
@@ -23,7 +23,7 @@ class RandomisedLayer(NamedTuple):
     similarity: Tensor
 
 
-def randomise_parameters(
+def randomize_parameters(
     model: nn.Module,
     explain: Callable[[], Tensor],
     layers: Sequence[str] | None = None,
@@ -32,7 +32,7 @@ def randomise_parameters(
     absolute: bool = False,
     seed: int = 0,
     progress: bool = False,
-) -> list[RandomisedLayer]:
+) -> list[RandomizedLayer]:
     """Shuffle the parameters layer by layer and compare the maps.
 
     A map that does not change when the model is randomized shows the image, not the
@@ -45,7 +45,7 @@ def randomise_parameters(
     not changed.
 
     >>> with GradCAM(model, layers=['layer4']) as cam:
-    ...     check = randomise_parameters(model, lambda: cam(images, classes))
+    ...     check = randomize_parameters(model, lambda: cam(images, classes))
 
     Use fixed classes, because a shuffled model predicts other classes.
 
@@ -99,7 +99,7 @@ def randomise_parameters(
                     'was '
                     f'shuffled, but {tuple(original.shape)} before'
                 )
-            found.append(RandomisedLayer(name, (ranked * original).sum(2).float()))
+            found.append(RandomizedLayer(name, (ranked * original).sum(2).float()))
     finally:
         _restore(before)
     return found

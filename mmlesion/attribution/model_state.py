@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def undisturbed(model: nn.Module, gradient: bool) -> Iterator[None]:
+def preserve_model_state(model: nn.Module, gradient: bool) -> Iterator[None]:
     """Enter evaluation mode with frozen parameters, and restore both exactly.
 
     Flags are set module by module, because many backbones override ``model.train()``
