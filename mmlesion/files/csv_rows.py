@@ -1,4 +1,4 @@
-"""Tables as csv: atomic writing, and reading with checks of every cell."""
+"""Csv tables: atomic writing, and reading with checks of every cell."""
 
 import csv
 import math
@@ -11,7 +11,7 @@ from .atomic import atomic_file
 
 
 def write_csv_rows(path: str | os.PathLike, row_type: type, rows: Sequence) -> None:
-    """Write a csv of dataclass rows; the file is complete or unchanged.
+    """Write a csv file of dataclass rows atomically.
 
     Args:
         path: Output csv file; replaced if it exists.
@@ -28,7 +28,7 @@ def write_csv_rows(path: str | os.PathLike, row_type: type, rows: Sequence) -> N
 def write_csv_table(
     path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Mapping]
 ) -> None:
-    """Write a csv of dicts; the file is complete or unchanged.
+    """Write a csv file of dicts atomically.
 
     Args:
         path: Output csv file; replaced if it exists.
@@ -47,17 +47,17 @@ def write_csv_table(
 def read_csv_rows(
     path: str | os.PathLike, row_type: type, what: str, made_by: str, check: Callable
 ) -> list:
-    """Read the rows of a csv and check them.
+    """Read the rows of a csv file and check them.
 
     Args:
-        path: A file of :func:`write_csv_rows`. Other columns are ignored.
+        path: A file written by :func:`write_csv_rows`. Other columns are ignored.
         row_type: A dataclass with fields of type str, int and float.
-        what: What the rows are, for error messages (``'nodules'``).
-        made_by: The command that makes the file, for error messages.
-        check: Takes a row; returns what is wrong with the row, or None.
+        what: Plural noun for the rows in error messages (``'nodules'``).
+        made_by: The command that creates the file, for error messages.
+        check: Function from a row to an error message, or None for a valid row.
 
     Returns:
-        Instances of ``row_type``, in the file's order.
+        Instances of ``row_type`` in the order of the file.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -100,7 +100,7 @@ def _parse_row(
         cell = cells[name]
         try:
             if kind is not str and ('_' in cell or not cell.isascii()):
-                raise ValueError  # Python takes 1_0 and digits of any script
+                raise ValueError  # Python also accepts 1_0 and digits of other scripts
             values[name] = kind(cell)
         except (TypeError, ValueError):
             raise ValueError(
