@@ -40,7 +40,7 @@ class MapBenchmarkHook(Hook):
         columns: Metrics to show in the log. Defaults to all.
 
     Raises:
-            ValueError: If a method, measure or target is unknown.
+        ValueError: If a method, measure or target is unknown.
     """
 
     def __init__(
