@@ -214,7 +214,7 @@ class DeepLesionDataset(BaseDetDataset):
                 continue
             if name not in known:
                 raise ValueError(
-                    f"{path}: line {number}: '{name:.200}' is no key slice of "
+                    f"{path}: line {number}: '{name:.200}' is not a key slice of "
                     + (
                         f"split '{self.split}' of "
                         if self.subset_file and not self.split_files

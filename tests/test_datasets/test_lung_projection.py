@@ -195,5 +195,7 @@ def test_a_split_of_one_class_and_a_missing_file_are_told(tmp_path):
         LungProjectionDataset(task='disease', split='test', **kwargs)
     for path in (tmp_path / 's3_0').glob('whole_axial*'):
         path.unlink()
-    with pytest.raises(FileNotFoundError, match='02.png: no such file, but the index'):
+    with pytest.raises(
+        FileNotFoundError, match='02.png: no such file, but it is listed'
+    ):
         LungProjectionDataset(task='disease', **kwargs)

@@ -153,7 +153,7 @@ def test_rows_of_dl_info_that_cannot_be_meant(tmp_path):
         (b'a.mha,1,2,3,4,1\xff\n', 'metadata.csv: the file is not a csv file'),
         (b'a.mha,1,2,3,4,1,9\n', 'row 2: expected one cell per column'),
         (b'a.mha,1e10,2,3,4,1\n', 'row 2: x, y, width and height'),
-        (b'..,1,2,3,4,1\n', 'row 2: img_name must be the name of a file'),
+        (b'..,1,2,3,4,1\n', 'row 2: img_name must be a file name'),
     ],
 )
 def test_rows_of_node21_that_cannot_be_meant(tmp_path, content, message):
