@@ -32,10 +32,11 @@ META_KEYS = (
 class PackCTInputs(PackDetInputs):
     """Pack a sample as mmdet does, with the scale factor of all resizing steps.
 
-    mmdet's ``Resize`` replaces ``scale_factor`` by its own factor. If there are several
-    resizing steps, predicted boxes would be scaled back by only one of the factors.
-    mmdet's transforms also multiply their geometry into ``homography_matrix``. This
-    class takes the scale factor from that matrix.
+    mmdet's ``Resize`` replaces ``scale_factor`` by its own factor. After another
+    resizing step, predicted boxes would be scaled back by one of the two factors
+    only. mmdet's transforms also multiply their geometry into
+    ``homography_matrix``; this class takes the scale factor from there. The types of
+    :class:`LoadLesionTypes` are packed as ``gt_instances.lesion_types``.
 
     Args:
         meta_keys: Keys of the sample that become metadata of the packed sample.
@@ -44,6 +45,7 @@ class PackCTInputs(PackDetInputs):
 
     #: Whether ``scale_factor`` is the product of all resizing steps.
     packs_all_scales = True
+    mapping_table = dict(PackDetInputs.mapping_table, gt_lesion_types='lesion_types')
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
         super().__init__(meta_keys=tuple(meta_keys))
