@@ -1,6 +1,6 @@
-"""Transforms from an index entry to the input of a network.
+"""Transforms from a sample of a data set to the input of a network.
 
-They need mmcv. :class:`PackCTInputs` also needs mmdet and is left out without it.
+They need mmcv. :class:`PackCTInputs` also needs mmdet, and is not imported without it.
 """
 
 from .crop_to_body import CropToBody

@@ -12,12 +12,12 @@ ELLIPSE, GRABCUT = 'ellipse', 'grabcut'
 
 @TRANSFORMS.register_module()
 class RECISTToMask(BaseTransform):
-    """Pseudo-masks from the two diameters of each lesion, for detectors with a mask
-    head.
+    """Add pseudo-masks from the two diameters of each lesion, for mask heads.
 
     The outline consists of four quarter ellipses through the four ends of the
-    diameters, around their crossing. A lesion without diameters becomes the ellipse in
-    its box. The transform stands before ``LoadAnnotations(with_mask=True)``.
+    diameters, centered at their crossing. For a lesion without diameters, the outline
+    is the ellipse inscribed in its box. Use this transform before
+    ``LoadAnnotations(with_mask=True)``.
 
     With ``refine='grabcut'``, OpenCV's GrabCut moves the outline to the edges of the
     image: the inner half of the ellipse belongs to the lesion, everything beyond one
@@ -37,7 +37,7 @@ class RECISTToMask(BaseTransform):
     Modified key: ``instances``, each with ``mask``, a list of one polygon as in COCO.
 
     Args:
-        num_points: Points of an outline, a multiple of 4.
+        num_points: Number of points of an outline, a multiple of 4.
         refine: ``'ellipse'``, or ``'grabcut'`` for outlines along edges.
         iterations: Iterations of GrabCut.
         min_iou: Smallest IoU of GrabCut's mask and the ellipse.
@@ -194,7 +194,7 @@ def _polygon(mask: np.ndarray) -> np.ndarray:
 
 
 def _crossing(ends: np.ndarray) -> np.ndarray:
-    """Return where two diameters cross; the mean of their ends if they do not.
+    """Return the crossing of two diameters, or the mean of their ends without crossing.
 
     Args:
         ends: (4, 2), both ends of the first diameter, then of the second.
