@@ -71,5 +71,5 @@ class AsymmetricContext(BaseModule):
         weights = self.mix.to(x.dtype)[:, :, None, None]  # (M, M, 1, 1, C)
         mixed = x[:, :1] * weights[0]
         for source in range(1, self.num_images):
-            mixed = torch.addcmul(mixed, x[:, source : source + 1], weights[source])
+            mixed.addcmul_(x[:, source : source + 1], weights[source])
         return mixed.permute(0, 1, 4, 2, 3)
