@@ -245,6 +245,14 @@ def _read(folder: Path) -> _Run:
     return _Run(json.loads((folder / RESULT_FILE).read_text()), matches, patients)
 
 
+def _check_same_images(run: _Run, first: _Run, names: str) -> None:
+    if not (
+        np.array_equal(run.patients, first.patients)
+        and np.array_equal(run.matches.lesion_image, first.matches.lesion_image)
+    ):
+        raise ValueError(f'{names} were tested on different images.')
+
+
 def _compare(
     runs: Mapping[str, Sequence[_Run]], reference: str, options: ComparisonOptions
 ) -> dict[str, Any]:
@@ -254,13 +262,7 @@ def _compare(
     rows, samples = {}, {}
     for name, each in runs.items():
         for run in each:
-            if not (
-                np.array_equal(run.patients, first.patients)
-                and np.array_equal(run.matches.lesion_image, first.matches.lesion_image)
-            ):
-                raise ValueError(
-                    f'{name} and {reference} were tested on different images.'
-                )
+            _check_same_images(run, first, f'{name} and {reference}')
         values = np.array([run.matches.curve().sensitivity_at(fps) for run in each])
         # The same draws of patients for every run
         samples[name] = np.stack(
