@@ -166,7 +166,7 @@ def installed_config(name: str) -> str:
         The file.
 
     Raises:
-        FileNotFoundError: If there is no such config.
+        FileNotFoundError: If the config does not exist.
     """
     folder = Path(__file__).parent / '.mim' / 'configs'
     if not folder.is_dir():  # a checkout that was not installed

@@ -95,7 +95,7 @@ def zoo_model(name: str) -> ZooModel:
         name: Name of the model, with or without ``mmlesion://`` or ``mmlesion::``.
 
     Raises:
-        ValueError: If there is no such model. The message lists the models.
+        ValueError: If the model does not exist. The message lists the models.
     """
     short = name.removeprefix(PREFIX).removeprefix('mmlesion::')
     models = zoo_models()
@@ -119,7 +119,7 @@ def read_zoo_weights(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the file of weights is missing.
-        ValueError: If there is no such model, or the file is damaged.
+        ValueError: If the model does not exist, or the file is damaged.
     """
     model = zoo_model(name)
     path = model.weights_path

@@ -101,7 +101,7 @@ class Finding:
     """One lesion of a scan.
 
     Args:
-        id: Number from 1, by falling score.
+        id: Number from 1, by decreasing score.
         score: Score in [0, 1].
         box: 3-D box in voxels of the file.
         center_mm: Center of the box (x, y, z) in mm, LPS.
@@ -179,7 +179,7 @@ class ScanResult:
             test pipeline of its config: ``key_slices`` (number),
             ``key_slice_step_mm``, ``num_slices`` and ``interval_mm`` of the
             stack, ``pipeline`` (the transforms) and ``crop`` (body box).
-        findings: Findings by falling score.
+        findings: Findings by decreasing score.
         slice_numbers: DICOM: InstanceNumber of each slice, in the order of the
             index along ``slice_axis``; empty for other files.
         warnings: Sentences on repairs and assumptions.

@@ -44,7 +44,7 @@ class FindingMap:
         least, largest = float(self.values.min()), float(self.values.max())
         if not 0 <= least <= largest <= 1:
             raise ValueError(
-                f'values of a map must lie in [0, 1], but reach from {least:g} to '
+                f'values of a map must be in [0, 1], but reach from {least:g} to '
                 f'{largest:g}'
             )
 

@@ -114,17 +114,17 @@ def link_boxes(
     """Link boxes of key slices to findings, see :class:`LinkOptions`.
 
     Args:
-        key_slices: Boxes of all key slices, by rising position.
+        key_slices: Boxes of all key slices, by increasing position.
         step: Distance of key slices in slices of the scan.
         depth: Slices of the scan.
         options: The rule.
 
     Returns:
-        Findings by falling score.
+        Findings by decreasing score.
     """
     kept = [_best_boxes(each, options) for each in key_slices]
     free = [np.ones(len(scores), bool) for _, scores, _ in kept]
-    # By falling score; equal scores by slice, so the order is always the same
+    # By decreasing score; equal scores by slice, so the order is always the same
     seeds = sorted(
         (-score, index, place)
         for index, (_, scores, _) in enumerate(kept)

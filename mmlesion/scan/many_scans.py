@@ -106,7 +106,7 @@ def run_scans(
             processes. Workers need the same paths and this package.
         workers: Processes of ``'local'``.
         retry: Repeat scans that failed in an earlier run.
-        progress: Show a progress bar.
+        progress: Whether to show a progress bar.
         keep_identity: Whether names, IDs and dates of the patient may stay in
             ``failures.csv``.
 

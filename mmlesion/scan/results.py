@@ -28,7 +28,7 @@ def make_result(
     Args:
         scan: The scan as it was read.
         detection: Detection in the key slices of the scan.
-        linked: Linked boxes by falling score.
+        linked: Linked boxes by decreasing score.
         options: The linking rule.
         record: Record of the detection step.
         classes: Names of the classes.

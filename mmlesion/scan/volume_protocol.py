@@ -42,7 +42,7 @@ def evaluate_sub_volumes(
             series, of which several sub-volumes may be annotated.
         fps: False positives per volume or scan at which the sensitivity is read.
         num_resamples: Bootstrap resamples of patients.
-        seed: Seed of the bootstrap.
+        seed: Random seed of the bootstrap.
 
     Raises:
         ValueError: If a sub-volume has no result, a result belongs to no sub-volume, or

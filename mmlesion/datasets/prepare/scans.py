@@ -106,7 +106,7 @@ def prepare_scans(
         seed: Random seed of the division of the patients.
         workers: Number of processes. Defaults to the number of cores.
         overwrite: Prepare all scans again.
-        progress: Show a progress bar.
+        progress: Whether to show a progress bar.
 
     Returns:
         What was done.

@@ -40,7 +40,7 @@ class ActivationMapScores:
     """Accumulate localization measures of maps over images.
 
     Images are added one at a time and are not kept. The sums of two processes can be
-    added. Images without a lesion are left out, as in the paper ("for the images
+    added. Images without a lesion are omitted, as in the paper ("for the images
     containing nodules"). With ``with_empty``, their pixels count in the pooled numbers
     and their spots count as false spots; the means over images still use only images
     with lesions.

@@ -95,7 +95,7 @@ def froc_3d(
         fps: False positives per scan at which to read the sensitivity.
         num_resamples: Bootstrap resamples of scans; 0 for no intervals.
         confidence: Confidence level of the intervals.
-        seed: Seed of the bootstrap.
+        seed: Random seed of the bootstrap.
         groups: Patient of each scan, who is resampled; by default, each scan.
 
     Shape:

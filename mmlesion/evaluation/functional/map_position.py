@@ -37,7 +37,7 @@ def map_position(
     Args:
         activation: Map.
         mask: Mask of the structure, which may reach outside of ``inside``.
-        inside: Mask of the allowed region, such as the lung in a sub-region. Other
+        inside: Mask of the allowed region, such as the lung in a lung region. Other
             voxels count neither for the map nor for chance.
         spacing_mm: Voxel size (z, y, x).
         tolerance_mm: Distance in mm for ``chance_within``.

@@ -28,7 +28,7 @@ class ActivationMapMetric(BaseMetric):
     ``instances`` of the meta information (``bbox`` in pixels of the original
     picture, scaled by ``scale_factor`` where given, else by ``img_shape`` over
     ``ori_shape``), or ``gt_instances.bboxes`` (pixels of the network's input).
-    Boxes become circles, as in the paper. Instances with ``ignore_flag`` are left out.
+    Boxes become circles, as in the paper. Instances with ``ignore_flag`` are omitted.
 
     The metric returns the numbers of
     :meth:`mmlesion.evaluation.functional.ActivationMapScores.compute`: AUPRC over
@@ -51,7 +51,7 @@ class ActivationMapMetric(BaseMetric):
             0..1, as in the paper.
         tolerance_px: Largest distance of a peak from a lesion that it hits, in pixels.
         with_empty: Count images without a lesion in the pooled numbers. By default
-            they are left out, as in the paper.
+            they are omitted, as in the paper.
         form: Shape of a lesion inside its box: ``'circle'``, ``'ellipse'`` or
             ``'box'``.
         resize: ``'bilinear'`` resizes maps to the size of the mask, or of the network's

@@ -31,7 +31,7 @@ class FROCMetric(BaseMetric):
     data sample and its lesions: ``instances`` of the metadata, or without these
     ``gt_instances.bboxes``. Both are in the pixels of ``ori_shape``, for a cropped
     slice in the pixels of the crop: sensitivity does not depend on the origin.
-    Instances with ``ignore_flag`` are left out.
+    Instances with ``ignore_flag`` are omitted.
 
     The metric returns ``sens@0.5``, ``sens@1``, ... and ``mean_0.5_4``, the mean over
     ``mean_fps``. All are in [0, 1], and higher is better. They are 0 without boxes and
@@ -62,7 +62,7 @@ class FROCMetric(BaseMetric):
             :meth:`mmlesion.evaluation.functional.FROCCurve.sensitivity_at`.
         num_resamples: Number of bootstrap resamples; 0 for no intervals.
         confidence: Confidence level of the intervals.
-        seed: Seed of the bootstrap.
+        seed: Random seed of the bootstrap.
         outfile_prefix: Write all numbers and the whole curve to
             ``<outfile_prefix>.froc.json``.
         collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.

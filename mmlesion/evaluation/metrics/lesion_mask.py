@@ -20,7 +20,7 @@ def lesion_mask(
     They are, in this order, a mask (``mask_key``), ``instances`` of the meta
     information (``bbox`` in pixels of ``ori_shape``, scaled by ``scale_factor`` where
     given, else by ``img_shape`` over ``ori_shape``), or ``gt_instances.bboxes``
-    (pixels of the network's input). An instance with ``ignore_flag`` is left out.
+    (pixels of the network's input). An instance with ``ignore_flag`` is omitted.
 
     Args:
         sample: The data sample, as a dict.

@@ -25,7 +25,7 @@ class RECISTMetric(BaseMetric):
 
     The metric needs ``instances`` among the metadata of the samples, with ``bbox``,
     ``diameter_px`` and ``diameter_mm`` as by ``DeepLesionDataset``. Instances with
-    ``ignore_flag`` are left out. Boxes, masks and lesions are in the pixels of
+    ``ignore_flag`` are omitted. Boxes, masks and lesions are in the pixels of
     ``ori_shape``.
 
     The metric returns ``long_error_mm`` and ``short_error_mm``, the mean absolute

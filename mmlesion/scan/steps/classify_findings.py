@@ -48,7 +48,7 @@ class ClassifyFindings(ScanStep):
         checkpoint: Checkpoint of exactly this classifier.
         positive: Name of the class whose probability is reported. If the
             checkpoint does not name it, the last class is taken.
-        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'``. Defaults to the GPU if available.
         **kwargs: As :class:`ScanStep`.
 
     Raises:

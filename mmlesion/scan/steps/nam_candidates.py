@@ -42,7 +42,7 @@ class NAMCandidates:
             ``Config``.
         checkpoint: Checkpoint of exactly this network.
         crop_px: Sides of the crop, as in the prepared training data.
-        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'``. Defaults to the GPU if available.
 
     Raises:
         ValueError: If the config is no NAM network or its test pipeline begins with

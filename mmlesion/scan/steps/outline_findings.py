@@ -51,7 +51,7 @@ class OutlineFindings(ScanStep):
         config: Config of the NAM network; only with ``'nam'``.
         checkpoint: Checkpoint of the NAM network; only with ``'nam'``.
         crop_px: Sides of the slices with which the NAM network was trained.
-        device: Device of the NAM network. Defaults to the GPU, if any.
+        device: Device of the NAM network. Defaults to the GPU if available.
         **kwargs: As :class:`ScanStep`.
 
     Raises:
