@@ -112,7 +112,7 @@ def check_versions() -> None:
 
 
 def declare_torchvision_operators() -> bool:
-    """Import torchvision, and declare its operators where they cannot load.
+    """Import torchvision, and declare its operators if they cannot be loaded.
 
     See :mod:`mmlesion.torchvision_operators`.
 
@@ -156,7 +156,7 @@ def silence_optional_packages() -> None:
 
 
 def installed_config(name: str) -> str:
-    """Path of a config of this package, by its path below ``configs``.
+    """Return the file of a config of this package by its path below ``configs``.
 
     Args:
         name: E.g. ``'3dce/3dce_9slice.py'``, or the file name alone, which is

@@ -66,7 +66,7 @@ class ZooModel:
 
 
 def zoo_folder() -> Path:
-    """The folder of the weights, in a checkout or in an installed package."""
+    """Return the folder of the weights, in a checkout or an installed package."""
     return _data_folder() / 'zoo'
 
 
@@ -89,7 +89,7 @@ def zoo_models() -> Mapping[str, ZooModel]:
 
 
 def zoo_model(name: str) -> ZooModel:
-    """Look a model up.
+    """Look up a model.
 
     Args:
         name: Name of the model, with or without ``mmlesion://`` or ``mmlesion::``.
@@ -206,5 +206,5 @@ def register_zoo() -> None:
 
 
 def _data_folder() -> Path:
-    """``.mim`` of the package: links in a checkout, copies in a wheel."""
+    """Return the folder ``.mim``, with links in a checkout and copies in a wheel."""
     return Path(mmlesion.__file__).parent / '.mim'

@@ -145,7 +145,7 @@ def link_boxes(
 
 
 def suppress(found: Sequence[LinkedBoxes], iou_thr: float) -> list[LinkedBoxes]:
-    """3-D non-maximum suppression of findings that are sorted by score."""
+    """Apply 3-D non-maximum suppression to findings sorted by score."""
     kept: list[LinkedBoxes] = []
     for each in found:
         rivals = [other.box for other in kept if other.label == each.label]
@@ -170,7 +170,7 @@ def _grow(
     direction: int,
     options: LinkOptions,
 ) -> list[tuple[int, int]]:
-    """Members of a finding on one side of its best box; they are free no more."""
+    """Return the boxes of a finding on one side of its best box."""
     label = kept[index][2][place]
     last_box, gap = kept[index][0][place], 0
     members = []

@@ -106,14 +106,14 @@ def draw_sign_map(
 
 
 def _slice(volume: np.ndarray, view: str, place: Sequence[int]) -> np.ndarray:
-    """Plane of a view through a voxel, with the head on top."""
+    """Return the plane of a view through a voxel, with the head at the top."""
     axis = _AXES[view]
     plane = np.take(volume, place[axis], axis)
     return plane if axis == 0 else plane[::-1]
 
 
 def _pixel(view: str, place: Sequence[int], shape: Sequence[int]) -> tuple[int, int]:
-    """Row and column of a voxel in its slice."""
+    """Return row and column of a voxel in its slice."""
     z, y, x = place
     top = shape[0] - 1 - z
     return dict(axial=(y, x), coronal=(top, x), sagittal=(top, y))[view]
