@@ -23,8 +23,8 @@ def binary_rates(
         ``accuracy``, ``sensitivity`` (fraction of positives classified as positive,
         also called recall), ``specificity`` (fraction of negatives classified as
         negative), ``precision`` (fraction of positives among the cases classified as
-        positive) and ``f1`` (the harmonic mean of precision and sensitivity), each in [0, 1], higher
-        is better, NaN without such cases.
+        positive) and ``f1`` (the harmonic mean of precision and sensitivity), each in
+        [0, 1], higher is better, NaN without such cases.
 
     Shape:
         - scores, labels: (N,)
