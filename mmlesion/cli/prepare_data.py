@@ -102,6 +102,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     slices.add_argument(
         '--seed', type=int, default=0, help='random seed of the choice of these slices'
     )
+    slices.add_argument(
+        '--min-readers',
+        type=int,
+        help='number of readers that must have outlined a nodule (default: 2)',
+    )
+    slices.add_argument(
+        '--placement',
+        choices=('random', 'middle'),
+        help='place of the nodules of --crops in the slices (default: random)',
+    )
     for each in (lidc, slices):
         each.add_argument(
             '--crops',
@@ -165,8 +175,13 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--crops needs --out')
     if dataset.startswith('lidc'):
         out = out or root
-    if options.get('size', 0) is None:
-        del options['size']
+    for name in ('size', 'min_readers', 'placement'):
+        if options.get(name, 0) is None:
+            del options[name]
+    if dataset == 'lidc-slices' and args.placement and not args.crops:
+        raise ValueError('--placement needs --crops')
+    if dataset == 'lidc-slices' and args.min_readers and args.crops:
+        raise ValueError('--min-readers needs DICOM and XML, not --crops')
     if dataset == 'lidc':
         from mmlesion.ct.nodule_patches import PatchGeometry
 

@@ -115,6 +115,7 @@ def prepare_lidc_slices(
     workers: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    min_readers: int = _MIN_READERS,
 ) -> PreparedSlices:
     """Prepare the slices of LIDC-IDRI for learning from labels of slices.
 
@@ -149,6 +150,9 @@ def prepare_lidc_slices(
         workers: Processes; each holds one scan in memory.
         overwrite: Write existing files again.
         progress: Show a progress bar.
+        min_readers: Number of readers that must have outlined a nodule, in any slice.
+            The outlines of two of them must overlap in a positive slice. Slices
+            of other nodules are left out.
 
     Returns:
         What was done. Its ``problems`` hold one sentence for each
@@ -165,6 +169,10 @@ def prepare_lidc_slices(
             'size and workers must be 1 or more, max_negatives and seed 0 or more, '
             f'but are {size}, {workers}, {max_negatives} and {seed}'
         )
+    if min_readers < _MIN_READERS:
+        raise ValueError(
+            f'min_readers must be {_MIN_READERS} or more, but is {min_readers}'
+        )
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
     settings = dict(
@@ -172,6 +180,7 @@ def prepare_lidc_slices(
         size=int(size),
         max_negatives=int(max_negatives),
         seed=int(seed),
+        min_readers=int(min_readers),
     )
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
@@ -282,7 +291,7 @@ def _write_series(
 ) -> tuple[list[SliceRow], int]:
     """Write the slices and masks of a series; rows and slices cut off."""
     volume = series.read_volume()
-    labels, marked = find_nodules(volume, reading)
+    labels, marked = find_nodules(volume, reading, settings['min_readers'])
     corner, has_lung = place_crop(volume, settings['size'])
     masks, cut_off = {}, 0
     for number, plane in labels.items():
@@ -368,13 +377,14 @@ def write_slices(
 
 
 def find_nodules(
-    volume: CTVolume, reading: LIDCReading
+    volume: CTVolume, reading: LIDCReading, min_readers: int = _MIN_READERS
 ) -> tuple[dict[int, np.ndarray], set[int]]:
-    """Where two readers agree on a nodule, and where any marked one.
+    """Find the slices in which two readers agree on a nodule, and all marked slices.
 
     Args:
         volume: The series.
-        reading (LIDCReading): Its readers' marks.
+        reading: Marks of its readers.
+        min_readers: Number of readers that must have outlined the nodule.
 
     Returns:
         For each slice in which the outlines of two readers of one nodule
@@ -397,7 +407,7 @@ def find_nodules(
         masks, (z, y, x) = masks_in_volume(volume, group)
         shared = masks.sum(0) >= _MIN_READERS
         marked |= set((z + np.flatnonzero(masks.any((0, 2, 3)))).tolist())
-        if not shared.any():
+        if len(group) < min_readers or not shared.any():
             continue
         consensus = staple_consensus(masks, volume.spacing_mm)
         for place in np.flatnonzero(shared.any((1, 2))).tolist():
