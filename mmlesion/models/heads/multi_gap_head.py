@@ -56,6 +56,9 @@ class MultiGAPHead(CAMHead):
         in_channels: Number of feature maps of each branch.
         pooling: ``'mean'``, ``'lse'`` or ``'gem'``.
         sharpness: r of ``'lse'`` or p of ``'gem'``, above 0.
+        branch_loss_weight: Weight of the sum of the losses of the single branches,
+            each with the score of its own map (deep supervision, Lee et al., AISTATS
+            2015).
         **kwargs: See :class:`CAMHead`.
 
     Shape:
@@ -74,6 +77,7 @@ class MultiGAPHead(CAMHead):
         in_channels: Sequence[int],
         pooling: str = 'mean',
         sharpness: float = 3.0,
+        branch_loss_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, sum(in_channels), **kwargs)
@@ -85,6 +89,7 @@ class MultiGAPHead(CAMHead):
         self.branch_channels = tuple(in_channels)
         self.pooling = pooling
         self.sharpness = float(sharpness)
+        self.branch_loss_weight = branch_loss_weight
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Class scores before the softmax, (N, num_classes)."""
@@ -92,6 +97,36 @@ class MultiGAPHead(CAMHead):
             return super().forward(feats)
         scores = self._log_sum_exp(self.activation_maps(feats, 'equation'))
         return scores + self.map_offset(feats)
+
+    def branch_scores(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        """Class scores of each branch alone, (N, num_classes) each."""
+        self._check(feats)
+        scores = []
+        for weight, maps in zip(
+            self.fc.weight.split(self.branch_channels, 1), feats, strict=True
+        ):
+            if self.pooling == 'lse':
+                own = torch.einsum('ck,nkhw->nchw', weight, maps)
+                score = self._log_sum_exp(own)
+            else:
+                score = self._pooled(maps)[..., 0, 0] @ weight.T
+            scores.append(score + self.map_offset(feats))
+        return scores
+
+    def loss(
+        self, feats: Sequence[Tensor], data_samples: list, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Loss of the class scores, and of those of each branch."""
+        losses = super().loss(feats, data_samples, **kwargs)
+        if self.branch_loss_weight:
+            branches = [
+                self._get_loss(score, data_samples, **kwargs)['loss']
+                for score in self.branch_scores(feats)
+            ]
+            losses['loss_branches'] = (
+                self.branch_loss_weight * torch.stack(branches).sum()
+            )
+        return losses
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
         """Pooled value of each feature map of each branch, (N, sum(in_channels)).

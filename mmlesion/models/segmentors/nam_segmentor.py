@@ -53,6 +53,9 @@ class NAMSegmentor(BaseModel):
             ``multi_gap``, its ``init_cfg`` should name its checkpoint
             (``prefix='classifier'`` for a checkpoint of this class).
         multi_gap: Config of the same kind with two or three GAPs.
+        from_classifier: Initialize ``multi_gap`` with the features, the deepest branch
+            and the weights of the head of ``classifier``, so that both compute the
+            same map at first, and train only its branches and head.
         window_hu: HU of the input values 0 and 255.
         num_nodules: Maximum number of nodules in a positive slice.
         several: Search for further nodules: ``'watershed'`` takes the next blobs of
@@ -103,6 +106,7 @@ class NAMSegmentor(BaseModel):
         self,
         classifier: dict,
         multi_gap: dict | None = None,
+        from_classifier: bool = False,
         window_hu: tuple[float, float] = (-1000.0, 400.0),
         num_nodules: int = 1,
         several: str = 'watershed',
@@ -140,8 +144,11 @@ class NAMSegmentor(BaseModel):
                 raise ValueError(
                     f'NAMSegmentor: {name} must be one of {known}, got {value!r}.'
                 )
+        self.from_classifier = from_classifier and self.multi_gap is not None
         if self.multi_gap is not None:
             self.classifier.requires_grad_(False)
+        if self.from_classifier:
+            self.multi_gap.backbone.features.requires_grad_(False)
         low, high = window_hu
         self.window_hu = (low, high)
         self.num_nodules = num_nodules
@@ -171,11 +178,28 @@ class NAMSegmentor(BaseModel):
         return self.trained(inputs, data_samples, mode)
 
     def train(self, mode: bool = True) -> 'NAMSegmentor':
-        """Set the training mode; a frozen classifier stays in evaluation mode."""
+        """Set the training mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         if self.multi_gap is not None:
             self.classifier.eval()
+        if self.from_classifier:
+            self.multi_gap.backbone.features.eval()
         return self
+
+    def init_weights(self) -> None:
+        """Initialize both networks; see ``from_classifier``."""
+        super().init_weights()
+        if not self.from_classifier:
+            return
+        source, target = self.classifier, self.multi_gap
+        target.backbone.features.load_state_dict(source.backbone.features.state_dict())
+        deepest = source.backbone.branches[-1].state_dict()
+        target.backbone.branches[-1].load_state_dict(deepest)
+        with torch.no_grad():
+            weight = target.head.fc.weight.zero_()
+            weight[:, -source.head.fc.in_features :] = source.head.fc.weight
+            if target.head.fc.bias is not None and source.head.fc.bias is not None:
+                target.head.fc.bias.copy_(source.head.fc.bias)
 
     @torch.no_grad()
     def test_step(self, data: Any) -> list:
