@@ -262,7 +262,7 @@ def test_the_shift_of_a_displaced_map_is_fitted_without_masks():
     image = draw((70, 60, 6, NODULE))
     (moved,) = model.eval().test_step(data_of(image))
     found = moved.fine_mask & disc(70, 60, 6)
-    assert torch.equal(moved.fine_mask, found) and found.sum() > 60
+    assert torch.equal(moved.fine_mask, found) and found.sum() > 40
     peak = np.unravel_index(int(moved.map.argmax()), (128, 128))
     assert abs(peak[0] - 70) <= 12
     # The shift is part of the checkpoint, and zero in checkpoints without it
