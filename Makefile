@@ -26,9 +26,10 @@ install:  ## set up .venv (again: seconds); compiles MMCV's operators once
 test: install  ## all tests, e.g. make test PYTEST_ARGS='-n 0 -k froc'
 	$(PY) -m pytest -n auto --dist loadscope $(PYTEST_ARGS)
 
-lint: install  ## style checks
+lint: install  ## style, docstrings, complexity, types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m basedpyright
 
 demo: install  ## generate CT data, train, test by FROC, report a whole scan
 	$(PY) tools/make_phantom.py deeplesion --out $(DEMO_DATA) $(DEMO_SIZE) \

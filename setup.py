@@ -21,6 +21,7 @@ class BuildWithMim(build_py):
     """
 
     def run(self):
+        """Build the package, then fill its ``.mim`` folder."""
         super().run()
         if self.editable_mode:
             mim = ROOT / 'mmlesion' / '.mim'

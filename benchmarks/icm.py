@@ -44,7 +44,7 @@ def loop_over_pixels(image, means):
 
 
 def dipy_sweeps(image, means, sweeps):
-    """As many sweeps of DIPY's (6 neighbours in 3-D, here 4, one weight)."""
+    """As many sweeps of DIPY's (6 neighbors in 3-D, here 4, one weight)."""
     from dipy.segment.mrf import ConstantObservationModel, IteratedConditionalModes
 
     model, modes = ConstantObservationModel(), IteratedConditionalModes()

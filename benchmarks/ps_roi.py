@@ -32,7 +32,7 @@ def ours_align(maps, rois):
 
 
 def ours_pool(maps, rois):
-    """MXNet's quantisation from a summed-area table."""
+    """MXNet's quantization from a summed-area table."""
     return ps_roi_pool(maps, rois, K, SCALE)
 
 
@@ -101,7 +101,7 @@ def compare(name, num_images, num_rois, step, device, torchvision):
             roi_align_and_gather,
             'RoIAlign-and-gather',
             None,
-            'another quantisation than the peer',
+            'another quantization than the peer',
         ),
     ]
     if torchvision is not None:

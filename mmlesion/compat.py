@@ -143,12 +143,12 @@ def silence_optional_packages() -> None:
     """
     import mmengine.logging
 
-    shown = mmengine.logging.print_log
-    if not getattr(shown, 'drops_debug', False):
+    original_print_log = mmengine.logging.print_log
+    if not getattr(original_print_log, 'drops_debug', False):
 
         def print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
             if logger is not None or level > logging.DEBUG:
-                shown(msg, logger, level)
+                original_print_log(msg, logger, level)
 
         vars(print_log)['drops_debug'] = True
         mmengine.logging.print_log = print_log

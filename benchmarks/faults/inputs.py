@@ -115,7 +115,10 @@ def _read_all(form: Format, whole: Any, seed: int, numbers: list, sender: Any) -
     for number in numbers:
         spent = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(spent.ru_utime + spent.ru_stime) + _CPU_SECONDS + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
+        # A process without privileges may lower a hard limit but never raise it.
+        resource.setrlimit(
+            resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1])
+        )
         content = damaged(form, seed, number)
         with tempfile.TemporaryDirectory() as root:
             folder = Path(root) / 'data'

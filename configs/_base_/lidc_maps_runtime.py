@@ -23,7 +23,7 @@ measure = dict(
     type='mmlesion.ActivationMapMetric',
     mask_key='mask',
     planes='middle',
-    normalise='image',
+    normalize='image',
 )
 test_evaluator = [
     _base_.val_evaluator,

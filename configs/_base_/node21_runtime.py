@@ -25,7 +25,7 @@ randomness = dict(seed=0)
 
 val_evaluator = dict(type='mmlesion.BinaryClassificationMetric', case_keys=('img_id',))
 # "normalized to the range of 0 to 1", images with nodules, Sec. 2.4
-maps_metric = dict(type='mmlesion.ActivationMapMetric', normalise='image')
+maps_metric = dict(type='mmlesion.ActivationMapMetric', normalize='image')
 test_evaluator = [
     val_evaluator,
     dict(**maps_metric, map_key='gradcam', prefix='gradcam'),

@@ -16,7 +16,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     num_workers=1,
-    drop_last=True,  # batch normalisation
+    drop_last=True,  # batch normalization
     dataset=dict(data_root=data_root, num_rotations=3, pipeline=train_pipeline),
 )
 val_dataloader = loader

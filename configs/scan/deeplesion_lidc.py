@@ -1,6 +1,9 @@
 # Find (3DCE with attention), outline (candidates of NAM), judge (HESAM) and explain.
 # Checkpoints are those of trainings with the configs named here; `outline` comes
-# before `classify`, which then cuts its patch around the outline.
+# before `classify`, which then cuts its patch around the outline. With a trained NAM
+# network, its choice of the candidate replaces the rule of `candidates`:
+#     outline = dict(type='OutlineFindings', method='nam',
+#                    config='configs/nam_1gap_lidc.py', checkpoint='...')
 detect = dict(
     type='DetectLesions',
     config='configs/3dce_csatt_15slice.py',

@@ -1,7 +1,10 @@
 """Public functions: train, test, explain and cross-validate by a config."""
 
+from typing import TYPE_CHECKING
+
 # First: the registry checks versions before mmdet is imported.
 from mmlesion import registry  # noqa: F401
+from mmlesion.deprecation import old_names
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.engine.zoo import register_zoo, zoo_model, zoo_models
 from mmlesion.explain.detections import DetectionScores, explain_detections
@@ -36,3 +39,15 @@ __all__ = [
     'zoo_model',
     'zoo_models',
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names(
+        __name__,
+        evaluate_detector='mmlesion.apis:evaluate',
+        compare_maps='mmlesion.apis.studies:compare_maps',
+        crop_table='mmlesion.apis.studies:crop_table',
+        position_table='mmlesion.apis.studies:position_table',
+        results_table='mmlesion.apis.studies:results_table',
+        segment_nodule_crops='mmlesion.apis.studies:segment_nodule_crops',
+        sign_maps='mmlesion.apis.studies:sign_maps',
+    )

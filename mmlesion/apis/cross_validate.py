@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
-from mmlesion.engine.work_dir import hold_work_dir
+from mmlesion.engine.work_dir import lock_work_dir
 from mmlesion.evaluation.functional import binary_areas, roc_curve
 from mmlesion.files import remove_partial, write_json, write_text
 from mmlesion.visualization import draw_epoch_curves, draw_roc
@@ -99,7 +99,7 @@ def cross_validate(
     if num_folds < 2:
         raise ValueError(f'Cross-validation needs 2 folds or more, got {num_folds}.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    with hold_work_dir(cfg.work_dir):
+    with lock_work_dir(cfg.work_dir):
         return _cross_validate(cfg, num_folds, seed, test_only)
 
 
@@ -142,17 +142,17 @@ def cross_validation_table(summary: dict) -> str:
     Returns:
         The lines of the table.
     """
-    shown = {
+    printed = {
         name: row
         for name, row in summary['metrics'].items()
-        if _is_shown(name, summary['metrics'])
+        if _is_printed(name, summary['metrics'])
     }
-    width = max(map(len, shown), default=0)
+    width = max(map(len, printed), default=0)
     lines = [
         f'{summary["num_folds"]} folds, seed {summary["seed"]}: mean, standard '
         'deviation, value by fold'
     ]
-    for name, row in shown.items():
+    for name, row in printed.items():
         values = '  '.join(f'{value:.4f}' for value in row['values'])
         lines.append(
             f'{name.ljust(width)}  {row["mean"]:.4f}  {row["std"]:.4f}  | {values}'
@@ -160,7 +160,7 @@ def cross_validation_table(summary: dict) -> str:
     return '\n'.join(lines)
 
 
-def _is_shown(name: str, names: Mapping) -> bool:
+def _is_printed(name: str, names: Mapping) -> bool:
     prefix, _, number = name.rpartition('/')
     of_maps = f'{prefix}/auprc_pooled' in names
     return not of_maps or number in MAP_NUMBERS

@@ -1,10 +1,14 @@
 """Attribution methods: maps of where a score comes from. Needs torch only.
 
->>> from mmlesion.attribution import GradCAM, normalise_map, resize_map
+>>> from mmlesion.attribution import GradCAM, normalize_map, resize_map
 >>> with GradCAM(model, layers=['backbone.layer4']) as cam:
 ...     maps = cam(images, targets)  # raw, (B, K, h, w)
->>> picture = normalise_map(resize_map(maps, images.shape[-2:]), 'image')
+>>> picture = normalize_map(resize_map(maps, images.shape[-2:]), 'image')
 """
+
+from typing import TYPE_CHECKING
+
+from mmlesion.deprecation import old_names
 
 from .attention import AttentionMap, AttentionRollout
 from .base import ActivationMap
@@ -24,8 +28,8 @@ from .input_gradient import IntegratedGradients, SmoothGrad
 from .insertion_deletion import InsertionDeletion, insertion_deletion
 from .legrad import LeGrad
 from .occlusion import Occlusion
-from .parameter_randomisation import RandomisedLayer, randomise_parameters
-from .picture import normalise_map, resize_map
+from .parameter_randomization import RandomizedLayer, randomize_parameters
+from .picture import normalize_map, resize_map
 from .road import road
 from .score import ScoreCAM
 from .slice_importance import SliceImportance
@@ -53,7 +57,7 @@ __all__ = [
     'LeGrad',
     'Occlusion',
     'RandomMap',
-    'RandomisedLayer',
+    'RandomizedLayer',
     'ScoreCAM',
     'SliceImportance',
     'SmoothGrad',
@@ -62,8 +66,16 @@ __all__ = [
     'last_feature_layer',
     'map_similarity',
     'max_sensitivity',
-    'normalise_map',
-    'randomise_parameters',
+    'normalize_map',
+    'randomize_parameters',
     'resize_map',
     'road',
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names(
+        __name__,
+        normalise_map='mmlesion.attribution:normalize_map',
+        randomise_parameters='mmlesion.attribution:randomize_parameters',
+        RandomisedLayer='mmlesion.attribution:RandomizedLayer',
+    )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .undisturbed import full_precision
+from .model_state import full_precision
 
 
 def kind_of(module: nn.Module) -> str | None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from .layer_outputs import LayerOutputs, LayerSpec, layer_names
+from .model_state import full_precision, preserve_model_state
 from .targets import check_score
 from .token_grid import TokenGrid
-from .undisturbed import full_precision, undisturbed
 
 
 class ActivationMap:
@@ -26,7 +26,7 @@ class ActivationMap:
 
     Args:
         model: Any model. DataParallel and DistributedDataParallel
-            are unwrapped.
+            are unwrap_model.
         layers: Layers whose feature
             maps are weighted: modules of the model, or their dotted names as in
             ``model.named_modules()``. ``name#i`` picks one of several maps of a
@@ -77,7 +77,7 @@ class ActivationMap:
         grid: Sequence[int] | None = None,
         reshape: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self.model = unwrapped(model)
+        self.model = unwrap_model(model)
         check_score(score)
         self.score = score
         self.forward = forward or self._forward
@@ -126,8 +126,8 @@ class ActivationMap:
         return self.model(inputs)
 
     def running(self, gradient: bool) -> AbstractContextManager[None]:
-        """The ``with`` block in which the model may run undisturbed."""
-        return undisturbed(self.model, gradient)
+        """The context in which the model may run. Its state is restored at the end."""
+        return preserve_model_state(self.model, gradient)
 
     def features(self, tensor: Tensor, name: str) -> Tensor:
         """A layer's tensor as float32 maps (B, C, *grid).
@@ -157,7 +157,7 @@ class ActivationMap:
         return next(iter(flat.values())) if len(flat) == 1 else flat
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """A model without DataParallel or DistributedDataParallel around it.
 
     Raises:

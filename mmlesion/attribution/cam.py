@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from .base import ActivationMap, weighted_sum
 from .layer_outputs import LayerOutputs, LayerSpec, find_layer
+from .model_state import full_precision
 from .targets import logits_of, score_gradient
-from .undisturbed import full_precision
 
 
 class CAM(ActivationMap):
@@ -103,7 +103,7 @@ class CAM(ActivationMap):
             calls = self._record_heads(stack)
             output = self.forward(inputs)
             logits = logits_of(output)
-            outputs.settle()
+            outputs.select_maps()
             if len(outputs.maps[self.layer]) > 1:
                 raise ValueError(
                     f'layer {self.layer!r} put out '

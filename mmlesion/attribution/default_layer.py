@@ -55,7 +55,7 @@ def last_feature_layer(
             return _name(maps, stages, within, leaving)
     method = ActivationMap(model, forward=forward)
     for name, found in reversed(stages):
-        if len(found) == 1 and _has_a_say(model, name, inputs, method.forward):
+        if len(found) == 1 and _affects_output(model, name, inputs, method.forward):
             return name
     raise ValueError(
         f'{type(root).__name__} has no layer with feature maps (at least '
@@ -145,7 +145,9 @@ def _name(
     return name if len(found) == 1 else f'{name}#{index}'
 
 
-def _has_a_say(model: nn.Module, name: str, inputs: Any, forward: Callable) -> bool:
+def _affects_output(
+    model: nn.Module, name: str, inputs: Any, forward: Callable
+) -> bool:
     """Whether the score depends on more than one place of a layer's tokens."""
     try:
         maps = GradCAM(model, [name], relu=False, forward=forward)(inputs)

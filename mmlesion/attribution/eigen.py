@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import ActivationMap
-from .undisturbed import full_precision
+from .model_state import full_precision
 
 
 class EigenCAM(ActivationMap):
@@ -39,7 +39,7 @@ class EigenCAM(ActivationMap):
             self.outputs.recording(gradient=False) as outputs,
         ):
             self.forward(inputs)
-            outputs.settle()
+            outputs.select_maps()
             return self.named(
                 {
                     name: [first_component(self.features(each, name)) for each in found]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from .base import ActivationMap
 from .layer_outputs import LayerSpec
+from .model_state import full_precision
 from .targets import scores_of
-from .undisturbed import full_precision
 
 
 class GradientMap(ActivationMap):
@@ -44,7 +44,7 @@ class GradientMap(ActivationMap):
             self.outputs.recording(gradient=True) as outputs,
         ):
             output = self.forward(inputs)
-            outputs.settle()
+            outputs.select_maps()
             with torch.enable_grad():
                 # Samples do not see each other, so the gradient of the sum is
                 # that of each sample's own score.

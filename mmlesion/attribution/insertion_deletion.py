@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .model_state import preserve_model_state
 from .picture import resize_map
 from .targets import (
     check_score,
@@ -15,7 +16,6 @@ from .targets import (
     score_of_classes,
     scores_of,
 )
-from .undisturbed import undisturbed
 
 
 class InsertionDeletion(NamedTuple):
@@ -126,7 +126,7 @@ def insertion_deletion(
     fractions = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     counts = (fractions * place.shape[2]).round().long().to(inputs.device)
     found = torch.empty(2, *maps.shape[:2], num_steps + 1)
-    with undisturbed(model, gradient=False):
+    with preserve_model_state(model, gradient=False):
         classes = None
         if not callable(targets):
             output = [logits_of(forward(part)) for part in inputs.split(chunk_size)]

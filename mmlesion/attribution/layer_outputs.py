@@ -157,7 +157,7 @@ class LayerOutputs:
 
         return hook
 
-    def settle(self) -> None:
+    def select_maps(self) -> None:
         """Select the requested maps, after the run.
 
         Raises:

@@ -11,10 +11,10 @@ from torch.utils.hooks import RemovableHandle
 from .attention import AttentionMap
 from .attention_weights import kind_of
 from .layer_outputs import LayerSpec
+from .model_state import full_precision
 from .picture import resize_map
 from .targets import scores_of
 from .token_grid import TokenGrid
-from .undisturbed import full_precision
 
 
 class LeGrad(AttentionMap):

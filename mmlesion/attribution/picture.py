@@ -42,7 +42,7 @@ def resize_map(maps: Tensor, size: Sequence[int], mode: str = 'linear') -> Tenso
     )
 
 
-def normalise_map(
+def normalize_map(
     maps: Tensor, mode: str = 'image', value_range: Sequence[float] = (0.0, 1.0)
 ) -> Tensor:
     """Scale maps to [0, 1] for display.

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import unwrapped
+from .base import unwrap_model
+from .model_state import preserve_model_state
 from .picture import resize_map
 from .targets import class_indices, logits_of, score_of_classes
-from .undisturbed import undisturbed
 
 #: Weights of direct and diagonal neighbors.
 DIRECT, DIAGONAL = 1 / 6, 1 / 12
@@ -64,7 +64,7 @@ def road(
     Raises:
         ValueError: If maps, targets or shares do not fit.
     """
-    model = unwrapped(model)
+    model = unwrap_model(model)
     if inputs.dim() != 4 or maps.dim() != 4 or len(maps) != len(inputs):
         raise ValueError(
             f'maps of shape {tuple(maps.shape)} do not fit inputs of shape '
@@ -81,7 +81,7 @@ def road(
     order = maps.flatten(2).argsort(dim=2, stable=True)
     rank = order.argsort(dim=2)  # 0 for the least
     pixels = rank.shape[2]
-    with undisturbed(model, gradient=False):
+    with preserve_model_state(model, gradient=False):
         classes = class_indices(targets, logits_of(forward(inputs)))
         if classes.shape[1] != maps.shape[1]:
             raise ValueError(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .base import ActivationMap, weighted_sum
 from .layer_outputs import LayerSpec
-from .picture import normalise_map, resize_map
+from .picture import normalize_map, resize_map
 from .targets import class_indices, logits_of, scores_of
 
 
@@ -77,7 +77,7 @@ class ScoreCAM(ActivationMap):
                 self.outputs.recording(gradient=False) as outputs,
             ):
                 output = self.forward(inputs)
-                outputs.settle()
+                outputs.select_maps()
                 features = {
                     name: [self.features(each, name) for each in found]
                     for name, found in outputs.maps.items()
@@ -119,7 +119,7 @@ class ScoreCAM(ActivationMap):
     def _scores(self, image: Tensor, channels: Tensor, wanted: Any) -> Tensor:
         """Scores of one image behind masks: (n, *grid) -> (n, K)."""
         masks = resize_map(channels[:, None], image.shape[1:])
-        masks = normalise_map(masks, 'image').to(image)  # (n, 1, *size)
+        masks = normalize_map(masks, 'image').to(image)  # (n, 1, *size)
         output = self.forward(image[None] * masks)
         if not callable(wanted):
             wanted = wanted.expand(len(channels), -1)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from .cam import CAM
 from .layer_outputs import LayerOutputs, LayerSpec, find_layer
+from .model_state import full_precision
 from .targets import logits_of, score_gradient
-from .undisturbed import full_precision
 
 
 class SoftActivationMap(CAM):
@@ -61,7 +61,7 @@ class SoftActivationMap(CAM):
         map: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.drawing = None
+        self.head_layer = None
         self.map = map
         if isinstance(layers, nn.Module) or layers:
             if map not in (None, 'equation'):
@@ -85,7 +85,7 @@ class SoftActivationMap(CAM):
                 f'activation_maps, found {names}: name it as head, or name the '
                 'layer of the features'
             )
-        self.drawing = find_layer(self.model, head)
+        self.head_layer = find_layer(self.model, head)
 
     def rectified(self, features: Tensor, pooled: Tensor) -> Tensor:
         """The features themselves: any projection is allowed."""
@@ -97,7 +97,7 @@ class SoftActivationMap(CAM):
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Raw maps, see :meth:`ActivationMap.__call__`."""
-        if self.drawing is None:
+        if self.head_layer is None:
             return super().compute(inputs, targets)
         maps = []
         asked = {} if self.map is None else dict(map=self.map)
@@ -109,7 +109,7 @@ class SoftActivationMap(CAM):
                 maps[:] = [head.activation_maps(features, **asked).float()]
 
         with self.running(gradient=False):
-            handle = self.drawing.register_forward_pre_hook(draw)
+            handle = self.head_layer.register_forward_pre_hook(draw)
             try:
                 output = self.forward(inputs)
             finally:
@@ -117,7 +117,7 @@ class SoftActivationMap(CAM):
             logits_of(output)  # class scores, or one clear sentence
         if not maps:
             raise ValueError(
-                f'the head {type(self.drawing).__name__} never ran in the '
+                f'the head {type(self.head_layer).__name__} never ran in the '
                 'forward pass: let forward return class scores'
             )
         with full_precision(maps[0]):
@@ -183,7 +183,7 @@ class HESAM(SoftActivationMap):
         super().__init__(model, layers, head=head, **kwargs)
         self.fusion = fusion
         self.code = code
-        if self.drawing is not None:
+        if self.head_layer is not None:
             return
         if code is None:
             raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .parameter_randomisation import _ranked
+from .parameter_randomization import _ranked
 
 
 def max_sensitivity(

@@ -112,9 +112,12 @@ def run(args: argparse.Namespace) -> None:
     if not args.config or not args.out:
         raise ValueError('--config and --out are needed')
     from mmlesion.scan.find_scans import find_scans
+    from mmlesion.scan.identity import names_without_identity
     from mmlesion.scan.many_scans import run_scans
 
     scans = find_scans(args.scan)
+    if not args.keep_identity:
+        scans = names_without_identity(scans)
     if args.series and len(scans) > 1:
         raise ValueError(
             f'--series chooses a series of one DICOM folder, but {args.scan} holds '
@@ -130,6 +133,7 @@ def run(args: argparse.Namespace) -> None:
         args.workers,
         args.retry,
         progress=len(scans) > 1,
+        keep_identity=args.keep_identity,
     )
     _report(args, summary, scans)
 

@@ -52,7 +52,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--keep-identity',
         action='store_true',
-        help='keep names, IDs and dates of the patient in JSON and page',
+        help='keep names, IDs and dates of the patient in names of results, JSON, csv '
+        'and page',
     )
 
 

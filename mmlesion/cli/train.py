@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         args: The parsed arguments.
     """
     from mmlesion.engine.lesion_runner import LesionRunner
-    from mmlesion.engine.work_dir import hold_work_dir
+    from mmlesion.engine.work_dir import lock_work_dir
 
     cfg = config_from_arguments(args)
     if args.amp:
@@ -58,5 +58,5 @@ def run(args: argparse.Namespace) -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    with hold_work_dir(cfg.work_dir):
+    with lock_work_dir(cfg.work_dir):
         LesionRunner.from_cfg(cfg).train()

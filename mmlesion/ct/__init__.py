@@ -3,10 +3,14 @@
 NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
 """
 
+from typing import TYPE_CHECKING
+
+from mmlesion.deprecation import old_names
+
 from .back_projection import COMBINATIONS, back_project
 from .body import BODY_THRESHOLD_HU, body_box
 from .crop import boxes_in_slice, move_instances, sample_in_slice
-from .dicom_headers import SeriesInfo, choose_series, list_series
+from .dicom_folder import SeriesInfo, choose_series, list_series
 from .files import (
     VOLUME_SUFFIXES,
     axial_slices,
@@ -22,7 +26,7 @@ from .lung_mask_file import read_lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .projections import (
-    GREY_RANGE,
+    GRAY_RANGE,
     GRID_SHAPE,
     HU_RANGES,
     PROJECTION_MODES,
@@ -81,7 +85,7 @@ __all__ = [
     'read_radiograph',
     'write_radiograph',
     'resample',
-    'GREY_RANGE',
+    'GRAY_RANGE',
     'GRID_SHAPE',
     'HU_RANGES',
     'PROJECTION_MODES',
@@ -107,3 +111,9 @@ __all__ = [
     'FULL_WINDOW_HU',
     'window_hu',
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names(
+        __name__,
+        GREY_RANGE='mmlesion.ct:GRAY_RANGE',
+    )

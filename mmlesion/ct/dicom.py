@@ -11,13 +11,9 @@ import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.files.limits import check_limit
 
-from .dicom_headers import (
-    SliceHeader,
-    last_line,
-    quiet_itk,
-    read_header,
-    series_files,
-)
+from .dicom_folder import series_files, series_headers
+from .dicom_headers import SliceHeader, last_line, quiet_itk
+from .enhanced_dicom import read_frames
 
 #: Dates and times that ITK fills in: instance creation, study, series, content.
 _DATES = ('0008|0012', '0008|0020', '0008|0021', '0008|0023')
@@ -38,6 +34,10 @@ _OFF_LINE_PX = 0.25
 #: Images of clinical CT contain air, which is about -1000 HU.
 _AIR_HU = -500
 
+#: Values of RescaleType that are not Hounsfield units (DICOM PS3.3, C.11.1.1.2), as
+#: in maps of dual-energy CT.
+_OTHER_UNITS = ('OD', 'MGML', 'PCT', 'Z_EFF', 'ED', 'EDW')
+
 
 @dataclass(frozen=True)
 class DicomSeries:
@@ -46,8 +46,9 @@ class DicomSeries:
     Attributes:
         image: HU, slices sorted along their normal.
         uid: Series instance UID.
-        paths: File of each slice.
-        numbers: InstanceNumber of each slice, -1 where a file has none.
+        paths: File of each slice; the same file for all frames of a multi-frame file.
+        numbers: InstanceNumber of each slice, -1 where a file has none; in
+            multi-frame files the number of the frame.
         warnings: What the reader left out or assumed, as sentences.
     """
 
@@ -61,8 +62,9 @@ class DicomSeries:
 def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries:
     """Read one CT series and check that its slices make a volume.
 
-    Scout views in the series are left out. Slices are sorted by their position,
-    whatever the names of the files and their numbers.
+    A slice is a file, or a frame of an enhanced multi-frame file. Scout views in the
+    series are left out. Slices are sorted by their position, whatever the names of the
+    files and the order of the frames.
 
     Args:
         folder: Folder of the series; subfolders are not searched.
@@ -74,13 +76,14 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
     Raises:
         ValueError: If there is no series, more than one or another modality, if
             slices are missing, repeated, unevenly spaced or tilted, if the
-            files are of several patients, have no rescale intercept, are
-            multi-frame or color pictures, or if a file is damaged.
+            files are of several patients, have no rescale intercept or another unit
+            than HU, are color pictures, or if a file is damaged.
+        ModuleNotFoundError: If a file is multi-frame and pydicom is not installed.
     """
     uid, paths = _series_paths(folder, series_uid)
     found = []
     with quiet_itk():
-        headers = [read_header(path) for path in paths]
+        headers = series_headers(paths)
         slices = [each for each in headers if not each.localizer]
         if len(slices) < len(headers):
             found.append(
@@ -91,16 +94,12 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
             _check_header(header)
         slices.sort(key=lambda each: each.height)
         spacing = _check_slices(slices, folder)
-        try:
-            image = sitk.ReadImage([each.path for each in slices])
-        except RuntimeError as error:
-            raise ValueError(
-                f'{folder}: the series cannot be read ({last_line(error)})'
-            ) from None
+        image = _read_slices(slices, folder)
     found += _check_rescale(image, slices, folder) + _missing_ends(slices)
     first = slices[0]
     assert first.axes is not None and first.position is not None
-    image.SetSpacing((*image.GetSpacing()[:2], spacing))
+    assert first.spacing_mm is not None
+    image.SetSpacing((*first.spacing_mm[::-1].tolist(), spacing))
     image.SetOrigin(first.position.tolist())
     image.SetDirection(np.column_stack([first.axes, first.normal]).ravel().tolist())
     return DicomSeries(
@@ -206,9 +205,33 @@ def _series_paths(folder: str, series_uid: str | None) -> tuple[str, tuple[str, 
     return uid, files[uid]
 
 
+def _read_slices(slices: list[SliceHeader], folder: str) -> sitk.Image:
+    """Read the voxels of sorted slices in HU."""
+    multi_frame = [each for each in slices if each.frame]
+    if not multi_frame:
+        try:
+            return sitk.ReadImage([each.path for each in slices])
+        except RuntimeError as error:
+            raise ValueError(
+                f'{folder}: the series cannot be read ({last_line(error)})'
+            ) from None
+    if len(multi_frame) < len(slices):
+        raise ValueError(
+            f'{folder}: the series mixes multi-frame files with files of one slice'
+        )
+    paths = {each.path for each in slices}
+    if len(paths) > 1:
+        raise ValueError(
+            f'{folder}: the series has {len(paths)} multi-frame files; expected one'
+        )
+    return sitk.GetImageFromArray(
+        read_frames(slices[0].path, [each.frame for each in slices])
+    )
+
+
 def _check_header(header: SliceHeader) -> None:
     """Check what a slice must be on its own."""
-    path = header.path
+    path = header.name
     if header.modality != 'CT':
         raise ValueError(
             f"{path}: expected modality 'CT', but it is '{header.modality}'"
@@ -220,9 +243,13 @@ def _check_header(header: SliceHeader) -> None:
         )
     if header.frames != 1:
         raise ValueError(
-            f'{path}: expected one slice per file, but the file holds '
-            f'{header.frames} frames (enhanced multi-frame CT); convert it to '
-            'single-frame DICOM or NIfTI first'
+            f'{path}: expected one slice per file or an enhanced multi-frame CT, but '
+            f'the file holds {header.frames} frames of another class; convert it to '
+            'DICOM with one slice per file or to NIfTI first'
+        )
+    if header.units.upper() in _OTHER_UNITS:
+        raise ValueError(
+            f"{path}: expected values in HU, but RescaleType is '{header.units}'"
         )
     if header.position is None or header.axes is None:
         raise ValueError(
@@ -265,23 +292,23 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
         assert each.axes is not None and each.spacing_mm is not None
         if not np.allclose(each.axes, first.axes, atol=1e-3):
             raise ValueError(
-                f'{each.path}: the slice is turned against the first of its '
+                f'{each.name}: the slice is turned against the first of its '
                 'series; they make no volume'
             )
         if each.shape != first.shape:
             raise ValueError(
-                f'{each.path}: the slice has {each.shape[1]} x {each.shape[0]} '
-                f'pixels, but {first.path} has {first.shape[1]} x {first.shape[0]}'
+                f'{each.name}: the slice has {each.shape[1]} x {each.shape[0]} '
+                f'pixels, but {first.name} has {first.shape[1]} x {first.shape[0]}'
             )
         if not np.allclose(each.spacing_mm, first.spacing_mm, rtol=1e-3):
             raise ValueError(
-                f'{each.path}: PixelSpacing is {each.spacing_mm.tolist()}, but '
-                f'{first.spacing_mm.tolist()} in {first.path}'
+                f'{each.name}: PixelSpacing is {each.spacing_mm.tolist()}, but '
+                f'{first.spacing_mm.tolist()} in {first.name}'
             )
     steps = np.diff([each.height for each in slices])
     usual = float(np.median(steps))
     for step, before, after in zip(steps, slices, slices[1:]):
-        names = f'{os.path.basename(before.path)} and {os.path.basename(after.path)}'
+        names = f'{os.path.basename(before.name)} and {os.path.basename(after.name)}'
         if abs(step) < 1e-3:
             raise ValueError(
                 f'{folder}: {names} lie at the same place; expected one slice for each'
@@ -307,7 +334,7 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
         off = off - first.normal * (off @ first.normal)
         if np.linalg.norm(off) > _OFF_LINE_PX * first.spacing_mm.min():
             raise ValueError(
-                f'{each.path}: the slice is moved in its plane by '
+                f'{each.name}: the slice is moved in its plane by '
                 f'{np.linalg.norm(off):.3g} mm against the others'
             )
     return float(np.mean(steps))

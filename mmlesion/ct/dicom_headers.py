@@ -1,7 +1,6 @@
-"""Headers of the DICOM files in a folder, and the series that they make."""
+"""Headers of DICOM slices."""
 
 import locale
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,19 +17,21 @@ _TAGS = dict(
     orientation='0020|0037',
     frames='0028|0008',
     intercept='0028|1052',
+    units='0028|1054',
     spacing='0028|0030',
+    sop_class='0008|0016',
 )
 
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """Header of a DICOM file, as far as the reader needs it.
+    """Header of a DICOM slice: a file, or a frame of a multi-frame file.
 
     Attributes:
         path: The file.
         modality: Such as ``'CT'``; ``'unknown'`` where the file does not say.
         patient: Patient ID. It is compared but never shown or stored.
-        number: InstanceNumber; -1 where the file does not say.
+        number: InstanceNumber, -1 where the file has none; or number of the frame.
         position: World position (x, y, z) of the first pixel in mm, if known.
         axes: World directions of columns and rows, (3, 2), if known.
         shape: Rows and columns.
@@ -38,7 +39,10 @@ class SliceHeader:
         frames: Number of frames.
         localizer: Whether the file is a scout view.
         rescaled: Whether the file says how stored values become HU.
+        units: RescaleType, such as ``'HU'``; empty where the file has none.
         spacing_mm: Pixel size (y, x) as PixelSpacing states it, if it is stated.
+        frame: Number of the frame, from 1; 0 for a file of one slice.
+        sop_class: UID of the SOP class.
     """
 
     path: str
@@ -52,7 +56,15 @@ class SliceHeader:
     frames: int
     localizer: bool
     rescaled: bool
+    units: str
     spacing_mm: np.ndarray | None
+    frame: int = 0
+    sop_class: str = ''
+
+    @property
+    def name(self) -> str:
+        """File and frame, for messages."""
+        return f'{self.path}, frame {self.frame}' if self.frame else self.path
 
     @property
     def normal(self) -> np.ndarray:
@@ -65,120 +77,6 @@ class SliceHeader:
         """Position along the normal in mm."""
         assert self.position is not None
         return float(self.position @ self.normal)
-
-
-@dataclass(frozen=True)
-class SeriesInfo:
-    """One DICOM series of a folder, without anything about the patient.
-
-    Attributes:
-        uid: Series instance UID.
-        modality: Such as ``'CT'``.
-        num_slices: Slices, scout views not counted.
-        shape: Rows and columns of a slice.
-        axial: Whether the slices lie across the patient's long axis.
-    """
-
-    uid: str
-    modality: str
-    num_slices: int
-    shape: tuple[int, int]
-    axial: bool
-
-    @property
-    def num_voxels(self) -> int:
-        """Size of the series."""
-        return self.num_slices * self.shape[0] * self.shape[1]
-
-    def __str__(self) -> str:
-        plane = 'axial' if self.axial else 'not axial'
-        rows, columns = self.shape
-        return (
-            f'{self.uid} ({self.modality}, {plane}, {self.num_slices} slices of '
-            f'{columns} x {rows})'
-        )
-
-
-def list_series(folder: str | os.PathLike[str]) -> list[SeriesInfo]:
-    """List the DICOM series of a folder, sorted by UID.
-
-    Args:
-        folder: Folder of DICOM files; subfolders are not searched.
-
-    Raises:
-        ValueError: If there is no series, or a DICOM file is damaged.
-    """
-    folder = os.fspath(folder)
-    with quiet_itk():
-        return [
-            _series_info(uid, [read_header(path) for path in paths])
-            for uid, paths in sorted(series_files(folder).items())
-        ]
-
-
-def choose_series(folder: str | os.PathLike[str]) -> tuple[str, str]:
-    """Choose the largest axial CT series of a folder.
-
-    Args:
-        folder: Folder of DICOM files; subfolders are not searched.
-
-    Returns:
-        UID of the series and a sentence about the choice; the sentence is empty
-        if there is only one series.
-
-    Raises:
-        ValueError: If the folder has no series, no axial CT series, or files of
-            several patients.
-    """
-    folder = os.fspath(folder)
-    with quiet_itk():
-        headers = {
-            uid: [read_header(path) for path in paths]
-            for uid, paths in sorted(series_files(folder).items())
-        }
-    found = [_series_info(uid, series) for uid, series in headers.items()]
-    if len(found) == 1:
-        return found[0].uid, ''
-    patients = {each.patient for series in headers.values() for each in series}
-    listed = '; '.join(str(each) for each in found)
-    if len(patients) > 1:
-        raise ValueError(
-            f'{folder}: the DICOM files belong to {len(patients)} patients, expected '
-            f'one patient; choose a series by its UID: {listed}'
-        )
-    usable = [each for each in found if each.modality == 'CT' and each.axial]
-    if not usable:
-        raise ValueError(f'{folder}: expected an axial CT series, but found {listed}')
-    best = max(usable, key=lambda each: (each.num_voxels, each.uid))
-    return best.uid, (
-        f'{len(found)} DICOM series were found and the largest axial CT was read: '
-        f'{best.uid}; the series are {listed}'
-    )
-
-
-def series_files(folder: str) -> dict[str, tuple[str, ...]]:
-    """Files of each series of a folder.
-
-    Raises:
-        ValueError: If there is no series, or a DICOM file is damaged.
-    """
-    with quiet_itk():
-        found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
-        files = {
-            uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
-            for uid in found
-        }
-    # A file that is cut off belongs to no series and would leave no gap at the
-    # ends, so every file that starts like DICOM must be in a series
-    readable = {os.path.basename(path) for paths in files.values() for path in paths}
-    for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
-        if _starts_like_dicom(os.path.join(folder, name)):
-            raise ValueError(
-                f'{os.path.join(folder, name)}: the DICOM file is damaged or cut off'
-            )
-    if not found:
-        raise ValueError(f'{folder}: no DICOM series is in this folder')
-    return files
 
 
 def read_header(path: str) -> SliceHeader:
@@ -200,7 +98,8 @@ def read_header(path: str) -> SliceHeader:
         name: reader.GetMetaData(tag).strip() if tag in known else ''
         for name, tag in _TAGS.items()
     }
-    position, axes = _numbers(text['position'], 3), _numbers(text['orientation'], 6)
+    position = numbers_of(text['position'], 3)
+    axes = numbers_of(text['orientation'], 6)
     columns, rows = reader.GetSize()[:2]
     return SliceHeader(
         path=path,
@@ -214,7 +113,9 @@ def read_header(path: str) -> SliceHeader:
         frames=int(text['frames']) if text['frames'].isdigit() else 1,
         localizer='LOCALIZER' in text['image_type'].upper(),
         rescaled=bool(text['intercept']),
-        spacing_mm=_numbers(text['spacing'], 2),
+        units=text['units'],
+        spacing_mm=numbers_of(text['spacing'], 2),
+        sop_class=text['sop_class'],
     )
 
 
@@ -241,25 +142,10 @@ def last_line(error: Exception) -> str:
     return lines[-1] if lines else 'unknown reason'
 
 
-def _series_info(uid: str, headers: list[SliceHeader]) -> SeriesInfo:
-    slices = [each for each in headers if not each.localizer] or headers
-    axial = all(
-        each.axes is not None and int(np.abs(each.normal).argmax()) == 2
-        for each in slices
-    )
-    return SeriesInfo(uid, slices[0].modality, len(slices), slices[0].shape, axial)
-
-
-def _numbers(text: str, count: int) -> np.ndarray | None:
+def numbers_of(text: str, count: int) -> np.ndarray | None:
+    """Finite numbers of a DICOM value; None if these are not ``count`` numbers."""
     try:
         values = np.array([float(value) for value in text.split('\\')])
     except ValueError:
         return None
     return values if values.shape == (count,) and np.isfinite(values).all() else None
-
-
-def _starts_like_dicom(path: str) -> bool:
-    if not os.path.isfile(path):
-        return False
-    with open(path, 'rb') as file:
-        return file.read(132)[128:] == b'DICM'

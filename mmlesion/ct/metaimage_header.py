@@ -3,7 +3,13 @@
 import difflib
 import os
 
-from .volume_stream import beside, check_size, check_stream, expected_bytes, numbers
+from .volume_stream import (
+    check_size,
+    check_stream,
+    expected_bytes,
+    numbers,
+    sibling_path,
+)
 
 _ITEM = {
     'MET_CHAR': 1,
@@ -90,7 +96,7 @@ def check_metaimage(path: str) -> None:
             f'{path}: expected the voxels in the file itself or in one file beside '
             f'it, but ElementDataFile is {name!r}'
         )
-    target = beside(path, name)
+    target = sibling_path(path, name)
     with open(target, 'rb') as file:
         _check_voxels(file, fields, expected(os.path.getsize(target)), packed, target)
 

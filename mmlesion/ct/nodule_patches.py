@@ -143,26 +143,26 @@ def cut_nodule_patches(
     if not diameter_mm > 0:
         raise ValueError(f'diameter_mm must be positive, but is {diameter_mm}')
     covered = np.nonzero(mask)
-    centre = [float(places.mean()) for places in covered]
+    center = [float(places.mean()) for places in covered]
     for axis, moved in enumerate(shift, 1):
-        centre[axis] += moved * diameter_mm / volume.spacing_mm[axis]
+        center[axis] += moved * diameter_mm / volume.spacing_mm[axis]
     larger = [side - SIDES_IN_DIAMETERS[0] + factor for factor in SIDES_IN_DIAMETERS]
     sides_mm = [factor * diameter_mm for factor in larger]
-    near = _surroundings(volume, centre, max(sides_mm))
+    near = _surroundings(volume, center, max(sides_mm))
     image = volume.array[near].astype(np.float32)
     covered_near = mask[near].astype(np.float32)
     corner = [one.start for one in near]
     planes = [(sides_mm[0], SLICE_OFFSETS_MM), *((side, (0,)) for side in sides_mm[1:])]
     image_hu, masks = [], []
     for side_mm, offsets_mm in planes:
-        weights = _weights(volume, near, centre, corner, side_mm, offsets_mm)
+        weights = _weights(volume, near, center, corner, side_mm, offsets_mm)
         image_hu.append(_sample(image, weights))
         masks.append(_sample(covered_near, weights))
     image_hu = np.rint(np.concatenate(image_hu))  # (23, 32, 32)
     return NodulePatches(
         np.clip(image_hu, -32768, 32767).astype(np.int16),
         np.concatenate(masks) >= 0.5,
-        _share_outside(volume, centre, sides_mm[0]),
+        _share_outside(volume, center, sides_mm[0]),
     )
 
 
@@ -283,13 +283,13 @@ def read_nodule_patches(
 
 
 def _surroundings(
-    volume: CTVolume, centre: Sequence[float], side_mm: float
+    volume: CTVolume, center: Sequence[float], side_mm: float
 ) -> tuple[slice, slice, slice]:
     """The voxels that patches can need: a small part of a whole scan."""
     reach_mm = (max(SLICE_OFFSETS_MM), side_mm / 2, side_mm / 2)
     found = []
     for place, reach, spacing, count in zip(
-        centre, reach_mm, volume.spacing_mm, volume.shape
+        center, reach_mm, volume.spacing_mm, volume.shape
     ):
         first = int(np.floor(place - reach / spacing)) - 1
         last = int(np.ceil(place + reach / spacing)) + 2
@@ -300,19 +300,19 @@ def _surroundings(
 def _weights(
     volume: CTVolume,
     near: Sequence[slice],
-    centre: Sequence[float],
+    center: Sequence[float],
     corner: Sequence[int],
     side_mm: float,
     offsets_mm: Sequence[float],
 ) -> list[np.ndarray]:
     """For each axis, how much each voxel counts for each place."""
-    places = [np.asarray(offsets_mm)[:, None] / volume.spacing_mm[0] + centre[0]]
+    places = [np.asarray(offsets_mm)[:, None] / volume.spacing_mm[0] + center[0]]
     for axis in (1, 2):
         step = side_mm / PATCH_SIZE_PX / volume.spacing_mm[axis]  # in pixels
         parts = int(np.ceil(step))
         inside = (np.arange(parts) + 0.5) / parts
         pixels = np.arange(PATCH_SIZE_PX)[:, None] - PATCH_SIZE_PX / 2
-        places.append((pixels + inside) * step + centre[axis])  # (32, parts)
+        places.append((pixels + inside) * step + center[axis])  # (32, parts)
     return [
         _linear_weights(one - first, part.stop - part.start)
         for one, first, part in zip(places, corner, near)
@@ -338,11 +338,11 @@ def _sample(array: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
     return along_y @ array @ along_x.T  # (M, 32, 32)
 
 
-def _share_outside(volume: CTVolume, centre: Sequence[float], side_mm: float) -> float:
+def _share_outside(volume: CTVolume, center: Sequence[float], side_mm: float) -> float:
     half_mm = (max(SLICE_OFFSETS_MM) + 0.5, side_mm / 2, side_mm / 2)
     inside = 1.0
     for place, half, spacing, count in zip(
-        centre, half_mm, volume.spacing_mm, volume.shape
+        center, half_mm, volume.spacing_mm, volume.shape
     ):
         half /= spacing
         seen = min(place + half, count - 0.5) - max(place - half, -0.5)

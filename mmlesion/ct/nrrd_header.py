@@ -4,7 +4,7 @@ import math
 import os
 import re
 
-from .volume_stream import beside, check_stream, expected_bytes, numbers
+from .volume_stream import check_stream, expected_bytes, numbers, sibling_path
 
 _ITEM = {
     **dict.fromkeys(('signed char', 'int8', 'int8_t', 'uchar'), 1),
@@ -59,7 +59,7 @@ def check_nrrd(path: str) -> None:
             f'{path}: expected the voxels in the file itself or in one file beside '
             f'it, but data file is {name!r}'
         )
-    target = beside(path, name)
+    target = sibling_path(path, name)
     with open(target, 'rb') as file:
         expected = expected_bytes(sizes, item, os.path.getsize(target), target)
         check_stream(file, expected, packed, target)

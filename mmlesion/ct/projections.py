@@ -14,7 +14,7 @@ from .volume import CTVolume
 HU_RANGES = ((-1400, -900), (-900, -160), (-160, 240))
 
 #: Union of these ranges, for gray projections of the whole lungs (Sec. 2.3).
-GREY_RANGE = ((-1400, 240),)
+GRAY_RANGE = ((-1400, 240),)
 
 #: "Rescaled to 512 x 512 x 432 pixels and downsampled by 2" (Sec. 2.3), as (z, y, x).
 GRID_SHAPE = (216, 256, 256)

@@ -117,7 +117,7 @@ def check_size(size: int, expected: int, path: str) -> None:
         )
 
 
-def beside(path: str, name: str) -> str:
+def sibling_path(path: str, name: str) -> str:
     """Path of the data file that a header names.
 
     Args:

@@ -1,3 +1,5 @@
+"""Optimizer wrapper for bfloat16 on GPU and CPU."""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -27,7 +27,7 @@ _trust: ContextVar[bool] = ContextVar('trust', default=False)
 
 
 @contextlib.contextmanager
-def trusting(trust: bool) -> Iterator[None]:
+def trust_checkpoints(trust: bool) -> Iterator[None]:
     """Set whether checkpoints read inside the context may run code.
 
     Args:
@@ -63,7 +63,7 @@ def read_checkpoint(
             pattern that matches a single file, such as ``work_dirs/a/best_*.pth``.
         map_location: As :func:`torch.load`.
         trust: Whether to read the file as an ordinary pickle. Defaults to the
-            value set by :func:`trusting`, which is False outside of it.
+            value set by :func:`trust_checkpoints`, which is False outside of it.
 
     Returns:
         The checkpoint. If not trusted, it comes without ``meta['config']``,
@@ -98,7 +98,7 @@ def read_checkpoint(
     except (PermissionError, URLError, MemoryError, _DamagedError):
         raise
     except UnpicklingError as error:
-        raise ValueError(_refusal(path, error)) from error
+        raise ValueError(_refusal_message(path, error)) from error
     except Exception as error:
         # The readers of zip archives and of pickles fail in many ways on
         # truncated, damaged and foreign files.
@@ -136,7 +136,7 @@ def _only_match(path: str) -> str:
 def _load(local_path, map_location, trust):
     if trust:
         return torch.load(local_path, map_location=map_location, weights_only=False)
-    with _allowing(_harmless_globals()):
+    with _allow_globals(_harmless_globals()):
         return torch.load(local_path, map_location=map_location, weights_only=True)
 
 
@@ -208,15 +208,15 @@ def _statistic_of_history_buffer(owner, name):
     return getattr(owner, name)
 
 
-def _standing_for(module, name, function):
+def _placeholder(module, name, function):
     """A function that the weights-only reader takes for ``module.name``."""
 
-    def stand_in(*args):
+    def placeholder(*args):
         return function(*args)
 
-    stand_in.__module__ = module
-    stand_in.__name__ = stand_in.__qualname__ = name
-    return stand_in
+    placeholder.__module__ = module
+    placeholder.__name__ = placeholder.__qualname__ = name
+    return placeholder
 
 
 def _harmless_globals():
@@ -224,7 +224,7 @@ def _harmless_globals():
     numpy: Any = np  # the type stubs do not have both names
     core = numpy._core if hasattr(numpy, '_core') else numpy.core
     rebuilders = [
-        _standing_for(
+        _placeholder(
             f'numpy.{package}.multiarray', name, getattr(core.multiarray, name)
         )
         # numpy 2 renamed the module; files of both versions exist.
@@ -238,11 +238,11 @@ def _harmless_globals():
         *dtypes,
         *rebuilders,
         HistoryBuffer,
-        _standing_for('builtins', 'getattr', _statistic_of_history_buffer),
+        _placeholder('builtins', 'getattr', _statistic_of_history_buffer),
     ]
 
 
-def _allowing(harmless):
+def _allow_globals(harmless):
     """Context in which the weights-only reader knows these globals."""
     if hasattr(torch.serialization, 'safe_globals'):
         return torch.serialization.safe_globals(harmless)
@@ -256,7 +256,7 @@ def _damage(path, error):
     return f'Checkpoint {path} is damaged or is no PyTorch checkpoint ({reason}).'
 
 
-def _refusal(path, error):
+def _refusal_message(path, error):
     """One sentence on why a file was refused, with the object's name."""
     words = str(error).replace('``', ' ').split()
     if 'GLOBAL' in words:

@@ -4,7 +4,7 @@ Importing this module replaces the readers of MMEngine's ``CheckpointLoader`` in
 this process: ``init_cfg=dict(type='Pretrained')`` at any depth, MMEngine's
 inferencers and the hosts' own ``load_checkpoint`` then read by
 :func:`~mmlesion.engine.checkpoint.read_checkpoint`. Allow a file to run code by
-:func:`~mmlesion.engine.checkpoint.trusting`.
+:func:`~mmlesion.engine.checkpoint.trust_checkpoints`.
 """
 
 import os

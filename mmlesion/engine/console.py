@@ -34,7 +34,7 @@ class SetUpFilter(logging.Filter):
         return not self.active or record.levelno >= logging.WARNING
 
 
-def hold_back_set_up(logger: MMLogger) -> SetUpFilter:
+def hide_set_up(logger: MMLogger) -> SetUpFilter:
     """Keep the description of the set-up off the console.
 
     Args:

@@ -23,8 +23,8 @@ from torch import nn
 from mmlesion.files import PARTIAL_SUFFIX
 from mmlesion.registry import RUNNERS
 
-from .checkpoint import read_checkpoint, trusting
-from .console import SetUpFilter, hold_back_set_up, log_file_of
+from .checkpoint import read_checkpoint, trust_checkpoints
+from .console import SetUpFilter, hide_set_up, log_file_of
 from .hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from .latest_checkpoint import find_newest_checkpoint
 from .partial_weights import load_partially
@@ -71,7 +71,7 @@ class LesionRunner(Runner):
             **kwargs: As MMEngine's.
         """
         logger = super().build_logger(log_level, log_file, **kwargs)
-        self._held = hold_back_set_up(logger)
+        self._held = hide_set_up(logger)
         return logger
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
@@ -139,7 +139,7 @@ class LesionRunner(Runner):
         Args:
             model: The model or its config.
         """
-        with trusting(self.trust_checkpoint):
+        with trust_checkpoints(self.trust_checkpoint):
             return super().build_model(model)
 
     def register_hook(
@@ -157,7 +157,7 @@ class LesionRunner(Runner):
 
     def train(self) -> nn.Module:
         """Train and return the model."""
-        with trusting(self.trust_checkpoint):
+        with trust_checkpoints(self.trust_checkpoint):
             return super().train()
 
     def load_or_resume(self) -> None:
@@ -244,7 +244,7 @@ class LesionRunner(Runner):
             ValueError: If the checkpoint belongs to another model.
         """
         self.exact_checkpoint = True
-        with trusting(self.trust_checkpoint):
+        with trust_checkpoints(self.trust_checkpoint):
             return super().test()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -299,7 +299,7 @@ class LesionRunner(Runner):
         model: Any = self.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
-        state_dict = _revise(checkpoint.get('state_dict', checkpoint), revise_keys)
+        state_dict = _rename_keys(checkpoint.get('state_dict', checkpoint), revise_keys)
         _load(model, state_dict, filename, strict, self.logger)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
@@ -321,7 +321,9 @@ def load_exactly(model: nn.Module, checkpoint: Mapping, filename: str) -> None:
     Raises:
         ValueError: If the checkpoint belongs to another model.
     """
-    state_dict = _revise(checkpoint.get('state_dict', checkpoint), ((r'^module.', ''),))
+    state_dict = _rename_keys(
+        checkpoint.get('state_dict', checkpoint), ((r'^module.', ''),)
+    )
     _load(model, state_dict, filename, True, None)
 
 
@@ -342,7 +344,7 @@ def _downloads(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
             yield from _downloads(value, f'{key}.{index}')
 
 
-def _revise(state_dict: Any, revise_keys: Sequence[tuple[str, str]]) -> Any:
+def _rename_keys(state_dict: Any, revise_keys: Sequence[tuple[str, str]]) -> Any:
     """Rename the keys and keep the versions of modules in ``_metadata``."""
     revised: Any = OrderedDict()
     for key, value in state_dict.items():

@@ -10,7 +10,7 @@ _RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 
 @contextmanager
-def hold_work_dir(work_dir: str | os.PathLike) -> Iterator[None]:
+def lock_work_dir(work_dir: str | os.PathLike) -> Iterator[None]:
     """Keep other trainings out of a work directory.
 
     If a training has several processes, the first process holds the directory.

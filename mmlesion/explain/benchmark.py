@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmlesion.attribution import ActivationMap, normalise_map, resize_map
+from mmlesion.attribution import ActivationMap, normalize_map, resize_map
 from mmlesion.attribution.targets import class_indices, logits_of
 from mmlesion.evaluation.functional import PixelHistogram
 
@@ -157,7 +157,7 @@ class MapBenchmark:
             values: dict[str, np.ndarray] = {}
             for measure in self.measures:
                 values.update(measure(batch))
-            scaled = normalise_map(maps, 'image')[:, 0].cpu().numpy()
+            scaled = normalize_map(maps, 'image')[:, 0].cpu().numpy()
             histogram = self.histograms.setdefault(name, PixelHistogram())
             for index, case in enumerate(cases.names):
                 if cases.masks[index].any():

@@ -133,7 +133,7 @@ class DetectionScores:
             self.indices = self._choose(sample.pred_instances.scores)
             scores = sample.pred_instances.scores[self.indices]
             if not scores.requires_grad and self.dense is not None:
-                scores = self._found_again(sample)
+                scores = self._anchor_scores(sample)
         self.head_output = None
         self.sample = sample.detach()
         if self.score == 'log_odds':
@@ -191,7 +191,7 @@ class DetectionScores:
         anchors, labels = zip(*self.anchors)
         return scores[list(anchors), list(labels)]
 
-    def _found_again(self, sample: Any) -> Tensor:
+    def _anchor_scores(self, sample: Any) -> Tensor:
         """Scores of the anchors that the detections came from."""
         found = sample.pred_instances
         scores = self._dense_scores()

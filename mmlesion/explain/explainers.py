@@ -15,7 +15,7 @@ from mmlesion.ct import boxes_in_slice
 from .detections import DetectionScores, detection_titles, explain_detections
 from .methods import Method, MethodSpec, find_method
 from .placement import boxes_on_input
-from .writer import SampleMaps, by_target, by_title
+from .writer import SampleMaps, by_title, split_by_target
 
 
 class _Explainer:
@@ -120,7 +120,7 @@ class ClassExplainer(_Explainer):
             with method(self.model, *layers, score=self.score) as explainer:
                 raw = explainer(inputs, [classes])
             for title, each in by_title(method.name, raw).items():
-                each = by_target(each)
+                each = split_by_target(each)
                 # Attention is the same for every class.
                 maps[title] = each.expand(len(classes), *each.shape[1:])
         shares = None
@@ -235,7 +235,7 @@ class BoxExplainer(_Explainer):
                 self.model, data, layers, method, score=self.score, **self.chosen
             )
             maps.update(
-                (title, by_target(each))
+                (title, split_by_target(each))
                 for title, each in by_title(method.name, raw).items()
             )
         found = sample.pred_instances

@@ -195,7 +195,7 @@ class ExplainInputs:
         elif path.suffix.lower() == '.npy':
             values = _array(path, self._channels())
             results['img'] = (
-                self._grey(values) if (self.kind == 'LoadImageFromFile') else values
+                self._gray(values) if (self.kind == 'LoadImageFromFile') else values
             )
         elif self.kind == 'LoadSliceStack':
             return self._from_data_set(path), None
@@ -203,7 +203,7 @@ class ExplainInputs:
             results.update(self._nodule(path))
         elif self.kind == 'LoadImageFromFile':
             if path.name.lower().endswith(SCAN_SUFFIXES):
-                results['img'] = self._grey(read_radiograph(path))
+                results['img'] = self._gray(read_radiograph(path))
             elif cv2.imread(str(path)) is None:
                 raise ValueError(
                     f'{path}: not readable as a picture; it is damaged '
@@ -268,7 +268,7 @@ class ExplainInputs:
         """Result of the first step of the pipeline for a slice of a scan."""
         if self.kind == 'LoadSliceStack':
             return _stack(volume, index, TRANSFORMS.build(self.first), path)
-        return dict(img=self._grey(volume.array[index]))
+        return dict(img=self._gray(volume.array[index]))
 
     def _channels(self) -> int:
         if self.kind == 'LoadNodulePatch':
@@ -277,7 +277,7 @@ class ExplainInputs:
             return self.first.num_slices
         return self.first.get('channels', 3)
 
-    def _grey(self, values: np.ndarray) -> np.ndarray:
+    def _gray(self, values: np.ndarray) -> np.ndarray:
         """Convert values to an 8-bit picture with three channels."""
         if values.ndim == 2:
             values = values[..., None].repeat(3, 2)

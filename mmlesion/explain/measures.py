@@ -11,7 +11,7 @@ from mmlesion.attribution import (
     insertion_deletion,
     map_similarity,
     max_sensitivity,
-    randomise_parameters,
+    randomize_parameters,
     road,
 )
 from mmlesion.evaluation.functional import (
@@ -76,7 +76,9 @@ class MapMeasure:
 class MaskMeasure(MapMeasure):
     """Base class of measures of one map and one mask."""
 
-    def of_one(self, activation: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    def measure_image(
+        self, activation: np.ndarray, mask: np.ndarray
+    ) -> dict[str, float]:
         """Measure one sample.
 
         Args:
@@ -92,7 +94,7 @@ class MaskMeasure(MapMeasure):
         """Measure each sample that has a lesion."""
         maps = batch.maps.float().cpu().numpy()
         found = [
-            self.of_one(activation, mask) if mask.any() else {}
+            self.measure_image(activation, mask) if mask.any() else {}
             for activation, mask in zip(maps, batch.masks)
         ]
         names = dict.fromkeys(name for each in found for name in each)
@@ -110,7 +112,9 @@ class MapLocalization(MaskMeasure):
     accuracy) and ``energy`` (share of the positive part inside).
     """
 
-    def of_one(self, activation: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    def measure_image(
+        self, activation: np.ndarray, mask: np.ndarray
+    ) -> dict[str, float]:
         """Measure one sample."""
         ranking = rank_pixels(activation, mask)
         return dict(
@@ -136,7 +140,9 @@ class MapOutline(MaskMeasure):
     def __init__(self, width_px: float = 2) -> None:
         self.width_px = width_px
 
-    def of_one(self, activation: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    def measure_image(
+        self, activation: np.ndarray, mask: np.ndarray
+    ) -> dict[str, float]:
         """Measure one sample."""
         auprc, prevalence = band_auprc(activation, mask, self.width_px)
         return dict(band_auprc=auprc, band_prevalence=prevalence)
@@ -273,7 +279,7 @@ class MapParameterRandomization(MapMeasure):
             for name, module in batch.model.named_children()
             if next(module.parameters(), None) is not None
         ]
-        found = randomise_parameters(
+        found = randomize_parameters(
             batch.model,
             lambda: batch.explain(batch.inputs, batch.classes),
             names[::-1],

@@ -56,7 +56,7 @@ class SampleMaps:
         ]
 
 
-def by_target(raw: Tensor) -> Tensor:
+def split_by_target(raw: Tensor) -> Tensor:
     """Move the targets of one sample's maps to the front.
 
     Shape:
@@ -197,7 +197,7 @@ def draw_sample_maps(
             gray, limits = to_hu(gray), (float(window[0]), float(window[1]))
     rows: list[tuple[str, dict]] = [(title, {}) for title in found.titles]
     for title, maps in full.items():
-        colors = attribution.normalise_map(
+        colors = attribution.normalize_map(
             maps[None], 'fixed' if value_range else 'image', value_range or (0.0, 1.0)
         )[0]
         if colors.dim() == 4:

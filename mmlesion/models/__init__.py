@@ -1,7 +1,7 @@
 """Registered model parts, in folders named as in MMDetection.
 
-Parts that build on MMDetection are imported where it is installed, and so are
-the classification heads, which build on MMPretrain.
+The parts that build on MMDetection are imported only if MMDetection is installed. The
+classification heads are imported only if MMPretrain is installed.
 """
 
 from importlib.util import find_spec

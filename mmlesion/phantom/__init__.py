@@ -1,6 +1,6 @@
-"""A CT simulator that writes data sets in their official layouts.
+"""CT simulator that writes data sets in their official layouts.
 
-Needs numpy, SciPy and OpenCV, and SimpleITK for files.
+It needs numpy, SciPy and OpenCV, and SimpleITK to write files.
 """
 
 from .body import Enhancement, Patient, Region

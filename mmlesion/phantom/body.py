@@ -1,4 +1,4 @@
-"""The patient: size, shape and the layers from the skin to the body cavity."""
+"""Simulated patient: size, shape and the layers from the skin to the body cavity."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from .canvas import Canvas
 
-# Heights of the landmarks of the standard patient in mm below the top of the lungs.
-# DeepLesion gives heights as a fraction of the body. These two numbers convert to it
+# Landmark heights of the standard patient, in mm below the top of the lungs. DeepLesion
+# gives heights as a fraction of the body. The next two numbers convert to this fraction
 # (mean height per lesion type in DL_info.csv: lung 0.49, liver 0.60, pelvis 0.79).
 BODY_LENGTH_MM = 1300.0
 LUNG_TOP_FRACTION = 0.37
@@ -21,7 +21,7 @@ _WALL = (20, 20, 19, 17, 16, 14, 13, 14, 20, 24, 26, 28)
 
 
 class Region(IntEnum):
-    """Region in which a lesion grows: a coarse type of DeepLesion; 0 is elsewhere."""
+    """Body region of a lesion: a coarse lesion type of DeepLesion; 0 is elsewhere."""
 
     OTHER = 0
     BONE = 1
@@ -36,10 +36,10 @@ class Region(IntEnum):
 
 @dataclass
 class Enhancement:
-    """HU of the organs that contrast medium changes.
+    """HU of the organs that take up contrast medium.
 
     Args:
-        strength: 0 without contrast medium, 1 in a good portal venous phase.
+        strength: 0 is no contrast medium, 1 is a good portal venous phase.
     """
 
     strength: float
@@ -65,7 +65,7 @@ class Enhancement:
 
 
 class Patient:
-    """Properties that all scans of a patient share.
+    """Patient anatomy, shared by all scans of the patient.
 
     Args:
         rng: Random number generator.
@@ -81,7 +81,8 @@ class Patient:
         self.visceral = float(rng.uniform(0.0, 1.0))
         self.lung_hu = float(rng.uniform(-885, -805))
         self.bone_density = float(rng.uniform(0.7, 1.2))
-        # Sideways waves: wave vector (1/mm) in the other axis and in z, phase, mm.
+        # Waves that displace the body sideways: wave vector (1/mm), phase, amplitude
+        # (mm).
         self._waves = [
             (
                 1 / rng.uniform(22, 60),
@@ -103,16 +104,16 @@ class Patient:
         self.jitter_seed = int(rng.integers(2**31))
 
     def jitter(self, name: str, spread_mm: float = 6.0, size: int = 3) -> np.ndarray:
-        """Displacement of a named organ in mm, fixed for a patient."""
+        """Return the displacement of a named organ in mm, fixed for a patient."""
         key = [self.jitter_seed, *name.encode()]
         return np.random.default_rng(key).normal(0, spread_mm / 2, size)
 
     def generator(self, name: str) -> np.random.Generator:
-        """Random number generator of a named structure, fixed for a patient."""
+        """Return the random generator of a named structure, fixed for a patient."""
         return np.random.default_rng([self.jitter_seed, 7, *name.encode()])
 
     def half_axes(self, z_mm: ArrayLike) -> tuple[Any, Any]:
-        """Half width and half depth (mm) of the muscular trunk at heights z."""
+        """Return half width and half depth (mm) of the muscular trunk at heights z."""
         level = np.asarray(z_mm) / self.scale_z
         return (
             np.interp(level, _LEVELS, _HALF_WIDTH) * self.scale_x,
@@ -120,20 +121,20 @@ class Patient:
         )
 
     def spine_y(self, z_mm: ArrayLike) -> Any:
-        """Y (mm) of the middle of the vertebral bodies at heights z."""
+        """Return y (mm) of the center of the vertebral bodies at heights z."""
         level = np.asarray(z_mm) / self.scale_z
         lordosis = 7 * np.sin((level - 120) / 150)
         return self.half_axes(z_mm)[1] - 54 - lordosis
 
     def fraction_z(self, z_mm: float) -> float:
-        """Height as a fraction of the body, the third of DeepLesion's locations."""
+        """Return the height as a fraction of the body, as in DeepLesion's locations."""
         level = z_mm / self.scale_z
         return float(np.clip(LUNG_TOP_FRACTION + level / BODY_LENGTH_MM, 0, 1))
 
     def warp(
         self, z_mm: ArrayLike, y_mm: ArrayLike, x_mm: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Sideways displacement for :class:`Canvas`, (D, H, 1) and (D, 1, W), mm."""
+        """Return the displacement for :class:`Canvas` (mm), (D, H, 1) and (D, 1, W)."""
         z = np.asarray(z_mm, np.float32)[:, None, None]
         y = np.asarray(y_mm, np.float32)[None, :, None]
         x = np.asarray(x_mm, np.float32)[None, None, :]
@@ -146,7 +147,7 @@ class Patient:
         return shifts[0], shifts[1]
 
     def wobble(self, canvas: Canvas) -> np.ndarray:
-        """Uneven organ surfaces: smooth values of about -1 to 1, (D, H, W)."""
+        """Return smooth noise of about -1 to 1 for uneven organ surfaces, (D, H, W)."""
         total: Any = 0
         for kx, ky, kz, px, py, pz in self._surface:
             plane = np.sin(ky * canvas.y + py) * np.cos(kz * canvas.z + pz)
@@ -156,12 +157,12 @@ class Patient:
         return total * np.float32(0.6)
 
     def depth(self, canvas: Canvas) -> np.ndarray:
-        """Depth (mm) below the surface of the muscular trunk along rays, (D, H, W)."""
+        """Return the depth (mm) below the muscular trunk's surface, (D, H, W)."""
         x, y, z = canvas.coordinates()
         half_x, half_y = self.half_axes(z.ravel())
         u = np.square(x * (1 / half_x).astype(np.float32)[:, None, None])
         v = np.square(y * (1 / half_y).astype(np.float32)[:, None, None])
-        # A squarish ellipse: u^2 + 1.4 uv + v^2 = 1 (an ellipse has 2 uv).
+        # A superellipse-like outline: u^2 + 1.4 uv + v^2 = 1 (an ellipse has 2 uv).
         rho = np.square(u)
         rho += np.float32(1.4) * (u * v)
         rho += np.square(v)
@@ -188,7 +189,7 @@ def paint_layers(
     canvas.blend(skin, 20.0, Region.OTHER)
     canvas.blend(skin - np.float32(2), -105.0, Region.SOFT_TISSUE)
     canvas.blend(depth + wobble, enhancement.muscle, Region.SOFT_TISSUE)
-    # Thin planes of fat between the muscles of the wall.
+    # Thin layers of fat between the muscles of the wall.
     for at in (5.0, 9.5):
         plane = np.float32(0.1) + np.float32(0.6) * wobble
         plane -= np.abs(depth + np.float32(2) * wobble - at)

@@ -1,4 +1,4 @@
-"""Voxel grid in which tissues are painted one over the other."""
+"""Voxel grid on which tissues are painted in order."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,17 +15,17 @@ Box = tuple[slice, slice, slice]
 class Canvas:
     """HU values on a regular grid of patient coordinates.
 
-    Patient coordinates are millimeters: x to the right of the image, y downwards
-    (front to back), z towards the feet. The origin of x and y is the middle of the
-    body. Shapes are painted as signed distances in mm (positive inside). Their edge is
-    a ramp of width ``edge_mm``, so that a voxel cut by a surface holds a mixture.
+    Patient coordinates are in millimeters: x to the right of the image, y downwards
+    (front to back), z toward the feet. The origin of x and y is the center of the
+    body. Shapes are painted from signed distances in mm (positive inside). Their edge
+    is a linear ramp of width ``edge_mm``, which models partial volumes.
 
     Args:
         z_mm, y_mm, x_mm: Coordinates of the voxel centers along each axis.
-        warp: Smooth sideways displacement of the anatomy, as returned by
+        warp: Smooth displacement of the anatomy in the slice plane, from
             ``Patient.warp``: two arrays of shapes (D, H, 1) and (D, 1, W) that are
-            added to x and to y. None: no displacement.
-        with_labels: Keep the label that was painted last in each voxel.
+            added to x and to y. None disables it.
+        with_labels: Whether to store the label that was painted last in each voxel.
 
     Shape:
         - ``hu``: (D, H, W) = (z, y, x), float32.
@@ -59,7 +59,7 @@ class Canvas:
     def box(
         self, low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray
     ) -> Box | None:
-        """Index of the voxels between two corners (x, y, z) in mm, None if empty."""
+        """Return the index of the voxels between corners (x, y, z) in mm, or None."""
         index = []
         for axis, coordinates in zip((2, 1, 0), (self.z, self.y, self.x)):
             pad = self.edge_mm if axis == 2 else self.reach_mm
@@ -74,7 +74,7 @@ class Canvas:
     def coordinates(
         self, box: Box | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Warped x, y (full size) and z (D, 1, 1) in mm, of a box or of the canvas."""
+        """Return warped x and y (full size) and z (D, 1, 1) in mm, for a box or all."""
         if box is None:
             return self.x + self.shift_x, self.y + self.shift_y, self.z
         dz, dy, dx = box
@@ -92,13 +92,13 @@ class Canvas:
         box: Box | None = None,
         edge_mm: float | None = None,
     ) -> np.ndarray:
-        """Paint where the signed distance is positive; return the weights.
+        """Paint where the signed distance is positive, and return the weights.
 
         Args:
             distance_mm: Signed distance, positive inside, in the shape of the box.
-            hu: Number, or array in the shape of the box.
+            hu: A number, or an array in the shape of the box.
             label: Label of the voxels that are covered by more than half.
-            box: Index from :meth:`box`; None paints the whole canvas.
+            box: Index from :meth:`box`. None selects the whole canvas.
             edge_mm: Width of the ramp at the surface.
         """
         box = box or (slice(None), slice(None), slice(None))
@@ -115,7 +115,7 @@ class Canvas:
 
     def ellipsoid(
         self,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         radii: Sequence[float] | np.ndarray,
         hu: Any,
         label: int = 0,
@@ -123,21 +123,21 @@ class Canvas:
         wobble: Any = 0.0,
         edge_mm: float | None = None,
     ) -> tuple[Box, np.ndarray] | None:
-        """Paint an ellipsoid, turned by ``angle`` (radians) in the slice plane.
+        """Paint an ellipsoid that is rotated in the slice plane.
 
         Args:
-            centre: (x, y, z) in mm.
+            center: (x, y, z) in mm.
             radii: (x, y, z) in mm.
             hu: HU inside.
             label: Label inside.
-            angle: In radians.
-            wobble: Number, or array in the shape of the canvas, added to the distance.
+            angle: Rotation in radians.
+            wobble: Number or array in the shape of the canvas, added to the distance.
             edge_mm: Width of the ramp at the surface.
 
         Returns:
-            Tuple of box and signed distance, or None when outside the canvas.
+            Box and signed distance, or None if the ellipsoid is outside the canvas.
         """
-        found = self.ellipsoid_distance(centre, radii, angle)
+        found = self.ellipsoid_distance(center, radii, angle)
         if found is None:
             return None
         box, distance = found
@@ -148,34 +148,34 @@ class Canvas:
 
     def ellipsoid_distance(
         self,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         radii: Sequence[float] | np.ndarray,
         angle: float = 0.0,
     ) -> tuple[Box, np.ndarray] | None:
-        """Box and approximate signed distance (mm) of an ellipsoid, or None."""
+        """Return box and approximate signed distance (mm) of an ellipsoid, or None."""
         reach = max(radii[0], radii[1]) if angle else None
         rx, ry = (reach, reach) if reach else (radii[0], radii[1])
         box = self.box(
-            (centre[0] - rx, centre[1] - ry, centre[2] - radii[2]),
-            (centre[0] + rx, centre[1] + ry, centre[2] + radii[2]),
+            (center[0] - rx, center[1] - ry, center[2] - radii[2]),
+            (center[0] + rx, center[1] + ry, center[2] + radii[2]),
         )
         if box is None:
             return None
         x, y, z = self.coordinates(box)
-        x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
+        x, y = x - np.float32(center[0]), y - np.float32(center[1])
         if angle:
             c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
             x, y = c * x + s * y, c * y - s * x
         q = np.square(x * np.float32(1 / radii[0]))
         q += np.square(y * np.float32(1 / radii[1]))
-        q += np.square((z - np.float32(centre[2])) * np.float32(1 / radii[2]))
+        q += np.square((z - np.float32(center[2])) * np.float32(1 / radii[2]))
         np.sqrt(q, out=q)
         return box, (1 - q) * np.float32(min(radii))
 
     def tube(
         self, points: ArrayLike, hu: Any, label: int = 0, edge_mm: float | None = None
     ) -> None:
-        """Paint a chain of cones with round ends through (x, y, z, radius) points."""
+        """Paint cones with round ends through a list of (x, y, z, radius) points."""
         points = np.asarray(points, np.float32)
         for start, end in zip(points[:-1], points[1:]):
             radius = max(start[3], end[3])

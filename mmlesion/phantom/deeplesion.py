@@ -1,4 +1,4 @@
-"""A simulated data set in DeepLesion's own layout."""
+"""Simulated data set in the layout of DeepLesion."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from .made_with import build_folder
 from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
-# Raised whenever the same seed gives other pictures: data sets do not mix silently.
+# Increased whenever a seed gives different images, so that versions are not mixed.
 PHANTOM_VERSION = 4
 COLUMNS = (
     'File_name',
@@ -52,38 +52,40 @@ def write_deeplesion(
     context_mm: float = 20.0,
     num_vessels: tuple[int, int] = (3, 6),
 ) -> Path:
-    """Simulate CT key slices and write them as DeepLesion is published.
+    """Simulate CT key slices and write them in the layout of DeepLesion.
 
-    Written are ``DL_info.csv`` (18 columns, 1-based boxes), ``Images_png/PPPPPP_SS_RR/
-    NNN.png`` (16 bit, HU + 32768; the key slice and its neighbours, some of them
-    missing) and, not part of DeepLesion, ``masks/PPPPPP_SS_RR/NNN.png`` (8 bit, 0 or
-    1 + the lesion's place among the rows of its key slice; slices without lesion have
-    no mask file) and ``phantom.json`` (what it was made with). As in the original,
-    lesions of the training split have type -1.
+    The output contains ``DL_info.csv`` (18 columns, 1-based boxes) and
+    ``Images_png/PPPPPP_SS_RR/NNN.png`` (16 bit, HU + 32768; the key slice and its
+    neighbors, some of them missing). In addition to DeepLesion, it contains
+    ``masks/PPPPPP_SS_RR/NNN.png`` (8 bit, 0 or 1 + the index of the lesion among the
+    rows of its key slice; slices without a lesion have no mask file) and
+    ``phantom.json`` (the settings). As in the original, lesions of the training split
+    have type -1.
 
-    A patient's pictures depend on ``seed``, split and the patient's place in it alone:
-    neither on the number of processes nor on the number of other patients. Everything
-    is written to ``<out_dir>.partial`` first, which is renamed at the end; a broken run
-    is taken up where it stopped.
+    The images of a patient depend only on ``seed``, the split and the index of the
+    patient in the split. They do not depend on the number of processes or of other
+    patients. Everything is written to ``<out_dir>.partial``, which is renamed at the
+    end. An interrupted run resumes where it stopped.
 
     Args:
-        out_dir: Folder to make.
+        out_dir: Output folder.
         num_train: Number of key slices of the training split.
         num_val: Number of key slices of the validation split.
         num_test: Number of key slices of the test split.
-        size: Width and height in pixels; below 512 a reconstruction of a part of the
-            body is simulated.
-        seed: Everything random follows from it.
+        size: Width and height in pixels. Below 512, only a part of the body is
+            reconstructed.
+        seed: Random seed.
         workers: Number of processes.
-        context_mm: Neighbours reach this far to both sides: 15 slices at 2 mm need 14.
-        num_vessels: Least and greatest number of look-alike vessels per key slice.
+        context_mm: Extent of the neighboring slices on both sides of the key slice: 15
+            slices at 2 mm need 14.
+        num_vessels: Minimum and maximum number of look-alike vessels per key slice.
 
     Returns:
-        The folder written.
+        The output folder.
 
     Raises:
-        ValueError: A number makes no sense.
-        FileExistsError: ``out_dir`` holds something else.
+        ValueError: If an argument is out of range.
+        FileExistsError: If ``out_dir`` contains anything else.
     """
     out_dir = Path(out_dir)
     settings: dict[str, Any] = dict(
@@ -150,14 +152,14 @@ def _check(settings: dict, workers: int) -> None:
     low, high = settings['num_vessels']
     if not 0 <= low <= high:
         raise ValueError(
-            f'num_vessels must be a least and a greatest number, got {low} and {high}'
+            f'num_vessels must be a minimum and a maximum, got {low} and {high}'
         )
     if workers < 1:
         raise ValueError(f'workers must be 1 or more, got {workers}')
 
 
 def _plan(settings: dict) -> list[tuple]:
-    """Return (number, split, place in the split, key slices) of all patients."""
+    """Return (number, split, index in the split, key slices) of all patients."""
     jobs = []
     for split, name in _SPLITS:
         rng = np.random.default_rng([settings['seed'], split])
@@ -181,15 +183,16 @@ def _write_patient(job: tuple) -> int:
         scan_rng = np.random.default_rng(seeds[n + 1])
         arguments = (patient, scan_rng, settings['size'], settings['context_mm'])
         vessels = settings['num_vessels']
-        # A further key slice lies in the same series, another one or a later study.
+        # The next key slice is in the same series, in another series or in a later
+        # study.
         lot, following = rng.random(), None
         if n and lot < 0.25:
             try:
                 following = simulate_scan(*arguments, num_vessels=vessels, follow=scan)
-            except RuntimeError:  # nothing but lung apex or air further down
+            except RuntimeError:  # only lung apex or air below the current position
                 lot = 0.5
         if following is not None:
-            assert scan is not None  # `following` is a later slice of it
+            assert scan is not None  # `following` is a later slice of the same scan
             key_number += len(scan.hu) - scan.key + following.key
             scan = following
         else:
@@ -269,7 +272,7 @@ def _write_scan(
         rows.append(
             {
                 **shared,
-                # Pixels count from 1, as in the published file.
+                # Pixels are counted from 1, as in the published file.
                 'Measurement_coordinates': _numbers(drawn.ends.ravel() + 1),
                 'Bounding_boxes': _numbers(drawn.bbox + 1),
                 'Lesion_diameters_Pixel_': _numbers((drawn.long_px, drawn.short_px)),
@@ -284,7 +287,7 @@ def _write_scan(
 
 
 def _noisy_row(row: dict, scan: Scan, rng: np.random.Generator) -> dict:
-    """A wrong annotation, marked as such, beside a right one."""
+    """Return a row with an annotation error that is flagged as noisy."""
     side = scan.hu.shape[-1]
     x, y = rng.uniform(0.2, 0.7, 2) * side
     length = 0.08 * side
@@ -315,5 +318,5 @@ def _imwrite(path: Path, pixels: np.ndarray, options) -> None:
 
 
 def _numbers(values) -> str:
-    """Six significant digits, separated as in DL_info.csv."""
+    """Return numbers with six significant digits, separated as in DL_info.csv."""
     return ', '.join(f'{float(v):.6g}' for v in values)

@@ -1,8 +1,8 @@
-"""Lesions and the vessels that look like them in one slice.
+"""Lesions, and vessels that look like lesions in one slice.
 
-Both are drawn from one distribution of cross sections: radius, outline, HU, texture,
-edge, and the shift and shrinkage of the section within a few millimeters. They differ
-only along z: a lesion ends within its own length, a vessel continues.
+Both are drawn from the same distribution of cross sections: radius, outline, HU,
+texture, edge, and the shift and shrinkage of the section within a few millimeters. They
+differ only along z: a lesion ends within its own length, a vessel continues.
 """
 
 from dataclasses import dataclass, field
@@ -18,24 +18,26 @@ class Focus:
     """A lesion (``is_vessel=False``) or a vessel, centered in the key slice.
 
     Args:
-        centre: (x, y, z) in mm.
+        center: (x, y, z) in mm.
         radius_mm: Approximate half of the largest diameter in the key slice.
-        half_length_mm: Half extent along z if it is a lesion.
-        slope: Sideways shift of the section per mm of z, (x, y); both kinds have it.
+        half_length_mm: Half length of a lesion along z.
+        slope: Shift of the section per mm along z, (x, y), for lesions and vessels.
         outline: (K, 4) rows of order k, relative amplitude, phase, twist per mm.
-        aspect, angle: Short over long axis of the section; direction of the long one.
-        spikes: Number, relative length and phase of the spicules; 0: none.
-        hu: Mean value.
+        aspect, angle: Ratio of short to long axis of the section; direction of the long
+            axis.
+        spikes: Number, relative length and phase of the spicules; number 0 disables
+            them.
+        hu: Mean HU.
         texture_hu: Standard deviation inside.
-        core_hu: Added to the inner half (necrosis, calcification); 0: none.
+        core_hu: Added to the inner half (necrosis, calcification); 0 disables it.
         edge_mm: Width of the margin.
-        is_vessel: Continue beyond the slice instead of ending.
-        course: For vessels: radius beyond the bulge (relative), additional drift
+        is_vessel: Whether the focus continues beyond the slice instead of ending.
+        course: For vessels: relative radius beyond the bulge, additional drift
             (x, y) in mm at 10 mm on either side, bend, and distance and spread of a
-            fork (mm, relative), 0: no fork.
+            fork (mm, relative), where 0 disables the fork.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radius_mm: float
     half_length_mm: float
     slope: tuple[float, float]
@@ -53,14 +55,14 @@ class Focus:
     texture_seed: int = 0
 
     def profile(self, dz: np.ndarray) -> np.ndarray:
-        """Radius of the section at dz mm from the key slice, relative; < 0: none."""
+        """Return the relative radius of the section at dz mm, negative past its end."""
         q = 1 - np.abs(dz / self.half_length_mm) ** 2.3
         ending = np.where(q > 0, np.sqrt(np.maximum(q, 0)), -1.0)
         if not self.is_vessel:
             return ending
         c = self.course
         going_on = c['radius'] * (1 + c['taper'] * dz / 20)
-        # A smooth maximum: bulge near the key slice, tube beyond it.
+        # A smooth maximum of the bulge near the key slice and the tube beyond it.
         power = 14
         return (
             (np.maximum(ending, 0) ** power + going_on**power)
@@ -68,11 +70,11 @@ class Focus:
         ) ** (1 / power)
 
     def axis(self, dz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centre (x, y) in mm of the section at dz mm from the key slice."""
-        x = self.centre[0] + self.slope[0] * dz
-        y = self.centre[1] + self.slope[1] * dz
+        """Return the center (x, y) in mm of the section at dz mm from the key slice."""
+        x = self.center[0] + self.slope[0] * dz
+        y = self.center[1] + self.slope[1] * dz
         if self.is_vessel:
-            # Nothing within 2 mm, then more and more.
+            # No drift within 2 mm; it increases with the distance.
             far = np.maximum(np.abs(dz) - 2, 0) / 8
             far = far / (1 + 0.25 * far)
             up = dz > 0
@@ -87,11 +89,11 @@ class Focus:
     def section(
         self, x: np.ndarray, y: np.ndarray, dz: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the relative radius of the outline, and the distance from the axis.
+        """Return the relative radius of the outline and the distance from the axis.
 
         Args:
-            x: Distance from the axis in mm.
-            y: Distance from the axis in mm.
+            x: X distance from the axis in mm.
+            y: Y distance from the axis in mm.
             dz: Distance from the key slice in mm.
         """
         theta = np.arctan2(y, x)
@@ -105,7 +107,7 @@ class Focus:
             )
         count, length, phase = self.spikes
         if count:
-            # Thin rays of uneven length: a comb under an uneven envelope.
+            # Thin spicules of uneven length: a comb function times an uneven envelope.
             comb = np.float32(0.5) + np.float32(0.5) * np.cos(
                 np.float32(count) * theta
                 + np.float32(phase)
@@ -127,13 +129,14 @@ def paint_focus(
 ) -> tuple | None:
     """Paint a lesion or a vessel.
 
-    Neither covers gas, the air outside the body or (unless it lives there) bone.
+    Gas and air outside the body are never painted over. Bone is painted over only by
+    lesions of the bone.
 
     Returns:
-        Tuple of box and weights (0..1, of the box's shape), or None when outside.
+        Box and weights (0..1, in the shape of the box), or None outside the canvas.
     """
     z = canvas.z.ravel()
-    dz_all = z - focus.centre[2]
+    dz_all = z - focus.center[2]
     profile = focus.profile(dz_all)
     alive = profile > 0
     if not alive.any():

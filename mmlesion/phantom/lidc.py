@@ -21,7 +21,7 @@ from .lidc_readers import lidc_xml, read_nodule
 from .made_with import build_folder
 from .scan import Protocol, finish, paint_anatomy, paint_table
 
-# Raised whenever the same seed gives other pictures: data sets do not mix silently.
+# Increased whenever a seed gives different images, so that versions are not mixed.
 LIDC_PHANTOM_VERSION = 1
 _COLUMNS = (
     'patient',
@@ -33,23 +33,23 @@ _COLUMNS = (
     'y_px',
     'x_px',
 )
-_HALF_MM = 28.0  # of the stretch of lung that a series shows
+_HALF_MM = 28.0  # half height of the part of the lung in a series
 _COARSE_MM = 2.5
-# Distances of slices (mm) frequent in LIDC-IDRI, and thinner slices averaged into one
+# Slice distance (mm) and number of thin slices that are averaged into one slice.
 _INTERVALS_MM = ((1.25, 1), (2.0, 2), (2.5, 2))
 
 
 @dataclass
 class NoduleScan:
-    """A simulated stretch of lung with nodules.
+    """A simulated part of the lungs with nodules.
 
     Attributes:
         hu: (D, H, W) int16, from the feet to the head.
-        masks: The true nodules, each (D, H, W) bool.
-        foci: What was painted, in the order of ``masks``.
-        malignant: The nodules' kinds.
+        masks: Ground-truth masks of the nodules, each (D, H, W) bool.
+        foci: Painted shapes in the order of ``masks``.
+        malignant: Whether each nodule is malignant.
         spacing_mm: (z, y, x).
-        origin: World place (x, y, z) of the first voxel's centre, mm.
+        origin: World position (x, y, z) of the center of the first voxel, mm.
     """
 
     hu: np.ndarray
@@ -67,32 +67,32 @@ def write_lidc(
     seed: int = 0,
     workers: int = 1,
 ) -> Path:
-    """Simulate chest CT with nodules and write them as LIDC-IDRI is published.
+    """Simulate chest CT with nodules and write it in the layout of LIDC-IDRI.
 
-    Written are ``LIDC-IDRI-0001/<study>/<series>/*.dcm`` with the four readers' XML in
-    the same folder, one series for each patient and, not part of LIDC-IDRI,
-    ``truth.csv`` (the nodules as they were painted) and ``phantom.json`` (what it was
-    made with). Nodules are benign (smooth, round, sometimes calcified) or malignant
-    (spiculated, lobulated); their diameters overlap, so that the margin tells more
-    than the size.
+    The output contains ``LIDC-IDRI-0001/<study>/<series>/*.dcm`` with the XML of four
+    readers in the same folder, one series per patient. In addition to LIDC-IDRI, it
+    contains ``truth.csv`` (the nodules as painted) and ``phantom.json`` (the settings).
+    Nodules are benign (smooth, round, sometimes calcified) or malignant (spiculated,
+    lobulated). The diameters of the two classes overlap, so that the margin is more
+    informative than the size.
 
-    A patient depends on ``seed`` and its number alone. Everything is written to
-    ``<out_dir>.partial`` first, which is renamed at the end; a broken run is taken up
-    where it stopped.
+    A patient depends only on ``seed`` and the number of the patient. Everything is
+    written to ``<out_dir>.partial``, which is renamed at the end. An interrupted run
+    resumes where it stopped.
 
     Args:
-        out_dir: Folder to make.
+        out_dir: Output folder.
         num_patients: Number of patients.
-        size: Width and height in pixels; a part of the chest is reconstructed.
-        seed: Everything random follows from it.
+        size: Width and height in pixels. Only a part of the chest is reconstructed.
+        seed: Random seed.
         workers: Number of processes.
 
     Returns:
-        The folder written.
+        The output folder.
 
     Raises:
-        ValueError: A number makes no sense.
-        FileExistsError: ``out_dir`` holds something else.
+        ValueError: If an argument is out of range.
+        FileExistsError: If ``out_dir`` contains anything else.
     """
     if not 1 <= num_patients <= 9999:
         raise ValueError(f'num_patients must be 1 to 9999, got {num_patients}')
@@ -117,7 +117,7 @@ def write_lidc(
 
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
-    """Simulate what is missing, then write the tables."""
+    """Simulate the missing patients, then write the tables."""
     num_patients = settings['num_patients']
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [
@@ -155,7 +155,7 @@ def _write_patient(job: tuple) -> None:
     rng = np.random.default_rng([settings['seed'], number])
     name = f'LIDC-IDRI-{number:04d}'
     folder = root / name
-    if folder.exists():  # left by a run that was stopped in it
+    if folder.exists():  # incomplete, from an interrupted run
         shutil.rmtree(folder)
     scan = simulate_nodule_scan(Patient(rng), rng, settings['size'])
     uids: list[str] = []
@@ -208,7 +208,7 @@ def _write_patient(job: tuple) -> None:
         others=[(middle + 1, 9, 8)],
     )
     (series / f'{number:03d}.xml').write_bytes(xml)
-    # TCIA names folders by their UIDs
+    # TCIA names folders by their UIDs.
     series.rename(series.with_name(series_uid))
     (folder / 'study').rename(folder / study_uid)
     write_json(root / 'rows' / f'{number:04d}.json', rows)
@@ -217,18 +217,18 @@ def _write_patient(job: tuple) -> None:
 def simulate_nodule_scan(
     patient: Patient, rng: np.random.Generator, size: int = 160
 ) -> NoduleScan:
-    """Simulate a stretch of lung with one to three nodules.
+    """Simulate a part of the lungs with one to three nodules.
 
     Args:
         patient: The patient.
-        rng: Source of everything else.
+        rng: Random number generator.
         size: Width and height in pixels.
 
     Returns:
-        The scan; the first nodule is near its middle.
+        The scan. The first nodule is near its center.
 
     Raises:
-        RuntimeError: No nodule found room.
+        RuntimeError: If no nodule fits.
     """
     interval, parts = _INTERVALS_MM[rng.integers(len(_INTERVALS_MM))]
     protocol = replace(
@@ -241,7 +241,7 @@ def simulate_nodule_scan(
         scan = _try_scan(patient, protocol, rng, size)
         if scan is not None:
             return scan
-    raise RuntimeError(f'no nodule found room: image size {size} px is too small')
+    raise RuntimeError(f'no nodule fits: image size {size} px is too small')
 
 
 def _try_scan(
@@ -250,7 +250,7 @@ def _try_scan(
     interval, spacing = protocol.interval_mm, protocol.spacing_mm
     z_middle = rng.uniform(70, 180) * patient.scale_z
     half = round(_HALF_MM / interval)
-    z = z_middle + interval * np.arange(-half, half + 1)  # towards the feet
+    z = z_middle + interval * np.arange(-half, half + 1)  # toward the feet
     placed = _place(patient, protocol, z, size * spacing, rng)
     if placed is None:
         return None
@@ -275,7 +275,7 @@ def _try_scan(
         hu[first : first + 8] = canvas.hu.reshape(shape).mean(1)
     masks = cover > 0.5
     for focus, mask in zip(foci, masks):
-        # Hidden behind something else, or too small to be seen
+        # The nodule is hidden by another structure or too small to be visible.
         if mask.sum() * interval * spacing**2 < 0.4 * 4.19 * focus.radius_mm**3:
             return None
     finish(hu, protocol, rng)
@@ -297,7 +297,7 @@ def _place(
     side_mm: float,
     rng: np.random.Generator,
 ) -> tuple | None:
-    """Nodules, field of view (left, top) and the skin of the back, all in mm."""
+    """Return nodules, field of view (left, top) and y of the back's skin, in mm."""
     half_x, half_y = (
         float(v) + 1.5 * patient.fat_mm for v in patient.half_axes(float(np.median(z)))
     )
@@ -326,7 +326,7 @@ def _place(
         allowed = room > 1.3 * radius + 2
         if corner is None:
             allowed[[0, -1]] = False
-        else:  # its square of two diameters inside of the field of view
+        else:  # a square of two diameters is inside the field of view
             margin = 2 * radius + 4
             allowed &= (x > corner[0] + margin) & (x < corner[0] + side_mm - margin)
             allowed &= ((y > corner[1] + margin) & (y < corner[1] + side_mm - margin))[
@@ -334,9 +334,9 @@ def _place(
             ]
         for other in foci:
             apart = np.sqrt(
-                (levels[:, None, None] - other.centre[2]) ** 2
-                + (y[:, None] - other.centre[1]) ** 2
-                + (x - other.centre[0]) ** 2
+                (levels[:, None, None] - other.center[2]) ** 2
+                + (y[:, None] - other.center[1]) ** 2
+                + (x - other.center[0]) ** 2
             )
             allowed &= apart > 2 * (radius + other.radius_mm) + 6
         spots = np.flatnonzero(allowed)
@@ -345,30 +345,30 @@ def _place(
                 return None
             continue
         k, j, i = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
-        centre = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
+        center = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
         if corner is None:
             corner = tuple(
                 float(c - side_mm / 2 + rng.uniform(-0.15, 0.15) * side_mm)
-                for c in centre[:2]
+                for c in center[:2]
             )
-        foci.append(draw_nodule(centre, radius, kind, rng))
+        foci.append(draw_nodule(center, radius, kind, rng))
         malignant.append(kind)
     return foci, malignant, corner, back_mm
 
 
 def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:
-    """Diameter in mm: benign 5 to 13, malignant 7 to 18, uniform in the logarithm."""
+    """Draw a diameter in mm, log-uniform: benign 5 to 13, malignant 7 to 18."""
     low, high = (7, 18) if malignant else (5, 13)
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def draw_nodule(
-    centre: Sequence[float] | np.ndarray,
+    center: Sequence[float] | np.ndarray,
     radius_mm: float,
     malignant: bool,
     rng: np.random.Generator,
 ) -> Focus:
-    """Draw a nodule: benign ones are smooth and round, malignant ones spiculated."""
+    """Draw a nodule: benign nodules are smooth and round, malignant ones spiculated."""
     size = rng.uniform(0.07, 0.13) if malignant else rng.uniform(0.01, 0.04)
     orders = np.array((2, 3, 4, 5), float)
     outline = np.stack(
@@ -390,7 +390,7 @@ def draw_nodule(
     calcified = not malignant and rng.random() < 0.15
     slope, way = rng.uniform(0, 0.3), rng.uniform(0, 6.28)
     return Focus(
-        centre=(float(centre[0]), float(centre[1]), float(centre[2])),
+        center=(float(center[0]), float(center[1]), float(center[2])),
         radius_mm=radius_mm,
         half_length_mm=radius_mm * float(rng.uniform(0.85, 1.1)),
         slope=(slope * np.cos(way), slope * np.sin(way)),

@@ -1,4 +1,4 @@
-"""Simulated radiologists who outline and rate nodules, and their XML."""
+"""Simulated radiologists who outline and rate nodules, and their XML file."""
 
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -23,11 +23,11 @@ _RATINGS = (
 
 @dataclass
 class Reading:
-    """What one reader drew and rated of one nodule.
+    """Outline and ratings of one nodule by one reader.
 
     Attributes:
-        outlines: Per slice number its outline, (P, 2) pixels x and y, closed, on
-            the first pixels outside.
+        outlines: Outline in each slice, keyed by slice number: (P, 2) pixels x and y,
+            closed, on the first pixels outside the nodule.
         ratings: The nine ratings.
     """
 
@@ -43,22 +43,23 @@ def read_nodule(
     spacing_mm: float,
     rng: np.random.Generator,
 ) -> list[Reading | None]:
-    """Let the readers look at a nodule.
+    """Simulate the readings of a nodule by four readers.
 
-    Each draws its border up to about half a millimetre further in or out and rounds
-    off what is thinner than a stroke; one in twenty overlooks it, but at least three
-    see it. Means of malignancy are above 3 for malignant and below 3 for benign ones.
+    Each reader draws the border up to about half a millimeter inside or outside the
+    true border and smooths structures that are thinner than a pen stroke. One in twenty
+    readers misses the nodule, but at least three readers see it. The mean rating of
+    malignancy is above 3 for malignant nodules and below 3 for benign nodules.
 
     Args:
-        mask: The nodule, (D, H, W) bool.
-        malignant: Its kind.
-        calcified: Whether its core is.
-        aspect: Short over long axis.
+        mask: Mask of the nodule, (D, H, W) bool.
+        malignant: Whether the nodule is malignant.
+        calcified: Whether the core of the nodule is calcified.
+        aspect: Ratio of short to long axis.
         spacing_mm: Pixel spacing.
-        rng: Source of randomness.
+        rng: Random number generator.
 
     Returns:
-        One reading for each reader, None for one who overlooked it.
+        One reading per reader, or None for a reader who missed the nodule.
     """
     seen = rng.random(NUM_READERS) > 0.05
     if seen.sum() < 3:
@@ -72,7 +73,7 @@ def read_nodule(
             for number, plane in enumerate(mask)
             if plane.any() and (outline := _outline(plane, shift_px)) is not None
         }
-        if not outlines:  # shrunk to nothing: draw the exact outline
+        if not outlines:  # eroded completely: use the exact outline
             outlines = {
                 number: outline
                 for number, plane in enumerate(mask)
@@ -83,7 +84,7 @@ def read_nodule(
 
 
 def _outline(plane: np.ndarray, shift_px: float) -> np.ndarray | None:
-    """The closed outline outside of the largest part, None where nothing is left."""
+    """Return the closed outline around the largest component; None if it is empty."""
     inside = cv2.distanceTransform(plane.astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform(1 - plane.astype(np.uint8), cv2.DIST_L2, 5)
     difference: np.ndarray = np.subtract(inside, outside)
@@ -133,16 +134,16 @@ def lidc_xml(
     small: list[tuple[int, int, int]],
     others: list[tuple[int, int, int]],
 ) -> bytes:
-    """The readers' file in the layout of the official release.
+    """Return the XML file of the readers in the layout of the official release.
 
     Args:
         study_uid: Study instance UID.
         series_uid: Series instance UID.
-        slice_uids: SOP instance UIDs of its slices.
-        z_mm: Patient coordinates z of its slices.
-        nodules: For each nodule of 3 mm and more what each reader made of it.
+        slice_uids: SOP instance UIDs of the slices.
+        z_mm: Patient coordinates z of the slices.
+        nodules: For each nodule of at least 3 mm, the readings of the four readers.
         small: Slice, y and x of nodules below 3 mm: a point without ratings.
-        others: Slice, y and x of what is marked as no nodule.
+        others: Slice, y and x of findings that are marked as non-nodules.
     """
     root = ElementTree.Element(
         'LidcReadMessage', uid=series_uid + '.0', xmlns=_NAMESPACE
@@ -181,7 +182,7 @@ def lidc_xml(
             reading = readings[reader]
             if reading is None:
                 continue
-            # Each reader has own names of nodules
+            # Each reader uses separate nodule identifiers.
             nodule = ElementTree.SubElement(session, 'unblindedReadNodule')
             _add(nodule, 'noduleID', f'{1000 * reader + 7 * index}')
             rated = ElementTree.SubElement(nodule, 'characteristics')

@@ -1,4 +1,4 @@
-"""Folder of a simulated data set: built beside its name, resumable, locked."""
+"""Output folders of simulated data sets: resumable, locked, renamed when complete."""
 
 import errno
 import json
@@ -20,20 +20,20 @@ def build_folder(
 ) -> Iterator[Path | None]:
     """Build a data set in ``<out_dir>.partial`` and rename the folder at the end.
 
-    A run after a kill at any moment goes on with the same folder. What the run noted
-    in the subfolder ``rows`` is removed after the renaming.
+    An interrupted run resumes with the same folder. The intermediate results in the
+    subfolder ``rows`` are removed after the renaming.
 
     Args:
-        out_dir: The folder to make.
-        settings: What the data set is made with, written to ``phantom.json``.
-        folders: Subfolders to make beside ``rows``.
+        out_dir: The output folder.
+        settings: Settings of the data set, written to ``phantom.json``.
+        folders: Subfolders to create in addition to ``rows``.
 
     Yields:
-        The folder to write to, or None if the data set is complete.
+        The folder to write to, or None if the data set is already complete.
 
     Raises:
-        BlockingIOError: If another process builds the same data set.
-        FileExistsError: If the folder holds something else.
+        BlockingIOError: If another process is building the same data set.
+        FileExistsError: If the folder contains anything else.
     """
     if _is_same(out_dir, settings):
         shutil.rmtree(out_dir / _ROWS, ignore_errors=True)
@@ -42,7 +42,7 @@ def build_folder(
     partial = out_dir.with_name(out_dir.name + PARTIAL_SUFFIX)
     lock = _make_and_lock(partial)
     try:
-        if _is_same(out_dir, settings):  # another process has just finished it
+        if _is_same(out_dir, settings):  # another process has just completed it
             shutil.rmtree(partial, ignore_errors=True)
             yield None
             return
@@ -56,7 +56,7 @@ def build_folder(
 
 
 def _is_same(folder: Path, settings: dict) -> bool:
-    """True if the folder was made with these settings, False if it is not there."""
+    """Return whether the folder exists with these settings; raise if they differ."""
     if not folder.exists():
         return False
     note = folder / _NOTE
@@ -78,7 +78,7 @@ def _is_same(folder: Path, settings: dict) -> bool:
     other = [key for key in settings if found.get(key) != settings[key]]
     if other:
         raise FileExistsError(
-            f'{folder} holds a phantom made with other settings ({other[0]}='
+            f'{folder} holds a phantom with other settings ({other[0]}='
             f'{found.get(other[0])} instead of {settings[other[0]]}): choose another '
             'folder or remove it'
         )
@@ -86,11 +86,11 @@ def _is_same(folder: Path, settings: dict) -> bool:
 
 
 def _make_and_lock(partial: Path) -> int:
-    """Make the folder and lock the folder itself; no file of it is left over."""
+    """Create the folder and lock it; the lock needs no additional file."""
     partial.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
-    except ImportError:  # no such lock on this system
+    except ImportError:  # the system does not support such locks
         return -1
     lock = os.open(partial, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
@@ -101,15 +101,15 @@ def _make_and_lock(partial: Path) -> int:
             errno.EWOULDBLOCK, f'{partial}: another process is writing to this folder'
         ) from None
     except OSError:
-        return lock  # a network disk without locks
+        return lock  # a network file system without locks
     if not partial.exists() or not os.path.samestat(os.fstat(lock), partial.stat()):
-        os.close(lock)  # it was renamed in between
+        os.close(lock)  # the folder was renamed in the meantime
         return _make_and_lock(partial)
     return lock
 
 
 def _prepare(partial: Path, settings: dict, folders: Sequence[str]) -> None:
-    """Make what is missing, and remove what a killed run left half written."""
+    """Create missing folders, and remove incomplete files of an interrupted run."""
     left = {path.name for path in partial.iterdir()} - set(folders)
     if (partial / _NOTE).exists() or not all(
         name.startswith(_NOTE) and name.endswith(PARTIAL_SUFFIX) for name in left

@@ -1,4 +1,4 @@
-"""Simulated chest radiographs in NODE21's own layout."""
+"""Simulated chest radiographs in the layout of NODE21."""
 
 import csv
 import json
@@ -16,24 +16,24 @@ from .body import Enhancement, Patient, Region
 from .made_with import build_folder
 from .scan import paint_anatomy
 
-# Raised whenever the same seed gives other pictures: data sets do not mix silently.
+# Increased whenever a seed gives different images, so that versions are not mixed.
 RADIOGRAPH_VERSION = 1
 COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label', 'patient')
-# Water at about 70 keV, 1/cm; what a radiograph shows is its path integral.
+# Attenuation of water at about 70 keV in 1/cm; a radiograph shows its path integral.
 WATER_PER_CM = 0.19
 FIELD_MM = 350.0
-DIAMETERS_MM = (6.0, 30.0)  # of NODE21's nodules
+DIAMETERS_MM = (6.0, 30.0)  # range of the nodules in NODE21
 SOLID_HU = (0.0, 90.0)  # soft tissue
 _SLICES_AT_ONCE = 48
 
 
 @dataclass
 class Thorax:
-    """A patient seen from the front, as parallel rays see him.
+    """Front view of a patient, projected along parallel rays.
 
     Attributes:
-        water_cm: Water with the same attenuation along each ray.
-        lung: Where lung is, in space.
+        water_cm: Path length of water with the same attenuation along each ray, cm.
+        lung: Mask of the lungs in 3-D.
         z_mm, y_mm, x_mm: Patient coordinates of the grid.
 
     Shape:
@@ -52,7 +52,7 @@ def project_thorax(patient: Patient, grid_mm: float = 2.0) -> Thorax:
 
     Args:
         patient: The patient.
-        grid_mm: Spacing along x and z; along the rays it is twice that.
+        grid_mm: Spacing along x and z. The spacing along the rays is twice as large.
     """
     z_mm = np.arange(-75, 335, grid_mm)
     y_mm = np.arange(-155, 155, 2 * grid_mm)
@@ -79,24 +79,24 @@ def simulate_radiograph(
     diameters_mm: tuple[float, float] = DIAMETERS_MM,
     solid_hu: tuple[float, float] = SOLID_HU,
 ) -> tuple[np.ndarray, list]:
-    """Simulate a radiograph of a thorax with its own position, dose and nodules.
+    """Simulate a radiograph with its own positioning, dose and nodules.
 
     Args:
         thorax: From :func:`project_thorax`.
-        lung_hu: HU of the lung that a nodule replaces.
+        lung_hu: HU of the lung tissue that a nodule replaces.
         num_nodules: Number of nodules, anywhere in the lungs.
         rng: Random number generator of the radiograph.
         size: Side in pixels.
-        diameters_mm: Smallest and largest diameter of the nodules; as many between 6
-            and 12 as between 12 and 24.
-        solid_hu: Smallest and largest density of solid nodules in HU.
+        diameters_mm: Smallest and largest diameter of the nodules. The distribution is
+            log-uniform: 6 to 12 is as frequent as 12 to 24.
+        solid_hu: Smallest and largest HU of solid nodules.
 
     Returns:
-        12-bit gray values (size, size), uint16, bright at high absorption, and the
+        12-bit gray values (size, size), uint16, bright at high attenuation, and the
         boxes ``(x, y, width, height)`` of the nodules in pixels.
 
     Raises:
-        RuntimeError: If there is no room for a nodule.
+        RuntimeError: If no nodule fits.
     """
     pixel_mm = FIELD_MM * rng.uniform(0.92, 1.06) / size
     angle = np.deg2rad(rng.normal(0, 1.2))
@@ -105,7 +105,7 @@ def simulate_radiograph(
     turn = np.array(((cosine, -sine), (sine, cosine)))  # pixels to mm, (x, z)
     step = thorax.x_mm[1] - thorax.x_mm[0]
     origin = np.array((thorax.x_mm[0], thorax.z_mm[0]))
-    # Index in the grid of each pixel's middle.
+    # Grid index of each pixel center.
     linear = turn * (pixel_mm / step)
     start = (middle - origin) / step - linear @ np.full(2, (size - 1) / 2)
     water_cm = cv2.warpAffine(
@@ -130,22 +130,23 @@ def simulate_radiograph(
             boxes.append(box)
     else:
         if num_nodules:
-            raise RuntimeError('no nodule found room in the lungs')
-    # Blurred like the anatomy, so that sharpness does not reveal the nodules.
+            raise RuntimeError('no nodule fits into the lungs')
+    # Blur the nodules as much as the anatomy, so that sharpness does not reveal them.
     added = cv2.GaussianBlur(added, (0, 0), 0.45 * step / pixel_mm)
     absorbed = WATER_PER_CM * np.maximum(water_cm + added, 0)
-    # Few quanta pass the abdomen: their noise rises with what was absorbed.
+    # Few photons pass the abdomen, so the noise increases with the attenuation.
     noise = rng.standard_normal((size, size), dtype=np.float32) / np.float32(pixel_mm)
     absorbed += np.float32(rng.uniform(0.001, 0.004)) * noise * np.exp(absorbed / 2 - 1)
-    # What devices do, so that lungs and abdomen fit into one range of grey.
+    # Unsharp masking as in commercial devices, so that lungs and abdomen fit in one
+    # range.
     absorbed -= rng.uniform(0.45, 0.65) * _blurred(absorbed, 25 / pixel_mm)
     low, high = np.percentile(absorbed[::4, ::4], (1, 99.7))
-    grey = np.clip((absorbed - low) / (high - low), 0, 1) ** rng.uniform(0.85, 1.2)
-    return np.rint(4095 * grey).astype(np.uint16), boxes
+    gray = np.clip((absorbed - low) / (high - low), 0, 1) ** rng.uniform(0.85, 1.2)
+    return np.rint(4095 * gray).astype(np.uint16), boxes
 
 
 def _blurred(picture, sigma_px):
-    """Wide Gaussian, at an eighth of the resolution."""
+    """Apply a wide Gaussian blur at an eighth of the resolution."""
     small = cv2.resize(picture, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(
         small, (0, 0), sigma_px / 8, borderType=cv2.BORDER_REPLICATE
@@ -154,7 +155,7 @@ def _blurred(picture, sigma_px):
 
 
 def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, solid_hu):
-    """Box and water (cm) that a nodule adds; None where there is no room."""
+    """Return box and added water (cm) of a nodule; None if the nodule does not fit."""
     radius = np.exp(rng.uniform(*np.log(np.divide(diameters_mm, 2))))
     place = (
         rng.integers(len(thorax.z_mm)),
@@ -170,15 +171,15 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, so
                 return None
             if not thorax.lung[tuple(near)]:
                 return None
-    centre_mm = np.array((thorax.x_mm[place[2]], thorax.z_mm[place[0]]))
-    centre = turn.T @ (centre_mm - middle) / pixel_mm + size / 2
+    center_mm = np.array((thorax.x_mm[place[2]], thorax.z_mm[place[0]]))
+    center = turn.T @ (center_mm - middle) / pixel_mm + size / 2
     reach = int(np.ceil(1.35 * radius / pixel_mm)) + 1
-    corner = np.floor(centre).astype(int) - reach
+    corner = np.floor(center).astype(int) - reach
     if (corner < 0).any() or (corner + 2 * reach + 1 >= size).any():
         return None
     x, y = np.meshgrid(
         *(
-            corner[axis] + 0.5 + np.arange(2 * reach + 1) - centre[axis]
+            corner[axis] + 0.5 + np.arange(2 * reach + 1) - center[axis]
             for axis in (0, 1)
         )
     )
@@ -190,7 +191,7 @@ def _nodule(thorax, lung_hu, rng, size, pixel_mm, turn, middle, diameters_mm, so
         )
     inside = 1 - np.square(np.hypot(x, y) * pixel_mm / (radius * outline))
     inside = np.maximum(inside, 0)
-    # One in six is not solid.
+    # One nodule in six is not solid.
     hu = rng.uniform(-550, -250) if rng.random() < 1 / 6 else rng.uniform(*solid_hu)
     depth_cm = 2 * radius / 10 * rng.uniform(0.8, 1.1)
     thickness_cm = depth_cm * np.sqrt(inside) * (hu - lung_hu) / 1000
@@ -217,38 +218,38 @@ def write_node21(
     diameters_mm: tuple[float, float] = DIAMETERS_MM,
     solid_hu: tuple[float, float] = SOLID_HU,
 ) -> Path:
-    """Simulate chest radiographs and write them as NODE21 is published.
+    """Simulate chest radiographs and write them in the layout of NODE21.
 
-    Written are ``metadata.csv`` (a row for each nodule's box, one with ``label`` 0
-    for each picture without), ``images/nNNNN.mha`` (with nodules) and ``cNNNN.mha``
-    (without), 12 bits. Not part of NODE21 are the csv's last column, ``patient``,
-    without which pictures of one patient could be torn apart by a split, and
-    ``phantom.json`` (what it was made with).
+    The output contains ``metadata.csv`` (one row for each nodule box, and one row with
+    ``label`` 0 for each image without nodules), ``images/nNNNN.mha`` (with nodules) and
+    ``cNNNN.mha`` (without), 12 bits. In addition to NODE21, it contains
+    ``phantom.json`` (the settings), and the csv file has a last column ``patient``.
+    Without this column, a split could put images of one patient into different subsets.
 
-    A patient's anatomy is projected once, which is what takes the time, and shown in
-    several pictures, each with its own position, dose and nodules. Everything is
-    written to ``<out_dir>.partial`` first, which is renamed at the end; a broken run
-    is taken up where it stopped. The number of processes changes nothing.
+    The anatomy of a patient is projected once, which is the slowest step, and used for
+    several images with different positioning, dose and nodules. Everything is written
+    to ``<out_dir>.partial``, which is renamed at the end. An interrupted run resumes
+    where it stopped. The output does not depend on the number of processes.
 
     Args:
-        out_dir: Folder to make.
-        num_with: Pictures with nodules, of which three quarters have one.
-        num_without: Pictures without.
+        out_dir: Output folder.
+        num_with: Number of images with nodules. Three quarters of them have one nodule.
+        num_without: Number of images without nodules.
         size: Width and height in pixels, 1024 in NODE21.
-        seed: Everything random follows from it.
+        seed: Random seed.
         workers: Number of processes.
-        pictures_per_patient: Pictures that share an anatomy.
+        pictures_per_patient: Number of images with the same anatomy.
         grid_mm: Spacing of the grid on which the anatomy is painted.
-        diameters_mm: Least and greatest diameter of a nodule, 6 to 30 in NODE21.
-        solid_hu: Least and greatest density of a solid nodule (five in six are);
-            calcified ones have 200 to 1000.
+        diameters_mm: Smallest and largest diameter of a nodule, 6 to 30 in NODE21.
+        solid_hu: Smallest and largest HU of solid nodules, which are five in six.
+            Calcified nodules have 200 to 1000.
 
     Returns:
-        The folder written.
+        The output folder.
 
     Raises:
-        ValueError: A number makes no sense.
-        FileExistsError: ``out_dir`` holds something else.
+        ValueError: If an argument is out of range.
+        FileExistsError: If ``out_dir`` contains anything else.
     """
     out_dir = Path(out_dir)
     settings = dict(
@@ -271,7 +272,7 @@ def write_node21(
 
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
-    """Simulate what is missing, then write the tables."""
+    """Simulate the missing images, then write the tables."""
     jobs = _plan(settings)
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [
@@ -307,7 +308,7 @@ def _check(settings: dict, workers: int) -> None:
             raise ValueError(f'{key} must be 0 or more, got {settings[key]}')
     if settings['num_with'] + settings['num_without'] == 0:
         raise ValueError(
-            'nothing to simulate: the numbers of pictures with and '
+            'nothing to simulate: the numbers of images with and '
             'without nodules are both 0'
         )
     if not 128 <= settings['size'] <= 2048:
@@ -320,13 +321,13 @@ def _check(settings: dict, workers: int) -> None:
     least, *greatest = settings['diameters_mm']
     if len(greatest) != 1 or not 3 <= least <= greatest[0] <= 40:
         raise ValueError(
-            'diameters_mm must be the least and the greatest, of 3 to 40 '
+            'diameters_mm must be a minimum and a maximum between 3 and 40 '
             f'mm, got {settings["diameters_mm"]}'
         )
     least, *greatest = settings['solid_hu']
     if len(greatest) != 1 or not -500 <= least <= greatest[0] <= 2000:
         raise ValueError(
-            'solid_hu must be the least and the greatest, of -500 to 2000 '
+            'solid_hu must be a minimum and a maximum between -500 and 2000 '
             f'HU, got {settings["solid_hu"]}'
         )
     if not 1 <= settings['grid_mm'] <= 8:
@@ -334,7 +335,7 @@ def _check(settings: dict, workers: int) -> None:
 
 
 def _plan(settings: dict) -> list[tuple]:
-    """(patient number, names of his pictures) of each patient."""
+    """Return (patient number, image names) of all patients."""
     names = [f'n{n:04d}' for n in range(1, settings['num_with'] + 1)]
     names += [f'c{n:04d}' for n in range(1, settings['num_without'] + 1)]
     order = np.random.default_rng([settings['seed'], 21]).permutation(len(names))

@@ -8,7 +8,7 @@ import numpy as np
 
 def _filtered(white: np.ndarray, fine_px: float, coarse_px: float) -> np.ndarray:
     fine = cv2.GaussianBlur(white, (0, 0), fine_px) if fine_px > 0.2 else white
-    # The wide Gaussian runs on a quarter of the pixels: the result is the same.
+    # The wide Gaussian runs at reduced resolution, which gives the same result.
     height, width = white.shape
     small = cv2.resize(white, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), coarse_px / 2)
@@ -23,18 +23,18 @@ def correlated_noise(
     spacing_mm: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Noise without its low frequencies, as filtered backprojection leaves it.
+    """Return noise without low frequencies, as after filtered backprojection.
 
     White noise is smoothed with a Gaussian of ``grain_mm``. Most of a Gaussian three
-    times as wide is subtracted (the ramp of the reconstruction filter). The result is
-    scaled to the standard deviation.
+    times as wide is then subtracted, which imitates the ramp filter of the
+    reconstruction. The result is scaled to the standard deviation.
 
     Args:
         shape: (D, H, W).
         sigma_hu: Standard deviation of the result in HU.
         grain_mm: Grain size: about 0.45 for a sharp and 0.9 for a smooth kernel.
         spacing_mm: Pixel spacing.
-        rng: Source of randomness.
+        rng: Random number generator.
 
     Shape:
         - Output: (D, H, W) float32.
@@ -56,13 +56,13 @@ def smooth_texture(
     spacing_mm: Sequence[float],
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
-    """Slowly varying random texture of unit standard deviation (tissue, not noise).
+    """Yield a slowly varying random tissue texture of unit standard deviation.
 
     Args:
         shape: (D, H, W).
-        scale_mm: Distance over which the texture changes.
-        spacing_mm: (slice, pixel) distance.
-        rng: Source of randomness.
+        scale_mm: Length scale of the texture.
+        spacing_mm: Slice distance and pixel spacing.
+        rng: Random number generator.
 
     Yields:
         (H, W) float32, slice by slice.
@@ -73,7 +73,8 @@ def smooth_texture(
     for at in np.linspace(0, depth - 1, shape[0]):
         low = min(int(at), depth - 2)
         part = at - low
-        # Mixing two planes, and the spline between their points, lowers the variance.
+        # Interpolation between two planes and between spline points reduces the
+        # variance.
         gain = 1.35 / np.hypot(part, 1 - part)
         plane = np.float32(gain * (1 - part)) * coarse[low]
         plane += np.float32(gain * part) * coarse[low + 1]

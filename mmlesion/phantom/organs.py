@@ -9,7 +9,7 @@ _GAS_HU = -940.0
 
 
 def chest_wall_mm(canvas: Canvas, patient: Patient, depth: np.ndarray) -> np.ndarray:
-    """Distance (mm) from the chest wall along rays, positive inside, (D, H, W)."""
+    """Return the distance (mm) from the chest wall, positive inside, (D, H, W)."""
     level = canvas.z / np.float32(patient.scale_z)
     return depth - 18 - np.float32(1.5) * np.maximum(40 - level, 0)
 
@@ -19,7 +19,7 @@ def _lungs(canvas, patient, depth, wobble):
     if float(level.min()) > 300:
         return
     _, y, _ = canvas.coordinates()
-    # The lung's base: the recess behind reaches lowest, the front ends highest.
+    # Base of the lungs: lowest in the posterior recess, highest at the front.
     base = np.interp(canvas.y.ravel(), (-90, -20, 70), (232, 255, 284))
     base = base.astype(np.float32)[None, :, None]
     inside = chest_wall_mm(canvas, patient, depth)
@@ -124,7 +124,7 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
 
     def organ(
         name,
-        centre,
+        center,
         radii,
         hu,
         label=Region.OTHER,
@@ -133,9 +133,9 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         spread=8.0,
         rim=None,
     ):
-        centre = np.array(centre) * (sx, sy, sz) + patient.jitter(name, spread)
+        center = np.array(center) * (sx, sy, sz) + patient.jitter(name, spread)
         radii = np.array(radii) * (sx, sy, sz)
-        found = canvas.ellipsoid_distance(centre, radii, angle)
+        found = canvas.ellipsoid_distance(center, radii, angle)
         if found is None:
             return None
         box, distance = found
@@ -147,7 +147,7 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         canvas.blend(distance, hu, label, box)
         return box, distance
 
-    # The left dome of the diaphragm lifts fat into the chest; the right one the liver.
+    # The left dome of the diaphragm is filled with fat, the right dome with the liver.
     organ('left dome', (58, -8, 305), (80, 88, 98), -103.0, Region.ABDOMEN)
     organ('liver', (-66, -4, 285), (92, 92, 84), e.liver, Region.LIVER, -0.25, 3, 6)
     organ('left lobe', (8, -46, 262), (66, 38, 46), e.liver, Region.LIVER, 0.15, 2)
@@ -170,15 +170,15 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         name = f'kidney{side}'
         y = float(patient.spine_y(z * sz)) / sy + 2
         shift = patient.jitter(name, 6) / (sx, sy, sz)
-        centre = np.array((side * 62.0, y, z)) + shift
+        center = np.array((side * 62.0, y, z)) + shift
         angle = side * -0.6
         scale = np.array((sx, sy, sz))
         organ(
-            f'{name} fat', centre, (46, 42, 78), -104.0, Region.ABDOMEN, angle, spread=0
+            f'{name} fat', center, (46, 42, 78), -104.0, Region.ABDOMEN, angle, spread=0
         )
         found = organ(
             f'{name} cortex',
-            centre,
+            center,
             (31, 26, 56),
             e.kidney,
             Region.KIDNEY,
@@ -189,18 +189,18 @@ def _upper_abdomen(canvas, patient, depth, e, wobble):
         if found is None:
             continue
         box, distance = found
-        # Pyramids: darker blobs in a ring between the cortex and the sinus.
+        # Renal pyramids: darker ellipsoids in a ring between the cortex and the sinus.
         x, yy, zz = canvas.coordinates(box)
         around = np.sin(x * np.float32(0.36)) * np.sin(yy * np.float32(0.33) + 1)
         around = around * np.cos(zz * np.float32(0.3)) * np.float32(6)
         ring = np.minimum(distance - 6, 17 - distance)
         canvas.blend(np.minimum(ring, around), e.medulla, Region.KIDNEY, box, 3.0)
         canvas.ellipsoid(
-            (centre - (side * 13, 0, 0)) * scale, (17, 9, 26), -85.0, angle=angle
+            (center - (side * 13, 0, 0)) * scale, (17, 9, 26), -85.0, angle=angle
         )
         canvas.tube(
             [
-                ((centre[0] - side * 12) * sx, centre[1] * sy, centre[2] * sz, 4),
+                ((center[0] - side * 12) * sx, center[1] * sy, center[2] * sz, 4),
                 (side * 12, (y - 24) * sy, (z - 8) * sz, 5),
             ],
             e.vein,
@@ -259,16 +259,16 @@ def _bowel(canvas, patient, depth, e, wobble):
     loop(haustra((16, 24, 535), (0, 52, 590), 15, 6), content(), 2.5)
     for _ in range(int(rng.integers(20, 34))):
         z = rng.uniform(365, 540)
-        centre = np.array((rng.uniform(-82, 82), rng.uniform(-68, 12), z))
+        center = np.array((rng.uniform(-82, 82), rng.uniform(-68, 12), z))
         way = rng.normal(0, 1, 3) * (1, 0.6, 0.9)
         way *= rng.uniform(14, 30) / np.linalg.norm(way)
         bend = rng.normal(0, 9, 3)
         radius = rng.uniform(8, 13)
         loop(
             [
-                (*(centre - way), radius),
-                (*(centre + bend), radius * 1.08),
-                (*(centre + way), radius),
+                (*(center - way), radius),
+                (*(center + bend), radius * 1.08),
+                (*(center + way), radius),
             ],
             content(),
         )
@@ -290,7 +290,7 @@ def _deep_muscles_and_vessels(canvas, patient, depth, e):
     z_all = np.array((-60, 60, 180, 260, 300, 340, 380, 420, 460, 520, 560, 610))
     spine = dict(zip(z_all, patient.spine_y(z_all * sz)))
     for side in (-1, 1):
-        # The muscles of the buttock lie outside the hip bone, the iliacus inside.
+        # The gluteal muscles are outside the hip bone, the iliacus inside.
         a, b = patient.half_axes(540 * sz)
         for x, y, z, rx, ry, rz, angle in (
             (0.74, 0.40, 545, 62, 36, 100, 0.9),
@@ -395,12 +395,12 @@ def paint_organs(
     depth: np.ndarray,
     wobble: np.ndarray,
 ) -> None:
-    """Paint all organs, back to front, over the layers of the body.
+    """Paint all organs, from back to front, over the layers of the body.
 
     Args:
-        canvas: Painted upon.
+        canvas: Canvas, modified in place.
         patient: The patient.
-        enhancement: Contrast medium.
+        enhancement: HU of the enhanced organs.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
         wobble: From :meth:`Patient.wobble`.
     """

@@ -1,4 +1,4 @@
-"""What grows in a diseased lung: cavities, fungus balls, pleura, background."""
+"""Signs of lung diseases: cavities, fungus balls, pleural thickening, background."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ from scipy import ndimage
 
 from .canvas import Box, Canvas
 
-#: The signs of chronic pulmonary aspergillosis that are told apart.
+#: Radiological signs of chronic pulmonary aspergillosis that are classified.
 SIGNS = ('cavity', 'fungus_ball', 'pleural_thickening')
-#: Diseases of the lung that are there beside them.
+#: Other lung diseases that occur together with the signs.
 BACKGROUNDS = ('consolidation', 'ground_glass', 'emphysema', 'bronchiectasis')
 _GAS_HU = -985.0
 
 
 @dataclass(frozen=True)
 class Cavity:
-    """A thick-walled hole in the lung, with a fungus ball in it or without.
+    """A thick-walled cavity in the lung, with or without a fungus ball.
 
     Attributes:
-        centre: (x, y, z) in mm of the patient.
+        center: (x, y, z) in mm, patient coordinates.
         radius_mm: Approximate radius of the outer surface.
         wall_mm: Thickness of the wall.
         aspect: Relative half axes (x, y, z).
-        wall_hu: Soft tissue.
-        ball: Radius of the ball relative to the hole's; 0 without one.
-        ball_hu: Mean of the ball.
-        tilt: Where it lies apart from the back, (x, z), small.
+        wall_hu: HU of the wall, soft tissue.
+        ball: Radius of the ball relative to the radius of the hole; 0 for no ball.
+        ball_hu: Mean HU of the ball.
+        tilt: Small offset (x, z) of the ball from the posterior position.
         seed: Seed of the uneven surfaces.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radius_mm: float
     wall_mm: float
     aspect: tuple[float, float, float]
@@ -45,16 +45,16 @@ class Cavity:
     @classmethod
     def draw(
         cls,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         radius_mm: float,
         rng: np.random.Generator,
     ) -> 'Cavity':
-        """Draw all properties except place and size.
+        """Draw all properties except position and size.
 
-        A ball is 0.65 to 0.85 times as wide as the hole.
+        The diameter of a ball is 0.65 to 0.85 times the diameter of the hole.
         """
         return cls(
-            (float(centre[0]), float(centre[1]), float(centre[2])),
+            (float(center[0]), float(center[1]), float(center[2])),
             float(radius_mm),
             float(rng.uniform(2.5, 5) * radius_mm / 20 + 1),
             tuple(rng.uniform(0.8, 1, 3).tolist()),
@@ -70,18 +70,18 @@ class Cavity:
 class Thickening:
     """A lumpy crescent of soft tissue between the chest wall and the lung.
 
-    The lumps, some 2 cm wide, are what the refined lung mask takes in (Zusag et al.,
-    Sec. 2.1); a smooth crescent looks like a chest wall of another shape.
+    The lumps are about 2 cm wide and are included by the refined lung mask (Zusag et
+    al., Sec. 2.1). A smooth crescent would look like a differently shaped chest wall.
 
     Attributes:
-        centre: (x, y, z) in mm, on the surface of the lung.
-        reach_mm: How far it stretches along the wall from its middle.
-        thickness_mm: Approximate thickness of the lumps in its middle.
-        hu: Soft tissue.
+        center: (x, y, z) in mm, on the surface of the lung.
+        reach_mm: Extent along the wall from the center.
+        thickness_mm: Approximate thickness of the lumps in the center.
+        hu: HU of the soft tissue.
         seed: Seed of the uneven surface.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     reach_mm: float
     thickness_mm: float
     hu: float
@@ -90,13 +90,13 @@ class Thickening:
     @classmethod
     def draw(
         cls,
-        centre: Sequence[float] | np.ndarray,
+        center: Sequence[float] | np.ndarray,
         reach_mm: float,
         rng: np.random.Generator,
     ) -> 'Thickening':
-        """Draw all properties except place and reach."""
+        """Draw all properties except position and extent."""
         return cls(
-            (float(centre[0]), float(centre[1]), float(centre[2])),
+            (float(center[0]), float(center[1]), float(center[2])),
             float(reach_mm),
             float(rng.uniform(14, 20)),
             float(rng.uniform(20, 65)),
@@ -106,19 +106,19 @@ class Thickening:
 
 @dataclass(frozen=True)
 class Background:
-    """A part of the lung with one of the diseases that are not the signs.
+    """A part of the lung with a disease that is not one of the signs.
 
     Attributes:
         kind: One of :data:`BACKGROUNDS`.
-        centre: (x, y, z) in mm.
-        reach_mm: Half of its size, about.
+        center: (x, y, z) in mm.
+        reach_mm: Approximate half size.
         strength: 0 to 1.
-        root: (x, y, z) in mm: where the bronchi of this lung come from.
+        root: (x, y, z) in mm, origin of the bronchi of this lung.
         seed: Seed of the uneven shapes.
     """
 
     kind: str
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     reach_mm: float
     strength: float
     root: tuple[float, float, float]
@@ -132,24 +132,24 @@ def paint_cavity(
     size: float = 1.0,
     with_ball: bool = True,
 ) -> dict[str, tuple]:
-    """Paint a cavity and its ball, which lies at its back with air before it.
+    """Paint a cavity and its ball, which lies posteriorly with air in front of it.
 
     Args:
-        canvas: Painted upon.
-        cavity: What to paint.
-        lung: True where lung is: nothing else is painted over.
-        size: Its part of the full size.
-        with_ball: False: the ball has not grown yet.
+        canvas: Canvas, modified in place.
+        cavity: The cavity.
+        lung: Mask of the lung; only lung is painted over.
+        size: Fraction of the final size.
+        with_ball: Whether the ball is already present.
 
     Shape:
         - lung: (D, H, W)
 
     Returns:
-        For each sign its box and the mask in it: the cavity with wall and
-        hole, the ball. Empty outside the canvas.
+        For each sign, its box and the mask in the box: the cavity with wall and
+        hole, and the ball. Empty outside the canvas.
     """
     radius, wall = cavity.radius_mm * size, cavity.wall_mm * size
-    found = _around(canvas, cavity.centre, 1.25 * radius)
+    found = _around(canvas, cavity.center, 1.25 * radius)
     if found is None:
         return {}
     box, place = found
@@ -167,7 +167,7 @@ def paint_cavity(
     if with_ball and cavity.ball:
         hole = half * (1 - wall / min(half))
         ball = cavity.ball * hole
-        # Supine: it sinks to the back until it rests on the wall.
+        # The patient is supine: the ball falls back until it rests on the wall.
         way = np.array((cavity.tilt[0], 1, cavity.tilt[1]))
         shift = (hole - 0.8 * ball) * way / np.linalg.norm(way)
         moved = [c - np.float32(s) for c, s in zip(place, shift)]
@@ -175,7 +175,7 @@ def paint_cavity(
             place, 0.7 * radius, cavity.seed + 2
         )
         np.minimum(distance, inner + np.float32(0.5), out=distance)
-        # Matted threads with some air between them.
+        # Matted hyphae with some air between them.
         hu = cavity.ball_hu + 20 * uneven(place, 6, cavity.seed + 3)
         hu -= 400 * np.clip(uneven(place, 9, cavity.seed + 4) - 0.9, 0, 1)
         canvas.blend(np.where(inside, distance, -1e3), hu, box=box)
@@ -193,19 +193,19 @@ def paint_thickening(
     """Paint thickened pleura: a crescent along the chest wall.
 
     Args:
-        canvas: Painted upon.
-        thickening: What to paint.
-        lung: As :func:`paint_cavity`.
+        canvas: Canvas, modified in place.
+        thickening: The thickening.
+        lung: As in :func:`paint_cavity`.
         wall_mm: Distance from the chest wall, positive in the lung.
-        size: Part of its full thickness.
+        size: Fraction of the final thickness.
 
     Shape:
         - lung, wall_mm: (D, H, W)
 
     Returns:
-        As :func:`paint_cavity`.
+        As in :func:`paint_cavity`.
     """
-    found = _around(canvas, thickening.centre, thickening.reach_mm)
+    found = _around(canvas, thickening.center, thickening.reach_mm)
     if found is None:
         return {}
     box, place = found
@@ -226,19 +226,19 @@ def paint_thickening(
 def paint_background(
     canvas: Canvas, disease: Background, lung: np.ndarray, size: float = 1.0
 ) -> None:
-    """Paint a disease of the lung that is none of the signs.
+    """Paint a lung disease that is not one of the signs.
 
     Args:
-        canvas: Painted upon.
-        disease: What to paint.
-        lung: As :func:`paint_cavity`.
-        size: Its part of the full size.
+        canvas: Canvas, modified in place.
+        disease: The disease.
+        lung: As in :func:`paint_cavity`.
+        size: Fraction of the final size.
     """
     if disease.kind == 'bronchiectasis':
         _paint_bronchi(canvas, disease, lung, size)
         return
     reach = disease.reach_mm * size
-    found = _around(canvas, disease.centre, 1.4 * reach)
+    found = _around(canvas, disease.center, 1.4 * reach)
     if found is None:
         return
     box, place = found
@@ -251,7 +251,7 @@ def paint_background(
     depth = np.where(rim, depth, np.float32(-1e3))
     if disease.kind == 'consolidation':
         hu = 25 + 15 * uneven(place, 12, disease.seed + 1)
-        # Bronchi stay open: thin dark branches.
+        # Air bronchograms: bronchi remain open as thin dark branches.
         open_mm = (
             1.1
             - 6 * np.abs(uneven(place, 45, disease.seed + 2))
@@ -265,7 +265,7 @@ def paint_background(
     if disease.kind == 'ground_glass':
         patchy = 0.7 + 0.3 * uneven(place, 14, disease.seed + 1)
         view += weight * np.float32(180 + 150 * disease.strength) * patchy
-    else:  # emphysema: thin lung with holes of some mm
+    else:  # emphysema: low-density lung with holes of a few mm
         holes = (
             uneven(place, 16, disease.seed + 1)
             + uneven(place, 13, disease.seed + 2)
@@ -277,9 +277,9 @@ def paint_background(
 
 
 def _paint_bronchi(canvas, disease, lung, size):
-    """Widened bronchi with thick walls, from the root to the periphery."""
+    """Paint widened bronchi with thick walls, from the root to the periphery."""
     rng = np.random.default_rng(disease.seed)
-    root, end = np.array(disease.root), np.array(disease.centre)
+    root, end = np.array(disease.root), np.array(disease.center)
     count = 3 + int(4 * disease.strength)
     for tip in end + rng.normal(0, 0.5 * disease.reach_mm, (count, 3)):
         start = root + 0.35 * (tip - root)
@@ -297,11 +297,11 @@ def _paint_bronchi(canvas, disease, lung, size):
 
 
 def uneven(place: Sequence[np.ndarray], wave_mm: float, seed: int) -> np.ndarray:
-    """Smooth random values of about -1 to 1, the same at the same place.
+    """Return smooth random values of about -1 to 1 as a function of position.
 
     Args:
-        place: x, y and z in mm, of shapes that broadcast.
-        wave_mm: Distance over which the values change.
+        place: x, y and z in mm, in shapes that broadcast.
+        wave_mm: Length scale of the values.
         seed: Seed of the waves.
     """
     rng = np.random.default_rng(seed)
@@ -316,17 +316,17 @@ def uneven(place: Sequence[np.ndarray], wave_mm: float, seed: int) -> np.ndarray
 
 
 def _around(
-    canvas: Canvas, centre: Sequence[float] | np.ndarray, reach_mm: float
+    canvas: Canvas, center: Sequence[float] | np.ndarray, reach_mm: float
 ) -> tuple[Box, tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
     """Return the box of a ball and x, y, z from its center in mm; None outside."""
-    centre = np.asarray(centre)
-    box = canvas.box(centre - reach_mm, centre + reach_mm)
+    center = np.asarray(center)
+    box = canvas.box(center - reach_mm, center + reach_mm)
     if box is None:
         return None
     return box, (
-        canvas.x[:, :, box[2]] - np.float32(centre[0]),
-        canvas.y[:, box[1]] - np.float32(centre[1]),
-        canvas.z[box[0]] - np.float32(centre[2]),
+        canvas.x[:, :, box[2]] - np.float32(center[0]),
+        canvas.y[:, box[1]] - np.float32(center[1]),
+        canvas.z[box[0]] - np.float32(center[2]),
     )
 
 
@@ -339,7 +339,7 @@ def _ellipsoid(place: Sequence[np.ndarray], half_axes: np.ndarray) -> np.ndarray
 def _limits(
     canvas: Canvas, lung: np.ndarray, box: Box
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lung in a box, without and with the partial voxels of its surface."""
+    """Return the lung in a box, without and with the partial voxels at its surface."""
     inside = lung[box]
     rim = ndimage.binary_dilation(inside) & (canvas.hu[box] < 60)
     return inside, inside | rim

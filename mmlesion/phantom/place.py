@@ -1,8 +1,8 @@
-"""Where lesions and look-alike vessels go, and what they look like.
+"""Positions and properties of lesions and look-alike vessels.
 
-All foci of a key slice are drawn and placed without knowing which of them are lesions;
-lots decide that at the end. So nothing that one slice shows - place, size, outline, HU,
-texture - can tell them apart, except what differs by the course along z.
+All foci of a key slice are drawn and placed before it is decided at random which foci
+are lesions. The properties that are visible in one slice - position, size, outline, HU,
+texture - therefore cannot separate lesions from vessels. Only the course along z can.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from .canvas import Canvas
 from .focus import Focus
 
 _COARSE_MM = 2.5
-# Share of the scans, and heights (mm, standard patient) where the region is found.
+# Probability of each region and its height range (mm, standard patient).
 _REGIONS = {
     Region.BONE: (0.03, (60, 560)),
     Region.ABDOMEN: (0.22, (300, 430)),
@@ -31,13 +31,13 @@ _REGIONS = {
 
 @dataclass
 class Layout:
-    """Field of view and foci of one key slice, all in mm of the patient.
+    """Field of view and foci of one key slice, in mm of the patient.
 
     Attributes:
         z_mm: Height of the key slice.
-        origin_mm: x and y of the centre of the first pixel.
+        origin_mm: x and y of the center of the first pixel.
         spacing_mm: Pixel spacing.
-        back_mm: y of the skin of the back (the couch lies below).
+        back_mm: y of the skin of the back; the table is below.
     """
 
     z_mm: float
@@ -49,7 +49,7 @@ class Layout:
 
 
 def draw_diameter(rng: np.random.Generator) -> float:
-    """Diameter in mm: mostly 9 to 30, tails from 4 to 60, uniform in the logarithm."""
+    """Draw a diameter in mm: log-uniform, mostly 9 to 30, with tails from 4 to 60."""
     low, high = ((4, 9), (9, 30), (30, 60))[rng.choice(3, p=(0.05, 0.87, 0.08))]
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
@@ -60,7 +60,7 @@ def _draw_hu(
     tissue_hu: float,
     rng: np.random.Generator,
 ) -> float:
-    """Mean HU of a focus in a region, different enough from what surrounds it."""
+    """Draw the mean HU of a focus so that it differs enough from its surroundings."""
     lot = rng.random()
     if region == Region.LUNG:
         return rng.uniform(-500, -250) if lot < 0.12 else rng.uniform(0, 90)
@@ -72,14 +72,14 @@ def _draw_hu(
         return rng.uniform(0, 25) if cyst else rng.uniform(75, 110)
     if region == Region.BONE:
         return rng.uniform(20, 70) if lot < 0.55 else rng.uniform(650, 1000)
-    if tissue_hu > 0:  # muscle, pancreas: not a node in fat
+    if tissue_hu > 0:  # in muscle or pancreas, not a lymph node in fat
         return tissue_hu + (rng.uniform(60, 110) if lot < 0.5 else -rng.uniform(55, 95))
     return rng.uniform(15, 90) + 25 * strength.strength * rng.random()
 
 
 def draw_focus(
     region: Region,
-    centre: tuple[float, float, float],
+    center: tuple[float, float, float],
     radius_mm: float,
     enhancement: Enhancement,
     tissue_hu: float,
@@ -109,12 +109,13 @@ def draw_focus(
     core = 0.0
     if rng.random() < 0.15 and radius_mm > 5:
         core = float(rng.choice((-30.0, -45.0, 160.0), p=(0.45, 0.4, 0.15)))
-    # As long as wide; large ones flatter, so that 15 slices at 2 mm see their ends.
+    # Lengths are similar to diameters. Large foci are flatter, so that 15 slices at 2
+    # mm contain both ends.
     half_length = max(
         3.0, radius_mm * rng.uniform(0.8, 1.1) * min(1, (8 / radius_mm) ** 0.5)
     )
     return Focus(
-        centre=centre,
+        center=center,
         radius_mm=radius_mm,
         half_length_mm=half_length,
         slope=(slope * np.cos(way), slope * np.sin(way)),
@@ -132,7 +133,7 @@ def draw_focus(
 
 
 def make_vessel(focus: Focus, rng: np.random.Generator) -> Focus:
-    """Turn a focus into a vessel, which continues beyond its slice."""
+    """Turn a focus into a vessel that continues beyond the slice."""
     focus.is_vessel = True
     slope = np.array(focus.slope)
     slope = slope / np.linalg.norm(slope)
@@ -176,17 +177,17 @@ def place_foci(
 
     Args:
         patient: The patient.
-        enhancement: Contrast medium.
+        enhancement: HU of the enhanced organs.
         rng: Random number generator.
         size: Image side in pixels.
-        spacing_mm: Pixel spacing; drawn anew if the image shows the whole body.
+        spacing_mm: Pixel spacing. If the image shows the whole body, it is drawn again.
         paint_anatomy: Function that paints the patient on a grid, with labels.
-        region: Region of the first focus; None draws a region.
-        num_vessels: Smallest and largest number of look-alikes.
-        view: Height and field of view to use instead of drawing them.
+        region: Region of the first focus; drawn at random if None.
+        num_vessels: Smallest and largest number of look-alike vessels.
+        view: Height and field of view, instead of random ones.
 
     Returns:
-        The layout, or None without room for a lesion and a look-alike.
+        The layout, or None if a lesion and a look-alike vessel do not fit.
     """
     names = list(_REGIONS)
     share = np.array([_REGIONS[name][0] for name in names])
@@ -216,7 +217,8 @@ def place_foci(
     wanted = num_lesions + int(rng.integers(num_vessels[0], num_vessels[1] + 1))
     whole_body = size * spacing_mm > 2.2 * min(half_x, half_y)
     if whole_body and view is None:
-        # The whole body is seen, as in most real images: choose the spacing so.
+        # As in most real images, the whole body is visible: choose the spacing
+        # accordingly.
         spacing_mm = float(
             np.clip(2 * half_x * rng.uniform(1.02, 1.2) / size, 0.5, 0.976562)
         )
@@ -243,7 +245,7 @@ def place_foci(
                 continue
             target = names[rng.choice(len(areas), p=areas / areas.sum())]
         radius = min(draw_diameter(rng) / 2, limit)
-        # Most lie free in their tissue, some touch what is beside it.
+        # Most foci are surrounded by their tissue, some touch a neighboring structure.
         free, gap = (1.05, 1.0) if rng.random() < 0.75 else (0.75, 0.0)
         for shrink in (1.0, 0.85, 0.7, 0.55, 0.42):
             r = max(radius * shrink, min(radius, 4.5))
@@ -259,28 +261,28 @@ def place_foci(
                 return None
             continue
         at = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
-        centre = np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2)
-        placed.append((target, centre, r))
+        center = np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2)
+        placed.append((target, center, r))
         if window is None:
-            window = _field_of_view(centre, r, fov_mm, half_x, half_y, rng)
+            window = _field_of_view(center, r, fov_mm, half_x, half_y, rng)
     if len(placed) < num_lesions + (num_vessels[0] > 0):
         return None
     foci = []
-    for target, centre, r in placed:
-        iy = int(np.clip(np.searchsorted(y, centre[1]), 0, y.size - 1))
-        ix = int(np.clip(np.searchsorted(x, centre[0]), 0, x.size - 1))
+    for target, center, r in placed:
+        iy = int(np.clip(np.searchsorted(y, center[1]), 0, y.size - 1))
+        ix = int(np.clip(np.searchsorted(x, center[0]), 0, x.size - 1))
         foci.append(
-            draw_focus(target, (*centre, z_mm), r, enhancement, float(hu[iy, ix]), rng)
+            draw_focus(target, (*center, z_mm), r, enhancement, float(hu[iy, ix]), rng)
         )
     order = rng.permutation(len(foci))
     lesions = [foci[i] for i in order[:num_lesions]]
     vessels = [make_vessel(foci[i], rng) for i in order[num_lesions:]]
-    assert window is not None  # set by the first focus placed
+    assert window is not None  # set when the first focus is placed
     return Layout(z_mm, window[:2], spacing_mm, back_mm, lesions, vessels)
 
 
 def _field_of_view(
-    centre: np.ndarray,
+    center: np.ndarray,
     radius: float,
     fov_mm: float,
     half_x: float,
@@ -289,13 +291,13 @@ def _field_of_view(
 ) -> tuple[float, float, float]:
     """Draw left, top and side length in mm of a field that contains the first focus."""
     corner = []
-    for c, half in zip(centre, (half_x, half_y)):
+    for c, half in zip(center, (half_x, half_y)):
         if fov_mm > 2 * half:
             corner.append(-fov_mm / 2 + rng.uniform(-0.2, 0.2) * (fov_mm - 2 * half))
             continue
         margin = radius + 6
         low, high = c + margin - fov_mm, c - margin
-        # Prefer fields that lie in the body.
+        # Prefer fields inside the body.
         low, high = max(low, min(-half, high)), min(high, max(half - fov_mm, low))
         corner.append(rng.uniform(min(low, high), max(low, high)))
     return (float(corner[0]), float(corner[1]), float(fov_mm))
@@ -308,7 +310,7 @@ def _inside(
     window: tuple[float, float, float] | None,
     margin: float = 0.0,
 ) -> np.ndarray:
-    """Return the room inside the field of view less a margin, 0 outside."""
+    """Return the distance to the field of view's border less a margin, 0 outside."""
     if window is None:
         return room
     left, top, side = window

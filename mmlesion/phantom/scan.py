@@ -1,4 +1,4 @@
-"""One key slice with its neighbours: anatomy, lesions, vessels, noise."""
+"""Key slice with neighboring slices: anatomy, lesions, vessels, noise."""
 
 from dataclasses import dataclass, replace
 
@@ -35,7 +35,7 @@ SPACINGS_MM = (
     0.9375,
     0.976562,
 )
-# Slice interval (mm), how often, and number of thinner slices averaged into one.
+# Slice interval (mm), probability, and number of thin slices averaged into one slice.
 INTERVALS_MM = (
     (1.0, 0.25, 1),
     (2.0, 0.25, 1),
@@ -47,15 +47,15 @@ INTERVALS_MM = (
 
 @dataclass
 class Protocol:
-    """How a series was taken: the same for all its slices.
+    """Acquisition parameters that all slices of a series share.
 
     Attributes:
-        enhancement: Contrast medium.
-        interval_mm: Slice distance, also their thickness.
-        parts: Number of thinner slices averaged into one.
+        enhancement: HU of the enhanced organs.
+        interval_mm: Distance between slices, equal to their thickness.
+        parts: Number of thin slices averaged into one slice.
         spacing_mm: Pixel spacing.
-        grain_mm: Size of the noise's grain: the reconstruction kernel.
-        sigma_hu: Strength of the noise.
+        grain_mm: Grain size of the noise, which depends on the reconstruction kernel.
+        sigma_hu: Standard deviation of the noise.
     """
 
     enhancement: Enhancement
@@ -80,16 +80,16 @@ class Protocol:
 
 @dataclass
 class Scan:
-    """A simulated key slice with its neighbours.
+    """A simulated key slice with its neighboring slices.
 
     Attributes:
         hu: (D, H, W) int16.
         mask: (D, H, W) uint8: 0, or 1 + index of the lesion.
         key: Index of the key slice in D.
         diameters: One :class:`Recist` per lesion, in the key slice.
-        location: Per lesion, (x, y, z) as fractions of the body.
+        location: (x, y, z) of each lesion as fractions of the body.
         layout: Height, field of view and foci.
-        protocol: How it was taken.
+        protocol: Acquisition parameters.
     """
 
     hu: np.ndarray
@@ -102,27 +102,27 @@ class Scan:
 
     @property
     def lesions(self) -> list[Focus]:
-        """The lesions, as numbered in the mask."""
+        """Lesions in the order of their numbers in the mask."""
         return self.layout.lesions
 
     @property
     def vessels(self) -> list[Focus]:
-        """The vessels that look like lesions in the key slice."""
+        """Vessels that look like lesions in the key slice."""
         return self.layout.vessels
 
     @property
     def spacing_mm(self) -> float:
-        """Pixel spacing."""
+        """Pixel spacing in mm."""
         return self.layout.spacing_mm
 
     @property
     def interval_mm(self) -> float:
-        """Slice distance."""
+        """Slice distance in mm."""
         return self.protocol.interval_mm
 
     @property
     def origin_mm(self) -> tuple[float, float]:
-        """Patient coordinates x and y of the first pixel's centre."""
+        """Patient coordinates x and y of the center of the first pixel."""
         return self.layout.origin_mm
 
 
@@ -134,7 +134,7 @@ def paint_anatomy(
     enhancement: Enhancement,
     with_labels: bool = False,
 ) -> Canvas:
-    """Paint a patient without lesions on a grid; returns the canvas."""
+    """Paint a patient without lesions on a grid, and return the canvas."""
     canvas = Canvas(z_mm, y_mm, x_mm, patient.warp(z_mm, y_mm, x_mm), with_labels)
     wobble = patient.wobble(canvas)
     depth = paint_layers(canvas, patient, enhancement, wobble)
@@ -145,7 +145,7 @@ def paint_anatomy(
 
 
 def paint_table(canvas: Canvas, y_mm: float) -> None:
-    """Paint the curved couch below the body, its top ``y_mm`` at the middle."""
+    """Paint the curved table below the body, with its center at height ``y_mm``."""
     for drop, thick, hu in ((0, 1.6, 180.0), (26, 1.2, 40.0)):
         arc = y_mm + drop - np.square(canvas.x) / 900
         distance = np.float32(thick) - np.abs(canvas.y - arc)
@@ -162,31 +162,31 @@ def simulate_scan(
     num_vessels: tuple[int, int] = (3, 6),
     follow: Scan | None = None,
 ) -> Scan:
-    """Simulate one key slice with its neighbours.
+    """Simulate one key slice with its neighboring slices.
 
     Args:
         patient: The patient.
-        rng: Source of everything that differs between scans of a patient.
-        size: Image width and height in pixels. At 512 the whole body is seen, below
-            that a reconstruction of a part of it.
-        context_mm: Slices reach at least this far to both sides of the key slice.
-        region: Where the first focus goes; None draws it.
-        num_vessels: Least and greatest number of look-alikes.
-        follow: A scan of this patient to go on from: its slices end where these
+        rng: Generator of everything that differs between scans of a patient.
+        size: Image width and height in pixels. At 512 the whole body is visible, below
+            512 only a part of it is reconstructed.
+        context_mm: Minimum extent of the slices on both sides of the key slice.
+        region: Region of the first focus; drawn at random if None.
+        num_vessels: Smallest and largest number of look-alike vessels.
+        follow: A scan of the same patient. The new slices end where its slices
             begin, in the same field of view.
 
     Returns:
         A :class:`Scan` with at least one lesion.
 
     Raises:
-        RuntimeError: There is no room for a lesion.
+        RuntimeError: If no lesion fits.
     """
     for _ in range(20 if follow is None else 4):
         scan = _try_scan(patient, rng, size, context_mm, region, num_vessels, follow)
         if scan is not None:
             return scan
     raise RuntimeError(
-        f'no lesion found room: image size {size} px is too small for region {region}'
+        f'no lesion fits: image size {size} px is too small for region {region}'
     )
 
 
@@ -254,7 +254,7 @@ def _try_scan(patient, rng, size, context_mm, region, num_vessels, follow):
 def _measured(
     layout: Layout, key_mask: np.ndarray, spacing: float
 ) -> list[Recist] | None:
-    """Diameters of all lesions; None if one is hidden behind something else."""
+    """Return the diameters of all lesions; None if a lesion is hidden."""
     found = []
     for n, lesion in enumerate(layout.lesions):
         area = float((key_mask == n + 1).sum()) * spacing**2
@@ -266,18 +266,18 @@ def _measured(
 
 
 def _location(patient: Patient, focus: Focus):
-    half_x, half_y = patient.half_axes(focus.centre[2])
-    x = 0.5 + focus.centre[0] / (2 * (half_x + patient.fat_mm))
-    y = 0.5 + focus.centre[1] / (2 * (half_y + patient.fat_mm))
+    half_x, half_y = patient.half_axes(focus.center[2])
+    x = 0.5 + focus.center[0] / (2 * (half_x + patient.fat_mm))
+    y = 0.5 + focus.center[1] / (2 * (half_y + patient.fat_mm))
     return (
         float(np.clip(x, 0, 1)),
         float(np.clip(y, 0, 1)),
-        patient.fraction_z(focus.centre[2]),
+        patient.fraction_z(focus.center[2]),
     )
 
 
 def finish(hu: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> None:
-    """Tissue texture, the kernel's blur and noise, in place."""
+    """Add tissue texture, the blur of the kernel and noise, in place."""
     grain, spacing = protocol.grain_mm, protocol.spacing_mm
     textures = smooth_texture(hu.shape, 3.5, (protocol.interval_mm, spacing), rng)
     for plane, texture in zip(hu, textures):

@@ -1,4 +1,4 @@
-"""Whole chests with signs of aspergillosis, scanned several times."""
+"""Simulated follow-up CT of the whole chest with signs of aspergillosis."""
 
 import copy
 from dataclasses import dataclass, field
@@ -23,20 +23,21 @@ from .pathology import (
 )
 from .scan import Protocol, finish, paint_anatomy, paint_table
 
-# Share of the sub-regions of diseased patients that hold the sign, by LEVELS. In Zusag
-# et al., Table 1, it is for both sides together 0.53, 0.09, 0.04 (cavities) and 0.56,
-# 0.04, 0.02 (pleura). Ours is higher below, so that some tens of scans show each sign
-# in each third, and height alone does not tell it.
+# Fraction of the lung regions of diseased patients that contain the sign, by LEVELS. In
+# Zusag et al., Table 1, it is (both sides together) 0.53, 0.09, 0.04 for cavities and
+# 0.56, 0.04, 0.02 for pleural thickening. The lower levels have higher fractions here,
+# so that each sign occurs in tens of scans at each level, and the height alone does not
+# predict it.
 _SHARES = dict(cavity=(0.5, 0.2, 0.12), pleural_thickening=(0.5, 0.15, 0.12))
-# Share of the cavities of enough room that end with a ball. Table 1 says 0.89, and more
-# balls than cavities in the right upper lung; ours leaves about as many cavities
-# without as with one, to be told apart.
+# Fraction of the sufficiently large cavities that finally contain a ball. Table 1
+# states 0.89, and more balls than cavities in the right upper lung. The value here
+# gives about as many cavities without a ball as with a ball.
 _BALL_SHARE = 0.75
 # Of 276 studies: consolidation 112, bronchiectasis 86, emphysema 66, ground glass 38.
 _BACKGROUND_SHARES = dict(
     consolidation=0.41, ground_glass=0.14, emphysema=0.24, bronchiectasis=0.31
 )
-# From the top of the standard patient's lungs, with some mm to spare, to their base.
+# Top and base of the standard patient's lungs, with a margin of some mm.
 _TOP_MM, _BASE_MM = -28.0, 294.0
 _COARSE_MM = 4.0
 _NOISE_PIXEL_MM = 0.75
@@ -45,14 +46,14 @@ _VOXELS_AT_ONCE = 3_000_000
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign or a disease where it grows.
+    """A sign or a background disease at a position.
 
     Attributes:
         region: One of :data:`mmlesion.ct.projections.REGIONS`.
-        what: What is painted.
-        onset: Visit at which it is there for the first time.
-        ball_onset: Of a cavity: the same for its ball; none if not below the number
-            of visits.
+        what: The object to paint.
+        onset: First visit at which it is present.
+        ball_onset: For a cavity, the first visit at which its ball is present. There is
+            no ball if this is not below the number of visits.
     """
 
     region: str
@@ -63,16 +64,16 @@ class Sign:
 
 @dataclass
 class Course:
-    """A patient over the years.
+    """A patient over several years.
 
     Attributes:
         patient: The anatomy.
-        severity: 0 to 1; how many signs, how large the diseases beside them, how
-            quickly they grow.
-        signs: All that is there at the last visit; empty for a control.
-        years: Times of the visits, from the first one.
-        end_years: When the patient died, or was last known to be alive.
-        died: Which of both.
+        severity: 0 to 1. It determines the number of signs, the size of the background
+            diseases and the rate of growth.
+        signs: All signs and diseases at the last visit; empty for a control.
+        years: Times of the visits since the first visit.
+        end_years: Time of death, or last time known to be alive.
+        died: Whether ``end_years`` is the time of death.
     """
 
     patient: Patient
@@ -83,15 +84,15 @@ class Course:
     died: bool = False
 
     def size(self, visit: int) -> float:
-        """Part of its last size that everything has at a visit."""
+        """Return the size at a visit as a fraction of the size at the last visit."""
         before_end = self.years[-1] - self.years[visit]
         return float(max(0.7, 1 - (0.02 + 0.08 * self.severity) * before_end))
 
     def survival(self, visit: int) -> int | None:
-        """1: died within two years, 0: did not, None: not known or a control.
+        """Return 1 if dead within two years, 0 if alive, None if unknown or a control.
 
-        Source: Zusag et al., Sec. 3.3: scans of the two years before death, and
-        scans of survivors taken more than two years before the end.
+        Source: Zusag et al., Sec. 3.3: scans in the two years before death, and
+        scans of survivors more than two years before the last contact.
         """
         left = self.end_years - self.years[visit]
         if not self.signs or (left < 2) != self.died:
@@ -105,13 +106,13 @@ class SignScan:
 
     Attributes:
         hu: (D, H, W) int16, from the feet to the head.
-        masks: The true signs, each (D, H, W) bool; those that there are.
-        lung: The true lungs with all that is in them, (D, H, W) bool.
-        regions: Sign to the sub-regions that hold it.
-        truth: One dict of each sign and disease: ``sign``, ``region``, ``place``
+        masks: Ground-truth masks of the present signs, each (D, H, W) bool.
+        lung: Ground-truth mask of the lungs with all lesions, (D, H, W) bool.
+        regions: Lung regions that contain each sign.
+        truth: One dict per sign and disease: ``sign``, ``region``, ``place``
             (z, y, x) in voxels and ``volume_mm3`` (both None for diseases).
         spacing_mm: (z, y, x).
-        origin: World place (x, y, z) of the first voxel's centre, mm.
+        origin: World position (x, y, z) of the center of the first voxel, mm.
     """
 
     hu: np.ndarray
@@ -126,20 +127,20 @@ class SignScan:
 def draw_course(
     patient: Patient, rng: np.random.Generator, diseased: bool, max_visits: int = 8
 ) -> Course:
-    """Draw what a patient has, and when he is scanned and dies.
+    """Draw the diseases of a patient and the times of scans and death.
 
-    Patients have 1 to 8 scans (Zusag et al., Sec. 1.1), controls one. The chance to die
-    rises with the severity, and with it what can be seen: the number and size of signs
-    and other diseases.
+    Patients have 1 to 8 scans (Zusag et al., Sec. 1.1), controls have one scan. The
+    probability of death increases with the severity, and so do the number and size of
+    the visible signs and other diseases.
 
     Args:
         patient: The anatomy.
-        rng: Source of all the choices.
+        rng: Random number generator.
         diseased: False for a control.
-        max_visits: Most scans.
+        max_visits: Maximum number of scans.
 
     Raises:
-        RuntimeError: No sign found room.
+        RuntimeError: If no sign fits into the lungs.
     """
     if not diseased:
         return Course(patient)
@@ -153,7 +154,7 @@ def draw_course(
         signs = _place_signs(copy.copy(empty), severity, visits, rng)
         if signs:
             return Course(patient, severity, signs, years, float(end), died)
-    raise RuntimeError('no sign found room in the lungs')
+    raise RuntimeError('no sign fits into the lungs')
 
 
 def simulate_sign_scan(
@@ -162,21 +163,21 @@ def simulate_sign_scan(
     """Simulate one scan of the whole lungs.
 
     Args:
-        course: Whose.
-        visit: Which of the course's visits.
-        rng: Source of everything that differs between scans of a patient.
-        size: Width and height in pixels; 27 slices for each 32 pixels, as 216 slices
-            of 256 pixels are (Zusag et al., Sec. 2.3).
+        course: The patient.
+        visit: Index of the visit.
+        rng: Generator of everything that differs between scans of a patient.
+        size: Width and height in pixels. There are 27 slices per 32 pixels, that is,
+            216 slices for 256 pixels (Zusag et al., Sec. 2.3).
     """
     patient = copy.copy(course.patient)
-    patient.lung_hu += float(rng.normal(0, 12))  # breath
+    patient.lung_hu += float(rng.normal(0, 12))  # depth of inspiration
     z, y, x = _grid(patient, size, rng.normal(0, 2.5, 3))
     spacing = (float(z[1] - z[0]), float(y[1] - y[0]), float(x[1] - x[0]))
     protocol = Protocol.draw(rng)
     protocol.interval_mm, protocol.spacing_mm = spacing[0], spacing[1]
-    # The mean over a pixel of 3 mm has a quarter of the noise in pixels of 0.75 mm
+    # The mean over a pixel of 3 mm has a quarter of the noise of a pixel of 0.75 mm.
     protocol.sigma_hu *= min(1.0, _NOISE_PIXEL_MM / spacing[1])
-    # High-resolution CT, mostly without contrast medium
+    # High-resolution CT, mostly without contrast medium.
     protocol.enhancement = Enhancement(
         0.0 if rng.random() < 0.7 else rng.uniform(0.5, 1)
     )
@@ -254,7 +255,7 @@ def _scan(hu, lung, there, painted, spacing, origin) -> SignScan:
 
 
 def _grid(patient: Patient, size: int, shift_mm) -> tuple:
-    """Coordinates (z, y, x) in mm of the voxels that show the whole lungs."""
+    """Return the coordinates (z, y, x) in mm of voxels that cover the lungs."""
     half = float(patient.half_axes(100 * patient.scale_z)[0]) + 1.3 * patient.fat_mm
     step = 2.06 * half / size
     across = (np.arange(size) - (size - 1) / 2) * step
@@ -265,13 +266,13 @@ def _grid(patient: Patient, size: int, shift_mm) -> tuple:
 
 
 def _back_mm(patient: Patient) -> float:
-    """Skin of the back, on the axis y."""
+    """Return the y coordinate of the skin of the back in mm."""
     level = 100 * patient.scale_z
     return float(patient.half_axes(level)[1]) + 1.3 * patient.fat_mm
 
 
 class _Room:
-    """Free places in the lungs of a patient, in mm of the patient."""
+    """Free positions in the lungs of a patient, in mm of the patient."""
 
     def __init__(self, patient: Patient):
         z, y, x = _grid(patient, 96, (0, 0, 0))
@@ -282,7 +283,7 @@ class _Room:
         paint_organs(canvas, patient, Enhancement(0.0), depth, wobble)
         lung = canvas.labels == Region.LUNG
         self.axes = z, y, x
-        # Where vessels.py and organs.py let the vessels and bronchi begin
+        # The positions at which vessels.py and organs.py start the vessels and bronchi.
         scale = (patient.scale_x, patient.scale_y, patient.scale_z)
         self.hila = {
             side: tuple(np.multiply((sign * 42, 10, 130), scale))
@@ -290,10 +291,10 @@ class _Room:
         }
         self.depth = np.asarray(ndimage.distance_transform_edt(lung)) * _COARSE_MM
         wall = chest_wall_mm(canvas, patient, depth)
-        # With some lung before it: not in the recess beside the diaphragm
+        # Require lung next to the wall, which excludes the recess beside the diaphragm.
         near = ndimage.maximum_filter(self.depth, 2 * round(14 / _COARSE_MM) + 1)
         self.surface = lung & (wall > 0) & (wall < 1.5 * _COARSE_MM) & (near > 12)
-        # z falls to the head here, and rises to the head in a scan
+        # z decreases toward the head here, and increases toward the head in a scan.
         self.slices = {
             name: (slice(z.size - part[0].stop, z.size - part[0].start), *part[1:])
             for name, part in region_slices(lung.shape).items()
@@ -308,10 +309,10 @@ class _Room:
         rng: np.random.Generator,
         apart: float = 1.0,
     ):
-        """A place (x, y, z) with all its reach in the region; None if there is none."""
+        """Return a position (x, y, z) whose extent is inside the region, or None."""
         part = self.slices[region]
         z, y, x = (axis[at] for axis, at in zip(self.axes, part))
-        margin = reach + 7  # scans are taken some mm higher or lower
+        margin = reach + 7  # the scan position varies by some mm in z
         if z[-1] - z[0] < 2 * margin:
             return None
         allowed = (
@@ -319,11 +320,11 @@ class _Room:
         )
         middle = x[0] if region.startswith('left') else x[-1]
         allowed &= np.abs(x - middle) > margin
-        for centre, other in self.taken:
+        for center, other in self.taken:
             far = np.sqrt(
-                (z[:, None, None] - centre[2]) ** 2
-                + (y[:, None] - centre[1]) ** 2
-                + (x - centre[0]) ** 2
+                (z[:, None, None] - center[2]) ** 2
+                + (y[:, None] - center[1]) ** 2
+                + (x - center[0]) ** 2
             )
             allowed &= far > apart * (reach + other)
         spots = np.flatnonzero(allowed)
@@ -357,10 +358,10 @@ def _place_signs(
             signs += found
     if not signs:
         return []
-    # What is there from the first visit on makes the patient a patient.
+    # A patient must have a sign at the first visit.
     if min(sign.onset for sign in signs) > 0:
         signs[0] = Sign(signs[0].region, signs[0].what, 0, signs[0].ball_onset)
-    # Beneath the signs: painted before them
+    # Background diseases are painted before the signs.
     return _place_backgrounds(room, severity, rng) + signs
 
 
@@ -372,7 +373,7 @@ def _place_cavity(room, region, visits, onset, rng) -> list[Sign]:
             continue
         room.taken += ((place, radius),)
         ball = visits
-        # A ball needs room and, for its crescent to be seen, a hole of some size.
+        # A ball needs room, and a hole that is large enough to show the air crescent.
         if radius > 13 and rng.random() < _BALL_SHARE:
             ball = onset if rng.random() < 0.7 else int(rng.integers(onset, visits))
         return [Sign(region, Cavity.draw(place, radius, rng), onset, ball)]

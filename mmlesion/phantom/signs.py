@@ -1,4 +1,4 @@
-"""Simulated CT of whole chests with signs of aspergillosis, as a list of scans."""
+"""Simulated data set of chest CT with signs of aspergillosis and a list of scans."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from .made_with import build_folder
 from .pathology import SIGNS
 from .sign_scan import SignScan, draw_course, simulate_sign_scan
 
-# Raised whenever the same seed gives other pictures: data sets do not mix silently.
+# Increased whenever a seed gives different images, so that versions are not mixed.
 SIGNS_PHANTOM_VERSION = 4
 _COLUMNS = (
     'scan',
@@ -37,40 +37,42 @@ def write_signs(
     workers: int = 1,
     max_visits: int = 8,
 ) -> Path:
-    """Simulate CT of whole chests with signs of aspergillosis, and their list.
+    """Simulate CT of whole chests with signs of aspergillosis, and a list of scans.
 
-    Written are ``scans.csv`` as :class:`mmlesion.LungProjectionDataset` is prepared
-    from (``scan``, ``patient``, ``disease``, ``survival``, and 0 or 1 for each sign in
-    each sub-region), ``scans/*.nii.gz`` and what real data have not:
-    ``masks/<scan>_<sign>.nii.gz`` (the true signs, where there are any) and
-    ``masks/<scan>_lung.nii.gz`` (the lungs with all that is in them),
-    ``truth.csv`` (a row for each sign with its place in the world and its volume, and
-    for each other disease) and ``phantom.json`` (what it was made with).
+    The output contains ``scans.csv``, the table from which
+    :class:`mmlesion.LungProjectionDataset` is prepared (``scan``, ``patient``,
+    ``disease``, ``survival``, and 0 or 1 for each sign in each lung region), and
+    ``scans/*.nii.gz``. In addition to real data, it contains
+    ``masks/<scan>_<sign>.nii.gz`` (ground truth of the signs that are present),
+    ``masks/<scan>_lung.nii.gz`` (the lungs with all lesions), ``truth.csv`` (one row
+    for each sign with world position and volume, and for each other disease) and
+    ``phantom.json`` (the settings).
 
-    Patients have 1 to ``max_visits`` scans over the years, in which signs appear and
-    grow, controls one without any disease. Those with much disease die earlier:
-    ``survival`` is 1 in the last two years before death, 0 more than two years before
-    a survivor was last seen, else empty.
+    Patients have 1 to ``max_visits`` scans over several years, in which signs appear
+    and grow. Controls have one scan without any disease. Patients with severe disease
+    die earlier. ``survival`` is 1 in the last two years before death, 0 more than two
+    years before the last contact of a survivor, and otherwise empty.
 
-    A patient depends on ``seed`` and its number alone. Everything is written to
-    ``<out_dir>.partial`` first, which is renamed at the end; a broken run is taken up
-    where it stopped.
+    A patient depends only on ``seed`` and the number of the patient. Everything is
+    written to ``<out_dir>.partial``, which is renamed at the end. An interrupted run
+    resumes where it stopped.
 
     Args:
-        out_dir: Folder to make.
+        out_dir: Output folder.
         num_patients: Number of patients with the disease.
-        num_controls: Number of patients without.
+        num_controls: Number of patients without the disease.
         size: Width and height of a scan in pixels, with ``27 / 32 * size`` slices.
-        seed: Everything random follows from it.
+        seed: Random seed.
         workers: Number of processes.
-        max_visits: Most scans of a patient; few make more patients of as many scans.
+        max_visits: Maximum number of scans per patient. Smaller values give more
+            patients for the same number of scans.
 
     Returns:
-        The folder written.
+        The output folder.
 
     Raises:
-        ValueError: A number makes no sense.
-        FileExistsError: ``out_dir`` holds something else.
+        ValueError: If an argument is out of range.
+        FileExistsError: If ``out_dir`` contains anything else.
     """
     out_dir = Path(out_dir)
     settings = dict(
@@ -90,7 +92,7 @@ def write_signs(
 
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
-    """Simulate what is missing, then write the tables."""
+    """Simulate the missing patients, then write the tables."""
     names = [f'P{n:04d}' for n in range(1, settings['num_patients'] + 1)]
     names += [f'C{n:04d}' for n in range(1, settings['num_controls'] + 1)]
     done = {path.stem for path in (partial / 'rows').glob('*.json')}

@@ -40,7 +40,7 @@ def _spine(canvas: Canvas, patient: Patient) -> None:
     x = x * grow
     y = (y - y0.astype(np.float32)[:, None, None]) * grow
     phase = ((level / _VERTEBRA_MM) % 1.0).astype(np.float32)[:, None, None]
-    # Vertebral body with a flattened back, narrower at mid height; then the disc.
+    # Vertebral body with a flat back, narrower at mid height, and the disc.
     waist = 1 - np.float32(0.07) * np.cos((phase - np.float32(0.5)) * 6.2832)
     body = (1 - np.sqrt(np.square(x / 22) + np.square((y + 1) / 17))) * 17 * waist
     body = np.minimum(body, 13.5 - y)
@@ -48,7 +48,7 @@ def _spine(canvas: Canvas, patient: Patient) -> None:
     bone = np.minimum(body, -disc * _VERTEBRA_MM)
     canvas.blend(body, 85.0, Region.OTHER, box)
     _shell(canvas, box, bone, patient)
-    # Arch: a ring round the canal, transverse processes and the spinous process.
+    # Arch: a ring around the canal, transverse processes and the spinous process.
     canal = 1 - np.sqrt(np.square(x / 11) + np.square((y - 22) / 9))
     ring = np.float32(4.2) - np.abs(canal * 10 + np.float32(4.2))
     bony = np.float32(0.30) - np.abs(phase - np.float32(0.35))
@@ -68,7 +68,8 @@ def _ribs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     if float(level.min()) > 330:
         return
     x, y, z = canvas.coordinates()
-    # Ribs fall from back to front, so that a slice cuts each at another place.
+    # Ribs descend from back to front, so that a slice cuts each rib at another
+    # position.
     along = (level + np.float32(0.62) * -y) / np.float32(_RIB_MM)
     across = (along - np.round(along)) * np.float32(_RIB_MM)
     distance = np.square((depth - 11) * np.float32(1 / 4.4))
@@ -85,11 +86,11 @@ def _ribs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
 def _plate(
     canvas: Canvas,
     patient: Patient,
-    centre: Sequence[float] | np.ndarray,
+    center: Sequence[float] | np.ndarray,
     radii: Sequence[float] | np.ndarray,
     angle: float,
 ) -> None:
-    found = canvas.ellipsoid_distance(centre, radii, angle)
+    found = canvas.ellipsoid_distance(center, radii, angle)
     if found:
         box, distance = found
         _shell(canvas, box, distance, patient)
@@ -99,7 +100,7 @@ def paint_skeleton(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     """Paint all bones.
 
     Args:
-        canvas: Painted upon.
+        canvas: Canvas, modified in place.
         patient: The patient.
         depth: From :func:`mmlesion.phantom.body.paint_layers`.
     """

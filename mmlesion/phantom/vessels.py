@@ -17,22 +17,22 @@ def grow_tree(
     generations: int,
     rng: np.random.Generator,
     spread: float = 0.55,
-    centre: Sequence[float] | np.ndarray | None = None,
+    center: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Segments of a randomly branching tree.
+    """Return the segments of a randomly branching tree.
 
-    Each branch ends in two branches that keep the sum of the third powers of the radii
-    (Murray's law) and spread to both sides. All branches bend away from ``centre``.
+    Each branch ends in two branches that preserve the sum of the cubed radii (Murray's
+    law) and spread to both sides. All branches bend away from ``center``.
 
     Args:
         root: Start (x, y, z) in mm.
         way: Direction (x, y, z) of the first branch.
         length_mm: Length of the first branch.
         radius_mm: Radius of the first branch.
-        generations: Number of times it branches.
+        generations: Number of branching levels.
         rng: Random number generator.
-        spread: Sideways part of the direction of a child.
-        centre: Point (x, y, z) that the branches bend away from, if any.
+        spread: Lateral component of the direction of a child.
+        center: Optional point (x, y, z) that the branches bend away from.
 
     Shape:
         - Output: (2**(generations + 1) - 1, 8): start x, y, z, radius and end x, y, z,
@@ -57,8 +57,8 @@ def grow_tree(
         side /= np.linalg.norm(side, axis=1, keepdims=True) + 1e-6
         turn = rng.uniform(0.6, 1.5, (2, len(start), 1)) * spread
         children_ways = np.stack((ways + side * turn[0], ways - side * turn[1]))
-        if centre is not None:
-            away = end - np.asarray(centre)
+        if center is not None:
+            away = end - np.asarray(center)
             norm = np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
             children_ways += 0.25 * away / norm
         start, ways = np.concatenate((end, end)), children_ways.reshape(-1, 3)
@@ -83,7 +83,7 @@ def _tree(patient: Patient, organ: str) -> np.ndarray:
                 (0.5, -0.4, 0.9),
             ):
                 found.append(
-                    grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng, centre=hilum)
+                    grow_tree(hilum, (side * x, y, z), 24, 5.0, 6, rng, center=hilum)
                 )
     elif organ == 'liver':
         porta = np.array((-48, -14, 295)) * scale
@@ -122,7 +122,7 @@ def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
         )
         if box is None:
             continue
-        # Only inside the organ: what the tissue already is decides.
+        # Paint only inside the organ, which is identified by the HU of its tissue.
         keep = only(canvas.hu[box])
         if not keep.any():
             continue
@@ -135,7 +135,7 @@ def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
 def paint_vessel_trees(
     canvas: Canvas, patient: Patient, enhancement: Enhancement
 ) -> None:
-    """Paint the vessels of lung, liver and mesentery, the same for each patient."""
+    """Paint the vessels of lung, liver and mesentery, which are fixed for a patient."""
     level = canvas.z.ravel() / patient.scale_z
     labels = canvas.labels
     canvas.labels = None

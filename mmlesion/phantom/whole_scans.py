@@ -1,4 +1,4 @@
-"""Whole simulated CT scans as DICOM series, with the truth in 3-D."""
+"""Whole simulated CT scans as DICOM series with ground truth in 3-D."""
 
 import csv
 import json
@@ -17,10 +17,11 @@ from .body import Patient, Region
 from .made_with import build_folder
 from .scan import Scan, simulate_scan
 
-# Raised whenever the same seed gives other scans: data sets do not mix silently.
+# Increased whenever a seed gives different scans, so that versions are not mixed.
 SCANS_PHANTOM_VERSION = 1
-#: Columns of ``truth.csv``. Positions in mm are DICOM's patient coordinates; i, j
-#: and k are voxels of the series from the feet up, and corners are outer edges.
+#: Columns of ``truth.csv``. Positions in mm are DICOM patient coordinates. Indices i, j
+#: and k are voxels of the series, with k increasing from the feet. Corners are the
+#: outer edges of voxels.
 TRUTH_COLUMNS = (
     'scan',
     'lesion',
@@ -37,12 +38,12 @@ TRUTH_COLUMNS = (
     'long_diameter_mm',
     'short_diameter_mm',
 )
-_CONTEXT_MM = 24.0  # of a section of the scan around its key slice
+_CONTEXT_MM = 24.0  # extent of a section of the scan around its key slice
 
 
 @dataclass
 class WholeScan:
-    """A simulated scan of several sections.
+    """A simulated scan that consists of several sections.
 
     Attributes:
         volume: HU as int16, axial slices from the feet to the head.
@@ -66,20 +67,20 @@ def simulate_whole_scan(
     size: int = 256,
     length_mm: float = 200.0,
 ) -> WholeScan:
-    """Simulate a scan from sections that follow one another toward the feet.
+    """Simulate a scan from consecutive sections toward the feet.
 
-    Each section has at least one lesion and look-alike vessels. Sections end early
-    where the patient leaves no room for a lesion.
+    Each section has at least one lesion and look-alike vessels. The scan is shorter
+    if no lesion fits into the next section.
 
     Args:
         patient: The patient.
-        rng: Source of everything else.
-        size: Image width and height in pixels. Below 512 a part of the body is
+        rng: Random number generator.
+        size: Image width and height in pixels. Below 512, only a part of the body is
             reconstructed.
-        length_mm: Wanted length along z.
+        length_mm: Target length along z.
 
     Raises:
-        RuntimeError: No lesion found room.
+        RuntimeError: If no lesion fits.
     """
     sections = [simulate_scan(patient, rng, size, _CONTEXT_MM)]
     while sum(len(each.hu) for each in sections) * sections[0].interval_mm < length_mm:
@@ -90,10 +91,10 @@ def simulate_whole_scan(
         except RuntimeError:
             break
         sections.append(following)
-    return _joined(sections)
+    return _join_sections(sections)
 
 
-def _joined(sections: list[Scan]) -> WholeScan:
+def _join_sections(sections: list[Scan]) -> WholeScan:
     masks, regions, diameters = [], [], []
     first = sections[0]
     for each in sections:
@@ -105,7 +106,7 @@ def _joined(sections: list[Scan]) -> WholeScan:
             for found in each.diameters
         ]
     hu = np.concatenate([each.hu for each in sections])
-    # Heights of the simulation rise toward the feet, those of DICOM to the head.
+    # z increases toward the feet in the simulation and toward the head in DICOM.
     top_mm = first.layout.z_mm - first.key * first.interval_mm
     bottom_mm = top_mm + (len(hu) - 1) * first.interval_mm
     x, y = first.origin_mm
@@ -126,31 +127,31 @@ def write_scans(
     workers: int = 1,
     length_mm: float = 200.0,
 ) -> Path:
-    """Simulate whole scans of patients of their own and write them as DICOM.
+    """Simulate whole scans of separate patients and write them as DICOM.
 
-    Written are ``scan_0001/*.dcm`` and so on, one series for each patient,
+    The output contains ``scan_0001/*.dcm`` and so on (one series for each patient),
     ``truth.csv`` with the lesions (see :data:`TRUTH_COLUMNS`),
-    ``masks/scan_0001.nii.gz`` (0, or 1 + the lesion's place in the csv) and
-    ``phantom.json`` (what it was made with).
+    ``masks/scan_0001.nii.gz`` (0, or 1 + the index of the lesion in the csv file) and
+    ``phantom.json`` (the settings).
 
-    A scan depends on ``seed`` and its number alone. Everything is written to
-    ``<out_dir>.partial`` first, which is renamed at the end; a broken run continues
+    A scan depends only on ``seed`` and the number of the scan. Everything is written to
+    ``<out_dir>.partial``, which is renamed at the end. An interrupted run resumes
     where it stopped.
 
     Args:
-        out_dir: Folder to make.
+        out_dir: Output folder.
         num_scans: Number of scans.
         size: Width and height in pixels.
-        seed: Everything random follows from it.
+        seed: Random seed.
         workers: Number of processes.
         length_mm: Length of a scan along z.
 
     Returns:
-        The folder written.
+        The output folder.
 
     Raises:
-        ValueError: A number makes no sense.
-        FileExistsError: ``out_dir`` holds something else.
+        ValueError: If an argument is out of range.
+        FileExistsError: If ``out_dir`` contains anything else.
     """
     if not 1 <= num_scans <= 9999:
         raise ValueError(f'num_scans must be 1 to 9999, got {num_scans}')
@@ -178,7 +179,7 @@ def write_scans(
 
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
-    """Simulate what is missing, then write the table."""
+    """Simulate the missing scans, then write the table."""
     numbers = range(1, settings['num_scans'] + 1)
     done = {path.stem for path in (partial / 'rows').glob('*.json')}
     todo = [number for number in numbers if f'{number:04d}' not in done]
@@ -203,14 +204,14 @@ def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
 
 def _write_scan(job: tuple) -> None:
     root, settings, number = Path(job[0]), job[1], job[2]
-    # Lots that the other phantoms do not draw: patients of their own.
+    # Random streams that no other phantom uses, so that the patients are different.
     rng = np.random.default_rng([settings['seed'], 77, number])
     scan = simulate_whole_scan(
         Patient(rng), rng, settings['size'], settings['length_mm']
     )
     name = f'scan_{number:04d}'
     folder = root / name
-    if folder.exists():  # left by a run that was stopped in it
+    if folder.exists():  # incomplete, from an interrupted run
         shutil.rmtree(folder)
 
     def new_uid() -> str:

@@ -1,12 +1,16 @@
 """Identity of the patient, kept out of what is written."""
 
 import hashlib
+import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.ct import CTVolume
+from mmlesion.ct.dicom_headers import quiet_itk
 
 _NAMES = ('0010|0010', '0010|1001', '0008|0090', '0010|0020', '0010|1000', '0008|0050')
 _DATES = ('0010|0030', '0008|0020', '0008|0021', '0008|0022', '0008|0023')
@@ -42,20 +46,45 @@ class Identity:
         Other formats contain no identity; texts then remain unchanged.
         """
         paths = volume.source.slice_paths if volume.source else ()
+        return cls.of_file(paths[0]) if paths else cls(set(), set())
+
+    @classmethod
+    def of_path(cls, path: str | os.PathLike[str]) -> 'Identity':
+        """Read the identity from the first readable DICOM file of a folder.
+
+        Files of other formats, and folders without such a file, have no identity.
+        """
+        files = sorted(Path(path).iterdir()) if os.path.isdir(path) else []
+        for file in files:
+            if file.is_file():
+                try:
+                    return cls.of_file(file)
+                except RuntimeError:
+                    continue
+        return cls(set(), set())
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike[str]) -> 'Identity':
+        """Read the identity from a DICOM file.
+
+        Raises:
+            RuntimeError: If the file cannot be read.
+        """
         names: set[str] = set()
         dates: set[str] = set()
-        for path in paths[:1]:
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(path)
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(os.fspath(path))
+        reader.SetImageIO('GDCMImageIO')
+        with quiet_itk():
             reader.ReadImageInformation()
-            known = set(reader.GetMetaDataKeys())
-            for tag in _NAMES:
-                if tag in known:
-                    names |= _words(reader.GetMetaData(tag))
-            for tag in _DATES:
-                date = reader.GetMetaData(tag).strip() if tag in known else ''
-                if len(date) == 8 and date.isdigit():
-                    dates.add(date)
+        known = set(reader.GetMetaDataKeys())
+        for tag in _NAMES:
+            if tag in known:
+                names |= _words(reader.GetMetaData(tag))
+        for tag in _DATES:
+            date = reader.GetMetaData(tag).strip() if tag in known else ''
+            if len(date) == 8 and date.isdigit():
+                dates.add(date)
         return cls(names, dates)
 
     def is_in(self, text: str) -> bool:
@@ -77,6 +106,17 @@ class Identity:
         if isinstance(content, str) and self.is_in(content):
             return 'removed-' + hashlib.sha256(content.encode()).hexdigest()[:8]
         return content
+
+
+def names_without_identity(scans: Mapping[str, Path]) -> dict[str, Path]:
+    """Replace the names of scans that contain a part of the identity.
+
+    Names of scans become names of folders, headings of pages and rows of lists.
+
+    Args:
+        scans: Paths by name, see :func:`mmlesion.scan.find_scans.find_scans`.
+    """
+    return {Identity.of_path(path).remove(name): path for name, path in scans.items()}
 
 
 def _words(value: str) -> set[str]:

@@ -22,6 +22,7 @@ from mmlesion.files import (
     write_json,
 )
 
+from .identity import Identity
 from .reading import Scan, read_scan
 
 #: A folder of a scan that holds this file is complete.
@@ -85,6 +86,7 @@ def run_scans(
     workers: int = 1,
     retry: bool = False,
     progress: bool = True,
+    keep_identity: bool = False,
 ) -> RunSummary:
     """Run a task on scans; a scan that is complete is never computed again.
 
@@ -105,6 +107,8 @@ def run_scans(
         workers: Processes of ``'local'``.
         retry: Repeat scans that failed in an earlier run.
         progress: Show a progress bar.
+        keep_identity: Whether names, IDs and dates of the patient may stay in
+            ``failures.csv``.
 
     Raises:
         ValueError: If the folder contains results of other settings.
@@ -137,7 +141,7 @@ def run_scans(
                 if reason is None:
                     done.append(name)
                 else:
-                    failures[name] = FailureRow(name, str(scans[name]), reason)
+                    failures[name] = _failure(name, scans[name], reason, keep_identity)
                     _write_failures(out / FAILURES_FILE, failures)
                 bar.update()
         if retry and not failures:
@@ -245,6 +249,15 @@ def _run_task(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return None
+
+
+def _failure(name: str, path: Path, reason: str, keep_identity: bool) -> FailureRow:
+    """Row of a failure; a path with the identity of the patient becomes the name."""
+    identity = Identity.of_path(path)
+    if keep_identity or not identity.is_in(f'{path} {reason}'):
+        return FailureRow(name, str(path), reason)
+    reason = reason.replace(str(path.resolve()), name).replace(str(path), name)
+    return FailureRow(name, identity.remove(str(path)), identity.remove(reason))
 
 
 def _sentence(error: BaseException) -> str:

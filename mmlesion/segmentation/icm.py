@@ -2,9 +2,9 @@
 
 import numpy as np
 
-#: Steps to the neighbours of a pixel, and their weights: the inverse of the distance,
+#: Steps to the neighbors of a pixel, and their weights: the inverse of the distance,
 #: 1 across an edge and 1 / sqrt(2) across a corner.
-NEIGHBOURS = tuple(
+NEIGHBORS = tuple(
     (dy, dx, 1.0 if dy * dx == 0 else 0.5**0.5)
     for dy in (-1, 0, 1)
     for dx in (-1, 0, 1)
@@ -23,11 +23,11 @@ def segment_phases(
         E(L) = \sum_p \lVert I_p - \mu_{L_p} \rVert^2
                + \beta \sum_{\{p, q\}} w_{pq} [L_p \ne L_q]
 
-    with pairs of the 8-neighbourhood, w = 1 across an edge and
+    with pairs of the 8-neighborhood, w = 1 across an edge and
     :math:`1/\sqrt 2` across a corner. The initial label is that of the nearest mean. A
-    sweep gives each pixel the label of least energy given its neighbours, and keeps the
+    sweep gives each pixel the label of least energy given its neighbors, and keeps the
     old label in a tie. Even and odd rows and columns divide the pixels into four sets
-    without neighbours in a set, so all pixels of a set are updated at once with the
+    without neighbors in a set, so all pixels of a set are updated at once with the
     same result as one after the other, and the energy never rises. The algorithm stops
     when a sweep changes no label.
 
@@ -56,9 +56,9 @@ def segment_phases(
     height, width = labels.shape
     # Flat, with a frame of the label K, which stands for no phase
     framed = np.pad(labels, 1, constant_values=len(cost)).ravel()
-    neighbours = [
+    neighbors = [
         (dy * (width + 2) + dx, np.float32(smoothness * weight))
-        for dy, dx, weight in NEIGHBOURS
+        for dy, dx, weight in NEIGHBORS
     ]
     sets = _undecided(cost, smoothness)
     # A pixel can only change if a neighbor has changed since its last update.
@@ -77,7 +77,7 @@ def potts_energy(
     cost = _data_term(image, means)
     height, width = labels.shape
     total = np.take_along_axis(cost, labels[None], 0).sum(dtype=float)
-    for dy, dx, weight in NEIGHBOURS:
+    for dy, dx, weight in NEIGHBORS:
         here = labels[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
         there = labels[
             max(-dy, 0) : height + min(-dy, 0), max(-dx, 0) : width + min(-dx, 0)
@@ -113,9 +113,9 @@ def _undecided(
     """Return places in the framed image and costs of pixels whose label may change.
 
     The other pixels keep their label: the costs of their two nearest means differ by
-    more than the weight of all neighbours together.
+    more than the weight of all neighbors together.
     """
-    most = smoothness * sum(weight for _, _, weight in NEIGHBOURS)
+    most = smoothness * sum(weight for _, _, weight in NEIGHBORS)
     undecided = np.count_nonzero(cost <= cost.min(0) + np.float32(most), axis=0) > 1
     sets = []
     for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):

@@ -1,3 +1,5 @@
+"""Means of the intensity phases of a slice."""
+
 import numpy as np
 
 #: HU between which intensities are told apart: air to dense tissue. Ours; the

@@ -1,3 +1,5 @@
+"""Prominent blobs of activation maps."""
+
 from typing import NamedTuple, cast
 
 import numpy as np

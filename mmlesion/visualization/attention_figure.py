@@ -13,7 +13,7 @@ from mmlesion.ct import window_hu
 
 from .ct_visualizer import choose_window
 
-_BOX_COLOUR = '#4080ff'  # as ground truth in CTVisualizer
+_BOX_COLOR = '#4080ff'  # as ground truth in CTVisualizer
 
 
 def draw_contextual_attention(
@@ -286,10 +286,10 @@ def _show_slice(
 ) -> None:
     axes.imshow(window_hu(slice_hu, window), cmap='gray', vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
-    _outline(axes, box_px, _BOX_COLOUR)
+    _outline(axes, box_px, _BOX_COLOR)
 
 
-def _outline(axes: Axes, box_px: Sequence[float] | None, colour: str) -> None:
+def _outline(axes: Axes, box_px: Sequence[float] | None, color: str) -> None:
     if box_px is None:
         return
     x1, y1, x2, y2 = box_px
@@ -299,7 +299,7 @@ def _outline(axes: Axes, box_px: Sequence[float] | None, colour: str) -> None:
             x2 - x1 + 1,
             y2 - y1 + 1,
             fill=False,
-            edgecolor=colour,
+            edgecolor=color,
             linewidth=1.2,
         )
     )

@@ -14,7 +14,7 @@ from mmlesion.evaluation.functional import box_iou
 from mmlesion.registry import VISUALIZERS
 
 #: RGB of ground truth, true positives and false positives (Tao et al., Fig. 4).
-COLOURS = dict(
+COLORS = dict(
     ground_truth=(64, 128, 255), true_positive=(0, 220, 0), false_positive=(255, 48, 48)
 )
 #: Display windows in HU, lower and upper end.
@@ -135,15 +135,15 @@ class CTVisualizer(Visualizer):
         window = self.window or choose_window(
             img_hu, np.concatenate([gt_boxes, pred_boxes[::-1]])
         )
-        grey = window_hu(img_hu, window).astype(np.uint8)
-        scale = max(1.0, _LONG_SIDE_PX / max(grey.shape))
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+        gray = window_hu(img_hu, window).astype(np.uint8)
+        scale = max(1.0, _LONG_SIDE_PX / max(gray.shape))
+        gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        picture = cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)
         for box in gt_boxes:
-            _draw_box(picture, box, scale, COLOURS['ground_truth'])
+            _draw_box(picture, box, scale, COLORS['ground_truth'])
         for box, score, hit in zip(pred_boxes, pred_scores, hits):
             kind = 'true_positive' if hit else 'false_positive'
-            _draw_box(picture, box, scale, COLOURS[kind], f'{score:.2f}')
+            _draw_box(picture, box, scale, COLORS[kind], f'{score:.2f}')
         return np.concatenate(
             [
                 _text_row(
@@ -160,11 +160,11 @@ class CTVisualizer(Visualizer):
                 _text_row(
                     picture.shape[1],
                     [
-                        (f'ground truth ({len(gt_boxes)})', COLOURS['ground_truth']),
-                        (f'true positive ({hits.sum()})', COLOURS['true_positive']),
+                        (f'ground truth ({len(gt_boxes)})', COLORS['ground_truth']),
+                        (f'true positive ({hits.sum()})', COLORS['true_positive']),
                         (
                             f'false positive ({(~hits).sum()})',
-                            COLOURS['false_positive'],
+                            COLORS['false_positive'],
                         ),
                         (
                             f'score from {score_thr:g}, at most {self.max_boxes}, '
@@ -196,7 +196,7 @@ class CTVisualizer(Visualizer):
         Args:
             name: Title, and name of the picture for the backends.
             image: Whole slice in HU. By default, and if it
-                is a colour picture, the slice is read from the sample's
+                is a color picture, the slice is read from the sample's
                 ``img_path``.
             data_sample: ``DetDataSample``. Predictions in the pixels of the original
                 image, for a cropped slice those of the crop; ``crop_offset`` moves
@@ -301,20 +301,20 @@ def _draw_box(
     picture: np.ndarray,
     box_px: np.ndarray,
     scale: float,
-    colour: tuple[int, int, int],
+    color: tuple[int, int, int],
     text: str = '',
 ) -> None:
     # Pixel i of the slice covers [i, i + 1) * scale of the picture
     x1, y1 = (box_px[:2] * scale).round().astype(int)
     x2, y2 = ((box_px[2:] + 1) * scale).round().astype(int)
-    cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), color, 2, cv2.LINE_AA)
     if not text:
         return
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
     x = int(np.clip(x1, 0, picture.shape[1] - width))
     above = y1 - 6
     y = above if above >= height else min(y2 + height + 6, picture.shape[0] - 2)
-    for shade, thickness in (((0, 0, 0), 4), (colour, 2)):
+    for shade, thickness in (((0, 0, 0), 4), (color, 2)):
         cv2.putText(
             picture,
             text,
@@ -339,19 +339,19 @@ def _text_row(
     def needed(size):
         return sum(
             gap
-            + (square + 8) * (colour is not None)
+            + (square + 8) * (color is not None)
             + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]
-            for text, colour in entries
+            for text, color in entries
         )
 
     while needed(size) > width - gap and size > 0.25:
         size -= 0.05
     row = np.zeros((height, width, 3), np.uint8)
     x = gap
-    for text, colour in entries:
-        if colour is not None:
+    for text, color in entries:
+        if color is not None:
             top = (height - square) // 2
-            cv2.rectangle(row, (x, top), (x + square, top + square), colour, -1)
+            cv2.rectangle(row, (x, top), (x + square, top + square), color, -1)
             x += square + 8
         cv2.putText(
             row,

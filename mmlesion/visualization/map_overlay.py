@@ -8,7 +8,7 @@ import numpy as np
 
 _TITLE_PX = 22
 _BAR_PX = 64
-_BOX_COLOUR = (0, 220, 220)
+_BOX_COLOR = (0, 220, 220)
 
 
 def overlay_map(
@@ -47,14 +47,14 @@ def overlay_map(
     if not (heat.min() >= 0 and heat.max() <= 1):
         raise ValueError(
             'an overlay needs a map in [0, 1], got '
-            f'{heat.min():g} to {heat.max():g}: normalise it first'
+            f'{heat.min():g} to {heat.max():g}: normalize it first'
         )
     low, high = limits or (float(picture.min()), float(picture.max()))
-    grey = ((picture - low) / ((high - low) or 1.0)).clip(0, 1) * 255
+    gray = ((picture - low) / ((high - low) or 1.0)).clip(0, 1) * 255
     heat = cv2.resize(heat, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    colour = _colours(heat)
+    color = _colors(heat)
     share = opacity * heat[..., None]
-    mixed = (1 - share) * grey[..., None] + share * colour
+    mixed = (1 - share) * gray[..., None] + share * color
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
@@ -103,7 +103,7 @@ def overlays_side_by_side(
             panel = panel.repeat(factor, 0).repeat(factor, 1)
         if box_px is not None:
             x1, y1, x2, y2 = (int(round(float(each) * factor)) for each in box_px)
-            cv2.rectangle(panel, (x1, y1), (x2, y2), _BOX_COLOUR, 1)
+            cv2.rectangle(panel, (x1, y1), (x2, y2), _BOX_COLOR, 1)
         shown.append(np.concatenate([_title(name, panel.shape[1]), panel]))
     return np.concatenate(shown, 1)
 
@@ -140,7 +140,7 @@ def overlay_rows(
     )
     bar = np.zeros((len(table), _BAR_PX, 3), np.uint8)
     height = len(table) - 2 * _TITLE_PX
-    bar[_TITLE_PX:-_TITLE_PX, 8:24] = _colours(
+    bar[_TITLE_PX:-_TITLE_PX, 8:24] = _colors(
         np.linspace(1, 0, height, dtype=np.float32)[:, None]
     )
     bar[:_TITLE_PX] = _title(ends[1], _BAR_PX)
@@ -206,7 +206,7 @@ def _title(text: str, width: int) -> np.ndarray:
     return strip
 
 
-def _colours(heat: np.ndarray) -> np.ndarray:
+def _colors(heat: np.ndarray) -> np.ndarray:
     """RGB of a map in [0, 1]."""
     return cv2.applyColorMap(
         (heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from .map_overlay import overlay_map
 
 #: RGB of the outlines.
-OUTLINE_COLOURS = dict(
+OUTLINE_COLORS = dict(
     truth=(0, 220, 0), scope=(255, 255, 255), coarse=(64, 128, 255), fine=(255, 48, 48)
 )
 _TITLE_PX = 22
@@ -70,7 +70,7 @@ def nodule_panels(
         panel = np.ascontiguousarray(panel.repeat(factor, 0).repeat(factor, 1))
         for name, mask in dict(truth=truth, **masks).items():
             if mask is not None:
-                _outline(panel, mask, factor, OUTLINE_COLOURS[name])
+                _outline(panel, mask, factor, OUTLINE_COLORS[name])
         bar = np.zeros((_TITLE_PX, panel.shape[1], 3), np.uint8)
         cv2.putText(
             bar,
@@ -143,7 +143,7 @@ def draw_size_curves(
 
 
 def _outline(
-    panel: np.ndarray, mask: np.ndarray, factor: int, colour: tuple[int, int, int]
+    panel: np.ndarray, mask: np.ndarray, factor: int, color: tuple[int, int, int]
 ) -> None:
     """Draw the outer border of a mask on an enlarged picture."""
     mask = np.asarray(mask) != 0
@@ -153,4 +153,4 @@ def _outline(
         cv2.RETR_LIST,
         cv2.CHAIN_APPROX_NONE,
     )
-    cv2.drawContours(panel, found, -1, colour, 1)
+    cv2.drawContours(panel, found, -1, color, 1)

@@ -64,7 +64,7 @@ def draw_roc(
             alpha=0.12,
             linewidth=0,
         )
-    axes.plot([0, 1], [0, 1], color='grey', linestyle=':', linewidth=1)
+    axes.plot([0, 1], [0, 1], color='gray', linestyle=':', linewidth=1)
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1.005),

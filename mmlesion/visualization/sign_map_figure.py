@@ -12,8 +12,8 @@ SLICE_WINDOW_HU = (-1350.0, 250.0)
 
 _PANEL_PX = 220
 _TITLE_PX = 22
-_TRUE_COLOUR = (0, 255, 90)
-_MAXIMUM_COLOUR = (0, 220, 220)
+_TRUE_COLOR = (0, 255, 90)
+_MAXIMUM_COLOR = (0, 220, 220)
 _AXES = dict(axial=0, coronal=1, sagittal=2)
 
 
@@ -62,10 +62,14 @@ def draw_sign_map(
         heat = np.maximum(raw, 0) / max(float(raw.max()), np.finfo(np.float32).tiny)
         plane, laid, found = (
             _slice(each, view, place)
-            for each in (array, _laid_over(view, heat, part, array.shape), position)
+            for each in (
+                array,
+                _spread_along_rays(view, heat, part, array.shape),
+                position,
+            )
         )
         true = None if truth is None else _slice(truth, view, place)
-        grey = projections[view].mean(2)
+        gray = projections[view].mean(2)
         mm = _pixel_mm(view, spacing_mm)
         panels = [
             _panel(each, mm)
@@ -73,7 +77,7 @@ def draw_sign_map(
                 overlay_map(plane, np.zeros((1, 1)), limits=SLICE_WINDOW_HU),
                 overlay_map(plane, laid, limits=SLICE_WINDOW_HU),
                 projections[view],
-                overlay_map(grey, heat, limits=(0, 255)),
+                overlay_map(gray, heat, limits=(0, 255)),
             )
         ]
         panels.append(
@@ -120,7 +124,7 @@ def _pixel_mm(view: str, spacing_mm: Sequence[float]) -> tuple[float, float]:
     return dict(axial=(y, x), coronal=(z, x), sagittal=(z, y))[view]
 
 
-def _laid_over(
+def _spread_along_rays(
     view: str, heat: np.ndarray, part: tuple[slice, slice, slice], shape: Sequence[int]
 ) -> np.ndarray:
     """Spread the map of a view along its rays over the voxels of the scan."""
@@ -159,10 +163,10 @@ def _panel(
             interpolation=cv2.INTER_NEAREST,
         )
         contours, _ = cv2.findContours(large, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, contours, -1, _TRUE_COLOUR, 1)
+        cv2.drawContours(picture, contours, -1, _TRUE_COLOR, 1)
     if pixel is not None:
         row, column = ((np.array(pixel) + 0.5) * scale).astype(int).tolist()
-        cv2.drawMarker(picture, (column, row), _MAXIMUM_COLOUR, cv2.MARKER_CROSS, 11, 1)
+        cv2.drawMarker(picture, (column, row), _MAXIMUM_COLOR, cv2.MARKER_CROSS, 11, 1)
     panel = np.zeros((_PANEL_PX, _PANEL_PX, 3), np.uint8)
     top, left = (_PANEL_PX - height) // 2, (_PANEL_PX - width) // 2
     panel[top : top + height, left : left + width] = picture

@@ -226,7 +226,7 @@ def test_a_slice_of_a_scan_for_a_network_on_pictures(classifier, tmp_path):
     cfg = Config.fromfile(classifier / 'net.py')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         ((_, data),) = ExplainInputs(cfg, path, window=(-160, 240))
-    # the middle slice: 0 and 50 HU, of 255 grey values
+    # the middle slice: 0 and 50 HU, of 255 gray values
     assert data['inputs'].unique().tolist() == [
         round(160 / 400 * 255),
         round(210 / 400 * 255),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmlesion.attribution import normalise_map, resize_map
+from mmlesion.attribution import normalize_map, resize_map
 
 MAPS = torch.tensor([[[[-1.0, 0.0, 3.0]]], [[[2.0, 2.0, 2.0]]]])  # (2, 1, 1, 3)
 
@@ -18,11 +18,11 @@ MAPS = torch.tensor([[[[-1.0, 0.0, 3.0]]], [[[2.0, 2.0, 2.0]]]])  # (2, 1, 1, 3)
     ],
 )
 def test_ranges(mode, kwargs, expected):
-    found = normalise_map(MAPS, mode, **kwargs)
+    found = normalize_map(MAPS, mode, **kwargs)
     torch.testing.assert_close(found[:, 0, 0], torch.tensor(expected))
 
 
-def test_sizes_keep_the_centres_of_cells():
+def test_sizes_keep_the_centers_of_cells():
     maps = torch.tensor([[[[0.0, 4.0]]]])
     assert resize_map(maps, (1, 4)).tolist() == [[[[0.0, 1.0, 3.0, 4.0]]]]
     assert resize_map(maps, (1, 4), 'nearest').tolist() == [[[[0.0, 0.0, 4.0, 4.0]]]]
@@ -31,9 +31,9 @@ def test_sizes_keep_the_centres_of_cells():
 
 def test_bad_input_is_one_sentence():
     with pytest.raises(ValueError, match='mode must be one of'):
-        normalise_map(MAPS, 'batch')
+        normalize_map(MAPS, 'batch')
     with pytest.raises(ValueError, match='low < high'):
-        normalise_map(MAPS, 'fixed', (1, 1))
+        normalize_map(MAPS, 'fixed', (1, 1))
     with pytest.raises(ValueError, match='one positive size for each'):
         resize_map(MAPS, (4, 4, 4))
     with pytest.raises(ValueError, match='mode must be one of'):

@@ -53,7 +53,7 @@ def test_numbers_of_the_paper(gaps):
     assert trained.head.in_channels == [1024] * gaps
     assert 'vgg16_batch256_imagenet' in trained.backbone.init_cfg[1].checkpoint
     assert cfg.model.num_phases == 4
-    # grey values of the data are turned back into HU
+    # gray values of the data are turned back into HU
     assert tuple(cfg.model.window_hu) == tuple(cfg.window.window)
     metrics = [METRICS.build(each) for each in cfg.test_evaluator]
     fine = metrics[1].reference['paper, fine']

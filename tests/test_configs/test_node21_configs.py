@@ -95,7 +95,7 @@ def test_numbers_of_the_paper(name, lr, batch_size):
     maps = {hook.key: hook for hook in cfg.custom_hooks if 'key' in hook}
     assert set(maps) == set(measured[1:])
     assert maps['gradcam'].target == 1
-    assert {each.normalise for each in cfg.test_evaluator[1:]} == {'image'}
+    assert {each.normalize for each in cfg.test_evaluator[1:]} == {'image'}
 
 
 def test_one_command_gives_the_row_of_table_1(tmp_path, classifier_scope):
@@ -169,12 +169,12 @@ def test_the_shrunk_twin_fits_generated_pictures(name, generated, classifier_sco
         inputs = batch['inputs']
         # away from 0 by about 1, as networks like it
         assert inputs.shape[1] == 1 and inputs.mean().abs() < 0.3 < inputs.std() < 3
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(8):
         loss = model.loss(**batch)['loss']
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     cam = cfg.custom_hooks[-1]

@@ -44,7 +44,7 @@ def test_the_covered_space_stays():
 
 
 def test_means_of_two_voxels():
-    """Halving the columns puts each new centre between two old ones."""
+    """Halving the columns puts each new center between two old ones."""
     volume = CTVolume(np.array([[[0, 10, 20, 40]]], np.int16))
     coarser = resample(volume, (1, 1, 2))
     assert coarser.array.tolist() == [[[5, 30]]]

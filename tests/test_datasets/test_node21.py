@@ -123,7 +123,7 @@ def test_a_sample_reaches_the_network_as_it_should(tmp_path):
             )
         ]
     assert sample['inputs'].shape == (3, 20, 25)
-    # 0 to 103, on 0 to 255; the dark corner is half of a pixel's neighbourhood.
+    # 0 to 103, on 0 to 255; the dark corner is half of a pixel's neighborhood.
     assert sample['inputs'].max().item() == pytest.approx(255)
     assert sample['data_samples'].gt_label.tolist() == [1]
     assert sample['data_samples'].scale_factor == (0.5, 0.5)

@@ -45,7 +45,7 @@ class Classifier(BaseModel):
 
 
 class Screen:
-    """A visualiser that keeps what it is shown."""
+    """A visualizer that keeps what it is shown."""
 
     def add_image(self, name, image, step):
         self.shown = name, image, step
@@ -88,7 +88,7 @@ def test_files_hold_raw_maps_on_their_grid(runner, tmp_path):
         'CAM',
         target=1,
         size=None,
-        normalise='image',
+        normalize='image',
         key='cam',
         out_dir=str(tmp_path / 'maps'),
         formats=['npy', 'png', 'nii.gz'],
@@ -114,7 +114,7 @@ def test_validation_shows_one_picture_now_and_then(runner):
     hook.before_val_iter(runner, 2, batch())
     name, image, step = runner.visualizer.shown
     assert (name, step) == ('val_a_GradCAM', 3)
-    # 8 x 12 enlarged 16 times, twice, below a line of 22 pixels; the colours' bar
+    # 8 x 12 enlarged 16 times, twice, below a line of 22 pixels; the colors' bar
     assert image.shape == (8 * 16 + 22, 2 * 12 * 16 + 64, 3)
     assert image.dtype == np.uint8
 
@@ -303,12 +303,12 @@ def test_maps_of_nodules_are_measured_in_one_test(tmp_path):
     ]
     cfg.test_evaluator = [
         dict(type='mmlesion.BinaryClassificationMetric'),
-        dict(type='mmlesion.ActivationMapMetric', mask_key='mask', normalise='image'),
+        dict(type='mmlesion.ActivationMapMetric', mask_key='mask', normalize='image'),
     ]
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         numbers = LesionRunner.from_cfg(cfg).test()
 
-    scores = ActivationMapScores(normalise='image')
+    scores = ActivationMapScores(normalize='image')
     patches = sorted((tmp_path / 'data/patches').glob('*.slices'))
     for path in patches:
         raw = np.load(tmp_path / f'maps/{path.stem}_SoftActivationMap.npy')

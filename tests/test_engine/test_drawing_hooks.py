@@ -83,7 +83,7 @@ def test_overlays_of_a_test_are_named_after_their_slices(tmp_path):
     hook.after_test_iter(_runner(), 0, {}, outputs)
     assert not (tmp_path / 'out').exists()
 
-    # The runner's visualiser cannot draw CT: the hook takes its own.
+    # The runner's visualizer cannot draw CT: the hook takes its own.
     hook = CTVisualizationHook(draw=True, test_out_dir=str(tmp_path / 'out'))
     hook.after_test_iter(_runner(), 0, {}, outputs)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == [
@@ -124,7 +124,7 @@ def test_the_first_samples_with_lesions_are_drawn_lesion_by_lesion(drawn):
     # Lesions in the pixels of the crop, enlarged twice: the network's pixels.
     assert drawn[0][1] == [20, 20, 58, 58]
     assert drawn[0][2].shape == (3, 64, 64)
-    assert (drawn[0][2] == -1024).all()  # grey 0 is the window's lower end
+    assert (drawn[0][2] == -1024).all()  # gray 0 is the window's lower end
 
 
 def test_samples_are_chosen_by_name_and_missing_names_are_said(drawn):

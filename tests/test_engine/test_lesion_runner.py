@@ -202,6 +202,7 @@ def test_loading_processes_change_nothing(tmp_path, persistent):
         loader = runner._train_dataloader
         loader['persistent_workers'] = persistent and workers > 0
         runner.train()
+        runner.train_dataloader._iterator = None  # ends persistent workers
         losses.append(values)
     assert losses[0] == losses[1] == losses[2]
     assert losses[0][:4] != losses[0][4:]  # epochs draw anew

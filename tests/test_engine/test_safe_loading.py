@@ -13,7 +13,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmlesion.engine.checkpoint import read_checkpoint, trusting
+from mmlesion.engine.checkpoint import read_checkpoint, trust_checkpoints
 from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.engine.trained_model import load_trained_model
@@ -183,7 +183,7 @@ def test_a_trusted_config_may_run_code_below_init_cfg_and_only_there(tmp_path, e
 
 
 def test_trust_ends_with_its_context(tmp_path, evil):
-    with trusting(True):
+    with trust_checkpoints(True):
         read_checkpoint(evil)
     (tmp_path / 'made').rmdir()
     with pytest.raises(ValueError, match='was not loaded'):

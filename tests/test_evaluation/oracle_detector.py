@@ -65,7 +65,7 @@ def write_rectangles(root):
 
 def measure(image):
     """Boxes of the bright rectangles of a network input (H, W), to subpixels."""
-    share = (image - BODY_GREY) / (LESION_GREY - BODY_GREY)
+    share = (image - BODY_GRAY) / (LESION_GRAY - BODY_GRAY)
     share = np.where(share > 0.02, share, 0)  # air and padding are darker
     _, labels, stats, _ = cv2.connectedComponentsWithStats((share > 0).astype(np.uint8))
     boxes = []
@@ -83,8 +83,8 @@ def measure(image):
     return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
 
 
-BODY_GREY = (BODY_HU + 1024) / 4095 * 255
-LESION_GREY = (LESION_HU + 1024) / 4095 * 255
+BODY_GRAY = (BODY_HU + 1024) / 4095 * 255
+LESION_GRAY = (LESION_HU + 1024) / 4095 * 255
 
 
 def shrink(cfg, name):

@@ -214,7 +214,7 @@ def test_bad_arguments_are_told():
     for wrong in (
         dict(resize='nearest'),
         dict(form='square'),
-        dict(normalise='max'),
+        dict(normalize='max'),
         dict(planes='first'),
     ):
         with pytest.raises(ValueError, match='must be'):

@@ -60,16 +60,16 @@ def test_images_without_a_lesion_count_if_asked():
     assert numbers['false_spots_per_image'] == 1 / 2
 
 
-def test_normalised_maps_are_comparable():
-    numbers = scores(FIRST, SECOND, normalise='image').compute()
+def test_normalized_maps_are_comparable():
+    numbers = scores(FIRST, SECOND, normalize='image').compute()
     # First to 1*, 2/3, 1/3*, 0; second to 1, 3/4*, 0, 7/8: pooled
     # {1*, 1}, 7/8, 3/4*, 2/3, 1/3*: (1/2 + 2/4 + 3/6) / 3.
     assert numbers['auprc_pooled'] == pytest.approx(1 / 2)
     assert numbers['auprc_mean'] == pytest.approx(7 / 12)
     flat = np.full((2, 2), 3.0), FIRST[1]
-    assert scores(flat, normalise='image').compute()['best_threshold'] == 0
+    assert scores(flat, normalize='image').compute()['best_threshold'] == 0
     huge = np.float32([[3e38, -3e38], [0, 0]]), FIRST[1]
-    assert scores(huge, normalise='image').compute()['best_threshold'] == 0.5
+    assert scores(huge, normalize='image').compute()['best_threshold'] == 0.5
 
 
 def test_update_tells_the_numbers_of_the_image():
@@ -125,7 +125,7 @@ def test_bad_input_is_told():
     with pytest.raises(ValueError, match='NaN or infinite'):
         scores((np.array([[np.nan]]), np.ones((1, 1))))
     with pytest.raises(ValueError, match="'none' or 'image', got 'max'"):
-        scores(normalise='max')
+        scores(normalize='max')
     with pytest.raises(ValueError, match='tolerance_px at least 0'):
         scores(tolerance_px=-1)
     with pytest.raises(ValueError, match='same settings'):

@@ -87,7 +87,7 @@ def test_a_second_box_on_a_lesion_is_neither_hit_nor_false_positive():
 
 
 def test_one_box_may_hit_several_lesions():
-    # The box overlaps each of two neighbouring lesions by half: 200 of 400.
+    # The box overlaps each of two neighboring lesions by half: 200 of 400.
     lesions = [[0, 0, 9, 19], [10, 0, 19, 19]]
     curve = froc([[[0, 0, 19, 19]]], [[0.9]], [lesions])
     assert points(curve) == [(0, 1)]

@@ -181,13 +181,13 @@ def test_real_lesions_are_where_the_network_sees_them():
     for data in dataset:
         sample = data['data_samples']
         slice_hu = read_png_hu(sample.img_path).astype(np.float32)
-        grey = np.clip((slice_hu + 1024) / 4095, 0, 1) * 255
+        gray = np.clip((slice_hu + 1024) / 4095, 0, 1) * 255
         for lesion in sample.instances:
             given = np.float32(lesion['bbox'])
             inside = _patch(data['inputs'][1].numpy(), given * sample.scale_factor[0])
             outside = boxes_in_slice(lesion['bbox'], sample.crop_offset)
-            here = np.corrcoef(inside, _patch(grey, outside))[0, 1]
-            beside = np.corrcoef(inside, _patch(grey, lesion['bbox']))[0, 1]
+            here = np.corrcoef(inside, _patch(gray, outside))[0, 1]
+            beside = np.corrcoef(inside, _patch(gray, lesion['bbox']))[0, 1]
             assert here > 0.97, f'{sample.img_path}: {here:.3f}'
             if max(sample.crop_offset) > 5:
                 assert beside < here

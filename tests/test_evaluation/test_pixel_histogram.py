@@ -84,7 +84,7 @@ def test_few_distinct_values_are_exact():
     assert ranking.values.tolist() == [0.5, 0.25]
 
 
-def test_neighbouring_numbers_are_told_apart():
+def test_neighboring_numbers_are_told_apart():
     one = np.float32(1)
     after = np.nextafter(one, np.float32(2))
     ranking = filled(np.float32([one, after]), np.array([False, True]), 1).ranking()

@@ -33,8 +33,13 @@ MAY_IMPORT['scan'] = (*MAY_IMPORT['engine'], 'engine')
 MAY_IMPORT['apis'] = (*MAY_IMPORT['scan'], 'scan')
 MAY_IMPORT['cli'] = (*MAY_IMPORT['apis'], 'phantom', 'apis')
 MAY_IMPORT['__main__'] = ('cli',)
-# Modules that every folder may import, except the plain-Python folders.
-SHARED = ('mmlesion.registry', 'mmlesion.compat', 'mmlesion.version')
+# Modules that every folder may import; the plain-Python folders only the last two.
+SHARED = (
+    'mmlesion.registry',
+    'mmlesion.compat',
+    'mmlesion.version',
+    'mmlesion.deprecation',
+)
 HOSTS = ('mmdet', 'mmpretrain')
 FRAMEWORKS = ('torch', 'torchvision', 'mmengine', 'mmcv', *HOSTS)
 FORBIDDEN = {

@@ -17,7 +17,7 @@ CONFIGS = [snippet for snippet in SNIPPETS if 'import ' not in snippet]
 
 
 def without_pretrained(cfg):
-    """Drop every ``Pretrained`` initialisation: nothing is downloaded."""
+    """Drop every ``Pretrained`` initialization: nothing is downloaded."""
     if isinstance(cfg, dict):
         if (cfg.get('init_cfg') or {}).get('type') == 'Pretrained':
             cfg['init_cfg'] = None

@@ -58,7 +58,7 @@ def tracked_files():
         ('~/work/x', False),
     ],
 )
-def test_a_path_of_one_machine_is_recognised(text, found):
+def test_a_path_of_one_machine_is_recognized(text, found):
     assert bool(MACHINE_PATH.search(text)) == found
 
 

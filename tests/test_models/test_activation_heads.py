@@ -304,12 +304,12 @@ def test_other_pooling_and_a_map_that_is_not_square():
         (
             lambda: HESAMHead(C, K),
             lambda: features()[:1],
-            'UNetResNet gives maps and code',
+            'UNetResNet returns feature maps and code',
         ),
         (
             lambda: HESAMHead(C, K),
             lambda: (features()[0], torch.zeros(N, 4, 4, 4)),
-            'as many channels as maps',
+            'as many channels as feature maps',
         ),
     ],
 )

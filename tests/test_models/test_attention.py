@@ -62,14 +62,14 @@ def test_bad_temperature(temperature):
         max_softmax(torch.zeros(3), 0, temperature)
 
 
-def randomised(module):
+def randomized(module):
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
     return module
 
 
 def test_contextual_against_a_loop():
-    layer = randomised(ContextualAttention(4))
+    layer = randomized(ContextualAttention(4))
     x = torch.randn(2, 3, 4, 5, 6)
     out = layer(x)
     logits = torch.stack([layer.conv(x[:, i]) for i in range(3)], 1).detach()
@@ -83,7 +83,7 @@ def test_contextual_against_a_loop():
 
 
 def test_spatial_against_a_loop():
-    layer = randomised(SpatialAttention(4))
+    layer = randomized(SpatialAttention(4))
     x = torch.randn(2, 4, 5, 6)
     out, logits = layer(x), layer.conv(x).detach()
     for n, d, h, w in [(0, 0, 0, 0), (1, 3, 4, 5), (1, 2, 2, 3)]:
@@ -99,7 +99,7 @@ def test_untrained_attention_is_the_identity():
 
 
 def test_spatial_of_a_stack_is_spatial_of_each_image():
-    layer = randomised(SpatialAttention(4))
+    layer = randomized(SpatialAttention(4))
     x = torch.randn(2, 3, 4, 5, 6)
     each = torch.stack([layer(x[:, i]) for i in range(3)], 1)
     torch.testing.assert_close(layer(x), each)
@@ -107,7 +107,7 @@ def test_spatial_of_a_stack_is_spatial_of_each_image():
 
 def test_masked_padding_changes_nothing():
     """An image padded by 2 rows and 3 columns is attended as without them."""
-    neck = randomised(ContextNeck(4))
+    neck = randomized(ContextNeck(4))
     x = torch.randn(1, 3, 4, 5, 6)
     padded = torch.nn.functional.pad(x, (0, 3, 0, 2), value=100.0)
     mask = torch.zeros(1, 7, 9, dtype=torch.bool)
@@ -119,7 +119,7 @@ def test_masked_padding_changes_nothing():
 
 
 def test_neck_gives_the_weights_it_uses():
-    neck = randomised(ContextNeck(4))
+    neck = randomized(ContextNeck(4))
     x = torch.randn(2, 3, 4, 5, 6)
     weights = neck.attention(x)
     torch.testing.assert_close(neck(x), x * weights['contextual'] * weights['spatial'])

@@ -151,7 +151,7 @@ def test_the_padding_leaks_without_the_mask(model):
         (alone,) = model.extract_images(images[0])
         leaking = model.extract_images(batch)[0, ..., :6, :8]
         padded = PaddedBatch(PADDED, (80, 72))
-        with padded.no_leak(model.backbone):
+        with padded.zero_padding(model.backbone):
             clean = model.extract_images(batch)[0, ..., :6, :8]
     assert (leaking - alone).abs().max() > 1e-3
     torch.testing.assert_close(clean, alone, atol=1e-5, rtol=1e-4)

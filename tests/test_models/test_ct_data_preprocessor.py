@@ -100,7 +100,7 @@ def test_images_of_one_size_have_no_mask():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match='its lower and its upper end in HU'):
+    with pytest.raises(ValueError, match='a lower and a higher value in HU'):
         CTDataPreprocessor([(100, 100)])
     with pytest.raises(ValueError, match='window_jitter must be at least 0'):
         CTDataPreprocessor(WINDOWS, window_jitter=0.7)

@@ -78,10 +78,10 @@ def test_a_u_net_learns_to_outline_a_square():
     mask = torch.zeros(16, 16)
     mask[4:10, 5:11] = 1
     picture = (mask + 0.3 * torch.randn(16, 16))[None, None].repeat(2, 1, 1, 1)
-    optimiser = torch.optim.Adam(model.parameters(), 3e-2)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-2)
     for _ in range(40):
         loss = model.loss(picture, [sample(mask)] * 2)['loss']
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert loss.item() < -0.8

@@ -31,7 +31,7 @@ def features():
     return torch.randn(N, F, 6, 5), torch.randn(N, D, 2, 2)
 
 
-def labelled():
+def labeled():
     out = []
     for n in range(N):
         sample = DataSample().set_gt_label(n)
@@ -72,7 +72,7 @@ def test_class_and_attributes_are_linear_in_code_and_inside_of_the_mask():
 
 
 def test_losses_by_hand():
-    made, feats, data = head(), features(), labelled()
+    made, feats, data = head(), features(), labeled()
     losses = made.loss(feats, data)
     scores = made(feats).log_softmax(1)
     assert losses['loss'].item() == pytest.approx(
@@ -106,7 +106,7 @@ def test_a_right_mask_costs_nothing():
     with torch.no_grad():
         made.mask.weight.copy_(100 * torch.eye(P)[..., None, None])
         made.mask.bias.fill_(-50.0)
-    data = labelled()
+    data = labeled()
     maps = torch.stack([each.mask.permute(2, 0, 1).float() for each in data])
     losses = made.loss((maps, torch.randn(N, D, 2, 2)), data)
     assert losses['mask_loss'].item() == pytest.approx(0, abs=1e-6)
@@ -117,7 +117,7 @@ def test_every_task_trains_the_whole_unet():
     for name in ('loss', 'attribute_loss'):
         net.zero_grad()
         made.zero_grad()
-        data = labelled()
+        data = labeled()
         for sample in data:
             sample.set_mask(torch.zeros(16, 16, P))
         made.loss(net(torch.randn(N, 2, 16, 16)), data)[name].backward()
@@ -136,7 +136,7 @@ def test_every_task_trains_the_whole_unet():
     ],
 )
 def test_what_is_missing_is_named(change, sentence):
-    data = labelled()
+    data = labeled()
     data[1].set_metainfo(dict(img_path='a.slices'))
     change(data[1])
     with pytest.raises(ValueError, match=sentence):

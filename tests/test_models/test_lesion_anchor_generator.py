@@ -5,7 +5,7 @@ from mmdet.registry import TASK_UTILS
 
 def authors_anchors(base=8, ratios=(0.5, 1, 2), scales=(2, 3, 4, 6, 12)):
     """py-faster-rcnn's rule, box by box."""
-    boxes, centre = [], (base - 1) / 2
+    boxes, center = [], (base - 1) / 2
     for ratio in ratios:
         width = np.round(np.sqrt(base * base / ratio))
         height = np.round(width * ratio)
@@ -13,10 +13,10 @@ def authors_anchors(base=8, ratios=(0.5, 1, 2), scales=(2, 3, 4, 6, 12)):
             w, h = width * scale, height * scale
             boxes.append(
                 [
-                    centre - (w - 1) / 2,
-                    centre - (h - 1) / 2,
-                    centre + (w - 1) / 2,
-                    centre + (h - 1) / 2,
+                    center - (w - 1) / 2,
+                    center - (h - 1) / 2,
+                    center + (w - 1) / 2,
+                    center + (h - 1) / 2,
                 ]
             )
     return np.array(boxes)

@@ -10,7 +10,7 @@ from mmpretrain.registry import MODELS  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-LUNG, NODULE, VESSEL = 25, 190, 150  # grey values: -863, 43 and -176 HU
+LUNG, NODULE, VESSEL = 25, 190, 150  # gray values: -863, 43 and -176 HU
 ROWS, COLUMNS = np.mgrid[:128, :128]
 
 
@@ -65,8 +65,8 @@ def see_brightness(classifier):
 
 def draw(*places):
     image = np.full((128, 128), LUNG, np.uint8)
-    for y, x, radius, grey in places:
-        image[np.hypot(ROWS - y, COLUMNS - x) <= radius] = grey
+    for y, x, radius, gray in places:
+        image[np.hypot(ROWS - y, COLUMNS - x) <= radius] = gray
     return torch.from_numpy(image)[None]
 
 

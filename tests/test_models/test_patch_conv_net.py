@@ -166,7 +166,7 @@ class _First(nn.Module):
         return outputs[0]
 
 
-def test_the_stem_is_normalised_if_asked():
+def test_the_stem_is_normalized_if_asked():
     arch = dict(embed_dims=32, depth=1, init_scale=1.0)
     net = PatchConvNet(arch=arch, stem_norm_cfg=dict(type='BN'))
     norms = [

@@ -69,5 +69,7 @@ def test_other_input_channels_change_the_first_convolution_alone():
     ],
 )
 def test_a_wrong_name_is_answered_with_the_closest(kwargs):
-    with pytest.raises(ValueError, match='is no pooling of VGG .* closest: '):
+    with pytest.raises(
+        ValueError, match='is not a pooling layer of VGG .* closest names: '
+    ):
         RestridedBackbone(dict(type='VGG', depth=16), **kwargs)

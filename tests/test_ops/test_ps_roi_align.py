@@ -114,8 +114,8 @@ def test_each_bin_reads_its_own_map():
     torch.testing.assert_close(out[0], torch.arange(18.0).reshape(2, 3, 3))
 
 
-def test_a_ramp_gives_the_centre_of_each_bin():
-    # x[v, u] = u: the mean over a bin inside is its centre. Box 16..64 px is
+def test_a_ramp_gives_the_center_of_each_bin():
+    # x[v, u] = u: the mean over a bin inside is its center. Box 16..64 px is
     # 1.5..7.5 cells, three bins of 2 cells: 2.5, 4.5, 6.5.
     x = torch.arange(13.0).expand(1, 9, 11, 13)
     out = ps_roi_align(x, torch.tensor([[0, 16.0, 16.0, 64.0, 64.0]]), 3, 1 / 8)

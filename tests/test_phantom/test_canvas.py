@@ -11,8 +11,8 @@ def test_ellipsoid_has_the_volume_of_an_ellipsoid():
     canvas.ellipsoid((3, -4, 2), (12, 15, 10), 0.0)
     volume = ((canvas.hu + 1000) / 1000).sum()
     assert volume == pytest.approx(4 / 3 * np.pi * 12 * 15 * 10, rel=0.03)
-    centre = np.argwhere(canvas.hu > -500).mean(0) - 30
-    np.testing.assert_allclose(centre, (2, -4, 3), atol=0.05)  # z, y, x
+    center = np.argwhere(canvas.hu > -500).mean(0) - 30
+    np.testing.assert_allclose(center, (2, -4, 3), atol=0.05)  # z, y, x
 
 
 def test_voxels_cut_by_a_surface_hold_a_mixture():

@@ -50,11 +50,11 @@ def test_vessel_goes_on_and_drifts_sideways():
         weight = _weights(_focus(seed, vessel=True))
         assert (weight > 0.5).any((1, 2))[np.abs(Z) <= 16].all()
 
-        def centre(z, weight=weight):
+        def center(z, weight=weight):
             return np.argwhere(weight[Z == z][0] > 0.5).mean(0) * 0.8
 
-        assert np.linalg.norm(centre(14) - centre(0)) > 2
-        assert np.linalg.norm(centre(2) - centre(0)) < 2
+        assert np.linalg.norm(center(14) - center(0)) > 2
+        assert np.linalg.norm(center(2) - center(0)) < 2
 
 
 def test_both_kinds_have_the_same_section_in_the_key_slice():
@@ -89,5 +89,5 @@ def test_gas_and_bone_are_not_covered():
 
 def test_focus_outside_the_canvas_paints_nothing():
     focus = _focus(0)
-    focus.centre = (500.0, 0.0, 0.0)
+    focus.center = (500.0, 0.0, 0.0)
     assert paint_focus(_water(), focus) is None

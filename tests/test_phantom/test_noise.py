@@ -35,5 +35,5 @@ def test_texture_is_smooth_of_unit_strength_and_goes_on_between_slices():
     )
     assert planes.shape == (11, 160, 160)
     assert planes.std() == pytest.approx(1, abs=0.25)
-    neighbours = np.corrcoef(planes[4].ravel(), planes[5].ravel())[0, 1]
-    assert neighbours > 0.7
+    neighbors = np.corrcoef(planes[4].ravel(), planes[5].ravel())[0, 1]
+    assert neighbors > 0.7

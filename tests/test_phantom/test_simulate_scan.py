@@ -184,7 +184,7 @@ def test_same_seed_same_pixels():
 
 
 def test_too_small_an_image_is_refused_in_one_sentence():
-    with pytest.raises(RuntimeError, match='no lesion found room'):
+    with pytest.raises(RuntimeError, match='no lesion fits'):
         _scan(0, size=8, region=Region.LIVER)
 
 
@@ -216,7 +216,7 @@ def _measure(planes, scan, focus):
         Radius (mm), HU, roundness 4 pi area / length^2, area at +-2 mm relative to
         the key slice's, and smaller of both distances (mm) that it can be followed.
     """
-    x, y = ((focus.centre[i] - scan.origin_mm[i]) / scan.spacing_mm for i in (0, 1))
+    x, y = ((focus.center[i] - scan.origin_mm[i]) / scan.spacing_mm for i in (0, 1))
     size = focus.radius_mm / scan.spacing_mm
     key = planes[scan.key]
     rows, columns = np.mgrid[: key.shape[0], : key.shape[1]]

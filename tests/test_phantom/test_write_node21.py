@@ -198,9 +198,9 @@ def test_bad_numbers_are_told(tmp_path, folder):
         (dict(num_with=0), 'nothing to simulate'),
         (dict(size=64), 'size must be 128 to 2048'),
         (dict(grid_mm=20), 'grid_mm must be 1 to 8'),
-        (dict(diameters_mm=(30, 6)), 'least and the greatest, of 3 to 40'),
-        (dict(diameters_mm=(6,)), 'least and the greatest, of 3 to 40'),
-        (dict(solid_hu=(90, 0)), 'least and the greatest, of -500 to 2000'),
+        (dict(diameters_mm=(30, 6)), 'a minimum and a maximum between 3 and 40'),
+        (dict(diameters_mm=(6,)), 'a minimum and a maximum between 3 and 40'),
+        (dict(solid_hu=(90, 0)), 'a minimum and a maximum between -500 and 2000'),
         (dict(workers=0), 'workers must be 1 or more'),
     ):
         with pytest.raises(ValueError, match=message):

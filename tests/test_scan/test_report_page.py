@@ -136,6 +136,58 @@ def test_overlays_toggle_and_windows_change(tmp_path, open_page, small_scan):
     assert page.get_attribute('#window-1', 'aria-pressed') == 'true'
     page.keyboard.press('4')
     assert page.evaluate('window.page.viewer.nv.volumes[0].cal_min') == -10
+    page.fill('#opacity', '0')
+    assert painted() == 0  # of the map; box and outline are off
+
+
+def test_everything_is_reached_by_keyboard(tmp_path, open_page, small_scan):
+    volume, result, maps = small_scan()
+    page = open_page(
+        report.write_page(tmp_path / 'page', result, volume, maps, threshold=0.1)
+    )
+
+    def selected():
+        return page.eval_on_selector_all(
+            '#findings [aria-selected=true]', 'rows => rows.map(row => row.id)'
+        )
+
+    assert selected() == ['finding-1']
+    for key, number in (('n', 2), ('n', 1), ('p', 2)):
+        page.keyboard.press(key)
+        page.wait_for_selector(f'#finding-{number}[aria-selected=true]')
+    assert hu_at_crosshair(page) == 2100
+    for _ in range(40):  # Tab reaches the buttons of the table
+        page.keyboard.press('Tab')
+        if page.evaluate('document.activeElement.className') == 'jump':
+            break
+    page.keyboard.press('Enter')
+    page.wait_for_selector('#finding-1[aria-selected=true]')
+    assert hu_at_crosshair(page) == 2000
+    page.keyboard.press(']')
+    assert page.text_content('#threshold-value') == '0.11'
+    background = 'getComputedStyle(document.body).backgroundColor'
+    before = page.evaluate(background)
+    page.keyboard.press('t')
+    assert page.evaluate(background) != before
+    page.keyboard.press('l')
+    assert page.get_attribute('#layout-axial', 'aria-pressed') == 'true'
+    page.keyboard.press('?')
+    assert page.is_visible('#help')
+    page.keyboard.press('Escape')
+    assert not page.is_visible('#help')
+
+
+def test_colors_follow_the_system(tmp_path, open_page, small_scan):
+    volume, result, maps = small_scan()
+    path = report.write_page(tmp_path / 'one.html', result, volume, maps)
+    light, dark = (
+        open_page(path, color_scheme=scheme).evaluate(
+            'getComputedStyle(document.body).backgroundColor'
+        )
+        for scheme in ('light', 'dark')
+    )
+    assert sum(map(int, light[4:-1].split(','))) > 600
+    assert sum(map(int, dark[4:-1].split(','))) < 150
 
 
 def test_page_of_a_phone_needs_no_sideways_scrolling(tmp_path, open_page, small_scan):
@@ -164,6 +216,10 @@ def test_list_sorts_filters_and_opens(tmp_path, open_page, small_scan):
         return page.eval_on_selector_all('#scans tbody a', 'a => a.map(b => b.text)')
 
     assert order() == ['b', 'a', 'c']  # by the best score
+    widths = page.eval_on_selector_all(
+        '#scans img', 'all => all.map(i => i.naturalWidth)'
+    )
+    assert widths == [144, 144, 144]
     page.click('th >> text=Findings')
     assert order() == ['a', 'b', 'c']
     page.click('th >> text=Scan')
@@ -173,6 +229,9 @@ def test_list_sorts_filters_and_opens(tmp_path, open_page, small_scan):
     page.click('#scans a >> text="b"')
     page.wait_for_selector('body[data-ready=true] #back:not([hidden])', timeout=20_000)
     assert page.text_content('h1') == 'CT scan'
+    # One click from the list to the lesion
+    assert page.get_attribute('#finding-1', 'aria-selected') == 'true'
+    assert hu_at_crosshair(page) == 2000
 
 
 def test_everything_of_one_file_is_inside_and_the_title_is_escaped(

@@ -26,10 +26,10 @@ def dice(one, other):
 def scope_of(mask, factor):
     """The circle around a mask, larger by a factor."""
     places = np.argwhere(mask)
-    centre = (places.min(0) + places.max(0)) / 2
-    radius = np.hypot(*(places - centre).T).max() + 0.5
+    center = (places.min(0) + places.max(0)) / 2
+    radius = np.hypot(*(places - center).T).max() + 0.5
     rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    return np.hypot(rows - centre[0], columns - centre[1]) <= factor * radius
+    return np.hypot(rows - center[0], columns - center[1]) <= factor * radius
 
 
 @pytest.fixture

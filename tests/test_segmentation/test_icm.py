@@ -92,11 +92,11 @@ def test_energy_is_that_of_the_definition_and_never_rises():
     assert energies[-1] < 0.95 * energies[0]
 
 
-def test_one_pixel_gives_way_at_the_weight_of_its_neighbours():
+def test_one_pixel_gives_way_at_the_weight_of_its_neighbors():
     image = np.zeros((5, 5))
     image[2, 2] = 60.0
     # As 100 it costs 40^2, as 0 it costs 60^2: 2000 more. Against it are four
-    # neighbours across edges and four across corners.
+    # neighbors across edges and four across corners.
     limit = 2000 / (4 + 4 / 2**0.5)
     assert segment_phases(image, MEANS, limit * 0.99)[2, 2] == 1
     assert segment_phases(image, MEANS, limit * 1.01)[2, 2] == 0
@@ -110,10 +110,10 @@ def test_without_smoothness_each_pixel_has_its_nearest_mean():
 
 def test_channels_are_taken_together():
     rng = np.random.default_rng(0)
-    grey = rng.uniform(0, 300, (10, 11))
-    once = segment_phases(grey, MEANS, 900.0)
+    gray = rng.uniform(0, 300, (10, 11))
+    once = segment_phases(gray, MEANS, 900.0)
     twice = segment_phases(
-        np.stack([grey, grey], 2), np.stack([MEANS, MEANS], 1), 1800.0
+        np.stack([gray, gray], 2), np.stack([MEANS, MEANS], 1), 1800.0
     )
     np.testing.assert_array_equal(once, twice)
     # Alike in one channel, apart in the other

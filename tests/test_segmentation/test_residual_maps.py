@@ -101,7 +101,7 @@ def test_the_change_is_the_sum_of_squares_inside_the_scope():
     residual = torch.stack([original, original])
     residual[0, 0, 0], residual[1, 1, 1] = 3.0, 1.0
     scope = torch.zeros(8, 8, dtype=torch.bool)
-    scope[:2, :2] = True  # before the first cell's centre: no other cell counts
+    scope[:2, :2] = True  # before the first cell's center: no other cell counts
     assert activation_change(original, residual, scope).tolist() == [4 * 9.0, 0]
     scope[:] = False
     scope[-1, -1] = True

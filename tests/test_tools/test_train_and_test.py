@@ -55,7 +55,7 @@ def _config(path, data, width=WIDTH):
 
 def _run(tool, *args):
     """Run a tool in this process, which is quicker than one of its own."""
-    # Each process has its own visualiser; here the last run's would stay.
+    # Each process has its own visualizer; here the last run's would stay.
     CTVisualizer._instance_dict.pop('visualizer', None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('LOCAL_RANK', '0')

@@ -1,4 +1,4 @@
-"""Overlays: which boxes, which colours, which window, and where."""
+"""Overlays: which boxes, which colors, which window, and where."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from mmlesion.ct import write_png_hu
 from mmlesion.visualization import CTVisualizer, choose_window
 from mmlesion.visualization.ct_visualizer import (
-    COLOURS,
+    COLORS,
     LUNG_WINDOW_HU,
     SOFT_TISSUE_WINDOW_HU,
 )
@@ -24,8 +24,8 @@ def visualizer():
 
 
 def _has(picture, kind):
-    """Whether a colour stands in the picture, its title and legend left out."""
-    return (picture[36:-36] == COLOURS[kind]).all(axis=-1).any()
+    """Whether a color stands in the picture, its title and legend left out."""
+    return (picture[36:-36] == COLORS[kind]).all(axis=-1).any()
 
 
 def _slice(value_hu=40):
@@ -65,7 +65,7 @@ def test_boxes_lie_on_the_pixels_that_they_name(visualizer):
     # 64 pixels become 1024: pixel 10 begins at 160, pixel 29 ends at 480.
     picture = visualizer.draw_detections(_slice(), GT, [], [])[36:-36]
     assert picture.shape == (1024, 1024, 3)
-    blue = (picture == COLOURS['ground_truth']).all(axis=-1)
+    blue = (picture == COLORS['ground_truth']).all(axis=-1)
     rows, cols = np.nonzero(blue)
     for values in (rows, cols):
         assert abs(values.min() - 160) <= 1 and abs(values.max() - 480) <= 1
@@ -74,7 +74,7 @@ def test_boxes_lie_on_the_pixels_that_they_name(visualizer):
 def test_no_boxes_at_all_is_a_picture_too(visualizer):
     picture = visualizer.draw_detections(_slice(), [], [], [])
     assert picture.dtype == np.uint8
-    assert not any(_has(picture, kind) for kind in COLOURS)
+    assert not any(_has(picture, kind) for kind in COLORS)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_boxes_of_a_crop_are_drawn_on_the_whole_slice(visualizer, tmp_path):
         visualizer.add_datasample('name', data_sample=sample, out_file=out_file)
         picture = cv2.imread(str(out_file))[..., ::-1]
         assert not _has(picture, 'false_positive')
-        green = (picture[36:-36] == COLOURS['true_positive']).all(axis=-1)
+        green = (picture[36:-36] == COLORS['true_positive']).all(axis=-1)
         rows, cols = np.nonzero(green)
         assert abs(cols.min() - 160) <= 1 and abs(rows.max() - 480) <= 1
         assert sample.crop_offset == (7, 5)
@@ -132,8 +132,8 @@ def test_an_8_bit_picture_is_replaced_by_the_slice(visualizer, tmp_path):
     """MMDetection's inferencers hand over what OpenCV makes of the file."""
     path = tmp_path / '109.png'
     write_png_hu(path, _slice())
-    grey = np.zeros((64, 64, 3), np.uint8)
-    visualizer.add_datasample('name', grey, _sample(path, (7, 5)))
+    gray = np.zeros((64, 64, 3), np.uint8)
+    visualizer.add_datasample('name', gray, _sample(path, (7, 5)))
     assert visualizer.get_image()[36:-36].max() > 0
 
 

@@ -1,4 +1,4 @@
-"""Maps over pictures: colours only where the map is."""
+"""Maps over pictures: colors only where the map is."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from mmlesion.visualization.map_overlay import (
 )
 
 
-def test_grey_where_the_map_is_zero_and_coloured_where_it_is_one():
+def test_gray_where_the_map_is_zero_and_colored_where_it_is_one():
     picture = np.array([[-100.0, 0.0], [100.0, 100.0]])
     heat = np.array([[0.0, 0.0], [0.0, 1.0]])
     shown = overlay_map(picture, heat)
@@ -20,7 +20,7 @@ def test_grey_where_the_map_is_zero_and_coloured_where_it_is_one():
     assert shown[1, 0].tolist() == [255] * 3
     assert len(set(shown[1, 1].tolist())) > 1
     opaque = overlay_map(picture, heat, opacity=1.0)
-    # the last colour of inferno: pale yellow
+    # the last color of inferno: pale yellow
     assert opaque[1, 1].tolist() == [252, 255, 164]
 
 
@@ -33,7 +33,7 @@ def test_black_and_white_where_the_limits_are():
     assert shown[0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
-def test_a_row_for_each_thing_and_the_colours_beside_them():
+def test_a_row_for_each_thing_and_the_colors_beside_them():
     rows = [
         ('lesion 0.9', dict(CAM=np.zeros((2, 2)))),
         ('lesion 0.8', dict(CAM=np.ones((2, 2)))),

@@ -25,9 +25,9 @@ def arguments(**changes):
     )
 
 
-def pixels_of(path, colour):
+def pixels_of(path, color):
     picture = cv2.imread(str(path))[..., ::-1].astype(int)
-    return int((np.abs(picture - colour).max(-1) < 12).sum())
+    return int((np.abs(picture - color).max(-1) < 12).sum())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from mmlesion.evaluation.functional import scores_by_size
 from mmlesion.visualization import draw_size_curves, nodule_panels
-from mmlesion.visualization.nodule_segmentation import OUTLINE_COLOURS
+from mmlesion.visualization.nodule_segmentation import OUTLINE_COLORS
 
 TRUTH = np.zeros((40, 40), np.uint8)
 TRUTH[10:20, 12:22] = 1
@@ -15,7 +15,7 @@ SCOPE[5:30, 5:30] = True
 
 
 def drawn(panel, name):
-    return (panel == OUTLINE_COLOURS[name]).all(-1)
+    return (panel == OUTLINE_COLORS[name]).all(-1)
 
 
 def test_each_step_has_its_panel_and_its_outlines():
@@ -30,7 +30,7 @@ def test_each_step_has_its_panel_and_its_outlines():
     for panel, names in zip(
         panels, ({'truth'}, {'truth', 'scope'}, {'scope', 'coarse'}, {'fine', 'truth'})
     ):
-        assert {name for name in OUTLINE_COLOURS if drawn(panel, name).any()} == names
+        assert {name for name in OUTLINE_COLORS if drawn(panel, name).any()} == names
     # Twice as large; the outline lies on the first pixels outside
     rows, columns = np.nonzero(drawn(panels[0], 'truth'))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (19, 40, 23, 44)

@@ -1,4 +1,4 @@
-"""The figure of a sign: panels, colours in their places."""
+"""The figure of a sign: panels, colors in their places."""
 
 import numpy as np
 
@@ -36,12 +36,12 @@ def test_a_row_for_each_view_and_five_columns():
     assert figure(maps=one).shape == (2 * 22 + 220, 5 * 220, 3)
 
 
-def test_only_the_sub_region_is_coloured():
-    """Left half of the axial slice is not of the part: grey."""
+def test_only_the_sub_region_is_colored():
+    """Left half of the axial slice is not of the part: gray."""
     panel = figure(maps=dict(axial=np.ones((4, 4), np.float32)))[44:, 220:440]
     inner = panel[6:-6, 6:-6].astype(int)
-    coloured = np.abs(inner[..., 0] - inner[..., 2]) > 30
-    assert not coloured[:, :95].any() and coloured[:, 115:].all()
+    colored = np.abs(inner[..., 0] - inner[..., 2]) > 30
+    assert not colored[:, :95].any() and colored[:, 115:].all()
 
 
 def test_truth_is_outlined():

@@ -39,7 +39,7 @@ train_dataloader = dict(
     num_workers=1,
     # workers of their own for each epoch: a resumed training draws the same
     persistent_workers=False,
-    drop_last=True,  # batch normalisation
+    drop_last=True,  # batch normalization
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline),
 )

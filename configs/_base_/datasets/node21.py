@@ -53,7 +53,7 @@ test_dataloader = dict(
 
 model = dict(
     type='ImageClassifier',
-    # of ImageNet, on which the weights were learnt; the pictures are grey
+    # of ImageNet, on which the weights were learnt; the pictures are gray
     data_preprocessor=dict(
         num_classes=2, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
     ),

@@ -13,7 +13,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.attribution import normalise_map
+from mmlesion.attribution import normalize_map
 from mmlesion.engine.hooks.activation_map_hook import ActivationMapHook
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.evaluation.metrics.lesion_mask import lesion_mask
@@ -132,7 +132,7 @@ def _columns(
         found[each.method.name] = dict(
             picture=image[len(image) // 2].float().numpy(),
             mask=mask if mask.ndim == 2 else mask[..., mask.shape[2] // 2],
-            map=normalise_map(full[None])[0, 0].cpu().numpy(),
+            map=normalize_map(full[None])[0, 0].cpu().numpy(),
             score=score,
             label=int(sample.gt_label.flatten()[0]),
         )

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.attribution import SoftActivationMap, normalise_map
+from mmlesion.attribution import SoftActivationMap, normalize_map
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.visualization import draw_nodule_maps
 
@@ -81,7 +81,9 @@ def compare_maps(
     out_dir = Path(out_dir)
     paths, wholes = [], []
     for nodule in tqdm(nodules, desc=f'Drawing {out_dir}', unit='nodule'):
-        rows = [network.look(nodule, num_slices) for network in networks.values()]
+        rows = [
+            network.read_columns(nodule, num_slices) for network in networks.values()
+        ]
         paths.append(out_dir / f'{nodule}.png')
         about = '{kind}, rated {malignancy:.1f}, {diameter_mm:.0f} mm'
         _draw(networks, rows, paths[-1], f'{nodule}: {about.format(**rows[0][-1])}')
@@ -158,7 +160,7 @@ class _Network:
         return self.dataset[self.place[nodule]]
 
     @torch.no_grad()
-    def look(self, nodule: str, num_slices: int) -> list[dict[str, Any]]:
+    def read_columns(self, nodule: str, num_slices: int) -> list[dict[str, Any]]:
         """Return a column for each single slice, and a column for the volume."""
         packed = self.packed(nodule)
         volume, sample = packed['inputs'], packed['data_samples']  # (C, H, W)
@@ -167,7 +169,7 @@ class _Network:
         inputs = [volume[index].expand_as(volume) for index in chosen] + [volume]
         batch = self.model.data_preprocessor(dict(inputs=inputs), False)['inputs']
         found: Any = self.map_of(batch, MALIGNANT)
-        maps = normalise_map(found)[:, 0]
+        maps = normalize_map(found)[:, 0]
         scores = self.model(batch).softmax(1)[:, MALIGNANT]
         shown = [*chosen, len(volume) // 2]
         names = [*(f'slice {index + 1}' for index in chosen), 'all slices']

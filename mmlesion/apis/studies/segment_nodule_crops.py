@@ -172,10 +172,10 @@ def _score(
 def _circle(mask: np.ndarray, factor: float) -> np.ndarray:
     """The circle around a mask, centered on its bounding box, enlarged by a factor."""
     places = np.argwhere(mask)
-    centre = (places.min(0) + places.max(0)) / 2
-    radius = np.hypot(*(places - centre).T).max() + 0.5  # to the pixels' edges
+    center = (places.min(0) + places.max(0)) / 2
+    radius = np.hypot(*(places - center).T).max() + 0.5  # to the pixels' edges
     rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    return np.hypot(rows - centre[0], columns - centre[1]) <= factor * radius
+    return np.hypot(rows - center[0], columns - center[1]) <= factor * radius
 
 
 def _dice(one: np.ndarray, other: np.ndarray) -> float:

@@ -13,7 +13,7 @@ PATCH_FOLDER = 'patches'
 
 @dataclass(frozen=True)
 class NoduleRow:
-    """One labelled nodule.
+    """One labeled nodule.
 
     Attributes:
         nodule_id: Unique; ``patches/<nodule_id>.slices`` is its file.

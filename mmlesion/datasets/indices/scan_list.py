@@ -22,7 +22,7 @@ class ScanRow:
     Attributes:
         scan: DICOM folder or file, relative to the csv.
         patient: Whose.
-        disease: 1 or 0; None is not labelled.
+        disease: 1 or 0; None is not labeled.
         survival: 1 died within two years of the scan, 0 did not; None
             is not known or not of this task.
         signs: For each sign the labels of those sub-regions that have one.

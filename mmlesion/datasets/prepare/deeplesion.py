@@ -17,7 +17,7 @@ from mmlesion.ct import (
 from mmlesion.datasets.sources.deeplesion_csv import LesionRow, read_deeplesion_csv
 from mmlesion.files import lock_folder, run_in_parallel
 
-from .made_from import is_noted, write_note
+from .made_from import is_up_to_date, write_note
 
 
 @dataclass
@@ -194,7 +194,7 @@ def _prepare_series(
         return [osp.join(folder, names[number]) for number in numbers]
 
     stored = set() if overwrite else _stored(target, set(names))
-    if stored and stored >= wanted and is_noted(cache_dir, name, paths_of(stored)):
+    if stored and stored >= wanted and is_up_to_date(cache_dir, name, paths_of(stored)):
         return 0, 0
     size = write_slice_archive(
         target,

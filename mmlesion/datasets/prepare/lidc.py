@@ -186,7 +186,7 @@ def _find_in_crop(
     volume, shown = read_nodule_crop(path, osp.join(crop_dir, 'nodule_mask', name))
     best, mask, group = 0.0, None, ()
     for candidate in match_readers(reading.nodules):
-        dice, consensus = _lay_on_crop(candidate, volume, shown)
+        dice, consensus = _align_with_crop(candidate, volume, shown)
         if dice > best:
             best, mask, group = dice, consensus, candidate
     if best < _SAME_NODULE:
@@ -199,7 +199,7 @@ def _find_in_crop(
     return series_uid, [Nodule(nodule_id, group, lambda: found)]
 
 
-def _lay_on_crop(
+def _align_with_crop(
     group: Sequence[ReaderNodule], volume: CTVolume, shown: np.ndarray
 ) -> tuple[float, np.ndarray | None]:
     """Dice of a crop's mask and all outlines, and the consensus as its mask."""

@@ -31,7 +31,9 @@ def write_note(out_dir: str, name: str, paths: Iterable[str], more: Any = None) 
     write_json(note, dict(files=describe_files(paths), more=more))
 
 
-def is_noted(out_dir: str, name: str, paths: Iterable[str], more: Any = None) -> bool:
+def is_up_to_date(
+    out_dir: str, name: str, paths: Iterable[str], more: Any = None
+) -> bool:
     """Check whether a product was made from these files as they are now.
 
     Args:

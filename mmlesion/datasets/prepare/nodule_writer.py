@@ -1,4 +1,4 @@
-"""Labelled nodules to patches and an index, resumable."""
+"""Labeled nodules to patches and an index, resumable."""
 
 import json
 import os
@@ -35,7 +35,7 @@ from mmlesion.datasets.sources.lidc_consensus import (
 from mmlesion.datasets.sources.lidc_xml import RATINGS, ReaderNodule
 from mmlesion.files import lock_folder, path_in, write_problems
 
-from .made_from import digest_nodules, is_noted, write_note
+from .made_from import digest_nodules, is_up_to_date, write_note
 
 #: What was done so far, one row a line.
 JOURNAL_NAME = 'journal.jsonl'
@@ -140,7 +140,7 @@ def write_nodules(
     progress: bool,
     geometry: PatchGeometry = CENTERED,
 ) -> PreparedLIDC:
-    """Cut and write the patches of all labelled nodules, then the index.
+    """Cut and write the patches of all labeled nodules, then the index.
 
     Each file is written whole or not at all, and noted in a journal; after a
     kill, a new run takes over what is noted and still readable. The index
@@ -207,7 +207,7 @@ def _write_series(
     series_uid, nodules = series.find()
     out_dir = osp.dirname(patch_dir)
     note = (f'{series_uid}_{osp.basename(series.name)}', series.paths)
-    same_files = is_noted(out_dir, *note)
+    same_files = is_up_to_date(out_dir, *note)
     rows = []
     for nodule in nodules:
         label = malignancy_label(nodule.readers)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mmlesion.ct import (
-    GREY_RANGE,
+    GRAY_RANGE,
     GRID_SHAPE,
     PROJECTION_MODES,
     REGIONS,
@@ -121,9 +121,9 @@ def prepare_signs(
     """Write the projections of all scans of a list, and an index.
 
     Each scan is read, rescaled to the grid, its lungs are segmented there, and it and
-    the two masks are turned and projected. The whole is projected in grey inside the
+    the two masks are turned and projected. The whole is projected in gray inside the
     conservative mask, the sub-regions in three ranges of HU inside the refined one;
-    each is an 8-bit PNG, a sub-region's in colours: red air, green lung, blue soft
+    each is an 8-bit PNG, a sub-region's in colors: red air, green lung, blue soft
     tissue. One process holds one scan.
 
     A scan's folder is written under another name and renamed, so that it is complete
@@ -183,7 +183,7 @@ def prepare_signs(
             osp.join(folder, name),
             settings,
             overwrite,
-            _beside(scans, row.cells.get('lung_mask')),
+            _resolve_path(scans, row.cells.get('lung_mask')),
         )
         for row, name in zip(rows, names)
     ]
@@ -235,7 +235,7 @@ def _folder_name(scan: str) -> str:
     )
 
 
-def _beside(scans: str, path: str | None) -> str | None:
+def _resolve_path(scans: str, path: str | None) -> str | None:
     return osp.join(osp.dirname(scans), path) if path else None
 
 
@@ -372,7 +372,7 @@ def _write_projections(
     refined: CTVolume,
 ) -> None:
     pictures = project_lungs(grid, refined.array, mode=mode)
-    pictures['whole'] = project_lungs(grid, whole.array, GREY_RANGE, mode)['whole']
+    pictures['whole'] = project_lungs(grid, whole.array, GRAY_RANGE, mode)['whole']
     for area in ('whole', *REGIONS):
         for view in VIEWS:
             picture = np.rint(255 * rescale_projection(pictures[area][view]))

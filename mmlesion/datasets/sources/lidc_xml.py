@@ -251,7 +251,7 @@ def read_lidc_readings(
         iterate_lidc_xml(path), desc='Reading XML', unit='file', disable=not progress
     ):
         first = found.setdefault(reading.series_uid, reading)
-        if first is not reading and not _same(first, reading):
+        if first is not reading and not _is_same_reading(first, reading):
             raise ValueError(
                 f'{reading.source}: it differs from {first.source}, which is of '
                 f'the same series {reading.series_uid}; remove one'
@@ -263,7 +263,7 @@ def _max_bytes() -> int:
     return limit('XML_MIB') << 20
 
 
-def _same(one: LIDCReading, other: LIDCReading) -> bool:
+def _is_same_reading(one: LIDCReading, other: LIDCReading) -> bool:
     return len(one.nodules) == len(other.nodules) and all(
         a.ratings == b.ratings
         and len(a.contours) == len(b.contours)

@@ -17,7 +17,7 @@ def staple_consensus(
 ) -> np.ndarray:
     """Merge readers' masks by STAPLE.
 
-    An expectation-maximisation of the true mask and of each reader's sensitivity
+    An expectation-maximization of the true mask and of each reader's sensitivity
     and specificity; what is more likely than not belongs to the consensus. Its
     prior is the share of foreground in what it is shown, so that is always the box
     of all masks and a margin in mm: the result depends neither on the field of view

@@ -15,13 +15,13 @@ class MixWindowsHU(BaseTransform):
 
     Required keys: ``img`` (HU). Modified keys: ``img`` (float32, not rounded).
 
-    Source: Wu et al., arXiv 1802.03584: radiologists change width and centre of
+    Source: Wu et al., arXiv 1802.03584: radiologists change width and center of
     the window for uncertain nodules, so several are mixed. Which ones, and how,
     their abstract does not say.
 
     Args:
         windows: Lower and upper end of each in HU.
-        out_range: Grey values of the two ends.
+        out_range: Gray values of the two ends.
 
     Raises:
         ValueError: If there is no window, or one is empty.

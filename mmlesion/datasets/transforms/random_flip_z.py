@@ -1,3 +1,5 @@
+"""Augmentation that reverses slice stacks."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness

@@ -1,3 +1,5 @@
+"""Augmentation that scales slice stacks in plane and along z."""
+
 from collections.abc import Sequence
 
 import numpy as np

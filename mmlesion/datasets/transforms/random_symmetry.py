@@ -1,3 +1,5 @@
+"""Augmentation by the symmetries of the square."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness

@@ -1,3 +1,5 @@
+"""Pseudo-masks from RECIST diameters."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 

@@ -1,3 +1,5 @@
+"""Conversion of HU to int16."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmlesion import attribution
+from mmlesion.deprecation import old_arguments
 from mmlesion.explain.detections import (
     NoDetectionError,
     detection_titles,
@@ -30,8 +31,8 @@ from mmlesion.explain.placement import boxes_on_input, map_on_input
 from mmlesion.explain.writer import (
     FORMATS,
     SampleMaps,
-    by_target,
     draw_sample_maps,
+    split_by_target,
     write_sample_maps,
 )
 from mmlesion.registry import HOOKS
@@ -66,7 +67,7 @@ class ActivationMapHook(Hook):
         key: Name of the map in the data sample.
         size: ``'input'`` resizes maps to the pixels of the network's input; None leaves
             them on the layer's grid.
-        normalise: ``'none'``, ``'image'`` or ``'fixed'`` for the map in the data
+        normalize: ``'none'``, ``'image'`` or ``'fixed'`` for the map in the data
             sample. Files contain raw maps; pictures are scaled for each image.
         value_range: Range of values for ``'fixed'``.
         out_dir: Folder of the files of the test; None writes none.
@@ -84,6 +85,7 @@ class ActivationMapHook(Hook):
         ValueError: If a method, format or size is unknown, or layers are missing.
     """
 
+    @old_arguments(normalise='normalize')
     def __init__(
         self,
         layers: Sequence[str] | str = (),
@@ -91,7 +93,7 @@ class ActivationMapHook(Hook):
         target: int | str | Callable | None = None,
         key: str = 'activation_map',
         size: str | None = 'input',
-        normalise: str = 'none',
+        normalize: str = 'none',
         value_range: tuple[float, float] = (0.0, 1.0),
         out_dir: str | None = None,
         formats: Sequence[str] = ('png', 'npy'),
@@ -127,7 +129,7 @@ class ActivationMapHook(Hook):
         self.target = target
         self.key = key
         self.size = size
-        self.normalise = normalise
+        self.normalize = normalize
         self.value_range = value_range
         self.out_dir = out_dir
         self.formats = formats
@@ -208,8 +210,8 @@ class ActivationMapHook(Hook):
                     if len(raw)
                     else raw.new_zeros(1, *raw.shape[1:])
                 )
-            largest = attribution.normalise_map(
-                raw[None], self.normalise, self.value_range
+            largest = attribution.normalize_map(
+                raw[None], self.normalize, self.value_range
             )[0, 0]
             sample.set_field(largest.cpu(), self.key)
         return found
@@ -256,7 +258,7 @@ class ActivationMapHook(Hook):
                 raise ValueError(f'{self._asked} {_describe(raw)}: name one layer')
             found.append(
                 self._sample_maps(
-                    by_target(raw),
+                    split_by_target(raw),
                     detection_titles(model, predicted, indices),
                     predicted.batch_input_shape,
                     boxes_on_input(sample, predicted, indices),

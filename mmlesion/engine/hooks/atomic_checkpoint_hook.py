@@ -43,10 +43,10 @@ class AtomicCheckpointHook(CheckpointHook):
         hub = runner.message_hub
         if not (runner._resume and runner.iter):
             return
-        self._stay_in_folder()
+        self._ignore_original_files()
         if is_main_process():
             for path in hub.runtime_info.get(_OUTDATED, ()):
-                self._remove(self._here(path))
+                self._remove(self._path_in_work_dir(path))
         loop: Any = runner.train_loop
         if (
             self.by_epoch
@@ -63,16 +63,16 @@ class AtomicCheckpointHook(CheckpointHook):
             runner.val_loop.run()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        with self._removing_afterwards(runner):
+        with self._delay_removals(runner):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         runner.message_hub.update_info(_VALIDATED, runner.epoch)
-        with self._removing_afterwards(runner):
+        with self._delay_removals(runner):
             super()._save_best_checkpoint(runner, metrics)
 
     @contextlib.contextmanager
-    def _removing_afterwards(self, runner: Runner) -> Iterator[None]:
+    def _delay_removals(self, runner: Runner) -> Iterator[None]:
         """Delay the removals inside the context until all files are written."""
         if isinstance(self.file_backend, _LateRemoval):
             yield  # the last checkpoint is written again beside the best one
@@ -95,16 +95,16 @@ class AtomicCheckpointHook(CheckpointHook):
         several = getattr(self, 'best_ckpt_path_dict', None) or {}
         return (getattr(self, 'best_ckpt_path', None), *several.values())
 
-    def _here(self, path: str) -> str:
+    def _path_in_work_dir(self, path: str) -> str:
         return str(self.file_backend.join_path(self.out_dir, os.path.basename(path)))
 
-    def _stay_in_folder(self) -> None:
+    def _ignore_original_files(self) -> None:
         """In a copied work directory, do not touch the files of the original."""
         best = getattr(self, 'best_ckpt_path', None)
         if best:
-            self.best_ckpt_path = self._here(best)
+            self.best_ckpt_path = self._path_in_work_dir(best)
         for key, path in (getattr(self, 'best_ckpt_path_dict', None) or {}).items():
-            self.best_ckpt_path_dict[key] = path and self._here(path)
+            self.best_ckpt_path_dict[key] = path and self._path_in_work_dir(path)
 
 
 class _LateRemoval:

@@ -61,7 +61,7 @@ class AttentionFigureHook(Hook):
         Raises:
             ValueError: If the model has no attention.
         """
-        model = _bare(runner.model)
+        model = _unwrap(runner.model)
         if not hasattr(model, 'attention_maps'):
             raise ValueError(_no_attention(model))
 
@@ -89,7 +89,7 @@ class AttentionFigureHook(Hook):
                 self.first -= 1
             else:
                 continue
-            self._draw(_bare(runner.model), inputs, sample, boxes, name)
+            self._draw(_unwrap(runner.model), inputs, sample, boxes, name)
 
     def after_test(self, runner: Runner) -> None:
         """Warn of named samples that the test data do not contain.
@@ -151,7 +151,7 @@ class AttentionFigureHook(Hook):
         return (gray - out_low) / (out_high - out_low) * (high - low) + low
 
 
-def _bare(model: Any) -> Any:
+def _unwrap(model: Any) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 

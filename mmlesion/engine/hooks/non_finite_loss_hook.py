@@ -64,7 +64,7 @@ class NonFiniteLossHook(Hook):
             self.skipped = 0
             return
         losses = ', '.join(f'{name} = {value}' for name, value in bad.items())
-        blamed = _blamed(data_batch)
+        blamed = _non_finite_samples(data_batch)
         self.skipped += 1
         if _scales_loss(runner) and not blamed and self.skipped <= self.max_skipped:
             print_log(
@@ -94,7 +94,7 @@ def _names(data_batch: dict) -> list[str]:
     ]
 
 
-def _blamed(data_batch: Any) -> list[str]:
+def _non_finite_samples(data_batch: Any) -> list[str]:
     """Describe the samples whose pixels or boxes are not finite."""
     if not isinstance(data_batch, dict) or 'data_samples' not in data_batch:
         return []

@@ -16,7 +16,7 @@ from .froc_3d import FROC3D, LUNA16_FPS, froc_3d
 from .froc_bootstrap import bootstrap_froc, percentile_interval
 from .froc_curve import FROCCurve
 from .froc_matches import FROCMatches, match_boxes
-from .map_localisation import (
+from .map_localization import (
     LesionHits,
     energy_inside,
     lesion_hits,

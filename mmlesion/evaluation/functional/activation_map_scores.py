@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .map_localisation import LesionHits, energy_inside, lesion_hits, pointing_game
+from mmlesion.deprecation import old_arguments
+
+from .map_localization import LesionHits, energy_inside, lesion_hits, pointing_game
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import rank_pixels
 
@@ -29,7 +31,7 @@ _COUNTS = (
     'num_hit',
     'num_false',
     'overlap',
-    'shown',
+    'predicted',
     'inside',
 )
 
@@ -51,31 +53,32 @@ class ActivationMapScores:
 
     Source: Behrendt et al., Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation, Sec. 2.4 (pixel-wise AUPRC of maps
-    normalised to 0..1: ``normalise='image'``).
+    normalized to 0..1: ``normalize='image'``).
 
     Args:
         threshold: Smallest value of a marked pixel, for Dice, IoU and the hit rate.
-        normalise: ``'none'`` uses the maps as they are. ``'image'`` scales each map to
+        normalize: ``'none'`` uses the maps as they are. ``'image'`` scales each map to
             0..1 by its smallest and largest value; a constant map becomes 0.
         tolerance_px: Largest distance of a peak from a lesion that it hits, in pixels.
         with_empty: Also count images without a lesion.
         num_bins: See :class:`PixelHistogram`.
 
     Raises:
-        ValueError: If ``normalise`` is unknown, ``threshold`` is NaN or
+        ValueError: If ``normalize`` is unknown, ``threshold`` is NaN or
             ``tolerance_px`` is negative.
     """
 
+    @old_arguments(normalise='normalize')
     def __init__(
         self,
         threshold: float = 0.5,
-        normalise: str = 'none',
+        normalize: str = 'none',
         tolerance_px: float = 0,
         with_empty: bool = False,
         num_bins: int = 2**20,
     ) -> None:
-        if normalise not in ('none', 'image'):
-            raise ValueError(f"normalise must be 'none' or 'image', got {normalise!r}.")
+        if normalize not in ('none', 'image'):
+            raise ValueError(f"normalize must be 'none' or 'image', got {normalize!r}.")
         if np.isnan(threshold) or not tolerance_px >= 0:
             raise ValueError(
                 'threshold must be a number and tolerance_px at least 0, got '
@@ -83,7 +86,7 @@ class ActivationMapScores:
             )
         self.settings: dict[str, Any] = dict(
             threshold=threshold,
-            normalise=normalise,
+            normalize=normalize,
             tolerance_px=tolerance_px,
             with_empty=with_empty,
             num_bins=num_bins,
@@ -123,19 +126,19 @@ class ActivationMapScores:
         if not mask.any() and not self.settings['with_empty']:
             self.counts['num_skipped'] += 1
             return None
-        if self.settings['normalise'] == 'image' and activation.size:
-            activation = _normalised(activation)
+        if self.settings['normalize'] == 'image' and activation.size:
+            activation = _normalized(activation)
         self.histogram.update(activation, mask)
         threshold = self.settings['threshold']
         hits = lesion_hits(activation, mask, threshold, self.settings['tolerance_px'])
-        shown = activation >= threshold
+        predicted = activation >= threshold
         counted = dict(
             num_images=1,
             num_lesions=hits.num_lesions,
             num_hit=hits.num_hit,
             num_false=hits.num_false,
-            overlap=int((shown & mask).sum()),
-            shown=int(shown.sum()),
+            overlap=int((predicted & mask).sum()),
+            predicted=int(predicted.sum()),
             inside=int(mask.sum()),
         )
         for name, count in counted.items():
@@ -181,7 +184,7 @@ class ActivationMapScores:
         """
         ranking, counts = self.histogram.ranking(), self.counts
         dice_best, best_threshold = ranking.best_dice()
-        dice = _ratio(2 * counts['overlap'], counts['shown'] + counts['inside'])
+        dice = _ratio(2 * counts['overlap'], counts['predicted'] + counts['inside'])
         numbers = dict(
             auprc_pooled=ranking.auprc,
             auroc_pooled=ranking.auroc,
@@ -213,7 +216,7 @@ class ActivationMapScores:
     ) -> dict:
         """Measures of one image with a lesion."""
         ranking = rank_pixels(activation, mask)
-        dice = _ratio(2 * counted['overlap'], counted['shown'] + counted['inside'])
+        dice = _ratio(2 * counted['overlap'], counted['predicted'] + counted['inside'])
         dice_best, _ = ranking.best_dice()
         return dict(
             auprc=ranking.auprc,
@@ -232,7 +235,7 @@ class ActivationMapScores:
         )
 
 
-def _normalised(activation: np.ndarray) -> np.ndarray:
+def _normalized(activation: np.ndarray) -> np.ndarray:
     """Scale a map to 0..1."""
     low, high = activation.min(), activation.max()
     if low == high:

@@ -47,8 +47,8 @@ class PixelRanking:
         """
         if not self.num_inside:
             return np.nan
-        hits, shown = self._hits_and_shown()
-        return float(np.sum(self.inside * (hits / shown)) / self.num_inside)
+        hits, predicted = self._cumulative_counts()
+        return float(np.sum(self.inside * (hits / predicted)) / self.num_inside)
 
     @property
     def auroc(self) -> float:
@@ -75,12 +75,12 @@ class PixelRanking:
         """
         if not self.num_inside:
             return np.nan, np.nan
-        hits, shown = self._hits_and_shown()
-        dice = 2 * hits / (shown + self.num_inside)
+        hits, predicted = self._cumulative_counts()
+        dice = 2 * hits / (predicted + self.num_inside)
         best = int(np.argmax(dice))
         return float(dice[best]), float(self.values[best])
 
-    def _hits_and_shown(self) -> tuple[np.ndarray, np.ndarray]:
+    def _cumulative_counts(self) -> tuple[np.ndarray, np.ndarray]:
         hits = np.cumsum(self.inside)
         return hits, hits + self.beside_above + self.beside
 

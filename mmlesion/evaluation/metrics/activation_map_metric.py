@@ -1,3 +1,5 @@
+"""Metric for the localization by activation maps."""
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from mmengine.dist import get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmlesion.deprecation import old_arguments
 from mmlesion.files import write_json
 from mmlesion.registry import METRICS
 
@@ -44,7 +47,7 @@ class ActivationMapMetric(BaseMetric):
 
     Args:
         threshold: Smallest value of a marked pixel, for Dice, IoU and the hit rate.
-        normalise: ``'none'`` uses the maps as they are; ``'image'`` scales each map to
+        normalize: ``'none'`` uses the maps as they are; ``'image'`` scales each map to
             0..1, as in the paper.
         tolerance_px: Largest distance of a peak from a lesion that it hits, in pixels.
         with_empty: Count images without a lesion in the pooled numbers. By default
@@ -78,10 +81,11 @@ class ActivationMapMetric(BaseMetric):
 
     default_prefix = 'map'
 
+    @old_arguments(normalise='normalize')
     def __init__(
         self,
         threshold: float = 0.5,
-        normalise: str = 'none',
+        normalize: str = 'none',
         tolerance_px: float = 0,
         with_empty: bool = False,
         form: str = 'circle',
@@ -108,7 +112,7 @@ class ActivationMapMetric(BaseMetric):
         boxes_to_mask([], (1, 1), form)  # raises if the form is unknown
         self.settings: dict[str, Any] = dict(
             threshold=threshold,
-            normalise=normalise,
+            normalize=normalize,
             tolerance_px=tolerance_px,
             with_empty=with_empty,
             num_bins=num_bins,

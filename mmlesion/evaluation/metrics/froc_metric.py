@@ -188,7 +188,7 @@ class FROCMetric(BaseMetric):
             for name, mask in self._subgroups(results, matches).items()
         }
         self._log(total, subgroups, matches, patients)
-        self._warn_of_the_end(curve.last_fp)
+        self._warn_short_curve(curve.last_fp)
         if self.outfile_prefix:
             self._write(
                 dict(
@@ -312,7 +312,7 @@ class FROCMetric(BaseMetric):
                 ]
         return row
 
-    def _warn_of_the_end(self, last_fp: float) -> None:
+    def _warn_short_curve(self, last_fp: float) -> None:
         """Warn if a sensitivity is asked for behind the end of the curve."""
         beyond = sorted({fp for fp in (*self.fps, *self.mean_fps) if fp > last_fp})
         if beyond:

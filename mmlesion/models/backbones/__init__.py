@@ -1,3 +1,5 @@
+"""Backbones."""
+
 from importlib.util import find_spec
 
 from .masked_backbone import MaskedBackbone

@@ -1,3 +1,5 @@
+"""InceptionV3 as a backbone that returns feature maps."""
+
 from typing import Any
 
 from mmpretrain.models.backbones import InceptionV3
@@ -8,17 +10,17 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class InceptionV3Features(InceptionV3):
-    """InceptionV3 that returns its last feature maps, for a neck and a head.
+    """InceptionV3 that returns its last feature map.
 
-    The InceptionV3 of mmpretrain returns class scores and has no feature output.
-    Parameters keep their names, so its published weights load.
+    The ``InceptionV3`` of mmpretrain returns class scores and has no feature output.
+    Parameter names are unchanged, so the published weights load.
 
     Args:
         **kwargs: ``init_cfg`` of the ``InceptionV3`` of mmpretrain.
 
     Shape:
-        - Input: (N, 3, H, W), sides of 75 at least.
-        - Output: a tuple of one, (N, 2048, h, w), 8 x 8 for 299 x 299.
+        - Input: (N, 3, H, W), H and W at least 75.
+        - Output: a tuple of one tensor, (N, 2048, h, w); h = w = 8 for 299 x 299.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -28,6 +30,7 @@ class InceptionV3Features(InceptionV3):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]: no class scores
         self, x: Tensor
     ) -> tuple[Tensor]:
-        for layer in self.children():  # in the order in which they are applied
+        """Return the last feature map."""
+        for layer in self.children():  # in the order of execution
             x = layer(x)
         return (x,)

@@ -1,3 +1,5 @@
+"""Stock backbones with attention layers that respect padding."""
+
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -11,17 +13,18 @@ from ..layers.stock_keys import rename_stock_keys
 
 @MODELS.register_module()
 class MaskedBackbone(BaseModule):
-    """A stock backbone whose attention layers know the padding of the batch.
+    """Wrapper that gives the attention layers of a stock backbone the padding mask.
 
-    The mask comes from :class:`CTDataPreprocessor`. Weights of the stock backbone load
-    without renaming.
+    The mask comes from :class:`CTDataPreprocessor`. Checkpoints of the stock backbone
+    load without renaming of keys.
 
     Args:
-        backbone: Config of a backbone, of any registry that the default scope sees.
+        backbone: Config of a backbone from any registry that the default scope can
+            find.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
-        - Input, output: those of the backbone.
+        - Input, output: as the stock backbone.
     """
 
     def __init__(self, backbone: dict, init_cfg: dict | None = None) -> None:

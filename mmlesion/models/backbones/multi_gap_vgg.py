@@ -1,3 +1,5 @@
+"""VGG with branches for several global average poolings."""
+
 from typing import Any
 
 from mmcv.cnn import ConvModule
@@ -13,8 +15,8 @@ class MultiGAPVGG(BaseModule):
     """VGG whose last stages end in branches for global average pooling.
 
     The last pooling and the fully connected layers are removed. A branch is a 3x3
-    convolution with ReLU on the output of a stage before its pooling: conv5_3 for one
-    branch, conv4_3 and conv3_3 as well for two and three branches.
+    convolution with ReLU on the output of a stage before its pooling. One branch uses
+    conv5_3. Two branches add conv4_3, and three branches add conv3_3.
     :class:`MultiGAPHead` averages the branches.
 
     With ``num_stages=4``, the network ends with conv4_3. Its maps have stride 8, and
@@ -27,8 +29,8 @@ class MultiGAPVGG(BaseModule):
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Secs. 2.1 and 3.2. The paper
-    does not state the convolution of the branches. 1024 maps of 3x3 are used as in
-    Zhou et al., CVPR 2016, on which the paper builds.
+    does not specify the convolution of the branches. Ours has 1024 output channels and
+    a 3x3 kernel, as in Zhou et al., CVPR 2016, on which the paper builds.
 
     Args:
         num_gaps: Number of branches, 1 to 3.
@@ -97,6 +99,7 @@ class MultiGAPVGG(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps of all branches, the shallowest first."""
         outs, start = [], 0
         for end, branch in zip(self.ends, self.branches):
             x = self.features[start:end](x)

@@ -1,3 +1,5 @@
+"""PatchConvNet backbone."""
+
 import torch
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath
@@ -7,8 +9,9 @@ from torch import Tensor, nn
 
 from mmlesion.registry import MODELS
 
-# Channels, blocks, start of the layer scales (Touvron et al. 2021, Table 1; the
-# scales as in the authors' code). The last is for a few hundred pictures.
+# Channels, number of blocks and initial layer scale (Touvron et al. 2021, Table 1;
+# layer scales as in the authors' code). 'mini' is meant for a few hundred training
+# images.
 ARCHS = dict(
     s60=dict(embed_dims=384, depth=60, init_scale=1e-4),
     s120=dict(embed_dims=384, depth=120, init_scale=1e-6),
@@ -22,52 +25,51 @@ ARCHS = dict(
 
 @MODELS.register_module()
 class PatchConvNet(BaseModule):
-    r"""Convolutions on patches, pooled by one attention layer.
+    r"""PatchConvNet: a convolutional network on patches with attention pooling.
 
-    Four strided convolutions make patches of 16 x 16 pixels; residual blocks of
-    depth-wise convolutions keep their grid; then one class token asks all patches,
+    A stem of four strided convolutions embeds patches of 16 x 16 pixels. Residual
+    blocks with depth-wise convolutions keep the patch grid. A single class token then
+    attends to all patches:
 
     .. math:: a = \mathrm{softmax}(q_{cls} K^\top s), \quad
         cls \leftarrow cls + \gamma_1 P a V
 
-    so that ``a`` shows with what weight each patch enters the decision. It is read
-    by :meth:`attention`, or by :class:`mmlesion.attribution.AttentionMap`; for
-    Grad-CAM the last block is ``blocks.<depth - 1>``.
+    The attention ``a`` is the weight of each patch in the decision. It is returned by
+    :meth:`attention` and by :class:`mmlesion.attribution.AttentionMap`. The target
+    layer for Grad-CAM is the last block, ``blocks.<depth - 1>``.
 
     Source: Touvron et al., Augmenting Convolutional networks with attention-based
-    aggregation, arXiv 2112.13692, Sec. 3. Parameters are named as in the authors'
-    published weights, which can be loaded as they are (``init_cfg=dict(type=
-    'Pretrained', checkpoint=...)``; their ``head`` is left out). Differs from the
-    authors' code in: any grid, not square ones only.
+    aggregation, arXiv 2112.13692, Sec. 3. The parameters have the names of the authors'
+    published weights, which load unchanged (``init_cfg=dict(type='Pretrained',
+    checkpoint=...)``; the ``head`` of the checkpoint is ignored). Differs from the
+    authors' code in that the patch grid need not be square.
 
-    With one head, as published, the maximum over heads that Behrendt et al. take
-    is the attention itself.
+    Behrendt et al. take the maximum of the attention over heads. With one head, as
+    published, this is the attention itself.
 
     Args:
-        arch: 's60', 's120', 'b60', 'b120', 'l60', 'l120' (of the
-            paper), 'mini' (smaller), or a dict of ``embed_dims``, ``depth`` and
-            ``init_scale``.
+        arch: 's60', 's120', 'b60', 'b120', 'l60' or 'l120' (from the paper), 'mini'
+            (smaller), or a dict of ``embed_dims``, ``depth`` and ``init_scale``.
         in_channels: Channels of the input.
         num_heads: Number of heads of the class attention, 1 as published.
         mlp_ratio: Width of the class token's MLP, 3 as published.
-        qk_scale: ``s``; by default one over the root of the
-            channels of a head.
+        qk_scale: ``s``. Defaults to 1 / sqrt(channels per head).
         drop_path_rate: Stochastic depth rate, the same for all blocks.
         out_type: 'cls_token' or 'featmap'.
-        stem_norm_cfg: Normalization after each convolution of the
-            stem, none as published. ``dict(type='BN')`` helps a small network that
-            starts from random weights.
+        stem_norm_cfg: Normalization after each convolution of the stem; None as
+            published. ``dict(type='BN')`` helps a small network that is trained from
+            random weights.
         init_cfg: See :class:`mmengine.model.BaseModule`.
 
     Shape:
-        - Input: (N, in_channels, H, W), each side at least 16 pixels wide.
-        - Output: a tuple of one: (N, embed_dims) for 'cls_token', as
-          ``LinearClsHead`` takes it, or (N, embed_dims, h, w) for 'featmap';
+        - Input: (N, in_channels, H, W), H and W at least 16.
+        - Output: a tuple of one tensor: (N, embed_dims) for 'cls_token', the input of
+          ``LinearClsHead``, or (N, embed_dims, h, w) for 'featmap', with
           ``h = ceil(H / 16)``, ``w = ceil(W / 16)``.
 
     Raises:
-        ValueError: If ``arch`` or ``out_type`` is unknown, or heads do not divide
-            the channels.
+        ValueError: If ``arch`` or ``out_type`` is unknown, or if the channels are not
+            divisible by ``num_heads``.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class PatchConvNet(BaseModule):
         self.register_load_state_dict_pre_hook(_unpack)
 
     def init_weights(self) -> None:
-        """Truncated normal of deviation 0.02 for linear layers and class token."""
+        """Draw linear layers and class token from a truncated normal, std 0.02."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_(module.weight, std=0.02)
@@ -124,23 +126,23 @@ class PatchConvNet(BaseModule):
         super().init_weights()
 
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
-        """Class token, or feature map, of pictures."""
+        """Compute the class token or the feature map of a batch of images."""
         features = self._features(inputs)
         if self.out_type == 'featmap':
             return (features,)
         return (self._pooled(features)[0],)
 
     def attention(self, inputs: Tensor) -> Tensor:
-        """Weights with which the class token takes in the patches.
+        """Return the attention weights of the class token over the patches.
 
         Shape:
             - inputs: (N, in_channels, H, W)
-            - returned: (N, heads, h, w), each at least 0; a map sums to at most 1,
-              the rest being what the class token gives to itself.
+            - returned: (N, heads, h, w), non-negative. A map sums to at most 1; the
+              remainder is the attention of the class token to itself.
         """
         features = self._features(inputs)
         weights = self._pooled(features)[1]
-        # Without the class token itself: (N, heads, 1, 1 + h*w) -> (N, heads, h, w)
+        # Drop the class token itself: (N, heads, 1, 1 + h*w) -> (N, heads, h, w)
         return weights[:, :, 0, 1:].unflatten(2, features.shape[2:])
 
     def _features(self, inputs: Tensor) -> Tensor:
@@ -159,7 +161,7 @@ class PatchConvNet(BaseModule):
 
 
 class _Stem(nn.Module):
-    """Patches of 16 x 16 pixels by four convolutions of stride 2."""
+    """Patch embedding of 16 x 16 pixels by four convolutions of stride 2."""
 
     def __init__(self, in_channels, dims, norm_cfg):
         super().__init__()
@@ -167,7 +169,7 @@ class _Stem(nn.Module):
         layers = []
         for before, after in zip(widths[:-1], widths[1:]):
             conv = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-            # A container of one: the published names have this level.
+            # A list of one layer, because the published names have this extra level.
             norm = [build_norm_layer(norm_cfg, after)[1]] if norm_cfg else []
             layers += [nn.Sequential(conv, *norm), nn.GELU()]
         self.proj = nn.Sequential(*layers[:-1])
@@ -177,7 +179,7 @@ class _Stem(nn.Module):
 
 
 class _SqueezeExcite(nn.Module):
-    """Channels weighed by what all places hold on average."""
+    """Squeeze-and-excitation: channel weights from the global average."""
 
     def __init__(self, dims):
         super().__init__()
@@ -190,7 +192,7 @@ class _SqueezeExcite(nn.Module):
 
 
 class _ConvMixer(nn.Module):
-    """Convolutions in place of the attention of a transformer."""
+    """Depth-wise convolution block that replaces the attention of a transformer."""
 
     def __init__(self, dims):
         super().__init__()
@@ -255,7 +257,7 @@ class _TokenMLP(nn.Module):
 
 
 class _ClassAttentionBlock(nn.Module):
-    """The class token takes in all tokens, then passes an MLP."""
+    """Class attention followed by an MLP on the class token."""
 
     def __init__(self, dims, num_heads, mlp_ratio, qk_scale, init_scale):
         super().__init__()
@@ -273,6 +275,6 @@ class _ClassAttentionBlock(nn.Module):
 
 
 def _unpack(module, state_dict, prefix, *args):
-    """The published files keep the weights under 'model'."""
+    """Unpack published checkpoints, which store the weights under 'model'."""
     if not prefix and isinstance(state_dict.get('model'), dict):
         state_dict.update(state_dict.pop('model'))

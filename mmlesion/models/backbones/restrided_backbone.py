@@ -1,3 +1,5 @@
+"""Stock backbones with fewer poolings."""
+
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -10,33 +12,33 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class RestridedBackbone(BaseModule):
-    """A backbone with fewer poolings and another number of input channels.
+    """Wrapper that removes poolings of a backbone and changes its input channels.
 
-    Activation maps have the resolution of the last feature map. Networks for
-    photographs end at 1 x 1 for patches of 32 x 32 pixels, so some of their poolings
-    must be removed. The layers keep their names, and weights load as before, except
-    for a first convolution of other channels.
+    An activation map has the resolution of the last feature map. Backbones for natural
+    images reduce patches of 32 x 32 pixels to 1 x 1, so some poolings must be removed.
+    The layers keep their names, so checkpoints load as before. The exception is the
+    first convolution if its number of channels changes.
 
-    Source: Lei et al., arXiv 1810.12494, Table 1, whose caption removes poolings and
-    strides of ResNet, VGG16 and DenseNet121 for maps of 16 x 16.
+    Source: Lei et al., arXiv 1810.12494. The caption of Table 1 removes poolings and
+    strides of ResNet, VGG16 and DenseNet121 to get maps of 16 x 16.
 
     Args:
         backbone: Config of the backbone.
         in_channels: Input channels of the first convolution. By default the
-            convolution stays as it is.
+            convolution is not changed.
         remove: Names of poolings to remove, as in ``named_modules()``.
-        unit_stride: Names of average poolings that shall keep the grid. Each becomes
-            an average of 3 x 3 cells at stride 1, centered on the cell. (A window of
-            2 x 2 at stride 1, as the caption literally says, makes the map smaller
-            by a row and shifts it by half a cell.)
+        unit_stride: Names of average poolings that should keep the resolution. Each is
+            replaced by an average over 3 x 3 cells with stride 1, centered on the cell.
+            (A window of 2 x 2 with stride 1, as the caption literally says, makes the
+            map smaller by one row and shifts it by half a cell.)
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
-        - Input, output: those of the backbone, on a finer grid.
+        - Input, output: as the backbone, with output maps of higher resolution.
 
     Raises:
-        ValueError: If a name is not the name of a pooling of the backbone; the
-            message contains the closest names.
+        ValueError: If a name does not belong to a pooling of the backbone. The message
+            contains the closest names.
     """
 
     def __init__(
@@ -87,9 +89,9 @@ class RestridedBackbone(BaseModule):
         if name not in poolings:
             closest = get_close_matches(name, poolings, n=3, cutoff=0)
             raise ValueError(
-                f'RestridedBackbone: {name!r} is no pooling of '
-                f'{type(self.backbone).__name__} that can be changed so; closest: '
-                f'{", ".join(closest) or "it has none"}.'
+                f'RestridedBackbone: {name!r} is not a pooling layer of '
+                f'{type(self.backbone).__name__} that can be changed; closest names: '
+                f'{", ".join(closest) or "none, the backbone has no such layer"}.'
             )
 
     def _replace(self, name: str, module: nn.Module) -> None:

@@ -1,3 +1,5 @@
+"""2-D backbones on slice stacks."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,46 +19,49 @@ from ..layers.stock_keys import rename_stock_keys
 
 @MODELS.register_module()
 class SliceBackbone(BaseModule):
-    """Any 2-D backbone, applied to a slice stack image by image.
+    """Wrapper that applies a 2-D backbone to every image of a slice stack.
 
     The S slices of a stack are cut into M images of ``slices_per_image`` slices, one
-    image every ``stride`` slices. All images pass one backbone in one batch. With three
-    slices and no overlap this is the input of 3DCE; with ``stride=1`` the triples
-    overlap and each slice but the outermost is the middle of an image.
+    image every ``stride`` slices. The backbone processes all images in one batch. Three
+    slices per image without overlap are the input of 3DCE. With ``stride=1``, the
+    images overlap, and every slice except the outermost ones is the middle of an image.
 
-    With ``context``, the spatial convolutions of the backbone mix the images first,
-    which makes a 3-D network of a 2-D one: :class:`AsymmetricContext` (A3D),
-    :class:`ShiftContext` (TSM, AlignShift) or :class:`Pseudo3DContext` (P3D). Such a
-    network equals the 2-D network on a stack of equal slices until it is trained.
+    With ``context``, a context layer mixes the images before each spatial convolution
+    of the backbone. This turns the 2-D network into a 3-D network:
+    :class:`AsymmetricContext` (A3D), :class:`ShiftContext` (TSM, AlignShift) or
+    :class:`Pseudo3DContext` (P3D). At initialization, the 3-D network gives the same
+    output as the 2-D network for a stack of identical slices.
 
-    Weights of the 2-D backbone load without renaming, from a checkpoint of a detector
-    or by ``init_cfg`` of the inner backbone. If an image does not have three channels,
-    the sum of the first convolution's weights over its three input channels is spread
-    evenly over the channels of the image.
+    Weights of the 2-D backbone load without renaming, either from a checkpoint of a
+    detector or by ``init_cfg`` of the inner backbone. If an image does not have three
+    channels, the weights of the first convolution are summed over their three input
+    channels, and the sum is distributed evenly over the channels of the image.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural Network
     for End-to-End Lesion Detection", MICCAI 2018, Sec. 2.
 
     Args:
-        backbone: Config of a 2-D backbone, of any registry that the default scope sees.
-            Its input has ``num_windows * slices_per_image`` channels.
+        backbone: Config of a 2-D backbone from any registry that the default scope can
+            find. Its input has ``num_windows * slices_per_image`` channels.
         slices_per_image: Slices of an image.
-        stride: Slices between two images; by default ``slices_per_image``.
-        num_windows: HU windows of each slice, as :class:`MixWindowsHU` or
-            :class:`CTDataPreprocessor` gives them: all slices in the first window, then
-            all slices in the second one. All windows of a slice are in the same image.
+        stride: Slices between the starts of two images. Defaults to
+            ``slices_per_image``.
+        num_windows: Number of HU windows of each slice. The channels are ordered as by
+            :class:`MixWindowsHU` and :class:`CTDataPreprocessor`: all slices in the
+            first window, then all slices in the second window. An image contains all
+            windows of its slices.
         context: Config of a layer that mixes the images before each spatial
-            convolution; ``num_images`` must be M.
-        context_layers: Regular expression for the names of these convolutions. By
-            default all but the first convolution of the backbone.
-        neck: Config of a 2-D neck that each image passes after the backbone.
-        out_levels: Levels to return; by default all.
+            convolution. Its ``num_images`` must be M.
+        context_layers: Regular expression for the names of these convolutions. Defaults
+            to all convolutions of the backbone except the first.
+        neck: Config of a 2-D neck that processes each image after the backbone.
+        out_levels: Indices of the levels to return. Defaults to all levels.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
         - Input: (N, S, H, W), slices in order along z, or (N, num_windows * S, H, W).
-        - Output: a tuple of (N, M, C, h, w), one for each level that the backbone
-          returns, with M = (S - slices_per_image) / stride + 1.
+        - Output: a tuple of (N, M, C, h, w), one tensor for each level of the backbone,
+          with M = (S - slices_per_image) / stride + 1.
 
     Raises:
         ValueError: If ``slices_per_image``, ``stride`` or ``num_windows`` is below 1.

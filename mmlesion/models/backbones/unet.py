@@ -1,3 +1,5 @@
+"""U-Net backbone."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,23 +15,23 @@ BN = dict(type='BN')
 
 @MODELS.register_module()
 class UNet(BaseModule):
-    """U-Net of three blocks down and three up: full-size features and a deep code.
+    """U-Net with three levels that returns full-size features and a deep code.
 
     Source: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical
     Image Segmentation", MICCAI 2015. Differs from it in: three levels instead of
     four, as in Lei et al., arXiv 1810.12494, Fig. 2; padded convolutions; batch
-    normalization; no last convolution, which belongs to the heads.
+    normalization; no output convolution, which is part of the heads.
 
     Args:
         in_channels: Channels of the input.
-        code_channels: Maps of the code. The levels above it have a half, a quarter
-            and an eighth as many.
+        code_channels: Channels of the code. The levels above have 1/2, 1/4 and 1/8 of
+            this number.
         init_cfg: Initialization, Kaiming by default.
 
     Shape:
         - Input: (N, in_channels, H, W), H and W divisible by 8.
         - Output: a tuple of the features (N, code_channels/8, H, W) and the code
-          (N, code_channels, H/8, W/8), the output of the third block down.
+          (N, code_channels, H/8, W/8), the output of the third encoder block.
 
     Raises:
         ValueError: If the sides of the input are not divisible by 8, or its number
@@ -76,10 +78,11 @@ class UNet(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the full-size features and the code."""
         if x.shape[1] != self.in_channels:
             raise ValueError(
-                f'{type(self).__name__}: expected an input of {self.in_channels} '
-                f'channels, got {x.shape[1]}; in_channels must be that of the data.'
+                f'{type(self).__name__}: expected an input with {self.in_channels} '
+                f'channels, got {x.shape[1]}; set in_channels to that of the data.'
             )
         if x.shape[-2] % 8 or x.shape[-1] % 8:
             raise ValueError(

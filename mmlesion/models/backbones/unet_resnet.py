@@ -1,3 +1,5 @@
+"""U-Net and residual network of HESAM."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,30 +14,31 @@ from .unet import BN, UNet
 
 @MODELS.register_module()
 class UNetResNet(UNet):
-    """U-Net followed by a residual network: a feature map and a deep code.
+    """U-Net followed by a residual network; returns a feature map and a deep code.
 
-    Three blocks down and three up form a U-Net. In place of its segmentation output, a
-    1x1 convolution to 64 maps and residual blocks that halve the grid once follow. The
-    code is the output of the third block down. No segmentation is learned: only the
-    classification loss trains the network. Heads read the feature map
-    (:class:`CAMHead`, :class:`SoftActivationHead`) or both (:class:`HESAMHead`).
+    The U-Net has three encoder and three decoder blocks. Its segmentation output is
+    replaced by a 1x1 convolution to 64 channels and residual blocks that halve the
+    resolution. The code is the output of the third encoder block. The network does not
+    learn a segmentation: it is trained with the classification loss alone. The heads
+    use the feature map (:class:`CAMHead`, :class:`SoftActivationHead`) or both outputs
+    (:class:`HESAMHead`).
 
     Source: Lei et al., "Soft Activation Mapping of Lung Nodules in Low-dose CT
     Images", arXiv 1810.12494, Fig. 2. The paper gives the numbers of blocks, the
-    64 maps, the output of the residual blocks of 256 x 16 x 16 and the code of
+    64 channels, the output of the residual blocks of 256 x 16 x 16 and the code of
     256 x 4 x 4. A residual block is two basic blocks of two 3x3 convolutions with batch
-    normalization. The paper leaves open the following choices: 32, 64, 128 maps before
-    the third block down, maximum pooling and transposed convolutions as in Ronneberger
-    et al. (2015), batch normalization in the U-Net too, and two residual blocks of 128
-    maps (where the grid is halved) and 256.
+    normalization. The paper leaves the following choices open. We use 32, 64 and 128
+    channels before the third encoder block, maximum pooling and transposed convolutions
+    as in Ronneberger et al. (2015), batch normalization in the U-Net, and two residual
+    blocks with 128 channels (which halves the resolution) and 256 channels.
 
     Args:
         in_channels: Number of slices, or scales, of the input.
-        code_channels: Maps of the code. The levels above it have a half, a quarter
-            and an eighth as many.
-        unet_channels: Maps of the 1x1 convolution.
-        res_channels: Maps of the residual blocks. The last is the number of maps of
-            the features.
+        code_channels: Channels of the code. The levels above have 1/2, 1/4 and 1/8 of
+            this number.
+        unet_channels: Output channels of the 1x1 convolution.
+        res_channels: Output channels of the residual blocks. The last number is the
+            number of channels of the feature map.
         **kwargs: ``init_cfg`` of :class:`UNet`.
 
     Shape:
@@ -69,6 +72,7 @@ class UNetResNet(UNet):
         self.residual = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the residual network and the code."""
         x, code = super().forward(x)
         features = self.residual(self.out(x))  # (N, res_channels[-1], H/2, W/2)
         return features, code

@@ -1,3 +1,5 @@
+"""VGG backbone of stride 8."""
+
 from collections.abc import Sequence
 
 from mmcv.cnn.vgg import VGG, make_vgg_layer
@@ -9,7 +11,7 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class VGGStride8(BaseModule):
-    """VGG without its last two poolings, whose last map has stride 8.
+    """VGG without its last two poolings, so that its last feature map has stride 8.
 
     Small lesions cover few cells even at stride 8. The fourth pooling is therefore
     removed, and the fifth stage runs at stride 8 without dilation. The parameters
@@ -24,17 +26,17 @@ class VGGStride8(BaseModule):
 
     Args:
         depth: 11, 13, 16 or 19.
-        width: Channels of the first stage; the stages have 1, 2, 4, 8 and 8 times
-            as many. The default 64 is the published VGG.
+        width: Channels of the first stage. The stages have 1, 2, 4, 8 and 8 times as
+            many channels. The default 64 is the published VGG.
         with_bn: Whether batch normalization follows each convolution.
-        out_indices: Stages to return, from 0 (stride 1) to 4. By default the last
+        out_indices: Stages to return, from 0 (stride 1) to 4. Defaults to the last
             stage (``relu5_3`` of VGG16).
         init_cfg: Initialization, as ``BaseModule``. Defaults to Kaiming.
 
     Shape:
         - Input: (N, 3, H, W).
-        - Output: a tuple of (N, C, H // s, W // s), one for each of
-          ``out_indices``; s = 1, 2, 4, 8, 8.
+        - Output: a tuple of (N, C, H // s, W // s), one tensor for each index in
+          ``out_indices``; s = 1, 2, 4, 8, 8 for the five stages.
 
     Raises:
         ValueError: If ``depth`` is unknown.
@@ -65,15 +67,15 @@ class VGGStride8(BaseModule):
             layers += make_vgg_layer(channels, out_channels, num_convs, with_bn=with_bn)
             channels = out_channels
             self.stage_ends.append(len(layers) - 1)
-            if stage >= 3:  # An identity keeps the numbers of the later layers
+            if stage >= 3:  # An identity keeps the indices of the later layers.
                 layers[-1] = nn.Identity()
         self.features = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the maps of the chosen stages."""
+        """Compute the feature maps of the selected stages."""
         outs, start = [], 0
         for stage, end in enumerate(self.stage_ends[: max(self.out_indices) + 1]):
-            # The layers of a stage start with the pooling of the stage before
+            # The layers of a stage start with the pooling of the previous stage.
             for layer in list(self.features)[start:end]:
                 x = layer(x)
             start = end

@@ -1,3 +1,5 @@
+"""Data preprocessor for CT."""
+
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -12,25 +14,26 @@ from ..layers.padding_mask import set_padding_mask
 
 @MODELS.register_module()
 class CTDataPreprocessor(DetDataPreprocessor):
-    """Windowing of HU on the device, normalization, padding, and the padding mask.
+    """Data preprocessor for CT: HU windows, normalization, padding and padding mask.
 
-    The pipeline hands over HU as int16 (:class:`RoundHU`), which is half the transfer
-    of float32 and leaves the windowing to the device. Attention layers find the padding
-    mask of the batch through :class:`SliceBackbone` and :class:`MaskedBackbone`.
+    The pipeline returns HU as int16 (:class:`RoundHU`). The transfer to the device is
+    then half as large as with float32, and the device applies the windows. Attention
+    layers get the padding mask through :class:`SliceBackbone` and
+    :class:`MaskedBackbone`.
 
     Args:
-        windows: Lower and upper end of each window in HU. All slices in the first
-            window come first, then all slices in the second one, as in
-            :class:`MixWindowsHU`. None leaves the values as they are, for pipelines
+        windows: Lower and upper end of each window in HU. The channels are all slices
+            in the first window, then all slices in the second window, as in
+            :class:`MixWindowsHU`. None leaves the values unchanged, for pipelines
             with :class:`WindowHU`.
         out_range: Gray values of the two ends of a window.
-        window_jitter: In training, each end of a window moves by up to this part of the
-            width of the window, for each sample anew.
-        **kwargs: Arguments of mmdet's ``DetDataPreprocessor``; ``mean`` and ``std``
+        window_jitter: In training, each end of a window is shifted at random by up to
+            this fraction of the window width, independently for each sample.
+        **kwargs: Arguments of mmdet's ``DetDataPreprocessor``. ``mean`` and ``std``
             refer to gray values and have one element.
 
     Shape:
-        - Input: images of (S, H, W).
+        - Input: images of shape (S, H, W).
         - Output: (N, len(windows) * S, H', W').
 
     Raises:
@@ -53,7 +56,7 @@ class CTDataPreprocessor(DetDataPreprocessor):
         for low, high in windows or ():
             if not low < high:
                 raise ValueError(
-                    'a window must be its lower and its upper end in HU, but is '
+                    'a window must be a lower and a higher value in HU, but is '
                     f'({low}, {high})'
                 )
         self.windows = windows
@@ -103,7 +106,7 @@ class CTDataPreprocessor(DetDataPreprocessor):
 
 
 def _padding_mask(inputs: Tensor, shapes: Sequence[Sequence[int]]) -> Tensor | None:
-    """Return a mask that is true inside the images; None if nothing is padding."""
+    """Return a mask that is true inside the images; None if there is no padding."""
     height, width = inputs.shape[-2:]
     if all(tuple(shape) == (height, width) for shape in shapes):
         return None

@@ -1,3 +1,5 @@
+"""Detectors."""
+
 from .context_rcnn import ContextRCNN
 
 __all__ = ['ContextRCNN']

@@ -1,4 +1,4 @@
-"""Two-stage detector on a stack of CT slices."""
+"""ContextRCNN: a two-stage detector on stacks of CT slices."""
 
 import copy
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmlesion.registry import MODELS
 
-from ..layers.padded_batch import PaddedBatch, no_leak
+from ..layers.padded_batch import PaddedBatch, zero_padding
 from ..layers.padding_mask import get_padding_mask
 
 
@@ -20,30 +20,31 @@ from ..layers.padding_mask import get_padding_mask
 class ContextRCNN(TwoStageDetector):
     """Two-stage detector on a stack of CT slices (3DCE, with attention).
 
-    The RPN proposes boxes from the plain features of the key image alone. The R-CNN
-    head classifies them on the features of all M images, which the neck may weigh
-    against each other.
+    The RPN proposes boxes from the features of the key image before attention. The
+    R-CNN head classifies the boxes with the features of all M images, which the neck
+    may weight by attention.
 
-    The detector has three steps, so that a whole scan can compute the first step once
-    per slice triple and share it among the key slices that see the triple:
+    The detector has three steps. For a whole scan, the first step runs once per slice
+    triple, and all key slices whose stack contains the triple share its features:
 
-    1. :meth:`extract_images`: slices to features of the M images,
-    2. :meth:`fuse`: features of the M images to attended features,
-    3. :meth:`detect`: both to boxes.
+    1. :meth:`extract_images`: from slices to features of the M images,
+    2. :meth:`fuse`: from features of the M images to attended features,
+    3. :meth:`detect`: from both to boxes.
 
-    On a GPU, images of different sizes are predicted in one padded batch, and each gets
-    the boxes that it gets alone (:class:`PaddedBatch`). On a CPU, and if a layer of the
-    network looks at the whole image, they are predicted one by one: a CPU computes the
-    padding as slowly as the images. ``test_cfg.pad_batch`` sets this explicitly.
+    On a GPU, images of different sizes are predicted in one padded batch, and each
+    image gets the same boxes as without padding (:class:`PaddedBatch`). On a CPU, where
+    computing the padding costs as much as computing the images, the images are
+    predicted one by one. The same holds if a layer of the network uses the whole image.
+    ``test_cfg.pad_batch`` overrides this choice.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural Network
     for End-to-End Lesion Detection", MICCAI 2018; Tao et al., "Improving Deep Lesion
-    Detection Using 3D Contextual and Spatial Attention", MICCAI 2019. The use of plain
-    features by the RPN is in the authors' code, not in the text.
+    Detection Using 3D Contextual and Spatial Attention", MICCAI 2019. The RPN uses
+    features before attention in the authors' code; the paper does not mention it.
 
     Args:
         backbone: A :class:`SliceBackbone` with one output level.
-        neck: A :class:`ContextNeck`; None is plain 3DCE.
+        neck: A :class:`ContextNeck`; None gives 3DCE without attention.
         rpn_head, roi_head, train_cfg, test_cfg, data_preprocessor, init_cfg: As
             ``TwoStageDetector``; the RoI head takes one map of shape (N, M, C, H, W),
             as :class:`PSRoIHead`.
@@ -56,11 +57,11 @@ class ContextRCNN(TwoStageDetector):
     test_cfg: Any
 
     def extract_images(self, batch_inputs: Tensor) -> Tensor:
-        """Step 1: features of each slice triple, independent of the others.
+        """Run step 1: features of each slice triple, independent of the other triples.
 
         Args:
-            batch_inputs: (N, 3M, H, W). For a whole scan, let N be the number of
-                triples and M be 1.
+            batch_inputs: (N, 3M, H, W). For a whole scan, N is the number of
+                triples and M is 1.
 
         Returns:
             (N, M, C, h, w).
@@ -77,7 +78,7 @@ class ContextRCNN(TwoStageDetector):
         return levels[0]
 
     def fuse(self, feats: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Step 2: attended features.
+        """Run step 2: attended features.
 
         Args:
             feats: From :meth:`extract_images`, (N, M, C, h, w).
@@ -89,15 +90,15 @@ class ContextRCNN(TwoStageDetector):
         return self.neck(feats, mask) if self.with_neck else feats
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor]:
-        """Steps 1 and 2 together, as :meth:`predict` computes them.
+        """Run steps 1 and 2 together, as :meth:`predict` does.
 
         Args:
-            batch_inputs: (N, 3M, H, W). The sizes of the images are those of the
-                padding mask that :class:`CTDataPreprocessor` attaches; without a mask
-                nothing is padding.
+            batch_inputs: (N, 3M, H, W). The sizes of the images are taken from the
+                padding mask that :class:`CTDataPreprocessor` attaches. Without a mask,
+                the batch has no padding.
 
         Returns:
-            One level, (N, M, C, h, w).
+            A tuple of one level, (N, M, C, h, w).
         """
         mask = get_padding_mask(batch_inputs)
         if mask is None:
@@ -116,15 +117,15 @@ class ContextRCNN(TwoStageDetector):
         rescale: bool = True,
         batch: PaddedBatch | None = None,
     ) -> SampleList:
-        """Step 3: boxes of the key slices.
+        """Run step 3: boxes of the key slices.
 
         Args:
             feats: From :meth:`extract_images`, (N, M, C, h, w).
             fused: From :meth:`fuse`, (N, M, C, h, w).
             batch_data_samples: N samples.
-            rescale: Return boxes in the pixels of the original image, for a cropped
-                slice those of the crop.
-            batch: Sizes of the images, if they differ.
+            rescale: Return boxes in the pixels of the original image. For a cropped
+                slice, these are the pixels of the crop.
+            batch: Sizes of the images if they differ.
 
         Returns:
             The samples with ``pred_instances``.
@@ -144,7 +145,7 @@ class ContextRCNN(TwoStageDetector):
         key_feats = self.key_features(feats)
         if batch is None:
             return self.rpn_head.predict(key_feats, samples, rescale=False)
-        with batch.no_leak(self.rpn_head):
+        with batch.zero_padding(self.rpn_head):
             outputs = self.rpn_head(key_feats)
         proposals = []
         for index, (sample, (rows, cols)) in enumerate(
@@ -165,8 +166,8 @@ class ContextRCNN(TwoStageDetector):
         num_images = feats.shape[1]
         if num_images % 2 == 0:
             raise ValueError(
-                'the number of slice triples must be odd, so that '
-                f'one is the key image, got {num_images}: set '
+                'the number of slice triples must be odd, so that the middle '
+                f'triple is the key image, got {num_images}: set '
                 'num_slices to 3, 9, 15, 21, ...'
             )
         return (feats[:, (num_images - 1) // 2],)
@@ -175,7 +176,7 @@ class ContextRCNN(TwoStageDetector):
     def valid_mask(
         batch_inputs: Tensor, feats: Tensor, shapes: Sequence[Sequence[int]]
     ) -> Tensor | None:
-        """Return which cells hold image rather than the padding of the batch.
+        """Return a mask of the feature cells that lie inside the images.
 
         Args:
             batch_inputs: (N, 3M, H, W).
@@ -280,7 +281,7 @@ class ContextRCNN(TwoStageDetector):
         batch: PaddedBatch | None,
     ) -> tuple[Tensor, Tensor]:
         """Steps 1 and 2: features of the M images, and attended features."""
-        with no_leak(batch, self.backbone):
+        with zero_padding(batch, self.backbone):
             feats = self.extract_images(batch_inputs)
         if batch is not None:
             feats = batch.fill_outside(feats)

@@ -1,3 +1,5 @@
+"""Heads of classifiers and segmentors."""
+
 from .cam_head import CAMHead
 from .dice_mask_head import DiceMaskHead
 from .hesam_head import HESAMHead

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmlesion.registry import MODELS
 
-#: Definitions of a head's own activation maps, see :class:`CAMHead`.
+#: Definitions of the activation maps of a head; see :class:`CAMHead`.
 MAPS = ('exact', 'equation', 'weights')
 
 
@@ -27,8 +27,8 @@ class CAMHead(ClsHead):
         .. math:: M_c(x, y) = \frac{1}{HW} \sum_k w_k^c f_k(x, y)
 
         The contribution of each location to the score. The map sums to
-        :math:`S_c` minus :meth:`map_offset` (here the bias :math:`b_c`) and is
-        equal to HiResCAM of the feature layer.
+        :math:`S_c` minus :meth:`map_offset` (here the bias :math:`b_c`) and equals
+        HiResCAM of the feature layer.
     ``'equation'``
         .. math:: M_c(x, y) = \sum_k w_k^c f_k(x, y)
 
@@ -56,12 +56,12 @@ class CAMHead(ClsHead):
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
     Shape:
-        - feats: a tuple, of which ``feats[feature_index]`` is (N, n, H, W)
+        - feats: a tuple; ``feats[feature_index]`` has shape (N, n, H, W)
         - class scores: (N, num_classes)
         - activation maps: (N, num_classes, H, W)
 
     Raises:
-        ValueError: If the feature maps have another number of channels, or
+        ValueError: If the number of feature maps is not ``in_channels``, or if
             ``map`` is unknown.
     """
 
@@ -83,19 +83,19 @@ class CAMHead(ClsHead):
         self.fc = nn.Linear(in_channels, num_classes, bias=bias)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """Pooled value of each feature map, (N, n)."""
+        """Compute the pooled value of each feature map, (N, n)."""
         return self.maps(feats).mean(dim=(2, 3))
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
-        """Class scores before the softmax, (N, num_classes)."""
+        """Compute the class scores before the softmax, (N, num_classes)."""
         return self.fc(self.pre_logits(feats))
 
     def map_weights(self, feats: Sequence[Tensor]) -> Tensor:
-        """Weight of each feature map for each class, (1 or N, num_classes, n)."""
+        """Return the weight of each feature map per class, (1 or N, num_classes, n)."""
         return self.fc.weight[None]
 
     def spread(self, feats: Sequence[Tensor]) -> Tensor:
-        """Contribution of each location to the pooled value of its feature map.
+        """Compute the contribution of each location to the pooled feature maps.
 
         Args:
             feats: Outputs of the backbone.
@@ -108,9 +108,9 @@ class CAMHead(ClsHead):
         return maps / (maps.shape[2] * maps.shape[3])
 
     def map_offset(self, feats: Sequence[Tensor]) -> Tensor:
-        """Part of the class scores that no location contributes to.
+        """Return the part of the class scores that no location contributes to.
 
-        It is the score that remains when all feature maps are zero: the bias.
+        This is the score if all feature maps are zero: the bias.
 
         Args:
             feats: Outputs of the backbone.
@@ -125,11 +125,11 @@ class CAMHead(ClsHead):
     def activation_maps(
         self, feats: Sequence[Tensor], map: str | None = None
     ) -> Tensor:
-        """Activation map of each class, not scaled, (N, num_classes, H, W).
+        """Compute the unscaled activation map of each class, (N, num_classes, H, W).
 
         Args:
             feats: Outputs of the backbone.
-            map: ``'exact'``, ``'equation'`` or ``'weights'``, see the class.
+            map: ``'exact'``, ``'equation'`` or ``'weights'``; see the class.
                 Defaults to the ``map`` of the head.
 
         Returns:
@@ -149,11 +149,11 @@ class CAMHead(ClsHead):
         return torch.einsum('nck,nkhw->nchw', weights, maps)
 
     def equation_weights(self, feats: Sequence[Tensor]) -> Tensor:
-        """Weights of the paper's map, (1 or N, num_classes, n)."""
+        """Return the weights of the paper's map, (1 or N, num_classes, n)."""
         return self.map_weights(feats)
 
     def maps(self, feats: Sequence[Tensor]) -> Tensor:
-        """Feature maps among the outputs of the backbone, (N, n, H, W)."""
+        """Return the feature maps from the outputs of the backbone, (N, n, H, W)."""
         maps = feats[self.feature_index]
         if maps.ndim != 4 or maps.shape[1] != self.in_channels:
             raise ValueError(

@@ -1,3 +1,5 @@
+"""Mask head trained by the mean Dice."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +13,10 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class DiceMaskHead(ClsHead):
-    r"""Segmentation head that learns a mask of the slice by the negative mean Dice.
+    r"""Segmentation head that is trained with the Dice loss.
 
     A 1x1 convolution and the sigmoid give the probability :math:`p` of each pixel. With
-    the true mask :math:`t` and the N slices of a batch, the loss is
+    the ground-truth mask :math:`t` and the N slices of a batch, the loss is
 
     .. math::
         L = -\frac{1}{N} \sum_n \frac{2 \sum_{x,y} p_n t_n + s}
@@ -22,26 +24,26 @@ class DiceMaskHead(ClsHead):
 
     Source: Feng et al., Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2 ("negative mean Dice
-    coefficient across mini-batch"). The smoothing s is not in the paper. Without it,
-    slices without a nodule would have no gradient.
+    coefficient across mini-batch"). The smoothing term s is not in the paper. Without
+    it, slices without a nodule would have no gradient.
 
     Args:
         in_channels: Channels of the features.
-        smooth: s, in pixels.
+        smooth: Smoothing term s, in pixels.
         threshold: Probability above which a pixel belongs to the mask.
         init_cfg: Initialization.
 
     Shape:
         - feats: a tuple whose first element is (N, in_channels, H, W)
         - logits: (N, 1, H, W)
-        - fields read from a data sample: ``mask`` (H, W, 1), 0 or the number of the
-          nodule
+        - fields read from a data sample: ``mask`` (H, W, 1), 0 for background or the
+          number of the nodule
         - fields written to a data sample: ``fine_mask`` (H, W) bool, ``pred_score``
-          (2,), whose second element is the largest probability of the slice, and
+          (2,), whose second element is the largest probability in the slice, and
           ``pred_label``
 
     Raises:
-        ValueError: If a data sample has no mask, or a mask of another size.
+        ValueError: If a data sample has no mask, or a mask of the wrong size.
     """
 
     def __init__(

@@ -1,3 +1,5 @@
+"""PN-SAMP head."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,35 +14,35 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class JointNoduleHead(ClsHead):
-    r"""Head for mask, attributes and malignancy of a nodule from a U-Net (PN-SAMP).
+    r"""Head that predicts mask, attributes and malignancy of a nodule (PN-SAMP).
 
     A 1x1 convolution on the features of the U-Net gives the probability :math:`p` of
-    the nodule in each plane of the input. Attributes and class are linear in a vector
-    of the channel maxima :math:`d` of the deep code and of the mean of the features
-    over the predicted nodule:
+    the nodule in each plane of the input. Attributes and class are linear functions of
+    a vector that concatenates the channel maxima :math:`d` of the deep code and the
+    mean of the features over the predicted nodule:
 
     .. math::
         v = \Big[d, \frac{\sum_{x,y} \bar p(x, y) f(x, y)}
                          {\sum_{x,y} \bar p(x, y)}\Big], \quad
         L = L_{class} + \lambda_m L_{mask} + \lambda_a L_{attributes}
 
-    with :math:`\bar p` the mean of :math:`p` over the planes. The loss of the class is
-    cross-entropy, that of the mask cross-entropy plus 1 - Dice, that of the attributes
-    the squared error of the mean ratings of the readers, scaled so that 1 and 5 become
-    -1 and 1.
+    where :math:`\bar p` is the mean of :math:`p` over the planes. The classification
+    loss is cross-entropy. The mask loss is cross-entropy plus 1 - Dice. The attribute
+    loss is the squared error of the mean ratings of the readers, scaled so that 1 and 5
+    become -1 and 1.
 
     Source: Wu et al., "Joint learning for pulmonary nodule segmentation, attributes
-    and malignancy prediction", ISBI 2018, arXiv 1802.03584. The class follows
+    and malignancy prediction", ISBI 2018, arXiv 1802.03584. The classification follows
     the abstract of the paper and its description by Lei et al., arXiv 1810.12494
-    (classification behind the output layer of a U-Net). The vector, the losses and
-    their weights are not from the paper. Differs from it in: a 2-D U-Net, whose
+    (classification after the output layer of a U-Net). The vector, the losses and
+    their weights are our choices. Differs from the paper in using a 2-D U-Net whose
     channels are the slices, as for all inputs in Table 1 of Lei et al.
 
     Args:
         num_classes: Number of classes.
         in_channels: Channels of the features.
         code_channels: Channels of the code.
-        num_planes: Number of planes of the mask: slices, or scales, of the nodule.
+        num_planes: Number of planes of the mask: slices or scales of the nodule.
         num_attributes: Number of ratings other than malignancy.
         mask_weight: :math:`\lambda_m`.
         attribute_weight: :math:`\lambda_a`.
@@ -51,8 +53,8 @@ class JointNoduleHead(ClsHead):
         - feats: features (N, in_channels, H, W) and code (N, code_channels, h, w)
         - class scores: (N, num_classes)
         - fields read from a data sample: ``mask`` (H, W, num_planes), ``attributes``
-          (num_attributes,) from 1 to 5 or 6
-        - fields written to a data sample: ``pred_mask`` (H, W, num_planes),
+          (num_attributes,), ratings from 1 to 5 or 6
+        - fields written to a data sample: ``pred_mask`` (H, W, num_planes), which holds
           probabilities, and ``pred_attributes`` (num_attributes,)
 
     Raises:
@@ -116,7 +118,7 @@ class JointNoduleHead(ClsHead):
         predictions = self._get_predictions(self.fc(vector), data_samples)
         ratings = 3 + 2 * self.attributes(vector)
         for sample, mask, rating in zip(predictions, probability, ratings):
-            sample.set_field(mask.permute(1, 2, 0), 'pred_mask')  # as `mask`
+            sample.set_field(mask.permute(1, 2, 0), 'pred_mask')  # axes as in `mask`
             sample.set_field(rating, 'pred_attributes')
         return predictions
 

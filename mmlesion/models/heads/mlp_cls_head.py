@@ -1,3 +1,5 @@
+"""Multilayer classification head."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +11,11 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class MLPClsHead(ClsHead):
-    """Classification head of two hidden layers with dropout between them.
+    """Classification head with two hidden layers and dropout between them.
 
     Source: Zusag et al., SAPSAM, Sec. 2.4: two fully connected layers of 1024 neurons
-    with ReLU, weights from a Gaussian and biases of 0, a dropout of 0.5 between them,
-    and an output layer. ``StackedLinearClsHead`` of mmpretrain would also apply dropout
+    with ReLU, Gaussian weights and zero biases, dropout of 0.5 between them, and an
+    output layer. ``StackedLinearClsHead`` of mmpretrain would also apply dropout
     after the second layer.
 
     Args:
@@ -21,8 +23,8 @@ class MLPClsHead(ClsHead):
         in_channels: Length of the vector from the neck.
         mid_channels: Neurons of each hidden layer.
         dropout: Dropout probability of the neurons of the first layer.
-        init_cfg: Initialization. The paper does not state the deviation of the
-            Gaussian; 0.01 is that of the authors of VGG.
+        init_cfg: Initialization. The paper does not state the standard deviation of the
+            Gaussian; 0.01 is the value of the authors of VGG.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
     Shape:

@@ -24,10 +24,10 @@ class MultiGAPHead(CAMHead):
         \mathrm{NAM}_c = \sum_g \uparrow \sum_k w_{gk}^c a_{gk}, \quad
         S_c = \sum_g \sum_k w_{gk}^c \frac{1}{H_g W_g} \sum_{x,y} a_{gk}(x, y)
 
-    The arrow resizes to the grid of the first, finest feature maps. Bilinear
-    resizing by an integer factor preserves the mean, so the mean of
-    :math:`\mathrm{NAM}_c` is :math:`S_c` (minus the bias, if there is one) for any
-    number of grids.
+    The arrow denotes resizing to the grid of the first, finest feature maps. Bilinear
+    resizing by an integer factor preserves the mean. The mean of
+    :math:`\mathrm{NAM}_c` is therefore :math:`S_c` minus the bias, for any number of
+    grids.
 
     The mean does not depend on where the features respond. Two other poolings
     concentrate the score on the largest responses:
@@ -48,8 +48,8 @@ class MultiGAPHead(CAMHead):
 
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Eqs. 1 to 3. Differs from them
-    in that features are averaged, not summed. With sums, grids of different sizes
-    would not add up to the score.
+    in that features are averaged, not summed. With sums, the maps at different
+    resolutions would not add up to the score.
 
     Args:
         num_classes: Number of classes.
@@ -62,7 +62,7 @@ class MultiGAPHead(CAMHead):
         **kwargs: See :class:`CAMHead`.
 
     Shape:
-        - feats: a tuple of (N, in_channels[g], H_g, W_g), the finest first
+        - feats: a tuple of (N, in_channels[g], H_g, W_g), the finest grid first
         - class scores: (N, num_classes)
         - activation maps: (N, num_classes, H_0, W_0)
 
@@ -139,7 +139,7 @@ class MultiGAPHead(CAMHead):
     def activation_maps(
         self, feats: Sequence[Tensor], map: str | None = None
     ) -> Tensor:
-        """Activation map of each class, not scaled, on the finest grid.
+        """Compute the unscaled activation map of each class on the finest grid.
 
         Args:
             feats: Outputs of the backbone.

@@ -23,25 +23,25 @@ class SoftActivationHead(CAMHead):
 
     where :math:`a` is average pooling to a few cells, here 6 x 6, and
     :math:`n_k, b_k` are the 36 weights and the bias of one neuron for map k.
-    The score therefore depends on the pattern of a feature map, not on its mean
-    alone.
+    The score therefore depends on the spatial pattern of a feature map, not only on its
+    mean.
 
     The activation maps (see :class:`CAMHead`) are:
 
     ``'exact'`` (default)
         .. math:: M_c(x, y) = \sum_k \alpha_k^c\, (a^\top n_k)(x, y)\, g_k(x, y)
 
-        where :math:`a^\top` spreads the weight of each cell over the pixels that
-        the cell averages. The map sums to :math:`S'_c` minus :meth:`map_offset`,
-        which is :math:`\sum_k \alpha_k^c b_k` plus the bias of the class, and is
-        equal to HiResCAM of the feature layer.
+        where :math:`a^\top` distributes the weight of each cell over the pixels that
+        the cell averages. The map sums to :math:`S'_c` minus :meth:`map_offset`, which
+        is :math:`\sum_k \alpha_k^c b_k` plus the bias of the class. The map equals
+        HiResCAM of the feature layer.
     ``'equation'``
         .. math:: M'_c(x, y) = \sum_k \alpha_k^c g_k(x, y)
 
-        Eq. 6. It leaves out the neurons. A neuron with negative weights reverses
+        Eq. 6. It ignores the neurons. A neuron with negative weights reverses
         the meaning of :math:`\alpha_k^c`, so the map has no fixed relation to the
-        score. With all neuron weights equal to ``1 / cells`` the map is
-        proportional to CAM where the cells cover all pixels equally often.
+        score. If all neuron weights are ``1 / cells``, the map is proportional to CAM
+        where all pixels are covered by the same number of cells.
     ``'weights'``
         .. math:: M_c(x, y) = \sum_k \alpha_k^c H_k\, g_k(x, y)
 
@@ -50,8 +50,8 @@ class SoftActivationHead(CAMHead):
 
     Source: Lei et al., "Soft Activation Mapping of Lung Nodules in Low-dose CT
     Images", arXiv 1810.12494, Eqs. 3 to 6. The paper says that maps of 16 x 16
-    become 6 x 6, but not how. Windows of 6 x 6 at every second pixel leave no
-    remainder.
+    become 6 x 6, but not how. Windows of 6 x 6 pixels with stride 2 cover the map
+    exactly.
 
     Args:
         num_classes: Number of classes.
@@ -59,20 +59,19 @@ class SoftActivationHead(CAMHead):
         feature_size: H and W of the feature maps.
         pool_kernel: Side of the pooling window in pixels.
         pool_stride: Step of the pooling window in pixels.
-        neuron_init: ``'uniform'`` draws weights and biases as a linear
-            layer does; ``'mean'`` starts all weights at ``1 / cells`` (1/36) and
-            the biases at 0, so that training starts from average pooling, as
-            CAM does.
+        neuron_init: ``'uniform'`` draws weights and biases as in a linear layer.
+            ``'mean'`` sets all weights to ``1 / cells`` (1/36) and the biases to 0, so
+            that training starts from average pooling, as in CAM.
         **kwargs: See :class:`CAMHead`.
 
     Shape:
-        - feats: a tuple, of which ``feats[feature_index]`` is (N, n, H, W)
+        - feats: a tuple; ``feats[feature_index]`` has shape (N, n, H, W)
         - class scores: (N, num_classes)
         - activation maps: (N, num_classes, H, W)
 
     Raises:
         ValueError: If the window does not fit into the maps, ``neuron_init`` is
-            unknown, or the maps have another size or number of channels.
+            unknown, or the maps have the wrong size or number of channels.
     """
 
     def __init__(
@@ -93,9 +92,9 @@ class SoftActivationHead(CAMHead):
         self.pool_stride = pool_stride
         if not 0 < pool_kernel <= min(height, width) or pool_stride < 1:
             raise ValueError(
-                f'{type(self).__name__}: pool_kernel must be within 1 and the '
-                f'sides of the map {self.feature_size} and pool_stride positive, '
-                f'got {pool_kernel} and {pool_stride}.'
+                f'{type(self).__name__}: pool_kernel must be between 1 and the '
+                f'sides of the map {self.feature_size}, and pool_stride must be '
+                f'positive; got {pool_kernel} and {pool_stride}.'
             )
         if neuron_init not in ('uniform', 'mean'):
             raise ValueError(
@@ -114,7 +113,7 @@ class SoftActivationHead(CAMHead):
             nn.init.uniform_(self.neuron_bias, -bound, bound)
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
-        """Output H_k of each neuron, (N, n)."""
+        """Compute the output H_k of each neuron, (N, n)."""
         pooled = F.avg_pool2d(self.maps(feats), self.pool_kernel, self.pool_stride)
         return (
             torch.einsum('nkp,kp->nk', pooled.flatten(2), self.neuron_weight)
@@ -122,25 +121,25 @@ class SoftActivationHead(CAMHead):
         )
 
     def spread(self, feats: Sequence[Tensor]) -> Tensor:
-        """Contribution of each location to H_k minus the neuron's bias."""
+        """Compute the contribution of each location to H_k minus the neuron's bias."""
         maps = self.maps(feats)
         window = maps.new_full(
             (1, 1, self.pool_kernel, self.pool_kernel), 1 / self.pool_kernel**2
         )
         weights = self.neuron_weight.unflatten(1, self.grid)[:, None].to(maps)
         back = F.conv_transpose2d(weights, window, stride=self.pool_stride)[:, 0]
-        # rows and columns behind the last window are not read at all
+        # Rows and columns after the last window do not contribute.
         below, right = (
             side - size for side, size in zip(self.feature_size, back.shape[1:])
         )
         return maps * F.pad(back, (0, right, 0, below))
 
     def map_offset(self, feats: Sequence[Tensor]) -> Tensor:
-        """Score without any features: biases of neurons and classes."""
+        """Return the score if all features are zero: biases of neurons and classes."""
         return super().map_offset(feats) + self.map_weights(feats) @ self.neuron_bias
 
     def maps(self, feats: Sequence[Tensor]) -> Tensor:
-        """Feature maps of the size that the neurons expect, (N, n, H, W)."""
+        """Return the feature maps, checked for the expected size, (N, n, H, W)."""
         maps = super().maps(feats)
         if tuple(maps.shape[2:]) != self.feature_size:
             raise ValueError(

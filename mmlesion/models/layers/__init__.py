@@ -1,3 +1,5 @@
+"""Attention, fusion and context layers."""
+
 from .asymmetric_context import AsymmetricContext
 from .attention_pooling import AttentionPooling
 from .context_conv2d import ContextConv2d, add_slice_context

@@ -1,3 +1,5 @@
+"""Asymmetric 3-D context (A3D)."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -8,20 +10,20 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class AsymmetricContext(BaseModule):
-    r"""Dense linear mixing of slices, with weights of its own for each output slice.
+    r"""Linear mixing of the slices with separate weights for each output slice (A3D).
 
     For each channel c,
 
     .. math:: \tilde X_{l, c} = \sum_{m=1}^{M} P_{m, l, c} X_{m, c}
 
-    A 3-D convolution shares its weights among all slices; here the key slice may mix
-    its neighbors in another way than the neighbors do.
+    A 3-D convolution shares its weights among all slices. Here, the key slice may mix
+    its neighbors with other weights than the neighbors do.
 
     Source: Yang et al., "Asymmetric 3D Context Fusion for Universal Lesion Detection",
     MICCAI 2021 (A3D); authors' code ``M3DV/AlignShift``, ``a3dconv.py``.
 
-    Differs from it in: P starts as the identity, where the authors add noise from
-    U(-0.1, 0.1) to it. A network therefore starts as the 2-D network whose weights it
+    Differs from it in: P starts as the identity. The authors add noise from U(-0.1,
+    0.1) to the identity. A network therefore starts as the 2-D network whose weights it
     loads.
 
     Args:
@@ -46,8 +48,8 @@ class AsymmetricContext(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Mix the slices of each stack."""
         num, images, channels, height, width = x.shape
-        # A 1x1 convolution with a group of M channels for each c: several times faster
-        # than a tensor contraction on a CPU.
+        # A 1x1 convolution with one group of M channels for each c. On a CPU, this is
+        # several times faster than a tensor contraction.
         stack = x.transpose(1, 2).reshape(num, channels * images, height, width)
         kernel = self.mix.permute(2, 1, 0).reshape(-1, images, 1, 1)  # (C*M, M, 1, 1)
         mixed = F.conv2d(stack, kernel.to(x.dtype), groups=channels)

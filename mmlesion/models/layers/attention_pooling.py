@@ -1,3 +1,5 @@
+"""Attention-weighted mean of slices."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -6,17 +8,18 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class AttentionPooling(BaseModule):
-    r"""Mean of M images, weighted by an attention over them.
+    r"""Mean of M images, weighted by attention.
 
     .. math:: X' = \sum_i A_i X_i \Big/ \sum_i A_i
 
     with the weights A of an attention layer, by default :class:`ContextualAttention`.
-    With its zero start, the layer starts as the mean.
+    The default starts with equal weights, so the layer starts as the plain mean.
 
     Args:
         in_channels: Channels C.
         attention: Config of a layer with a method ``attention`` from (N, M, C, H, W) to
-            non-negative weights of the same shape; ``in_channels`` is filled in.
+            non-negative weights of the same shape. ``in_channels`` is set by this
+            layer.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
@@ -34,6 +37,6 @@ class AttentionPooling(BaseModule):
         self.layer = MODELS.build(dict(attention, in_channels=in_channels))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Average the images with the weights of the attention."""
+        """Compute the weighted mean of the images."""
         weights = self.layer.attention(x)  # (N, M, C, H, W)
         return (weights * x).sum(1) / weights.sum(1)

@@ -1,4 +1,4 @@
-"""Convolutions of a 2-D network that look at neighboring slices first."""
+"""2-D convolutions whose input is first mixed along z."""
 
 import re
 from typing import Any, cast
@@ -11,25 +11,25 @@ from mmlesion.registry import MODELS
 
 
 class ContextConv2d(nn.Conv2d):
-    """A 2-D convolution whose input passes a slice context layer.
+    """A 2-D convolution with a slice context layer before it.
 
-    The parameters keep the names of the plain convolution, so 2-D weights load
+    The parameter names are those of the plain convolution, so 2-D weights load
     unchanged.
 
     Args:
-        conv: The convolution to replace; its parameters are taken over, not copied.
+        conv: The convolution to replace. Its parameters are shared, not copied.
         context: Layer from (N, M, C, H, W) to the same shape, with an attribute
             ``num_images``.
 
     Shape:
-        - Input: (N * M, C, H, W), the M slices of a stack in consecutive places.
+        - Input: (N * M, C, H, W); the M slices of a stack are consecutive.
         - Output: (N * M, C', H', W').
     """
 
     context: nn.Module
 
     def __init__(self, conv: nn.Conv2d, context: nn.Module) -> None:
-        # The attributes of the convolution, its parameters included, are shared.
+        # Share all attributes of the convolution, including its parameters.
         nn.Module.__init__(self)
         self.__dict__.update(
             {
@@ -54,20 +54,20 @@ def add_slice_context(
 ) -> list[str]:
     """Replace the spatial convolutions of a 2-D network by :class:`ContextConv2d`.
 
-    Convolutions of 1x1 pixels and the first convolution of the network, which sees the
-    image itself, stay as they are.
+    1x1 convolutions and the first convolution of the network, whose input is the image,
+    are not changed.
 
     Args:
-        network: The 2-D network, changed in place.
-        context: Config of the context layer; ``in_channels`` is filled in.
-        layers: Regular expression for the names of the convolutions to replace,
-            searched in the names of ``network.named_modules()``. By default, all.
+        network: The 2-D network, modified in place.
+        context: Config of the context layer. ``in_channels`` is set by this function.
+        layers: Regular expression that is searched in the names of
+            ``network.named_modules()``. By default, all convolutions are replaced.
 
     Returns:
         The names of the replaced convolutions.
 
     Raises:
-        ValueError: If no convolution of the network fits.
+        ValueError: If the name of no convolution matches.
     """
     convs = [
         (name, module)

@@ -1,3 +1,5 @@
+"""Contextual attention, Eqs. 1-4 of Tao et al."""
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -20,20 +22,20 @@ class ContextualAttention(BaseModule):
     with one convolution :math:`\phi_C` shared by the images.
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
-    and Spatial Attention", MICCAI 2019, Eqs. 1-4; the kernel (1x1, all
-    channels) and T dividing the logits are from the authors' code.
+    and Spatial Attention", MICCAI 2019, Eqs. 1-4. The kernel (1x1, all channels) and
+    the division of the logits by T are from the authors' code.
 
-    Differs from it in: the convolution starts at zero, so that training starts
-    from plain 3DCE (every weight is 1). The authors draw it from N(0, 0.01).
+    Differs from it in: the convolution is initialized to zero, so that training starts
+    from plain 3DCE (every weight is 1). The authors initialize it from N(0, 0.01).
 
     Args:
         in_channels: Channels C of the features.
-        temperature: T. The default 2 is that of Sec. 3.
+        temperature: T. The default 2 is from Sec. 3.
         init_cfg: Initialization, as ``BaseModule``. Defaults to zero.
 
     Shape:
-        - Input: (N, M, C, H, W); ``mask`` is not used, because each position
-          is weighted by itself.
+        - Input: (N, M, C, H, W); ``mask`` is not used, because each position is
+          weighted independently of the others.
         - Output: (N, M, C, H, W).
     """
 
@@ -48,12 +50,12 @@ class ContextualAttention(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.temperature = temperature
         self.conv = nn.Conv2d(in_channels, in_channels, 1)
-        # The zero start holds also where nobody calls `init_weights`.
+        # Keep the zero initialization even if `init_weights` is never called.
         for parameter in self.conv.parameters():
             nn.init.zeros_(parameter)
 
     def attention(self, x: Tensor) -> Tensor:
-        """Return the weights, which are 1 for the strongest of the M images.
+        """Return the attention weights; the largest of the M logits gets weight 1.
 
         Args:
             x: Features, (N, M, C, H, W).
@@ -74,5 +76,5 @@ class ContextualAttention(BaseModule):
         return max_softmax(logits, 1, self.temperature)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Weigh the images."""
+        """Multiply the features by the attention weights."""
         return self.attention(x) * x

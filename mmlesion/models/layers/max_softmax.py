@@ -1,4 +1,4 @@
-"""Softmax divided by its own maximum, computed in one pass."""
+"""Softmax divided by its maximum, computed in one pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _MaxSoftmax(torch.autograd.Function):
-    """The function with its gradient; only the output is kept for the backward pass."""
+    """Autograd function that keeps only its output for the backward pass."""
 
     @staticmethod
     def forward(
@@ -32,7 +32,7 @@ class _MaxSoftmax(torch.autograd.Function):
         grad = grad * weights
         if ctx.temperature != 1:
             grad.mul_(1 / ctx.temperature)
-        # The maximum is where the weight is 1; ties share it evenly.
+        # The weight is 1 at the maximum. Several maxima share the gradient evenly.
         is_max = (weights == 1).to(grad.dtype)
         wide = torch.promote_types(grad.dtype, torch.float32)
         through_max = (
@@ -51,8 +51,8 @@ def max_softmax(
         \frac{\mathrm{softmax}(x / T)}{\max \mathrm{softmax}(x / T)}
             = \exp\left(\frac{x - \max x}{T}\right)
 
-    The sum cancels and is never computed: nothing overflows, there is one reduction
-    instead of two, and half precision is safe. The gradient passes through the
+    The normalizing sum cancels and is never computed. Nothing overflows, one
+    reduction is enough, and half precision is safe. The gradient passes through the
     maximum; elements that share the maximum share its gradient.
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
@@ -60,7 +60,7 @@ def max_softmax(
     the temperature, which Sec. 3 states.
 
     Args:
-        logits: Any shape. The weight of an element of ``-inf`` is 0.
+        logits: Tensor of any shape. An element of ``-inf`` gets weight 0.
         dim: Dimensions to normalize over.
         temperature: T, above 0. A larger value gives flatter weights.
 

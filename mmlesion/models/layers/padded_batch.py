@@ -1,4 +1,4 @@
-"""Images of different sizes in one batch, each with the features that it has alone."""
+"""Padded batches in which each image has the same features as without padding."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .spatial_attention import SpatialAttention
 
-#: Layers whose output at a cell depends on nothing but the cells under their kernel.
+#: Layers whose output at a cell depends only on the cells under their kernel.
 _LOCAL = (
     nn.Conv2d,
     nn.Conv3d,
@@ -21,19 +21,19 @@ _LOCAL = (
     nn.Identity,
     nn.Dropout,
     nn.BatchNorm2d,
-    nn.Sequential,  # an empty one
+    nn.Sequential,  # without children
     nn.ModuleList,
     SpatialAttention,  # masked
 )
 
 
 class PaddedBatch:
-    """Sizes of the images in a padded batch, which keep the padding out of features.
+    """Image sizes in a padded batch, used to keep the padding out of the features.
 
-    A convolution at the border of an image sees zeros. In a padded batch it would see
-    the features of the padding, which are not zero behind a bias. Inside
-    :meth:`no_leak`, the input of every convolution is zero outside each image, so that
-    each image gets the features that it has alone.
+    At the border of an image, a convolution sees zeros. In a padded batch, it would see
+    the features of the padding, which are not zero after a layer with a bias. Inside
+    :meth:`zero_padding`, the input of every convolution is set to zero outside each
+    image. Each image then gets the same features as without padding.
 
     Args:
         sizes: Height and width of each image in pixels.
@@ -48,7 +48,7 @@ class PaddedBatch:
 
     @staticmethod
     def supports(module: nn.Module) -> bool:
-        """Return whether a network can keep the padding out.
+        """Return whether the padding can be kept out of a network.
 
         Args:
             module: A network in evaluation mode. Convolutions, poolings, batch norm
@@ -57,11 +57,11 @@ class PaddedBatch:
         """
         return all(isinstance(leaf, _LOCAL) for leaf in _leaves(module)) and not any(
             isinstance(part, (nn.Conv2d, nn.Conv3d)) and len(list(part.children()))
-            for part in module.modules()  # convolutions that mix slices first
+            for part in module.modules()  # convolutions with slice context first
         )
 
     def cells(self, feats: Tensor) -> list[tuple[int, int]]:
-        """Return the rows and columns of features that belong to each image.
+        """Return the numbers of rows and columns of feature cells in each image.
 
         Args:
             feats: (..., h, w), at a stride that is a power of two.
@@ -74,7 +74,7 @@ class PaddedBatch:
         ]
 
     def fits(self, feats: Tensor) -> bool:
-        """Return whether each image fills whole cells of the features."""
+        """Return whether the size of each image is a multiple of the feature stride."""
         stride_y = self.height / feats.shape[-2]
         stride_x = self.width / feats.shape[-1]
         return all(
@@ -83,11 +83,11 @@ class PaddedBatch:
         )
 
     def fill_outside(self, feats: Tensor, value: float = 0.0) -> Tensor:
-        """Set features outside each image to a value.
+        """Set the features outside each image to a value.
 
         Args:
             feats: (B, ..., h, w), where B is the number of images times the number of
-                slice images of each. Changed in place where no gradient is computed.
+                slice images per image. Modified in place if gradients are disabled.
             value: The value.
         """
         if torch.is_grad_enabled():
@@ -100,10 +100,10 @@ class PaddedBatch:
         return feats
 
     def repeat_border(self, feats: Tensor) -> Tensor:
-        """Repeat the last row and column of each image behind it.
+        """Repeat the last row and column of each image after its border.
 
-        RoI pooling interpolates between the last cell of an image and the next one;
-        alone, it takes the last cell for both.
+        RoI pooling interpolates between the last cell of an image and the next cell.
+        Without padding, it uses the last cell for both.
 
         Args:
             feats: (N, ..., h, w).
@@ -121,11 +121,11 @@ class PaddedBatch:
         return feats
 
     @contextmanager
-    def no_leak(self, *modules: nn.Module | None) -> Iterator[None]:
-        """Keep the padding out of all convolutions and poolings of some modules.
+    def zero_padding(self, *modules: nn.Module | None) -> Iterator[None]:
+        """Keep the padding out of all convolutions and poolings of the modules.
 
         Args:
-            modules: The modules; None is skipped.
+            modules: The modules; None is ignored.
         """
 
         def convolution(module: nn.Module, args: tuple) -> tuple:
@@ -149,15 +149,15 @@ class PaddedBatch:
                 handle.remove()
 
 
-def no_leak(
+def zero_padding(
     batch: PaddedBatch | None, *modules: nn.Module | None
 ) -> AbstractContextManager[None]:
-    """Return the context of a batch, or a context that does nothing for None."""
-    return nullcontext() if batch is None else batch.no_leak(*modules)
+    """Return the context of a batch, or an empty context for None."""
+    return nullcontext() if batch is None else batch.zero_padding(*modules)
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield all modules without children, and layers that are known as a whole."""
+    """Yield all modules without children and all layers that are handled as a whole."""
     if isinstance(module, SpatialAttention):
         yield module
         return

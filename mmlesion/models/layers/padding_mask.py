@@ -1,9 +1,9 @@
-"""The padding mask of a batch, carried from the inputs to attention layers.
+"""Padding mask of a batch, passed from the inputs to the attention layers.
 
-The data preprocessor knows which pixels of a batch are padding, attention layers deep
-inside a backbone need it, and the detectors between them are stock. The mask is
-therefore an attribute of the very tensor that it describes: it cannot outlive its
-batch, and a tensor without the attribute has no padding mask.
+The data preprocessor knows which pixels of a batch are padding, and attention layers
+inside a backbone need this mask. The stock detectors between them do not pass a mask.
+The mask is therefore stored as an attribute of the tensor that it describes. A tensor
+without the attribute has no padding mask.
 """
 
 from collections.abc import Iterator
@@ -33,21 +33,21 @@ def set_padding_mask(tensor: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def get_padding_mask(tensor: Tensor) -> Tensor | None:
-    """Return the mask that is attached to a tensor, at the resolution of the tensor.
+    """Return the mask attached to a tensor, resized to the resolution of the tensor.
 
     Args:
         tensor: Inputs or features, (N, ..., H, W).
 
     Returns:
-        Bool, (N, H, W), true inside the image; None if nothing is attached.
+        Bool, (N, H, W), true inside the image; None if no mask is attached.
     """
     return resize_padding_mask(getattr(tensor, _ATTRIBUTE, None), tensor)
 
 
 def resize_padding_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """Sample a padding mask at the resolution and batch size of features.
+    """Resize a padding mask to the resolution and batch size of features.
 
-    A cell lies inside the image if its first pixel does.
+    A cell is inside the image if its first pixel is.
 
     Args:
         mask: Bool, (N, H, W), true inside the image.
@@ -57,7 +57,7 @@ def resize_padding_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
         Bool, (B, h, w) with the batch size B of ``like``; None without a mask.
 
     Raises:
-        ValueError: If the batch size of ``like`` is no multiple of N.
+        ValueError: If the batch size of ``like`` is not a multiple of N.
     """
     if mask is None:
         return None
@@ -78,7 +78,7 @@ def resize_padding_mask(mask: Tensor | None, like: Tensor) -> Tensor | None:
 
 @contextmanager
 def padding_mask_scope(mask: Tensor | None) -> Iterator[None]:
-    """Make a mask known to all attention layers that run inside the ``with`` block.
+    """Provide a mask to all attention layers that run inside the ``with`` block.
 
     Args:
         mask: Bool, (N, H, W), true inside the image.
@@ -91,7 +91,7 @@ def padding_mask_scope(mask: Tensor | None) -> Iterator[None]:
 
 
 def current_padding_mask(like: Tensor) -> Tensor | None:
-    """Return the mask of the surrounding :func:`padding_mask_scope`.
+    """Return the mask of the enclosing :func:`padding_mask_scope`.
 
     Args:
         like: Features, (N, ..., h, w) or (N * M, C, h, w).

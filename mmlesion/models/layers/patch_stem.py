@@ -1,3 +1,5 @@
+"""Convolutional patch embedding."""
+
 from collections.abc import Sequence
 
 from torch import nn
@@ -9,32 +11,33 @@ from mmlesion.registry import MODELS
 class PatchStem(nn.Sequential):
     """Patch embedding by small convolutions in place of one large convolution.
 
-    Convolutions of 3 x 3 pixels and stride 2, each with batch normalization and ReLU,
-    double the channels up to ``out_channels``; a 1 x 1 convolution follows. A
-    transformer that starts from random weights learns faster with this stem. Any
-    ``PatchEmbed`` takes it as its convolution, the ``VisionTransformer`` of MMPretrain
-    by ``patch_cfg=dict(conv_type='mmlesion.PatchStem')``.
+    Each 3 x 3 convolution with stride 2 is followed by batch normalization and ReLU.
+    The convolutions double the channels up to ``out_channels``; a 1 x 1 convolution
+    follows. A transformer that starts from random weights learns faster with this stem.
+    It can replace the convolution of any ``PatchEmbed``, as in
+    ``patch_cfg=dict(conv_type='mmlesion.PatchStem')`` for the ``VisionTransformer`` of
+    MMPretrain.
 
     Source: Xiao et al., Early Convolutions Help Transformers See Better, NeurIPS
-    2021, Sec. 4. Differs from it in: the number of convolutions follows from
-    the side of the patch, and no layer of the transformer is removed.
+    2021, Sec. 4. Differs from it in: the number of convolutions is derived from
+    the patch size, and no layer of the transformer is removed.
 
     Args:
-        in_channels: Channels of the picture.
-        out_channels: Channels of a patch, a multiple of half the side of a patch.
-        kernel_size: Side of a patch, a power of two.
-        stride: The same number.
-        padding: 0, as ``PatchEmbed`` gives it.
-        dilation: 1, as ``PatchEmbed`` gives it.
+        in_channels: Channels of the image.
+        out_channels: Channels of a patch, a multiple of half the patch size.
+        kernel_size: Side of a patch in pixels, a power of two.
+        stride: Must equal ``kernel_size``.
+        padding: Must be 0, the value that ``PatchEmbed`` passes.
+        dilation: Must be 1, the value that ``PatchEmbed`` passes.
         bias: Whether the last convolution has a bias.
 
     Shape:
-        - Input: (N, in_channels, H, W), sides multiples of the patch's.
+        - Input: (N, in_channels, H, W), H and W multiples of the patch size.
         - Output: (N, out_channels, H / side, W / side)
 
     Raises:
-        ValueError: If the patches overlap or are not square, their side is no power
-            of two, or the channels cannot be halved so often.
+        ValueError: If the patches overlap or are not square, their side is not a power
+            of two, or ``out_channels`` cannot be halved often enough.
     """
 
     def __init__(
@@ -57,8 +60,8 @@ class PatchStem(nn.Sequential):
             or {*_pair(dilation)} != {1}
         ):
             raise ValueError(
-                'PatchStem makes square patches that do not overlap, their side a '
-                f'power of two; got kernel_size={kernel_size}, stride={stride}, '
+                'PatchStem needs square patches that do not overlap and whose side is '
+                f'a power of two; got kernel_size={kernel_size}, stride={stride}, '
                 f'padding={padding} and dilation={dilation}.'
             )
         if out_channels % (side // 2):

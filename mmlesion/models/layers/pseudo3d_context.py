@@ -1,3 +1,5 @@
+"""Pseudo-3-D context (P3D)."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -16,15 +18,15 @@ class Pseudo3DContext(BaseModule):
     (MP3D).
 
     Differs from them in: the kernel starts as the identity, so a network starts as the
-    2-D network whose weights it loads; the outermost slices are repeated at the border,
-    so a stack of equal slices gives equal slices.
+    2-D network whose weights it loads. The outermost slices are repeated at the border,
+    so a stack of identical slices is not changed.
 
     Args:
         in_channels: Channels C.
         num_images: Number of slices M of a stack.
-        kernel_size: Slices that the convolution sees, an odd number.
-        groups: Groups of channels; ``None`` means C, a kernel for each channel alone.
-            1 mixes all channels, as the papers do, at C times the cost.
+        kernel_size: Number of slices in the kernel, odd.
+        groups: Groups of channels; ``None`` means C, that is, one kernel per channel.
+            1 mixes all channels, as in the papers, at C times the cost.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
@@ -60,7 +62,8 @@ class Pseudo3DContext(BaseModule):
         places = torch.arange(num_images, device=x.device)
         out = torch.zeros_like(x)
         for tap, kernel in enumerate(self.weight.to(x.dtype).unbind(-1)):
-            # One 2-D convolution for each tap: 3-D convolutions are slower on a CPU.
+            # One 2-D operation per kernel element: 3-D convolutions are slower on a
+            # CPU.
             source = (places + tap - reach).clamp(0, num_images - 1)
             moved = x.index_select(1, source)  # (N, M, C, H, W)
             if self.groups == x.shape[2]:

@@ -1,3 +1,5 @@
+"""Temporal-shift context (TSM)."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -7,24 +9,24 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class ShiftContext(BaseModule):
-    """Shift of some channels to the neighboring slices; it has no parameters.
+    """Shift of some channels to the neighboring slices, without parameters.
 
-    The first ``fraction`` of the channels comes from the slice below, the second from
-    the slice above, the others stay. The outermost slices repeat themselves, so a stack
-    of equal slices does not change.
+    The first ``fraction`` of the channels is taken from the slice below, the second
+    ``fraction`` from the slice above. The other channels are not shifted. The outermost
+    slices are repeated, so a stack of identical slices is not changed.
 
     Source: Lin et al., "TSM: Temporal Shift Module for Efficient Video Understanding",
     ICCV 2019; on CT, Yang et al., "AlignShift: Bridging the Gap of Imaging Thickness in
     3D Anisotropic Volumes", MICCAI 2020.
 
-    Differs from them in: the border repeats the outermost slice, where TSM fills in
-    zeros; stacks are interpolated to equal distances beforehand, so there is no shift
-    by a part of a slice as in AlignShift.
+    Differs from them in: the outermost slices are repeated at the border, where TSM
+    uses zeros. Stacks are interpolated to a fixed slice distance beforehand, so
+    channels are not shifted by a fraction of a slice as in AlignShift.
 
     Args:
         in_channels: Channels C.
         num_images: Number of slices M of a stack.
-        fraction: Part of the channels that is shifted in each direction.
+        fraction: Fraction of the channels that is shifted in each direction.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:

@@ -1,3 +1,5 @@
+"""Fusion of slices by concatenation."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -7,11 +9,11 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class SliceConcat(BaseModule):
-    """A 1x1 convolution from the channels of all M images to those of one image.
+    """Fusion of M images by a 1x1 convolution on their concatenated channels.
 
-    It starts as the features of the key image, so a pretrained 2-D detector starts as
-    itself. It has M * C * C weights: use it where C is small, for instance behind the
-    lateral convolutions of an FPN.
+    The initial output is the features of the key image, so a pretrained 2-D detector is
+    not changed at initialization. The layer has M * C * C weights: use it where C is
+    small, for instance after the lateral convolutions of an FPN.
 
     Args:
         in_channels: Channels C of one image.

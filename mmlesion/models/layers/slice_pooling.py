@@ -1,3 +1,5 @@
+"""Fusion of slices without parameters."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -6,7 +8,7 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class SlicePooling(BaseModule):
-    """Mean, maximum, or the key image alone of M images; it has no parameters.
+    """Fusion of M images without parameters: mean, maximum, or the key image.
 
     Args:
         mode: ``'mean'``, ``'max'`` or ``'key'``.

@@ -1,3 +1,5 @@
+"""Fusion of slices by a transformer along z."""
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -13,19 +15,20 @@ class SliceTransformer(BaseModule):
         X' = X_k + W_o \sum_i \mathrm{softmax}_i\!\left(
             \frac{(W_q X_k)^\top (W_k X_i + p_i)}{\sqrt{d}}\right) W_v X_i
 
-    with several heads, a learned embedding :math:`p_i` of the place along z, and layer
-    normalization of the channels before the projections. :math:`W_o` starts at zero, so
-    the layer starts as the key image and a pretrained 2-D detector starts as itself.
+    with several heads, a learned embedding :math:`p_i` of the position along z, and
+    layer normalization of the channels before the projections. :math:`W_o` is
+    initialized to zero, so the initial output is the features of the key image, and a
+    pretrained 2-D detector is not changed at initialization.
 
-    In the spirit of Li et al., "SATr: Slice Attention with Transformer for Universal
-    Lesion Detection", MICCAI 2022; the attention runs along z alone, at a cost linear
-    in the number of pixels.
+    Similar to Li et al., "SATr: Slice Attention with Transformer for Universal
+    Lesion Detection", MICCAI 2022. Here, the attention is only along z, so its cost is
+    linear in the number of pixels.
 
     Args:
         in_channels: Channels C.
         num_images: M. The key image is number (M - 1) / 2.
         embed_channels: Channels of the queries, keys and values of all heads together.
-        num_heads: Heads.
+        num_heads: Number of heads.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
@@ -33,7 +36,7 @@ class SliceTransformer(BaseModule):
         - Output: (N, C, H, W).
 
     Raises:
-        ValueError: If ``embed_channels`` is no multiple of ``num_heads``.
+        ValueError: If ``embed_channels`` is not a multiple of ``num_heads``.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class SliceTransformer(BaseModule):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Let the key image attend to the stack."""
+        """Fuse each stack by attention of the key image to all images."""
         num, images, _, height, width = x.shape
         middle = (images - 1) // 2
         tokens = self.norm(x.permute(0, 3, 4, 1, 2)).flatten(0, 2)  # (N*H*W, M, C)

@@ -1,3 +1,5 @@
+"""Spatial attention, Eqs. 5-8 of Tao et al."""
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -11,31 +13,31 @@ from .padding_mask import current_padding_mask
 class SpatialAttention(BaseModule):
     r"""Attention over the positions of each feature map.
 
-    For each image and channel, over all positions of the map,
+    For each image and channel, over all positions,
 
     .. math::
         S = \phi_S(X), \quad
         S'' = \exp\left(\frac{S - \max_{w,h} S}{T}\right), \quad
         X'' = S'' \otimes X
 
-    The layer accepts slice stacks and single images. As
+    The layer accepts slice stacks and single images. With
     ``plugins=[dict(cfg=dict(type='mmlesion.SpatialAttention'),
-    position='after_conv3')]`` it works inside any backbone that takes MMCV
-    plugins. There, the padding of the batch is masked if the backbone is the
-    child of a :class:`SliceBackbone` or :class:`MaskedBackbone` and the data
+    position='after_conv3')]`` it works inside any backbone that supports MMCV
+    plugins. In a backbone, the padding of the batch is masked if the backbone is
+    wrapped by :class:`SliceBackbone` or :class:`MaskedBackbone` and the data
     preprocessor is a :class:`CTDataPreprocessor`.
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
-    and Spatial Attention", MICCAI 2019, Eqs. 5-8; the kernel (1x1, all
-    channels) and T dividing the logits are from the authors' code.
+    and Spatial Attention", MICCAI 2019, Eqs. 5-8. The kernel (1x1, all channels) and
+    the division of the logits by T are from the authors' code.
 
-    Differs from it in: the padding of a batch can be masked, and then takes no
-    part in the maximum; the convolution starts at zero (every weight is 1),
-    where the authors draw it from N(0, 0.01).
+    Differs from it in: the padding of a batch can be masked and is then ignored by the
+    maximum. The convolution is initialized to zero (every weight is 1). The authors
+    initialize it from N(0, 0.01).
 
     Args:
         in_channels: Channels C of the features.
-        temperature: T. The default 3 is that of Sec. 3.
+        temperature: T. The default 3 is from Sec. 3.
         init_cfg: Initialization, as ``BaseModule``. Defaults to zero.
 
     Shape:
@@ -55,17 +57,17 @@ class SpatialAttention(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.temperature = temperature
         self.conv = nn.Conv2d(in_channels, in_channels, 1)
-        # The zero start holds also where nobody calls `init_weights`.
+        # Keep the zero initialization even if `init_weights` is never called.
         for parameter in self.conv.parameters():
             nn.init.zeros_(parameter)
 
     def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the weights, which are 1 at the strongest position.
+        """Return the attention weights, which are 1 at the largest logit of each map.
 
         Args:
             x: Features, (N, C, H, W) or (N, M, C, H, W).
-            mask: Bool, (N, H, W), true inside the image. By default, the
-                padding mask of the batch where it is known.
+            mask: Bool, (N, H, W), true inside the image. Defaults to the
+                padding mask of the batch if there is one.
 
         Returns:
             Weights in [0, 1], of the shape of ``x``.
@@ -95,5 +97,5 @@ class SpatialAttention(BaseModule):
         return max_softmax(logits, (-2, -1), self.temperature).view_as(x)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Weigh the positions."""
+        """Multiply the features by the attention weights."""
         return self.attention(x, mask) * x

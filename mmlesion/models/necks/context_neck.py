@@ -1,3 +1,5 @@
+"""Neck of contextual and spatial attention."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -6,17 +8,17 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class ContextNeck(BaseModule):
-    """Contextual, then spatial attention on the features of M images.
+    """Contextual attention followed by spatial attention on the features of M images.
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
     and Spatial Attention", MICCAI 2019, Fig. 1.
 
     Args:
         in_channels: Channels C of the features.
-        contextual: Config of the attention over images, by default of type
-            :class:`ContextualAttention`; None leaves it out.
-        spatial: Config of the attention over positions, by default of type
-            :class:`SpatialAttention`; None leaves it out.
+        contextual: Config of the attention over images. The default type is
+            :class:`ContextualAttention`. None disables it.
+        spatial: Config of the attention over positions. The default type is
+            :class:`SpatialAttention`. None disables it.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
@@ -36,7 +38,7 @@ class ContextNeck(BaseModule):
         self.spatial = _build(spatial, 'SpatialAttention', in_channels)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Weigh the images, then the positions."""
+        """Apply the attention over images, then the attention over positions."""
         if self.contextual is not None:
             x = self.contextual(x, mask)
         if self.spatial is not None:
@@ -46,7 +48,7 @@ class ContextNeck(BaseModule):
     def attention(
         self, x: Tensor, mask: Tensor | None = None
     ) -> dict[str, Tensor | None]:
-        """Return the weights that :meth:`forward` multiplies with.
+        """Return the attention weights that :meth:`forward` applies.
 
         Args:
             x: Features, (N, M, C, H, W).
@@ -54,7 +56,7 @@ class ContextNeck(BaseModule):
 
         Returns:
             ``contextual`` and ``spatial``, each (N, M, C, H, W) in [0, 1], or
-            None for a part that is left out.
+            None for a disabled attention.
         """
         weights: dict[str, Tensor | None] = dict(contextual=None, spatial=None)
         if self.contextual is not None:

@@ -1,3 +1,5 @@
+"""Neck that fuses slices at each pyramid level."""
+
 import inspect
 from collections.abc import Sequence
 
@@ -8,7 +10,7 @@ from mmlesion.registry import MODELS
 
 from ..layers.padding_mask import get_padding_mask
 
-#: Configs behind the short names of ``SliceFusion``.
+#: Layer config of each mode of ``SliceFusion``.
 MODES = dict(
     concat=dict(type='mmlesion.SliceConcat'),
     attention=dict(type='mmlesion.AttentionPooling'),
@@ -21,39 +23,40 @@ MODES = dict(
 
 @MODELS.register_module()
 class SliceFusion(BaseModule):
-    """Fusion of the features of M images to one map for each pyramid level.
+    """Fusion of the features of M images into one feature map per pyramid level.
 
-    Between :class:`SliceBackbone` and a stock neck it gives a stock detector a slice
-    stack to look at; :class:`SliceNeck` places it before, inside or after an FPN.
+    Placed between :class:`SliceBackbone` and a stock neck, it turns a stock 2-D
+    detector into a detector on slice stacks. :class:`SliceNeck` places it before,
+    inside or after an FPN.
 
     The modes:
 
-    - ``'concat'``, :class:`SliceConcat`: a 1x1 convolution of all images. It starts as
-      the features of the key image.
+    - ``'concat'``, :class:`SliceConcat`: a 1x1 convolution of all images. The initial
+      output is the features of the key image.
     - ``'transformer'``, :class:`SliceTransformer`: attention of the key image along z.
-      It starts as the features of the key image.
+      The initial output is the features of the key image.
     - ``'attention'``, :class:`AttentionPooling`: a mean with the weights of
-      :class:`ContextualAttention`. It starts as the mean.
+      :class:`ContextualAttention`. The initial output is the mean.
     - ``'mean'``, ``'max'``, ``'key'``, :class:`SlicePooling`: no parameters.
-    - a config of any registered layer from (N, M, C, H, W) to (N, C, H, W) with
+    - the config of any registered layer from (N, M, C, H, W) to (N, C, H, W) with
       ``forward(x, mask=None)``.
 
     Args:
         in_channels: Channels of each level.
-        num_images: M, odd. The key image is number (M - 1) / 2.
-        mode: The mode of all levels, or a list with the mode of each level.
-        attention: Config of a layer that weighs the images beforehand, from
+        num_images: M, odd. The index of the key image is (M - 1) / 2.
+        mode: The mode of all levels, or a list with one mode per level.
+        attention: Config of a layer that weights the images before the fusion, from
             (N, M, C, H, W) to the same shape, such as :class:`ContextualAttention`,
             :class:`SpatialAttention` or :class:`ContextNeck`.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
-        - Input: a tuple of (N, M, C, H, W), one for each level.
+        - Input: a tuple of (N, M, C, H, W), one tensor for each level.
         - Output: a tuple of (N, C, H, W).
 
     Raises:
-        ValueError: If ``mode`` is unknown, ``num_images`` is even, or the features hold
-            another number of images or levels.
+        ValueError: If ``mode`` is unknown, ``num_images`` is even, or the features have
+            a different number of images or levels.
     """
 
     def __init__(
@@ -67,8 +70,8 @@ class SliceFusion(BaseModule):
         super().__init__(init_cfg=init_cfg)
         if num_images % 2 == 0:
             raise ValueError(
-                'num_images must be odd, so that there is a key '
-                f'image in the middle, got {num_images}'
+                'num_images must be odd, so that the middle image is the key '
+                f'image, got {num_images}'
             )
         if isinstance(in_channels, int):
             in_channels = [in_channels]
@@ -91,7 +94,7 @@ class SliceFusion(BaseModule):
             )
 
     def _build(self, cfg: dict, channels: int) -> nn.Module:
-        """Build a layer with the channels and the number of images that it asks for."""
+        """Build a layer with the channels and number of images that it requires."""
         found = MODELS.get(cfg['type'])
         known = dict(in_channels=channels, num_images=self.num_images)
         parameters = inspect.signature(found).parameters if found else ()
@@ -114,7 +117,7 @@ class SliceFusion(BaseModule):
         Args:
             level: Index of the level.
             x: Features, (N, M, C, H, W).
-            mask: Bool, (N, H, W), true inside the image. By default, the mask that is
+            mask: Bool, (N, H, W), true inside the image. Defaults to the mask that is
                 attached to ``x``.
 
         Returns:

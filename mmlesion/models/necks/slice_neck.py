@@ -1,3 +1,5 @@
+"""Stock 2-D necks on slice stacks."""
+
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -12,12 +14,12 @@ from .slice_fusion import SliceFusion
 
 @MODELS.register_module()
 class SliceNeck(BaseModule):
-    """A stock 2-D neck for slice stacks: it fuses the M images on the way.
+    """A stock 2-D neck for slice stacks, which fuses the M images.
 
-    The place of the fusion:
+    The fusion takes place
 
-    - ``'laterals'``: behind the lateral 1x1 convolutions of an FPN, where the features
-      have few channels and all that follows runs on one image. The default.
+    - ``'laterals'`` (default): after the lateral 1x1 convolutions of an FPN. The
+      features have few channels there, and all later layers run on one image.
     - ``'before'``: on the features of the backbone.
     - ``'after'``: on the outputs of the neck, which then runs on all images.
 
@@ -27,12 +29,13 @@ class SliceNeck(BaseModule):
         neck: Config of a neck of mmdet.
         num_images: M, odd.
         mode: Mode of :class:`SliceFusion`.
-        attention: Attention before the fusion, as :class:`SliceFusion`.
-        position: One of the above.
+        attention: Config of the attention before the fusion, as in
+            :class:`SliceFusion`.
+        position: One of the positions above.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
-        - Input: a tuple of (N, M, C, H, W), one for each level of the backbone.
+        - Input: a tuple of (N, M, C, H, W), one tensor for each level of the backbone.
         - Output: a tuple of (N, C, H, W), as the stock neck.
 
     Raises:
@@ -74,7 +77,8 @@ class SliceNeck(BaseModule):
                     "position to 'before' or 'after'"
                 )
             laterals = len(self.neck.lateral_convs)
-            # Levels that the FPN makes straight from the backbone are fused at the end.
+            # Levels that the FPN computes directly from the backbone are fused at the
+            # end.
             extra = levels - laterals
             if getattr(self.neck, 'add_extra_convs', False) != 'on_input':
                 extra = 0

@@ -1,3 +1,5 @@
+"""RoI heads and box heads."""
+
 from .dropout_bbox_head import DropoutBBoxHead
 from .ps_roi_head import PSRoIHead
 from .ps_vote_bbox_head import PSVoteBBoxHead

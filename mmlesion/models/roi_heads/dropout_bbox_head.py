@@ -1,3 +1,5 @@
+"""Fully connected box head with dropout."""
+
 from typing import Any
 
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
@@ -8,10 +10,10 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class DropoutBBoxHead(Shared2FCBBoxHead):
-    """Box head of two fully connected layers, each followed by ReLU and dropout.
+    """Box head with two fully connected layers, each followed by ReLU and dropout.
 
-    Source: Girshick, "Fast R-CNN", ICCV 2015 (the VGG16 head); the Faster R-CNN of the
-    3DCE code has it with 2048 channels and a dropout of 0.5.
+    Source: Girshick, "Fast R-CNN", ICCV 2015 (the VGG16 head). The Faster R-CNN in the
+    3DCE code uses this head with 2048 channels and a dropout of 0.5.
 
     Args:
         *args: As ``Shared2FCBBoxHead``.

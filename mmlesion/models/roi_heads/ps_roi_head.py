@@ -1,3 +1,5 @@
+"""R-FCN head."""
+
 from mmdet.models.roi_heads import StandardRoIHead
 from torch import Tensor, nn
 
@@ -13,10 +15,10 @@ class PSRoIHead(StandardRoIHead):
 
     A 1x1 convolution without activation turns the features of each image into
     ``ps_channels`` * k * k score maps. Position-sensitive pooling reads k x k bins
-    from the maps, and the bins of the M images are concatenated for the box head.
-    With the default box head, one fully connected layer of 2048 channels, this is
-    the improved R-FCN and, for M > 1, 3DCE. With :class:`PSVoteBBoxHead` and
-    ``conv_channels`` it is the plain R-FCN.
+    from the maps. The bins of the M images are concatenated and passed to the box head.
+    The default box head has one fully connected layer with 2048 channels. With it, this
+    class is the improved R-FCN and, for M > 1, 3DCE. With :class:`PSVoteBBoxHead` and
+    ``conv_channels`` it is the original R-FCN.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural
     Network for End-to-End Lesion Detection", MICCAI 2018, Sec. 2; Dai et al.,
@@ -26,16 +28,17 @@ class PSRoIHead(StandardRoIHead):
     Args:
         in_channels: Channels C of the features.
         num_images: Number of images M.
-        ps_channels: Channels of a pooled bin for each image. The default 10 makes
+        ps_channels: Channels of a pooled bin for each image. The default 10 gives
             490 score maps.
         pool_size: k.
-        featmap_stride: Pixels of the input for each cell of the features.
+        featmap_stride: Input pixels per feature cell.
         roi_op: ``'align'`` (smooth) or ``'pool'`` (the quantization of the authors'
             code).
         conv_channels: Channels of a 1x1 convolution with ReLU before the score
-            maps; None leaves it out.
-        bbox_head: Box head for features of (R, ``num_images`` * ``ps_channels``, k,
-            k); ``in_channels`` and ``roi_feat_size`` are filled in. Defaults to one
+            maps; None disables it.
+        bbox_head: Config of a box head for features of (R, ``num_images`` *
+            ``ps_channels``, k, k). ``in_channels`` and ``roi_feat_size`` are set by
+            this class. Defaults to one
             fully connected layer of 2048 channels.
         train_cfg: As ``StandardRoIHead``.
         test_cfg: As ``StandardRoIHead``.
@@ -46,7 +49,7 @@ class PSRoIHead(StandardRoIHead):
           (N, C, H, W).
 
     Raises:
-        ValueError: If ``roi_op`` is unknown or the features hold another
+        ValueError: If ``roi_op`` is unknown or the features have a different
             number of images.
     """
 
@@ -99,7 +102,7 @@ class PSRoIHead(StandardRoIHead):
             )
 
     def init_bbox_head(self, bbox_roi_extractor: dict | None, bbox_head: dict) -> None:
-        """Build the box head; the RoI extractor is this class itself."""
+        """Build the box head. This class itself extracts the RoI features."""
         self.bbox_head = MODELS.build(bbox_head)
 
     def _bbox_forward(self, x: tuple[Tensor], rois: Tensor) -> dict:
@@ -115,11 +118,11 @@ class PSRoIHead(StandardRoIHead):
         if feats.shape[1] != self.num_images:
             raise ValueError(
                 f'PSRoIHead was built for {self.num_images} '
-                f'images, got features of {feats.shape[1]}; set '
+                f'images, but the features have {feats.shape[1]}; set '
                 'num_images of the head'
             )
         maps = self.ps_conv(feats.flatten(0, 1))  # (N*M, ps*k*k, H, W)
-        maps = maps.float()  # MMCV's operators know no bfloat16
+        maps = maps.float()  # MMCV's operators do not support bfloat16
         # Image-major channels: (N, M*ps*k*k, H, W)
         maps = maps.reshape(feats.shape[0], -1, *maps.shape[2:])
         # (R, M*ps, k, k)

@@ -1,3 +1,5 @@
+"""Voting box head of R-FCN."""
+
 from typing import Any
 
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
@@ -8,11 +10,11 @@ from mmlesion.registry import MODELS
 
 @MODELS.register_module()
 class PSVoteBBoxHead(BBoxHead):
-    """Box head of the plain R-FCN, in which the bins vote; it has no parameters.
+    """Box head of the original R-FCN, in which the bins vote, without parameters.
 
-    The pooled channels are the scores: of each image, the first ``num_classes`` + 1
-    channels are the class scores, the others are the box deltas. The results are the
-    means over the k x k bins and over the images.
+    The pooled channels are the scores. For each image, the first ``num_classes`` + 1
+    channels are class scores, and the other channels are box deltas. The output is the
+    mean over the k x k bins and over the images.
 
     Source: Dai et al., "R-FCN: Object Detection via Region-Based Fully
     Convolutional Networks", NIPS 2016, Sec. 2.
@@ -27,7 +29,7 @@ class PSVoteBBoxHead(BBoxHead):
         - Output: (R, num_classes + 1) and (R, 4) or (R, 4 * num_classes).
 
     Raises:
-        ValueError: If ``in_channels`` is not such a multiple.
+        ValueError: If ``in_channels`` is not a multiple of this number.
     """
 
     def __init__(self, **kwargs: Any) -> None:

@@ -1,3 +1,5 @@
+"""Segmentors."""
+
 from .nam_segmentor import NAMSegmentor
 
 __all__ = ['NAMSegmentor']

@@ -26,18 +26,18 @@ from mmlesion.segmentation import (
 
 @MODELS.register_module()
 class NAMSegmentor(BaseModel):
-    """Segmentor of nodules whose networks learn from labels of slices only.
+    """Weakly supervised nodule segmentor (NAM) that is trained with slice labels only.
 
-    In training and validation it is a classifier of slices. In testing it also segments
-    the slices classified as positive. The scope is the most prominent blob of the
-    nodule activation map. The bright parts of the slice in the scope are the candidates
-    (coarse segmentation). The nodule is the candidate whose removal changes the map
-    most (fine segmentation).
+    In training and validation, the model classifies slices. In testing, it also
+    segments the slices that are classified as positive. The scope is the most prominent
+    blob of the nodule activation map (NAM). The candidates are the bright regions of
+    the slice within the scope (coarse segmentation). The nodule is the candidate whose
+    removal changes the NAM most (fine segmentation).
 
-    With ``multi_gap``, this second network is trained and validated, and ``classifier``
-    is frozen. ``classifier`` classifies, and its map chooses the candidate, within a
-    scope that the finer map of ``multi_gap`` narrows. The checkpoint holds both
-    networks.
+    With ``multi_gap``, the network ``multi_gap`` is trained and validated, and
+    ``classifier`` is frozen. ``classifier`` provides the class and the map that selects
+    the candidate. The finer map of ``multi_gap`` narrows the scope. The checkpoint
+    contains both networks.
 
     The buffer ``map_shift_px`` translates the maps of the two networks, see
     :meth:`fit_map_shift`. It is zero in checkpoints without it.
@@ -49,7 +49,7 @@ class NAMSegmentor(BaseModel):
 
     Args:
         classifier: Config of an ``ImageClassifier`` of mmpretrain with a
-            :class:`MultiGAPVGG` of one GAP and a :class:`MultiGAPHead`. With
+            :class:`MultiGAPVGG` with one GAP and a :class:`MultiGAPHead`. With
             ``multi_gap``, its ``init_cfg`` should name its checkpoint
             (``prefix='classifier'`` for a checkpoint of this class).
         multi_gap: Config of the same kind with two or three GAPs.
@@ -79,7 +79,8 @@ class NAMSegmentor(BaseModel):
         data_preprocessor: Config of the data preprocessor of both networks.
         init_cfg: Initialization.
 
-    In testing, the data samples get ``pred_score``, ``pred_label`` and these fields:
+    In testing, the data samples receive ``pred_score``, ``pred_label`` and these
+    fields:
 
     - ``map``: nodule activation map of ``classifier``, float (H, W);
     - ``coarse_mask``, ``fine_mask``, ``scope``: masks of the most prominent blob, bool
@@ -88,8 +89,8 @@ class NAMSegmentor(BaseModel):
       nodules, at most ``num_nodules``;
     - ``multi_gap_score``: scores of the classes by ``multi_gap``, if there is one.
 
-    All masks of a slice classified as negative are empty. ``fine_mask`` and
-    ``coarse_mask`` are also empty if nothing in the scope is brighter than lung.
+    All masks of a slice that is classified as negative are empty. ``fine_mask`` and
+    ``coarse_mask`` are also empty if no pixel in the scope is brighter than lung.
 
     With ``chance_radius_px``, ``any_coarse_mask`` and ``any_fine_mask`` are the masks
     whatever the class of the slice, and ``middle_disc_mask``, ``random_disc_mask`` and
@@ -129,8 +130,8 @@ class NAMSegmentor(BaseModel):
         self.multi_gap = None if multi_gap is None else MODELS.build(multi_gap)
         if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
             raise ValueError(
-                'NAMSegmentor: classifier must have a MultiGAPVGG of '
-                'num_gaps=1; the one with more is multi_gap.'
+                'NAMSegmentor: classifier must have a MultiGAPVGG with '
+                'num_gaps=1; pass the network with more GAPs as multi_gap.'
             )
         if num_nodules < 1:
             raise ValueError(
@@ -168,7 +169,7 @@ class NAMSegmentor(BaseModel):
 
     @property
     def trained(self) -> nn.Module:
-        """Network that is trained and validated."""
+        """Return the network that is trained and validated."""
         return self.classifier if self.multi_gap is None else self.multi_gap
 
     def forward(
@@ -289,8 +290,8 @@ class NAMSegmentor(BaseModel):
         """Run the networks on one slice."""
         inputs = self.data_preprocessor(dict(inputs=[image]), False)['inputs']
         low, high = self.window_hu
-        grey = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
-        image_hu = low + grey * ((high - low) / 255)
+        gray = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
+        image_hu = low + gray * ((high - low) / 255)
         means = phase_means(image_hu, self.num_phases, self.window_hu)
         fill_hu = means[0] if self.fill_hu is None else self.fill_hu
         grey_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
@@ -379,7 +380,7 @@ class NAMSegmentor(BaseModel):
 
 
 class Nodule(NamedTuple):
-    """Masks of a nodule: search region, all candidates in it, chosen candidate."""
+    """Masks of a nodule: scope, all candidates in the scope, selected candidate."""
 
     scope: Tensor
     coarse: Tensor

@@ -1,3 +1,5 @@
+"""Anchors of 3DCE."""
+
 import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
@@ -7,13 +9,13 @@ from mmlesion.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class LesionAnchorGenerator(AnchorGenerator):
-    """Anchors that equal those of 3DCE to the pixel.
+    """Anchor generator that reproduces the anchors of 3DCE exactly.
 
     As in py-faster-rcnn, the sides of the base box are rounded to whole pixels for
     each ratio *before* they are scaled, and corners are inclusive: a box of width w
     spans x to x + w - 1. The generator of mmdet does not round, and its legacy
-    option rounds the corners instead. :class:`PixelDeltaXYWHBBoxCoder` counts pixels
-    in the same way.
+    option rounds the corners instead. :class:`PixelDeltaXYWHBBoxCoder` uses the same
+    convention.
 
     Base size 8, ratios 0.5, 1, 2 and scales 2, 3, 4, 6, 12 give boxes (width x
     height) of 22x12 to 132x72, 16x16 to 96x96, and 12x24 to 72x144.
@@ -36,7 +38,8 @@ class LesionAnchorGenerator(AnchorGenerator):
             base_size: Side of the base box in pixels.
             scales: Factors of the sides.
             ratios: Height divided by width.
-            center: Center of the boxes in pixels; by default that of the first cell.
+            center: Center of the boxes in pixels. Defaults to the center of the first
+                cell.
 
         Returns:
             (num_ratios * num_scales, 4), inclusive xyxy in pixels, ratio-major as in

@@ -1,4 +1,4 @@
-"""Coding of boxes whose corners are pixels."""
+"""Delta box coder for boxes with inclusive corners."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -12,12 +12,12 @@ from mmlesion.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class PixelDeltaXYWHBBoxCoder(LegacyDeltaXYWHBBoxCoder):
-    """Code boxes with inclusive corners (a side is x2 - x1 + 1), there and back.
+    """Encode and decode boxes with inclusive corners (a side is x2 - x1 + 1).
 
-    ``LegacyDeltaXYWHBBoxCoder`` of mmdet encodes boxes in this way, but decodes them
-    without the half pixel: its boxes are half a pixel larger on each side than the
-    boxes that were encoded. The code of 3DCE (``bbox_pred`` of py-faster-rcnn)
-    decodes with the half pixel, and so does this class.
+    ``LegacyDeltaXYWHBBoxCoder`` of mmdet encodes boxes in this way but decodes them
+    without the half-pixel correction: its boxes are half a pixel larger on each side
+    than the encoded boxes. The code of 3DCE (``bbox_pred`` of py-faster-rcnn)
+    decodes with the correction, and so does this class.
 
     Args:
         target_means: Means of the coded deltas.
@@ -36,7 +36,7 @@ class PixelDeltaXYWHBBoxCoder(LegacyDeltaXYWHBBoxCoder):
         Args:
             bboxes: Basic boxes, (N, 4).
             pred_bboxes: Deltas of each class, (N, 4 C).
-            max_shape: Height and width of the image; corners are clipped to its
+            max_shape: Height and width of the image. Corners are clipped to its
                 pixels.
             wh_ratio_clip: Largest allowed ratio of the sides.
 

@@ -124,7 +124,7 @@ def page_content(
         ],
         threshold=float(threshold),
         froc=_froc(result.froc),
-        about=_about(result),
+        about=_scan_table(result),
     )
 
 
@@ -173,11 +173,11 @@ def _finding(
         target=target[::-1].tolist(),
         box=dict(lower=lower[::-1].tolist(), upper=upper[::-1].tolist()),
         maps={kind: _map(each) for kind, each in maps.items()},
-        facts=_facts(finding),
+        facts=_finding_table(finding),
     )
 
 
-def _facts(finding: Finding) -> list[list[str]]:
+def _finding_table(finding: Finding) -> list[list[str]]:
     x, y, z = finding.center_mm
     facts = [
         ['Score', f'{finding.score:.3f}'],
@@ -235,7 +235,7 @@ def _froc(froc: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(curve, unit=str(froc.get('unit', 'scan')))
 
 
-def _about(result: ScanResult) -> list[list[str]]:
+def _scan_table(result: ScanResult) -> list[list[str]]:
     grid = result.grid
     size, spacing = grid.size, grid.spacing_mm
     rows = [

@@ -15,7 +15,7 @@ from mmlesion.evaluation.functional import box_iou
 from mmlesion.explain.detections import DetectionScores, explain_detections
 from mmlesion.explain.methods import DEFAULT_DETECTION_METHOD, find_method
 from mmlesion.explain.placement import map_on_input
-from mmlesion.explain.writer import by_target
+from mmlesion.explain.writer import split_by_target
 from mmlesion.registry import SCAN_STEPS
 
 from ..finding import Finding
@@ -127,7 +127,7 @@ class ExplainFindings(ScanStep):
             box_score=round(float(sample.pred_instances.scores[index]), 6),
         )
         heat = map_on_input(
-            by_target(raw), data['inputs'].shape[1:], explained.batch_input_shape
+            split_by_target(raw), data['inputs'].shape[1:], explained.batch_input_shape
         )[0]
         maps = dict(score_map=heat)
         if self.attention:
@@ -135,7 +135,7 @@ class ExplainFindings(ScanStep):
         position = plan.position(number)
         placed = case.maps.setdefault(finding.id, {})
         for kind, each in maps.items():
-            found = _placed(each, position, data['data_samples'], keys.volume)
+            found = _map_on_volume(each, position, data['data_samples'], keys.volume)
             if found is not None:
                 placed[kind] = move_map(found, keys.volume, case.volume)
         if self.curves:
@@ -224,7 +224,7 @@ def _matching_box(sample: Any, wanted: np.ndarray) -> int | None:
     return best if overlap[best] >= _SAME_BOX else None
 
 
-def _placed(
+def _map_on_volume(
     heat: Tensor, position: float, sample: Any, volume: CTVolume
 ) -> FindingMap | None:
     """Put a map of the network's picture on the voxels of the volume."""

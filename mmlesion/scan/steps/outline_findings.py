@@ -1,18 +1,22 @@
 """Outlines of findings: masks, volumes and axes."""
 
+import os
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 from skimage.measure import find_contours
 
 from mmlesion.ct import CTVolume
+from mmlesion.datasets.prepare.lidc_slices import SLICE_SIZE_PX
 from mmlesion.registry import SCAN_STEPS
 from mmlesion.segmentation import nodule_candidates, phase_means
 
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
+from .nam_candidates import NAMCandidates
 from .scan_step import ScanCase, ScanStep
 
 #: A lesion counts as surrounded by lung if this share of its box is darker than
@@ -24,28 +28,35 @@ LUNG_SHARE, LUNG_HU = 0.15, -500.0
 class OutlineFindings(ScanStep):
     """Outline findings by NAM's candidates or by the ellipsoid of their box.
 
-    ``method='candidates'`` divides the box of a finding in each slice into phases
-    and takes, of the connected bright parts, the candidate that covers the
-    ellipse of the box best (:func:`mmlesion.segmentation.nodule_candidates`). The
-    candidates of all slices that are connected with the middle one make the mask.
-    Lesions that are not surrounded by lung, or without a candidate, get the
-    ellipsoid. ``extras['outline']`` of a finding contains the ``method`` used.
+    Candidates are the connected bright parts inside the box of a finding, slice by
+    slice (:func:`mmlesion.segmentation.nodule_candidates`). ``method='nam'`` takes the
+    candidate that a NAM network sees most (:class:`NAMCandidates`);
+    ``method='candidates'`` needs no network and takes the candidate that covers the
+    ellipse of the box best. The candidates of all slices that are connected with the
+    middle one make the mask. Lesions that are not surrounded by lung, or without a
+    candidate, get the ellipsoid. ``extras['outline']`` of a finding contains the
+    ``method`` used.
 
     Values: ``method``, ``volume_ml``, ``long_axis_mm``, ``short_axis_mm`` (see
     :func:`mask_axes_mm`) and ``num_voxels``. The mask is the map ``outline``.
 
-    Source: coarse segmentation of Feng et al., arXiv 1707.01086, Sec. 2.2. Differs
-    from it in: the scope is the box of the finding instead of a blob of the
-    activation map, and the choice of the candidate needs no network.
+    Source: Feng et al., arXiv 1707.01086, Sec. 2.2. Differs from it in: the scope is
+    the box of the finding instead of a blob of the activation map.
 
     Args:
-        method: ``'candidates'`` or ``'ellipse'``.
+        method: ``'nam'``, ``'candidates'`` or ``'ellipse'``.
         num_phases: Number of phases, see :func:`mmlesion.segmentation.phase_means`.
+            With ``'nam'``, phases and smoothness are those of the config.
         smoothness_hu: Square root of the smoothness of the phases.
+        config: Config of the NAM network; only with ``'nam'``.
+        checkpoint: Checkpoint of the NAM network; only with ``'nam'``.
+        crop_px: Sides of the slices with which the NAM network was trained.
+        device: Device of the NAM network. Defaults to the GPU, if any.
         **kwargs: As :class:`ScanStep`.
 
     Raises:
-        ValueError: If the method is unknown.
+        ValueError: If the method is unknown, ``'nam'`` has no config and checkpoint,
+            or another method has them.
     """
 
     name = 'outline'
@@ -55,25 +66,45 @@ class OutlineFindings(ScanStep):
         method: str = 'candidates',
         num_phases: int = 4,
         smoothness_hu: float = 100.0,
+        config: str | os.PathLike[str] | Config | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        crop_px: int = SLICE_SIZE_PX,
+        device: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if method not in ('candidates', 'ellipse'):
+        if method not in ('nam', 'candidates', 'ellipse'):
             raise ValueError(
-                f"method must be 'candidates' or 'ellipse', but is {method!r}"
+                f"method must be 'nam', 'candidates' or 'ellipse', but is {method!r}"
+            )
+        if (method == 'nam') != (config is not None and checkpoint is not None):
+            raise ValueError(
+                "the outline by method='nam', and by no other method, needs config and "
+                'checkpoint of a NAM network'
             )
         self.method = method
         self.num_phases = num_phases
         self.smoothness = smoothness_hu**2
+        self.network = None
         self.set_record(method=method)
+        if config is not None and checkpoint is not None:
+            self.network = NAMCandidates(config, checkpoint, crop_px, device)
+            self.set_record(
+                self.network.name, checkpoint, method=method, crop_px=crop_px
+            )
+
+    def prepare(self, case: ScanCase) -> None:
+        """Place the crop in which the network sees the slices of the scan."""
+        if self.network is not None:
+            self.corner = self.network.place(case.volume)
 
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any]:
         """Outline one finding."""
         lower, upper = finding.box.to_volume(case.volume)
         outline = None
-        if self.method == 'candidates':
+        if self.method != 'ellipse':
             outline = self._candidates(case.volume, lower, upper)
-        method = 'ellipse' if outline is None else 'candidates'
+        method = 'ellipse' if outline is None else self.method
         outline = outline or box_ellipsoid(lower, upper)
         case.maps.setdefault(finding.id, {})['outline'] = outline
         mask = outline.values > 0
@@ -100,15 +131,21 @@ class OutlineFindings(ScanStep):
         middle = len(region) // 2
         if (region[middle] < LUNG_HU).mean() < LUNG_SHARE:
             return None
-        # The phases of the slice: in a small box the distribution is another one.
-        means = phase_means(volume.array[first[0] + middle], self.num_phases)
         ellipse = box_ellipsoid(
             np.array([-0.5, -0.5, -0.5]), np.array(region.shape) - 0.5
         )
         center = ellipse.values[middle] > 0
-        mask = np.stack(
-            [self._best_candidate(plane, center, means) for plane in region]
-        )
+        if self.network is None:
+            # The phases of the slice: a small box has another distribution
+            means = phase_means(volume.array[first[0] + middle], self.num_phases)
+            planes = [self._best_candidate(plane, center, means) for plane in region]
+        else:
+            start = (int(first[1]), int(first[2]))
+            planes = [
+                self.network.choose(plane, self.corner, start, center)
+                for plane in volume.array[first[0] : last[0]]
+            ]
+        mask = np.stack(planes)
         labeled: Any = ndimage.label(mask, np.ones((3, 3, 3)))
         parts = labeled[0]
         overlap = np.bincount(parts[middle][center])

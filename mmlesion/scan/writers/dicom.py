@@ -26,7 +26,7 @@ from highdicom.sr import (
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from mmlesion.ct import CTVolume
+from mmlesion.ct import CTVolume, SourceImage
 from mmlesion.files import atomic_file
 from mmlesion.version import __version__
 
@@ -63,25 +63,20 @@ def write_dicom_reports(
     Args:
         folder: Folder of the two files.
         result: The findings.
-        volume: The scan, read from a DICOM series with one file per slice.
+        volume: The scan, read from a DICOM series with one file per slice or from one
+            enhanced multi-frame file.
         maps: Masks of the findings.
 
     Returns:
         The files written.
 
     Raises:
-        ValueError: If the scan is not a DICOM series with one file per slice.
+        ValueError: If the scan is not a DICOM series.
     """
-    paths = volume.source.slice_paths if volume.source else ()
     if volume.source is None or volume.source.kind != 'dicom':
         raise ValueError(
             f'{result.source}: DICOM SEG and SR need a DICOM series as input, but '
             f'the scan is {result.kind}'
-        )
-    if len(paths) != volume.source_grid.size[2]:
-        raise ValueError(
-            f'{result.source}: DICOM SEG and SR need one file per slice, but '
-            f'{volume.source_grid.size[2]} slices lie in {len(paths)} files'
         )
     if not result.findings:
         return []
@@ -90,20 +85,30 @@ def write_dicom_reports(
     # highdicom warns of names with one component; the source file has such a name.
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*person name.*', UserWarning)
-        return _write(folder, result, labels, paths)
+        return _write(folder, result, labels, volume.source)
 
 
 def _write(
-    folder: Path, result: ScanResult, labels: np.ndarray, paths: Sequence[str]
+    folder: Path, result: ScanResult, labels: np.ndarray, source: SourceImage
 ) -> list[Path]:
+    paths = source.slice_paths
     used = [int(n) for n in np.unique(labels) if n]
     first = _header(paths[0])
     uids = _uids(first.SeriesInstanceUID, result)
     written, segmentation, evidence = [], None, [first]
     if used:
-        slices = np.flatnonzero(labels.any(axis=(1, 2)))
-        evidence = [_header(paths[int(k)]) for k in slices]
-        segmentation = _segmentation(result, labels[slices], used, evidence, uids)
+        if _is_multi_frame(first):
+            # All frames in the order of the file, also those left out as scout views
+            frames = np.zeros(
+                (int(first.NumberOfFrames), *labels.shape[1:]), labels.dtype
+            )
+            frames[np.array(source.slice_numbers) - 1] = labels
+            labels = frames
+        else:
+            slices = np.flatnonzero(labels.any(axis=(1, 2)))
+            evidence = [_header(paths[int(k)]) for k in slices]
+            labels = labels[slices]
+        segmentation = _segmentation(result, labels, used, evidence, uids)
         written.append(_save(segmentation, folder / 'findings.seg.dcm'))
     report = _report(result, segmentation, used, evidence, uids)
     written.append(_save(report, folder / 'findings.sr.dcm'))
@@ -117,6 +122,10 @@ def _header(path: str) -> pydicom.Dataset:
         if name not in header:
             setattr(header, name, '')
     return header
+
+
+def _is_multi_frame(header: pydicom.Dataset) -> bool:
+    return 'PerFrameFunctionalGroupsSequence' in header
 
 
 def _uids(series_uid: str, result: ScanResult) -> dict[str, str]:
@@ -216,7 +225,8 @@ def _report(
         procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
-        referenced_images=sources,
+        # The image library of highdicom describes files of one slice only
+        referenced_images=None if _is_multi_frame(sources[0]) else sources,
     )
     evidence = [*sources, *([segmentation] if segmentation is not None else [])]
     return Comprehensive3DSR(

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 pytest.importorskip('mmpretrain', reason='classifiers of mmpretrain')
 from mmlesion.apis.studies import compare_image_maps  # noqa: E402
-from mmlesion.attribution import GradCAM, normalise_map, resize_map  # noqa: E402
+from mmlesion.attribution import GradCAM, normalize_map, resize_map  # noqa: E402
 from mmlesion.cli import main  # noqa: E402
 from mmlesion.phantom import write_node21  # noqa: E402
 
@@ -81,7 +81,7 @@ def test_rows_are_the_maps_of_the_configs(root, monkeypatch):
         cam = GradCAM(model, 'backbone.layer4')
         for index in range(3):  # one by one, as batch normalization does not care
             raw = cam(batch[index : index + 1], 1)
-            expected = normalise_map(resize_map(raw, (48, 48)))[0, 0]
+            expected = normalize_map(resize_map(raw, (48, 48)))[0, 0]
             found = maps[f'{title} GradCAM'][index]
             np.testing.assert_allclose(found, expected, atol=1e-4)
         expected = model(batch).softmax(1)[:, 1].tolist()

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 pytest.importorskip('mmpretrain', reason='classifiers of mmpretrain')
 from mmlesion.apis.studies import compare_maps  # noqa: E402
-from mmlesion.attribution import SoftActivationMap, normalise_map  # noqa: E402
+from mmlesion.attribution import SoftActivationMap, normalize_map  # noqa: E402
 from mmlesion.cli import main
 from mmlesion.ct.nodule_patches import (  # noqa: E402
     NodulePatches,
@@ -142,7 +142,7 @@ def test_each_slice_alone_fills_all_channels_and_all_come_last(root, drawn):
         batch = (fed[None] - 127.5) / 63.75
         raw = SoftActivationMap(model)(batch, 1)
         np.testing.assert_allclose(
-            maps['CAM'][column], normalise_map(raw)[0, 0], atol=1e-5
+            maps['CAM'][column], normalize_map(raw)[0, 0], atol=1e-5
         )
         assert scores['CAM'][column] == pytest.approx(
             float(model(batch).softmax(1)[0, 1]), abs=1e-6

@@ -87,7 +87,7 @@ def test_what_is_incomplete_or_has_grown_is_written_again(data):
 
 
 def test_only_the_slices_that_stacks_need(data):
-    """At 5 mm, 9 slices reach 8 mm: the two neighbours on each side."""
+    """At 5 mm, 9 slices reach 8 mm: the two neighbors on each side."""
     assert prepare(data, num_slices=9).slices == 8 * 5
     with SliceArchive(data.root / 'cache' / f'{SERIES[0]}.slices') as archive:
         assert archive.stored == {8, 9, 10, 11, 12}

@@ -13,11 +13,11 @@ from mmlesion.datasets.prepare import prepare_lidc_crop_slices
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def write_crop(folder, name, inside, sides=(40, 44), centre=None):
+def write_crop(folder, name, inside, sides=(40, 44), center=None):
     """Lung with a square nodule of 8 pixels in the slices of ``inside``."""
     image = np.full((6, *sides), -840, np.int16)
     mask = np.zeros(image.shape, np.uint8)
-    y, x = centre or (sides[0] // 2, sides[1] // 2)
+    y, x = center or (sides[0] // 2, sides[1] // 2)
     mask[list(inside), y - 4 : y + 4, x - 4 : x + 4] = 1
     image[mask > 0] = 30
     for kind, array in (('image', image), ('nodule_mask', mask)):

@@ -83,11 +83,11 @@ def test_pictures_are_the_projections(scans):
                 picture[..., ::-1],
                 np.rint(255 * rescale_projection(expected[area][view])),
             )
-    grey = project_lungs(grid, lung_mask(grid), ((-1400, 240),))['whole']['coronal']
+    gray = project_lungs(grid, lung_mask(grid), ((-1400, 240),))['whole']['coronal']
     picture = cv2.imread(projection_path(str(folder), 'whole', 'coronal', 0), -1)
     assert picture.shape == (24, 48)
     np.testing.assert_array_equal(
-        picture, np.rint(255 * rescale_projection(grey))[..., 0]
+        picture, np.rint(255 * rescale_projection(gray))[..., 0]
     )
 
 

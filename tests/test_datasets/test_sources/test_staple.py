@@ -6,9 +6,9 @@ import pytest
 from mmlesion.datasets.sources.staple import staple_consensus
 
 
-def ball(radius, centre=(8, 20, 20), shape=(16, 40, 40)):
+def ball(radius, center=(8, 20, 20), shape=(16, 40, 40)):
     return (
-        sum((places - middle) ** 2 for places, middle in zip(np.indices(shape), centre))
+        sum((places - middle) ** 2 for places, middle in zip(np.indices(shape), center))
         <= radius**2
     )
 

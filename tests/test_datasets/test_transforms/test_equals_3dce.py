@@ -10,7 +10,7 @@ reading = pytest.importorskip('benchmarks.reading', reason='run from the project
 def test_equals_the_authors_reading_with_its_rule_of_interpolation(
     tmp_path, interval_mm
 ):
-    """To 0.01 of 255 grey levels, which float32 explains; two slices are gone."""
+    """To 0.01 of 255 gray levels, which float32 explains; two slices are gone."""
     folder = tmp_path / '000001_01_01'
     reading.write_slices(folder)
     for number in (106, 111):

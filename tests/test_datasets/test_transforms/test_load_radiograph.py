@@ -1,4 +1,4 @@
-"""Grey values of a radiograph on a fixed range."""
+"""Gray values of a radiograph on a fixed range."""
 
 import numpy as np
 import pytest

@@ -65,7 +65,7 @@ def test_interpolation_by_hand(sample, interpolation, above):
     assert image.dtype == np.float32
 
 
-def test_missing_neighbours_step_back_toward_the_key_slice(sample):
+def test_missing_neighbors_step_back_toward_the_key_slice(sample):
     folder = Path(sample['img_path']).parent
     for number in (7, 13, 14):
         (folder / f'{number:03d}.png').unlink()
@@ -223,7 +223,7 @@ def test_a_size_that_the_index_denies(sample):
         LoadSliceStack(3)(sample)
 
 
-def test_a_damaged_neighbour_is_no_missing_one(sample):
+def test_a_damaged_neighbor_is_no_missing_one(sample):
     path = Path(sample['img_path']).parent / '011.png'
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match='011.png: the PNG is cut off'):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mmlesion.cli import main
-from mmlesion.ct import write_volume
+from mmlesion.ct import volume_to_image, write_volume
+from mmlesion.ct.dicom import write_dicom_image
 from mmlesion.scan import ScanResult
 
 
@@ -84,3 +85,29 @@ def test_the_series_of_a_folder(arguments, make_scan, tmp_path, capsys):
     detect(folder, *arguments, '--series', small, '--out', tmp_path / 'two')
     chosen = json.loads((tmp_path / 'two' / 'study' / 'findings.json').read_text())
     assert chosen['grid']['size'][2] == 4 and chosen['series_uid'] == small
+
+
+def test_the_name_of_a_patient_in_the_path(arguments, make_scan, tmp_path, capsys):
+    """Folders, lists and failures name the patient only on request."""
+    folder = tmp_path / 'scans'
+    for number, place in enumerate(('Jaquelle', 'Jaquelle 2')):
+        image = volume_to_image(make_scan(depth=8, seed=number))
+        write_dicom_image(str(folder / place), image, patient='Quimby^Jaquelle')
+    (folder / 'Jaquelle 2' / '0004.dcm').unlink()
+    out, kept = tmp_path / 'out', tmp_path / 'kept'
+    assert detect(folder, *arguments, '--report', '--out', out) == 0
+    said = capsys.readouterr()
+    (complete,) = out.glob('*/findings.json')
+    assert complete.parent.name.startswith('removed-')
+    assert 'slices are missing' in (out / 'failures.csv').read_text()
+    written = [path for path in out.rglob('*') if path.suffix in ('.json', '.csv')]
+    written += [*out.rglob('*.html'), *out.rglob('scan.js')]
+    assert len(written) >= 6
+    for text in (said.out, said.err, *(path.read_text() for path in written)):
+        assert 'jaquelle' not in text.lower()
+    assert not [path for path in out.rglob('*') if 'Jaquelle' in str(path)]
+    again = detect(folder, *arguments, '--report', '--out', out)
+    assert again == 0 and '(0 in this run)' in capsys.readouterr().out
+    assert detect(folder, *arguments, '--keep-identity', '--out', kept) == 0
+    assert (kept / 'Jaquelle' / 'findings.json').exists()
+    assert 'Jaquelle 2' in (kept / 'failures.csv').read_text()

@@ -69,6 +69,16 @@ def test_shared_features_give_the_same_boxes(model, small_config, make_scan, spa
     np.testing.assert_allclose(np.diff([each.position for each in shared]), step)
 
 
+@pytest.mark.parametrize('share', [True, False])
+def test_bfloat16_gives_nearly_the_same_scores(model, small_config, make_scan, share):
+    volume = make_scan(depth=5)
+    options = dict(share=share, crop='scan')
+    _, full = detect(model, small_config(), volume, **options)
+    _, half = detect(model, small_config(), volume, autocast=torch.bfloat16, **options)
+    best = [np.array([each.scores[0] for each in found]) for found in (full, half)]
+    assert 0 < np.abs(best[0] - best[1]).max() < 0.02
+
+
 def count_images(module, run):
     """Images that a module computes while ``run`` is called."""
     counts, compute = [], module.forward

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 # Pixels that touch at a corner are connected.
-_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+_NEIGHBORS = np.ones((3, 3), dtype=bool)
 
 
 class LesionHits(NamedTuple):
@@ -101,8 +101,8 @@ def lesion_hits(
         Numbers of lesions, hits, spots and false spots.
     """
     activation = np.asarray(activation)
-    lesions, num_lesions = _labelled(np.asarray(mask, dtype=bool))
-    spots, num_spots = _labelled(activation >= threshold)
+    lesions, num_lesions = _labeled(np.asarray(mask, dtype=bool))
+    spots, num_spots = _labeled(activation >= threshold)
     if num_lesions == 0 or num_spots == 0:
         return LesionHits(num_lesions, 0, num_spots, num_spots)
     highest = np.full(num_spots + 1, np.inf)
@@ -120,9 +120,9 @@ def lesion_hits(
     )
 
 
-def _labelled(mask: np.ndarray) -> tuple[np.ndarray, int]:
+def _labeled(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Label of the connected component of each pixel, and number of components."""
-    return cast(tuple[np.ndarray, int], ndimage.label(mask, _NEIGHBOURS))
+    return cast(tuple[np.ndarray, int], ndimage.label(mask, _NEIGHBORS))
 
 
 def _near(mask: np.ndarray, tolerance_px: float) -> np.ndarray:

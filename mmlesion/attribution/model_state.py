@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def undisturbed(model: nn.Module, gradient: bool) -> Iterator[None]:
+def preserve_model_state(model: nn.Module, gradient: bool) -> Iterator[None]:
     """Evaluation mode and frozen parameters, both exactly restored.
 
     Flags are set one by one: ``model.train()`` and ``model.eval()`` are

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 
-class RandomisedLayer(NamedTuple):
+class RandomizedLayer(NamedTuple):
     """Maps after the parameters of a layer were shuffled.
 
     Attributes:
@@ -23,7 +23,7 @@ class RandomisedLayer(NamedTuple):
     similarity: Tensor
 
 
-def randomise_parameters(
+def randomize_parameters(
     model: nn.Module,
     explain: Callable[[], Tensor],
     layers: Sequence[str] | None = None,
@@ -32,7 +32,7 @@ def randomise_parameters(
     absolute: bool = False,
     seed: int = 0,
     progress: bool = False,
-) -> list[RandomisedLayer]:
+) -> list[RandomizedLayer]:
     """Shuffle the parameters layer by layer and compare the maps.
 
     A map that does not change when the model loses what it has learned shows the
@@ -45,7 +45,7 @@ def randomise_parameters(
     not know how a layer is initialized. Statistics of normalization layers are kept.
 
     >>> with GradCAM(model, layers=['layer4']) as cam:
-    ...     check = randomise_parameters(model, lambda: cam(images, classes))
+    ...     check = randomize_parameters(model, lambda: cam(images, classes))
 
     Give fixed classes: a shuffled model predicts other classes.
 
@@ -98,7 +98,7 @@ def randomise_parameters(
                     f'after layer {name!r} was shuffled the maps have shape '
                     f'{tuple(ranked.shape)}, before {tuple(original.shape)}'
                 )
-            found.append(RandomisedLayer(name, (ranked * original).sum(2).float()))
+            found.append(RandomizedLayer(name, (ranked * original).sum(2).float()))
     finally:
         _restore(before)
     return found

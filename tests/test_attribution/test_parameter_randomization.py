@@ -6,9 +6,9 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from mmlesion.attribution import GradCAM
-from mmlesion.attribution.parameter_randomisation import (
+from mmlesion.attribution.parameter_randomization import (
     _ranked,
-    randomise_parameters,
+    randomize_parameters,
 )
 
 
@@ -27,7 +27,7 @@ def network():
 
 def test_a_map_of_the_picture_alone_stays():
     pictures = torch.rand(2, 1, 8, 8)
-    check = randomise_parameters(network(), lambda: pictures)
+    check = randomize_parameters(network(), lambda: pictures)
     assert [layer.name for layer in check] == ['7', '3', '1', '0']
     for layer in check:
         assert layer.similarity.shape == (2, 1)
@@ -38,8 +38,8 @@ def test_grad_cam_changes_and_the_model_is_restored():
     model, pictures = network().eval(), torch.rand(4, 1, 16, 16)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with GradCAM(model, layers=['4']) as cam:
-        check = randomise_parameters(model, lambda: cam(pictures, 1))
-        again = randomise_parameters(model, lambda: cam(pictures, 1))
+        check = randomize_parameters(model, lambda: cam(pictures, 1))
+        again = randomize_parameters(model, lambda: cam(pictures, 1))
     assert check[-1].similarity.abs().mean() < 0.8
     for one, other in zip(check, again):
         assert torch.equal(one.similarity, other.similarity)
@@ -63,7 +63,7 @@ def test_cascade_leaves_the_layers_before_shuffled():
             )
             return torch.rand(1, 1, 3)
 
-        randomise_parameters(model, explain, cascade=cascade)
+        randomize_parameters(model, explain, cascade=cascade)
         assert changed == [(0, 0), *expected]
 
 
@@ -76,7 +76,7 @@ def test_shuffling_keeps_the_values():
         seen.append(model[0].weight.detach().clone())
         return torch.rand(1, 1, 3)
 
-    randomise_parameters(model, explain, ['0'])
+    randomize_parameters(model, explain, ['0'])
     assert torch.equal(seen[1].flatten().sort().values, values)
     assert not torch.equal(seen[0], seen[1])
 
@@ -86,7 +86,7 @@ def test_the_model_is_restored_after_an_exception():
     weight = model[7].weight.detach().clone()
     answers = iter([torch.rand(1, 1, 3, 3)])
     with pytest.raises(StopIteration):
-        randomise_parameters(model, lambda: next(answers))
+        randomize_parameters(model, lambda: next(answers))
     assert torch.equal(model[7].weight, weight)
 
 
@@ -105,7 +105,7 @@ def test_similarity_is_spearmans(decimals):
 
 
 def test_a_map_of_one_value_resembles_nothing():
-    check = randomise_parameters(network(), lambda: torch.ones(1, 2, 4, 4), ['0'])
+    check = randomize_parameters(network(), lambda: torch.ones(1, 2, 4, 4), ['0'])
     assert check[0].similarity.tolist() == [[0, 0]]
 
 
@@ -119,7 +119,7 @@ def test_bad_input_is_told():
         (None, lambda: maps * torch.nan, 'NaN or infinite'),
     ):
         with pytest.raises(ValueError, match=message):
-            randomise_parameters(network(), explain, layers)
+            randomize_parameters(network(), explain, layers)
     sizes = iter([3, 4])
     with pytest.raises(ValueError, match='was shuffled the maps have shape'):
-        randomise_parameters(network(), lambda: torch.rand(1, 1, next(sizes), 2), ['0'])
+        randomize_parameters(network(), lambda: torch.rand(1, 1, next(sizes), 2), ['0'])

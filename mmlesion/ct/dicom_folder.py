@@ -1,0 +1,160 @@
+"""The DICOM series of a folder."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from .dicom_headers import SliceHeader, quiet_itk, read_header
+from .enhanced_dicom import ENHANCED_CT, frame_headers
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """One DICOM series of a folder, without anything about the patient.
+
+    Attributes:
+        uid: Series instance UID.
+        modality: Such as ``'CT'``.
+        num_slices: Slices, scout views not counted.
+        shape: Rows and columns of a slice.
+        axial: Whether the slices lie across the patient's long axis.
+    """
+
+    uid: str
+    modality: str
+    num_slices: int
+    shape: tuple[int, int]
+    axial: bool
+
+    @property
+    def num_voxels(self) -> int:
+        """Size of the series."""
+        return self.num_slices * self.shape[0] * self.shape[1]
+
+    def __str__(self) -> str:
+        plane = 'axial' if self.axial else 'not axial'
+        rows, columns = self.shape
+        return (
+            f'{self.uid} ({self.modality}, {plane}, {self.num_slices} slices of '
+            f'{columns} x {rows})'
+        )
+
+
+def list_series(folder: str | os.PathLike[str]) -> list[SeriesInfo]:
+    """List the DICOM series of a folder, sorted by UID.
+
+    Args:
+        folder: Folder of DICOM files; subfolders are not searched.
+
+    Raises:
+        ValueError: If there is no series, or a DICOM file is damaged.
+    """
+    folder = os.fspath(folder)
+    with quiet_itk():
+        return [
+            _series_info(uid, series_headers(paths))
+            for uid, paths in sorted(series_files(folder).items())
+        ]
+
+
+def choose_series(folder: str | os.PathLike[str]) -> tuple[str, str]:
+    """Choose the largest axial CT series of a folder.
+
+    Args:
+        folder: Folder of DICOM files; subfolders are not searched.
+
+    Returns:
+        UID of the series and a sentence about the choice; the sentence is empty
+        if there is only one series.
+
+    Raises:
+        ValueError: If the folder has no series, no axial CT series, or files of
+            several patients.
+    """
+    folder = os.fspath(folder)
+    with quiet_itk():
+        headers = {
+            uid: series_headers(paths)
+            for uid, paths in sorted(series_files(folder).items())
+        }
+    found = [_series_info(uid, series) for uid, series in headers.items()]
+    if len(found) == 1:
+        return found[0].uid, ''
+    patients = {each.patient for series in headers.values() for each in series}
+    listed = '; '.join(str(each) for each in found)
+    if len(patients) > 1:
+        raise ValueError(
+            f'{folder}: the DICOM files belong to {len(patients)} patients, expected '
+            f'one patient; choose a series by its UID: {listed}'
+        )
+    usable = [each for each in found if each.modality == 'CT' and each.axial]
+    if not usable:
+        raise ValueError(f'{folder}: expected an axial CT series, but found {listed}')
+    best = max(usable, key=lambda each: (each.num_voxels, each.uid))
+    return best.uid, (
+        f'{len(found)} DICOM series were found and the largest axial CT was read: '
+        f'{best.uid}; the series are {listed}'
+    )
+
+
+def series_files(folder: str) -> dict[str, tuple[str, ...]]:
+    """Files of each series of a folder.
+
+    Raises:
+        ValueError: If there is no series, or a DICOM file is damaged.
+    """
+    with quiet_itk():
+        found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
+        files = {
+            uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
+            for uid in found
+        }
+    # A file that is cut off belongs to no series and would leave no gap at the
+    # ends, so every file that starts like DICOM must be in a series
+    readable = {os.path.basename(path) for paths in files.values() for path in paths}
+    for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
+        if _starts_like_dicom(os.path.join(folder, name)):
+            raise ValueError(
+                f'{os.path.join(folder, name)}: the DICOM file is damaged or cut off'
+            )
+    if not found:
+        raise ValueError(f'{folder}: no DICOM series is in this folder')
+    return files
+
+
+def series_headers(paths: Sequence[str]) -> list[SliceHeader]:
+    """Read the headers of the slices of a series.
+
+    Args:
+        paths: Files of the series. A file of enhanced multi-frame CT gives a header
+            for each frame.
+
+    Raises:
+        ModuleNotFoundError: If a file is multi-frame and pydicom is not installed.
+        ValueError: If a file cannot be read.
+    """
+    headers = []
+    for path in paths:
+        header = read_header(path)
+        enhanced = header.sop_class in ENHANCED_CT
+        headers += frame_headers(path) if enhanced else [header]
+    return headers
+
+
+def _series_info(uid: str, headers: list[SliceHeader]) -> SeriesInfo:
+    slices = [each for each in headers if not each.localizer] or headers
+    axial = all(
+        each.axes is not None and int(np.abs(each.normal).argmax()) == 2
+        for each in slices
+    )
+    return SeriesInfo(uid, slices[0].modality, len(slices), slices[0].shape, axial)
+
+
+def _starts_like_dicom(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, 'rb') as file:
+        return file.read(132)[128:] == b'DICM'

@@ -1,0 +1,185 @@
+"""Candidates of a nodule, chosen by a NAM network."""
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmlesion.ct import CTVolume
+from mmlesion.datasets.prepare.lidc_slices import crop_plane, place_crop
+from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.segmentation import (
+    activation_change,
+    nodule_candidates,
+    phase_means,
+    residual_maps,
+)
+
+_OUTSIDE_HU = -1024  # air
+_LOADER = 'LoadLIDCSlice'
+
+
+class NAMCandidates:
+    """Finds the candidate in a box of a slice that a NAM network sees most.
+
+    The slice is cropped as :func:`mmlesion.datasets.prepare.prepare_lidc_slices` does
+    for the training and goes through the test pipeline of the config. The candidates
+    are those of :func:`mmlesion.segmentation.nodule_candidates` inside the box. The
+    chosen candidate changes the nodule activation map inside the box most when it is
+    painted over.
+
+    Source: Feng et al., arXiv 1707.01086, Sec. 2.2 and Eq. 4. Differs from it in: the
+    scope is the box of a finding instead of a blob of the activation map, so that the
+    label of the slice and the finer map of ``multi_gap`` are not used.
+
+    Args:
+        config: Config of a :class:`mmlesion.models.NAMSegmentor`, a path or a
+            ``Config``.
+        checkpoint: Checkpoint of exactly this network.
+        crop_px: Sides of the crop, as in the prepared training data.
+        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+
+    Raises:
+        ValueError: If the config is no NAM network or its test pipeline begins with
+            another transform than ``LoadLIDCSlice``.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Config,
+        checkpoint: str | os.PathLike[str],
+        crop_px: int,
+        device: str | None = None,
+    ) -> None:
+        cfg = (
+            config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
+        )
+        steps = cfg.test_dataloader.dataset.pipeline
+        first = str(steps[0].get('type', '')).rpartition('.')[2]
+        if first != _LOADER or not str(cfg.model.type).endswith('NAMSegmentor'):
+            raise ValueError(
+                f'{cfg.filename}: expected a NAMSegmentor with a test pipeline that '
+                f'begins with {_LOADER}, but found {cfg.model.type} with {first}'
+            )
+        self.name = cfg.filename or 'config'
+        self.channels = int(steps[0].get('channels', 1))
+        self.crop_px = crop_px
+        self.scope = cfg.get('default_scope', 'mmpretrain')
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.model: Any = load_trained_model(cfg, checkpoint, device)
+            self.pipeline = Compose(steps[1:])
+
+    def place(self, volume: CTVolume) -> tuple[int, int]:
+        """First row and column of the crop of all slices of a scan."""
+        try:
+            with warnings.catch_warnings():
+                # Which lung is the left one does not matter for the crop
+                warnings.simplefilter('ignore')
+                return place_crop(volume, self.crop_px)[0]
+        except ValueError:  # no lungs
+            rows, columns = volume.shape[1:]
+            return (rows - self.crop_px) // 2, (columns - self.crop_px) // 2
+
+    @torch.no_grad()
+    def choose(
+        self,
+        plane_hu: np.ndarray,
+        corner: tuple[int, int],
+        start: tuple[int, int],
+        center: np.ndarray,
+    ) -> np.ndarray:
+        """Choose the candidate inside a box of a slice.
+
+        Args:
+            plane_hu: The whole slice.
+            corner: From :meth:`place`. The crop is moved where the box lies outside.
+            start: First row and column of the box.
+            center: Pixels of the box of which a candidate must contain at least one.
+
+        Shape:
+            - plane_hu: (H, W).
+            - center, output: (h, w), the size of the box.
+
+        Returns:
+            Mask of the candidate, empty without a candidate.
+
+        Raises:
+            ValueError: If the box exceeds the crop or the pipeline changes its size.
+        """
+        size = self.crop_px
+        if max(center.shape) > size:
+            raise ValueError(
+                f'{self.name}: a box of {center.shape} pixels exceeds the crop of '
+                f'{size} pixels, for which the network was trained'
+            )
+        row, column = (
+            int(np.clip(at, first + side - size, first))
+            for at, first, side in zip(corner, start, center.shape)
+        )
+        cut = crop_plane(np.rint(plane_hu), (row, column), size, _OUTSIDE_HU)
+        inputs, image_hu = self._inputs(cut)
+        box = tuple(
+            slice(first - at, first - at + side)
+            for at, first, side in zip((row, column), start, center.shape)
+        )
+        scope = np.zeros(cut.shape, bool)
+        scope[box] = True
+        model = self.model
+        means = phase_means(image_hu, model.num_phases, model.window_hu)
+        candidates = nodule_candidates(image_hu, scope, means, model.smoothness)
+        numbers = np.unique(candidates[box][center])
+        numbers = numbers[numbers > 0]
+        if not len(numbers):
+            return np.zeros(center.shape, bool)
+        masks = candidates == numbers[:, None, None]
+        best = 0
+        if len(numbers) > 1:
+            best = self._most_seen(inputs, masks, scope, float(means[0]))
+        return masks[best][box]
+
+    def _inputs(self, cut: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        """Normalized input of the network, and the HU that it contains."""
+        img = np.repeat(cut.astype(np.float32)[..., None], self.channels, axis=2)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            packed: Any = self.pipeline(
+                dict(img=img, img_shape=cut.shape, ori_shape=cut.shape)
+            )
+        image = packed['inputs']
+        if image.shape[1:] != cut.shape:
+            raise ValueError(
+                f'{self.name}: expected a test pipeline that keeps the size of a '
+                f'slice, but {cut.shape} became {tuple(image.shape[1:])}'
+            )
+        low, high = self.model.window_hu
+        gray = image[len(image) // 2].float().numpy()
+        inputs = self.model.data_preprocessor(dict(inputs=[image]))['inputs'][0]
+        return inputs, low + gray * ((high - low) / 255)
+
+    def _most_seen(
+        self,
+        inputs: torch.Tensor,
+        masks: np.ndarray,
+        scope: np.ndarray,
+        lung_hu: float,
+    ) -> int:
+        """Index of the mask whose removal changes the map most."""
+        model = self.model
+        low, high = model.window_hu
+        fill_hu = lung_hu if model.fill_hu is None else model.fill_hu
+        gray = torch.full((self.channels, 1, 1), (fill_hu - low) * 255 / (high - low))
+        fill = model.data_preprocessor(dict(inputs=[gray]))['inputs'][0, :, 0, 0]
+        classifier = model.classifier
+        original, residual = residual_maps(
+            classifier.backbone.deepest_path(),
+            classifier.head.fc.weight[model.positive],
+            inputs,
+            torch.from_numpy(masks).to(inputs.device),
+            fill,
+        )
+        region = torch.from_numpy(scope).to(inputs.device)
+        return int(activation_change(original, residual, region).argmax())
