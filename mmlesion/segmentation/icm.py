@@ -64,7 +64,7 @@ def segment_phases(
     # A pixel can only change if a neighbor has changed since its last update.
     waiting = np.ones(framed.shape, bool)
     for _ in range(max_sweeps):
-        changed = [_update(framed, waiting, neighbours, *each) for each in sets]
+        changed = [_update(framed, waiting, neighbors, *each) for each in sets]
         if not any(changed):
             break
     return framed.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
@@ -131,7 +131,7 @@ def _undecided(
 def _update(
     framed: np.ndarray,
     waiting: np.ndarray,
-    neighbours: list[tuple[int, np.float32]],
+    neighbors: list[tuple[int, np.float32]],
     place: np.ndarray,
     costs: np.ndarray,
 ) -> bool:
@@ -143,12 +143,12 @@ def _update(
     num_labels = costs.shape[1]  # the frame is the last
     energy = costs.copy()
     flat, rows = energy.ravel(), np.arange(0, energy.size, num_labels)
-    for step, weight in neighbours:
+    for step, weight in neighbors:
         flat[rows + framed[place + step]] -= weight
     old, best = framed[place], energy.argmin(1)
     better = np.flatnonzero(flat[rows + best] < flat[rows + old])
     moved = place[better]
     framed[moved] = best[better]
-    for step, _ in neighbours:
+    for step, _ in neighbors:
         waiting[moved + step] = True
     return bool(moved.size)
