@@ -51,3 +51,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, end=60),
     dict(type='CosineAnnealingLR', convert_to_iter_based=True),  # to the end
 ]
+
+scan_slices = dict(size=768, zoom=2)

@@ -31,3 +31,4 @@ test_evaluator = [
         chance_keys=_base_.test_evaluator[1].chance_keys,
     ),
 ]
+scan_slices = dict(size=160, zoom=1)

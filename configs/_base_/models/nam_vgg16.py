@@ -33,3 +33,5 @@ model = dict(
     smoothness_hu=100,
     chance_radius_px=16,
 )
+# Crop and magnification of the slices of a scan (segment-nodules), as in the data
+scan_slices = dict(size=384, zoom=1)
