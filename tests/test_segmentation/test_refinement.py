@@ -24,9 +24,7 @@ def attached():
 @pytest.mark.parametrize('method, least', [('opening', 0.97), ('random_walker', 0.85)])
 def test_a_vessel_is_cut_off(attached, method, least):
     for turn in (0, 1):
-        image, nodule, vessel = (
-            np.rot90(each, turn) for each in attached
-        )
+        image, nodule, vessel = (np.rot90(each, turn) for each in attached)
         refined = refine_candidate(image, nodule | vessel, method)
         assert refined.dtype == bool and refined.shape == image.shape
         assert dice(refined, nodule) > max(least, dice(nodule | vessel, nodule))

@@ -48,8 +48,8 @@ def compare_image_maps(
     The columns of ``images.png`` are the images, each with the outline of its lesions.
     Each ``mmlesion.ActivationMapHook`` of a config adds a row of maps, scaled from
     their minimum to their maximum. A config without this hook adds the map that its
-    head computes, such as the map of NAM. Below each map stands the predicted probability of
-    a lesion, in red if it is on the wrong side of 0.5.
+    head computes, such as the map of NAM. Below each map stands the predicted
+    probability of a lesion, in red if it is on the wrong side of 0.5.
 
     Source: Behrendt et al., "Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation", the figure with the maps of several
@@ -69,8 +69,8 @@ def compare_image_maps(
 
     Raises:
         ValueError: If the numbers of configs and checkpoints differ, a config has
-            neither an ``ActivationMapHook`` nor a head with maps, an image is not in the test data of all networks, or
-            there is none.
+            neither an ``ActivationMapHook`` nor a head with maps, an image is not in
+            the test data of all networks, or there is none.
     """
     if not configs or len(configs) != len(checkpoints):
         raise ValueError(
