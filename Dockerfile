@@ -22,6 +22,7 @@ COPY Makefile pyproject.toml setup.py README.md LICENSE model-index.yml ./
 COPY mmlesion mmlesion
 COPY configs configs
 COPY tools tools
+COPY zoo zoo
 RUN TORCH="$TORCH" CUDA="$CUDA" MMLESION_CACHE=/mmlesion/.cache make install \
     && rm -rf .build .cache && find .venv -name '*.a' -delete
 

@@ -1,5 +1,6 @@
 """Insertion and deletion: scores while pixels are changed in the order of a map."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -102,6 +103,45 @@ def insertion_deletion(
         ValueError: If the batch is empty, or maps, targets or an argument do not fit.
     """
     check_score(score)
+    _check_inputs(inputs, maps, num_steps, chunk_size)
+    grid = inputs.shape[2:]
+    if maps.shape[2:] != grid:
+        maps = resize_map(maps.float(), grid)
+    forward = forward or model
+    into, by = (_baseline(inputs, each) for each in (insert_into, replace_by))
+    order = maps.flatten(2).argsort(dim=2, descending=True, stable=True)
+    rank = order.argsort(dim=2)  # of each pixel; 0 is the largest value
+    fractions = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
+    counts = (fractions * rank.shape[2]).round().long().to(inputs.device)
+    found = torch.empty(2, *maps.shape[:2], num_steps + 1)
+    with preserve_model_state(model, gradient=False):
+        classes = None
+        if not callable(targets):
+            output = [logits_of(forward(part)) for part in inputs.split(chunk_size)]
+            classes = class_indices(targets, torch.cat(output))
+            if classes.shape[1] != maps.shape[1]:
+                raise ValueError(
+                    f'{maps.shape[1]} maps and {classes.shape[1]} targets for each '
+                    'sample: expected as many of one as of the other'
+                )
+        for sample, index in itertools.product(*map(range, maps.shape[:2])):
+            picture = inputs[sample]
+            target = targets if classes is None else classes[sample, index]
+            for first in range(0, num_steps + 1, chunk_size):
+                steps = slice(first, first + chunk_size)
+                changed = rank[sample, index] < counts[steps, None]
+                changed = changed.unflatten(1, grid).unsqueeze(1)
+                inserted = torch.where(changed, picture, into[sample])
+                deleted = torch.where(changed, by[sample], picture)
+                for curve, pictures in zip(found, (inserted, deleted)):
+                    scores = _scores(forward(pictures), len(pictures), target, score)
+                    curve[sample, index, steps] = scores.float().cpu()
+    return InsertionDeletion(fractions.float(), *found)
+
+
+def _check_inputs(
+    inputs: Tensor, maps: Tensor, num_steps: int, chunk_size: int
+) -> None:
     if num_steps < 1 or chunk_size < 1:
         raise ValueError(
             'num_steps and chunk_size must be at least 1, got '
@@ -116,64 +156,22 @@ def insertion_deletion(
         raise ValueError('the batch is empty: there is nothing to measure')
     if not torch.isfinite(maps).all():
         raise ValueError('the maps have a value that is NaN or infinite')
-    grid = inputs.shape[2:]
-    if maps.shape[2:] != grid:
-        maps = resize_map(maps.float(), grid)
-    forward = forward or model
-    starts = [_baseline(inputs, each) for each in (insert_into, replace_by)]
-    order = maps.flatten(2).argsort(dim=2, descending=True, stable=True)
-    place = order.argsort(dim=2)  # of each pixel, 0 for the greatest
-    fractions = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
-    counts = (fractions * place.shape[2]).round().long().to(inputs.device)
-    found = torch.empty(2, *maps.shape[:2], num_steps + 1)
-    with preserve_model_state(model, gradient=False):
-        classes = None
-        if not callable(targets):
-            output = [logits_of(forward(part)) for part in inputs.split(chunk_size)]
-            classes = class_indices(targets, torch.cat(output))
-            if classes.shape[1] != maps.shape[1]:
-                raise ValueError(
-                    f'{maps.shape[1]} maps and {classes.shape[1]} targets for each '
-                    'sample: expected as many of one as of the other'
-                )
 
-        def scored(pictures, sample, index):
-            output = forward(pictures)
-            if classes is None:
-                scores = scores_of(output, targets)
-                if scores.shape != (len(pictures), 1):
-                    raise ValueError(
-                        'a callable target must return one score for each picture, '
-                        f'got shape {tuple(scores.shape)} for {len(pictures)}'
-                    )
-                return scores[:, 0]
-            logits = logits_of(output).float()
-            wanted = classes[sample, index].expand(len(pictures), 1)
-            return score_of_classes(logits, wanted, score)[:, 0]
 
-        for sample, index in torch.cartesian_prod(
-            *map(torch.arange, maps.shape[:2])
-        ).tolist():
-            picture = inputs[sample]
-            for first in range(0, num_steps + 1, chunk_size):
-                steps = slice(first, first + chunk_size)
-                changed = place[sample, index] < counts[steps, None]
-                changed = changed.unflatten(1, grid).unsqueeze(1)
-                found[0, sample, index, steps] = (
-                    scored(
-                        torch.where(changed, picture, starts[0][sample]), sample, index
-                    )
-                    .float()
-                    .cpu()
-                )
-                found[1, sample, index, steps] = (
-                    scored(
-                        torch.where(changed, starts[1][sample], picture), sample, index
-                    )
-                    .float()
-                    .cpu()
-                )
-    return InsertionDeletion(fractions.float(), *found)
+def _scores(
+    output: Any, num_pictures: int, target: Any, score: str | Callable
+) -> Tensor:
+    """Return the scores (N,) of a class index or of a callable target."""
+    if callable(target):
+        scores = scores_of(output, target)
+        if scores.shape != (num_pictures, 1):
+            raise ValueError(
+                'a callable target must return one score for each picture, '
+                f'got shape {tuple(scores.shape)} for {num_pictures}'
+            )
+        return scores[:, 0]
+    logits = logits_of(output).float()
+    return score_of_classes(logits, target.expand(num_pictures, 1), score)[:, 0]
 
 
 def _baseline(inputs: Tensor, kind: float | str | Tensor) -> Tensor:

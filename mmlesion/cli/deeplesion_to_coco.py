@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> None:
         args: The parsed arguments.
     """
     from mmlesion.datasets.sources.deeplesion_coco import write_deeplesion_coco
-    from mmlesion.datasets.sources.deeplesion_csv import SPLITS, read_deeplesion_csv
+    from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
+    from mmlesion.datasets.sources.deeplesion_row import SPLITS
 
     rows = [
         row

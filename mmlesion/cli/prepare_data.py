@@ -5,6 +5,7 @@ Examples:
     python tools/prepare_data.py lidc --data-root data/LIDC-IDRI
     python tools/prepare_data.py lidc-slices --data-root data/LIDC-IDRI --workers 4
     python tools/prepare_data.py signs --scans data/signs/scans.csv
+    python tools/prepare_data.py scans --lesions lesions.csv --out data/mine
 """
 
 import argparse
@@ -149,7 +150,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=27,
         help='number of rotations, in steps of 5 degrees (default: %(default)s)',
     )
-    for each, number in ((deeplesion, None), (slices, 1), (signs, None)):
+    scans = add(
+        'scans',
+        '--lesions',
+        'data/scans/lesions.csv',
+        'csv (scan and mask, or scan and i1 j1 k1 i2 j2 k2) or COCO JSON',
+        'write own scans with boxes or masks in the layout of DeepLesion',
+        'Write DL_info.csv and Images_png from scans (DICOM folders, NIfTI, MetaImage, '
+        'NRRD) and their lesions.',
+    )
+    scans.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='random seed of the division into training, validation and test, where '
+        'the table has no splits (default: %(default)s)',
+    )
+    for each, number in (
+        (deeplesion, None),
+        (slices, 1),
+        (signs, None),
+        (scans, None),
+    ):
         each.add_argument(
             '--workers',
             type=int,

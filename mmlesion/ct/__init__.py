@@ -20,6 +20,7 @@ from .files import (
     write_volume,
 )
 from .geometry import SourceImage, VoxelGrid
+from .label_file import ScanLabels, read_labels
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
 from .lung_mask_file import read_lung_mask
@@ -69,6 +70,8 @@ __all__ = [
     'write_volume',
     'SourceImage',
     'VoxelGrid',
+    'ScanLabels',
+    'read_labels',
     'LUNG_THRESHOLD_HU',
     'WatershedSteps',
     'lung_doubts',

@@ -281,12 +281,20 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
             f'{folder}: a volume needs at least two slices, but '
             f'the series has {len(slices)}'
         )
-    first = slices[0]
     if len({each.patient for each in slices}) > 1:
         raise ValueError(
             f'{folder}: the files of the series name different patients, expected '
             'one patient'
         )
+    _check_equal_planes(slices)
+    step_mm = _check_steps(slices, folder)
+    _check_line(slices, folder, step_mm)
+    return step_mm
+
+
+def _check_equal_planes(slices: list[SliceHeader]) -> None:
+    """Check that all slices have the same orientation, shape and pixel spacing."""
+    first = slices[0]
     assert first.axes is not None and first.spacing_mm is not None
     for each in slices:
         assert each.axes is not None and each.spacing_mm is not None
@@ -305,6 +313,10 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
                 f'{each.name}: PixelSpacing is {each.spacing_mm.tolist()}, but '
                 f'{first.spacing_mm.tolist()} in {first.name}'
             )
+
+
+def _check_steps(slices: list[SliceHeader], folder: str) -> float:
+    """Check that slices follow at equal distances; return their mean in mm."""
     steps = np.diff([each.height for each in slices])
     usual = float(np.median(steps))
     for step, before, after in zip(steps, slices, slices[1:]):
@@ -319,10 +331,17 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
                 f'slices {usual:.4g} mm; slices are missing or unevenly '
                 'spaced'
             )
+    return float(np.mean(steps))
+
+
+def _check_line(slices: list[SliceHeader], folder: str, step_mm: float) -> None:
+    """Check that the first pixels of all slices lie on a line along the normal."""
+    first = slices[0]
     assert slices[-1].position is not None and first.position is not None
+    assert first.spacing_mm is not None
     across = slices[-1].position - first.position
     across = across - first.normal * (across @ first.normal)
-    if np.linalg.norm(across) > 0.1 * usual * (len(slices) - 1):
+    if np.linalg.norm(across) > 0.1 * step_mm * (len(slices) - 1):
         raise ValueError(
             f'{folder}: the slices are sheared against each other '
             '(tilted gantry), which is not supported'
@@ -337,7 +356,6 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
                 f'{each.name}: the slice is moved in its plane by '
                 f'{np.linalg.norm(off):.3g} mm against the others'
             )
-    return float(np.mean(steps))
 
 
 def _missing_ends(slices: list[SliceHeader]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import read_volume
+from .label_file import read_labels
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU
 from .lung_regions import find_lungs
@@ -54,129 +54,36 @@ def read_lung_mask(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such file or folder')
-    if path.is_dir() and (parts := sorted(path.glob('lung_*.nii*'))):
-        mask = np.logical_or.reduce([_labels_of(one, scan, None) for one in parts])
-    elif path.is_dir() or path.suffix.lower() == '.dcm':
-        mask = _dicom_segments(path, scan, labels)
+    parts = sorted(path.glob('lung_*.nii*')) if path.is_dir() else []
+    if parts:
+        mask = np.logical_or.reduce(
+            [read_labels(part, scan).array > 0 for part in parts]
+        )
     else:
-        mask = _labels_of(path, scan, labels)
+        mask = _lung_labels(path, scan, labels)
     _check_content(path, mask, scan)
     for doubt in lung_doubts(mask, scan):
         warnings.warn(f'{path}: the lung mask is doubtful: {doubt}', stacklevel=2)
     return mask
 
 
-def _labels_of(path: Path, scan: CTVolume, labels: Sequence[int] | None) -> np.ndarray:
-    volume = read_volume(path)
-    _check_grid(path, volume, scan)
-    values = np.unique(volume.array)
-    if values[0] < 0 or (values != np.rint(values)).any():
-        raise ValueError(
-            f'{path}: expected a mask with whole numbers from 0, but its values reach '
-            f'from {values[0]:g} to {values[-1]:g}'
-        )
-    if labels is not None:
-        return np.isin(volume.array, labels)
-    found = values[values > 0]
-    if len(found) > _MOST_LABELS:
-        raise ValueError(
-            f'{path}: the mask has {len(found)} labels; name those of the lungs '
-            '(in the output of TotalSegmentator: 10 11 12 13 14)'
-        )
-    return volume.array > 0
-
-
-def _dicom_segments(
+def _lung_labels(
     path: Path, scan: CTVolume, labels: Sequence[int] | None
 ) -> np.ndarray:
-    try:
-        import highdicom
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f'{path}: a DICOM segmentation needs highdicom: pip install mmlesion[scan]'
-        ) from None
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    if len(files) != 1:
-        raise ValueError(
-            f'{path}: expected the one file of a DICOM segmentation, or files '
-            f'lung_*.nii.gz, but the folder holds {len(files)} other files'
-        )
-    try:
-        segmentation = highdicom.seg.segread(files[0])
-        numbers = list(segmentation.segment_numbers)
-        chosen = numbers if labels is None else [n for n in numbers if n in labels]
-        if not chosen or (labels is None and len(numbers) > _MOST_LABELS):
-            names = ', '.join(
-                f'{n} {segmentation.get_segment_description(n).segment_label}'
-                for n in numbers
+    found = read_labels(path, scan, labels)
+    absent = labels is not None and not set(labels) & set(found.names)
+    if any(found.names.values()):
+        if absent or (labels is None and len(found.names) > _MOST_LABELS):
+            raise ValueError(
+                f'{path}: name the segments of the lungs; there are '
+                + ', '.join(f'{label} {name}' for label, name in found.names.items())
             )
-            raise _SegmentError(
-                f'{path}: name the segments of the lungs; there are {names}'
-            )
-        found = segmentation.get_volume(
-            segment_numbers=chosen, combine_segments=True, skip_overlap_checks=True
-        )
-    except _SegmentError as error:
-        raise ValueError(str(error)) from None
-    except Exception as error:  # of pydicom and highdicom, many kinds
+    elif labels is None and len(found.names) > _MOST_LABELS:
         raise ValueError(
-            f'{path}: expected a DICOM segmentation on a regular grid ({error})'
-        ) from None
-    return _onto_scan(path, np.asarray(found.array) > 0, found.affine, scan)
-
-
-class _SegmentError(Exception):
-    """The segments are not those that were asked for."""
-
-
-def _onto_scan(
-    path: Path, array: np.ndarray, affine: np.ndarray, scan: CTVolume
-) -> np.ndarray:
-    """Place an array with an affine matrix of LPS on the voxels of the scan.
-
-    A segmentation may leave out slices and rows without labels.
-    """
-    corners = [scan.index_to_world(at) for at in np.vstack([np.zeros(3), np.eye(3)])]
-    to_array = np.linalg.inv(affine)
-    zero, *units = (to_array[:3, :3] @ at + to_array[:3, 3] for at in corners)
-    steps = np.array([unit - zero for unit in units])
-    whole = np.rint(steps)
-    first = np.rint(zero)
-    if (
-        np.abs(steps - whole).max() > 0.02
-        or np.abs(zero - first).max() > 0.1
-        or not np.array_equal(np.abs(whole).sum(0), (1, 1, 1))
-    ):
-        raise ValueError(f'{path}: the mask is not on the voxels of the scan')
-    order = np.abs(whole).argmax(1)
-    places = [
-        int(first[axis]) + int(whole[number, axis]) * np.arange(scan.shape[number])
-        for number, axis in enumerate(order)
-    ]
-    inside = [(at >= 0) & (at < array.shape[axis]) for at, axis in zip(places, order)]
-    mask = np.zeros(scan.shape, bool)
-    mask[np.ix_(*inside)] = np.transpose(array, order)[
-        np.ix_(*(at[kept] for at, kept in zip(places, inside)))
-    ]
-    return mask
-
-
-def _check_grid(path: Path, volume: CTVolume, scan: CTVolume) -> None:
-    ends = [np.zeros(3), np.subtract(scan.shape, 1)]
-    if volume.shape == scan.shape:
-        apart = max(
-            np.abs(volume.index_to_world(end) - scan.index_to_world(end)).max()
-            for end in ends
+            f'{path}: the mask has {len(found.names)} labels; name those of the lungs '
+            '(in the output of TotalSegmentator: 10 11 12 13 14)'
         )
-        if apart <= 0.5 * min(scan.spacing_mm):
-            return
-        how = f'its corners lie up to {apart:.1f} mm away from those of the scan'
-    else:
-        how = f'it has {volume.shape} voxels (z, y, x), the scan {scan.shape}'
-    raise ValueError(
-        f'{path}: the mask is on another grid than the scan: {how}; expected a mask '
-        'of this scan'
-    )
+    return found.array > 0
 
 
 def _check_content(path: Path, mask: np.ndarray, scan: CTVolume) -> None:

@@ -129,7 +129,21 @@ def _read_fields(file, path: str) -> dict[str, str]:
 
 
 def _check_fields(fields: dict[str, str], path: str):
-    """Function from the bytes at hand to the bytes of the voxels."""
+    """Check a header; return a function from the stored to the expected bytes."""
+    _check_values(fields, path)
+    dims = _integers(fields, 'NDims', 1, path)[0]
+    if not 2 <= dims <= 4:
+        raise ValueError(f'{path}: NDims must be 2 to 4, but is {dims}')
+    _check_geometry(fields, dims, path)
+    sizes = _integers(fields, 'DimSize', dims, path)
+    if 'ElementNumberOfChannels' in fields:
+        sizes += _integers(fields, 'ElementNumberOfChannels', 1, path)
+    item = _ITEM[fields['ElementType']]
+    return lambda stored: expected_bytes(sizes, item, stored, path)
+
+
+def _check_values(fields: dict[str, str], path: str) -> None:
+    """Check that the needed fields are present, and the fields of fixed values."""
     absent = [name for name in _NEEDED if not fields.get(name)]
     if not any(name in fields for name in _SPACING):
         absent.append(_SPACING[0])
@@ -151,9 +165,10 @@ def _check_fields(fields: dict[str, str], path: str):
             f'{path}: ElementType must be one of {", ".join(_ITEM)}, but is '
             f'{fields["ElementType"]!r:.80}'
         )
-    dims = _integers(fields, 'NDims', 1, path)[0]
-    if not 2 <= dims <= 4:
-        raise ValueError(f'{path}: NDims must be 2 to 4, but is {dims}')
+
+
+def _check_geometry(fields: dict[str, str], dims: int, path: str) -> None:
+    """Check the numbers of spacing, origin and axes."""
     for name in _SPACING:
         if name in fields and min(numbers(fields[name], dims, name, path)) <= 0:
             raise ValueError(
@@ -168,11 +183,6 @@ def _check_fields(fields: dict[str, str], path: str):
                         f'{path}: {name} must be a rotation, but is '
                         f'{fields[name]!r:.80}'
                     )
-    sizes = _integers(fields, 'DimSize', dims, path)
-    if 'ElementNumberOfChannels' in fields:
-        sizes += _integers(fields, 'ElementNumberOfChannels', 1, path)
-    item = _ITEM[fields['ElementType']]
-    return lambda stored: expected_bytes(sizes, item, stored, path)
 
 
 def _check_voxels(file, fields: dict, expected: int, packed: bool, path: str) -> None:

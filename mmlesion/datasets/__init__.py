@@ -11,12 +11,8 @@ from .lidc import LIDCNoduleDataset
 from .lidc_slices import LIDCSliceDataset
 from .lung_projection import LungProjectionDataset
 from .node21 import NODE21Dataset, read_node21_csv
-from .sources.deeplesion_csv import (
-    LESION_TYPES,
-    SPLITS,
-    LesionRow,
-    read_deeplesion_csv,
-)
+from .sources.deeplesion_csv import read_deeplesion_csv
+from .sources.deeplesion_row import LESION_TYPES, SPLITS, LesionRow
 from .sources.lidc_xml import (
     LIDCReading,
     ReaderNodule,

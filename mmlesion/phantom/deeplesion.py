@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmlesion.ct.deeplesion_columns import DL_INFO_COLUMNS
 from mmlesion.files import run_in_parallel, write_json
 
 from .body import Patient, Region
@@ -18,26 +19,6 @@ from .scan import Scan, simulate_scan
 HU_OFFSET = 32768
 # Increased whenever a seed gives different images, so that versions are not mixed.
 PHANTOM_VERSION = 4
-COLUMNS = (
-    'File_name',
-    'Patient_index',
-    'Study_index',
-    'Series_ID',
-    'Key_slice_index',
-    'Measurement_coordinates',
-    'Bounding_boxes',
-    'Lesion_diameters_Pixel_',
-    'Normalized_lesion_location',
-    'Coarse_lesion_type',
-    'Possibly_noisy',
-    'Slice_range',
-    'Spacing_mm_px_',
-    'Image_size',
-    'DICOM_windows',
-    'Patient_gender',
-    'Patient_age',
-    'Train_Val_Test',
-)
 _SPLITS = ((1, 'train'), (2, 'val'), (3, 'test'))
 
 
@@ -131,7 +112,7 @@ def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     for patient, *_ in jobs:
         rows += json.loads((partial / 'rows' / f'{patient:06d}.json').read_text())
     with open(partial / 'DL_info.csv', 'w', newline='') as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
+        writer = csv.DictWriter(file, DL_INFO_COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
 
@@ -233,15 +214,7 @@ def _write_scan(
     masks.mkdir(parents=True, exist_ok=True)
     depth = len(scan.hu)
     first = key_number - scan.key
-    missing = set()
-    if rng.random() < 0.15 and depth > 4:
-        missing = set(rng.choice(depth, int(rng.integers(1, 4)), replace=False))
-    if rng.random() < 0.05:  # the scan ends near the key slice
-        end = int(rng.integers(1, scan.key + 1)) if scan.key else 0
-        missing |= (
-            set(range(end)) if rng.random() < 0.5 else set(range(depth - end, depth))
-        )
-    missing.discard(scan.key)
+    missing = _missing_slices(scan, rng)
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     for n in range(depth):
         if n in missing:
@@ -283,7 +256,22 @@ def _write_scan(
         )
     if rng.random() < 0.006:
         rows.append(_noisy_row(rows[0], scan, rng))
-    return [{column: row[column] for column in COLUMNS} for row in rows]
+    return [{column: row[column] for column in DL_INFO_COLUMNS} for row in rows]
+
+
+def _missing_slices(scan: Scan, rng: np.random.Generator) -> set[int]:
+    """Draw slices that are not written, as gaps and short scans of the data set."""
+    depth = len(scan.hu)
+    missing = set()
+    if rng.random() < 0.15 and depth > 4:
+        missing = set(rng.choice(depth, int(rng.integers(1, 4)), replace=False))
+    if rng.random() < 0.05:  # the scan ends near the key slice
+        end = int(rng.integers(1, scan.key + 1)) if scan.key else 0
+        missing |= (
+            set(range(end)) if rng.random() < 0.5 else set(range(depth - end, depth))
+        )
+    missing.discard(scan.key)
+    return missing
 
 
 def _noisy_row(row: dict, scan: Scan, rng: np.random.Generator) -> dict:

@@ -182,7 +182,20 @@ def paint_focus(
     weight *= np.clip((before + 975) * np.float32(1 / 40), 0, 1)
     if not region_is_bone:
         weight *= 1 - np.clip((before - 210) * np.float32(1 / 60), 0, 1)
-    value = np.full(weight.shape, focus.hu, np.float32)
+    value = _focus_hu(focus, signed, size, (x, y, dz))
+    before += weight * (value - before)
+    return box, weight
+
+
+def _focus_hu(
+    focus: Focus,
+    signed: np.ndarray,
+    size: np.ndarray,
+    place: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Return the HU inside a focus with its core and its texture."""
+    x, y, dz = place
+    value = np.full(signed.shape, focus.hu, np.float32)
     if focus.core_hu:
         inner = np.clip((signed - np.float32(0.45) * size) * np.float32(0.8), 0, 1)
         value += np.float32(focus.core_hu) * inner
@@ -194,5 +207,4 @@ def paint_focus(
             value += np.float32(focus.texture_hu) * (
                 np.sin(kx * x + px + kz * dz) * np.sin(ky * y + py)
             )
-    before += weight * (value - before)
-    return box, weight
+    return value

@@ -183,18 +183,13 @@ def _write_patient(job: tuple) -> None:
                 rng,
             )
         )
-        z, y, x = (float(places.mean()) for places in np.nonzero(mask))
-        volume_mm3 = mask.sum() * np.prod(scan.spacing_mm)
         rows.append(
             dict(
                 patient=name,
                 series_uid=series_uid,
                 nodule=index,
                 malignant=int(malignant),
-                diameter_mm=round(float(np.cbrt(6 * volume_mm3 / np.pi)), 4),
-                z_mm=round(scan.origin[2] + z * scan.spacing_mm[0], 4),
-                y_px=round(y, 3),
-                x_px=round(x, 3),
+                **_size_and_place(mask, scan),
             )
         )
     middle = len(scan.hu) // 2
@@ -212,6 +207,17 @@ def _write_patient(job: tuple) -> None:
     series.rename(series.with_name(series_uid))
     (folder / 'study').rename(folder / study_uid)
     write_json(root / 'rows' / f'{number:04d}.json', rows)
+
+
+def _size_and_place(mask: np.ndarray, scan: NoduleScan) -> dict[str, float]:
+    z, y, x = (float(places.mean()) for places in np.nonzero(mask))
+    volume_mm3 = mask.sum() * np.prod(scan.spacing_mm)
+    return dict(
+        diameter_mm=round(float(np.cbrt(6 * volume_mm3 / np.pi)), 4),
+        z_mm=round(scan.origin[2] + z * scan.spacing_mm[0], 4),
+        y_px=round(y, 3),
+        x_px=round(x, 3),
+    )
 
 
 def simulate_nodule_scan(
@@ -323,22 +329,7 @@ def _place(
     for index in range(int(rng.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))):
         kind = bool(rng.random() < 0.5)
         radius = draw_nodule_diameter(kind, rng) / 2
-        allowed = room > 1.3 * radius + 2
-        if corner is None:
-            allowed[[0, -1]] = False
-        else:  # a square of two diameters is inside the field of view
-            margin = 2 * radius + 4
-            allowed &= (x > corner[0] + margin) & (x < corner[0] + side_mm - margin)
-            allowed &= ((y > corner[1] + margin) & (y < corner[1] + side_mm - margin))[
-                :, None
-            ]
-        for other in foci:
-            apart = np.sqrt(
-                (levels[:, None, None] - other.center[2]) ** 2
-                + (y[:, None] - other.center[1]) ** 2
-                + (x - other.center[0]) ** 2
-            )
-            allowed &= apart > 2 * (radius + other.radius_mm) + 6
+        allowed = _free_voxels(room, (levels, y, x), radius, foci, corner, side_mm)
         spots = np.flatnonzero(allowed)
         if not spots.size:
             if index == 0:
@@ -354,6 +345,35 @@ def _place(
         foci.append(draw_nodule(center, radius, kind, rng))
         malignant.append(kind)
     return foci, malignant, corner, back_mm
+
+
+def _free_voxels(
+    room: np.ndarray,
+    axes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    radius: float,
+    foci: list[Focus],
+    corner: tuple[float, ...] | None,
+    side_mm: float,
+) -> np.ndarray:
+    """Return the voxels (D, H, W) where the center of a nodule may be."""
+    levels, y, x = axes
+    allowed = room > 1.3 * radius + 2
+    if corner is None:
+        allowed[[0, -1]] = False
+    else:  # a square of two diameters is inside the field of view
+        margin = 2 * radius + 4
+        allowed &= (x > corner[0] + margin) & (x < corner[0] + side_mm - margin)
+        allowed &= ((y > corner[1] + margin) & (y < corner[1] + side_mm - margin))[
+            :, None
+        ]
+    for other in foci:
+        apart = np.sqrt(
+            (levels[:, None, None] - other.center[2]) ** 2
+            + (y[:, None] - other.center[1]) ** 2
+            + (x - other.center[0]) ** 2
+        )
+        allowed &= apart > 2 * (radius + other.radius_mm) + 6
+    return allowed
 
 
 def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:

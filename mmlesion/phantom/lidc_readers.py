@@ -158,49 +158,68 @@ def lidc_xml(
     ):
         _add(header, name, text)
 
-    def place(parent: ElementTree.Element, number: int) -> None:
-        _add(parent, 'imageZposition', f'{z_mm[number]:.2f}')
-        _add(parent, 'imageSOP_UID', slice_uids[number])
-
-    def point(parent: ElementTree.Element, name: str, x: int, y: int) -> None:
-        mark = ElementTree.SubElement(parent, name)
-        _add(mark, 'xCoord', str(x))
-        _add(mark, 'yCoord', str(y))
-
-    def outline(parent: ElementTree.Element, number: int, points) -> None:
-        roi = ElementTree.SubElement(parent, 'roi')
-        place(roi, number)
-        _add(roi, 'inclusion', 'TRUE')
-        for x, y in points:
-            point(roi, 'edgeMap', int(x), int(y))
-
+    marks = _Marks(slice_uids, z_mm)
     for reader in range(NUM_READERS):
         session = ElementTree.SubElement(root, 'readingSession')
         _add(session, 'annotationVersion', '3.12')
         _add(session, 'servicingRadiologistID', 'anon')
         for index, readings in enumerate(nodules):
             reading = readings[reader]
-            if reading is None:
-                continue
-            # Each reader uses separate nodule identifiers.
-            nodule = ElementTree.SubElement(session, 'unblindedReadNodule')
-            _add(nodule, 'noduleID', f'{1000 * reader + 7 * index}')
-            rated = ElementTree.SubElement(nodule, 'characteristics')
-            for name, value in reading.ratings.items():
-                _add(rated, name, str(value))
-            for number, points in reading.outlines.items():
-                outline(nodule, number, points)
+            if reading is not None:
+                # Each reader uses separate nodule identifiers.
+                marks.add_nodule(session, f'{1000 * reader + 7 * index}', reading)
         for index, (number, y, x) in enumerate(small):
             nodule = ElementTree.SubElement(session, 'unblindedReadNodule')
             _add(nodule, 'noduleID', f'small {index}')
-            outline(nodule, number, [(x, y)])
+            marks.add_outline(nodule, number, [(x, y)])
         for index, (number, y, x) in enumerate(others):
             mark = ElementTree.SubElement(session, 'nonNodule')
             _add(mark, 'nonNoduleID', f'other {index}')
-            place(mark, number)
-            point(mark, 'locus', x, y)
+            marks.add_slice(mark, number)
+            _add_point(mark, 'locus', x, y)
     ElementTree.indent(root, '')
     return ElementTree.tostring(root, 'UTF-8', xml_declaration=True) + b'\n'
+
+
+@dataclass
+class _Marks:
+    """Elements that refer to slices of a series.
+
+    Attributes:
+        slice_uids: SOP instance UIDs of the slices.
+        z_mm: Patient coordinates z of the slices.
+    """
+
+    slice_uids: list[str]
+    z_mm: list[float]
+
+    def add_nodule(
+        self, session: ElementTree.Element, name: str, reading: Reading
+    ) -> None:
+        nodule = ElementTree.SubElement(session, 'unblindedReadNodule')
+        _add(nodule, 'noduleID', name)
+        rated = ElementTree.SubElement(nodule, 'characteristics')
+        for rating, value in reading.ratings.items():
+            _add(rated, rating, str(value))
+        for number, points in reading.outlines.items():
+            self.add_outline(nodule, number, points)
+
+    def add_outline(self, nodule: ElementTree.Element, number: int, points) -> None:
+        roi = ElementTree.SubElement(nodule, 'roi')
+        self.add_slice(roi, number)
+        _add(roi, 'inclusion', 'TRUE')
+        for x, y in points:
+            _add_point(roi, 'edgeMap', int(x), int(y))
+
+    def add_slice(self, parent: ElementTree.Element, number: int) -> None:
+        _add(parent, 'imageZposition', f'{self.z_mm[number]:.2f}')
+        _add(parent, 'imageSOP_UID', self.slice_uids[number])
+
+
+def _add_point(parent: ElementTree.Element, name: str, x: int, y: int) -> None:
+    mark = ElementTree.SubElement(parent, name)
+    _add(mark, 'xCoord', str(x))
+    _add(mark, 'yCoord', str(y))
 
 
 def _add(parent: ElementTree.Element, name: str, text: str) -> None:

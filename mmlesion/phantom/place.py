@@ -29,6 +29,12 @@ _REGIONS = {
 }
 
 
+# Left, top and side of a field of view in mm.
+_Window = tuple[float, float, float]
+# Region, center x and y, and radius in mm of a focus.
+_Place = tuple[Region, np.ndarray, float]
+
+
 @dataclass
 class Layout:
     """Field of view and foci of one key slice, in mm of the patient.
@@ -198,6 +204,99 @@ def place_foci(
         z_mm = rng.uniform(*_REGIONS[region][1]) * patient.scale_z
     else:
         z_mm = view.z_mm
+    section = _paint_section(z_mm, patient, enhancement, paint_anatomy)
+    half_x, half_y = section.half_mm
+    num_lesions = int(rng.choice((1, 2, 3), p=(0.72, 0.22, 0.06)))
+    wanted = num_lesions + int(rng.integers(num_vessels[0], num_vessels[1] + 1))
+    whole_body = size * spacing_mm > 2.2 * min(half_x, half_y)
+    if whole_body and view is None:
+        # The whole body is seen, as in most real images: choose the spacing so.
+        spacing_mm = float(
+            np.clip(2 * half_x * rng.uniform(1.02, 1.2) / size, 0.5, 0.976562)
+        )
+    wanted += 3 * (whole_body and num_vessels[1] > 0)
+    fov_mm = size * spacing_mm
+    back_mm, window = section.back_mm, None
+    if view is not None:
+        back_mm, window = view.back_mm, (*view.origin_mm, fov_mm)
+        if region is None:
+            seen = section.room_for_regions(window, 6) > 0
+            if not seen.any():
+                return None
+            region = names[rng.choice(len(names), p=share * seen / (share @ seen))]
+    assert region is not None
+    placed, window = _choose_places(section, region, wanted, fov_mm, window, rng)
+    if len(placed) < num_lesions + (num_vessels[0] > 0):
+        return None
+    assert window is not None  # set by the first focus placed
+    foci = [
+        draw_focus(
+            target, (*center, z_mm), radius, enhancement, section.hu_at(center), rng
+        )
+        for target, center, radius in placed
+    ]
+    order = rng.permutation(len(foci))
+    lesions = [foci[i] for i in order[:num_lesions]]
+    vessels = [make_vessel(foci[i], rng) for i in order[num_lesions:]]
+    return Layout(z_mm, window[:2], spacing_mm, back_mm, lesions, vessels)
+
+
+@dataclass
+class _Section:
+    """Coarse axial section of a patient.
+
+    Attributes:
+        x: Coordinates of the columns in mm.
+        y: Coordinates of the rows in mm.
+        hu: HU, (H, W).
+        depth_mm: For each region, the distance to its border in mm, (H, W).
+        half_mm: Half of the sides of the section, x and y.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    hu: np.ndarray
+    depth_mm: dict[Region, np.ndarray]
+    half_mm: tuple[float, float]
+
+    @property
+    def back_mm(self) -> float:
+        """Coordinate y of the skin of the back."""
+        body = np.flatnonzero((self.hu > -500).any(1))
+        return float(self.y[body[-1]]) if body.size else self.half_mm[1]
+
+    def depth_in(
+        self, region: Region, window: _Window | None, margin_mm: float = 0.0
+    ) -> np.ndarray:
+        """Return the depth in a region, 0 outside the field of view less a margin."""
+        depth = self.depth_mm[region]
+        if window is None:
+            return depth
+        left, top, side = window
+        low, high = margin_mm, side - margin_mm
+        seen_x = (self.x > left + low) & (self.x < left + high)
+        seen_y = (self.y > top + low) & (self.y < top + high)
+        return depth * (seen_y[:, None] & seen_x[None])
+
+    def room_for_regions(self, window: _Window | None, depth_mm: float) -> np.ndarray:
+        """Return the visible pixels of each region that are deeper than a distance."""
+        return np.array(
+            [(self.depth_in(each, window) > depth_mm).sum() for each in _REGIONS]
+        )
+
+    def hu_at(self, center: np.ndarray) -> float:
+        """Return the HU of the pixel at a place x and y."""
+        iy = int(np.clip(np.searchsorted(self.y, center[1]), 0, self.y.size - 1))
+        ix = int(np.clip(np.searchsorted(self.x, center[0]), 0, self.x.size - 1))
+        return float(self.hu[iy, ix])
+
+
+def _paint_section(
+    z_mm: float,
+    patient: Patient,
+    enhancement: Enhancement,
+    paint_anatomy: Callable[..., Canvas],
+) -> _Section:
     half_x, half_y = (
         float(v) + 1.5 * patient.fat_mm + 8 for v in patient.half_axes(z_mm)
     )
@@ -205,80 +304,71 @@ def place_foci(
     y = np.arange(-half_y, half_y, _COARSE_MM)
     coarse = paint_anatomy(np.array([z_mm]), y, x, patient, enhancement, True)
     assert coarse.labels is not None
-    labels, hu = coarse.labels[0], coarse.hu[0]
-    body = np.flatnonzero((hu > -500).any(1))
-    back_mm = float(y[body[-1]]) if body.size else half_y
-    room = {
+    labels = coarse.labels[0]
+    depth = {
         r: cv2.distanceTransform((labels == r).astype(np.uint8), cv2.DIST_L2, 3)
         * _COARSE_MM
         for r in _REGIONS
     }
-    num_lesions = int(rng.choice((1, 2, 3), p=(0.72, 0.22, 0.06)))
-    wanted = num_lesions + int(rng.integers(num_vessels[0], num_vessels[1] + 1))
-    whole_body = size * spacing_mm > 2.2 * min(half_x, half_y)
-    if whole_body and view is None:
-        # As in most real images, the whole body is visible: choose the spacing
-        # accordingly.
-        spacing_mm = float(
-            np.clip(2 * half_x * rng.uniform(1.02, 1.2) / size, 0.5, 0.976562)
-        )
-    wanted += 3 * (whole_body and num_vessels[1] > 0)
-    fov_mm = size * spacing_mm
-    limit = 0.2 * fov_mm
-    window = None
-    if view is not None:
-        back_mm, window = view.back_mm, (*view.origin_mm, fov_mm)
-        if region is None:
-            seen = [(_inside(room[r], x, y, window) > 6).any() for r in names]
-            if not any(seen):
-                return None
-            region = names[rng.choice(len(names), p=share * seen / (share @ seen))]
-    assert region is not None
-    placed: list[tuple[Region, np.ndarray, float]] = []
+    return _Section(x, y, coarse.hu[0], depth, (half_x, half_y))
+
+
+def _choose_places(
+    section: _Section,
+    region: Region,
+    wanted: int,
+    fov_mm: float,
+    window: _Window | None,
+    rng: np.random.Generator,
+) -> tuple[list[_Place], _Window | None]:
+    """Choose region, center and radius of the foci, and the field of view.
+
+    Nothing is placed if there is no place for the first focus.
+    """
+    names = list(_REGIONS)
+    placed: list[_Place] = []
     for n in range(wanted):
         target = region
         if n and rng.random() > 0.65:
-            areas = np.array(
-                [np.sqrt((_inside(room[r], x, y, window) > 2).sum()) for r in names]
-            )
+            areas = np.sqrt(section.room_for_regions(window, 2))
             if areas.sum() == 0:
                 continue
             target = names[rng.choice(len(areas), p=areas / areas.sum())]
-        radius = min(draw_diameter(rng) / 2, limit)
-        # Most foci are surrounded by their tissue, some touch a neighboring structure.
-        free, gap = (1.05, 1.0) if rng.random() < 0.75 else (0.75, 0.0)
-        for shrink in (1.0, 0.85, 0.7, 0.55, 0.42):
-            r = max(radius * shrink, min(radius, 4.5))
-            allowed = _inside(room[target], x, y, window, r + 4) > free * r + gap
-            for _, c, other in placed:
-                apart = np.hypot(x[None] - c[0], y[:, None] - c[1])
-                allowed = allowed & (apart > 1.2 * (r + other) + 3)
-            spots = np.flatnonzero(allowed)
-            if spots.size:
-                break
-        else:
-            if n == 0:
-                return None
-            continue
-        at = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
-        center = np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2)
-        placed.append((target, center, r))
+        radius = min(draw_diameter(rng) / 2, 0.2 * fov_mm)
+        place = _choose_place(section, target, radius, window, placed, rng)
+        if place is not None:
+            placed.append(place)
+        elif n == 0:
+            break
         if window is None:
-            window = _field_of_view(center, r, fov_mm, half_x, half_y, rng)
-    if len(placed) < num_lesions + (num_vessels[0] > 0):
-        return None
-    foci = []
-    for target, center, r in placed:
-        iy = int(np.clip(np.searchsorted(y, center[1]), 0, y.size - 1))
-        ix = int(np.clip(np.searchsorted(x, center[0]), 0, x.size - 1))
-        foci.append(
-            draw_focus(target, (*center, z_mm), r, enhancement, float(hu[iy, ix]), rng)
-        )
-    order = rng.permutation(len(foci))
-    lesions = [foci[i] for i in order[:num_lesions]]
-    vessels = [make_vessel(foci[i], rng) for i in order[num_lesions:]]
-    assert window is not None  # set when the first focus is placed
-    return Layout(z_mm, window[:2], spacing_mm, back_mm, lesions, vessels)
+            _, center, radius = placed[0]
+            window = _field_of_view(center, radius, fov_mm, *section.half_mm, rng)
+    return placed, window
+
+
+def _choose_place(
+    section: _Section,
+    region: Region,
+    radius_mm: float,
+    window: _Window | None,
+    placed: list[_Place],
+    rng: np.random.Generator,
+) -> _Place | None:
+    """Choose a free place for a focus, which shrinks if there is no place for it."""
+    x, y = section.x, section.y
+    # Most lie free in their tissue, some touch what is beside it.
+    free, gap = (1.05, 1.0) if rng.random() < 0.75 else (0.75, 0.0)
+    for shrink in (1.0, 0.85, 0.7, 0.55, 0.42):
+        r = max(radius_mm * shrink, min(radius_mm, 4.5))
+        allowed = section.depth_in(region, window, r + 4) > free * r + gap
+        for _, c, other in placed:
+            apart = np.hypot(x[None] - c[0], y[:, None] - c[1])
+            allowed = allowed & (apart > 1.2 * (r + other) + 3)
+        spots = np.flatnonzero(allowed)
+        if spots.size:
+            at = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
+            return region, np.array((x[at[1]], y[at[0]])) + rng.uniform(-1, 1, 2), r
+    return None
 
 
 def _field_of_view(
@@ -301,19 +391,3 @@ def _field_of_view(
         low, high = max(low, min(-half, high)), min(high, max(half - fov_mm, low))
         corner.append(rng.uniform(min(low, high), max(low, high)))
     return (float(corner[0]), float(corner[1]), float(fov_mm))
-
-
-def _inside(
-    room: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    window: tuple[float, float, float] | None,
-    margin: float = 0.0,
-) -> np.ndarray:
-    """Return the distance to the field of view's border less a margin, 0 outside."""
-    if window is None:
-        return room
-    left, top, side = window
-    seen_x = (x > left + margin) & (x < left + side - margin)
-    seen_y = (y > top + margin) & (y < top + side - margin)
-    return room * (seen_y[:, None] & seen_x[None])

@@ -1,6 +1,7 @@
 """Boxes of the key slices of a scan."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from mmlesion.ct import CTVolume, boxes_in_slice
+from mmlesion.models.layers.padding_mask import get_padding_mask, set_padding_mask
 
 from .inputs import ScanInputs, ScanPipeline, pack, scan_body_box
 from .key_slices import KeySlices, plan_key_slices
@@ -139,10 +141,32 @@ class KeySliceDetection:
     def _predict(self, numbers: list[int]) -> list[Any]:
         """Detect in key slices that share nothing."""
         data = pack([self.inputs.stack(number) for number in numbers])
-        device = next(self.model.parameters()).device
-        enabled = self.autocast is not None
-        with torch.autocast(device.type, self.autocast, enabled=enabled):
+        if self.autocast is None:
             return self.model.test_step(data)
+        with _autocast_backbone(self.model.backbone, self.autocast):
+            return self.model.test_step(data)
+
+
+@contextmanager
+def _autocast_backbone(backbone: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Let a backbone compute in ``dtype`` and return float32.
+
+    Operators behind it, such as MMCV's NMS, do not know other types on a CPU.
+    """
+    compute = backbone.forward
+
+    def forward(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.autocast(x.device.type, dtype):
+            levels = compute(x)
+        return tuple(
+            set_padding_mask(level.float(), get_padding_mask(level)) for level in levels
+        )
+
+    backbone.forward = forward
+    try:
+        yield
+    finally:
+        del backbone.forward
 
 
 def key_slice_boxes(position: float, sample: Any) -> KeySliceBoxes:

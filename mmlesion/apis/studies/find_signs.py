@@ -140,7 +140,7 @@ def _add_findings(
             continue
         number = len(case.result.findings) + 1
         case.maps[number] = maps = _maps(found, region, at)
-        values = maps['grad_cam'].values
+        values = maps['score_map'].values
         own = np.where(maps['outline'].values > 0, values, 0)
         finding = finding_of_mask(
             number, sign, score, case.volume, maps['outline'], own.max((1, 2)).tolist()
@@ -169,7 +169,7 @@ def _maps(
     z, y, x = (inner.start + outer.start for inner, outer in zip(box, part))
     return dict(
         outline=FindingMap.at_voxels(own[box], (z, y, x)),
-        grad_cam=FindingMap.at_voxels(np.clip(values[box], 0, 1), (z, y, x)),
+        score_map=FindingMap.at_voxels(np.clip(values[box], 0, 1), (z, y, x)),
     )
 
 

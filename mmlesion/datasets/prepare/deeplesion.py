@@ -14,7 +14,8 @@ from mmlesion.ct import (
     read_png_hu,
     write_slice_archive,
 )
-from mmlesion.datasets.sources.deeplesion_csv import LesionRow, read_deeplesion_csv
+from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
+from mmlesion.datasets.sources.deeplesion_row import LesionRow
 from mmlesion.files import lock_folder, run_in_parallel
 
 from .made_from import is_up_to_date, write_note

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .coco import is_number, read_coco, read_json, xyxy
-from .deeplesion_csv import SPLITS, read_deeplesion_csv
+from .deeplesion_csv import read_deeplesion_csv
+from .deeplesion_row import SPLITS
 
 #: Columns of predictions in a csv, beside ``file_name`` or ``image_id``.
 CSV_COLUMNS = ('x1', 'y1', 'x2', 'y2', 'score')

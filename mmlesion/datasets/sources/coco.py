@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from .deeplesion_csv import check_box
+from .deeplesion_row import check_box
 
 
 @dataclass(frozen=True)

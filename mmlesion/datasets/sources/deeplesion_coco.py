@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from mmlesion.files import write_json
 
 from .coco import read_coco, xyxy
-from .deeplesion_csv import COLUMNS, LesionRow, lesion_cells, parse_lesion_row
+from .deeplesion_csv import COLUMNS, lesion_cells
+from .deeplesion_row import LesionRow, parse_lesion_row
 
 #: Columns that are fields of COCO itself and no attributes.
 _COCO_COLUMNS = ('File_name', 'Key_slice_index', 'Bounding_boxes', 'Image_size')

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mmlesion.cli.main import main
-from mmlesion.datasets.sources.deeplesion_csv import ALL_COLUMNS, read_deeplesion_csv
+from mmlesion.ct.deeplesion_columns import DL_INFO_COLUMNS
+from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
 from mmlesion.registry import DATASETS
 
 pytest.importorskip('mmdet')
@@ -65,7 +66,11 @@ def test_round_trip_and_stock_readers(tiny, tmp_path, capsys):
     tiny.add(**FIELDS).add(**{**FIELDS, 'Bounding_boxes': '1, 2, 9.7, 12'})
     tiny.add('000002_01_01', 7, **FIELDS, Spacing_mm_px_='0.7, 0.7, NaN')
     tiny.add('000003_01_01', 9, **FIELDS, Possibly_noisy='1', Train_Val_Test='3')
-    csv, coco, again = tiny.write(ALL_COLUMNS), tmp_path / 'c.json', tmp_path / 'a.csv'
+    csv, coco, again = (
+        tiny.write(DL_INFO_COLUMNS),
+        tmp_path / 'c.json',
+        tmp_path / 'a.csv',
+    )
     assert main(['deeplesion-to-coco', str(csv), str(coco)]) == 0
     assert main(['coco-to-deeplesion', str(coco), str(again)]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -108,7 +113,7 @@ def test_noisy_lesions_are_ignored_by_the_stock_dataset_or_dropped(tiny, tmp_pat
 
 
 def test_a_changed_box_comes_back_changed(tiny, tmp_path):
-    csv, coco = tiny.add(**FIELDS).write(ALL_COLUMNS), tmp_path / 'c.json'
+    csv, coco = tiny.add(**FIELDS).write(DL_INFO_COLUMNS), tmp_path / 'c.json'
     assert main(['deeplesion-to-coco', str(csv), str(coco)]) == 0
     content = json.loads(coco.read_text())
     content['annotations'][0]['bbox'] = [1, 2, 30, 40]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mmlesion.ct.deeplesion_columns import DL_INFO_COLUMNS
 from mmlesion.datasets.sources.deeplesion_csv import (
-    ALL_COLUMNS,
     COLUMNS,
     read_deeplesion_csv,
     write_deeplesion_csv,
@@ -44,7 +44,7 @@ ALL_FIELDS = dict(
 
 
 def test_all_columns(tiny):
-    (row,) = read_deeplesion_csv(tiny.add(**ALL_FIELDS).write(ALL_COLUMNS))
+    (row,) = read_deeplesion_csv(tiny.add(**ALL_FIELDS).write(DL_INFO_COLUMNS))
     assert (row.study, row.series_id) == (2, 3)
     assert row.recist_px == (15, 17, 15, 37, 10.5, 27, 25.5, 27)
     assert row.location == (0.25, 0.5, 0.75)
@@ -53,9 +53,9 @@ def test_all_columns(tiny):
 
 def test_the_other_columns_may_be_absent_or_empty(tiny):
     (absent,) = read_deeplesion_csv(tiny.add().write())
-    empty = dict.fromkeys(set(ALL_COLUMNS) - set(COLUMNS), '')
+    empty = dict.fromkeys(set(DL_INFO_COLUMNS) - set(COLUMNS), '')
     tiny.rows[0].update(empty, Patient_age='NaN')
-    (empty,) = read_deeplesion_csv(tiny.write(ALL_COLUMNS))
+    (empty,) = read_deeplesion_csv(tiny.write(DL_INFO_COLUMNS))
     assert absent == empty
     assert absent.recist_px is absent.location is absent.age_years is None
 
@@ -81,12 +81,12 @@ def test_the_other_columns_may_be_absent_or_empty(tiny):
 def test_a_malformed_cell_of_the_other_columns(tiny, fields, reason):
     tiny.add(**{**ALL_FIELDS, **fields})
     with pytest.raises(ValueError, match=f'DL_info.csv: row 2.*{reason}'):
-        read_deeplesion_csv(tiny.write(ALL_COLUMNS))
+        read_deeplesion_csv(tiny.write(DL_INFO_COLUMNS))
 
 
 def test_rows_are_written_as_read(tiny, tmp_path):
     tiny.add(**ALL_FIELDS, Spacing_mm_px_='0.8, 0.8, NaN', Possibly_noisy='1')
-    path = tiny.add('000002_01_01').write(ALL_COLUMNS)
+    path = tiny.add('000002_01_01').write(DL_INFO_COLUMNS)
     write_deeplesion_csv(tmp_path / 'again.csv', read_deeplesion_csv(path))
     written = (tmp_path / 'again.csv').read_text().splitlines()
     assert written[:2] == path.read_text().splitlines()[:2]

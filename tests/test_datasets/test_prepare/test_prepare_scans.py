@@ -1,0 +1,188 @@
+"""Own scans with boxes or masks become DeepLesion's layout."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from mmlesion.cli.main import main
+from mmlesion.ct import read_png_hu, read_slice_hu
+from mmlesion.datasets import DeepLesionDataset
+from mmlesion.datasets.prepare import prepare_scans
+
+ORDERS = ('LPS', 'RAS', 'LAI', 'PIR', 'SLA')
+BOX = (1, 22, 13, 5, 30, 19)  # z1, y1, x1, z2, y2, x2 of the LPS scan, inclusive
+
+
+@pytest.fixture(scope='module')
+def scans(tmp_path_factory):
+    """One scan stored in several orders of voxels, with its mask and its box."""
+    folder = tmp_path_factory.mktemp('scans')
+    rng = np.random.default_rng(0)
+    array = rng.integers(-900, 300, (9, 48, 40)).astype(np.int16)
+    mask = np.zeros(array.shape, np.uint8)
+    z1, y1, x1, z2, y2, x2 = BOX
+    mask[z1 : z2 + 1, y1 + 2 : y2, x1 + 2 : x2] = 1
+    mask[(z1 + z2) // 2, y1 : y2 + 1, x1 : x2 + 1] = 1  # the largest slice
+    mask[7, 40:44, 30:33] = 1  # a second lesion of the same label
+    boxes = {}
+    for order in ORDERS:
+        for name, values in (('ct', array), ('mask', mask)):
+            image = sitk.GetImageFromArray(values)
+            image.SetSpacing((0.75, 0.75, 2.0))
+            image.SetOrigin((-20.0, 31.0, 5.0))
+            image = sitk.DICOMOrient(image, order)
+            sitk.WriteImage(image, str(folder / f'{order}_{name}.nii.gz'))
+        found = np.argwhere(sitk.GetArrayFromImage(image) == 1)[:, ::-1]
+        # The box of the first lesion in voxels (i, j, k) of this file
+        world = [image.TransformIndexToPhysicalPoint(each.tolist()) for each in found]
+        first = np.array([point[2] < 5.0 + 2 * 6.5 for point in world])
+        boxes[order] = (*found[first].min(0), *found[first].max(0))
+    return folder, array, boxes
+
+
+def _write(path, rows):
+    with open(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+def _box_row(folder, order, box, **more):
+    names = ('i1', 'j1', 'k1', 'i2', 'j2', 'k2')
+    scan = f'{folder}/{order}_ct.nii.gz'
+    return dict(scan=scan, **dict(zip(names, map(int, box))), **more)
+
+
+def test_each_order_of_voxels_gives_the_same_boxes_and_pixels(scans, tmp_path):
+    folder, array, boxes = scans
+    table = _write(
+        tmp_path / 'boxes.csv',
+        [_box_row(folder, order, boxes[order], split='train') for order in ORDERS],
+    )
+    done = prepare_scans(table, workers=1, progress=False)
+    done.check()
+    assert (done.lesions, done.scans) == (5, 5)
+    dataset = DeepLesionDataset(data_root=str(tmp_path), split='train', pipeline=[])
+    assert len(dataset) == 5
+    z1, y1, x1, z2, y2, x2 = BOX
+    for number, order in enumerate(ORDERS):
+        sample = dataset.get_data_info(number)
+        assert sample['instances'][0]['bbox'] == [x1, y1, x2 + 1, y2 + 1], order
+        assert sample['key_slice'] == 9 - (z1 + z2) // 2
+        for z in range(9):
+            stored = read_png_hu(
+                tmp_path / f'Images_png/{number + 1:06d}_01_01/{9 - z:03d}.png'
+            )
+            assert np.array_equal(stored, array[z])
+
+
+def test_masks_give_a_lesion_for_each_region(scans, tmp_path):
+    folder, *_ = scans
+    rows = [
+        dict(scan=f'{folder}/{name}_ct.nii.gz', mask=f'{folder}/{other}_mask.nii.gz')
+        for name, other in zip(ORDERS, ORDERS[1:] + ORDERS[:1])
+    ]
+    table = _write(tmp_path / 'masks.csv', [dict(row, split='test') for row in rows])
+    assert prepare_scans(table, workers=1, progress=False).lesions == 10
+    dataset = DeepLesionDataset(data_root=str(tmp_path), split='test', pipeline=[])
+    z1, y1, x1, z2, y2, x2 = BOX
+    found = {}
+    for number in range(len(dataset)):
+        sample = dataset.get_data_info(number)
+        boxes = [tuple(each['bbox']) for each in sample['instances']]
+        found.setdefault(sample['key_slice'], []).append(boxes)
+    assert found == {
+        9 - (z1 + z2) // 2: [[(x1, y1, x2 + 1, y2 + 1)]] * 5,
+        9 - 7: [[(30, 40, 33, 44)]] * 5,
+    }
+
+
+def test_boxes_of_coco_are_in_the_slices_that_inference_reads(scans, tmp_path):
+    folder, *_ = scans
+    scan = f'{folder}/PIR_ct.nii.gz#7'
+    coco = dict(
+        images=[dict(id=1, file_name=scan, width=40, height=48, patient='A')],
+        annotations=[dict(id=3, image_id=1, category_id=1, bbox=[30, 40, 3, 4])],
+        categories=[dict(id=1, name='lesion')],
+    )
+    path = tmp_path / 'mine.json'
+    path.write_text(json.dumps(coco))
+    assert main(['prepare', 'scans', '--lesions', str(path), '--workers', '1']) in (
+        None,
+        0,
+    )
+    stored = read_png_hu(tmp_path / 'Images_png/000001_01_01/002.png')
+    assert np.array_equal(stored, read_slice_hu(scan))
+    rows = list(csv.DictReader(open(tmp_path / 'DL_info.csv', newline='')))
+    assert rows[0]['Bounding_boxes'] == '31, 41, 34, 45'
+    coco['images'][0]['width'] = 41
+    path.write_text(json.dumps(coco))
+    with pytest.raises(ValueError, match='annotation 3: .*41 x 48.*40 x 48'):
+        prepare_scans(str(path), workers=1, progress=False)
+
+
+def test_a_second_run_repeats_only_what_changed(scans, tmp_path):
+    folder, _, boxes = scans
+    rows = [_box_row(folder, order, boxes[order]) for order in ORDERS[:3]]
+    table = _write(tmp_path / 'boxes.csv', rows)
+    prepare_scans(table, workers=1, progress=False)
+    before = (tmp_path / 'DL_info.csv').read_text()
+    assert prepare_scans(table, workers=1, progress=False).already_there == 3
+    assert (tmp_path / 'DL_info.csv').read_text() == before
+    rows[1]['i2'] += 1
+    _write(tmp_path / 'boxes.csv', rows)
+    assert prepare_scans(table, workers=1, progress=False).already_there == 2
+    assert (tmp_path / 'DL_info.csv').read_text() != before
+
+
+def test_patients_are_never_divided(scans, tmp_path):
+    folder, _, boxes = scans
+    rows = [
+        _box_row(folder, order, boxes[order], patient=f'P{number % 2}')
+        for number, order in enumerate(ORDERS)
+    ]
+    table = _write(tmp_path / 'boxes.csv', rows)
+    prepare_scans(table, workers=1, progress=False)
+    found = list(csv.DictReader(open(tmp_path / 'DL_info.csv', newline='')))
+    splits = {row['Patient_index']: set() for row in found}
+    for row in found:
+        splits[row['Patient_index']].add(row['Train_Val_Test'])
+    assert len(splits) == 2 and all(len(each) == 1 for each in splits.values())
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(scan='none.nii.gz'), 'row 2: .*none.nii.gz: no such file'),
+        (dict(k1=90, k2=91), 'row 2: .*outside'),
+        (dict(i1=60, i2=70), 'row 2: .*outside'),
+        (dict(i1='x'), "row 2: i1 must be a voxel, but is 'x'"),
+        (dict(i1=20, i2=2), 'row 2: the box ends before it begins'),
+        (dict(split='all'), 'row 2: split must be train, val or test'),
+        (dict(scan=''), 'row 2: the scan is not named'),
+    ],
+)
+def test_malformed_rows_are_named(scans, tmp_path, change, message):
+    folder, _, boxes = scans
+    row = _box_row(folder, 'LPS', boxes['LPS'], split='train')
+    table = _write(tmp_path / 'boxes.csv', [{**row, **change}])
+    with pytest.raises(ValueError, match=message):
+        prepare_scans(table, workers=1, progress=False)
+    assert not (tmp_path / 'DL_info.csv').exists()
+
+
+def test_one_bad_scan_does_not_stop_the_others(scans, tmp_path):
+    folder, _, boxes = scans
+    rows = [_box_row(folder, order, boxes[order]) for order in ORDERS[:2]]
+    rows[0]['k1'] = rows[0]['k2'] = 70
+    done = prepare_scans(
+        _write(tmp_path / 'boxes.csv', rows), workers=1, progress=False
+    )
+    assert done.scans == 1
+    with pytest.raises(ValueError, match='row 2: .*; 1 scans are left out'):
+        done.check()
+    assert 'row 2' in (tmp_path / 'left_out.txt').read_text()
