@@ -200,10 +200,7 @@ def run(args: argparse.Namespace) -> None:
     for name in ('size', 'min_readers', 'placement'):
         if options.get(name, 0) is None:
             del options[name]
-    if dataset == 'lidc-slices' and args.placement and not args.crops:
-        raise ValueError('--placement needs --crops')
-    if dataset == 'lidc-slices' and args.min_readers and args.crops:
-        raise ValueError('--min-readers needs DICOM and XML, not --crops')
+    _check_crop_options(options, bool(getattr(args, 'crops', None)))
     if dataset == 'lidc':
         from mmlesion.ct.nodule_patches import PatchGeometry
 
@@ -224,3 +221,11 @@ def run(args: argparse.Namespace) -> None:
     print(done.summary())
     if dataset != 'deeplesion':  # prepare_deeplesion raises its own errors
         done.check()
+
+
+def _check_crop_options(options: dict, crops: bool) -> None:
+    """Raise if an option of slices does not fit their source."""
+    if 'placement' in options and not crops:
+        raise ValueError('--placement needs --crops')
+    if 'min_readers' in options and crops:
+        raise ValueError('--min-readers needs DICOM and XML, not --crops')

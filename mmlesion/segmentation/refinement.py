@@ -43,7 +43,7 @@ def refine_candidate(image: np.ndarray, mask: np.ndarray, method: str) -> np.nda
     mask = np.asarray(mask, bool)
     if not mask.any():
         return mask
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1]
     row, column = np.unravel_index(depth.argmax(), mask.shape)
     center, radius = (int(row), int(column)), float(depth[row, column])
     if method == 'opening':
@@ -57,15 +57,15 @@ def _opened(mask: np.ndarray, center: tuple[int, int], radius: int) -> np.ndarra
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     padded = np.pad(mask, radius).astype(np.uint8)
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, disc)
-    parts, _ = cv2.connectedComponents(opened, connectivity=8)[::-1]
-    parts = parts[radius:-radius, radius:-radius]
+    _, parts = cv2.connectedComponents(opened, connectivity=8)
+    parts = np.asarray(parts)[radius:-radius, radius:-radius]
     return (parts == parts[center]) if parts[center] else mask
 
 
 def _walked(
     image: np.ndarray, mask: np.ndarray, center: tuple[int, int], radius: float
 ) -> np.ndarray:
-    apart = ndimage.distance_transform_edt(~mask)
+    apart = np.asarray(ndimage.distance_transform_edt(~mask))
     rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
     distance = np.hypot(rows - center[0], columns - center[1])
     seeds = np.where((apart > 2) | (distance > 2 * radius + 2), 2, 0)

@@ -117,7 +117,7 @@ class MultiGAPHead(CAMHead):
         self, feats: Sequence[Tensor], data_samples: list, **kwargs: Any
     ) -> dict[str, Tensor]:
         """Loss of the class scores, and of those of each branch."""
-        losses = super().loss(feats, data_samples, **kwargs)
+        losses = super().loss(tuple(feats), data_samples, **kwargs)  # pyright: ignore[reportArgumentType]
         if self.branch_loss_weight:
             branches = [
                 self._get_loss(score, data_samples, **kwargs)['loss']

@@ -127,7 +127,7 @@ class NAMSegmentor(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.classifier = MODELS.build(classifier)
-        self.multi_gap = None if multi_gap is None else MODELS.build(multi_gap)
+        self.multi_gap: Any = None if multi_gap is None else MODELS.build(multi_gap)
         if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
             raise ValueError(
                 'NAMSegmentor: classifier must have a MultiGAPVGG with '
@@ -145,10 +145,10 @@ class NAMSegmentor(BaseModel):
                 raise ValueError(
                     f'NAMSegmentor: {name} must be one of {known}, got {value!r}.'
                 )
-        self.from_classifier = from_classifier and self.multi_gap is not None
+        self.from_classifier = from_classifier
         if self.multi_gap is not None:
             self.classifier.requires_grad_(False)
-        if self.from_classifier:
+        if self.multi_gap is not None and self.from_classifier:
             self.multi_gap.backbone.features.requires_grad_(False)
         low, high = window_hu
         self.window_hu = (low, high)
@@ -183,16 +183,16 @@ class NAMSegmentor(BaseModel):
         super().train(mode)
         if self.multi_gap is not None:
             self.classifier.eval()
-        if self.from_classifier:
+        if self.multi_gap is not None and self.from_classifier:
             self.multi_gap.backbone.features.eval()
         return self
 
     def init_weights(self) -> None:
         """Initialize both networks; see ``from_classifier``."""
         super().init_weights()
-        if not self.from_classifier:
-            return
         source, target = self.classifier, self.multi_gap
+        if target is None or not self.from_classifier:
+            return
         target.backbone.features.load_state_dict(source.backbone.features.state_dict())
         deepest = source.backbone.branches[-1].state_dict()
         target.backbone.branches[-1].load_state_dict(deepest)

@@ -77,7 +77,7 @@ def test_pixels_are_magnified_twice_around_the_middle(crops):
 
 
 def test_a_nodule_that_is_cut_off_is_left_out(crops):
-    write_crop(crops / 'voi', 'LIDC-IDRI-0003_R_1', [2, 3], centre=(6, 22))
+    write_crop(crops / 'voi', 'LIDC-IDRI-0003_R_1', [2, 3], center=(6, 22))
     done = prepare_lidc_crop_slices(
         str(crops / 'voi'), str(crops / 'out'), size=64, placement='middle'
     )
