@@ -288,6 +288,21 @@ def config_pairs(
     return configs, args.models[1::2]
 
 
+def training_config(args: argparse.Namespace) -> Config:
+    """Read the config of a training, with mixed precision where ``--amp`` is given.
+
+    Args:
+        args: See :func:`config_from_arguments`; also has ``amp``.
+
+    Returns:
+        The config.
+    """
+    cfg = config_from_arguments(args)
+    if args.amp:
+        use_mixed_precision(cfg)
+    return cfg
+
+
 def use_mixed_precision(cfg: Config) -> None:
     """Train in float16 on a GPU, in bfloat16 on a CPU.
 

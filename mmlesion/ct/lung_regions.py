@@ -1,26 +1,13 @@
 """Detection of the lungs and the large airways as connected air in 3-D."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
+from .air_regions import CROSS, LEAST_CORE, PADDING_HU, WALL_MM, AirRegions, air_regions
 from .volume import CTVolume
 
-#: Voxels below this value are padding that scanners write outside of their circular
-#: field of view (-2000, -3024). Noise in air stays above it.
-PADDING_HU = -1500
-
-_GRID_MM = 2.5  # in-plane size of the coarse pixels that density is measured on
-# Free gas has a mean below the first and a standard deviation below the second value
-_GAS_HU = ((-920.0, 38.0), (-950.0, 42.0), (-965.0, np.inf))
 _GAS_MM3 = 1_500_000.0  # more gas than that is in no bowel: emphysema
-_EMPTY_HU = -960.0  # pixels of the air around the patient are below it, lung is not
 _EMPTY_SHARE = 0.4  # least share of such pixels where that air meets the image's edge
-_LEAST_CORE = 4  # coarse pixels that a region's density is trusted from
-_WALL_MM = 12.0  # the wall around the lungs is thicker than this nearly everywhere
 _WALL_SHARE = 0.4  # least share of a lung's surface with such a wall
 _BEYOND_SHARE = 0.5  # largest share of a lung in rows of a slice without tissue
 _LUNG_MM2 = 1000.0  # a lung reaches this area in some slice, a sinus does not
@@ -35,8 +22,6 @@ _AIRWAY_HU = -880.0  # mean of an airway where the midline of the body is unknow
 _TUBE_HU = -750.0  # or this mean in an airway of at least
 _TUBE_MM = 35.0  # this length
 _AIRWAY_MM = 20.0  # least length of an airway
-_TISSUE_HU = -500.0  # between lung with its vessels and fat
-_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
 def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +60,7 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
             lungs.
     """
     _check(volume, threshold_hu)
-    regions = _regions(volume, threshold_hu)
+    regions = air_regions(volume, threshold_hu)
     to_head = bool(volume.direction[2, 2] > 0)
     outside = _outside(regions)
     outside |= _bedding(regions, outside)
@@ -86,97 +71,6 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
     lung |= _cavities(regions, lungs, rest, volume, to_head)
     del lungs  # saves memory
     return regions.paint(lung, volume.shape), regions.paint(airway, volume.shape)
-
-
-#: Columns of the table of regions.
-_COLUMNS = (
-    'area',  # pixels
-    'height',  # pixels
-    'width',  # pixels
-    'offset',  # from the midline of the body in half widths; NaN where it is cut
-    'lateral',  # pixels at the left and right edge of the slice
-    'mean_hu',  # of all pixels
-    'core',  # coarse pixels inside, without those at the surface
-    'core_sum',  # of their HU
-    'core_square',  # of their squared HU
-    'edge',  # pixels at the edge of the slice
-    'edge_empty',  # those of them that are as empty as gas
-)
-
-
-@dataclass
-class _Regions:
-    """Connected air of single slices, numbered through the scan.
-
-    Attributes:
-        labels: Per slice (H, W): 0, or 1 + number within the slice.
-        coarse: Per slice (h, w) the same on the coarse grid.
-        thick: Per slice (h, w) tissue that is no thin shell.
-        coarse_mm: Size (y, x) of the coarse pixels.
-        first: (D + 1,) number of the first region of each slice.
-        table: Column name to (N,) values, see :data:`_COLUMNS`.
-        links: (L, 2) regions that overlap in neighboring slices, in order of slices.
-    """
-
-    labels: list[np.ndarray]
-    coarse: list[np.ndarray]
-    thick: list[np.ndarray]
-    coarse_mm: tuple[float, float]
-    first: np.ndarray
-    table: dict[str, np.ndarray]
-    links: np.ndarray
-
-    def __len__(self) -> int:
-        return int(self.first[-1])
-
-    @property
-    def slices(self) -> np.ndarray:
-        """(N,) slice of each region."""
-        return np.repeat(np.arange(len(self.labels)), np.diff(self.first))
-
-    def is_gas(self, component: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """(C,) whether the chosen regions of each component are free gas."""
-        core, total, square = (
-            np.bincount(component, self.table[name] * chosen)
-            for name in ('core', 'core_sum', 'core_square')
-        )
-        mean = total / np.maximum(core, 1)
-        spread = np.sqrt(np.maximum(square / np.maximum(core, 1) - mean**2, 0))
-        gas = [(mean < most) & (spread < wide) for most, wide in _GAS_HU]
-        return (core >= _LEAST_CORE) & np.logical_or.reduce(gas)
-
-    def components(
-        self, chosen: np.ndarray, without: np.ndarray | None = None
-    ) -> np.ndarray:
-        """(N,) component of each region by the links of chosen regions.
-
-        Args:
-            chosen: (N,) regions whose links count.
-            without: (L,) links that do not count.
-        """
-        used = chosen[self.links].all(1)
-        if without is not None:
-            used &= ~without
-        links = self.links[used]
-        graph = coo_matrix(
-            (np.ones(len(links), bool), tuple(links.T)), shape=(len(self),) * 2
-        )
-        return connected_components(graph, directed=False)[1]
-
-    def of_slice(
-        self, number: int, values: np.ndarray, coarse: bool = False
-    ) -> np.ndarray:
-        """(H, W) or (h, w) the value of each pixel's region, 0 outside of regions."""
-        own = values[self.first[number] : self.first[number + 1]]
-        labels = (self.coarse if coarse else self.labels)[number]
-        return np.concatenate([np.zeros(1, values.dtype), own])[labels]
-
-    def paint(self, chosen: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """(D, H, W) where the chosen regions are."""
-        mask = np.empty(shape, bool)
-        for number in range(shape[0]):
-            mask[number] = self.of_slice(number, chosen)
-        return mask
 
 
 def _check(volume: CTVolume, threshold_hu: float) -> None:
@@ -207,114 +101,7 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
         )
 
 
-def _regions(volume: CTVolume, threshold_hu: float) -> _Regions:
-    _, row_mm, column_mm = volume.spacing_mm
-    factors = max(1, round(_GRID_MM / row_mm)), max(1, round(_GRID_MM / column_mm))
-    coarse_mm = factors[0] * row_mm, factors[1] * column_mm
-    slices, links, first = [], [], [0]
-    for slice_hu in volume.array:
-        slices.append(_slice_regions(slice_hu, threshold_hu, factors, coarse_mm))
-        if len(slices) > 1:
-            links.append(_overlaps(slices[-2][0], slices[-1][0], first[-2:]))
-        first.append(first[-1] + len(slices[-1][3]))
-    labels, coarse, thick, tables = zip(*slices)
-    return _Regions(
-        list(labels),
-        list(coarse),
-        list(thick),
-        coarse_mm,
-        np.array(first),
-        dict(zip(_COLUMNS, np.concatenate(tables).T)),
-        np.concatenate(links or [np.zeros((0, 2), int)]),
-    )
-
-
-def _slice_regions(
-    slice_hu: np.ndarray,
-    threshold_hu: float,
-    factors: tuple[int, int],
-    coarse_mm: tuple[float, float],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (H, W), coarse labels and thick tissue (h, w), rows of the table."""
-    air = (slice_hu < threshold_hu) & (slice_hu >= PADDING_HU)
-    count, labels, stats, centers = cv2.connectedComponentsWithStats(
-        air.view(np.uint8), connectivity=4
-    )
-    labels = labels.astype(np.min_scalar_type(count))
-    # Averaged over coarse pixels, so that noise does not look like structure
-    small_hu, small = _coarse(slice_hu, labels, factors)
-    size = [2 * round(0.3 * _WALL_MM / mm) + 1 for mm in coarse_mm]
-    tissue = (small_hu > _TISSUE_HU).view(np.uint8)
-    thick = cv2.morphologyEx(tissue, cv2.MORPH_OPEN, np.ones(size, np.uint8))
-    core = ((small_hu < threshold_hu) & (small > 0)).view(np.uint8)
-    core = cv2.erode(core, _CROSS).view(bool)
-    values, owner = small_hu[core].astype(float), small[core]
-    middle, half = _midline(thick, factors[1])
-    lateral = labels[:, [0, -1]].ravel()
-    edge = np.concatenate([lateral, labels[[0, -1], 1:-1].ravel()])
-    edge_hu = np.concatenate(
-        [slice_hu[:, [0, -1]].ravel(), slice_hu[[0, -1], 1:-1].ravel()]
-    )
-    area = stats[:, cv2.CC_STAT_AREA]
-    columns = dict(
-        area=area,
-        height=stats[:, cv2.CC_STAT_HEIGHT],
-        width=stats[:, cv2.CC_STAT_WIDTH],
-        offset=(centers[:, 0] - middle) / half,
-        lateral=np.bincount(lateral, minlength=count),
-        mean_hu=np.bincount(labels.ravel(), slice_hu.ravel(), count)
-        / np.maximum(area, 1),
-        core=np.bincount(owner, minlength=count),
-        core_sum=np.bincount(owner, values, count),
-        core_square=np.bincount(owner, values**2, count),
-        edge=np.bincount(edge, minlength=count),
-        edge_empty=np.bincount(edge[edge_hu < _EMPTY_HU], minlength=count),
-    )
-    table = np.column_stack([columns[name] for name in _COLUMNS])
-    return labels, small, thick.view(bool), table[1:]
-
-
-def _coarse(
-    slice_hu: np.ndarray, labels: np.ndarray, factors: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """HU averaged over blocks of pixels, and the label at each block's center."""
-    rows, columns = factors
-    height, width = (-(-n // f) for n, f in zip(slice_hu.shape, factors))
-    pad = height * rows - slice_hu.shape[0], width * columns - slice_hu.shape[1]
-    hu = np.clip(slice_hu, -1024, 300).astype(np.float32)
-    if any(pad):
-        hu = cv2.copyMakeBorder(hu, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
-    if factors != (1, 1):
-        hu = cv2.resize(hu, (width, height), interpolation=cv2.INTER_AREA)
-    at = [
-        np.minimum(np.arange(count) * f + f // 2, side - 1)
-        for count, f, side in zip((height, width), factors, slice_hu.shape)
-    ]
-    return hu, labels[at[0][:, None], at[1]]
-
-
-def _midline(thick: np.ndarray, factor: int) -> tuple[float, float]:
-    """Column of the body's midline and half its width; NaN where the body is cut."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(thick, connectivity=4)
-    if count == 1:
-        return np.nan, np.nan
-    body = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-    left, width = stats[body, [cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH]]
-    if left == 0 or left + width == thick.shape[1]:
-        return np.nan, np.nan
-    return (left + width / 2) * factor - 0.5, width / 2 * factor
-
-
-def _overlaps(before: np.ndarray, after: np.ndarray, first: list[int]) -> np.ndarray:
-    """(L, 2) pairs of regions of two neighboring slices that share pixels."""
-    both = (before > 0) & (after > 0)
-    pairs = np.unique((before[both].astype(np.int64) << 32) + after[both])
-    return np.column_stack(
-        [first[0] + (pairs >> 32) - 1, first[1] + (pairs & 0xFFFFFFFF) - 1]
-    )
-
-
-def _outside(regions: _Regions) -> np.ndarray:
+def _outside(regions: AirRegions) -> np.ndarray:
     """(N,) which regions are air around the patient."""
     table = regions.table
     at_edge = table['edge'] > 0
@@ -324,12 +111,12 @@ def _outside(regions: _Regions) -> np.ndarray:
         for name in ('core', 'edge', 'edge_empty')
     )
     # A sliver in a corner, too small to measure, is no lung either
-    outside = (empty > _EMPTY_SHARE * edge) | (core < _LEAST_CORE)
+    outside = (empty > _EMPTY_SHARE * edge) | (core < LEAST_CORE)
     outside |= regions.is_gas(component, at_edge)
     return at_edge & outside[component]
 
 
-def _bedding(regions: _Regions, outside: np.ndarray) -> np.ndarray:
+def _bedding(regions: AirRegions, outside: np.ndarray) -> np.ndarray:
     """(N,) which other regions are foam of the table, cushions or pockets in cloth.
 
     Such air has little thick tissue around it, or lies in rows beyond a body that spans
@@ -350,12 +137,12 @@ def _bedding(regions: _Regions, outside: np.ndarray) -> np.ndarray:
             beyond += np.bincount(free, minlength=len(amount) + 1)[1:]
         # Vessels are no surface
         filled = cv2.morphologyEx((own > 0).view(np.uint8), cv2.MORPH_CLOSE, square)
-        ring = (cv2.dilate(filled, _CROSS) > filled) & ~around
+        ring = (cv2.dilate(filled, CROSS) > filled) & ~around
         nearest = cv2.dilate(own.astype(np.float32), square)[ring].astype(int)
         wall = thick[ring]
         if around.any():
             far = cv2.distanceTransform((~around).view(np.uint8), cv2.DIST_L2, 3)[ring]
-            wall = wall & (far * min(regions.coarse_mm) > _WALL_MM)
+            wall = wall & (far * min(regions.coarse_mm) > WALL_MM)
         surface += np.bincount(nearest, minlength=len(amount) + 1)[1:]
         walled += np.bincount(nearest[wall], minlength=len(amount) + 1)[1:]
     foam = (walled < _WALL_SHARE * surface) | (beyond > _BEYOND_SHARE * amount)
@@ -363,7 +150,7 @@ def _bedding(regions: _Regions, outside: np.ndarray) -> np.ndarray:
 
 
 def _airways(
-    regions: _Regions, volume: CTVolume, to_head: bool, candidates: np.ndarray
+    regions: AirRegions, volume: CTVolume, to_head: bool, candidates: np.ndarray
 ) -> np.ndarray:
     """(N,) which of the candidates are trachea or main bronchi."""
     if not candidates.any():
@@ -401,7 +188,7 @@ def _airways(
 
 
 def _lungs(
-    regions: _Regions,
+    regions: AirRegions,
     volume: CTVolume,
     to_head: bool,
     candidates: np.ndarray,
@@ -431,7 +218,7 @@ def _lungs(
 
 
 def _cavities(
-    regions: _Regions,
+    regions: AirRegions,
     lungs: np.ndarray,
     candidates: np.ndarray,
     volume: CTVolume,

@@ -5,9 +5,9 @@ import os
 import re
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from logging import Logger
-from typing import Any
+from typing import Any, cast
 from urllib.error import URLError
 
 import torch
@@ -145,7 +145,7 @@ class LesionRunner(Runner):
                 save weights without a single step.
         """
         loader = Runner.build_dataloader(dataloader, *args, **kwargs)
-        samples = len(loader.dataset)
+        samples = len(cast(Sized, loader.dataset))
         if samples and not len(loader):
             raise ValueError(
                 f'batch_size is {dataloader["batch_size"]}, but the data set has '

@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
 from mmlesion.engine.lesion_runner import LesionRunner
-from mmlesion.engine.work_dir import hold_work_dir
+from mmlesion.engine.work_dir import lock_work_dir
 from mmlesion.evaluation.functional import (
     FROCMatches,
     bootstrap_froc,
@@ -194,7 +194,7 @@ def _run(cfg: Config, folder: Path) -> _Run:
         )
     if not (folder / RESULT_FILE).is_file():
         print_log(f'Training {folder}', 'current')
-        with hold_work_dir(folder):
+        with lock_work_dir(folder):
             write_text(started, fingerprint)
             _train_and_test(cfg, folder)
     return _read(folder)
@@ -245,6 +245,14 @@ def _read(folder: Path) -> _Run:
     return _Run(json.loads((folder / RESULT_FILE).read_text()), matches, patients)
 
 
+def _check_same_images(run: _Run, first: _Run, names: str) -> None:
+    if not (
+        np.array_equal(run.patients, first.patients)
+        and np.array_equal(run.matches.lesion_image, first.matches.lesion_image)
+    ):
+        raise ValueError(f'{names} were tested on different images.')
+
+
 def _compare(
     runs: Mapping[str, Sequence[_Run]], reference: str, options: ComparisonOptions
 ) -> dict[str, Any]:
@@ -254,13 +262,7 @@ def _compare(
     rows, samples = {}, {}
     for name, each in runs.items():
         for run in each:
-            if not (
-                np.array_equal(run.patients, first.patients)
-                and np.array_equal(run.matches.lesion_image, first.matches.lesion_image)
-            ):
-                raise ValueError(
-                    f'{name} and {reference} were tested on different images.'
-                )
+            _check_same_images(run, first, f'{name} and {reference}')
         values = np.array([run.matches.curve().sensitivity_at(fps) for run in each])
         # The same draws of patients for every run
         samples[name] = np.stack(

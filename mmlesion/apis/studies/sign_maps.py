@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.ct import read_volume, write_volume
+from mmlesion.ct import CTVolume, read_volume, write_volume
 from mmlesion.datasets.indices.scan_list import read_scan_list
 from mmlesion.evaluation.functional import binary_areas, binary_rates, map_position
 from mmlesion.files import write_csv_table, write_json
 from mmlesion.visualization import draw_sign_map, write_picture
 
-from .sign_networks import SignNetwork, find_sign, sign_of_configs
+from .sign_networks import FoundSign, SignNetwork, find_sign, sign_of_configs
 
 TABLE_NAME = 'positions.csv'
 SUMMARY_NAME = 'summary.json'
@@ -105,46 +105,56 @@ def sign_maps(
         truth = _truth(truth_dir, stem, scan)
         for region in found.probabilities:
             label = row.signs[task].get(region)
-            place = found.maximum(region)
             table.append(
                 dict(
                     scan=row.scan,
                     patient=row.patient,
                     region=region,
                     label=label,
-                    **{
-                        f'p_{view}': round(float(p), 4)
-                        for view, p in found.probabilities[region].items()
-                    },
-                    **dict(
-                        zip(
-                            ('x_mm', 'y_mm', 'z_mm'),
-                            scan.index_to_world(place).round(2).tolist(),
-                        )
-                    ),
+                    **_numbers_of_region(scan, found, region),
                     **_measured(found, region, truth, tolerance_mm),
                 )
             )
             if label or (label is None and found.probability(region) >= 0.5):
-                write_picture(
-                    out_dir / f'{stem}_{region}.png',
-                    draw_sign_map(
-                        scan.array,
-                        scan.spacing_mm,
-                        found.parts[region],
-                        found.maps[region],
-                        found.projections[region],
-                        found.position,
-                        place,
-                        truth,
-                        f'{row.scan}, {region}: {task}, '
-                        f'p = {found.probability(region):.2f}',
-                    ),
-                )
+                title = f'{row.scan}, {region}: {task}'
+                picture = _picture_of_region(scan, found, region, truth, title)
+                write_picture(out_dir / f'{stem}_{region}.png', picture)
     summary = _summary(task, table, combination, tolerance_mm, networks)
     summary['classification'] = classification(table, threshold)
     _write(out_dir, table, summary)
     return summary
+
+
+def _numbers_of_region(
+    scan: CTVolume, found: FoundSign, region: str
+) -> dict[str, float]:
+    """Return the probability of each view, and the place of the maximum in mm."""
+    probabilities = found.probabilities[region]
+    place_mm = scan.index_to_world(found.maximum(region)).round(2).tolist()
+    return {
+        **{f'p_{view}': round(float(p), 4) for view, p in probabilities.items()},
+        **dict(zip(('x_mm', 'y_mm', 'z_mm'), place_mm)),
+    }
+
+
+def _picture_of_region(
+    scan: CTVolume,
+    found: FoundSign,
+    region: str,
+    truth: np.ndarray | None,
+    title: str,
+) -> np.ndarray:
+    return draw_sign_map(
+        scan.array,
+        scan.spacing_mm,
+        found.parts[region],
+        found.maps[region],
+        found.projections[region],
+        found.position,
+        found.maximum(region),
+        truth,
+        f'{title}, p = {found.probability(region):.2f}',
+    )
 
 
 def classification(

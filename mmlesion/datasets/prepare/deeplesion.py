@@ -99,20 +99,8 @@ def prepare_deeplesion(
         check_num_slices(num_slices)
     image_root = osp.join(data_root, img_dir)
     cache_dir = cache_dir or osp.join(data_root, 'cache')
-    key_rows: dict[str, list[LesionRow]] = {}
-    for row in read_deeplesion_csv(osp.join(data_root, ann_file)):
-        key_rows.setdefault(row.series, []).append(row)
-    present = {
-        name: rows
-        for name, rows in key_rows.items()
-        if osp.isdir(osp.join(image_root, name))
-    }
-    if not present:
-        raise FileNotFoundError(
-            f'{image_root}: no folder of a series of {ann_file} is there; '
-            "expected '<series>/<slice>.png'"
-        )
-    done = PreparedDeepLesion(absent=len(key_rows) - len(present))
+    present, absent = _find_series(osp.join(data_root, ann_file), image_root)
+    done = PreparedDeepLesion(absent=absent)
     os.makedirs(cache_dir, exist_ok=True)
     with lock_folder(cache_dir, [cache_dir]) as lock:
         jobs = [
@@ -149,6 +137,26 @@ def prepare_deeplesion(
             'run again'
         )
     return done
+
+
+def _find_series(
+    csv_path: str, image_root: str
+) -> tuple[dict[str, list[LesionRow]], int]:
+    """Return the rows of each series on disk, and the number of missing series."""
+    key_rows: dict[str, list[LesionRow]] = {}
+    for row in read_deeplesion_csv(csv_path):
+        key_rows.setdefault(row.series, []).append(row)
+    present = {
+        name: rows
+        for name, rows in key_rows.items()
+        if osp.isdir(osp.join(image_root, name))
+    }
+    if not present:
+        raise FileNotFoundError(
+            f'{image_root}: no folder of a series of {osp.basename(csv_path)} is '
+            "there; expected '<series>/<slice>.png'"
+        )
+    return present, len(key_rows) - len(present)
 
 
 def _reach(

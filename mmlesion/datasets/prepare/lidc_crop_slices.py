@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mmlesion.ct import VOLUME_SUFFIXES, CTVolume
+from mmlesion.ct.lung_crop import crop_plane
 from mmlesion.datasets.indices.slice_index import (
     MASK_FOLDER,
     SLICE_FOLDER,
@@ -23,7 +24,6 @@ from mmlesion.files import lock_folder, write_problems
 from .lidc_slices import (
     SLICE_PROBLEMS_NAME,
     PreparedSlices,
-    crop_plane,
     write_slices,
 )
 

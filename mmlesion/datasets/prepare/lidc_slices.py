@@ -5,17 +5,17 @@ import os.path as osp
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-import cv2
 import numpy as np
 
 from mmlesion.ct import (
     ARCHIVE_SUFFIX,
     CTVolume,
     SliceArchive,
-    lung_mask,
     write_slice_archive,
 )
+from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.datasets.indices.slice_index import (
     MASK_FOLDER,
     SLICE_FOLDER,
@@ -52,7 +52,6 @@ SLICE_PROBLEMS_NAME = 'slice_problems.txt'
 SLICE_SIZE_PX = 384
 
 _OUTSIDE_HU = -1024  # air
-_LUNG_GRID_MM = 3.0  # fine enough for the middle of a lung mask
 _MIN_READERS = 2
 # Raised whenever the same scan gives other slices
 _VERSION = 1
@@ -76,6 +75,20 @@ class PreparedSlices:
     already_there: int = 0
     cut_off: int = 0
     problems: list[str] = field(default_factory=list)
+
+    def add(self, series: LIDCSeries, result: Any) -> None:
+        """Add the result of a series: rows, slices cut off, whether it was there."""
+        if isinstance(result, Exception):
+            text = str(result)
+            self.problems.append(
+                text if series.folder in text else f'{series.folder}: {text}'
+            )
+            return
+        rows, cut_off, was_there = result
+        self.rows += rows
+        self.series += bool(rows)
+        self.already_there += bool(rows) and was_there
+        self.cut_off += cut_off
 
     def summary(self) -> str:
         """One paragraph for people."""
@@ -175,13 +188,9 @@ def prepare_lidc_slices(
         )
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
-    settings = dict(
-        version=_VERSION,
-        size=int(size),
-        max_negatives=int(max_negatives),
-        seed=int(seed),
-        min_readers=int(min_readers),
-    )
+    settings = dict(version=_VERSION, size=int(size), seed=int(seed))
+    settings['max_negatives'] = int(max_negatives)
+    settings['min_readers'] = int(min_readers)
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
@@ -210,18 +219,7 @@ def prepare_lidc_slices(
             )
         )
         for number, one in enumerate(series):
-            result = results[number]
-            if isinstance(result, Exception):
-                text = str(result)
-                done.problems.append(
-                    text if one.folder in text else f'{one.folder}: {text}'
-                )
-                continue
-            rows, cut_off, was_there = result
-            done.rows += rows
-            done.series += bool(rows)
-            done.already_there += bool(rows) and was_there
-            done.cut_off += cut_off
+            done.add(one, results[number])
         write_problems(osp.join(out_dir, SLICE_PROBLEMS_NAME), done.problems)
         if not done.rows:
             raise ValueError(
@@ -416,78 +414,3 @@ def find_nodules(
             box = plane[y : y + inside.shape[0], x : x + inside.shape[1]]
             box[inside & (box == 0)] = nodule
     return labels, marked
-
-
-def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[int]]:
-    """Place a crop around the middle of the bounding box of the lungs.
-
-    The mask is computed on a grid of about 3 mm, which takes less time and memory and
-    is exact enough.
-
-    Args:
-        volume: The series.
-        size: Sides of the crop in pixels.
-
-    Returns:
-        First row and column of the crop, within the image along a side that is
-        longer than the crop, around it (below 0) along one that is not; and the slices
-        that show lung, all of them where the whole image lies in the crop.
-
-    Raises:
-        ValueError: If there are no lungs; see :func:`mmlesion.ct.lung_mask`.
-    """
-    depth, *sides = volume.shape
-    if max(sides) <= size:
-        return ((sides[0] - size) // 2, (sides[1] - size) // 2), range(depth)
-    steps = [max(1, round(_LUNG_GRID_MM / spacing)) for spacing in volume.spacing_mm]
-    coarse = np.stack(
-        [
-            cv2.resize(
-                plane.astype(np.float32),
-                [-(-side // step) for side, step in zip(sides[::-1], steps[:0:-1])],
-                interpolation=cv2.INTER_AREA,
-            )
-            for plane in volume.array[:: steps[0]]
-        ]
-    )
-    z_mm, y_mm, x_mm = (
-        volume.spacing_mm[0] * steps[0],
-        *(
-            spacing * side / small
-            for spacing, side, small in zip(
-                volume.spacing_mm[1:], sides, coarse.shape[1:]
-            )
-        ),
-    )
-    lung = lung_mask(
-        CTVolume(coarse, (z_mm, y_mm, x_mm), volume.origin, volume.direction)
-    )
-    corner = []
-    for axis, side in enumerate(sides, 1):
-        places = np.flatnonzero(lung.any(tuple({0, 1, 2} - {axis})))
-        middle = (places[0] + places[-1] + 1) / 2 * side / lung.shape[axis]
-        first = round(middle - size / 2)
-        # Within the image where that is larger than the crop
-        corner.append(
-            min(max(first, 0), side - size) if side > size else (side - size) // 2
-        )
-    has_lung = {
-        number
-        for place in np.flatnonzero(lung.any((1, 2)))
-        for number in range(place * steps[0], (place + 1) * steps[0])
-    }
-    return tuple(corner), sorted(has_lung & set(range(depth)))
-
-
-def crop_plane(
-    plane: np.ndarray, corner: tuple[int, int], size: int, outside: int
-) -> np.ndarray:
-    """Cut a square out of a slice, int16, filled outside of the slice."""
-    out = np.full((size, size), outside, np.int16)
-    y, x = corner
-    inner = plane[max(y, 0) : y + size, max(x, 0) : x + size]
-    out[
-        max(-y, 0) : max(-y, 0) + inner.shape[0],
-        max(-x, 0) : max(-x, 0) + inner.shape[1],
-    ] = inner
-    return out

@@ -14,6 +14,7 @@ from mmlesion.ct import ARCHIVE_SUFFIX, CTVolume
 from mmlesion.ct.nodule_patches import (
     CENTERED,
     INPUT_PLANES,
+    NodulePatches,
     PatchGeometry,
     cut_nodule_patches,
     read_nodule_patches,
@@ -238,17 +239,7 @@ def _write_series(
             done.already_there += 1
         else:
             try:
-                volume, mask = nodule.locate()
-                diameter_mm = equivalent_diameter(
-                    float(mask.sum()) * float(np.prod(volume.spacing_mm))
-                )
-                patches = cut_nodule_patches(
-                    volume,
-                    mask,
-                    diameter_mm,
-                    geometry.side,
-                    geometry.shift_of(nodule.nodule_id),
-                )
+                diameter_mm, patches = _cut(nodule, geometry)
             except ValueError as error:
                 done.problems.append(
                     f'{series.name}: nodule {nodule.nodule_id}: {error}'
@@ -264,6 +255,18 @@ def _write_series(
     if not same_files:
         write_note(out_dir, *note)
     done.rows += rows
+
+
+def _cut(nodule: Nodule, geometry: PatchGeometry) -> tuple[float, NodulePatches]:
+    """Return the diameter of a nodule in mm and its patches."""
+    volume, mask = nodule.locate()
+    diameter_mm = equivalent_diameter(
+        float(mask.sum()) * float(np.prod(volume.spacing_mm))
+    )
+    patches = cut_nodule_patches(
+        volume, mask, diameter_mm, geometry.side, geometry.shift_of(nodule.nodule_id)
+    )
+    return diameter_mm, patches
 
 
 def _mean_ratings(readers: Sequence[ReaderNodule]) -> dict[str, float]:

@@ -95,6 +95,26 @@ class PreparedSigns:
             f'projections; {empty} sub-regions are without lung.' + doubts
         )
 
+    def write(self, out_dir: str, num_scans: int) -> None:
+        """Write the index and the lists of problems and doubts.
+
+        Args:
+            out_dir: Folder of the files.
+            num_scans: Number of scans of the list.
+
+        Raises:
+            ValueError: If no scan could be prepared.
+        """
+        self.problems.sort()
+        self.doubts.sort()
+        write_problems(osp.join(out_dir, PROBLEMS_NAME), self.problems)
+        write_problems(osp.join(out_dir, DOUBTS_NAME), self.doubts)
+        if not self.rows:
+            raise ValueError(
+                f'{self.problems[0]}; none of {num_scans} scans could be prepared'
+            )
+        write_projection_index(osp.join(out_dir, PROJECTION_INDEX_NAME), self.rows)
+
     def check(self) -> None:
         """Raise if something could not be prepared.
 
@@ -156,16 +176,7 @@ def prepare_signs(
             prepared.
         OSError: If the disk is full or another run holds the folder.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f'workers must be positive, but is {workers}')
-    if mode not in PROJECTION_MODES:
-        raise ValueError(
-            f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, but is {mode!r}'
-        )
-    if not 1 <= rotations <= len(ROTATIONS_DEG):
-        raise ValueError(
-            f'rotations must be 1 to {len(ROTATIONS_DEG)}, but is {rotations}'
-        )
+    _check_arguments(workers, mode, rotations)
     rows = read_scan_list(scans)
     settings = dict(
         version=_VERSION,
@@ -212,16 +223,21 @@ def prepare_signs(
                 empty=tuple(empty),
             )
         done.rows = [prepared[number] for number in sorted(prepared)]
-        done.problems.sort()
-        done.doubts.sort()
-        write_problems(osp.join(out_dir, PROBLEMS_NAME), done.problems)
-        write_problems(osp.join(out_dir, DOUBTS_NAME), done.doubts)
-        if not done.rows:
-            raise ValueError(
-                f'{done.problems[0]}; none of {len(rows)} scans could be prepared'
-            )
-        write_projection_index(osp.join(out_dir, PROJECTION_INDEX_NAME), done.rows)
+        done.write(out_dir, len(rows))
     return done
+
+
+def _check_arguments(workers: int | None, mode: str, rotations: int) -> None:
+    if workers is not None and workers < 1:
+        raise ValueError(f'workers must be positive, but is {workers}')
+    if mode not in PROJECTION_MODES:
+        raise ValueError(
+            f'mode must be {" or ".join(map(repr, PROJECTION_MODES))}, but is {mode!r}'
+        )
+    if not 1 <= rotations <= len(ROTATIONS_DEG):
+        raise ValueError(
+            f'rotations must be 1 to {len(ROTATIONS_DEG)}, but is {rotations}'
+        )
 
 
 def _folder_name(scan: str) -> str:

@@ -11,13 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from lzma import LZMAError
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 import numpy as np
 from tqdm import tqdm
 
 from mmlesion.files import check_limit
 from mmlesion.files.limits import limit
+
+from .lidc_elements import (
+    check_elements,
+    child,
+    children,
+    integer,
+    name_of,
+    parse_xml,
+    text_of,
+)
 
 #: The nine ratings of a nodule. All run from 1 to 5, except ``calcification``
 #: (1 to 6) and ``internalStructure`` (a kind, not a degree).
@@ -34,19 +43,6 @@ RATINGS = (
 )
 
 _MAX_SIDE_PX = 4096
-
-# What may stand where readings are; anything else would be passed over
-_CHILDREN = {
-    'readingSession': {
-        'annotationVersion',
-        'servicingRadiologistID',
-        'unblindedReadNodule',
-        'nonNodule',
-    },
-    'unblindedReadNodule': {'noduleID', 'characteristics', 'roi'},
-    'roi': {'imageZposition', 'imageSOP_UID', 'inclusion', 'edgeMap'},
-    'edgeMap': {'xCoord', 'yCoord'},
-}
 
 
 @dataclass(frozen=True)
@@ -130,22 +126,22 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
         ValueError: If it is no XML, or no LIDC file, or values are missing or
             impossible; names the file and where in it.
     """
-    root = _parse_xml(content, source)
-    if _name(root) == 'IdriReadMessage':
+    root = parse_xml(content, source)
+    if name_of(root) == 'IdriReadMessage':
         return None
-    if _name(root) != 'LidcReadMessage':
+    if name_of(root) != 'LidcReadMessage':
         raise ValueError(
             f'{source}: expected an XML of LIDC-IDRI (a '
-            f"LidcReadMessage), but it is a '{_name(root)}'"
+            f"LidcReadMessage), but it is a '{name_of(root)}'"
         )
-    series_uid = _text(_child(root, 'ResponseHeader'), 'SeriesInstanceUid')
+    series_uid = text_of(child(root, 'ResponseHeader'), 'SeriesInstanceUid')
     if not series_uid:
         raise ValueError(
             f'{source}: the file does not say which series it is '
             'of (ResponseHeader/SeriesInstanceUid)'
         )
-    _check_elements(root, source)
-    sessions = _children(root, 'readingSession')
+    check_elements(root, source)
+    sessions = children(root, 'readingSession')
     if not sessions:
         raise ValueError(
             f'{source}: there is no readingSession, so nobody has read the scan; '
@@ -153,16 +149,16 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
         )
     nodules, left_out = [], set()
     for reader, session in enumerate(sessions):
-        for element in _children(session, 'unblindedReadNodule'):
+        for element in children(session, 'unblindedReadNodule'):
             where = (
-                f'{source}: nodule {_text(element, "noduleID")!r} of reader '
+                f'{source}: nodule {text_of(element, "noduleID")!r} of reader '
                 f'{reader + 1}'
             )
             nodule = _read_nodule(element, reader, where)
             if nodule is not None:
                 nodules.append(nodule)
             else:
-                left_out |= {_read_z(roi, where) for roi in _children(element, 'roi')}
+                left_out |= {_read_z(roi, where) for roi in children(element, 'roi')}
     _check_outlines(nodules, source)
     return LIDCReading(
         source, series_uid, len(sessions), tuple(nodules), tuple(sorted(left_out))
@@ -294,67 +290,18 @@ def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
         ) from None
 
 
-class _PrologEndError(Exception):
-    pass
-
-
-def _parse_xml(content: bytes, source: str) -> ElementTree.Element:
-    check_limit(len(content) / 2**20, 'XML_MIB', f'{source}: the XML')
-    try:
-        doctype_line = _find_doctype(content)
-        if not doctype_line:
-            return ElementTree.fromstring(content)
-    except (expat.ExpatError, ElementTree.ParseError) as error:
-        from_tree = isinstance(error, ElementTree.ParseError)
-        line = error.position[0] if from_tree else error.lineno
-        raise ValueError(
-            f'{source}: line {line}: the XML is broken or cut off '
-            f'({expat.ErrorString(error.code)})'
-        ) from None
-    except (LookupError, ValueError):  # a declared encoding of no use
-        raise ValueError(
-            f'{source}: line 1: the XML declares an encoding that cannot be read'
-        ) from None
-    raise ValueError(
-        f'{source}: line {doctype_line}: a document type '
-        'declaration, which no XML of LIDC-IDRI has, is not read'
-    )
-
-
-def _find_doctype(content: bytes) -> int:
-    """Line of the document type declaration, 0 if there is none.
-
-    It can stand before the root only, and only in it entities can be made.
-    """
-    parser, lines = expat.ParserCreate(), []
-
-    def stop(*_) -> None:
-        raise _PrologEndError
-
-    def note(*_) -> None:
-        lines.append(parser.CurrentLineNumber)
-        raise _PrologEndError
-
-    parser.StartElementHandler, parser.StartDoctypeDeclHandler = stop, note
-    try:
-        parser.Parse(content, True)
-    except _PrologEndError:
-        pass
-    return lines[0] if lines else 0
-
-
 def _read_nodule(
     element: ElementTree.Element, reader: int, where: str
 ) -> ReaderNodule | None:
-    rated = _child(element, 'characteristics')
+    rated = child(element, 'characteristics')
     if rated is None or not len(rated):
         return None
-    contours = tuple(_read_contour(roi, where) for roi in _children(element, 'roi'))
+    contours = tuple(_read_contour(roi, where) for roi in children(element, 'roi'))
     if all(len(one.points_px) < 2 for one in contours):
         return None
     ratings = {}
     for name in RATINGS:
-        value = _integer(rated, name, where)
+        value = integer(rated, name, where)
         top = 6 if name == 'calcification' else 5
         if not 1 <= value <= top:
             raise ValueError(f'{where}: {name} must be from 1 to {top}, but is {value}')
@@ -363,7 +310,7 @@ def _read_nodule(
         raise ValueError(
             f'{where}: there are holes only; expected an outline with inclusion TRUE'
         )
-    return ReaderNodule(reader, _text(element, 'noduleID'), ratings, contours)
+    return ReaderNodule(reader, text_of(element, 'noduleID'), ratings, contours)
 
 
 def _check_outlines(nodules: list[ReaderNodule], source: str) -> None:
@@ -379,7 +326,7 @@ def _check_outlines(nodules: list[ReaderNodule], source: str) -> None:
 
 
 def _read_z(roi: ElementTree.Element, where: str) -> float:
-    text = _text(roi, 'imageZposition')
+    text = text_of(roi, 'imageZposition')
     try:
         z_mm = float(text)
     except ValueError:
@@ -393,14 +340,14 @@ def _read_z(roi: ElementTree.Element, where: str) -> float:
 
 def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
     z_mm = _read_z(roi, where)
-    inclusion = _text(roi, 'inclusion').upper()
+    inclusion = text_of(roi, 'inclusion').upper()
     if inclusion not in ('TRUE', 'FALSE'):
         raise ValueError(
             f'{where}: inclusion must be TRUE or FALSE, but is {inclusion!r}'
         )
     points = [
-        (_integer(point, 'xCoord', where), _integer(point, 'yCoord', where))
-        for point in _children(roi, 'edgeMap')
+        (integer(point, 'xCoord', where), integer(point, 'yCoord', where))
+        for point in children(roi, 'edgeMap')
     ]
     if not points:
         raise ValueError(f'{where}: the outline at z = {z_mm:g} has no point')
@@ -414,65 +361,5 @@ def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
         z_mm,
         np.array(points, np.int32),
         inclusion == 'TRUE',
-        _text(roi, 'imageSOP_UID'),
+        text_of(roi, 'imageSOP_UID'),
     )
-
-
-def _integer(parent: ElementTree.Element, name: str, where: str) -> int:
-    text = _text(parent, name)
-    # Not int() alone: it takes '1_0' and digits of any script
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ValueError(f'{where}: {name} must be a whole number, but is {text!r}')
-    return int(text)
-
-
-def _name(element: ElementTree.Element) -> str:
-    return element.tag.rpartition('}')[2]
-
-
-def _check_elements(root: ElementTree.Element, source: str) -> None:
-    """Raise on an element that would be passed over: one reader's marks would be lost.
-
-    Raises:
-        ValueError: If an element is in another namespace than the root, or unknown
-            where readings are.
-    """
-    namespace = root.tag[: root.tag.find('}') + 1]
-    for element in root.iter():
-        if not element.tag.startswith(namespace) or '}' in _after(element, namespace):
-            raise ValueError(
-                f'{source}: the element {_name(element)} is in another namespace '
-                f'({element.tag[: element.tag.find("}") + 1] or "none"}) than the '
-                f'root ({namespace or "none"})'
-            )
-        known = _CHILDREN.get(_name(element))
-        if not known:
-            continue
-        for child in element:
-            if _name(child) not in known:
-                raise ValueError(
-                    f'{source}: {_name(element)} has an element {_name(child)}; '
-                    f'expected {", ".join(sorted(known))}'
-                )
-
-
-def _after(element: ElementTree.Element, namespace: str) -> str:
-    return element.tag[len(namespace) :]
-
-
-def _in_namespace(parent: ElementTree.Element, name: str) -> str:
-    return parent.tag[: parent.tag.find('}') + 1] + name
-
-
-def _children(parent: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    return parent.findall(_in_namespace(parent, name))
-
-
-def _child(parent: ElementTree.Element, name: str) -> ElementTree.Element | None:
-    return parent.find(_in_namespace(parent, name))
-
-
-def _text(parent: ElementTree.Element | None, name: str) -> str:
-    if parent is None:
-        return ''
-    return (parent.findtext(_in_namespace(parent, name)) or '').strip()

@@ -108,12 +108,7 @@ def froc_3d(
         ValueError: If the rule is unknown, the lists differ in length, an array has
             another shape, or a value is NaN or infinite.
     """
-    if rule not in (*_BOX_RULES, 'center'):
-        raise ValueError(
-            f"rule must be 'iou', 'iobb', 'p3d' or 'center', but is {rule!r}"
-        )
-    if rule in _BOX_RULES and not 0 < iou_thr <= 1:
-        raise ValueError(f'iou_thr must be in (0, 1], but is {iou_thr}')
+    _check_rule(rule, iou_thr)
     num_scans = len(lesions)
     if len(findings) != num_scans or len(scores) != num_scans:
         raise ValueError(
@@ -156,6 +151,15 @@ def froc_3d(
         cpm_interval,
         matches,
     )
+
+
+def _check_rule(rule: str, iou_thr: float) -> None:
+    if rule not in (*_BOX_RULES, 'center'):
+        raise ValueError(
+            f"rule must be 'iou', 'iobb', 'p3d' or 'center', but is {rule!r}"
+        )
+    if rule in _BOX_RULES and not 0 < iou_thr <= 1:
+        raise ValueError(f'iou_thr must be in (0, 1], but is {iou_thr}')
 
 
 def _match(

@@ -194,7 +194,32 @@ def match_boxes(
             f'y1 <= y2, got {lesions[swapped[0]].tolist()}.'
         )
 
-    # All pairs of a lesion and a box of its image, lesion by lesion.
+    hit_boxes, hit_lesions = _hits(
+        boxes, boxes_of, lesions, lesion_image, iou_thr, plus_one
+    )
+    return FROCMatches(
+        num_images, box_image, scores, lesion_image, hit_boxes, hit_lesions
+    )
+
+
+def _hits(
+    boxes: np.ndarray,
+    boxes_of: np.ndarray,
+    lesions: np.ndarray,
+    lesion_image: np.ndarray,
+    iou_thr: float,
+    plus_one: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return box and lesion of each pair with a large IoU, lesion by lesion.
+
+    Args:
+        boxes: Boxes of all images, image by image, (B, 4).
+        boxes_of: Number of boxes of each image.
+        lesions: Lesions of all images, (L, 4).
+        lesion_image: Image of each lesion.
+        iou_thr: Smallest IoU of a hit.
+        plus_one: See :func:`box_iou`.
+    """
     first_box = np.cumsum(boxes_of) - boxes_of
     pairs_of = boxes_of[lesion_image]
     pairs_until = np.cumsum(pairs_of)
@@ -213,11 +238,7 @@ def match_boxes(
         hit_lesions.append(lesion[hit])
         start = stop
     nothing = np.zeros(0, dtype=np.int64)
-    return FROCMatches(
-        num_images,
-        box_image,
-        scores,
-        lesion_image,
+    return (
         np.concatenate([nothing, *hit_boxes]),
         np.concatenate([nothing, *hit_lesions]),
     )

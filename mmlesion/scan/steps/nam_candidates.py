@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmlesion.ct import CTVolume
-from mmlesion.datasets.prepare.lidc_slices import crop_plane, place_crop
+from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.segmentation import CandidateScreen, nodule_candidates, phase_means
 

@@ -9,9 +9,9 @@ import pytest
 
 from mmlesion.ct import CTVolume, SliceArchive, read_volume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
+from mmlesion.ct.lung_crop import place_crop
 from mmlesion.datasets.indices.slice_index import read_slice_index
 from mmlesion.datasets.prepare import prepare_lidc_slices
-from mmlesion.datasets.prepare.lidc_slices import place_crop
 from mmlesion.datasets.sources.lidc_consensus import match_readers, reader_votes
 from mmlesion.datasets.sources.lidc_series import find_lidc_series, slice_at
 from mmlesion.phantom import write_lidc
