@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mmlesion.apis.scan_program import CaseOutputs, write_case
 from mmlesion.ct import CTVolume, read_volume
-from mmlesion.datasets.prepare.lidc_slices import crop_plane, place_crop
+from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.finding_map import FindingMap, label_array

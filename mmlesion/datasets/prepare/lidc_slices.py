@@ -182,10 +182,7 @@ def prepare_lidc_slices(
             'size and workers must be 1 or more, max_negatives and seed 0 or more, '
             f'but are {size}, {workers}, {max_negatives} and {seed}'
         )
-    if min_readers < _MIN_READERS:
-        raise ValueError(
-            f'min_readers must be {_MIN_READERS} or more, but is {min_readers}'
-        )
+    _check_readers(min_readers)
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
     settings = dict(version=_VERSION, size=int(size), seed=int(seed))
@@ -228,6 +225,13 @@ def prepare_lidc_slices(
             )
         write_slice_index(osp.join(out_dir, SLICE_INDEX_NAME), done.rows)
     return done
+
+
+def _check_readers(min_readers: int) -> None:
+    if min_readers < _MIN_READERS:
+        raise ValueError(
+            f'min_readers must be {_MIN_READERS} or more, but is {min_readers}'
+        )
 
 
 def _prepare_series(

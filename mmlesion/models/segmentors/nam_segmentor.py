@@ -128,23 +128,7 @@ class NAMSegmentor(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.classifier = MODELS.build(classifier)
         self.multi_gap: Any = None if multi_gap is None else MODELS.build(multi_gap)
-        if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
-            raise ValueError(
-                'NAMSegmentor: classifier must have a MultiGAPVGG with '
-                'num_gaps=1; pass the network with more GAPs as multi_gap.'
-            )
-        if num_nodules < 1:
-            raise ValueError(
-                f'NAMSegmentor: num_nodules must be 1 or more, got {num_nodules}.'
-            )
-        for name, value, known in (
-            ('several', several, ('watershed', 'repeat')),
-            ('refine', refine, (None, *REFINEMENTS)),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f'NAMSegmentor: {name} must be one of {known}, got {value!r}.'
-                )
+        self._check_arguments(num_nodules, several, refine)
         self.from_classifier = from_classifier
         if self.multi_gap is not None:
             self.classifier.requires_grad_(False)
@@ -166,6 +150,27 @@ class NAMSegmentor(BaseModel):
         self.chance_radius_px = chance_radius_px
         # Rows and columns, of classifier and multi_gap
         self.register_buffer('map_shift_px', torch.zeros(2, 2))
+
+    def _check_arguments(
+        self, num_nodules: int, several: str, refine: str | None
+    ) -> None:
+        if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
+            raise ValueError(
+                'NAMSegmentor: classifier must have a MultiGAPVGG with '
+                'num_gaps=1; pass the network with more GAPs as multi_gap.'
+            )
+        if num_nodules < 1:
+            raise ValueError(
+                f'NAMSegmentor: num_nodules must be 1 or more, got {num_nodules}.'
+            )
+        for name, value, known in (
+            ('several', several, ('watershed', 'repeat')),
+            ('refine', refine, (None, *REFINEMENTS)),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f'NAMSegmentor: {name} must be one of {known}, got {value!r}.'
+                )
 
     @property
     def trained(self) -> nn.Module:
