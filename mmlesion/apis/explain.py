@@ -45,7 +45,7 @@ class ExplainOptions:
             that read patches of nodules. By default it is estimated.
         score_thr: Smallest score of a box.
         max_detections: Largest number of boxes of an image.
-        device: Defaults to the GPU if there is a GPU.
+        device: Defaults to the GPU if available.
         progress: Show a progress bar.
         score: Score that is explained: ``'logit'``, ``'log_odds'``,
             ``'probability'`` or a callable. Defaults to the log-odds of two classes,

@@ -97,7 +97,7 @@ def _read_segmentation(
         found = segmentation.get_volume(
             segment_numbers=chosen, combine_segments=True, skip_overlap_checks=True
         )
-    except Exception as error:  # of pydicom and highdicom, many kinds
+    except Exception as error:  # pydicom and highdicom raise many types
         raise ValueError(
             f'{path}: expected a DICOM segmentation on a regular grid ({error})'
         ) from None

@@ -1,4 +1,4 @@
-"""Slices of LIDC-IDRI with and without nodules as a data set."""
+"""Data set of LIDC-IDRI slices with and without nodules."""
 
 import logging
 import os.path as osp
@@ -28,7 +28,7 @@ _PARTS = dict(train=(0, 1, 2, 3), val=(4,), test=(5,), all=tuple(range(6)))
 
 @DATASETS.register_module()
 class LIDCSliceDataset(BaseDataset):
-    """Axial slices of LIDC-IDRI with nodules, and as many without.
+    """Axial slices of LIDC-IDRI with and without nodules.
 
     The data set reads the files of ``tools/prepare_data.py lidc-slices``:
     ``slices.csv``, ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads
@@ -41,12 +41,12 @@ class LIDCSliceDataset(BaseDataset):
     image of the series).
 
     Source: Feng et al., MICCAI 2017, Sec. 3.1: "stratified sampling" of subjects in
-    the ratio 4:1:1, "similar distribution of nodule occurrence"; an equal number
-    of slices without a nodule, drawn at random.
+    the ratio 4:1:1 with "similar distribution of nodule occurrence", and an equal
+    number of randomly drawn slices without a nodule.
 
     Args:
         ann_file: The index.
-        data_prefix: ``img_path`` and ``mask_path``: folders of the pixels
+        data_prefix: ``img_path`` and ``mask_path``: folders of the slices
             and of the masks.
         split: ``'train'``, ``'val'``, ``'test'`` or ``'all'``. No patient is
             in two of the first three.
@@ -123,9 +123,7 @@ class LIDCSliceDataset(BaseDataset):
         if self.equal_negatives:
             rows = self._draw_negatives(rows)
         if not rows:
-            raise ValueError(
-                f"{self.ann_file}: no slice of split '{self.split}' is left"
-            )
+            raise ValueError(f"{self.ann_file}: split '{self.split}' has no slice")
         samples = [self._make_sample(row) for row in rows]
         self._check_files(
             {
@@ -161,7 +159,7 @@ class LIDCSliceDataset(BaseDataset):
         return pairs
 
     def _draw_negatives(self, rows: list[SliceRow]) -> list[SliceRow]:
-        """Draw as many slices without a nodule as with a nodule, in the same order."""
+        """Draw as many slices without as with a nodule, and keep the order."""
         negatives = [index for index, row in enumerate(rows) if not row.num_nodules]
         wanted = len(rows) - len(negatives)
         if len(negatives) < wanted:
@@ -201,6 +199,6 @@ class LIDCSliceDataset(BaseDataset):
         for path in sorted(paths):
             if not osp.isfile(path):
                 raise FileNotFoundError(
-                    f'{path}: no such file, but the index {self.ann_file} names it; '
+                    f'{path}: no such file, but it is listed in {self.ann_file}; '
                     'prepare the data again'
                 )

@@ -85,7 +85,7 @@ class MapBenchmark:
         controls: Measure the controls, too.
 
     Raises:
-        ValueError: If a method, measure or target does not exist.
+        ValueError: If a method, measure or target is unknown.
     """
 
     def __init__(

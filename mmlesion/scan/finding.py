@@ -139,7 +139,7 @@ class Finding:
         ] + [record]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers for JSON."""
+        """Return lists and numbers for JSON."""
         return asdict(self)
 
     @classmethod

@@ -59,7 +59,7 @@ class MeasureOptions:
         max_images: Largest number of cases of each model.
         batch_size: Cases in one batch.
         seed: Seed of the untrained network and of the bootstrap.
-        device: Defaults to the GPU if there is a GPU.
+        device: Defaults to the GPU if available.
         progress: Show a progress bar.
     """
 

@@ -77,7 +77,7 @@ def sign_maps(
         tolerance_mm: Largest distance from the sign of a maximum that is near it.
         threshold: A sub-region with a higher mean probability is positive. The
             threshold should come from ``split='val'``, see :func:`classification`.
-        device: Defaults to the GPU if there is a GPU.
+        device: Defaults to the GPU if available.
         progress: Show a progress bar.
 
     Returns:

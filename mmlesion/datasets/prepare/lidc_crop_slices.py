@@ -27,7 +27,7 @@ from .lidc_slices import (
     write_slices,
 )
 
-# Slices are magnified, so that a cell of a map of stride 16 is smaller than a nodule
+# Slices are enlarged, so that a map cell of stride 16 is smaller than a nodule.
 _ZOOM = 2
 _LUNG_HU = -850
 # Pixels around a nodule that random placement never hides, after the magnification
@@ -87,7 +87,7 @@ def prepare_lidc_crop_slices(
         )
     if size < 1 or max_negatives < 0 or seed < 0:
         raise ValueError(
-            'size must be 1 or more, max_negatives and seed 0 or more, '
+            'size must be 1 or more, and max_negatives and seed must be 0 or more, '
             f'but are {size}, {max_negatives} and {seed}'
         )
     pairs = find_nodule_crops(
@@ -115,7 +115,7 @@ def prepare_lidc_crop_slices(
         if not done.rows:
             why = [
                 *done.problems,
-                'no crop has slices both with and without its nodule',
+                'no crop has slices with and without its nodule',
             ]
             raise ValueError(
                 f'{why[0]}; no slice of {len(pairs)} crops could be prepared'
@@ -132,7 +132,7 @@ def _write_crop(
     seed: int,
     placement: str,
 ) -> tuple[list[SliceRow], int]:
-    """Return rows, and the number of slices whose square cuts off the nodule."""
+    """Return rows, and the number of slices whose square cuts through the nodule."""
     volume, mask = read_nodule_crop(*paths)
     name = paths[0].name
     name = next(
@@ -198,7 +198,7 @@ def _hide_middle(
 
 
 def _magnify(array: np.ndarray, interpolation: int) -> np.ndarray:
-    """Each slice of (D, H, W)."""
+    """Enlarge each slice of (D, H, W)."""
     return np.stack(
         [
             cv2.resize(plane, None, fx=_ZOOM, fy=_ZOOM, interpolation=interpolation)

@@ -58,7 +58,7 @@ class PreparedScans:
     problems: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """One sentence for people."""
+        """Return a one-sentence summary."""
         return (
             f'{self.lesions} lesions of {self.scans} scans are ready '
             f'({self.already_there} scans were ready before).'
@@ -233,7 +233,7 @@ def _prepare_scan(
 def _write_slices(volume: CTVolume, folder: str) -> None:
     parent, name = osp.split(folder)
     partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', parent)
-    os.chmod(partial, 0o755)  # mkdtemp allows the owner only
+    os.chmod(partial, 0o755)  # mkdtemp gives access to the owner only
     try:
         for number, slice_hu in enumerate(volume.array[::-1], 1):
             write_png_hu(osp.join(partial, f'{number:03d}.png'), slice_hu)

@@ -76,7 +76,7 @@ def read_sub_volumes(
         Sub-volumes by name.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If the file holds code or has another format. The message names the
             sub-volume.
     """

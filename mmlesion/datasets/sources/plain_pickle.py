@@ -39,7 +39,7 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
         The object.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If the file names a function or another type, or is no pickle.
     """
     path = os.fspath(path)

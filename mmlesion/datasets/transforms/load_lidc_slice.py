@@ -1,4 +1,4 @@
-"""Loading of a slice with its nodules."""
+"""Loading of an LIDC-IDRI slice and its nodule mask."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -22,7 +22,7 @@ class LoadLIDCSlice(BaseTransform):
         with_mask: Read the mask too.
 
     Raises:
-        ValueError: If there is no channel.
+        ValueError: If ``channels`` is below 1.
     """
 
     def __init__(self, channels: int = 1, with_mask: bool = False) -> None:

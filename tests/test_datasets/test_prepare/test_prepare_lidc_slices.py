@@ -284,7 +284,7 @@ def test_what_is_wrong_with_a_series_is_said_and_the_others_are_prepared(
     assert {row.patient for row in done.rows} == {'LIDC-IDRI-0002'}
     (problem,) = done.problems
     assert str(xml.parent) in problem and 'slices are missing' in problem
-    with pytest.raises(ValueError, match='so 1 series could not be prepared'):
+    with pytest.raises(ValueError, match='1 series could not be prepared'):
         done.check()
 
 
