@@ -125,7 +125,7 @@ class ActivationMap:
         return self.model(inputs)
 
     def running(self, gradient: bool) -> AbstractContextManager[None]:
-        """The context in which the model may run. Its state is restored at the end."""
+        """Return the context in which the model runs with its state preserved."""
         return preserve_model_state(self.model, gradient)
 
     def features(self, tensor: Tensor, name: str) -> Tensor:

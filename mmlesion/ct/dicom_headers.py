@@ -146,7 +146,7 @@ def last_line(error: Exception) -> str:
 
 
 def numbers_of(text: str, count: int) -> np.ndarray | None:
-    """Finite numbers of a DICOM value; None if these are not ``count`` numbers."""
+    """Return ``count`` finite numbers of a DICOM value, or None."""
     try:
         values = np.array([float(value) for value in text.split('\\')])
     except ValueError:

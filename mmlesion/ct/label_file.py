@@ -46,7 +46,7 @@ def read_labels(
         The labels on the voxels of the scan.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
+        FileNotFoundError: If the file or folder does not exist.
         ModuleNotFoundError: If highdicom is needed and missing.
         ValueError: If the file is damaged, is on another grid, or its values are no
             labels.

@@ -146,7 +146,7 @@ def evaluate_results(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> FROC3D:
-    """FROC curve of findings against a list of lesions.
+    """Compute the FROC curve of findings against a list of lesions.
 
     A scan of the list belongs to the result with this name or series UID.
 

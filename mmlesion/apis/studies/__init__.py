@@ -1,4 +1,4 @@
-"""Programs that belong to one paper: comparisons, sign maps, result tables."""
+"""Programs for single papers: comparisons, sign maps, result tables."""
 
 from .compare_detectors import (
     ComparisonOptions,

@@ -155,7 +155,7 @@ def attention_table(summary: Mapping[str, Any]) -> str:
 def _measure(
     model: Any, packed: dict, masks: Path | None, rng: np.random.Generator
 ) -> list[AttentionRow]:
-    """Rows of all lesions of a key slice."""
+    """Return the rows of all lesions of a key slice."""
     sample = packed['data_samples']
     lesions = [
         each for each in sample.get('instances', []) if not each.get('ignore_flag', 0)
@@ -206,7 +206,7 @@ def _spatial(
     outside: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[float, float, float]:
-    """Attention of the key image inside, outside, and in a moved box."""
+    """Measure the attention of the key image inside, outside, and in a moved box."""
     if weights is None:
         return np.nan, np.nan, np.nan
     key = weights[len(weights) // 2]
@@ -231,7 +231,7 @@ def _contextual(
     outside: np.ndarray,
     present: np.ndarray | None,
 ) -> tuple[float, float, float, float, list[float]]:
-    """Attention in the box, outside, in images with the lesion, without; by image."""
+    """Measure the attention in the box, outside, by lesion presence, and by image."""
     if weights is None:
         return np.nan, np.nan, np.nan, np.nan, []
     by_image = weights[:, inside].mean(1)
@@ -252,7 +252,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _cells(box: np.ndarray, stride: float, shape: Sequence[int]) -> np.ndarray:
-    """Cells of the feature map that a box of the network's input touches."""
+    """Return the feature cells that a box in the network input touches."""
     x1, y1, x2, y2 = box / stride
     mask = np.zeros(shape, bool)
     rows = slice(max(int(y1), 0), max(int(np.ceil(y2)), int(y1) + 1))
@@ -264,7 +264,7 @@ def _cells(box: np.ndarray, stride: float, shape: Sequence[int]) -> np.ndarray:
 def _images_with_lesion(
     masks: Path, sample: Any, box: np.ndarray, num_images: int
 ) -> np.ndarray:
-    """Whether each image has a slice with the lesion. Shape (M,)."""
+    """Return whether each image has a slice with the lesion. Shape (M,)."""
     path = Path(sample.img_path)
     folder, key = masks / path.parent.name, int(path.stem)
     offset = np.tile(np.asarray(sample.get('crop_offset', (0, 0)), float), 2)

@@ -25,7 +25,7 @@ class ScanRow:
         disease: 1 or 0; None is not labeled.
         survival: 1 died within two years of the scan, 0 did not; None
             is not known or not of this task.
-        signs: For each sign the labels of those sub-regions that have one.
+        signs: For each sign the labels of those lung regions that have one.
         split: ``'train'``, ``'val'``, ``'test'``, or '' where the csv does not
             say.
         folder: Folder of the projections; '' before preparing.

@@ -79,7 +79,7 @@ def prepare_deeplesion(
             of 2 mm needs around each key slice. Defaults to all slices on disk.
         workers: Number of processes. Defaults to the number of cores.
         overwrite: Whether to write existing files again.
-        progress: Show a progress bar.
+        progress: Whether to show a progress bar.
 
     Returns:
         A summary of the run.

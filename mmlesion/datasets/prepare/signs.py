@@ -142,8 +142,8 @@ def prepare_signs(
 
     Each scan is read, rescaled to the grid, its lungs are segmented there, and it and
     the two masks are turned and projected. The whole is projected in gray inside the
-    conservative mask, the sub-regions in three ranges of HU inside the refined one;
-    each is an 8-bit PNG, a sub-region's in colors: red air, green lung, blue soft
+    conservative mask, the lung regions in three ranges of HU inside the refined one;
+    each is an 8-bit PNG, a lung region's in colors: red air, green lung, blue soft
     tissue. One process holds one scan.
 
     The folder of a scan is written under a temporary name and renamed, so an existing

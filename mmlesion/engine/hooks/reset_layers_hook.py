@@ -24,7 +24,7 @@ class ResetLayersHook(Hook):
         std: Standard deviation of the Gaussian.
 
     Raises:
-        ValueError: If there is no such linear layer, or training would start without
+        ValueError: If the linear layer does not exist, or training would start without
             a checkpoint, that is, with untrained other layers.
     """
 
