@@ -136,8 +136,21 @@ def _only_match(path: str) -> str:
 def _load(local_path, map_location, trust):
     if trust:
         return torch.load(local_path, map_location=map_location, weights_only=False)
+    _warn_of_old_torch(torch.__version__)
     with _allow_globals(_harmless_globals()):
         return torch.load(local_path, map_location=map_location, weights_only=True)
+
+
+@functools.cache
+def _warn_of_old_torch(version):
+    """Warn once of a PyTorch whose weights-only reader may run code."""
+    if tuple(int(part) for part in version.split('.')[:2]) < (2, 6):
+        warnings.warn(
+            f'PyTorch {version} can run code from a checkpoint in spite of '
+            'weights_only=True (CVE-2025-32434); for files that you do not trust, '
+            'use PyTorch 2.6 or later',
+            stacklevel=2,
+        )
 
 
 def _check_archive(local_path, path):
