@@ -1,7 +1,9 @@
 """Reading of checkpoints without executing code from them."""
 
 import contextlib
+import functools
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
