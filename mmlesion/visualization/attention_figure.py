@@ -200,7 +200,7 @@ def draw_spatial_attention(
 
 
 def slice_names(num_images: int) -> list[str]:
-    """Names K-2, K-1, K, K+1, ... of the images. K is the key image.
+    """Return the names K-2, K-1, K, K+1, ... of the images; K is the key image.
 
     Args:
         num_images: Number of images M, odd.
@@ -236,7 +236,7 @@ def _range(mean: np.ndarray) -> tuple[float, float]:
 def _lesion_cells(
     weights: np.ndarray, slices_hu: np.ndarray, box_px: Sequence[float]
 ) -> tuple[slice, slice]:
-    """Rows and columns of the feature map that a box touches, at least one cell."""
+    """Return rows and columns of the feature cells in a box, at least one cell."""
     _check(weights, slices_hu)
 
     def touched(low, high, size_px, size):
@@ -255,7 +255,7 @@ def _lesion_cells(
 def _patches(
     slices_hu: np.ndarray, box_px: Sequence[float]
 ) -> list[tuple[np.ndarray, tuple[float, ...]]]:
-    """Square patch of each slice around the box, and the box in the patch."""
+    """Return a square patch of each slice around the box, and the box in the patch."""
     x1, y1, x2, y2 = box_px
     side = int(np.ceil(2 * max(x2 - x1 + 1, y2 - y1 + 1, 8)))
     left = int(round((x1 + x2) / 2 - side / 2))

@@ -57,7 +57,7 @@ class ClassifyFindings(ScanStep):
             classes are those of the checkpoint, else those of the data set of the
             config.
         lung_only: Whether to classify only findings in the lungs.
-        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'``. Defaults to the GPU if available.
         **kwargs: As :class:`ScanStep`.
 
     Raises:
@@ -145,7 +145,7 @@ class ClassifyFindings(ScanStep):
 
     @torch.no_grad()
     def _predict(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Class probabilities, and the map (h, w) of the positive class."""
+        """Return class probabilities, and the map (h, w) of the positive class."""
         batch = self.model.data_preprocessor(pseudo_collate([data]), False)
         feats = self.model.extract_feat(batch['inputs'])
         (sample,) = self.model.head.predict(feats, batch.get('data_samples'))

@@ -71,7 +71,7 @@ class ScanStep(ABC):
         case.result.provenance = [*kept, self.record]
 
     def chosen(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Findings that the step treats."""
+        """Return the findings that the step processes."""
         high = [each for each in findings if each.score >= self.score_thr]
         order = sorted(high, key=lambda each: -each.score)
         return order[: self.max_findings]
@@ -103,7 +103,7 @@ class ScanStep(ABC):
 
 
 def checkpoint_sha256(checkpoint: str | os.PathLike[str]) -> str:
-    """SHA-256 of a checkpoint file or of a model of the zoo.
+    """Return the SHA-256 of a checkpoint file or of a model of the zoo.
 
     Empty for another address than ``mmlesion://``.
     """
