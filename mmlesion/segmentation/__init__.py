@@ -1,12 +1,12 @@
-"""From an activation map to a nodule's mask.
+"""Segmentation of nodules from activation maps.
 
 >>> from mmlesion.segmentation import (
 ...     nodule_candidates, phase_means, prominent_blobs)
 >>> scope = prominent_blobs(nodule_map)[0].mask
 >>> candidates = nodule_candidates(image_hu, scope, phase_means(image_hu), 100.0**2)
 
-NumPy, SciPy, scikit-image; torch for :func:`residual_maps`, which says which of the
-candidates the network saw. No OpenMMLab.
+The package needs NumPy, SciPy and scikit-image, and torch for :func:`residual_maps`,
+which selects the candidate. It does not need OpenMMLab.
 """
 
 from .candidates import nodule_candidates

@@ -20,15 +20,15 @@ def nodule_candidates(
     The bounding box of the scope is divided into phases. The parts are the connected
     regions, inside the scope, of all phases brighter than the darkest (lung). With
     :func:`phase_means`, the second phase contains ground glass and the partial volume
-    around solid tissue. Pixels of a part that are nearer to lung than to the median of
-    the part are removed, which moves its edge half-way between the two values. The
-    connected regions that remain are the candidates.
+    around solid tissue. Pixels of a part whose value is closer to lung than to the
+    median of the part are removed, which moves its edge half-way between the two
+    values. The remaining connected regions are the candidates.
 
-    A vessel or the chest wall that reaches into the scope is a candidate too, cut off
+    A vessel or the chest wall that extends into the scope is also a candidate, cut off
     at the edge of the scope. A nodule that touches it belongs to the same candidate.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Coarse Segmentation". The paper
-    does not define which phases make candidates, or their edges.
+    does not define the phases of candidates or their edges.
 
     Args:
         image: HU (or any other intensities), (H, W) or (H, W, C).
@@ -38,8 +38,8 @@ def nodule_candidates(
         min_pixels: Smaller parts are removed as noise.
 
     Returns:
-        Int64 (H, W): 0 outside of the candidates, the number of the candidate inside.
-        Candidate 1 is the largest. All zero if there is no candidate.
+        Int64 (H, W): 0 outside the candidates, the number of the candidate inside.
+        Candidate 1 is the largest. All values are 0 if there is no candidate.
 
     Raises:
         ValueError: If the scope is empty or its size differs from the image.
@@ -72,7 +72,7 @@ def nodule_candidates(
 def _without_partial_volume(
     image: np.ndarray, bright: np.ndarray, lung: np.ndarray
 ) -> np.ndarray:
-    """Keep pixels of bright parts that are nearer to the median than to lung."""
+    """Keep pixels of bright parts whose value is closer to the median than to lung."""
     parts, count = _connected(bright)
     image = np.atleast_3d(image)  # (H, W, C)
     medians = np.stack(

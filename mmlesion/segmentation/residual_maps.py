@@ -1,4 +1,4 @@
-"""Activation maps of a slice with one candidate after the other painted over."""
+"""Activation maps of a slice with each candidate removed."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmlesion.attribution import resize_map
 
-# Layers whose output at a pixel depends on that pixel alone.
+# Layers whose output at a pixel depends only on that pixel.
 POINTWISE = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.Dropout)
 
 
@@ -25,23 +25,23 @@ def residual_maps(
     .. math::
         \mathrm{NAM}_I(x, y) = \sum_k w_k a_k(x, y)
 
-    and likewise of :math:`I \setminus R_j`, for each candidate :math:`R_j`. All
-    candidates are one batch. Painting over a few pixels changes, in each layer, only
-    the cells that see them: these alone are computed for each candidate, from a
-    window of the unchanged image's features, and all others are those of the
-    unchanged image. The result is that of whole images, but for rounding.
+    and in the same way for :math:`I \setminus R_j`, for each candidate :math:`R_j`. All
+    candidates form one batch. Replacing a few pixels changes, in each layer, only
+    the cells that depend on them. Only these cells are computed for each candidate,
+    from a window of the features of the original image. All other cells are those of
+    the original image. The result equals that of whole images, except for rounding.
 
     Source: Feng et al., arXiv 1707.01086, Eq. 2 and Sec. 2.2, "Fine Segmentation".
 
     Args:
-        layers: The network up to the maps :math:`a_k`, one after the other, in
+        layers: The layers of the network up to the maps :math:`a_k`, in order and in
             evaluation mode: convolutions of stride 1 that keep the size, max
-            poolings without overlap, what acts on each pixel alone, or modules
-            made of these (mmcv's ``ConvModule``).
+            poolings without overlap, pointwise layers, or modules
+            composed of them (mmcv's ``ConvModule``).
         weights: Weights of the nodule class, :math:`w_k`.
-        image: As the first layer takes it (normalized).
-        masks: Candidates; at least one, none of them empty.
-        fill: Value of each channel painted over the candidates, in units of
+        image: Normalized input of the first layer.
+        masks: Masks of at least one candidate, not empty.
+        fill: Value of each channel that replaces the candidates, in units of
             ``image``.
 
     Shape:
@@ -52,8 +52,8 @@ def residual_maps(
         - output: (h, w) and (B, h, w), on the grid of the last layer
 
     Raises:
-        ValueError: A mask is empty or of another size, or a layer is of none of
-            these kinds.
+        ValueError: If a mask is empty or has another size, or a layer is not one of
+            these types.
     """
     if masks.dim() != 3 or masks.shape[1:] != image.shape[1:] or not len(masks):
         raise ValueError(
@@ -105,7 +105,7 @@ def activation_change(original: Tensor, residual: Tensor, scope: Tensor) -> Tens
     Args:
         original: Map of the image.
         residual: Maps without each candidate.
-        scope: Where to look, at the size of the image.
+        scope: Region of interest, at the size of the image.
 
     Shape:
         - original: (h, w)
@@ -118,16 +118,16 @@ def activation_change(original: Tensor, residual: Tensor, scope: Tensor) -> Tens
 
 
 class _Windows(NamedTuple):
-    """Along one axis, a window of each candidate: all of one size.
+    """Windows of all candidates along one axis, with the same size.
 
-    The starts differ by multiples of all strides to come, so that the windows stay
-    of one size; they may begin before the image and end after it, where features
+    The starts are multiples of all later strides, so that the windows keep
+    the same size. They may extend beyond the image, where features
     are zero, as the padding of convolutions.
     """
 
     starts: list[int]
     size: int
-    margin: int = 0  # cells at either end that a convolution gets wrong
+    margin: int = 0  # invalid cells at either end after convolutions
 
     @property
     def valid(self) -> slice:
@@ -142,7 +142,7 @@ class _Windows(NamedTuple):
         else:
             size, margin = self.size + 4 * reach, reach
             starts = [start - 2 * reach for start in self.starts]
-        if size >= side:  # the whole side, which the layer itself pads
+        if size >= side:  # the whole side, which is padded by the layer itself
             return _Windows([0] * len(starts), side)
         return _Windows(starts, size, margin)
 
@@ -180,7 +180,7 @@ def _cut(features: Tensor, rows: _Windows, columns: _Windows) -> Tensor:
 
 
 def _paste(source, source_rows, source_columns, target, rows, columns, sides):
-    """Copy what two windows share of the image from one to the other, in place."""
+    """Copy the overlap of two windows from one to the other, in place."""
     for index in range(len(source)):
         here, there = [], []
         for origin, goal, side in zip(
