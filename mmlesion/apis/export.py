@@ -1,6 +1,8 @@
 """Export of trained networks to ``torch.export`` or ONNX, with a check."""
 
+import io
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.files import PARTIAL_SUFFIX
+from mmlesion.files import atomic_file
 
 #: Suffixes of the supported file formats.
 EXPORT_SUFFIXES = ('.pt2', '.onnx')
@@ -105,19 +107,19 @@ def export_network(
     channels = channels or input_channels(cfg)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(3, channels, *size, generator=generator)
-    partial = path.with_name(path.name + PARTIAL_SUFFIX + path.suffix)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, path.name)
         load = _write_onnx if path.suffix == '.onnx' else _write_pt2
-        run = load(network, images, partial)
+        run = load(network, images, made)
         difference = max(_difference(model, run, images[:n]) for n in (1, 3))
         if not difference <= TOLERANCE:
             raise ValueError(
                 f'{path}: the exported network differs by {difference:.1e} of the '
                 f'range of the results, at most {TOLERANCE:.0e} is accepted'
             )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        content = made.read_bytes()
+    with atomic_file(path) as file:
+        file.write(content)
     with torch.no_grad():
         results = _as_tuple(network(images[:1]))
     return dict(
@@ -160,7 +162,9 @@ def _write_pt2(network: nn.Module, images: Tensor, path: Path) -> Callable:
     batch = torch.export.Dim('batch', min=1, max=64)
     with torch.no_grad():
         program = torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path)
+    content = io.BytesIO()  # PyTorch's own writer ends on a full disk with a trace
+    torch.export.save(program, content)
+    path.write_bytes(content.getvalue())
     return torch.export.load(path).module()
 
 

@@ -5,25 +5,35 @@
 >>> scope = prominent_blobs(nodule_map)[0].mask
 >>> candidates = nodule_candidates(image_hu, scope, phase_means(image_hu), 100.0**2)
 
-The package needs NumPy, SciPy and scikit-image, and torch for :func:`residual_maps`,
-which selects the candidate. It does not need OpenMMLab.
+The modules need NumPy, SciPy and scikit-image. :func:`residual_maps`, which finds the
+candidate that the network has seen, needs torch. Nothing needs OpenMMLab.
 """
 
+from .candidate_screen import CandidateScreen
 from .candidates import nodule_candidates
+from .chance import chance_masks
 from .icm import potts_energy, segment_phases
+from .map_shift import shift_map
 from .phase_means import PHASE_WINDOW_HU, phase_means
 from .prominent_blobs import Blob, prominent_blobs, scope_within
-from .residual_maps import activation_change, residual_maps
+from .refinement import REFINEMENTS, refine_candidate
+from .residual_maps import activation_change, layer_features, residual_maps
 
 __all__ = [
     'PHASE_WINDOW_HU',
+    'REFINEMENTS',
     'Blob',
+    'CandidateScreen',
     'activation_change',
+    'chance_masks',
+    'layer_features',
     'nodule_candidates',
     'phase_means',
     'potts_energy',
     'prominent_blobs',
+    'refine_candidate',
     'residual_maps',
     'scope_within',
     'segment_phases',
+    'shift_map',
 ]
