@@ -6,14 +6,8 @@ the process, so that other programs on the machine do not count. The peer runs e
 key slice through the test pipeline and the whole detector. Both give the same boxes,
 which is checked. Times are per key slice, after the first key slices, whose images the
 window does not hold yet.
-
-A further row compares the peak memory of scans of 300 and 1,200 slices, each in a
-process of its own: ``python -m benchmarks.whole_scan 1200 96`` prints the peak of one.
 """
 
-import resource
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -26,7 +20,6 @@ from mmlesion.registry import MODELS
 
 CONFIG = 'configs/3dce_csatt_15slice.py'
 SIDE = 320
-MEMORY_DEPTHS, MEMORY_SIDE = (300, 1200), 96
 
 
 def build(num_slices):
@@ -101,51 +94,11 @@ def compare(num_slices):
     )
 
 
-def peak_mib(depth, side):
-    """Peak memory of a process that detects in a scan of ``depth`` slices."""
-    done = subprocess.run(
-        [sys.executable, '-m', 'benchmarks.whole_scan', str(depth), str(side)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(done.stdout.split()[-1])
-
-
-def memory():
-    """Peak memory of a long scan against a short one, less the scan itself."""
-    short, long = (peak_mib(depth, MEMORY_SIDE) for depth in MEMORY_DEPTHS)
-    extra = 2 * MEMORY_SIDE**2 * (MEMORY_DEPTHS[1] - MEMORY_DEPTHS[0]) / 2**20
-    return dict(
-        what=f'peak memory, {MEMORY_DEPTHS[1]} slices, the scan not counted',
-        ours=long - extra,
-        peer=short,
-        unit='MiB',
-        peer_name=f'{MEMORY_DEPTHS[0]} slices',
-        ratio=short / (long - extra),
-        target=1 / 1.15,
-        note=f'slices of {MEMORY_SIDE}x{MEMORY_SIDE}, every 12 mm, 15-slice model',
-    )
-
-
 def run():
     """All rows."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [compare(15), compare(21), memory()]
+        return [compare(15), compare(21)]
     finally:
         torch.set_num_threads(before)
-
-
-def main():
-    """Detect in one scan and print the peak memory in MiB."""
-    depth, side = (int(text) for text in sys.argv[1:])
-    torch.set_num_threads(1)
-    model, cfg = build(15)
-    seconds_per_key_slice(model, cfg, scan(depth, side), 1, 10**9, every_mm=12)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-if __name__ == '__main__':
-    main()

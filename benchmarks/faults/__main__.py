@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import inputs, programs
+from . import broken_runs, inputs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(table(read, inputs.OUTCOMES))
     if args.programs:
-        broken, more = programs.run_programs(args.seed, now + seconds)
-        print(table(broken, programs.OUTCOMES))
+        broken, more = broken_runs.run_programs(args.seed, now + seconds)
+        print(table(broken, broken_runs.OUTCOMES))
         failures += more
     for line in failures:
         print(line)

@@ -1,13 +1,18 @@
 """The input formats of the package: a whole file, its reader, and its check."""
 
 import hashlib
+import random
 import re
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from . import contents
+from .mutations import mutate
 
 
 @dataclass
@@ -21,6 +26,10 @@ class Format:
         knowable: Whether an accepted difference contradicts what the format holds,
             by the first byte that differs, and the two results.
         text: Whether the file is text.
+        above: Folders above the file that belong to the input.
+        damage: Damages the content by a generator.
+        words: What an error may name in place of the file.
+        batch: Inputs in a turn; fewer where reading takes long.
     """
 
     name: str
@@ -28,7 +37,10 @@ class Format:
     read: Callable[[Path], Any]
     knowable: Callable[[int, Any, Any], bool]
     text: bool = False
-    above: int = 1  # folders above the file that belong to the input
+    above: int = 1
+    damage: Callable[[bytes, random.Random, bool], bytes] = mutate
+    words: tuple[str, ...] = ()
+    batch: int = 25
 
     @property
     def folder(self) -> Path:
@@ -72,19 +84,21 @@ def make_formats(root: Path) -> list[Format]:
     """
     from mmlesion.ct import CTVolume
 
+    from .networks import make_networks
+    from .tables import make_tables
+
     rng = np.random.default_rng(0)
     array = rng.integers(-1000, 400, (6, 24, 20)).astype(np.int16)
     volume = CTVolume(array, (2.5, 0.7, 0.7), (-8.0, 9.0, -30.0))
     return [
         *_volumes(root, volume),
         *_slices(root, array[0]),
-        *_tables(root),
-        *_phantom(root),
-        _checkpoint(root),
+        *make_tables(root),
+        *make_networks(root),
     ]
 
 
-def _folder(root: Path, name: str) -> Path:
+def new_folder(root: Path, name: str) -> Path:
     folder = root / re.sub(r'\W+', '_', name)
     folder.mkdir()
     return folder
@@ -120,7 +134,7 @@ def _volumes(root: Path, volume: Any) -> list[Format]:
         ('b.nrrd', False),
         ('a.nhdr', True),
     ):
-        folder = _folder(root, name + str(packed))
+        folder = new_folder(root, name + str(packed))
         path = folder / name
         sitk.WriteImage(volume_to_image(volume), str(path), packed)
         start = max(
@@ -138,7 +152,7 @@ def _volumes(root: Path, volume: Any) -> list[Format]:
         data = [each for each in folder.iterdir() if each != path]
         if data:
             formats.append(Format(f'{label} data', data[0], reader(name), always))
-    folder = _folder(root, 'dicom')
+    folder = new_folder(root, 'dicom')
     write_volume(folder / 'series', volume)
     formats.append(
         Format(
@@ -149,7 +163,17 @@ def _volumes(root: Path, volume: Any) -> list[Format]:
             above=2,
         )
     )
-    folder = _folder(root, 'radiograph')
+    for name, damage, knowable in (
+        ('dicom geometry', contents.dicom_geometry, always),
+        ('dicom tags', contents.dicom_tag, never),
+    ):
+        formats.append(
+            replace(formats[-1], name=name, damage=damage, knowable=knowable)
+        )
+    formats += _compressed_dicom(root, formats[-1])
+    header = replace(formats[0], name='nii.gz header', knowable=never)
+    formats.append(replace(header, damage=contents.nifti_header))
+    folder = new_folder(root, 'radiograph')
     write_radiograph(folder / 'a.mha', np.abs(volume.array[0]).astype(np.uint16))
     path = folder / 'a.mha'
     formats.append(
@@ -161,6 +185,23 @@ def _volumes(root: Path, volume: Any) -> list[Format]:
         )
     )
     return formats
+
+
+def _compressed_dicom(root: Path, dicom: Format) -> list[Format]:
+    """The series in run lengths, if pydicom is there to write it."""
+    try:
+        import pydicom
+    except ImportError:
+        return []
+    folder = new_folder(root, 'dicom RLE')
+    shutil.copytree(dicom.path.parent, folder / 'series')
+    for path in (folder / 'series').glob('*.dcm'):
+        slice_ = pydicom.dcmread(path)
+        slice_.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        slice_.compress(pydicom.uid.RLELossless)
+        slice_.save_as(path)
+    path = folder / 'series' / dicom.path.name
+    return [replace(dicom, name='dicom RLE', path=path, knowable=never, damage=mutate)]
 
 
 def _slices(root: Path, slice_hu: np.ndarray) -> list[Format]:
@@ -175,7 +216,7 @@ def _slices(root: Path, slice_hu: np.ndarray) -> list[Format]:
         with SliceArchive(folder / 'a.slices') as archive:
             return digest(*(archive.read(number) for number in sorted(archive.stored)))
 
-    png, archive = _folder(root, 'png'), _folder(root, 'slices')
+    png, archive = new_folder(root, 'png'), new_folder(root, 'slices')
     write_png_hu(png / 'a.png', slice_hu)
     write_slice_archive(archive / 'a.slices', [1, 2], lambda number: slice_hu + number)
     return [
@@ -183,134 +224,11 @@ def _slices(root: Path, slice_hu: np.ndarray) -> list[Format]:
             'png', png / 'a.png', lambda f: digest(read_png_hu(f / 'a.png')), always
         ),
         Format('slices', archive / 'a.slices', read_archive, always),
-    ]
-
-
-def _tables(root: Path) -> list[Format]:
-    from mmlesion.datasets.indices.nodule_index import (
-        NoduleRow,
-        read_nodule_index,
-        write_nodule_index,
-    )
-    from mmlesion.datasets.indices.slice_index import (
-        SliceRow,
-        read_slice_index,
-        write_slice_index,
-    )
-    from mmlesion.datasets.node21 import read_node21_csv
-
-    nodules, slices, node21 = (_folder(root, n) for n in ('nodules', 'rows', 'node21'))
-    write_nodule_index(
-        nodules / 'nodules.csv',
-        [
-            NoduleRow(
-                f'a{n}',
-                f'P{n}',
-                '1.2',
-                n % 2,
-                2.0 + 2 * (n % 2),
-                4,
-                8.5,
-                0.0,
-                5.0,
-                1.0,
-                6.0,
-                3.5,
-                2.0,
-                1.0,
-                4.0,
-                5.0,
-            )
-            for n in range(6)
-        ],
-    )
-    write_slice_index(
-        slices / 'slices.csv',
-        [SliceRow('P1', '1.2', n, n % 3, 0.7, 0.7, -3, 4) for n in range(6)],
-    )
-    (node21 / 'metadata.csv').write_text(
-        'img_name,x,y,width,height,label\n'
-        + ''.join(f'n{n}.mha,{n},20,30,40,{n % 2}\n' for n in range(8))
-    )
-    return [
         Format(
-            'nodules.csv',
-            nodules / 'nodules.csv',
-            lambda f: repr(read_nodule_index(f / 'nodules.csv')),
+            'slices forged',
+            archive / 'a.slices',
+            read_archive,
             never,
-            True,
-        ),
-        Format(
-            'slices.csv',
-            slices / 'slices.csv',
-            lambda f: repr(read_slice_index(f / 'slices.csv')),
-            never,
-            True,
-        ),
-        Format(
-            'metadata.csv',
-            node21 / 'metadata.csv',
-            lambda f: repr(read_node21_csv(f / 'metadata.csv')),
-            never,
-            True,
+            damage=contents.slice_archive,
         ),
     ]
-
-
-def _phantom(root: Path) -> list[Format]:
-    from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
-    from mmlesion.datasets.sources.lidc_xml import read_lidc_xml
-    from mmlesion.phantom import write_deeplesion, write_lidc
-
-    write_lidc(root / 'lidc_phantom', 1, size=128)
-    xml = next((root / 'lidc_phantom').rglob('*.xml'))
-    folder = _folder(root, 'xml')
-    (folder / 'a.xml').write_bytes(xml.read_bytes())
-
-    def read_xml(folder: Path) -> Any:
-        found = read_lidc_xml(folder / 'a.xml')
-        assert found is not None
-        outlines = [
-            (one.z_mm, one.included, one.points_px.tolist())
-            for nodule in found.nodules
-            for one in nodule.contours
-        ]
-        return found.num_readers, repr((found.series_uid, outlines))
-
-    write_deeplesion(root / 'deeplesion_phantom', 3, 1, 1, size=96)
-    csv = _folder(root, 'dl_info')
-    (csv / 'DL_info.csv').write_bytes(
-        (root / 'deeplesion_phantom' / 'DL_info.csv').read_bytes()
-    )
-
-    def read_csv(folder: Path) -> Any:
-        rows = read_deeplesion_csv(folder / 'DL_info.csv')
-        boxes = [(row.file_name, row.box_px) for row in rows if not row.noisy]
-        return len(boxes) - len(set(boxes)), repr(rows)
-
-    def fewer_readers(_: int, whole: Any, found: Any) -> bool:
-        return found[0] < 1
-
-    def twice(_: int, whole: Any, found: Any) -> bool:
-        return found[0] > 0
-
-    return [
-        Format('LIDC xml', folder / 'a.xml', read_xml, fewer_readers, True),
-        Format('DL_info.csv', csv / 'DL_info.csv', read_csv, twice, True),
-    ]
-
-
-def _checkpoint(root: Path) -> Format:
-    import torch
-
-    from mmlesion.engine.checkpoint import read_checkpoint
-
-    folder = _folder(root, 'checkpoint')
-    weights = {f'layer{n}.weight': torch.randn(16, 16) for n in range(4)}
-    torch.save(dict(state_dict=weights, meta=dict(epoch=1)), folder / 'a.pth')
-
-    def read(folder: Path) -> str:
-        state = read_checkpoint(folder / 'a.pth')['state_dict']
-        return digest(*(state[name].numpy() for name in sorted(state)))
-
-    return Format('checkpoint', folder / 'a.pth', read, always)

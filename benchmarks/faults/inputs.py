@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .formats import Format, make_formats
-from .mutations import first_difference, mutate
+from .mutations import first_difference
 
 #: Outcomes in the order of the table.
 OUTCOMES = (
@@ -25,10 +25,11 @@ OUTCOMES = (
     'traceback',
     'over time or memory',
     'crashed',
+    'code run or written outside',
 )
 _CPU_SECONDS = 20
+_WALL_SECONDS = 240  # of a busy machine
 _MEMORY = 2 << 30
-_BATCH = 25
 
 
 def run_inputs(
@@ -50,12 +51,15 @@ def run_inputs(
     with tempfile.TemporaryDirectory() as root:
         formats = make_formats(Path(root))
         wholes = [form.read(form.folder) for form in formats]
-        done, batch = 0, 0
+        done, turn = 0, 0
         while time.monotonic() < deadline and (most is None or done < most):
-            form = formats[batch % len(formats)]
-            numbers = range(batch * _BATCH, (batch + 1) * _BATCH)
+            form = formats[turn % len(formats)]
+            first = turn // len(formats) * form.batch
             for number, outcome, words in _read_batch(
-                form, wholes[batch % len(formats)], seed, numbers
+                form,
+                wholes[turn % len(formats)],
+                seed,
+                range(first, first + form.batch),
             ):
                 counts.setdefault(form.name, Counter())[outcome] += 1
                 done += 1
@@ -65,14 +69,14 @@ def run_inputs(
                         keep.mkdir(parents=True, exist_ok=True)
                         name = f'{seed}_{number}_{form.path.name}'
                         (keep / name).write_bytes(damaged(form, seed, number))
-            batch += 1
+            turn += 1
     return counts, failures
 
 
 def damaged(form: Format, seed: int, number: int) -> bytes:
     """The input of a number, always the same."""
     rng = random.Random(f'{seed} {form.name} {number}')
-    return mutate(form.path.read_bytes(), rng, form.text)
+    return form.damage(form.path.read_bytes(), rng, form.text)
 
 
 def _read_batch(form: Format, whole: Any, seed: int, numbers: range) -> list[tuple]:
@@ -88,11 +92,13 @@ def _read_batch(form: Format, whole: Any, seed: int, numbers: range) -> list[tup
         process.start()
         sender.close()
         try:
-            while left:
+            while left and receiver.poll(_WALL_SECONDS):
                 results.append(receiver.recv())
                 left.pop(0)
         except EOFError:
-            pass
+            process.join(10)
+        if left:
+            process.kill()  # hangs, or has ended already
         process.join()
         if left:
             code = process.exitcode or 0
@@ -111,23 +117,24 @@ def _read_all(form: Format, whole: Any, seed: int, numbers: list, sender: Any) -
         'SC_PAGE_SIZE'
     )
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
+    most_cpu = resource.getrlimit(resource.RLIMIT_CPU)[1]  # only root can raise it
     original = form.path.read_bytes()
     for number in numbers:
         spent = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(spent.ru_utime + spent.ru_stime) + _CPU_SECONDS + 1
-        # A process without privileges may lower a hard limit but never raise it.
-        resource.setrlimit(
-            resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1])
-        )
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, most_cpu))
         content = damaged(form, seed, number)
         with tempfile.TemporaryDirectory() as root:
             folder = Path(root) / 'data'
             shutil.copytree(form.folder, folder)
+            os.chdir(root)  # where code in a file would write
             (folder / form.path.relative_to(form.folder)).write_bytes(content)
-            sender.send((number, *_read_one(form, folder, whole, original, content)))
+            outcome = _read_one(form, folder, whole, original, content)
             left = [path.name for path in Path(root).iterdir() if path != folder]
             if left:
-                raise RuntimeError(f'wrote outside of its folder: {left}')
+                outcome = OUTCOMES[7], f'left {left}'
+            sender.send((number, *outcome))
+            os.chdir('/')
 
 
 def _read_one(
@@ -139,11 +146,12 @@ def _read_one(
         return OUTCOMES[5], 'MemoryError'
     except (ValueError, OSError) as error:
         words = str(error)
-        named = str(folder) in words or form.path.name in words
+        names = (str(folder), form.path.name, *form.words)
+        named = any(name in words for name in names)
         if named and '\n' not in words:
             return OUTCOMES[0], ''
         return OUTCOMES[4], f'does not name the file: {words:.200}'
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return OUTCOMES[
             4

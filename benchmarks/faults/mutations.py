@@ -3,7 +3,7 @@
 import random
 import re
 
-_NUMBERS = (
+NUMBERS = (
     '0',
     '-1',
     '1e308',
@@ -17,7 +17,7 @@ _NUMBERS = (
     '99999999999999999999',
     '٣',
 )
-_NAMES = ('../../escaped', '..', '/etc/passwd', 'a/b', 'a\\b', 'a\x00b', 'x' * 5000)
+NAMES = ('../../escaped', '..', '/etc/passwd', 'a/b', 'a\\b', 'a\x00b', 'x' * 5000)
 _NUMBER = re.compile(rb'-?\d+(?:\.\d+)?(?:e-?\d+)?')
 
 
@@ -106,7 +106,7 @@ def _number(content: bytes, rng: random.Random) -> bytes:
     if not found:
         return content
     one = rng.choice(found)
-    return content[: one.start()] + rng.choice(_NUMBERS).encode() + content[one.end() :]
+    return content[: one.start()] + rng.choice(NUMBERS).encode() + content[one.end() :]
 
 
 def _line(content: bytes, rng: random.Random) -> bytes:
@@ -129,7 +129,7 @@ def _name(content: bytes, rng: random.Random) -> bytes:
     if not words:
         return content
     one = rng.choice(words)
-    return content[: one.start()] + rng.choice(_NAMES).encode() + content[one.end() :]
+    return content[: one.start()] + rng.choice(NAMES).encode() + content[one.end() :]
 
 
 def _encoding(content: bytes, rng: random.Random) -> bytes:

@@ -1,40 +1,78 @@
-"""Whole command lines that are killed, interrupted, started twice or out of disk."""
+"""The programs of the package on small inputs, each with results to compare."""
 
-import contextlib
-import hashlib
-import json
-import os
-import random
-import resource
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Outcomes in the order of the table.
-OUTCOMES = ('equal to an unbroken run', 'unclear end', 'lost')
-_CONFIG = """
+_DETECTOR = """
 _base_ = {base!r}
 model = dict(
     backbone=dict(backbone=dict(width=4)),
     neck=dict(in_channels=32),
     rpn_head=dict(in_channels=32, feat_channels=8),
-    roi_head=dict(in_channels=32, bbox_head=dict(fc_out_channels=16)))
+    roi_head=dict(in_channels=32, bbox_head=dict(fc_out_channels=16)),
+    test_cfg=dict(rpn=dict(max_per_img=30)))
 _loader = dict(
     num_workers=0, persistent_workers=False, dataset=dict(data_root={data!r}))
-train_dataloader = dict(batch_size=2, **_loader)
+train_dataloader = dict(_loader, batch_size=2, num_workers=2)
 val_dataloader = dict(**_loader)
 test_dataloader = dict(**_loader)
 train_cfg = dict(max_epochs=2, val_interval=1)
 custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'), dict(type='mmlesion.NonFiniteLossHook')]
+"""
+_NODULES = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier', data_preprocessor=dict(mean=[127.5], std=[63.75]),
+    backbone=dict(
+        type='mmlesion.UNetResNet', in_channels=1, code_channels=8, unet_channels=4,
+        res_channels=(4, 8)),
+    head=dict(type='mmlesion.SoftActivationHead', num_classes=2, in_channels=8))
+_pipeline = [
+    dict(type='mmlesion.LoadNodulePatch', inputs='1c'),
+    dict(type='mmlesion.WindowHU', window=(-1000, 400)),
+    dict(type='PackInputs', meta_keys=(
+        'nodule_id', 'patient', 'malignancy', 'diameter_mm'))]
+
+
+def _loader(split):
+    return dict(
+        batch_size=2, num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=split == 'train'),
+        dataset=dict(
+            type='mmlesion.LIDCNoduleDataset', data_root={data!r}, split=split,
+            fold=0, num_folds=2, seed=0, test_mode=split != 'train',
+            pipeline=_pipeline))
+
+
+train_dataloader = _loader('train')
+val_dataloader = _loader('test')
+test_dataloader = _loader('test')
+val_evaluator = dict(type='mmlesion.BinaryClassificationMetric')
+test_evaluator = val_evaluator
+train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(type='Adam', lr=0.01))
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1))
+custom_hooks = [dict(type='mmlesion.EpochSeedHook')]
+"""
+_SIGNS = """
+default_scope = 'mmpretrain'
+data_preprocessor = dict(
+    num_classes=2, mean=[0.0] * 3, std=[255.0] * 3, to_rgb=True)
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='mmlesion.VGGStride8', depth=11, width=2),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=2, in_channels=16))
+test_dataloader = dict(dataset=dict(
+    type='mmlesion.LungProjectionDataset', data_root={data!r}, task='cavity',
+    view='axial', test_mode=True,
+    pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
 """
 
 
@@ -44,13 +82,15 @@ class Program:
 
     Attributes:
         name: What the table calls it.
-        arguments: After ``python -m mmlesion``; ``{out}`` is its output folder.
+        arguments: After ``mmlesion``; ``{out}`` is its output folder.
         patterns: Files of the output folder that are results.
+        in_folder: Whether the output folder must exist before.
     """
 
     name: str
-    arguments: list[str]
+    arguments: Sequence[str]
     patterns: tuple[str, ...] = ('**/*',)
+    in_folder: bool = False
 
 
 def make_programs(root: Path) -> list[Program]:
@@ -62,274 +102,249 @@ def make_programs(root: Path) -> list[Program]:
     Returns:
         The programs, in the order in which a campaign runs them.
     """
+    return [
+        *_makers(),
+        *_preparations(root),
+        *_detection(root),
+        *_nodule_maps(root),
+        *_sign_maps(root),
+        *_files(root),
+    ]
+
+
+def _command(*parts: str | Path) -> list[str]:
+    """Split texts at spaces, but not paths."""
+    return [
+        word
+        for part in parts
+        for word in (part.split() if isinstance(part, str) else [str(part)])
+    ]
+
+
+def _makers() -> list[Program]:
+    lines = dict(
+        lidc='--patients 2 --size 128',
+        deeplesion='--train 3 --val 1 --test 1 --size 96',
+        node21='--with-nodules 2 --without 2 --size 128',
+        signs='--patients 1 --controls 1 --size 64',
+        scans='--scans 2 --size 96 --length-mm 60',
+    )
+    return [
+        Program(f'phantom {name}', _command(f'phantom {name} {line} --out {{out}}'))
+        for name, line in lines.items()
+    ]
+
+
+def _preparations(root: Path) -> list[Program]:
     from mmlesion.phantom import write_deeplesion, write_lidc, write_signs
 
     lesions = write_deeplesion(root / 'lesions', 4, 2, 2, size=96)
-    nodules = write_lidc(root / 'nodules', 2, size=128)
-    scans = write_signs(root / 'signs', 1, 1, size=64, max_visits=1)
-    base = next(
-        path
-        for path in sorted(
-            (ROOT / 'configs' / 'phantom').glob('*3dce_csatt_15slice.py')
-        )
-    )
-    config = root / 'tiny.py'
-    config.write_text(_CONFIG.format(base=str(base), data=str(lesions)))
-    out = '{out}'
+    nodules = write_lidc(root / 'nodules', 4, size=128)
+    signs = write_signs(root / 'signs', 1, 1, size=64, max_visits=1)
+    to = ('--out', '{out}')
     return [
         Program(
-            'phantom lidc',
-            ['phantom', 'lidc', '--patients', '2', '--size', '128', '--out', out],
-        ),
-        Program(
-            'phantom deeplesion',
-            [
-                'phantom',
-                'deeplesion',
-                '--train',
-                '3',
-                '--val',
-                '1',
-                '--test',
-                '1',
-                '--size',
-                '96',
-                '--out',
-                out,
-            ],
-        ),
-        Program(
-            'phantom node21',
-            [
-                'phantom',
-                'node21',
-                '--with-nodules',
-                '2',
-                '--without',
-                '2',
-                '--size',
-                '128',
-                '--out',
-                out,
-            ],
-        ),
-        Program(
             'prepare deeplesion',
-            ['prepare', 'deeplesion', '--data-root', str(lesions), '--cache-dir', out],
+            _command('prepare deeplesion --data-root', lesions, '--cache-dir', '{out}'),
             ('*.slices',),
         ),
         Program(
             'prepare lidc',
-            ['prepare', 'lidc', '--data-root', str(nodules), '--out', out],
+            _command('prepare lidc --data-root', nodules, *to),
             ('*.csv', 'patches/*'),
         ),
         Program(
             'prepare lidc-slices',
-            ['prepare', 'lidc-slices', '--data-root', str(nodules), '--out', out],
+            _command('prepare lidc-slices --data-root', nodules, *to),
             ('*.csv', 'slice*/*.slices'),
         ),
         Program(
             'prepare signs',
-            [
-                'prepare',
-                'signs',
-                '--scans',
-                str(scans / 'scans.csv'),
-                '--grid',
-                '32',
-                '48',
-                '48',
-                '--rotations',
-                '2',
-                '--out',
-                out,
-            ],
+            _command('prepare signs --grid 32 48 48 --rotations 2 --scans')
+            + _command(signs / 'scans.csv', *to),
             ('*.csv', 'projections/*/*.png'),
-        ),
-        Program(
-            'train', ['train', str(config), '--resume', '--work-dir', out], ('*.pth',)
         ),
     ]
 
 
-def run_programs(seed: int, deadline: float) -> tuple[dict[str, Counter], list[str]]:
-    """Break programs in every way until the time is over.
+def _detection(root: Path) -> list[Program]:
+    from mmdet.utils import register_all_modules
 
-    Args:
-        seed: Of the moments.
-        deadline: When to stop, by ``time.monotonic``.
+    from mmlesion.ct import write_volume
 
-    Returns:
-        Outcomes of each way, and a line for each run not handled well.
-    """
-    rng = random.Random(seed)
-    counts: dict[str, Counter] = {}
-    failures: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        whole: dict[str, tuple[dict, float]] = {}
-        programs = make_programs(root)
-        turn = 0
-        while time.monotonic() < deadline:
-            program = programs[turn % len(programs)]
-            ways = list(_WAYS)
-            way = ways[(turn // len(programs) + turn) % len(ways)]
-            turn += 1
-            if program.name not in whole:
-                started = time.monotonic()
-                _run(program, root / 'whole' / program.name).wait()
-                result = results(program, root / 'whole' / program.name)
-                whole[program.name] = result, time.monotonic() - started
-            expected, duration = whole[program.name]
-            out = root / 'broken' / f'{turn}'
-            problem = _WAYS[way](program, out, rng, duration)
-            process = _run(program, out)
-            words = process.communicate()[1]
-            found = results(program, out)
-            outcome = OUTCOMES[0]
-            if process.returncode or found != expected:
-                outcome, problem = (
-                    OUTCOMES[2],
-                    (words.strip().splitlines() or ['?'])[-1],
-                )
-            elif problem:
-                outcome = OUTCOMES[1]
-            counts.setdefault(way, Counter())[outcome] += 1
-            if outcome != OUTCOMES[0]:
-                failures.append(f'{program.name}, {way}: {outcome}: {problem}')
-            shutil.rmtree(out, ignore_errors=True)
-    return counts, failures
+    from .networks import make_scan
 
-
-def results(program: Program, out: Path) -> dict[str, str]:
-    """Hashes of a program's results by name; of a checkpoint those of its weights."""
-    found = {}
-    for pattern in program.patterns:
-        for path in out.glob(pattern):
-            if path.is_file():
-                found[str(path.relative_to(out))] = _hash(path)
-    if any(path.name.endswith('.partial') for path in out.parent.glob(f'{out.name}*')):
-        found['.partial'] = 'left'
-    return found
+    register_all_modules(init_default_scope=False)
+    base = str(ROOT / 'configs/phantom/phantom_3dce_csatt_15slice.py')
+    config = root / 'detector.py'
+    config.write_text(_DETECTOR.format(base=base, data=str(root / 'lesions')))
+    weights = _random_weights(config)
+    scans = root / 'scans'
+    scans.mkdir()
+    for number in range(3):
+        write_volume(scans / f's{number}.nii.gz', make_scan(8 + number))
+    write_volume(root / 'series', make_scan(8))
+    model = ('--config', config, '--checkpoint', weights, '--score-thr 0.001')
+    return [
+        Program(
+            'train',
+            _command('train', config, '--resume', '--work-dir', '{out}'),
+            ('*.pth',),
+        ),
+        Program(
+            'test',
+            _command('test', config, weights, '--work-dir', '{out}', '--show-dir')
+            + _command('{out}/pictures'),
+            ('*.json', '*.png', 'pictures/**/*.png'),
+        ),
+        Program(
+            'detect',
+            _command('detect', scans, *model, '--out', '{out}'),
+            ('*/findings.*',),
+        ),
+        Program(
+            'detect DICOM',
+            _command('detect', root / 'series', *model, '--out', '{out}', '--report')
+            + _command('--formats json csv nifti dicom'),
+            ('*/findings.json', '*/findings.csv', '*/findings.nii.gz'),
+        ),
+        Program(
+            'explain',
+            _command('explain', config, weights, '--score-thr 0.0001', '--out', '{out}')
+            + _command('--max-images 1 --method GradCAM'),
+        ),
+        Program(
+            'export',
+            _command('export', config, weights, '{out}/a.pt2 --size 64 64'),
+            in_folder=True,
+        ),
+    ]
 
 
-def _hash(path: Path) -> str:
-    if path.suffix == '.pth':
-        from mmlesion.engine.checkpoint import read_checkpoint
+def _random_weights(config: Path) -> Path:
+    """Write a checkpoint of random weights for a config."""
+    import torch
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
 
-        state = read_checkpoint(path)['state_dict']
-        content = b''.join(state[name].numpy().tobytes() for name in sorted(state))
-    else:
-        content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    cfg = Config.fromfile(config)
+    model = dict(cfg.model)
+    if 'data_preprocessor' in cfg:
+        model['data_preprocessor'] = cfg.data_preprocessor
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        torch.manual_seed(0)
+        net = MODELS.build(model)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = config.with_suffix('.pth')
+    torch.save(dict(state_dict=net.state_dict(), meta={}), path)
+    return path
 
 
-def _run(program: Program, out: Path, **options: object) -> subprocess.Popen:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [one.replace('{out}', str(out)) for one in program.arguments]
-    return subprocess.Popen(
-        [sys.executable, '-m', 'mmlesion', *arguments],
-        cwd=ROOT,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,  # type: ignore[arg-type]
+def _nodule_maps(root: Path) -> list[Program]:
+    from mmlesion.datasets.prepare import prepare_lidc
+
+    data = root / 'prepared'
+    prepare_lidc(str(root / 'nodules'), str(data), progress=False)
+    config = root / 'nodule_lidc_1c.py'
+    config.write_text(_NODULES.replace('{data!r}', repr(str(data))))
+    weights = _random_weights(config)
+    return [
+        Program(
+            'cross-validate',
+            _command('cross-validate', config, '--folds 2 --work-dir', '{out}'),
+            ('fold*/epoch*.pth', 'fold*/test.scores.json'),
+        ),
+        Program(
+            'compare-maps',
+            _command('compare-maps', config, weights, '--num 1 --slices 1 --out')
+            + ['{out}'],
+        ),
+        Program(
+            'measure-maps',
+            _command('measure-maps', config, weights, '--method GradCAM --measure')
+            + _command('MapLocalization --no-untrained --layers backbone.residual')
+            + _command('--out {out}'),
+        ),
+    ]
+
+
+def _sign_maps(root: Path) -> list[Program]:
+    from mmlesion.datasets.prepare import prepare_signs
+
+    data = root / 'signs'
+    prepare_signs(
+        str(data / 'scans.csv'),
+        grid_shape=(54, 64, 64),
+        rotations=1,
+        workers=1,
+        progress=False,
     )
+    config = root / 'signs_axial.py'
+    config.write_text(_SIGNS.format(data=str(data)))
+    weights = _random_weights(config)
+    scan = sorted((data / 'scans').glob('*.nii.gz'))[0]
+    return [
+        Program(
+            'find-signs',
+            _command('find-signs', scan, '--grid 54 64 64 --score-thr 0.01 --out')
+            + _command('{out} --models', config, weights),
+        ),
+        Program(
+            'sign-maps',
+            _command('sign-maps', config, weights, '--split all --max-scans 1 --out')
+            + ['{out}'],
+        ),
+    ]
 
 
-def _kill(program: Program, out: Path, rng: random.Random, duration: float) -> str:
-    for _ in range(2):
-        process = _run(program, out)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0.3, 1) * duration)
-        process.kill()
-        process.communicate()
-        time.sleep(0.7)  # workers see that their parent is gone
-    return ''
+def _files(root: Path) -> list[Program]:
+    """Programs that write one file."""
+    import numpy as np
 
+    from mmlesion.cli import main
+    from mmlesion.ct import CTVolume, write_volume
 
-def _interrupt(program: Program, out: Path, rng: random.Random, duration: float) -> str:
-    process = _run(program, out)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(rng.uniform(0.3, 1) * duration)
-    started = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT) if process.poll() is None else None
-    try:
-        words = process.communicate(timeout=15)[1]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return 'did not end in 15 s'
-    if time.monotonic() - started > 5:
-        return f'ended after {time.monotonic() - started:.1f} s'
-    return 'a traceback' if 'Traceback' in words else ''
-
-
-def _twice(program: Program, out: Path, rng: random.Random, duration: float) -> str:
-    both = [_run(program, out), _run(program, out)]
-    words = [process.communicate()[1] for process in both]
-    if all(process.returncode for process in both):
-        return 'both failed'
-    return 'a traceback' if any('Traceback' in each for each in words) else ''
-
-
-def _full_disk(program: Program, out: Path, rng: random.Random, duration: float) -> str:
-    size = int(10 ** rng.uniform(4, 6.5))
-    with _small_disk(out, size) as limit:
-        process = _run(program, out, preexec_fn=limit)
-        words = process.communicate()[1]
-    return 'a traceback' if 'Traceback' in words else ''
-
-
-@contextlib.contextmanager
-def _small_disk(out: Path, size: int) -> Iterator:
-    """A disk of few bytes: a small tmpfs for root, else a limit on each file."""
-    parent = out.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    mount = ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(parent)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
-        try:
-            yield None
-            kept = Path(tempfile.mkdtemp(dir=parent.parent))
-            for each in parent.iterdir():
-                shutil.copytree(each, kept / each.name, symlinks=True)
-        finally:
-            subprocess.run(['umount', '-l', str(parent)], check=False)
-        for each in list(kept.iterdir()):
-            shutil.move(str(each), parent / each.name)
-        kept.rmdir()
-        return
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    yield limit
-
-
-def _read_only(program: Program, out: Path, rng: random.Random, duration: float) -> str:
-    if os.geteuid() == 0:
-        return ''  # permissions do not hold root back
-    out.mkdir(parents=True)
-    out.chmod(0o500)
-    process = _run(program, out)
-    words = process.communicate()[1]
-    out.chmod(0o700)
-    out.rmdir()
-    return 'a traceback' if 'Traceback' in words else ''
-
-
-_WAYS = {
-    'killed': _kill,
-    'interrupted': _interrupt,
-    'full disk': _full_disk,
-    'two at once': _twice,
-    'read-only folder': _read_only,
-}
-
-
-def as_json(counts: dict[str, Counter]) -> str:
-    """Counts for a file."""
-    return json.dumps({name: dict(count) for name, count in counts.items()}, indent=1)
+    csv = root / 'lesions' / 'DL_info.csv'
+    coco = root / 'coco.json'
+    main(['deeplesion-to-coco', str(csv), str(coco)])
+    shutil.copyfile(csv, root / 'truth.csv')
+    boxes = root / 'boxes.csv'
+    lines = ['file_name,x1,y1,x2,y2,score']
+    for row in csv.read_text().splitlines()[1:]:
+        lines.append(f'{row.split(",")[0]},10,10,30,30,0.5')
+    boxes.write_text('\n'.join(dict.fromkeys(lines)) + '\n')
+    rng = np.random.default_rng(0)
+    for folder in ('crops', 'crop_masks'):
+        (root / folder).mkdir()
+    for number in range(4):
+        array = rng.integers(-900, -700, (9, 32, 32)).astype(np.int16)
+        mask = np.zeros_like(array)
+        mask[2:7, 10:20, 8 + number : 20] = 1
+        name = f'{number}.nii.gz'
+        write_volume(root / 'crops' / name, CTVolume(array + 800 * mask))
+        write_volume(root / 'crop_masks' / name, CTVolume(mask))
+    return [
+        Program(
+            'deeplesion-to-coco',
+            _command('deeplesion-to-coco', csv, '{out}/a.json'),
+            in_folder=True,
+        ),
+        Program(
+            'coco-to-deeplesion',
+            _command('coco-to-deeplesion', coco, '{out}/a.csv'),
+            in_folder=True,
+        ),
+        Program(
+            'froc',
+            _command('froc', boxes, '--resamples 300 --truth', csv, '--out')
+            + ['{out}/froc.json'],
+            in_folder=True,
+        ),
+        Program(
+            'segment-crops',
+            _command('segment-crops', root / 'crops', root / 'crop_masks', '--out')
+            + ['{out}/dice.csv'],
+            in_folder=True,
+        ),
+    ]

@@ -228,7 +228,10 @@ def parse_overrides(pairs: list[str]) -> dict:
     # The = keeps a value that begins with a minus sign.
     found: dict = {}
     for pair in pairs:
-        found.update(parser.parse_args(['--pairs', pair]).pairs)
+        try:
+            found.update(parser.parse_args(['--pairs', pair]).pairs)
+        except AssertionError as error:
+            raise ValueError(f'--cfg-options {pair}: {error}') from None
     return found
 
 

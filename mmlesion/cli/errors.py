@@ -6,6 +6,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from .interrupt import INTERRUPTED, STOPPED, end_on_interrupt
+
 USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, KeyError)
 
 
@@ -27,17 +29,21 @@ def exit_on_user_error(program: Callable[..., object]) -> Callable[..., int]:
 
     @functools.wraps(program)
     def wrapped(*args: object, **kwargs: object) -> int:
-        try:
-            program(*args, **kwargs)
-        except KeyboardInterrupt:
-            print('Stopped. Run the same command again to go on.', file=sys.stderr)
-            return 130
-        except USER_ERRORS as error:
-            unexpected = isinstance(error, KeyError) and ' ' not in str(error)
-            if unexpected or os.environ.get('MMLESION_DEBUG'):
-                raise
-            print(f'error: {error_sentence(error)}', file=sys.stderr)
-            return 1
+        with end_on_interrupt() as interrupted:
+            try:
+                program(*args, **kwargs)
+            except BaseException as error:
+                # Libraries turn an interrupt into errors of their own
+                if interrupted() or isinstance(error, KeyboardInterrupt):
+                    print(STOPPED, file=sys.stderr)
+                    return INTERRUPTED
+                if not isinstance(error, USER_ERRORS):
+                    raise
+                unexpected = isinstance(error, KeyError) and ' ' not in str(error)
+                if unexpected or os.environ.get('MMLESION_DEBUG'):
+                    raise
+                print(f'error: {error_sentence(error)}', file=sys.stderr)
+                return 1
         return 0
 
     return wrapped

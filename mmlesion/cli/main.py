@@ -19,6 +19,10 @@ COMMANDS = {
     'explain': ('explain', 'draw activation maps of images, scans or a test set'),
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
     'measure-maps': ('measure_maps', 'measure maps of networks, with controls'),
+    'compare-detectors': (
+        'compare_detectors',
+        'train detectors with several seeds and compare them by FROC',
+    ),
     'results-table': ('results_table', 'print one table of several experiments'),
     'find-signs': ('find_signs', 'find pathological signs in one scan'),
     'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),
@@ -43,6 +47,10 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     Returns:
         Exit status: 0 on success, 1 after bad input, 130 after an interrupt.
     """
+    return exit_on_user_error(_run)(argv, command)
+
+
+def _run(argv: Sequence[str] | None, command: str | None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     prog = None
     if command is None:
@@ -61,7 +69,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     )
     module.add_arguments(parser)
     args = parser.parse_args(arguments)
-    return exit_on_user_error(module.run)(args)
+    module.run(args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from .dicom_headers import SliceHeader, quiet_itk, read_header
+from .dicom_fragments import check_fragments
+from .dicom_headers import SliceHeader, last_line, quiet_itk, read_header
 from .enhanced_dicom import ENHANCED_CT, frame_headers
 
 
@@ -106,12 +107,20 @@ def series_files(folder: str) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: If there is no series, or a DICOM file is damaged.
     """
-    with quiet_itk():
-        found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
-        files = {
-            uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
-            for uid in found
-        }
+    for entry in os.scandir(folder):
+        if entry.is_file():
+            check_fragments(entry.path)
+    try:
+        with quiet_itk():
+            found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(folder)
+            files = {
+                uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder, uid)
+                for uid in found
+            }
+    except RuntimeError as error:
+        raise ValueError(
+            f'{folder}: a DICOM file is damaged ({last_line(error)})'
+        ) from None
     # A file that is cut off belongs to no series and would leave no gap at the
     # ends, so every file that starts like DICOM must be in a series
     readable = {os.path.basename(path) for paths in files.values() for path in paths}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from .dicom_fragments import check_fragments
+
 _TAGS = dict(
     modality='0008|0060',
     patient='0010|0020',
@@ -85,6 +87,7 @@ def read_header(path: str) -> SliceHeader:
     Raises:
         ValueError: If the file cannot be read.
     """
+    check_fragments(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(path)
     try:

@@ -8,6 +8,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.files import atomic_path, check_limit
 
+from .dicom_fragments import check_fragments
 from .metaimage_header import check_metaimage
 from .nrrd_header import check_nrrd
 
@@ -16,6 +17,7 @@ _CHECKS = {
     '.mhd': check_metaimage,
     '.nrrd': check_nrrd,
     '.nhdr': check_nrrd,
+    '.dcm': check_fragments,
 }
 
 

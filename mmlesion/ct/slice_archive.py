@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from mmlesion.files import atomic_file
+from mmlesion.files import atomic_file, check_limit
 
 #: Suffix of a complete file.
 ARCHIVE_SUFFIX = '.slices'
@@ -118,8 +118,21 @@ class SliceArchive:
                 f'{self.path}: slice {number} is damaged (its check sum '
                 'differs); delete the file and prepare the cache again'
             )
+        # The frame states its size as well, so that a forged index takes no memory
+        stated = int.from_bytes(frame[4:8], 'little')
+        if min(height, width) < 1 or stated != 2 * height * width:
+            raise ValueError(
+                f'{self.path}: slice {number} is damaged: its index states '
+                f'{height} x {width} pixels, but it holds {stated} bytes'
+            )
+        check_limit(height * width / 1e6, 'SLICE_MPX', f'{self.path}: slice {number}')
         slice_hu = np.empty((height, width), '<i2')
-        Blosc().decode(frame, out=slice_hu)
+        try:
+            Blosc().decode(frame, out=slice_hu)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f'{self.path}: slice {number} is damaged ({error})'
+            ) from None
         return slice_hu.astype(np.int16, copy=False)
 
     def _read_index(self) -> dict[int, tuple]:

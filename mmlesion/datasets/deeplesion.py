@@ -8,6 +8,7 @@ from typing import Any
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
+from mmlesion.files import read_text
 from mmlesion.registry import DATASETS
 
 from .sources.deeplesion_csv import read_deeplesion_csv
@@ -210,23 +211,22 @@ class DeepLesionDataset(BaseDetDataset):
                 f'{path}: no such file; expected one key slice a line'
             )
         names: dict[str, None] = {}
-        with open(path, encoding='utf-8') as file:
-            for number, line in enumerate(file, 1):
-                name = line.strip()
-                if not name or name.startswith('#'):
-                    continue
-                if name not in known:
-                    raise ValueError(
-                        f"{path}: line {number}: '{name}' is no key slice of "
-                        + (
-                            f"split '{self.split}' of "
-                            if self.subset_file and not self.split_files
-                            else ''
-                        )
-                        + os.fspath(self.ann_file)
-                        + (' (noisy ones are dropped)' if self.drop_noisy else '')
+        for number, line in enumerate(read_text(path).splitlines(), 1):
+            name = line.strip()
+            if not name or name.startswith('#'):
+                continue
+            if name not in known:
+                raise ValueError(
+                    f"{path}: line {number}: '{name:.200}' is no key slice of "
+                    + (
+                        f"split '{self.split}' of "
+                        if self.subset_file and not self.split_files
+                        else ''
                     )
-                names[name] = None
+                    + os.fspath(self.ann_file)
+                    + (' (noisy ones are dropped)' if self.drop_noisy else '')
+                )
+            names[name] = None
         return list(names)
 
     def _report_straddling(self, rows: Sequence[LesionRow]) -> None:

@@ -148,11 +148,11 @@ def _check_weights(path, checkpoint):
                 f'Checkpoint {path} holds no weights: {what} is a '
                 f'{type(weights).__name__}, a dict of tensors was expected.'
             )
-        strange = next((name for name in weights if not isinstance(name, str)), None)
-        if strange is not None:
+        strange = [name for name in weights if not isinstance(name, str)]
+        if strange:
             raise ValueError(
                 f'Checkpoint {path} holds no weights: {what} has the key '
-                f'{strange!r:.80}, names of parameters were expected.'
+                f'{strange[0]!r:.80}, names of parameters were expected.'
             )
         for name, value in weights.items():
             if isinstance(value, torch.Tensor):

@@ -128,6 +128,31 @@ class LesionRunner(Runner):
             )
         return super().wrap_model(model_wrapper_cfg, model)
 
+    @staticmethod
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build a data loader, which must have a batch.
+
+        Args:
+            dataloader: As MMEngine's.
+            *args: As MMEngine's.
+            **kwargs: As MMEngine's.
+
+        Returns:
+            The data loader.
+
+        Raises:
+            ValueError: If ``drop_last`` leaves no batch, since such a training would
+                save weights without a single step.
+        """
+        loader = Runner.build_dataloader(dataloader, *args, **kwargs)
+        samples = len(loader.dataset)
+        if samples and not len(loader):
+            raise ValueError(
+                f'batch_size is {dataloader["batch_size"]}, but the data set has '
+                f'{samples} samples; expected a smaller batch, or drop_last=False'
+            )
+        return loader
+
     @property
     def trust_checkpoint(self) -> bool:
         """Whether checkpoints may run code."""

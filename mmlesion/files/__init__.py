@@ -20,6 +20,7 @@ from .made_from import describe_files, files_match, list_files
 from .names import is_file_name, path_in
 from .parallel import map_ahead, run_in_parallel
 from .problems import write_problems
+from .text import read_text
 
 __all__ = [
     'PARTIAL_SUFFIX',
@@ -35,6 +36,7 @@ __all__ = [
     'path_in',
     'plain_json',
     'read_csv_rows',
+    'read_text',
     'remove_partial',
     'run_in_parallel',
     'sync_folder',

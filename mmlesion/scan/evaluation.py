@@ -1,6 +1,7 @@
 """Findings of many scans against a list of lesions."""
 
 import csv
+import io
 import json
 import math
 import os
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmlesion.evaluation.functional import FROC3D, LUNA16_FPS, froc_3d
+from mmlesion.files import read_text
 
 from .finding import Finding, ScanResult
 from .many_scans import FINDINGS_FILE
@@ -65,8 +67,9 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a list of lesions')
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=''), strict=True)
+    scans: dict[str, TruthScan] = {}
+    try:
         columns = [_LUNA16.get(name, name) for name in reader.fieldnames or ()]
         reader.fieldnames = columns
         for name in ('scan', *_CENTER, 'long_diameter_mm'):
@@ -75,29 +78,36 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
                     f'{path}: column {name} is missing; expected scan, '
                     f'{", ".join(_CENTER)} and long_diameter_mm'
                 )
-        boxed = all(name in columns for name in _BOX)
-        scans: dict[str, TruthScan] = {}
         for row in reader:
-            where = f'{path}: row {reader.line_num}'
-            scan = scans.setdefault((row['scan'] or '').strip(), TruthScan())
-            if not any((row[name] or '').strip() for name in _CENTER):
-                continue
-            center = [_number(row, name, where) for name in _CENTER]
-            diameter = _number(row, 'long_diameter_mm', where)
-            if diameter <= 0:
-                raise ValueError(f'{where}: long_diameter_mm must be positive')
-            scan.centers.append((*center, diameter / 2))
-            if boxed:
-                scan.boxes.append(tuple(_number(row, name, where) for name in _BOX))
-            excluded = (row.get('excluded') or '0').strip()
-            if excluded not in ('0', '1'):
-                raise ValueError(
-                    f'{where}: excluded must be 0 or 1, but is {excluded!r}'
-                )
-            scan.excluded.append(excluded == '1')
+            _add_lesion(scans, row, f'{path}: row {reader.line_num}')
+    except csv.Error as error:
+        raise ValueError(f'{path}: the file is no csv ({error})') from None
     if not scans:
         raise ValueError(f'{path}: the list is empty')
     return scans
+
+
+def _add_lesion(scans: dict[str, TruthScan], row: dict[str, str], where: str) -> None:
+    """Add the lesion of a row to those of its scan."""
+    if None in row or None in row.values():
+        raise ValueError(f'{where}: expected one cell for each column')
+    name = row['scan'].strip()
+    if not name:
+        raise ValueError(f'{where}: scan is empty')
+    scan = scans.setdefault(name, TruthScan())
+    if not any(row[name].strip() for name in _CENTER):
+        return
+    center = [_number(row, name, where) for name in _CENTER]
+    diameter = _number(row, 'long_diameter_mm', where)
+    if diameter <= 0:
+        raise ValueError(f'{where}: long_diameter_mm must be positive')
+    scan.centers.append((*center, diameter / 2))
+    if all(name in row for name in _BOX):
+        scan.boxes.append(tuple(_number(row, name, where) for name in _BOX))
+    excluded = row.get('excluded', '').strip() or '0'
+    if excluded not in ('0', '1'):
+        raise ValueError(f'{where}: excluded must be 0 or 1, but is {excluded!r}')
+    scan.excluded.append(excluded == '1')
 
 
 def read_results(folder: str | os.PathLike[str]) -> dict[str, ScanResult]:
@@ -118,9 +128,9 @@ def read_results(folder: str | os.PathLike[str]) -> dict[str, ScanResult]:
     results = {}
     for path in paths:
         try:
-            content = json.loads(path.read_text(encoding='utf-8'))
+            content = json.loads(path.read_bytes(), parse_constant=_no_number)
             results[path.parent.name] = ScanResult.from_dict(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f'{path}: {error}') from None
     return results
 
@@ -174,6 +184,8 @@ def evaluate_results(
             f'as {unlisted[0]}; add a row with empty positions for a scan without '
             'lesions'
         )
+    if rule not in ('center', 'iou'):
+        raise ValueError(f"a csv needs rule 'center' or 'iou', but got {rule!r}")
     lesions = [by_scan.get(name, TruthScan()) for name in results]
     if rule == 'iou' and any(len(each.boxes) != len(each.centers) for each in lesions):
         raise ValueError("the list has no boxes, which rule 'iou' needs")
@@ -200,10 +212,16 @@ def evaluate_results(
     )
 
 
+def _no_number(name: str) -> float:
+    raise ValueError(f'{name} is no number of JSON')
+
+
 def _number(row: dict[str, str], name: str, where: str) -> float:
     try:
-        value = float(row[name])
-    except (TypeError, ValueError):
+        # Python takes 1_0 and digits of any script
+        wrong = '_' in row[name] or not row[name].isascii()
+        value = math.nan if wrong else float(row[name])
+    except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f'{where}: {name} must be a number, but is {row[name]!r}')

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from mmlesion.ct import VOLUME_SUFFIXES
+from mmlesion.files import read_text
 
 #: Ending of a text file that lists one scan per line.
 LIST_SUFFIX = '.txt'
@@ -39,7 +40,7 @@ def find_scans(path: str | os.PathLike[str]) -> dict[str, Path]:
         scans = _in_folder(path)
         root = path if scans != [path] else path.resolve().parent
     elif path.suffix.lower() == LIST_SUFFIX:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = read_text(path).splitlines()
         names = [line.strip() for line in lines]
         scans = [root / name for name in names if name and not name.startswith('#')]
     else:

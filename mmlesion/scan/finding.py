@@ -227,6 +227,10 @@ class ScanResult:
         Raises:
             ValueError: If the schema version is another one or a key is missing.
         """
+        if not isinstance(values, dict):
+            raise ValueError(
+                f'expected the findings of a scan, but it is a {type(values).__name__}'
+            )
         values = dict(values)
         version = str(values.pop('schema_version', 'missing'))
         if version.split('.')[0] != SCHEMA_VERSION.split('.')[0]:
@@ -240,7 +244,7 @@ class ScanResult:
             values['findings'] = [Finding.from_dict(v) for v in values['findings']]
             values['provenance'] = [StepRecord(**v) for v in values['provenance']]
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f'not the findings of a scan: {error}') from None
 
 

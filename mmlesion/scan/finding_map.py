@@ -82,8 +82,11 @@ class FindingMap:
         target[(inside > 0) & (target == 0)] = label
 
 
-#: Masks and maps of a scan by the id of the finding and the kind of map:
-#: ``outline``, ``score_map``, ``attention`` or ``class_map``.
+#: Kinds of masks and maps of a finding.
+MAP_KINDS = ('outline', 'score_map', 'attention', 'class_map')
+
+#: Masks and maps of a scan by the id of the finding and the kind of map, one of
+#: :data:`MAP_KINDS`.
 FindingMaps = dict[int, dict[str, FindingMap]]
 
 

@@ -258,7 +258,10 @@ def test_thumbnail_shows_the_slice_with_the_box(tmp_path, small_scan):
     assert np.allclose((x.min(), x.max(), y.min(), y.max()), (30, 66, 24, 54), atol=1)
 
 
-def test_unknown_window_is_an_error(tmp_path, small_scan):
-    volume, result, _ = small_scan()
+def test_unknown_windows_and_maps_are_errors(tmp_path, small_scan):
+    volume, result, maps = small_scan()
     with pytest.raises(ValueError, match="but got 'brain'"):
         report.write_page(tmp_path / 'a.html', result, volume, window='brain')
+    maps[2]['grad_cam'] = maps[2].pop('score_map')
+    with pytest.raises(ValueError, match="but finding 2 has 'grad_cam'"):
+        report.write_page(tmp_path / 'a.html', result, volume, maps)

@@ -1,5 +1,10 @@
 """Programs that belong to one paper: comparisons, sign maps, result tables."""
 
+from .compare_detectors import (
+    ComparisonOptions,
+    compare_detectors,
+    comparison_table,
+)
 from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .find_signs import find_signs, signs_table
@@ -9,9 +14,12 @@ from .segment_nodule_crops import crop_table, segment_nodule_crops
 from .sign_maps import position_table, sign_maps
 
 __all__ = [
+    'ComparisonOptions',
     'MeasureOptions',
+    'compare_detectors',
     'compare_image_maps',
     'compare_maps',
+    'comparison_table',
     'crop_table',
     'find_signs',
     'measure_maps',

@@ -190,7 +190,7 @@ def _maps(
     z, y, x = (inner.start + outer.start for inner, outer in zip(box, part))
     maps = dict(
         outline=FindingMap.at_voxels(own[box], (z, y, x)),
-        grad_cam=FindingMap.at_voxels(np.clip(values[box], 0, 1), (z, y, x)),
+        score_map=FindingMap.at_voxels(np.clip(values[box], 0, 1), (z, y, x)),
     )
     return maps, (z, y, x)
 
@@ -203,7 +203,7 @@ def _finding(
     maps: dict[str, FindingMap],
     start: tuple[int, int, int],
 ) -> Finding:
-    mask, values = maps['outline'].values, maps['grad_cam'].values
+    mask, values = maps['outline'].values, maps['score_map'].values
     grid, axis = volume.source_grid, _slice_axis(volume)
     slices = []
     for layer, (own, map_) in enumerate(zip(mask, values)):

@@ -30,12 +30,8 @@ from mmlesion.files import (
     write_problems,
 )
 
-from ..sources.deeplesion_csv import (
-    SPLITS,
-    LesionRow,
-    check_box,
-    write_deeplesion_csv,
-)
+from ..sources.deeplesion_csv import write_deeplesion_csv
+from ..sources.deeplesion_row import SPLITS, LesionRow, check_box
 from ..sources.scan_lesions import ScanLesions, SliceBox, VoxelBox, read_scan_lesions
 from .made_from import is_noted, write_note
 

@@ -33,6 +33,7 @@ from .nodule_segmentation import (
 from .paired_bootstrap import PairedDifference, paired_bootstrap
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
+from .seed_bootstrap import bootstrap_runs
 
 __all__ = [
     'ActivationMapScores',
@@ -51,6 +52,7 @@ __all__ = [
     'binary_areas',
     'binary_rates',
     'bootstrap_froc',
+    'bootstrap_runs',
     'box_iou',
     'box_iou_3d',
     'boxes_to_mask',

@@ -14,6 +14,7 @@ from .froc_matches import FROCMatches
 #: False positives per scan at which LUNA16 reads the sensitivity; the mean of these
 #: sensitivities is the competition performance metric (CPM).
 LUNA16_FPS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+_BOX_RULES = ('iou', 'iobb', 'p3d')
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,17 @@ def froc_3d(
     num_resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    groups: Sequence | None = None,
 ) -> FROC3D:
-    r"""FROC curve of 3-D findings, with one of two rules of what a hit is.
+    r"""FROC curve of 3-D findings, with one of four rules of what a hit is.
 
-    - ``'iou'``: the 3-D boxes overlap by at least ``iou_thr``.
+    - ``'iou'``: the IoU of the 3-D boxes is at least ``iou_thr``.
+    - ``'iobb'``: the intersection over the box of the finding is at least ``iou_thr``
+      (Yan et al., IEEE TMI 2020, with 0.3).
+    - ``'p3d'``: for lesions with a box in one slice. The finding contains the slice,
+      and the 2-D IoU there is at least ``iou_thr`` (Cai et al., IEEE TMI 2021, with
+      0.5). Differs in: the cross section of the 3-D box is taken, as by Yan et al.;
+      Cai et al. take the box that their tracker has in the slice.
     - ``'center'``: the center of the finding is closer to the center of the lesion
       than the radius of the lesion (LUNA16).
 
@@ -75,19 +83,20 @@ def froc_3d(
     the script in: findings of equal score count together.
 
     Args:
-        findings: For each scan, boxes (x1, y1, z1, x2, y2, z2) in mm for ``'iou'``,
-            or centers (x, y, z) in mm for ``'center'``.
+        findings: For each scan, boxes (x1, y1, z1, x2, y2, z2) of outer edges in mm or
+            voxels, or centers (x, y, z) in mm for ``'center'``.
         scores: For each scan, scores; higher is more certain.
-        lesions: For each scan, boxes as above for ``'iou'``, or (x, y, z, radius)
-            in mm for ``'center'``.
-        rule: ``'iou'`` or ``'center'``.
-        iou_thr: Lowest IoU of a hit.
+        lesions: For each scan, boxes as above, or (x, y, z, radius) in mm for
+            ``'center'``.
+        rule: ``'iou'``, ``'iobb'``, ``'p3d'`` or ``'center'``.
+        iou_thr: Lowest overlap of a hit.
         excluded: For each scan, a mask of lesions that do not count. None counts
             all.
         fps: False positives per scan at which to read the sensitivity.
         num_resamples: Bootstrap resamples of scans; 0 for no intervals.
         confidence: Confidence level of the intervals.
         seed: Seed of the bootstrap.
+        groups: Patient of each scan, who is resampled; by default, each scan.
 
     Shape:
         - findings[i]: (F_i, 6) or (F_i, 3)
@@ -99,9 +108,11 @@ def froc_3d(
         ValueError: If the rule is unknown, the lists differ in length, an array has
             another shape, or a value is NaN or infinite.
     """
-    if rule not in ('iou', 'center'):
-        raise ValueError(f"rule must be 'iou' or 'center', but is {rule!r}")
-    if rule == 'iou' and not 0 < iou_thr <= 1:
+    if rule not in (*_BOX_RULES, 'center'):
+        raise ValueError(
+            f"rule must be 'iou', 'iobb', 'p3d' or 'center', but is {rule!r}"
+        )
+    if rule in _BOX_RULES and not 0 < iou_thr <= 1:
         raise ValueError(f'iou_thr must be in (0, 1], but is {iou_thr}')
     num_scans = len(lesions)
     if len(findings) != num_scans or len(scores) != num_scans:
@@ -109,7 +120,7 @@ def froc_3d(
             'findings, scores and lesions need one entry for each scan, but have '
             f'{len(findings)}, {len(scores)} and {num_scans}'
         )
-    columns = (6, 6) if rule == 'iou' else (3, 4)
+    columns = (6, 6) if rule in _BOX_RULES else (3, 4)
     found = [_array(each, columns[0], 'findings', i) for i, each in enumerate(findings)]
     sure = [_array(each, None, 'scores', i) for i, each in enumerate(scores)]
     truth = [_array(each, columns[1], 'lesions', i) for i, each in enumerate(lesions)]
@@ -127,7 +138,7 @@ def froc_3d(
     if num_resamples:
         samples = bootstrap_froc(
             matches,
-            np.arange(num_scans),
+            np.arange(num_scans) if groups is None else np.asarray(groups),
             list(fps),
             counted,
             'ignore',
@@ -159,8 +170,10 @@ def _match(
     first_box = first_lesion = 0
     for boxes, lesions in zip(found, truth):
         if len(boxes) and len(lesions):
-            if rule == 'iou':
-                hits = box_iou_3d(boxes, lesions) >= iou_thr
+            if rule in ('iou', 'iobb'):
+                hits = box_iou_3d(boxes, lesions, rule) >= iou_thr
+            elif rule == 'p3d':
+                hits = _cross_section_iou(boxes, lesions) >= iou_thr
             else:
                 apart = np.linalg.norm(boxes[:, None] - lesions[None, :, :3], axis=-1)
                 hits = apart < lesions[:, 3]
@@ -179,6 +192,16 @@ def _match(
         np.concatenate([none, *hit_box]),
         np.concatenate([none, *hit_lesion]),
     )
+
+
+def _cross_section_iou(boxes: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+    """2-D IoU in the middle slice of each lesion, 0 if the finding misses the slice."""
+    middle = (lesions[:, 2] + lesions[:, 5]) / 2
+    inside = (boxes[:, 2, None] <= middle) & (middle <= boxes[:, 5, None])
+    flat_boxes, flat_lesions = boxes.copy(), lesions.copy()
+    flat_boxes[:, 2] = flat_lesions[:, 2] = 0
+    flat_boxes[:, 5] = flat_lesions[:, 5] = 1
+    return box_iou_3d(flat_boxes, flat_lesions) * inside
 
 
 def _counted(

@@ -68,6 +68,10 @@ class FROCMetric(BaseMetric):
         collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.
         prefix: Prefix of the returned names, by default ``'froc'``.
 
+    Attributes:
+        matches: Boxes and lesions of the last evaluation; None before.
+        patients: Patient of each image of the last evaluation. Shape (N,).
+
     Raises:
         ValueError: If an argument is out of range, or if a box or score is NaN or
             infinite; the sentence names the image.
@@ -118,6 +122,8 @@ class FROCMetric(BaseMetric):
         self.confidence = confidence
         self.seed = seed
         self.outfile_prefix = outfile_prefix
+        self.matches: FROCMatches | None = None
+        self.patients = np.zeros(0, str)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the boxes, scores and lesions of each sample.
@@ -181,6 +187,7 @@ class FROCMetric(BaseMetric):
             self.plus_one,
         )
         patients = self._patients(results)
+        self.matches, self.patients = matches, patients
         curve = matches.curve(legacy=self.legacy)
         total = self._table_row(matches, patients, self.fps, None)
         subgroups = {

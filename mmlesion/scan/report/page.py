@@ -19,7 +19,7 @@ from mmlesion.ct import CTVolume, volume_to_image
 from mmlesion.files import plain_json, write_text
 
 from ..finding import Finding, ScanResult
-from ..finding_map import FindingMap, FindingMaps
+from ..finding_map import MAP_KINDS, FindingMap, FindingMaps
 from ..identity import Identity
 
 _HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def write_page(
         The file to open.
 
     Raises:
-        ValueError: If the window is unknown.
+        ValueError: If the window or the kind of a map is unknown.
     """
     if window not in WINDOWS:
         raise ValueError(f'expected a window of {WINDOWS}, but got {window!r}')
@@ -163,6 +163,12 @@ def _finding(
     if best is not None:  # the slice of the best score, not that of the center
         target = best.box.to_volume(volume).mean(0)
     judged = finding.extras.get('classify', {}).get('probability')
+    unknown = sorted(set(maps) - set(MAP_KINDS))
+    if unknown:
+        raise ValueError(
+            f'expected maps of the kinds {", ".join(MAP_KINDS)}, but finding '
+            f'{finding.id} has {unknown[0]!r}'
+        )
     return dict(
         id=finding.id,
         score=finding.score,
@@ -207,6 +213,12 @@ def _finding_table(finding: Finding) -> list[list[str]]:
     if 'deletion' in explained:
         curves = f'{explained["insertion"]:.2f}, {explained["deletion"]:.2f}'
         facts.append(['Insertion, deletion', curves])
+    sign = finding.extras.get('signs', {})
+    if 'region' in sign:
+        views = ', '.join(
+            f'{view} {value:.2f}' for view, value in sign['probabilities'].items()
+        )
+        facts += [['Region', sign['region']], ['Probability by view', views]]
     steps = ', '.join(
         f'{each.step} ({each.checkpoint_sha256[:8] or "no weights"})'
         for each in finding.provenance

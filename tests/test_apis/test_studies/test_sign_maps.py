@@ -334,7 +334,9 @@ def test_one_scan_one_call(root, checkpoint, tmp_path, axes):
     assert [each.score for each in result.findings] == sorted(
         (each.score for each in result.findings), reverse=True
     )
-    assert (tmp_path / 'out/report.html').exists()
+    page = (tmp_path / 'out/report.html').read_text()
+    assert page.count('"score_map":{"lower"') == len(result.findings)
+    assert page.count('["Region",') == len(result.findings)
     saved = json.loads((tmp_path / 'out/findings.json').read_text())
     assert ScanResult.from_dict(saved).findings[0].box == result.findings[0].box
 

@@ -3,6 +3,8 @@
 import argparse
 import json
 import pickle
+import re
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -13,6 +15,7 @@ from mmlesion.apis.scan_program import CaseOutputs, ScanProgram, write_case
 from mmlesion.apis.scan_program_task import ProgramTask
 from mmlesion.cli.scan_outputs import add_output_arguments, outputs_from_arguments
 from mmlesion.ct import write_volume
+from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult
 from mmlesion.scan.linking import LinkOptions
 from mmlesion.scan.many_scans import run_scans
@@ -71,6 +74,26 @@ def test_all_steps_run_and_everything_is_written(scan_config, scan, tmp_path):
     original = nibabel.load(tmp_path / 'scan.nii.gz')
     assert np.allclose(labels.affine, original.affine)
     assert set(np.unique(labels.dataobj)) <= {0, *(f.id for f in result.findings)}
+
+
+def test_every_key_of_the_json_is_documented(scan_config, scan):
+    options = ScanOptions(every_mm=24, link=LINK)
+    case = ScanProgram(scan_config, device='cpu', options=options)(scan)
+    curve = FROCCurve(*(np.array([1.0]) for _ in range(3)), 1, 1)
+    case.result.froc = curve.to_dict()
+
+    def keys(content):
+        if isinstance(content, list):
+            return set().union(*map(keys, content))
+        if not isinstance(content, dict):
+            return set()
+        inside = [v for k, v in content.items() if k not in ('pipeline', 'settings')]
+        return {*content, *keys(inside)}
+
+    text = (Path(__file__).parents[3] / 'docs/findings.md').read_text()
+    found = keys(case.result.to_dict())
+    assert len(found) > 60
+    assert not [key for key in found if not re.search(rf'[`.]{key}`', text)]
 
 
 def test_the_config_of_a_detector_is_the_only_step(

@@ -1,0 +1,167 @@
+"""A run over 100 scans that is killed and resumed, against an unbroken one.
+
+100 small generated scans, 3 of them cut off, go through ``mmlesion detect`` with a
+detector of random weights and two processes that read ahead. The run is killed with
+SIGKILL five times, at random moments after each 15 further results, and started again
+by the same command. Checked are: equal results, failures in ``failures.csv``, and that
+no file of a complete scan changes afterwards, so that nothing is computed twice. The
+same is done with ``--dask local --workers 2``, where the whole process group is killed.
+
+``python -m benchmarks.killed_run FOLDER`` keeps the results in a folder.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmlesion.ct import CTVolume, write_volume
+from mmlesion.registry import MODELS
+
+CONFIG = 'configs/phantom/phantom_3dce_csatt_15slice.py'
+SCANS, BROKEN, KILLS, RESULTS_PER_RUN = 100, (17, 52, 99), 5, 15
+
+
+def write_detector(folder):
+    """Config and checkpoint of a small detector of nine slices, random weights."""
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    cfg = Config.fromfile(CONFIG)
+    cfg.model.backbone.backbone.update(depth=11, width=4)
+    cfg.model.neck.in_channels = cfg.model.rpn_head.in_channels = 32
+    cfg.model.roi_head.update(in_channels=32, num_images=3)
+    cfg.test_dataloader.dataset.pipeline[0].num_slices = 9
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=(1 / parameter[0].numel()) ** 0.5)
+    cfg.dump(folder / 'config.py')
+    meta = dict(dataset_meta=dict(classes=('lesion',)))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / 'random.pth')
+
+
+def write_scans(folder):
+    """Small bodies with texture; three files are cut off."""
+    folder.mkdir()
+    for number in range(1, SCANS + 1):
+        rng = np.random.default_rng(number)
+        array = np.full((12, 64, 64), -1000, np.int16)
+        array[:, 8:56, 6:58] = rng.integers(-200, 300, (12, 48, 52))
+        path = folder / f'{number:03d}.nii.gz'
+        write_volume(path, CTVolume(array, (2.0, 0.8, 0.8)))
+        if number in BROKEN:
+            path.write_bytes(path.read_bytes()[:2000])
+
+
+def start(folder, out, *options):
+    """The program in a process group of its own."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, 'tools/detect_scan.py', str(folder / 'scans')),
+            *('--config', str(folder / 'config.py'), '--device', 'cpu'),
+            *('--checkpoint', str(folder / 'random.pth'), '--every', '12'),
+            *('--out', str(out), *options),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def complete(out):
+    """State of the files of all complete scans: name, number and time of change."""
+    return {
+        str(path): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for found in out.glob('*/findings.json')
+        if '.partial' not in found.parent.name
+        for path in found.parent.iterdir()
+    }
+
+
+def killed(folder, out, *options):
+    """Kill and resume; the number of kills and of files that changed later."""
+    rng, kills, changed, before = random.Random(0), 0, 0, {}
+    for _ in range(4 * KILLS):
+        process = start(folder, out, *options)
+        done = len(list(out.glob('*/findings.json'))) if out.exists() else 0
+        while process.poll() is None and kills < KILLS:
+            if len(list(out.glob('*/findings.json'))) >= done + RESULTS_PER_RUN:
+                time.sleep(rng.uniform(0, 0.3))
+                os.killpg(process.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.01)
+        code = process.wait()
+        now = complete(out)
+        changed += sum(now.get(path) != state for path, state in before.items())
+        before = now
+        if code == 0:
+            break
+    return kills, changed
+
+
+def findings(out):
+    """Content of all results by scan."""
+    return {
+        path.parent.name: json.loads(path.read_text())
+        for path in out.glob('*/findings.json')
+    }
+
+
+def measure(folder):
+    """Rows of the table."""
+    write_detector(folder)
+    write_scans(folder / 'scans')
+    assert start(folder, folder / 'unbroken', '--readers', '2').wait() == 0
+    unbroken = findings(folder / 'unbroken')
+    rows = []
+    for name, options in (
+        ('2 readers', ('--readers', '2')),
+        ('Dask, 2 workers', ('--dask', 'local', '--workers', '2')),
+    ):
+        out = folder / name.replace(', ', '_').replace(' ', '_')
+        kills, changed = killed(folder, out, *options)
+        found = findings(out)
+        failures = (out / 'failures.csv').read_text().splitlines()[1:]
+        told = sorted(int(line.split(',')[0]) for line in failures)
+        if told != sorted(BROKEN):
+            raise AssertionError(f'{out}: failures of {told}')
+        if list(out.glob('*.partial')):
+            raise AssertionError(f'{out}: partial results are left')
+        rows.append(
+            dict(
+                what=f'{SCANS} scans, {name}, killed {kills} times: equal results',
+                ours=sum(found.get(key) == value for key, value in unbroken.items()),
+                unit='scans',
+                peer=len(unbroken),
+                peer_name='an unbroken run',
+                target=f'>= {SCANS - len(BROKEN)}',
+                note=f'{len(told)} failures told, {changed} finished files changed',
+            )
+        )
+    return rows
+
+
+def run():
+    """Rows of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder))
+
+
+if __name__ == '__main__':
+    Path(sys.argv[1]).mkdir(parents=True)
+    for row in measure(Path(sys.argv[1])):
+        print(row)

@@ -1,0 +1,89 @@
+"""Trainings of equal CPU time."""
+
+import time
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from mmengine.runner import Runner
+
+_WARM_UP, _MEASURED = 2, 8
+
+
+def set_epochs(cfg: Config, epochs: int) -> None:
+    """Change the number of epochs and stretch the learning rate schedule with it.
+
+    Schedules by iteration, such as a warm-up, are not stretched.
+
+    Args:
+        cfg: Config with ``train_cfg.max_epochs``; changed in place.
+        epochs: Number of epochs, at least 1.
+
+    Raises:
+        ValueError: If ``epochs`` is below 1 or the config has no epochs.
+    """
+    if epochs < 1 or 'max_epochs' not in cfg.train_cfg:
+        raise ValueError(
+            f'{cfg.filename}: train_cfg.max_epochs and at least 1 epoch are needed, '
+            f'got {epochs}.'
+        )
+    factor = epochs / cfg.train_cfg.max_epochs
+    schedulers = cfg.get('param_scheduler') or []
+    for each in schedulers if isinstance(schedulers, list) else [schedulers]:
+        if not each.get('by_epoch', True):
+            continue
+        for key in ('T_max', 'begin', 'end'):
+            if each.get(key):
+                each[key] = max(1, round(each[key] * factor))
+        if 'milestones' in each:
+            each.milestones = [max(1, round(m * factor)) for m in each.milestones]
+    cfg.train_cfg.max_epochs = epochs
+    interval = cfg.train_cfg.get('val_interval', 1)
+    cfg.train_cfg.val_interval = min(interval, epochs)
+
+
+def epochs_within(cfg: Config, seconds: float) -> int:
+    """Number of epochs of training that fit into a CPU time.
+
+    A few training steps with random weights are measured, with their data.
+
+    Args:
+        cfg: Detection config.
+        seconds: CPU time.
+
+    Returns:
+        The number of epochs.
+
+    Raises:
+        ValueError: If not even one epoch fits.
+    """
+    torch.manual_seed(0)
+    loader: Any = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    steps, measured = 0, 0.0
+    while steps < _WARM_UP + _MEASURED:
+        start = time.process_time()
+        for batch in loader:
+            data = model.data_preprocessor(batch, True)
+            losses = model(**data, mode='loss')
+            loss, _ = model.parse_losses(losses)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if steps >= _WARM_UP:
+                measured += time.process_time() - start
+            steps, start = steps + 1, time.process_time()
+            if steps == _WARM_UP + _MEASURED:
+                break
+    per_epoch = measured / _MEASURED * len(loader)
+    epochs = int(seconds / per_epoch)
+    if epochs < 1:
+        raise ValueError(
+            f'{cfg.filename}: one epoch takes {per_epoch:.0f} s of CPU time, more than '
+            f'the budget of {seconds:.0f} s.'
+        )
+    return epochs
