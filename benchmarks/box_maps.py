@@ -19,10 +19,11 @@ from mmlesion.attribution import last_feature_layer
 from mmlesion.explain.detections import NoDetectionError, explain_detections
 from mmlesion.explain.methods import DEFAULT_DETECTION_METHOD
 from mmlesion.explain.placement import boxes_on_input, map_on_input
+from mmlesion.explain.writer import split_by_target
 
 CONFIG = 'configs/phantom/phantom_3dce_csatt_15slice.py'
 DEMO = Path('work_dirs/demo')
-METHODS = ('LayerCAM', 'GradCAM', 'GradCAMPlusPlus', 'HiResCAM', 'ODAM')
+METHODS = ('TwoScaleCAM', 'LayerCAM', 'GradCAM', 'GradCAMPlusPlus', 'HiResCAM', 'ODAM')
 SLICES = 30
 TARGET = 0.7
 
@@ -52,7 +53,7 @@ def _measure(model, dataset, layer, method):
             continue
         size = data['inputs'].shape[-2:]
         padded = predicted.get('batch_input_shape') or size
-        maps = map_on_input(raw[0].detach().float(), size, padded).cpu().numpy()
+        maps = map_on_input(split_by_target(raw).detach(), size, padded).cpu().numpy()
         for one_map, box in zip(maps, boxes_on_input(sample, predicted, indices)):
             share, hit = _inside(one_map, box)
             energy.append(share)

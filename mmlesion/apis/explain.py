@@ -30,7 +30,7 @@ class ExplainOptions:
 
     Attributes:
         methods: Methods, see :func:`mmlesion.explain.methods.find_method`. Defaults to
-            GradCAM for a classifier and to LayerCAM for a detector.
+            GradCAM for a classifier and to TwoScaleCAM for a detector.
         layers: Layers to map. By default the layer of the last feature maps.
             Methods of attention, and heads that draw their own maps, take none.
         targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the data

@@ -59,7 +59,7 @@ class ActivationMapHook(Hook):
         layers: Layers of the model. Methods of attention, of heads that compute their
             own maps, and of the input need none.
         method: A method, see :func:`mmlesion.explain.methods.find_method`. Defaults to
-            LayerCAM for a detector and to GradCAM for a classifier. Boxes need a
+            TwoScaleCAM for a detector and to GradCAM for a classifier. Boxes need a
             method that explains any score.
         target: Class; ``'label'`` is the ``gt_label`` of each sample; a callable maps
             the output of the model to one score per sample. Defaults to the predicted
