@@ -33,7 +33,7 @@ from mmlesion.files import (
 from ..sources.deeplesion_csv import write_deeplesion_csv
 from ..sources.deeplesion_row import SPLITS, LesionRow, check_box
 from ..sources.scan_lesions import ScanLesions, SliceBox, VoxelBox, read_scan_lesions
-from .made_from import is_noted, write_note
+from .made_from import is_up_to_date, write_note
 
 _TABLE, _IMAGES, _RECORDS = 'DL_info.csv', 'Images_png', 'scans'
 _PROBLEMS = 'left_out.txt'
@@ -215,7 +215,7 @@ def _prepare_scan(
         not overwrite
         and osp.isdir(folder)
         and osp.isfile(record)
-        and is_noted(out_dir, series, [*paths, record], settings)
+        and is_up_to_date(out_dir, series, [*paths, record], settings)
     ):
         with open(record, encoding='utf-8') as file:
             return False, json.load(file)['lesions']
