@@ -83,19 +83,20 @@ def finer_feature_layer(
     if '#' in layer:  # one of several maps
         return None
     within = layer
-    target: list[Tensor] = []
-
-    def keep(module: nn.Module, args: Any, output: Any) -> None:
-        target[:] = _maps(output)
-
     while True:
-        handle = find_layer(model, layer).register_forward_hook(keep)
+        root = find_layer(model, within) if within else model
+        if isinstance(root, (nn.ModuleList, nn.ModuleDict)):  # never runs as a whole
+            within = within.rpartition('.')[0]
+            continue
+        target: list[Tensor] = []
+        handle = find_layer(model, layer).register_forward_hook(
+            lambda module, args, output, found=target: found.extend(_maps(output))
+        )
         try:
-            root = find_layer(model, within) if within else model
             stages, _ = _run(model, root, within, inputs, forward)
         finally:
             handle.remove()
-        if len(target) != 1:
+        if len(target) != 1:  # a pyramid, or a layer that runs on several levels
             return None
         names = [name for name, _ in stages]
         if layer in names:  # what runs behind the layer is no part of it

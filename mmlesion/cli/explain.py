@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='NAME',
         help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM, TwoScaleCAM; for '
-        'classes also CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, IntegratedGradients, '
-        'SmoothGrad, Occlusion, LeGrad, AttentionMap, AttentionRollout, or any '
+        'classes also CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, '
+        'IntegratedGradients, SmoothGrad, Occlusion, LeGrad, AttentionMap, '
+        'AttentionRollout, or any '
         'registered method (default: TwoScaleCAM for a detector, else GradCAM)',
     )
     parser.add_argument(
