@@ -1,4 +1,4 @@
-"""Attribution methods: maps of where a score comes from. Needs torch only.
+"""Attribution methods, which compute maps of the evidence for a score, in torch only.
 
 >>> from mmlesion.attribution import GradCAM, normalize_map, resize_map
 >>> with GradCAM(model, layers=['backbone.layer4']) as cam:

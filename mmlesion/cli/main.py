@@ -18,6 +18,10 @@ COMMANDS = {
     'evaluate-scans': ('evaluate_scans', 'measure findings of scans by 3-D FROC'),
     'explain': ('explain', 'draw activation maps of images, scans or a test set'),
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
+    'measure-attention': (
+        'measure_attention',
+        'measure the attention of a detector at lesions',
+    ),
     'measure-maps': ('measure_maps', 'measure maps of networks, with controls'),
     'compare-detectors': (
         'compare_detectors',

@@ -1,4 +1,4 @@
-"""Slices of LIDC-IDRI with and without nodules as a data set."""
+"""Data set of LIDC-IDRI slices with and without nodules."""
 
 import logging
 import os.path as osp
@@ -22,45 +22,45 @@ from .indices.slice_index import (
     read_slice_index,
 )
 
-#: Which of the six parts of the patients are whose: 4 : 1 : 1.
+# Indices of the six patient subsets in each split (4 : 1 : 1).
 _PARTS = dict(train=(0, 1, 2, 3), val=(4,), test=(5,), all=tuple(range(6)))
 
 
 @DATASETS.register_module()
 class LIDCSliceDataset(BaseDataset):
-    """Axial slices of LIDC-IDRI with nodules, and as many without.
+    """Axial slices of LIDC-IDRI with and without nodules.
 
-    Reads what ``tools/prepare_data.py lidc-slices`` writes: ``slices.csv``,
-    ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads the pixels
-    and, to learn or to measure a segmentation, the masks.
+    Reads the output of ``tools/prepare_data.py lidc-slices``: ``slices.csv``,
+    ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads the pixels and,
+    for training or evaluation of a segmentation, the masks.
 
-    A sample holds ``img_path`` and ``slice_number`` (where the pixels are),
-    ``mask_path`` (absent in a slice without a nodule), ``gt_label`` (0 without, 1
-    with a nodule), ``num_nodules``, ``img_id``, ``patient``, ``series_uid``,
-    ``spacing_mm`` (y, x) and ``crop_offset_px`` (y, x: the crop's place in the
-    series' image).
+    A sample contains ``img_path`` and ``slice_number`` (file and index of the slice),
+    ``mask_path`` (absent for a slice without a nodule), ``gt_label`` (0 without, 1 with
+    a nodule), ``num_nodules``, ``img_id``, ``patient``, ``series_uid``, ``spacing_mm``
+    (y, x) and ``crop_offset_px`` (y, x: position of the crop in the image of the
+    series).
 
     Source: Feng et al., MICCAI 2017, Sec. 3.1: "stratified sampling" of subjects in
-    the ratio 4:1:1, "similar distribution of nodule occurrence"; an equal number
-    of slices without a nodule, drawn at random.
+    the ratio 4:1:1 with "similar distribution of nodule occurrence", and an equal
+    number of randomly drawn slices without a nodule.
 
     Args:
         ann_file: The index.
-        data_prefix: ``img_path`` and ``mask_path``: folders of the pixels
+        data_prefix: ``img_path`` and ``mask_path``: folders of the slices
             and of the masks.
-        split: ``'train'``, ``'val'``, ``'test'`` or ``'all'``. No patient is
-            in two of the first three.
-        num_nodules: Only slices with so many nodules,
-            e.g. ``(0, 1)``. Defaults to all.
-        equal_negatives: Draw as many slices without a nodule as there are
-            with one. False keeps all that were prepared.
-        seed: Seed of the split and of the drawing (not of training).
+        split: ``'train'``, ``'val'``, ``'test'`` or ``'all'``. Each patient is in only
+            one of the first three.
+        num_nodules: Numbers of nodules per slice to keep, e.g. ``(0, 1)``. Defaults to
+            all.
+        equal_negatives: Draw as many slices without a nodule as there are slices with a
+            nodule. False keeps all prepared slices.
+        seed: Random seed of the split and of the sampling (not of training).
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
         FileNotFoundError: If the index or a file of slices does not exist.
-        ValueError: On a malformed index (names the row), an unknown split, too few
-            patients for six parts, or if nothing is left.
+        ValueError: If the index is malformed (the message names the row), the split is
+            unknown or empty, or there are too few patients for six subsets.
     """
 
     METAINFO = dict(
@@ -96,10 +96,10 @@ class LIDCSliceDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the index and take the split's part.
+        """Read the index and select the split.
 
         Returns:
-            list[dict]: The samples, in the index's order.
+            The samples in the order of the index.
         """
         rows = read_slice_index(self.ann_file)
         if self.split != 'all' and rows:
@@ -118,9 +118,7 @@ class LIDCSliceDataset(BaseDataset):
         if self.equal_negatives:
             rows = self._draw_negatives(rows)
         if not rows:
-            raise ValueError(
-                f"{self.ann_file}: no slice of split '{self.split}' is left"
-            )
+            raise ValueError(f"{self.ann_file}: split '{self.split}' has no slice")
         samples = [self._make_sample(row) for row in rows]
         self._check_files(
             {
@@ -133,7 +131,7 @@ class LIDCSliceDataset(BaseDataset):
         return samples
 
     def _draw_negatives(self, rows: list[SliceRow]) -> list[SliceRow]:
-        """Draw as many slices without a nodule as with a nodule, in the same order."""
+        """Draw as many slices without as with a nodule, and keep the order."""
         negatives = [index for index, row in enumerate(rows) if not row.num_nodules]
         wanted = len(rows) - len(negatives)
         if len(negatives) < wanted:
@@ -173,6 +171,6 @@ class LIDCSliceDataset(BaseDataset):
         for path in sorted(paths):
             if not osp.isfile(path):
                 raise FileNotFoundError(
-                    f'{path}: no such file, but the index {self.ann_file} names it; '
+                    f'{path}: no such file, but it is listed in {self.ann_file}; '
                     'prepare the data again'
                 )

@@ -68,7 +68,7 @@ class ZooModel:
 
 
 def zoo_folder() -> Path:
-    """The folder of the weights, in a checkout or in an installed package."""
+    """Return the folder of the weights, in a checkout or an installed package."""
     return _data_folder() / 'zoo'
 
 
@@ -93,13 +93,13 @@ def zoo_models() -> Mapping[str, ZooModel]:
 
 
 def zoo_model(name: str) -> ZooModel:
-    """Look a model up.
+    """Look up a model.
 
     Args:
         name: Name of the model, with or without ``mmlesion://`` or ``mmlesion::``.
 
     Raises:
-        ValueError: If there is no such model. The message lists the models.
+        ValueError: If the model does not exist. The message lists the models.
     """
     short = name.removeprefix(PREFIX).removeprefix('mmlesion::')
     models = zoo_models()
@@ -123,7 +123,7 @@ def read_zoo_weights(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the file of weights is missing.
-        ValueError: If there is no such model, or the file is damaged.
+        ValueError: If the model does not exist, or the file is damaged.
     """
     model = zoo_model(name)
     path = model.weights_path
@@ -214,5 +214,5 @@ def register_zoo() -> None:
 
 
 def _data_folder() -> Path:
-    """``.mim`` of the package: links in a checkout, copies in a wheel."""
+    """Return the folder ``.mim``, with links in a checkout and copies in a wheel."""
     return Path(mmlesion.__file__).parent / '.mim'

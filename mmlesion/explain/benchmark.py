@@ -85,7 +85,7 @@ class MapBenchmark:
         controls: Measure the controls, too.
 
     Raises:
-        ValueError: If a method, measure or target does not exist.
+        ValueError: If a method, measure or target is unknown.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class MapBenchmark:
                 )
 
     def _classes(self, model: nn.Module, cases: MapCases) -> tuple[Tensor, int, Tensor]:
-        """Explained class of each case, number of classes, probability of the class."""
+        """Return explained class, number of classes, and probability of the class."""
         training = [module for module in model.modules() if module.training]
         model.eval()
         with torch.no_grad():
@@ -195,7 +195,7 @@ class MapBenchmark:
         return classes[:, 0], logits.shape[1], scores
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """Mean of each measure over the cases, by method.
+        """Compute the mean of each measure over the cases, by method.
 
         Returns:
             By method: ``auprc_pooled``, ``auroc_pooled`` (all pixels of all cases, each
@@ -226,7 +226,7 @@ class MapBenchmark:
         return table
 
     def measure_names(self) -> list[str]:
-        """Names of the measured numbers."""
+        """Return the names of the measures."""
         about = 'method case group label explained probability zero'.split()
         return [
             name for name in (self.rows[0] if self.rows else ()) if name not in about
@@ -236,7 +236,7 @@ class MapBenchmark:
 def benchmark_table(
     numbers: Mapping[str, Mapping[str, float]], measures: Sequence[str]
 ) -> str:
-    """Lines of a Markdown table, one row per method.
+    """Format a Markdown table with one row per method.
 
     Args:
         numbers: Numbers by method, from :meth:`MapBenchmark.compute`.

@@ -20,7 +20,7 @@ def cases_of(
     mask_key: str = 'mask',
     group_key: str = 'patient',
 ) -> MapCases:
-    """A batch of packed samples as cases of a benchmark.
+    """Convert a batch of packed samples to cases of a benchmark.
 
     Args:
         model: Its data preprocessor makes the input.

@@ -18,7 +18,7 @@ class NoDetectionError(ValueError):
 
 
 def is_detector(model: nn.Module) -> bool:
-    """Whether a model is a detector of MMDetection, of one or two stages."""
+    """Return whether a model is a one-stage or two-stage detector of MMDetection."""
     return any(
         getattr(model, head, None) is not None for head in ('roi_head', 'bbox_head')
     )
@@ -27,7 +27,7 @@ def is_detector(model: nn.Module) -> bool:
 def detection_titles(
     model: nn.Module, sample: Any, indices: Sequence[int]
 ) -> list[str]:
-    """Titles of detections: class and score.
+    """Return titles of detections: class and score.
 
     Args:
         model: The detector; ``dataset_meta`` may name the classes.
@@ -110,7 +110,7 @@ class DetectionScores:
         self.sample: Any = None
 
     def forward(self, batch: dict[str, Any]) -> Any:
-        """Predictions of one collated sample, scores still in the graph."""
+        """Predict one collated sample, with scores connected to the graph."""
         batch = copy.deepcopy(batch)  # predictions are written into the samples
         batch = self.model.data_preprocessor(batch, False)
 
@@ -126,7 +126,7 @@ class DetectionScores:
         return self.sample
 
     def __call__(self, sample: Any) -> Tensor:
-        """Scores to explain, (1, K)."""
+        """Return the scores to explain, (1, K)."""
         if self.anchors is not None:
             scores = self._chosen_anchors()
         else:
@@ -143,7 +143,7 @@ class DetectionScores:
         return scores[None]
 
     def _choose(self, scores: Tensor) -> list[int]:
-        """Indices of the detections to explain."""
+        """Return the indices of the detections to explain."""
         if self.indices is None:
             order = scores.argsort(descending=True)[: self.max_detections]
             chosen = order[scores[order] >= self.score_thr].tolist()
@@ -167,7 +167,7 @@ class DetectionScores:
         return chosen
 
     def _dense_scores(self) -> Tensor:
-        """Scores of all anchors of the image, (anchors, classes)."""
+        """Return the scores of all anchors of the image, (anchors, classes)."""
         head, (levels, _, *factors) = self.dense, self.head_output
         scores = rows_of(levels, head.cls_out_channels)
         if getattr(head, 'use_sigmoid_cls', True):
@@ -192,7 +192,7 @@ class DetectionScores:
         return scores[list(anchors), list(labels)]
 
     def _anchor_scores(self, sample: Any) -> Tensor:
-        """Scores of the anchors that the detections came from."""
+        """Return the scores of the anchors of the detections."""
         found = sample.pred_instances
         scores = self._dense_scores()
         assert self.indices is not None
@@ -214,7 +214,7 @@ class DetectionScores:
         return scores[torch.stack(anchors), found.labels[self.indices]]
 
     def _boxes(self, sample: Any, anchors: Tensor) -> Tensor:
-        """Boxes of anchors in the pixels of the predictions, (A, 4)."""
+        """Return the boxes of anchors in the pixels of the predictions, (A, 4)."""
         head, levels = self.dense, self.head_output[1]
         priors = torch.cat(
             head.prior_generator.grid_priors(
@@ -232,7 +232,7 @@ class DetectionScores:
 
 
 def rows_of(levels: Sequence[Tensor], width: int) -> Tensor:
-    """The first image's maps (1, anchors*width, h, w) -> (all anchors, width)."""
+    """Convert maps (1, anchors*width, h, w) of an image to (all anchors, width)."""
     return torch.cat([level[0].permute(1, 2, 0).reshape(-1, width) for level in levels])
 
 

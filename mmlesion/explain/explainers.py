@@ -48,7 +48,7 @@ class _Explainer:
     def layer_arguments(
         self, method: Method, inputs: Any, forward: Callable | None = None
     ) -> tuple:
-        """The layers of a method, as positional arguments of the method."""
+        """Return the layers of a method as its positional arguments."""
         if not method.kind.needs_layers:
             return ()
         if not self.layers:
@@ -144,7 +144,7 @@ class ClassExplainer(_Explainer):
         )
 
     def _classes(self, sample: Any, names: list[str], name: str) -> list[int]:
-        """Numbers of the requested classes, without repetition."""
+        """Return the indices of the requested classes, without repetition."""
         classes = []
         for target in self.targets:
             if target == 'predicted':

@@ -146,7 +146,7 @@ class ExplainInputs:
         return self._dataset
 
     def _jobs_of(self, path: Path) -> list[tuple[Path, int | str | None]]:
-        """File and slice of each sample to explain."""
+        """Return file and slice of each sample to explain."""
         suffixes = (*READABLE[self.kind], '.npy')
         if not path.exists():
             raise FileNotFoundError(f'{path}: no such file or folder')
@@ -173,7 +173,7 @@ class ExplainInputs:
         ]
 
     def _is_scan(self, path: Path) -> bool:
-        """Whether a file or folder is a scan, from which slices are chosen."""
+        """Return whether a file or folder is a scan, from which slices are selected."""
         if self.kind == 'LoadSliceStack':
             return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
         return (
@@ -232,13 +232,13 @@ class ExplainInputs:
         return data, index
 
     def _is_nodule_crop(self, path: Path) -> bool:
-        """Whether a file is a volume around one nodule."""
+        """Return whether a file is a volume around one nodule."""
         return self.kind == 'LoadNodulePatch' and path.name.lower().endswith(
             VOLUME_SUFFIXES
         )
 
     def _nodule(self, path: Path) -> dict[str, Any]:
-        """Result of LoadNodulePatch for the nodule in the middle of a crop."""
+        """Return the result of LoadNodulePatch for the nodule in a crop."""
         volume = _volume(str(path))
         diameter_mm = self.diameter_mm
         try:
@@ -265,7 +265,7 @@ class ExplainInputs:
         )
 
     def _slice(self, volume: CTVolume, index: int, path: Path) -> dict[str, Any]:
-        """Result of the first step of the pipeline for a slice of a scan."""
+        """Return the result of the first pipeline step for a slice of a scan."""
         if self.kind == 'LoadSliceStack':
             return _stack(volume, index, TRANSFORMS.build(self.first), path)
         return dict(img=self._gray(volume.array[index]))
@@ -321,7 +321,7 @@ def _volume(path: str) -> CTVolume:
 
 
 def _depth(path: Path) -> int:
-    """Number of slices of a file, 1 for a plane, read from its header."""
+    """Read the number of slices of a file from its header; 1 for a plane."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -334,7 +334,7 @@ def _depth(path: Path) -> int:
 
 
 def _check_slice(index: int | str, count: int, path: Path) -> int:
-    """Index of a slice; ``'middle'`` is the middle slice."""
+    """Return the index of a slice; ``'middle'`` is the middle slice."""
     if isinstance(index, str):
         return count // 2
     if not 0 <= index < count:
@@ -368,7 +368,7 @@ def _array(path: Path, channels: int) -> np.ndarray:
 
 
 def _stack(volume: CTVolume, index: int, load: Any, path: Path) -> dict[str, Any]:
-    """Result of LoadSliceStack for a slice of a scan."""
+    """Return the result of LoadSliceStack for a slice of a scan."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
     if abs(row_mm - column_mm) > 1e-3 * row_mm:
         raise ValueError(

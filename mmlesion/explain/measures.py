@@ -239,7 +239,7 @@ class MapSensitivity(MapMeasure):
     Args:
         radius: Largest change of a value, as a share of the range of the image.
         samples: Number of random changes.
-        seed: Seed of the changes.
+        seed: Random seed of the changes.
     """
 
     def __init__(self, radius: float = 0.02, samples: int = 3, seed: int = 0) -> None:
@@ -266,7 +266,7 @@ class MapParameterRandomization(MapMeasure):
     All parameters are shuffled. Near 0, the map depends on what the model has learned.
 
     Args:
-        seed: Seed of the shuffling.
+        seed: Random seed of the shuffling.
     """
 
     def __init__(self, seed: int = 0) -> None:

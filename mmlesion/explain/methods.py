@@ -73,7 +73,7 @@ class Method:
 
 
 def method_names(detections: bool = False) -> list[str]:
-    """Names of the registered methods.
+    """Return the names of the registered methods.
 
     Args:
         detections: Only methods that explain single detections.

@@ -49,7 +49,7 @@ class SampleMaps:
     slice_shares: Tensor | None = None
 
     def empty_maps(self) -> list[list[str]]:
-        """Titles of the maps that are zero everywhere, for each class or box."""
+        """Return the titles of the maps that are zero everywhere, per class or box."""
         return [
             [title for title, raw in self.maps.items() if not raw[index].any()]
             for index in range(len(self.titles))

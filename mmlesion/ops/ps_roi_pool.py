@@ -13,7 +13,7 @@ from .ps_roi_inputs import check_ps_roi_inputs, compute_dtype, empty_output
 def ps_roi_pool(
     input: Tensor, rois: Tensor, output_size: int = 7, spatial_scale: float = 1.0
 ) -> Tensor:
-    r"""Position-sensitive RoI pooling with the quantization of MXNet.
+    r"""Pool RoIs by position-sensitive RoI pooling with MXNet's quantization.
 
     The mean over whole cells of bin (i, j), from its own group of maps:
 
@@ -178,6 +178,6 @@ def _to_cells(edge: Tensor, size: int) -> Tensor:
 
 
 def _round_half_away(x: Tensor) -> Tensor:
-    """C's ``round``: 2.5 -> 3 and -2.5 -> -3, where torch rounds to even."""
+    """Round as in C: 2.5 -> 3 and -2.5 -> -3, where torch rounds to even."""
     whole = x.trunc()
     return whole + torch.sign(x) * ((x - whole).abs() >= 0.5)

@@ -13,7 +13,7 @@ def phase_means(
     value_range: tuple[float, float] = PHASE_WINDOW_HU,
     max_rounds: int = 100,
 ) -> np.ndarray:
-    r"""Intensities of a slice's phases, from its whole intensity distribution.
+    r"""Estimate the phase means of a slice from its whole intensity distribution.
 
     The means of the piecewise constant model without its smoothness term: pixels
     go to the nearest mean, means move to their pixels, until nothing moves. They

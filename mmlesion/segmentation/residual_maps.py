@@ -20,7 +20,7 @@ def residual_maps(
     masks: Tensor,
     fill: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    r"""Nodule activation map, and those of the image without each candidate.
+    r"""Compute the nodule activation map with and without each candidate.
 
     .. math::
         \mathrm{NAM}_I(x, y) = \sum_k w_k a_k(x, y)
@@ -92,7 +92,7 @@ def residual_maps(
 
 
 def activation_change(original: Tensor, residual: Tensor, scope: Tensor) -> Tensor:
-    r"""How much painting over each candidate changes the map inside a scope.
+    r"""Compute the change of the map inside a scope when each candidate is removed.
 
     .. math::
         \sum_{(x, y) \in C} [\mathrm{NAM}_I(x, y) - \mathrm{NAM}_{I \setminus
@@ -134,7 +134,7 @@ class _Windows(NamedTuple):
         return slice(self.margin, self.size - self.margin)
 
     def seen_by(self, reach: int, stride: int, side: int) -> '_Windows':
-        """Inputs from which a layer computes all cells that see a window."""
+        """Return the input windows of all output cells that depend on a window."""
         if stride > 1:
             shift = self.starts[0] % stride
             size = -(-(self.size + shift) // stride) * stride
@@ -147,7 +147,7 @@ class _Windows(NamedTuple):
         return _Windows(starts, size, margin)
 
     def after(self, stride: int) -> '_Windows':
-        """The windows of the layer's outputs."""
+        """Return the windows of the outputs of a layer."""
         return _Windows(
             [(start + self.margin) // stride for start in self.starts],
             (self.size - 2 * self.margin) // stride,
@@ -155,7 +155,7 @@ class _Windows(NamedTuple):
 
 
 def _around(occupied: Tensor, step: int) -> _Windows:
-    """Windows around the occupied cells, (B, side) bool."""
+    """Return windows around the occupied cells, (B, side) bool."""
     places = [each.nonzero()[:, 0] for each in occupied]
     starts = [int(each[0]) // step * step for each in places]
     return _Windows(
@@ -164,7 +164,7 @@ def _around(occupied: Tensor, step: int) -> _Windows:
 
 
 def _cut(features: Tensor, rows: _Windows, columns: _Windows) -> Tensor:
-    """A window of each sample, (B, C, rows.size, columns.size); zero outside."""
+    """Return a window of each sample, (B, C, rows.size, columns.size), zero-padded."""
     cut = features.new_zeros(*features.shape[:2], rows.size, columns.size)
     height, width = features.shape[2:]
     _paste(
@@ -195,7 +195,7 @@ def _paste(source, source_rows, source_columns, target, rows, columns, sides):
 
 
 def _reach_and_stride(layer: nn.Module) -> tuple[int, int]:
-    """Cells that a layer sees to either side, and its stride."""
+    """Return the receptive field of a layer on either side, and its stride."""
     reach = 0
     for part in (each for each in layer.modules() if not list(each.children())):
         if isinstance(part, nn.MaxPool2d) and part is layer:

@@ -144,36 +144,20 @@ class CTVisualizer(Visualizer):
         for box, score, hit in zip(pred_boxes, pred_scores, hits):
             kind = 'true_positive' if hit else 'false_positive'
             _draw_box(picture, box, scale, COLORS[kind], f'{score:.2f}')
+        heading = f'{title}    window {window[0]:g} to {window[1]:g} HU'.strip()
+        limits = (
+            f'score from {score_thr:g}, at most {self.max_boxes}, '
+            f'IoU from {self.iou_thr:g}'
+        )
+        legend = [
+            (f'ground truth ({len(gt_boxes)})', COLORS['ground_truth']),
+            (f'true positive ({hits.sum()})', COLORS['true_positive']),
+            (f'false positive ({(~hits).sum()})', COLORS['false_positive']),
+            (limits, None),
+        ]
+        width = picture.shape[1]
         return np.concatenate(
-            [
-                _text_row(
-                    picture.shape[1],
-                    [
-                        (
-                            f'{title}    window {window[0]:g} to '
-                            f'{window[1]:g} HU'.strip(),
-                            None,
-                        )
-                    ],
-                ),
-                picture,
-                _text_row(
-                    picture.shape[1],
-                    [
-                        (f'ground truth ({len(gt_boxes)})', COLORS['ground_truth']),
-                        (f'true positive ({hits.sum()})', COLORS['true_positive']),
-                        (
-                            f'false positive ({(~hits).sum()})',
-                            COLORS['false_positive'],
-                        ),
-                        (
-                            f'score from {score_thr:g}, at most {self.max_boxes}, '
-                            f'IoU from {self.iou_thr:g}',
-                            None,
-                        ),
-                    ],
-                ),
-            ]
+            [_text_row(width, [(heading, None)]), picture, _text_row(width, legend)]
         )
 
     def add_datasample(

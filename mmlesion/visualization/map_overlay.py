@@ -149,7 +149,7 @@ def overlay_rows(
 
 
 def slice_bars(shares: np.ndarray, height: int, width: int = 140) -> np.ndarray:
-    """Bars of the contribution of each slice, one block per class or box.
+    """Draw bars of the contribution of each slice, one block per class or box.
 
     The first slice is at the top. Bars to the right support the class, bars to the
     left speak against it; the longest bar of a block fills its half.
@@ -207,7 +207,7 @@ def _title(text: str, width: int) -> np.ndarray:
 
 
 def _colors(heat: np.ndarray) -> np.ndarray:
-    """RGB of a map in [0, 1]."""
+    """Return the RGB colors of a map in [0, 1]."""
     return cv2.applyColorMap(
         (heat * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO
     )[..., ::-1]

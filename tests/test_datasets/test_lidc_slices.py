@@ -153,12 +153,15 @@ def test_without_masks_no_file_of_masks_is_read(tmp_path):
     [
         (
             'p00,1.2.000000,0,1,.7,.7,0,0',
-            r'row \d+: slice 0 of series 1.2.000000 is in row 2 already',
+            r'row \d+: slice 0 of series 1.2.000000 is already in row 2',
         ),
-        ('p01,1.2.000000,99,1,.7,.7,0,0', 'is of p01 here, but of p00 above'),
+        (
+            'p01,1.2.000000,99,1,.7,.7,0,0',
+            'belongs to p01, but to p00 in an earlier row',
+        ),
         ('p00,1.2.000000,99,-1,.7,.7,0,0', 'must be 0 or more, but are 99 and -1'),
         ('p00,1.2.000000,99,1,0,.7,0,0', 'must be positive, but are 0.0 and 0.7'),
-        ('p00,../x,99,1,.7,.7,0,0', "must be a name of a file, but is '../x'"),
+        ('p00,../x,99,1,.7,.7,0,0', "must be a valid file name, but is '../x'"),
         (
             'p00,1.2.000000,a,1,.7,.7,0,0',
             "slice_number must be of type int, but is 'a'",
@@ -180,7 +183,7 @@ def test_missing_things_are_told(tmp_path):
     kwargs = make(tmp_path)
     with pytest.raises(ValueError, match="unknown split 'dev'"):
         LIDCSliceDataset(split='dev', **kwargs)
-    with pytest.raises(ValueError, match='no slice of split .all. is left'):
+    with pytest.raises(ValueError, match='split .all. has no slice'):
         LIDCSliceDataset(num_nodules=(5,), **kwargs)
     path = tmp_path / 'slices/1.2.000001.slices'
     with pytest.raises(ValueError, match='there is no slice 77; prepare'):

@@ -1,4 +1,4 @@
-"""Programs that belong to one paper: comparisons, sign maps, result tables."""
+"""Programs for single papers: comparisons, sign maps, result tables."""
 
 from .compare_detectors import (
     ComparisonOptions,
@@ -8,6 +8,7 @@ from .compare_detectors import (
 from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .find_signs import find_signs, signs_table
+from .measure_attention import attention_table, measure_attention
 from .measure_maps import MeasureOptions, measure_maps
 from .results_table import results_table
 from .segment_nodule_crops import crop_table, segment_nodule_crops
@@ -16,12 +17,14 @@ from .sign_maps import position_table, sign_maps
 __all__ = [
     'ComparisonOptions',
     'MeasureOptions',
+    'attention_table',
     'compare_detectors',
     'compare_image_maps',
     'compare_maps',
     'comparison_table',
     'crop_table',
     'find_signs',
+    'measure_attention',
     'measure_maps',
     'position_table',
     'results_table',

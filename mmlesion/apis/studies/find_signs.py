@@ -22,7 +22,7 @@ from mmlesion.version import __version__
 
 from .sign_networks import FoundSign, SignNetwork, find_sign, sign_of_configs
 
-_OUTLINE = 0.5  # of the largest value of a region's map: the outline of the finding
+_OUTLINE = 0.5  # fraction of a region's largest map value at the outline of the finding
 
 
 def find_signs(
@@ -39,8 +39,8 @@ def find_signs(
 ) -> ScanResult:
     """Find pathological signs in one scan and write the findings.
 
-    The scan needs no preparation and no list: its lungs are segmented and projected in
-    a temporary folder. A finding is a sub-region whose mean probability over the views
+    The scan needs no preparation: its lungs are segmented and projected in
+    a temporary folder. A finding is a lung region whose mean probability over the views
     of a sign reaches ``score_thr``. Its outline is the part of the position map (see
     :func:`mmlesion.ct.back_project`) around the maximum that exceeds half of it.
 
@@ -48,27 +48,28 @@ def find_signs(
 
     Args:
         scan: DICOM folder or file, see :func:`mmlesion.ct.read_volume`, or a volume.
-        configs: Networks of one or more signs; of a sign, each of another view.
-        checkpoints: Checkpoint of each config.
+        configs: Networks of one or more signs; the networks of a sign have different
+            views.
+        checkpoints: One checkpoint per config.
         out_dir: Folder of the results.
         lung_mask: Lung mask of another program, see
             :func:`mmlesion.ct.read_lung_mask`.
-        score_thr: Smallest probability of a finding.
+        score_thr: Minimum probability of a finding.
         combination: How the views are combined, see :func:`mmlesion.ct.back_project`.
-        grid_shape: (D, H, W) that the training scans were rescaled to.
-        outputs: What is written; by default JSON, CSV and a label map.
-        device: By default the GPU, if there is one.
+        grid_shape: (D, H, W) to which the training scans were resampled.
+        outputs: Files to write. Defaults to JSON, CSV and a label map.
+        device: Defaults to the GPU if available.
 
     Returns:
-        The findings; ``extras['signs']`` has the probabilities of all sub-regions.
+        The findings; ``extras['signs']`` has the probabilities of all lung regions.
 
     Raises:
         FileNotFoundError: If the scan, the mask or a checkpoint does not exist.
-        ValueError: If the scan shows no lungs, the mask does not fit, or configs are
-            not of signs.
+        ValueError: If no lungs are found, the mask does not match, or configs are
+            not for signs.
     """
     if not 0 <= score_thr <= 1:
-        raise ValueError(f'score_thr must lie in [0, 1], but is {score_thr}')
+        raise ValueError(f'score_thr must be in [0, 1], but is {score_thr}')
     signs = _networks_by_sign(configs, checkpoints, device)
     read = read_scan(scan)
     volume = read.volume
@@ -108,7 +109,7 @@ def _networks_by_sign(
     configs: Sequence[Config], checkpoints: Sequence[str], device: str | None
 ) -> dict[str, list[SignNetwork]]:
     if not configs or len(configs) != len(checkpoints):
-        sign_of_configs(configs, checkpoints)  # raises
+        sign_of_configs(configs, checkpoints)  # raises an error
     groups: dict[str, list[tuple[Config, str]]] = {}
     for cfg, checkpoint in zip(configs, checkpoints):
         sign = sign_of_configs([cfg], [checkpoint])
@@ -145,7 +146,7 @@ def _empty_result(
 
 
 def _slice_axis(volume: CTVolume) -> int:
-    """Axis of the file along which the axial slices lie."""
+    """Return the axis of the file along which the axial slices are stacked."""
     ways = np.asarray(volume.source_grid.direction).T @ volume.direction[:, 2]
     return int(np.abs(ways).argmax())
 
@@ -153,7 +154,7 @@ def _slice_axis(volume: CTVolume) -> int:
 def _add_findings(
     case: ScanCase, sign: str, found: FoundSign, score_thr: float, record: StepRecord
 ) -> None:
-    """Add the findings of a sign, and its probabilities in all sub-regions."""
+    """Add the findings of a sign, and its probabilities in all lung regions."""
     case.result.extras['signs'][sign] = {
         region: dict(mean=found.probability(region), **views)
         for region, views in found.probabilities.items()
@@ -180,7 +181,7 @@ def _add_findings(
 def _maps(
     found: FoundSign, region: str, at: tuple[int, int, int]
 ) -> tuple[dict[str, FindingMap], tuple[int, int, int]]:
-    """Outline and map of a sub-region in the box of the outline, and its corner."""
+    """Return outline and map of a lung region in the outline's box, and its corner."""
     part = found.parts[region]
     values = found.position[part]
     labels = np.empty(values.shape, np.int32)
@@ -232,14 +233,14 @@ def _finding(
 
 
 def _box_in_file(first: np.ndarray, last: np.ndarray, volume: CTVolume) -> Box3D:
-    """Box around the voxels from first to last (z, y, x), in voxels of the file."""
+    """Return the box from voxel first to last (z, y, x) in voxels of the file."""
     corners = volume.index_to_source(np.array([first - 0.5, last + 0.5]))
     (i0, j0, k0), (i1, j1, k1) = np.round(np.sort(corners, axis=0), 6).tolist()
     return Box3D((i0, j0, k0), (i1, j1, k1))
 
 
 def signs_table(result: ScanResult) -> str:
-    """Probabilities of all sub-regions as lines of text."""
+    """Format the probabilities of all lung regions as lines of text."""
     lines = []
     for sign, regions in result.extras['signs'].items():
         lines.append(f'{sign}:')

@@ -66,7 +66,7 @@ def segment_nodule_crops(
 
     Raises:
         FileNotFoundError: If there are no crops, or a crop has no mask.
-        ValueError: If a mask is empty or of another shape than its crop, or holds
+        ValueError: If a mask is empty or differs in shape from its crop, or contains
             values like an image in HU, or a radius or ``smoothness_hu`` is not
             positive.
     """
@@ -102,7 +102,7 @@ def segment_nodule_crops(
 
 
 def crop_table(scores: Sequence[CropScore]) -> str:
-    """Format mean and deviation over nodules, one line per circle.
+    """Format mean and standard deviation over nodules, one line per circle.
 
     Args:
         scores: The result of :func:`segment_nodule_crops`.
@@ -170,7 +170,7 @@ def _score(
 
 
 def _circle(mask: np.ndarray, factor: float) -> np.ndarray:
-    """The circle around a mask, centered on its bounding box, enlarged by a factor."""
+    """Return the circle around a mask's bounding box center, enlarged by a factor."""
     places = np.argwhere(mask)
     center = (places.min(0) + places.max(0)) / 2
     radius = np.hypot(*(places - center).T).max() + 0.5  # to the pixels' edges

@@ -1,4 +1,4 @@
-"""Nodules cut out of LIDC-IDRI's scans to slices with and without them."""
+"""Conversion of LIDC-IDRI nodule crops to slices with and without nodules."""
 
 import os
 import os.path as osp
@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mmlesion.ct import VOLUME_SUFFIXES, CTVolume
+from mmlesion.ct.lung_crop import crop_plane
 from mmlesion.datasets.indices.slice_index import (
     MASK_FOLDER,
     SLICE_FOLDER,
@@ -23,11 +24,10 @@ from mmlesion.files import lock_folder, write_problems
 from .lidc_slices import (
     SLICE_PROBLEMS_NAME,
     PreparedSlices,
-    crop_plane,
     write_slices,
 )
 
-# Slices are magnified, so that a cell of a map of stride 16 is smaller than a nodule
+# Slices are enlarged, so that a map cell of stride 16 is smaller than a nodule.
 _ZOOM = 2
 _LUNG_HU = -850
 
@@ -40,39 +40,40 @@ def prepare_lidc_crop_slices(
     seed: int = 0,
     progress: bool = True,
 ) -> PreparedSlices:
-    """Prepare slices of which only crops around nodules are at hand.
+    """Prepare slices from crops of CT scans around nodules.
 
-    ``crop_dir`` holds ``image/<patient>_R_<nodule>.nii.gz`` (HU) and, of the same
-    names, ``nodule_mask/``. A slice is positive where the mask shows the nodule,
-    negative where it does not: shortly above and below it. Of each crop as many of
-    both are drawn as there are of the rarer ones, so that what tells them apart is the
-    nodule alone, and not the crop; a crop that has but one kind gives none.
+    ``crop_dir`` contains ``image/<patient>_R_<nodule>.nii.gz`` (HU), and
+    ``nodule_mask/`` with the same file names. A slice is positive if the mask contains
+    the nodule. Negative slices are the slices shortly above and below the nodule. The
+    same number of positive and negative slices is drawn from each crop, so that only
+    the nodule, and not the crop, can separate the classes. A crop with only one class
+    is omitted.
 
-    Slices are magnified twice and cropped to a square around the crop's middle, filled
-    up with an even -850 HU: air would be taken for the darkest phase, which is lung.
-    Those whose square cuts the nodule off are left out. What is written is as of
-    :func:`prepare_lidc_slices`, each crop a series of its own, named after its file.
+    Slices are enlarged twice and cropped to a square around the center of the crop. The
+    rest of the square is filled with -850 HU, because air would become the darkest
+    phase, which should be lung. Slices whose square cuts through the nodule are
+    omitted. The output has the format of :func:`prepare_lidc_slices`. Each crop is a
+    separate series that is named after its file.
 
     Args:
         crop_dir: Folder of ``image`` and ``nodule_mask``.
-        out_dir: Where to write ``slices.csv``, ``slices/`` and
-            ``slice_masks/``.
-        size: Sides of the square in pixels, after the magnification.
-        max_negatives: Most slices of a crop without the nodule.
-        seed: Seed of the drawing.
-        progress: Show a progress bar.
+        out_dir: Output folder of ``slices.csv``, ``slices/`` and ``slice_masks/``.
+        size: Side of the square in pixels, after the enlargement.
+        max_negatives: Maximum number of negative slices per crop.
+        seed: Random seed of the sampling.
+        progress: Whether to show a progress bar.
 
     Returns:
-        What was done; ``problems`` as :func:`prepare_lidc_slices`.
+        A summary of the run; for ``problems`` see :func:`prepare_lidc_slices`.
 
     Raises:
-        FileNotFoundError: If there are no crops, or one has no mask.
-        ValueError: If an argument is off or nothing can be prepared.
-        OSError: If the disk is full or another run holds the folder.
+        FileNotFoundError: If there are no crops, or a crop has no mask.
+        ValueError: If an argument is out of range or nothing can be prepared.
+        OSError: If the disk is full or another run has locked the folder.
     """
     if size < 1 or max_negatives < 0 or seed < 0:
         raise ValueError(
-            'size must be 1 or more, max_negatives and seed 0 or more, '
+            'size must be 1 or more, and max_negatives and seed must be 0 or more, '
             f'but are {size}, {max_negatives} and {seed}'
         )
     pairs = find_nodule_crops(
@@ -98,7 +99,7 @@ def prepare_lidc_crop_slices(
         if not done.rows:
             why = [
                 *done.problems,
-                'no crop has slices both with and without its nodule',
+                'no crop has slices with and without its nodule',
             ]
             raise ValueError(
                 f'{why[0]}; no slice of {len(pairs)} crops could be prepared'
@@ -110,7 +111,7 @@ def prepare_lidc_crop_slices(
 def _write_crop(
     paths: Any, out_dir: Any, size: int, max_negatives: int, seed: int
 ) -> tuple[list[SliceRow], int]:
-    """Return rows, and the number of slices whose square cuts off the nodule."""
+    """Return rows, and the number of slices whose square cuts through the nodule."""
     volume, mask = read_nodule_crop(*paths)
     name = paths[0].name
     name = next(
@@ -151,7 +152,7 @@ def _write_crop(
 
 
 def _magnify(array: np.ndarray, interpolation: int) -> np.ndarray:
-    """Each slice of (D, H, W)."""
+    """Enlarge each slice of (D, H, W)."""
     return np.stack(
         [
             cv2.resize(plane, None, fx=_ZOOM, fy=_ZOOM, interpolation=interpolation)

@@ -1,4 +1,4 @@
-"""Loading of a slice with its nodules."""
+"""Loading of an LIDC-IDRI slice and its nodule mask."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,18 +11,18 @@ from mmlesion.registry import TRANSFORMS
 class LoadLIDCSlice(BaseTransform):
     """Read an axial slice of ``mmlesion.LIDCSliceDataset``.
 
-    Required keys: ``img_path``, ``slice_number``, ``mask_path`` (absent in a slice
+    Required keys: ``img_path``, ``slice_number``, ``mask_path`` (absent for a slice
     without a nodule). Added keys: ``img`` (HU, float32), ``img_shape``,
-    ``ori_shape`` and, with masks, ``mask`` (uint8, 0 outside, else 1, 2, ... for
-    each nodule).
+    ``ori_shape`` and, with masks, ``mask`` (uint8, 0 outside, 1, 2, ... for the
+    nodules).
 
     Args:
-        channels: The slice is repeated so often; 3 fits weights learnt on
-            photographs.
-        with_mask: Read the mask too.
+        channels: Number of copies of the slice. Weights that were trained on natural
+            images need 3.
+        with_mask: Whether to read the mask.
 
     Raises:
-        ValueError: If there is no channel.
+        ValueError: If ``channels`` is below 1.
     """
 
     def __init__(self, channels: int = 1, with_mask: bool = False) -> None:
@@ -44,11 +44,11 @@ class LoadLIDCSlice(BaseTransform):
             - mask: (H, W, 1)
 
         Returns:
-            dict: The sample.
+            The sample.
 
         Raises:
             FileNotFoundError: If the file does not exist.
-            ValueError: If it is damaged or has no such slice.
+            ValueError: If the file is damaged or does not contain the slice.
         """
         number = results['slice_number']
         slice_hu = _read(results['img_path'], number)
@@ -60,7 +60,8 @@ class LoadLIDCSlice(BaseTransform):
             nodules = np.zeros_like(slice_hu)
             if 'mask_path' in results:
                 nodules = _read(results['mask_path'], number)
-            # Nodules count through the series; here from 1, by that order
+            # Nodules are numbered within the series. Renumber them from 1 in the same
+            # order.
             _, places = np.unique(np.append(0, nodules), return_inverse=True)
             results['mask'] = places[1:].reshape(*nodules.shape, 1).astype(np.uint8)
         return results

@@ -1,4 +1,4 @@
-"""Hooks of trainings and tests."""
+"""Hooks for training and testing."""
 
 from .activation_map_hook import ActivationMapHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook

@@ -14,7 +14,7 @@ class SliceScore:
     Attributes:
         num_nodules: Number of true nodules.
         num_found: Number of true nodules that the segmentation touches.
-        called: Whether anything was segmented.
+        called: Whether the segmentation is not empty.
         dice: Dice of the segmentation and all true nodules, in [0, 1]. It is 0 if
             nothing was segmented, and NaN in a slice without a nodule.
         area_mm2: Area of the true nodules in mm2.
@@ -99,10 +99,10 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
 
     The rates are computed from slices with one nodule and slices without nodules:
 
-    - ``tpr``: share of slices with a nodule in which it was found;
-    - ``fpr``: share of slices without a nodule in which something was segmented;
-    - ``fpr_nodule``: share of slices with a nodule where something was segmented,
-      but not the nodule;
+    - ``tpr``: fraction of slices with a nodule in which it was found;
+    - ``fpr``: fraction of slices without a nodule with a non-empty segmentation;
+    - ``fpr_nodule``: fraction of slices with a nodule and a non-empty segmentation
+      that misses the nodule;
     - ``dice_mean``, ``dice_std``: over all slices with a nodule;
     - ``tp_dice_mean``, ``tp_dice_std``: over the slices in which it was found;
     - ``tp_doa_mean``, ``tp_doa_std``: absolute difference of the areas in mm2 over
@@ -146,7 +146,7 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
 def scores_by_size(
     scores: Iterable[SliceScore], edges_mm: Sequence[float]
 ) -> list[dict[str, float]]:
-    """TP Dice and TP DOA by the size of the nodule (Fig. 3 of the paper).
+    """Compute TP Dice and TP DOA by nodule size (Fig. 3 of the paper).
 
     Args:
         scores: Score of each slice. Only slices with one nodule that was found are

@@ -20,13 +20,13 @@ class BinaryClassificationMetric(BaseMetric):
     MMPretrain and ``PackInputs``. The metric returns ``accuracy``, ``sensitivity``
     (recall), ``specificity``, ``precision`` and ``f1`` at the threshold, ``auc`` (area
     under the ROC curve), ``auprc`` (area under the precision-recall curve, where
-    guessing gives the share of positives) and ``log_loss`` (cross-entropy in nats,
-    lower is better). All except the last are in [0, 1], and higher is better. A number
-    is NaN if a class that it needs has no case.
+    random guessing gives the fraction of positives) and ``log_loss`` (cross-entropy in
+    nats, lower is better). All except the last are in [0, 1], and higher is better. A
+    number is NaN if a class that it needs has no case.
 
     Args:
         positive: Label of the positive class. Defaults to 1.
-        threshold: Cases with a score above this value are called positive.
+        threshold: Cases with a score above this value are classified as positive.
         case_keys: Keys of the meta information; the first that exists names the case
             in the file.
         outfile_prefix: Write score and label of each case to

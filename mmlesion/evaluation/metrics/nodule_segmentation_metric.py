@@ -149,7 +149,7 @@ class NoduleSegmentationMetric(BaseMetric):
 
 
 def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
-    """Scores of one kind of segmentation.
+    """Return the scores of one kind of segmentation.
 
     Args:
         rows: Rows of :class:`NoduleSegmentationMetric`.
@@ -167,7 +167,7 @@ def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
 
 
 def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
-    """Lines of a table as in the paper, with published rows below computed rows."""
+    """Format a table as in the paper, with published rows below computed rows."""
     rows = [('', *(title for title, _ in _COLUMNS))]
     for name, table in tables.items():
         rows.append(

@@ -48,7 +48,7 @@ class ClassifyFindings(ScanStep):
         checkpoint: Checkpoint of exactly this classifier.
         positive: Name of the class whose probability is reported. If the
             checkpoint does not name it, the last class is taken.
-        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'``. Defaults to the GPU if available.
         **kwargs: As :class:`ScanStep`.
 
     Raises:
@@ -120,7 +120,7 @@ class ClassifyFindings(ScanStep):
 
     @torch.no_grad()
     def _predict(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Class probabilities, and the map (h, w) of the positive class."""
+        """Return class probabilities, and the map (h, w) of the positive class."""
         batch = self.model.data_preprocessor(pseudo_collate([data]), False)
         feats = self.model.extract_feat(batch['inputs'])
         (sample,) = self.model.head.predict(feats, batch.get('data_samples'))

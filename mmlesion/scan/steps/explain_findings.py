@@ -175,7 +175,7 @@ class ExplainFindings(ScanStep):
     def _insertion_deletion(
         self, model: Any, data: dict, heat: Tensor, box: np.ndarray
     ) -> dict[str, float]:
-        """Areas under the score of the box while pixels come and go."""
+        """Return the areas under the insertion and deletion curves of the box."""
         batch = model.data_preprocessor(pseudo_collate([copy.deepcopy(data)]), False)
         inputs, (sample,) = batch['inputs'], batch['data_samples']
 
@@ -213,7 +213,7 @@ class ExplainFindings(ScanStep):
 
 
 def _matching_box(sample: Any, wanted: np.ndarray) -> int | None:
-    """Index of the predicted box that overlaps the wanted box most."""
+    """Return the index of the predicted box with the largest overlap."""
     boxes = boxes_in_slice(
         getattr(sample.pred_instances.bboxes, 'tensor', sample.pred_instances.bboxes),
         sample.metainfo.get('crop_offset'),

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmlesion.ct import CTVolume
-from mmlesion.datasets.prepare.lidc_slices import crop_plane, place_crop
+from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.segmentation import (
     activation_change,
@@ -42,7 +42,7 @@ class NAMCandidates:
             ``Config``.
         checkpoint: Checkpoint of exactly this network.
         crop_px: Sides of the crop, as in the prepared training data.
-        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'``. Defaults to the GPU if available.
 
     Raises:
         ValueError: If the config is no NAM network or its test pipeline begins with
@@ -75,7 +75,7 @@ class NAMCandidates:
             self.pipeline = Compose(steps[1:])
 
     def place(self, volume: CTVolume) -> tuple[int, int]:
-        """First row and column of the crop of all slices of a scan."""
+        """Return first row and column of the crop for all slices of a scan."""
         try:
             with warnings.catch_warnings():
                 # Which lung is the left one does not matter for the crop
@@ -143,7 +143,7 @@ class NAMCandidates:
         return masks[best][box]
 
     def _inputs(self, cut: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Normalized input of the network, and the HU that it contains."""
+        """Return the normalized network input, and its HU."""
         img = np.repeat(cut.astype(np.float32)[..., None], self.channels, axis=2)
         with DefaultScope.overwrite_default_scope(self.scope):
             packed: Any = self.pipeline(
@@ -167,7 +167,7 @@ class NAMCandidates:
         scope: np.ndarray,
         lung_hu: float,
     ) -> int:
-        """Index of the mask whose removal changes the map most."""
+        """Return the index of the mask whose removal changes the map most."""
         model = self.model
         low, high = model.window_hu
         fill_hu = lung_hu if model.fill_hu is None else model.fill_hu

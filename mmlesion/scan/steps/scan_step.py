@@ -69,7 +69,7 @@ class ScanStep(ABC):
         case.result.provenance = [*kept, self.record]
 
     def chosen(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Findings that the step treats."""
+        """Return the findings that the step processes."""
         high = [each for each in findings if each.score >= self.score_thr]
         order = sorted(high, key=lambda each: -each.score)
         return order[: self.max_findings]
@@ -101,7 +101,7 @@ class ScanStep(ABC):
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a local file; empty for an address."""
+    """Return the SHA-256 of a local file; empty for an address."""
     if not os.path.isfile(path):
         return ''
     digest = hashlib.sha256()

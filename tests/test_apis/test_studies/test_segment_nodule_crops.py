@@ -83,7 +83,7 @@ def test_bad_input(tmp_path):
         segment_nodule_crops(images, masks, smoothness_hu=-5)
     with pytest.raises(ValueError, match='are the folders of images and masks swapped'):
         segment_nodule_crops(masks, images)
-    with pytest.raises(FileNotFoundError, match='expected volumes there'):
+    with pytest.raises(FileNotFoundError, match='expected volume files'):
         segment_nodule_crops(tmp_path, masks)
     write_volume(
         masks / 'a.nii.gz', CTVolume(np.zeros((5, 40, 40), np.uint8), SPACING_MM)

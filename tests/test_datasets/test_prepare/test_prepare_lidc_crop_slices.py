@@ -90,10 +90,10 @@ def test_a_bad_crop_is_named_and_the_others_are_prepared(crops):
 
 
 def test_what_cannot_be_done_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match='expected volumes there'):
+    with pytest.raises(FileNotFoundError, match='expected volume files'):
         prepare_lidc_crop_slices(str(tmp_path), str(tmp_path / 'out'))
     write_crop(tmp_path / 'voi', 'LIDC-IDRI-0001_R_1', range(6))
-    with pytest.raises(ValueError, match='no crop has slices both with and without'):
+    with pytest.raises(ValueError, match='no crop has slices with and without'):
         prepare_lidc_crop_slices(str(tmp_path / 'voi'), str(tmp_path / 'out'))
     assert not (tmp_path / 'out' / 'slices.csv').exists()
     with pytest.raises(ValueError, match='size must be 1 or more'):

@@ -9,9 +9,9 @@ import pytest
 
 from mmlesion.ct import CTVolume, SliceArchive, read_volume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
+from mmlesion.ct.lung_crop import place_crop
 from mmlesion.datasets.indices.slice_index import read_slice_index
 from mmlesion.datasets.prepare import prepare_lidc_slices
-from mmlesion.datasets.prepare.lidc_slices import place_crop
 from mmlesion.datasets.sources.lidc_consensus import match_readers, reader_votes
 from mmlesion.datasets.sources.lidc_series import find_lidc_series, slice_at
 from mmlesion.phantom import write_lidc
@@ -283,7 +283,7 @@ def test_what_is_wrong_with_a_series_is_said_and_the_others_are_prepared(
     assert {row.patient for row in done.rows} == {'LIDC-IDRI-0002'}
     (problem,) = done.problems
     assert str(xml.parent) in problem and 'slices are missing' in problem
-    with pytest.raises(ValueError, match='so 1 series could not be prepared'):
+    with pytest.raises(ValueError, match='1 series could not be prepared'):
         done.check()
 
 
