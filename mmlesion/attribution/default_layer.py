@@ -33,8 +33,9 @@ def last_feature_layer(
         model: Any model.
         inputs: See :class:`ActivationMap`.
         forward: See :class:`ActivationMap`.
-        within: Name of the module that computes features. Defaults to
-            ``backbone``, or to the whole model if it has no backbone.
+        within: Name of the part that computes features. Defaults to
+            ``backbone``, to the backbone of the part that runs if the model consists
+            of several networks, or to the whole model if it has no backbone.
 
     Returns:
         Name of the layer for the argument ``layers`` of any method.
@@ -43,11 +44,7 @@ def last_feature_layer(
         ValueError: If the model has no layer with feature maps.
     """
     if within is None:
-        within = (
-            'backbone'
-            if isinstance(getattr(model, 'backbone', None), nn.Module)
-            else ''
-        )
+        within = _find_backbone(model, inputs, forward)
     root = find_layer(model, within) if within else model
     stages, (rank, leaving) = _run(model, root, within, inputs, forward)
     for maps in (leaving, [each for _, found in stages for each in found]):
@@ -62,6 +59,25 @@ def last_feature_layer(
         f'{type(root).__name__} has no layer with feature maps (of at least '
         'two cells): specify a layer'
     )
+
+
+def _find_backbone(model: nn.Module, inputs: Any, forward: Callable | None) -> str:
+    """Name of the only backbone that runs in the forward pass, or an empty name."""
+    if isinstance(getattr(model, 'backbone', None), nn.Module):
+        return 'backbone'
+    names = [name for name, _ in model.named_modules() if name.endswith('.backbone')]
+    if not names:
+        return ''
+    ran = []
+    method = ActivationMap(model, forward=forward)
+    with ExitStack() as stack, method.running(gradient=False):
+        for name in names:
+            hook = find_layer(model, name).register_forward_hook(
+                lambda module, args, output, name=name: ran.append(name)
+            )
+            stack.callback(hook.remove)
+        method.forward(inputs)
+    return ran[0] if len(set(ran)) == 1 else ''
 
 
 def _run(

@@ -22,7 +22,7 @@ from .indices.slice_index import (
     read_slice_index,
 )
 
-# Indices of the six patient subsets in each split (4 : 1 : 1).
+#: Parts of the patients of each split, of six in all: 4 : 1 : 1.
 _PARTS = dict(train=(0, 1, 2, 3), val=(4,), test=(5,), all=tuple(range(6)))
 
 
@@ -30,15 +30,15 @@ _PARTS = dict(train=(0, 1, 2, 3), val=(4,), test=(5,), all=tuple(range(6)))
 class LIDCSliceDataset(BaseDataset):
     """Axial slices of LIDC-IDRI with and without nodules.
 
-    Reads the output of ``tools/prepare_data.py lidc-slices``: ``slices.csv``,
-    ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads the pixels and,
-    for training or evaluation of a segmentation, the masks.
+    The data set reads the files of ``tools/prepare_data.py lidc-slices``:
+    ``slices.csv``, ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads
+    the pixels and, to train or to evaluate a segmentation, the masks.
 
-    A sample contains ``img_path`` and ``slice_number`` (file and index of the slice),
-    ``mask_path`` (absent for a slice without a nodule), ``gt_label`` (0 without, 1 with
-    a nodule), ``num_nodules``, ``img_id``, ``patient``, ``series_uid``, ``spacing_mm``
-    (y, x) and ``crop_offset_px`` (y, x: position of the crop in the image of the
-    series).
+    A sample contains ``img_path`` and ``slice_number`` (of the pixels),
+    ``mask_path`` (absent in a slice without a nodule), ``gt_label`` (0 without, 1
+    with a nodule), ``num_nodules``, ``img_id``, ``patient``, ``series_uid``,
+    ``spacing_mm`` (y, x) and ``crop_offset_px`` (y, x: place of the crop in the
+    image of the series).
 
     Source: Feng et al., MICCAI 2017, Sec. 3.1: "stratified sampling" of subjects in
     the ratio 4:1:1 with "similar distribution of nodule occurrence", and an equal
@@ -48,19 +48,22 @@ class LIDCSliceDataset(BaseDataset):
         ann_file: The index.
         data_prefix: ``img_path`` and ``mask_path``: folders of the slices
             and of the masks.
-        split: ``'train'``, ``'val'``, ``'test'`` or ``'all'``. Each patient is in only
-            one of the first three.
-        num_nodules: Numbers of nodules per slice to keep, e.g. ``(0, 1)``. Defaults to
-            all.
-        equal_negatives: Draw as many slices without a nodule as there are slices with a
-            nodule. False keeps all prepared slices.
-        seed: Random seed of the split and of the sampling (not of training).
+        split: ``'train'``, ``'val'``, ``'test'`` or ``'all'``. No patient is
+            in two of the first three.
+        num_nodules: Numbers of nodules of the slices, for example ``(0, 1)``. Defaults
+            to all.
+        equal_negatives: Draw as many slices without a nodule as there are
+            with a nodule. False keeps all prepared slices.
+        side_by_side: Put each slice with a nodule beside such a slice of another
+            patient, drawn at random. A sample then has the key ``beside`` with the
+            sample of the right half.
+        seed: Seed of the split and of the drawing (not of training).
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
         FileNotFoundError: If the index or a file of slices does not exist.
         ValueError: If the index is malformed (the message names the row), the split is
-            unknown or empty, or there are too few patients for six subsets.
+            unknown, there are too few patients for six parts, or no slice is left.
     """
 
     METAINFO = dict(
@@ -76,6 +79,7 @@ class LIDCSliceDataset(BaseDataset):
         split: str = 'all',
         num_nodules: Sequence[int] | None = None,
         equal_negatives: bool = True,
+        side_by_side: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -87,6 +91,7 @@ class LIDCSliceDataset(BaseDataset):
         self.split = split
         self.num_nodules = None if num_nodules is None else set(num_nodules)
         self.equal_negatives = equal_negatives
+        self.side_by_side = side_by_side
         self.seed = seed
         super().__init__(
             ann_file=ann_file,
@@ -96,7 +101,7 @@ class LIDCSliceDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the index and select the split.
+        """Read the index and select the slices of the split.
 
         Returns:
             The samples in the order of the index.
@@ -128,7 +133,30 @@ class LIDCSliceDataset(BaseDataset):
                 if key in sample
             }
         )
-        return samples
+        return self._pair(samples) if self.side_by_side else samples
+
+    def _pair(self, samples: list[dict]) -> list[dict]:
+        """Put slices with a nodule of different patients side by side."""
+        rng = np.random.default_rng([self.seed, list(_PARTS).index(self.split), 2])
+        positive = [sample for sample in samples if sample['gt_label']]
+        pairs = []
+        for left in positive:
+            others = [one for one in positive if one['patient'] != left['patient']]
+            if not others:
+                raise ValueError(
+                    f"{self.ann_file}: split '{self.split}' has slices with nodules "
+                    'of one patient only; side_by_side needs two'
+                )
+            right = others[rng.integers(len(others))]
+            pairs.append(
+                dict(
+                    left,
+                    beside=right,
+                    num_nodules=left['num_nodules'] + right['num_nodules'],
+                    img_id=f'{left["img_id"]}+{right["img_id"]}',
+                )
+            )
+        return pairs
 
     def _draw_negatives(self, rows: list[SliceRow]) -> list[SliceRow]:
         """Draw as many slices without as with a nodule, and keep the order."""

@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from glob import glob
 from os import PathLike
 from pickle import UnpicklingError
 from typing import Any
@@ -59,7 +61,8 @@ def read_checkpoint(
 
     Args:
         path: A local file, an ``http(s)://`` address, or ``mmlesion://<name>`` for a
-            model of :mod:`mmlesion.engine.zoo`.
+            model of :mod:`mmlesion.engine.zoo`. The name of a local file may be a
+            pattern that matches a single file, such as ``work_dirs/a/best_*.pth``.
         map_location: As :func:`torch.load`.
         trust: Whether to read the file as an ordinary pickle. Defaults to the
             value set by :func:`trust_checkpoints`, which is False outside of it.
@@ -70,13 +73,16 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is damaged or not a checkpoint, if it contains
-            objects that require code execution, or if a weight is NaN or infinite.
+        ValueError: If a pattern matches several files, or the file is damaged or no
+            checkpoint, if it contains
+            objects that only running code could rebuild, or if a weight is NaN
+            or infinite.
     """
     path = str(path)
     if path.startswith(ZOO_PREFIX):
         return read_zoo_weights(path, map_location)
     trust = _trust.get() if trust is None else trust
+    path = _only_match(path)
     if '://' in path and not path.startswith(('http://', 'https://')):
         raise ValueError(
             f'Checkpoint {path} must be a local file or an http(s) address.'
@@ -112,6 +118,21 @@ def read_checkpoint(
 
 class _DamagedError(ValueError):
     """Error with a complete message, which the general handler passes on."""
+
+
+def _only_match(path: str) -> str:
+    """Return the only file that matches a pattern, or the path without a pattern."""
+    if '*' not in path or '://' in path or os.path.exists(path):
+        return path
+    found = sorted(glob(path))
+    if not found:
+        raise FileNotFoundError(f'Checkpoint {path} does not exist.')
+    if len(found) > 1:
+        raise ValueError(
+            f'Checkpoint {path} matches {len(found)} files ({found[0]}, {found[1]}'
+            f'{", ..." if len(found) > 2 else ""}); a single file was expected.'
+        )
+    return found[0]
 
 
 def _load(local_path, map_location, trust):

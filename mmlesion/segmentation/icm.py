@@ -61,8 +61,10 @@ def segment_phases(
         for dy, dx, weight in NEIGHBORS
     ]
     sets = _undecided(cost, smoothness)
+    # A pixel can only change if a neighbor has changed since its last update.
+    waiting = np.ones(framed.shape, bool)
     for _ in range(max_sweeps):
-        changed = [_update(framed, neighbors, *each) for each in sets]
+        changed = [_update(framed, waiting, neighbors, *each) for each in sets]
         if not any(changed):
             break
     return framed.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
@@ -120,22 +122,33 @@ def _undecided(
         rows, columns = np.nonzero(undecided[y::2, x::2])
         rows, columns = 2 * rows + y, 2 * columns + x
         place = (rows + 1) * (cost.shape[2] + 2) + columns + 1
-        costs = np.pad(cost[:, rows, columns], ((0, 1), (0, 0)), constant_values=np.inf)
-        sets.append((place, costs))  # (n, ), (K + 1, n)
+        costs = np.full((len(place), len(cost) + 1), np.inf, np.float32)
+        costs[:, :-1] = cost[:, rows, columns].T
+        sets.append((place, costs))  # (n, ), (n, K + 1)
     return sets
 
 
 def _update(
     framed: np.ndarray,
+    waiting: np.ndarray,
     neighbors: list[tuple[int, np.float32]],
     place: np.ndarray,
     costs: np.ndarray,
 ) -> bool:
-    """Relabel the pixels of one set in place; return whether any label changed."""
-    energy, pixels = costs.copy(), np.arange(len(place))
+    """Relabel the waiting pixels of one set in place; return whether any changed."""
+    chosen = np.flatnonzero(waiting[place])
+    if len(chosen) < len(place):
+        place, costs = place[chosen], costs[chosen]
+    waiting[place] = False
+    num_labels = costs.shape[1]  # the frame is the last
+    energy = costs.copy()
+    flat, rows = energy.ravel(), np.arange(0, energy.size, num_labels)
     for step, weight in neighbors:
-        energy[framed[place + step], pixels] -= weight
-    old, best = framed[place], energy.argmin(0)
-    better = energy[best, pixels] < energy[old, pixels]
-    framed[place[better]] = best[better]
-    return bool(better.any())
+        flat[rows + framed[place + step]] -= weight
+    old, best = framed[place], energy.argmin(1)
+    better = np.flatnonzero(flat[rows + best] < flat[rows + old])
+    moved = place[better]
+    framed[moved] = best[better]
+    for step, _ in neighbors:
+        waiting[moved + step] = True
+    return bool(moved.size)

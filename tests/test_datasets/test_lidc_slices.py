@@ -194,3 +194,28 @@ def test_missing_things_are_told(tmp_path):
     make(tmp_path, patients=5)
     with pytest.raises(ValueError, match='6 folds need at least as many patients'):
         LIDCSliceDataset(split='train', **kwargs)
+
+
+def test_two_slices_of_different_patients_lie_side_by_side(tmp_path):
+    root = make(tmp_path)
+    found = samples(**root, split='test', side_by_side=True, num_nodules=(1,))
+    assert found == samples(**root, split='test', side_by_side=True, num_nodules=(1,))
+    load = LoadLIDCSlice(with_mask=True)
+    for sample in found:
+        right = sample['beside']
+        assert right['patient'] != sample['patient'] and sample['num_nodules'] == 2
+        assert sample['img_id'].endswith(right['img_id'])
+        done = load(dict(sample))
+        assert done['img'].shape == (8, 12, 1) and done['mask'].shape == (8, 12, 1)
+        for part, half in ((sample, slice(0, 6)), (right, slice(6, 12))):
+            value = 100 * int(part['patient'][1:]) + part['slice_number']
+            assert (done['img'][:, half] == value).all()
+        assert set(np.unique(done['mask'][:, :6])) == {0, 1}
+        assert set(np.unique(done['mask'][:, 6:])) == {0, 2}
+    both = samples(**root, split='test', side_by_side=True, num_nodules=(2,))
+    mask = load(dict(both[0]))['mask'][..., 0]
+    assert mask.max() == 4 and set(np.unique(mask[:, 6:])) == {0, 3, 4}
+    alone = tmp_path / 'alone'
+    alone.mkdir()
+    with pytest.raises(ValueError, match='side_by_side needs two'):
+        samples(**make(alone, patients=1), side_by_side=True)

@@ -12,6 +12,7 @@ from .measure_attention import attention_table, measure_attention
 from .measure_maps import MeasureOptions, measure_maps
 from .results_table import results_table
 from .segment_nodule_crops import crop_table, segment_nodule_crops
+from .segment_nodules import nodule_table, segment_nodules
 from .sign_maps import position_table, sign_maps
 
 __all__ = [
@@ -26,9 +27,11 @@ __all__ = [
     'find_signs',
     'measure_attention',
     'measure_maps',
+    'nodule_table',
     'position_table',
     'results_table',
     'segment_nodule_crops',
+    'segment_nodules',
     'sign_maps',
     'signs_table',
 ]

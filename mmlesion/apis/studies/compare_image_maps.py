@@ -47,18 +47,18 @@ def compare_image_maps(
 
     The columns of ``images.png`` are the images, each with the outline of its lesions.
     Each ``mmlesion.ActivationMapHook`` of a config adds a row of maps, scaled from
-    their minimum to their maximum. The text below each map is the predicted probability
-    of a lesion, in red if it is on the wrong side of 0.5.
+    their minimum to their maximum. A config without this hook adds the map that its
+    head computes, such as the map of NAM. Below each map stands the predicted
+    probability of a lesion, in red if it is on the wrong side of 0.5.
 
     Source: Behrendt et al., "Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation", the figure with the maps of several
     networks.
 
     Args:
-        configs: Configs of classifiers with the same test data, each with an
-            ``ActivationMapHook``.
-        checkpoints: One checkpoint per config.
-        out_dir: Output folder.
+        configs: Configs of classifiers with the same test data.
+        checkpoints: A checkpoint for each config.
+        out_dir: Folder of the picture.
         images: Names of images, as of :func:`mmlesion.explain.names.sample_name`. By
             default, ``num`` images are chosen at random, two thirds with a lesion.
         num: Number of images.
@@ -68,9 +68,9 @@ def compare_image_maps(
         A list with the path of the figure.
 
     Raises:
-        ValueError: If the numbers of configs and checkpoints differ, a config has no
-            ``ActivationMapHook``, an image is not in the test data of all networks, or
-            there is none.
+        ValueError: If the numbers of configs and checkpoints differ, a config has
+            neither an ``ActivationMapHook`` nor a head with maps, an image is not in
+            the test data of all networks, or there is none.
     """
     if not configs or len(configs) != len(checkpoints):
         raise ValueError(
@@ -124,7 +124,7 @@ def _columns(
     size = tuple(image.shape[1:])
     mask = lesion_mask(sample.to_dict(), size, name)
     found = {}
-    for each in _maps_of(cfg):
+    for each in _maps_of(cfg, model):
         raw = each.method(model, each.layers, score=each.score)(batch, each.target)
         if isinstance(raw, dict):
             raise ValueError(f'{cfg.filename}: {each.method.name} needs one layer.')
@@ -139,8 +139,8 @@ def _columns(
     return found
 
 
-def _maps_of(cfg: Config) -> list[_Map]:
-    """Return the maps that the test of a config computes."""
+def _maps_of(cfg: Config, model: Any) -> list[_Map]:
+    """The maps that the test of a config makes."""
     maps = []
     for hook in cfg.get('custom_hooks') or ():
         if str(hook.type).rpartition('.')[2] != 'ActivationMapHook':
@@ -158,10 +158,13 @@ def _maps_of(cfg: Config) -> list[_Map]:
                 hook.get('score', 'auto'),
             )
         )
+    if not maps and any(hasattr(m, 'activation_maps') for m in model.modules()):
+        maps.append(_Map(find_method('HESAM'), (), POSITIVE, 'auto'))
     if not maps:
         raise ValueError(
             f'{cfg.filename}: expected a mmlesion.ActivationMapHook among '
-            'custom_hooks, which defines the maps that are drawn.'
+            'custom_hooks, which defines the maps that are drawn, or a head that '
+            'computes maps.'
         )
     return maps
 

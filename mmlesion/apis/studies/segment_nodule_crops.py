@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mmlesion.datasets.sources.nodule_crops import find_nodule_crops, read_nodule_crop
 from mmlesion.files import write_csv_rows
-from mmlesion.segmentation import nodule_candidates, phase_means
+from mmlesion.segmentation import nodule_candidates, phase_means, refine_candidate
 
 
 @dataclass
@@ -45,6 +45,7 @@ def segment_nodule_crops(
     scopes: Sequence[float] = (1.0, 1.2, 1.5, 2.0),
     smoothness_hu: float = 100.0,
     out: str | Path | None = None,
+    refine: str | None = None,
 ) -> list[CropScore]:
     """Segment nodule crops inside circles of several sizes.
 
@@ -60,6 +61,8 @@ def segment_nodule_crops(
         scopes: Radii of the circles, in radii of the circle around the mask.
         smoothness_hu: As in :class:`mmlesion.NAMSegmentor`.
         out: csv file of the results.
+        refine: Refinement of the largest candidate (``fine`` and ``volume``), see
+            :func:`mmlesion.segmentation.refine_candidate`. Default is none.
 
     Returns:
         One score per crop and circle.
@@ -94,6 +97,7 @@ def segment_nodule_crops(
                     means,
                     smoothness_hu,
                     paths[0].name,
+                    refine,
                 )
             )
     if out is not None:
@@ -137,6 +141,7 @@ def _score(
     means: np.ndarray,
     smoothness_hu: float,
     name: str,
+    refine: str | None,
 ) -> CropScore:
     middle = mask.sum((1, 2)).argmax()
     fine, of_middle = np.zeros_like(mask), np.zeros(mask.shape[1:], int)
@@ -145,6 +150,8 @@ def _score(
             image[index], _circle(mask[index], scope), means, smoothness_hu**2
         )
         fine[index] = candidates == 1  # the largest
+        if refine is not None:
+            fine[index] = refine_candidate(image[index], fine[index], refine)
         if index == middle:
             of_middle = candidates
     truth, count = mask[middle], of_middle.max()

@@ -128,6 +128,7 @@ def prepare_lidc_slices(
     workers: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    min_readers: int = _MIN_READERS,
 ) -> PreparedSlices:
     """Prepare slices of LIDC-IDRI for training with slice labels.
 
@@ -150,17 +151,21 @@ def prepare_lidc_slices(
 
     Args:
         data_root: The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
-        out_dir: Output folder of ``slices.csv``, ``slices/`` and ``slice_masks/``.
-        xml: Folder or archive of the official XML files, for series without an XML
-            file.
-        size: Side of the crop in pixels.
-        max_negatives: Maximum number of negative slices per series. The paper draws as
-            many as there are positive slices, about eight per series. The data set
-            class draws this number from the prepared slices.
-        seed: Random seed of the sampling.
-        workers: Number of processes. Each process holds one scan in memory.
-        overwrite: Whether to write existing files again.
-        progress: Whether to show a progress bar.
+        out_dir: Where to write ``slices.csv``, ``slices/`` and
+            ``slice_masks/``.
+        xml: Folder or archive of the official XML files, for
+            series without one.
+        size: Sides of the crop in pixels.
+        max_negatives: Negative slices of a series to keep. The paper draws
+            as many as there are positive ones, about eight for each series; the
+            data set does so of these.
+        seed: Seed of the drawing.
+        workers: Processes; each holds one scan in memory.
+        overwrite: Write existing files again.
+        progress: Show a progress bar.
+        min_readers: Number of readers that must have outlined a nodule, in any slice.
+            The outlines of two of them must overlap in a positive slice. Slices
+            of other nodules are left out.
 
     Returns:
         A summary of the run. Its ``problems`` contain one sentence for each omitted
@@ -177,10 +182,12 @@ def prepare_lidc_slices(
             'size and workers must be 1 or more, and max_negatives and seed 0 or more, '
             f'but are {size}, {workers}, {max_negatives} and {seed}'
         )
+    _check_readers(min_readers)
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
     settings = dict(version=_VERSION, size=int(size), seed=int(seed))
     settings['max_negatives'] = int(max_negatives)
+    settings['min_readers'] = int(min_readers)
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
@@ -218,6 +225,13 @@ def prepare_lidc_slices(
             )
         write_slice_index(osp.join(out_dir, SLICE_INDEX_NAME), done.rows)
     return done
+
+
+def _check_readers(min_readers: int) -> None:
+    if min_readers < _MIN_READERS:
+        raise ValueError(
+            f'min_readers must be {_MIN_READERS} or more, but is {min_readers}'
+        )
 
 
 def _prepare_series(
@@ -279,7 +293,7 @@ def _write_series(
 ) -> tuple[list[SliceRow], int]:
     """Write the slices and masks of a series; return rows and cut-off slices."""
     volume = series.read_volume()
-    labels, marked = find_nodules(volume, reading)
+    labels, marked = find_nodules(volume, reading, settings['min_readers'])
     corner, has_lung = place_crop(volume, settings['size'])
     masks, cut_off = {}, 0
     for number, plane in labels.items():
@@ -365,13 +379,14 @@ def write_slices(
 
 
 def find_nodules(
-    volume: CTVolume, reading: LIDCReading
+    volume: CTVolume, reading: LIDCReading, min_readers: int = _MIN_READERS
 ) -> tuple[dict[int, np.ndarray], set[int]]:
-    """Find nodules on which two readers agree, and slices with any nodule mark.
+    """Find the slices in which two readers agree on a nodule, and all marked slices.
 
     Args:
         volume: The series.
-        reading: The marks of its readers.
+        reading: Marks of its readers.
+        min_readers: Number of readers that must have outlined the nodule.
 
     Returns:
         A dict with the mask of each slice in which the outlines of two readers of one
@@ -394,7 +409,7 @@ def find_nodules(
         masks, (z, y, x) = masks_in_volume(volume, group)
         shared = masks.sum(0) >= _MIN_READERS
         marked |= set((z + np.flatnonzero(masks.any((0, 2, 3)))).tolist())
-        if not shared.any():
+        if len(group) < min_readers or not shared.any():
             continue
         consensus = staple_consensus(masks, volume.spacing_mm)
         for place in np.flatnonzero(shared.any((1, 2))).tolist():

@@ -17,7 +17,8 @@ def lesion_mask(
 ) -> np.ndarray:
     """Return the lesion mask of a data sample on the grid of the network input.
 
-    They are, in this order, a mask (``mask_key``), ``instances`` of the meta
+    They are, in this order, a mask (``mask_key``, or ``mask`` as
+    ``mmlesion.LoadLIDCSlice`` reads it), ``instances`` of the meta
     information (``bbox`` in pixels of ``ori_shape``, scaled by ``scale_factor`` where
     given, else by ``img_shape`` over ``ori_shape``), or ``gt_instances.bboxes``
     (pixels of the network's input). An instance with ``ignore_flag`` is omitted.
@@ -40,6 +41,8 @@ def lesion_mask(
         ValueError: If there is neither a mask nor a box, or the mask is not 2-D or 3-D
             or has a NaN.
     """
+    if sample.get(mask_key) is None and sample.get('mask') is not None:
+        mask_key = 'mask'
     if sample.get(mask_key) is not None:
         values = as_array(sample[mask_key])
         if values.ndim not in (2, 3):

@@ -13,12 +13,7 @@ from mmengine.registry import DefaultScope
 from mmlesion.ct import CTVolume
 from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.segmentation import (
-    activation_change,
-    nodule_candidates,
-    phase_means,
-    residual_maps,
-)
+from mmlesion.segmentation import CandidateScreen, nodule_candidates, phase_means
 
 _OUTSIDE_HU = -1024  # air
 _LOADER = 'LoadLIDCSlice'
@@ -139,7 +134,8 @@ class NAMCandidates:
         masks = candidates == numbers[:, None, None]
         best = 0
         if len(numbers) > 1:
-            best = self._most_seen(inputs, masks, scope, float(means[0]))
+            numbered = (masks * np.arange(1, len(masks) + 1)[:, None, None]).sum(0)
+            best = self._most_seen(inputs, numbered, scope, float(means[0]))
         return masks[best][box]
 
     def _inputs(self, cut: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
@@ -163,23 +159,21 @@ class NAMCandidates:
     def _most_seen(
         self,
         inputs: torch.Tensor,
-        masks: np.ndarray,
+        candidates: np.ndarray,
         scope: np.ndarray,
         lung_hu: float,
     ) -> int:
-        """Return the index of the mask whose removal changes the map most."""
+        """Index of the candidate whose removal changes the map most."""
         model = self.model
         low, high = model.window_hu
         fill_hu = lung_hu if model.fill_hu is None else model.fill_hu
         gray = torch.full((self.channels, 1, 1), (fill_hu - low) * 255 / (high - low))
         fill = model.data_preprocessor(dict(inputs=[gray]))['inputs'][0, :, 0, 0]
-        classifier = model.classifier
-        original, residual = residual_maps(
-            classifier.backbone.deepest_path(),
-            classifier.head.fc.weight[model.positive],
+        screen = CandidateScreen(
+            model.classifier.backbone.deepest_path(),
+            model.classifier.head.fc.weight[model.positive],
             inputs,
-            torch.from_numpy(masks).to(inputs.device),
             fill,
+            model.map_shift_px[0].tolist(),
         )
-        region = torch.from_numpy(scope).to(inputs.device)
-        return int(activation_change(original, residual, region).argmax())
+        return int(screen.changes(candidates, scope).argmax())
