@@ -259,7 +259,7 @@ def explain_detections(
         layers: Target layers, e.g.
             ``backbone.layer4``.
         method: A method that explains any score, see
-            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM.
+            :func:`mmlesion.explain.methods.find_method`. Defaults to TwoScaleCAM.
         indices: See :class:`DetectionScores`.
         score_thr: See :class:`DetectionScores`.
         max_detections: See :class:`DetectionScores`.

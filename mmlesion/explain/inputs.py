@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import cv2
@@ -347,8 +348,9 @@ def _check_slice(index: int | str, count: int, path: Path) -> int:
 def _array(path: Path, channels: int) -> np.ndarray:
     """Read an array file as (H, W, channels)."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        # The map of the file checks the shape in the header before memory is taken
+        array = np.load(path, mmap_mode='r', allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError):
         raise ValueError(f'{path}: not readable as an array of NumPy') from None
     if array.ndim == 2:
         array = array[None].repeat(channels, 0)

@@ -17,7 +17,7 @@ MethodSpec = str | Mapping[str, Any] | type[ActivationMap]
 #: Default methods. For a detected box, the map of Grad-CAM has most of
 #: its energy outside the box; see docs/results.md.
 DEFAULT_METHOD = 'GradCAM'
-DEFAULT_DETECTION_METHOD = 'LayerCAM'
+DEFAULT_DETECTION_METHOD = 'TwoScaleCAM'
 
 for _name in attribution.__all__:
     _kind = getattr(attribution, _name)
