@@ -85,6 +85,23 @@ ct_preprocessor = dict(
     non_blocking=True,
 )
 
+# Backbone and neck of a stock detector for slice stacks:
+#
+#     backbone=dict(
+#         **_base_.slice_backbone,
+#         backbone=dict(_base_.model.backbone, **_base_.trainable),
+#     ),
+#     neck=dict(**_base_.slice_neck, neck=_base_.model.neck),
+slice_backbone = dict(_delete_=True, type='mmlesion.SliceBackbone')
+slice_neck = dict(
+    _delete_=True,
+    type='mmlesion.SliceNeck',
+    num_images=5,
+    mode='concat',
+    position='laterals',
+)
+trainable = dict(init_cfg=None, frozen_stages=-1, norm_eval=False)  # all of a ResNet
+
 # Large batches: warm-up, AdamW, cosine. For SGD, scale the rate of 3DCE's recipe (0.001
 # at a batch of 2) with the batch size: 0.008 at 16, 0.016 at 32.
 recipe = dict(

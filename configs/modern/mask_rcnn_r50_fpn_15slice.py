@@ -7,20 +7,10 @@ _base_ = [
 model = dict(
     data_preprocessor=dict(_delete_=True, **_base_.ct_preprocessor, pad_mask=True),
     backbone=dict(
-        _delete_=True,
-        type='mmlesion.SliceBackbone',
-        backbone=dict(
-            _base_.model.backbone, init_cfg=None, frozen_stages=-1, norm_eval=False
-        ),
+        **_base_.slice_backbone,
+        backbone=dict(_base_.model.backbone, **_base_.trainable),
     ),
-    neck=dict(
-        _delete_=True,
-        type='mmlesion.SliceNeck',
-        neck=_base_.model.neck,
-        num_images=5,
-        mode='concat',
-        position='laterals',
-    ),
+    neck=dict(**_base_.slice_neck, neck=_base_.model.neck),
     rpn_head=dict(anchor_generator=dict(scales=[4])),  # small lesions
     roi_head=dict(bbox_head=dict(num_classes=1), mask_head=dict(num_classes=1)),
     test_cfg=dict(rcnn=dict(score_thr=0.0, max_per_img=100)),  # for FROC

@@ -3,20 +3,10 @@ _base_ = ['mmdet::vfnet/vfnet_r50_fpn_1x_coco.py', '../_base_/deeplesion_modern.
 model = dict(
     data_preprocessor=dict(_delete_=True, **_base_.ct_preprocessor),
     backbone=dict(
-        _delete_=True,
-        type='mmlesion.SliceBackbone',
-        backbone=dict(
-            _base_.model.backbone, init_cfg=None, frozen_stages=-1, norm_eval=False
-        ),
+        **_base_.slice_backbone,
+        backbone=dict(_base_.model.backbone, **_base_.trainable),
     ),
-    neck=dict(
-        _delete_=True,
-        type='mmlesion.SliceNeck',
-        neck=_base_.model.neck,
-        num_images=5,
-        mode='concat',
-        position='laterals',
-    ),
+    neck=dict(**_base_.slice_neck, neck=_base_.model.neck),
     bbox_head=dict(
         num_classes=1,
         anchor_generator=dict(

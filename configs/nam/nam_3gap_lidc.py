@@ -1,20 +1,15 @@
 # 3-GAP of Feng et al., Discriminative Localization in CNNs for Weakly-Supervised
 # Segmentation of Pulmonary Nodules, MICCAI 2017.
-_base_ = [
-    '../_base_/models/nam_vgg16_multi.py',
-    '../_base_/datasets/lidc_slices.py',
-    '../_base_/schedules/nam.py',
-    '../_base_/nam_runtime.py',
-]
+_base_ = './nam_2gap_lidc.py'
 model = dict(
     multi_gap=dict(backbone=dict(num_gaps=3), head=dict(in_channels=[1024, 1024, 1024]))
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3))  # Sec. 3.2
 # Table 1
 test_evaluator = [
-    *_base_.test_evaluator[:1],
+    _base_.test_evaluator[0],
     dict(
-        **_base_.test_evaluator[1],
+        _base_.test_evaluator[1],
         reference={
             'paper, coarse': dict(
                 tpr=0.75,
@@ -31,5 +26,12 @@ test_evaluator = [
                 tp_doa=(29.3, 46.4),
             ),
         },
+    ),
+    # the network of several GAPs itself; the rows above classify by one GAP
+    dict(
+        type='mmlesion.BinaryClassificationMetric',
+        case_keys=('img_id',),
+        score_key='multi_gap_score',
+        prefix='multi_gap',
     ),
 ]

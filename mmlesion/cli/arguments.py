@@ -82,7 +82,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def checkpoint_from_arguments(args: argparse.Namespace) -> str:
-    """The checkpoint of :func:`add_model_arguments`.
+    """Return the checkpoint of :func:`add_model_arguments`.
 
     The zoo provides the checkpoint of its models. A positional argument after the name
     of such a model is then ``images``, if the program has ``images``.
@@ -196,7 +196,7 @@ def read_config(
 
 
 def zoo_name(text: str) -> str | None:
-    """The name of a model of the zoo, or None for another text.
+    """Return the name of a model of the zoo, or None for another text.
 
     Args:
         text: The argument ``config``: ``hesam_lidc_11c``,
@@ -280,7 +280,7 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
 def config_pairs(
     args: argparse.Namespace,
 ) -> tuple[list[Config], list[str]]:
-    """Configs and checkpoints of :func:`add_model_pairs`.
+    """Return configs and checkpoints of :func:`add_model_pairs`.
 
     Args:
         args: The parsed arguments.
@@ -299,6 +299,21 @@ def config_pairs(
         for path in args.models[::2]
     ]
     return configs, args.models[1::2]
+
+
+def training_config(args: argparse.Namespace) -> Config:
+    """Read the config of a training, with mixed precision where ``--amp`` is given.
+
+    Args:
+        args: See :func:`config_from_arguments`; also has ``amp``.
+
+    Returns:
+        The config.
+    """
+    cfg = config_from_arguments(args)
+    if args.amp:
+        use_mixed_precision(cfg)
+    return cfg
 
 
 def use_mixed_precision(cfg: Config) -> None:

@@ -10,8 +10,7 @@ from .arguments import (
     add_amp_argument,
     add_common_arguments,
     add_inputs_argument,
-    config_from_arguments,
-    use_mixed_precision,
+    training_config,
 )
 
 
@@ -53,8 +52,6 @@ def run(args: argparse.Namespace) -> None:
         cross_validation_table,
     )
 
-    cfg = config_from_arguments(args)
-    if args.amp:
-        use_mixed_precision(cfg)
+    cfg = training_config(args)
     summary = cross_validate(cfg, args.folds, args.seed, args.test_only)
     print(cross_validation_table(summary))

@@ -44,58 +44,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--list-series', action='store_true', help='list the DICOM series and exit'
     )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU)')
-    detection = parser.add_argument_group('detection')
-    detection.add_argument(
+    _add_detection(parser.add_argument_group('detection'))
+    _add_many_scans(parser.add_argument_group('many scans'))
+    add_output_arguments(parser)
+    add_config_options(parser)
+
+
+def _add_detection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         '--every',
         type=float,
         metavar='MM',
         help="distance of key slices (default: that of the config's slices, 2 mm)",
     )
-    detection.add_argument(
+    group.add_argument(
         '--precision',
         choices=['auto', 'float32', 'float16', 'bfloat16'],
         default='auto',
         help='number type of the backbone; auto: float16 on a GPU, float32 on a CPU',
     )
-    detection.add_argument(
+    group.add_argument(
         '--score-thr',
         type=float,
         default=0.1,
         help='lowest score of a box (default: %(default)s)',
     )
-    detection.add_argument(
+    group.add_argument(
         '--slice-by-slice',
         action='store_true',
         help='run each key slice on its own, cropped to its own body, as the test '
         'pipeline does: no shared features, several times slower',
     )
-    detection.add_argument(
+    group.add_argument(
         '--froc',
         metavar='JSON',
         help='curve of evaluate_scans.py --out for this detector; the page then shows '
         'the expected false positives at a threshold',
     )
-    many = parser.add_argument_group('many scans')
-    many.add_argument(
+
+
+def _add_many_scans(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         '--readers',
         type=int,
         default=1,
         metavar='N',
         help='processes that read scans ahead (default: %(default)s)',
     )
-    many.add_argument(
+    group.add_argument(
         '--dask',
         metavar='ADDRESS',
         help="address of a Dask scheduler, or 'local' to start --workers processes",
     )
-    many.add_argument(
+    group.add_argument(
         '--workers', type=int, default=2, metavar='N', help='processes of --dask local'
     )
-    many.add_argument(
+    group.add_argument(
         '--retry', action='store_true', help='try failed scans of an earlier run again'
     )
-    add_output_arguments(parser)
-    add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -153,7 +159,7 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
     )
     return ProgramTask(
         os.path.abspath(args.config),
-        args.checkpoint and os.path.abspath(args.checkpoint),
+        _absolute(args.checkpoint),
         args.device,
         options,
         # The page of a scan links to the list of all scans.
@@ -188,3 +194,10 @@ def _report(
         from mmlesion.scan.report import write_list_page
 
         print(f'List of scans: {write_list_page(args.out)}')
+
+
+def _absolute(checkpoint: str | None) -> str | None:
+    """The path of a file, as workers may run in another folder; an address as it is."""
+    if checkpoint is None or '://' in checkpoint:
+        return checkpoint
+    return os.path.abspath(checkpoint)

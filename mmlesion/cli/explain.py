@@ -24,15 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='picture, radiograph, scan, patches (.slices), array (.npy), or a '
         "folder of such files (default: the config's test data set)",
     )
+    _add_methods(parser)
+    _add_pictures(parser)
+    add_common_arguments(parser, distributed=False)
+
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--method',
         nargs='+',
         default=[],
         metavar='NAME',
-        help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM; for classes also '
-        'CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, IntegratedGradients, '
-        'SmoothGrad, Occlusion, LeGrad, AttentionMap, AttentionRollout, or any '
-        'registered method (default: LayerCAM for a detector, else GradCAM)',
+        help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM, TwoScaleCAM; for '
+        'classes also CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, '
+        'IntegratedGradients, SmoothGrad, Occlusion, LeGrad, AttentionMap, '
+        'AttentionRollout, or any '
+        'registered method (default: TwoScaleCAM for a detector, else GradCAM)',
     )
     parser.add_argument(
         '--score',
@@ -62,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='layers to map, such as backbone.layer4 (default: the layer of the last '
         'feature maps)',
     )
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', metavar='DIR', help='default: WORK_DIR/maps')
     parser.add_argument(
         '--window',
@@ -108,7 +118,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='largest number of boxes of an image (default: %(default)s)',
     )
-    add_common_arguments(parser, distributed=False)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ Examples:
 """
 
 import argparse
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,57 +29,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     both.add_argument('--seed', type=int, default=0)
     both.add_argument('--workers', type=int, default=1, help='number of processes')
 
-    deeplesion = layouts.add_parser(
+    _add_deeplesion(layouts, both)
+    _add_lidc(layouts, both)
+    _add_node21(layouts, both)
+    _add_signs(layouts, both)
+    _add_scans(layouts, both)
+
+
+def _add_deeplesion(layouts: Any, both: argparse.ArgumentParser) -> None:
+    parser = layouts.add_parser(
         'deeplesion', parents=[both], help='key slices with lesions, as PNG'
     )
-    deeplesion.add_argument(
-        '--train', type=int, default=400, help='training key slices'
-    )
-    deeplesion.add_argument('--val', type=int, default=60, help='validation key slices')
-    deeplesion.add_argument('--test', type=int, default=150, help='test key slices')
-    deeplesion.add_argument(
+    parser.add_argument('--train', type=int, default=400, help='training key slices')
+    parser.add_argument('--val', type=int, default=60, help='validation key slices')
+    parser.add_argument('--test', type=int, default=150, help='test key slices')
+    parser.add_argument(
         '--size',
         type=int,
         default=512,
         help='pixels per side; below 512 only a part of the body is reconstructed',
     )
-    deeplesion.add_argument(
+    parser.add_argument(
         '--context-mm',
         type=float,
         default=20.0,
         help='extent of the neighboring slices on both sides of the key slice, in mm',
     )
 
-    lidc = layouts.add_parser(
+
+def _add_lidc(layouts: Any, both: argparse.ArgumentParser) -> None:
+    parser = layouts.add_parser(
         'lidc', parents=[both], help='chest CT with nodules, as DICOM and XML'
     )
-    lidc.add_argument('--patients', type=int, default=40, help='number of patients')
-    lidc.add_argument(
+    parser.add_argument('--patients', type=int, default=40, help='number of patients')
+    parser.add_argument(
         '--size',
         type=int,
         default=160,
         help='pixels per side; a part of the chest is reconstructed',
     )
 
-    node21 = layouts.add_parser(
+
+def _add_node21(layouts: Any, both: argparse.ArgumentParser) -> None:
+    parser = layouts.add_parser(
         'node21', parents=[both], help='chest radiographs with nodules, as MetaImage'
     )
-    node21.add_argument(
+    parser.add_argument(
         '--with-nodules', type=int, default=150, help='radiographs with nodules'
     )
-    node21.add_argument(
+    parser.add_argument(
         '--without', type=int, default=150, help='radiographs without nodules'
     )
-    node21.add_argument('--size', type=int, default=1024, help='pixels per side')
-    node21.add_argument('--pictures-per-patient', type=int, default=4)
-    node21.add_argument(
+    parser.add_argument('--size', type=int, default=1024, help='pixels per side')
+    parser.add_argument('--pictures-per-patient', type=int, default=4)
+    parser.add_argument(
         '--diameters-mm',
         type=float,
         nargs=2,
         default=(6, 30),
         help='range of the nodule diameters',
     )
-    node21.add_argument(
+    parser.add_argument(
         '--solid-hu',
         type=float,
         nargs=2,
@@ -86,29 +97,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='density of solid nodules; calcified nodules have 200 to 1000 HU',
     )
 
-    signs = layouts.add_parser(
+
+def _add_signs(layouts: Any, both: argparse.ArgumentParser) -> None:
+    parser = layouts.add_parser(
         'signs', parents=[both], help='CT of whole chests with signs of aspergillosis'
     )
-    signs.add_argument(
+    parser.add_argument(
         '--patients', type=int, default=24, help='number of patients with the disease'
     )
-    signs.add_argument(
+    parser.add_argument(
         '--controls',
         type=int,
         default=16,
         help='number of controls, with one scan each',
     )
-    signs.add_argument('--size', type=int, default=128, help='pixels per side')
-    signs.add_argument(
+    parser.add_argument('--size', type=int, default=128, help='pixels per side')
+    parser.add_argument(
         '--max-visits', type=int, default=8, help='largest number of scans per patient'
     )
 
-    scans = layouts.add_parser(
+
+def _add_scans(layouts: Any, both: argparse.ArgumentParser) -> None:
+    parser = layouts.add_parser(
         'scans', parents=[both], help='whole CT scans with lesions, as DICOM'
     )
-    scans.add_argument('--scans', type=int, default=3, help='number of scans')
-    scans.add_argument('--size', type=int, default=256, help='pixels per side')
-    scans.add_argument(
+    parser.add_argument('--scans', type=int, default=3, help='number of scans')
+    parser.add_argument('--size', type=int, default=256, help='pixels per side')
+    parser.add_argument(
         '--length-mm', type=float, default=200.0, help='length of a scan along z'
     )
 

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     Args:
         args: The parsed arguments.
     """
-    from mmlesion.apis.studies import METHODS, TableOptions, nodule_table
+    from mmlesion.apis.studies import METHODS, TableOptions, train_nodule_table
 
     from .arguments import use_mixed_precision
 
@@ -92,4 +92,4 @@ def run(args: argparse.Namespace) -> None:
         args.common_extent,
         use_mixed_precision if args.amp else None,
     )
-    print(nodule_table(configs, args.out, options))
+    print(train_nodule_table(configs, args.out, options))

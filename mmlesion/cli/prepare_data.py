@@ -9,6 +9,7 @@ Examples:
 """
 
 import argparse
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,109 +19,162 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     commands = parser.add_subparsers(dest='dataset', required=True)
+    _add_deeplesion(commands)
+    _add_lidc(commands)
+    _add_lidc_slices(commands)
+    _add_signs(commands)
+    _add_scans(commands)
 
-    def add(
-        name: str, source: str, root: str, about: str, help: str, description: str
-    ) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=help,
-            description=(
-                description + ' The command may be stopped at any time and run again.'
-            ),
-        )
-        command.add_argument(
-            source, dest='root', default=root, help=f'{about} (default: %(default)s)'
-        )
-        command.add_argument(
-            '--cache-dir' if name == 'deeplesion' else '--out',
-            dest='out',
-            help='output folder (default: the same folder)',
-        )
-        command.add_argument(
-            '--overwrite', action='store_true', help='prepare everything again'
-        )
-        return command
 
-    deeplesion = add(
+def _add_data_set(
+    commands: Any, name: str, source: str, root: str, help: str, description: str
+) -> argparse.ArgumentParser:
+    """Add a data set with the arguments that all data sets have.
+
+    Args:
+        commands: Subparsers that receive the data set.
+        name: Name of the data set.
+        source: Option that names the data, and its help, separated by ``': '``.
+        root: Default of this option.
+        help: Line in the list of the data sets.
+        description: Description of the data set.
+    """
+    command = commands.add_parser(
+        name,
+        help=help,
+        description=(
+            description + ' The command may be stopped at any time and run again.'
+        ),
+    )
+    option, about = source.split(': ')
+    command.add_argument(
+        option, dest='root', default=root, help=f'{about} (default: %(default)s)'
+    )
+    command.add_argument(
+        '--cache-dir' if name == 'deeplesion' else '--out',
+        dest='out',
+        help='output folder (default: the same folder)',
+    )
+    command.add_argument(
+        '--overwrite', action='store_true', help='prepare everything again'
+    )
+    return command
+
+
+def _add_workers(parser: argparse.ArgumentParser, number: int | None) -> None:
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=number,
+        help='number of processes, each with one scan in memory '
+        f'(default: {number or "all cores"})',
+    )
+
+
+def _add_other_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--crops',
+        help='folder with image/ and nodule_mask/ of nodules, in place of DICOM',
+    )
+    parser.add_argument(
+        '--xml', help='folder or tar archive of XML files outside the DICOM folders'
+    )
+
+
+def _add_deeplesion(commands: Any) -> None:
+    parser = _add_data_set(
+        commands,
         'deeplesion',
-        '--data-root',
+        '--data-root: folder of DL_info.csv and Images_png',
         'data/DeepLesion',
-        'folder of DL_info.csv and Images_png',
         'cache the slices of DeepLesion',
         'Write the slices to a cache, which is faster to read than the PNGs and takes '
         'about as much disk space.',
     )
-    deeplesion.add_argument(
+    parser.add_argument(
         '--num-slices',
         type=int,
         help='store only what stacks of this many slices need (default: all slices)',
     )
-    lidc = add(
+    _add_workers(parser, None)
+
+
+def _add_lidc(commands: Any) -> None:
+    parser = _add_data_set(
+        commands,
         'lidc',
-        '--data-root',
+        '--data-root: tree of DICOM and XML',
         'data/LIDC-IDRI',
-        'tree of DICOM and XML',
         'cut the nodules of LIDC-IDRI',
         'Write nodules.csv and the patches of all nodules that three readers rated.',
     )
-    lidc.add_argument(
+    parser.add_argument(
         '--crop-list', help='csv of the crops: patient_id, nodule_id, seriesuid'
     )
-    lidc.add_argument(
+    parser.add_argument(
         '--side',
         type=float,
         default=2,
         help='side of the patches in diameters of the nodule (default: %(default)s)',
     )
-    lidc.add_argument(
+    parser.add_argument(
         '--max-shift',
         type=float,
         default=0,
         help='shift patches at random by up to this many diameters, so that the '
         'nodule is not always in the middle (default: %(default)s)',
     )
-    lidc.add_argument('--seed', type=int, default=0, help='random seed of the shifts')
-    slices = add(
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the shifts')
+    _add_other_files(parser)
+
+
+def _add_lidc_slices(commands: Any) -> None:
+    parser = _add_data_set(
+        commands,
         'lidc-slices',
-        '--data-root',
+        '--data-root: tree of DICOM and XML',
         'data/LIDC-IDRI',
-        'tree of DICOM and XML',
         'cut slices of LIDC-IDRI with and without nodules',
         'Write slices.csv and, around the lungs, slices and masks of nodules.',
     )
-    slices.add_argument(
+    parser.add_argument(
         '--size',
         type=int,
         help='side of the slices in pixels (default: 384; 128 for --crops)',
     )
-    slices.add_argument(
+    parser.add_argument(
         '--max-negatives',
         type=int,
         default=20,
         help='largest number of slices without a nodule per series (default: 20)',
     )
-    slices.add_argument(
+    parser.add_argument(
         '--seed', type=int, default=0, help='random seed of the choice of these slices'
     )
-    for each in (lidc, slices):
-        each.add_argument(
-            '--crops',
-            help='folder with image/ and nodule_mask/ of nodules, in place of DICOM',
-        )
-        each.add_argument(
-            '--xml',
-            help='folder or tar archive of XML files outside the DICOM folders',
-        )
-    signs = add(
+    parser.add_argument(
+        '--min-readers',
+        type=int,
+        help='number of readers that must have outlined a nodule (default: 2)',
+    )
+    parser.add_argument(
+        '--placement',
+        choices=('random', 'middle'),
+        help='place of the nodules of --crops in the slices (default: random)',
+    )
+    _add_other_files(parser)
+    _add_workers(parser, 1)
+
+
+def _add_signs(commands: Any) -> None:
+    parser = _add_data_set(
+        commands,
         'signs',
-        '--scans',
+        '--scans: csv of scans and labels',
         'data/signs/scans.csv',
-        'csv of scans and labels',
         'project the lungs of scans',
         'Write projections.csv and pictures.',
     )
-    signs.add_argument(
+    parser.add_argument(
         '--grid',
         dest='grid_shape',
         type=int,
@@ -128,47 +182,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(216, 256, 256),
         help='size (z, y, x) to which scans are scaled',
     )
-    signs.add_argument(
+    parser.add_argument(
         '--mode',
         default='clip',
         choices=('clip', 'exclude'),
         help='treatment of voxels outside the HU range (default: %(default)s)',
     )
-    signs.add_argument(
+    parser.add_argument(
         '--rotations',
         type=int,
         default=27,
         help='number of rotations, in steps of 5 degrees (default: %(default)s)',
     )
-    scans = add(
+    _add_workers(parser, None)
+
+
+def _add_scans(commands: Any) -> None:
+    parser = _add_data_set(
+        commands,
         'scans',
-        '--lesions',
+        '--lesions: csv (scan and mask, or scan and i1 j1 k1 i2 j2 k2) or COCO JSON',
         'data/scans/lesions.csv',
-        'csv (scan and mask, or scan and i1 j1 k1 i2 j2 k2) or COCO JSON',
         'write own scans with boxes or masks in the layout of DeepLesion',
         'Write DL_info.csv and Images_png from scans (DICOM folders, NIfTI, MetaImage, '
         'NRRD) and their lesions.',
     )
-    scans.add_argument(
+    parser.add_argument(
         '--seed',
         type=int,
         default=0,
         help='random seed of the division into training, validation and test, where '
         'the table has no splits (default: %(default)s)',
     )
-    for each, number in (
-        (deeplesion, None),
-        (slices, 1),
-        (signs, None),
-        (scans, None),
-    ):
-        each.add_argument(
-            '--workers',
-            type=int,
-            default=number,
-            help='number of processes, each with one scan in memory '
-            f'(default: {number or "all cores"})',
-        )
+    _add_workers(parser, None)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -187,8 +233,10 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--crops needs --out')
     if dataset.startswith('lidc'):
         out = out or root
-    if options.get('size', 0) is None:
-        del options['size']
+    for name in ('size', 'min_readers', 'placement'):
+        if options.get(name, 0) is None:
+            del options[name]
+    _check_crop_options(options, bool(getattr(args, 'crops', None)))
     if dataset == 'lidc':
         from mmlesion.ct.nodule_patches import PatchGeometry
 
@@ -209,3 +257,11 @@ def run(args: argparse.Namespace) -> None:
     print(done.summary())
     if dataset != 'deeplesion':  # prepare_deeplesion raises its own errors
         done.check()
+
+
+def _check_crop_options(options: dict, crops: bool) -> None:
+    """Raise if an option of slices does not fit their source."""
+    if 'placement' in options and not crops:
+        raise ValueError('--placement needs --crops')
+    if 'min_readers' in options and crops:
+        raise ValueError('--min-readers needs DICOM and XML, not --crops')

@@ -6,8 +6,7 @@ from .arguments import (
     add_amp_argument,
     add_common_arguments,
     add_inputs_argument,
-    config_from_arguments,
-    use_mixed_precision,
+    training_config,
 )
 
 
@@ -46,9 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from mmlesion.engine.lesion_runner import LesionRunner
     from mmlesion.engine.work_dir import lock_work_dir
 
-    cfg = config_from_arguments(args)
-    if args.amp:
-        use_mixed_precision(cfg)
+    cfg = training_config(args)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError(

@@ -1,64 +1,49 @@
-"""Detection of the lungs and the large airways as connected air in 3-D."""
-
-from dataclasses import dataclass
+"""Detection of lungs and large airways as connected air in 3-D."""
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
+from .air_regions import CROSS, LEAST_CORE, PADDING_HU, WALL_MM, AirRegions, air_regions
 from .volume import CTVolume
 
-#: Voxels below this value are padding that scanners write outside of their circular
-#: field of view (-2000, -3024). Noise in air stays above it.
-PADDING_HU = -1500
-
-_GRID_MM = 2.5  # in-plane size of the coarse pixels that density is measured on
-# Free gas has a mean below the first and a standard deviation below the second value
-_GAS_HU = ((-920.0, 38.0), (-950.0, 42.0), (-965.0, np.inf))
-_GAS_MM3 = 1_500_000.0  # more gas than that is in no bowel: emphysema
-_EMPTY_HU = -960.0  # pixels of the air around the patient are below it, lung is not
+_GAS_MM3 = 1_500_000.0  # a larger volume is emphysema, not bowel gas
 _EMPTY_SHARE = 0.4  # least share of such pixels where that air meets the image's edge
-_LEAST_CORE = 4  # coarse pixels that a region's density is trusted from
-_WALL_MM = 12.0  # the wall around the lungs is thicker than this nearly everywhere
-_WALL_SHARE = 0.4  # least share of a lung's surface with such a wall
-_BEYOND_SHARE = 0.5  # largest share of a lung in rows of a slice without tissue
-_LUNG_MM2 = 1000.0  # a lung reaches this area in some slice, a sinus does not
-_LUNG_MM3 = 50_000.0  # least volume of lungs that the field of view does not cut
-_LUNG_SHARE = 0.1  # least volume of the second lung, relative to the larger lung
+_WALL_SHARE = 0.4  # minimum share of a lung's surface with such a wall
+_BEYOND_SHARE = 0.5  # maximum share of a lung in rows of a slice without tissue
+_LUNG_MM2 = 1000.0  # a lung has this area in at least one slice, a sinus does not
+_LUNG_MM3 = 50_000.0  # minimum volume of lungs that the field of view does not cut
+_LUNG_SHARE = 0.1  # minimum volume of the second lung, relative to the larger lung
 _CUT_SHARE = 0.01  # the same for a part of a lung at the edge of the field of view
-_POCKET_MM3 = 500.0  # smallest cavity that is kept beside the lungs
-_AIRWAY_MM2 = 900.0  # largest cross-section of an airway, at the carina
-_AIRWAY_WIDTH_MM = 50.0  # largest width of an airway, at the carina
-_AIRWAY_OFFSET = 0.3  # largest distance from the body's midline, in half widths
-_AIRWAY_HU = -880.0  # mean of an airway where the midline of the body is unknown,
-_TUBE_HU = -750.0  # or this mean in an airway of at least
+_POCKET_MM3 = 500.0  # minimum volume of a cavity that is kept next to the lungs
+_AIRWAY_MM2 = 900.0  # maximum cross-section of an airway, at the carina
+_AIRWAY_WIDTH_MM = 50.0  # maximum width of an airway, at the carina
+_AIRWAY_OFFSET = 0.3  # maximum distance from the body's midline, in half widths
+_AIRWAY_HU = -880.0  # maximum mean of an airway if the body's midline is unknown,
+_TUBE_HU = -750.0  # or this mean for an airway of at least
 _TUBE_MM = 35.0  # this length
-_AIRWAY_MM = 20.0  # least length of an airway
-_TISSUE_HU = -500.0  # between lung with its vessels and fat
-_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+_AIRWAY_MM = 20.0  # minimum length of an airway
 
 
 def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.ndarray]:
     """Find the air of the lungs and the air of the large airways.
 
     Air is every voxel between :data:`PADDING_HU` and the threshold. In each slice, air
-    falls into 4-connected regions. Regions that overlap in neighboring slices are
-    linked, which gives components in 3-D with at most two bytes per voxel. All
-    decisions are made on components, from measurements that do not need the whole body
-    in the field of view:
+    is divided into 4-connected regions. Regions that overlap in neighboring slices are
+    linked, which gives 3-D components with at most two bytes per voxel. Components are
+    classified by measurements that do not need the whole body in the field of view:
 
-    - air around the patient is free gas, or air that is mostly as empty as gas where it
-      meets the edge of the slices. Foam of a table or cushion has little thick tissue
-      around it, or lies beyond all tissue of a slice;
-    - trachea and main bronchi are small round regions near the midline that follow each
-      other up to the top of the lungs. Where the field of view cuts the body, the
-      midline is unknown and the regions must be as empty as gas instead;
-    - gas of stomach and bowels, and of the paranasal sinuses, is uniform and emptier
-      than lung. It never links to lung above it;
-    - of the other components, the largest and those of at least a tenth of its volume
-      are lungs, and smaller ones if the edge of the field of view cuts them off;
-    - a smaller component is kept where most of it lies above lung (a cavity).
+    - Air around the patient is free gas, or air whose pixels at the edge of the slices
+      mostly have the density of gas. Foam of a table or cushion has little thick tissue
+      around it, or is beyond all tissue of a slice.
+    - Trachea and main bronchi are small round regions near the midline that continue up
+      to the top of the lungs. If the field of view cuts the body, the midline is
+      unknown, and the regions must have the density of gas instead.
+    - Gas of stomach and bowels, and of the paranasal sinuses, is uniform and has a
+      lower density than lung. It is never linked to lung above it.
+    - Of the other components, the largest and those of at least a tenth of its volume
+      are lungs. Smaller components are lungs if the edge of the field of view cuts
+      them.
+    - A smaller component is kept if most of it is above lung (a cavity).
 
     Args:
         volume: Axial slices in HU.
@@ -71,11 +56,11 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
         Boolean masks of the lungs without their vessels, and of the airways.
 
     Raises:
-        ValueError: If slices are not axial, values are not in HU, or the scan shows no
-            lungs.
+        ValueError: If slices are not axial, values are not in HU, or the scan contains
+            no lungs.
     """
     _check(volume, threshold_hu)
-    regions = _regions(volume, threshold_hu)
+    regions = air_regions(volume, threshold_hu)
     to_head = bool(volume.direction[2, 2] > 0)
     outside = _outside(regions)
     outside |= _bedding(regions, outside)
@@ -84,99 +69,8 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
     lungs = regions.paint(lung, volume.shape)
     rest = ~(lung | airway | outside)
     lung |= _cavities(regions, lungs, rest, volume, to_head)
-    del lungs  # saves memory
+    del lungs  # save memory
     return regions.paint(lung, volume.shape), regions.paint(airway, volume.shape)
-
-
-#: Columns of the table of regions.
-_COLUMNS = (
-    'area',  # pixels
-    'height',  # pixels
-    'width',  # pixels
-    'offset',  # from the midline of the body in half widths; NaN where it is cut
-    'lateral',  # pixels at the left and right edge of the slice
-    'mean_hu',  # of all pixels
-    'core',  # coarse pixels inside, without those at the surface
-    'core_sum',  # of their HU
-    'core_square',  # of their squared HU
-    'edge',  # pixels at the edge of the slice
-    'edge_empty',  # those of them that are as empty as gas
-)
-
-
-@dataclass
-class _Regions:
-    """Connected air of single slices, numbered through the scan.
-
-    Attributes:
-        labels: Per slice (H, W): 0, or 1 + number within the slice.
-        coarse: Per slice (h, w) the same on the coarse grid.
-        thick: Per slice (h, w) tissue that is no thin shell.
-        coarse_mm: Size (y, x) of the coarse pixels.
-        first: (D + 1,) number of the first region of each slice.
-        table: Column name to (N,) values, see :data:`_COLUMNS`.
-        links: (L, 2) regions that overlap in neighboring slices, in order of slices.
-    """
-
-    labels: list[np.ndarray]
-    coarse: list[np.ndarray]
-    thick: list[np.ndarray]
-    coarse_mm: tuple[float, float]
-    first: np.ndarray
-    table: dict[str, np.ndarray]
-    links: np.ndarray
-
-    def __len__(self) -> int:
-        return int(self.first[-1])
-
-    @property
-    def slices(self) -> np.ndarray:
-        """(N,) slice of each region."""
-        return np.repeat(np.arange(len(self.labels)), np.diff(self.first))
-
-    def is_gas(self, component: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """(C,) whether the chosen regions of each component are free gas."""
-        core, total, square = (
-            np.bincount(component, self.table[name] * chosen)
-            for name in ('core', 'core_sum', 'core_square')
-        )
-        mean = total / np.maximum(core, 1)
-        spread = np.sqrt(np.maximum(square / np.maximum(core, 1) - mean**2, 0))
-        gas = [(mean < most) & (spread < wide) for most, wide in _GAS_HU]
-        return (core >= _LEAST_CORE) & np.logical_or.reduce(gas)
-
-    def components(
-        self, chosen: np.ndarray, without: np.ndarray | None = None
-    ) -> np.ndarray:
-        """(N,) component of each region by the links of chosen regions.
-
-        Args:
-            chosen: (N,) regions whose links count.
-            without: (L,) links that do not count.
-        """
-        used = chosen[self.links].all(1)
-        if without is not None:
-            used &= ~without
-        links = self.links[used]
-        graph = coo_matrix(
-            (np.ones(len(links), bool), tuple(links.T)), shape=(len(self),) * 2
-        )
-        return connected_components(graph, directed=False)[1]
-
-    def of_slice(
-        self, number: int, values: np.ndarray, coarse: bool = False
-    ) -> np.ndarray:
-        """(H, W) or (h, w) the value of each pixel's region, 0 outside of regions."""
-        own = values[self.first[number] : self.first[number + 1]]
-        labels = (self.coarse if coarse else self.labels)[number]
-        return np.concatenate([np.zeros(1, values.dtype), own])[labels]
-
-    def paint(self, chosen: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """(D, H, W) where the chosen regions are."""
-        mask = np.empty(shape, bool)
-        for number in range(shape[0]):
-            mask[number] = self.of_slice(number, chosen)
-        return mask
 
 
 def _check(volume: CTVolume, threshold_hu: float) -> None:
@@ -207,115 +101,8 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
         )
 
 
-def _regions(volume: CTVolume, threshold_hu: float) -> _Regions:
-    _, row_mm, column_mm = volume.spacing_mm
-    factors = max(1, round(_GRID_MM / row_mm)), max(1, round(_GRID_MM / column_mm))
-    coarse_mm = factors[0] * row_mm, factors[1] * column_mm
-    slices, links, first = [], [], [0]
-    for slice_hu in volume.array:
-        slices.append(_slice_regions(slice_hu, threshold_hu, factors, coarse_mm))
-        if len(slices) > 1:
-            links.append(_overlaps(slices[-2][0], slices[-1][0], first[-2:]))
-        first.append(first[-1] + len(slices[-1][3]))
-    labels, coarse, thick, tables = zip(*slices)
-    return _Regions(
-        list(labels),
-        list(coarse),
-        list(thick),
-        coarse_mm,
-        np.array(first),
-        dict(zip(_COLUMNS, np.concatenate(tables).T)),
-        np.concatenate(links or [np.zeros((0, 2), int)]),
-    )
-
-
-def _slice_regions(
-    slice_hu: np.ndarray,
-    threshold_hu: float,
-    factors: tuple[int, int],
-    coarse_mm: tuple[float, float],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (H, W), coarse labels and thick tissue (h, w), rows of the table."""
-    air = (slice_hu < threshold_hu) & (slice_hu >= PADDING_HU)
-    count, labels, stats, centers = cv2.connectedComponentsWithStats(
-        air.view(np.uint8), connectivity=4
-    )
-    labels = labels.astype(np.min_scalar_type(count))
-    # Averaged over coarse pixels, so that noise does not look like structure
-    small_hu, small = _coarse(slice_hu, labels, factors)
-    size = [2 * round(0.3 * _WALL_MM / mm) + 1 for mm in coarse_mm]
-    tissue = (small_hu > _TISSUE_HU).view(np.uint8)
-    thick = cv2.morphologyEx(tissue, cv2.MORPH_OPEN, np.ones(size, np.uint8))
-    core = ((small_hu < threshold_hu) & (small > 0)).view(np.uint8)
-    core = cv2.erode(core, _CROSS).view(bool)
-    values, owner = small_hu[core].astype(float), small[core]
-    middle, half = _midline(thick, factors[1])
-    lateral = labels[:, [0, -1]].ravel()
-    edge = np.concatenate([lateral, labels[[0, -1], 1:-1].ravel()])
-    edge_hu = np.concatenate(
-        [slice_hu[:, [0, -1]].ravel(), slice_hu[[0, -1], 1:-1].ravel()]
-    )
-    area = stats[:, cv2.CC_STAT_AREA]
-    columns = dict(
-        area=area,
-        height=stats[:, cv2.CC_STAT_HEIGHT],
-        width=stats[:, cv2.CC_STAT_WIDTH],
-        offset=(centers[:, 0] - middle) / half,
-        lateral=np.bincount(lateral, minlength=count),
-        mean_hu=np.bincount(labels.ravel(), slice_hu.ravel(), count)
-        / np.maximum(area, 1),
-        core=np.bincount(owner, minlength=count),
-        core_sum=np.bincount(owner, values, count),
-        core_square=np.bincount(owner, values**2, count),
-        edge=np.bincount(edge, minlength=count),
-        edge_empty=np.bincount(edge[edge_hu < _EMPTY_HU], minlength=count),
-    )
-    table = np.column_stack([columns[name] for name in _COLUMNS])
-    return labels, small, thick.view(bool), table[1:]
-
-
-def _coarse(
-    slice_hu: np.ndarray, labels: np.ndarray, factors: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """HU averaged over blocks of pixels, and the label at each block's center."""
-    rows, columns = factors
-    height, width = (-(-n // f) for n, f in zip(slice_hu.shape, factors))
-    pad = height * rows - slice_hu.shape[0], width * columns - slice_hu.shape[1]
-    hu = np.clip(slice_hu, -1024, 300).astype(np.float32)
-    if any(pad):
-        hu = cv2.copyMakeBorder(hu, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
-    if factors != (1, 1):
-        hu = cv2.resize(hu, (width, height), interpolation=cv2.INTER_AREA)
-    at = [
-        np.minimum(np.arange(count) * f + f // 2, side - 1)
-        for count, f, side in zip((height, width), factors, slice_hu.shape)
-    ]
-    return hu, labels[at[0][:, None], at[1]]
-
-
-def _midline(thick: np.ndarray, factor: int) -> tuple[float, float]:
-    """Column of the body's midline and half its width; NaN where the body is cut."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(thick, connectivity=4)
-    if count == 1:
-        return np.nan, np.nan
-    body = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-    left, width = stats[body, [cv2.CC_STAT_LEFT, cv2.CC_STAT_WIDTH]]
-    if left == 0 or left + width == thick.shape[1]:
-        return np.nan, np.nan
-    return (left + width / 2) * factor - 0.5, width / 2 * factor
-
-
-def _overlaps(before: np.ndarray, after: np.ndarray, first: list[int]) -> np.ndarray:
-    """(L, 2) pairs of regions of two neighboring slices that share pixels."""
-    both = (before > 0) & (after > 0)
-    pairs = np.unique((before[both].astype(np.int64) << 32) + after[both])
-    return np.column_stack(
-        [first[0] + (pairs >> 32) - 1, first[1] + (pairs & 0xFFFFFFFF) - 1]
-    )
-
-
-def _outside(regions: _Regions) -> np.ndarray:
-    """(N,) which regions are air around the patient."""
+def _outside(regions: AirRegions) -> np.ndarray:
+    """Return which regions are air around the patient, (N,)."""
     table = regions.table
     at_edge = table['edge'] > 0
     component = regions.components(at_edge)
@@ -323,16 +110,16 @@ def _outside(regions: _Regions) -> np.ndarray:
         np.bincount(component, table[name] * at_edge)
         for name in ('core', 'edge', 'edge_empty')
     )
-    # A sliver in a corner, too small to measure, is no lung either
-    outside = (empty > _EMPTY_SHARE * edge) | (core < _LEAST_CORE)
+    # A sliver in a corner that is too small to measure is not lung either.
+    outside = (empty > _EMPTY_SHARE * edge) | (core < LEAST_CORE)
     outside |= regions.is_gas(component, at_edge)
     return at_edge & outside[component]
 
 
-def _bedding(regions: _Regions, outside: np.ndarray) -> np.ndarray:
-    """(N,) which other regions are foam of the table, cushions or pockets in cloth.
+def _bedding(regions: AirRegions, outside: np.ndarray) -> np.ndarray:
+    """Return which other regions are foam of the table, cushions or cloth, (N,).
 
-    Such air has little thick tissue around it, or lies in rows beyond a body that spans
+    Such air has little thick tissue around it, or is in rows beyond a body that spans
     the slice.
     """
     inside = ~outside
@@ -348,14 +135,14 @@ def _bedding(regions: _Regions, outside: np.ndarray) -> np.ndarray:
             amount += np.bincount(own.ravel(), minlength=len(amount) + 1)[1:]
             free = own[~thick.any(1)].ravel()
             beyond += np.bincount(free, minlength=len(amount) + 1)[1:]
-        # Vessels are no surface
+        # Fill vessels, which are not part of the surface.
         filled = cv2.morphologyEx((own > 0).view(np.uint8), cv2.MORPH_CLOSE, square)
-        ring = (cv2.dilate(filled, _CROSS) > filled) & ~around
+        ring = (cv2.dilate(filled, CROSS) > filled) & ~around
         nearest = cv2.dilate(own.astype(np.float32), square)[ring].astype(int)
         wall = thick[ring]
         if around.any():
             far = cv2.distanceTransform((~around).view(np.uint8), cv2.DIST_L2, 3)[ring]
-            wall = wall & (far * min(regions.coarse_mm) > _WALL_MM)
+            wall = wall & (far * min(regions.coarse_mm) > WALL_MM)
         surface += np.bincount(nearest, minlength=len(amount) + 1)[1:]
         walled += np.bincount(nearest[wall], minlength=len(amount) + 1)[1:]
     foam = (walled < _WALL_SHARE * surface) | (beyond > _BEYOND_SHARE * amount)
@@ -363,9 +150,9 @@ def _bedding(regions: _Regions, outside: np.ndarray) -> np.ndarray:
 
 
 def _airways(
-    regions: _Regions, volume: CTVolume, to_head: bool, candidates: np.ndarray
+    regions: AirRegions, volume: CTVolume, to_head: bool, candidates: np.ndarray
 ) -> np.ndarray:
-    """(N,) which of the candidates are trachea or main bronchi."""
+    """Return which of the candidates are trachea or main bronchi, (N,)."""
     if not candidates.any():
         return np.zeros(len(regions), bool)
     table = regions.table
@@ -384,7 +171,7 @@ def _airways(
     chain = regions.components(small)
     depth = len(regions.labels)
     height = regions.slices if to_head else depth - 1 - regions.slices
-    # Nearly all air lies below the top of the lungs, whatever else a neck or head holds
+    # Nearly all air is below the top of the lungs, even in scans of neck and head.
     order = np.argsort(height, kind='stable')
     amount = np.cumsum((table['area'] * candidates)[order])
     top = height[order[np.searchsorted(amount, 0.95 * amount[-1])]]
@@ -394,19 +181,19 @@ def _airways(
     np.minimum.at(lowest, chain, height)
     length_mm = (highest - lowest + 1) * step_mm
     long = length_mm >= min(_AIRWAY_MM, depth * step_mm)
-    # Off the midline, or without one, the apex of a lung is such a chain but shorter
+    # The apex of a lung is a similar but shorter chain off the midline.
     doubtful = small & ~central & (table['mean_hu'] >= _AIRWAY_HU)
     long &= (np.bincount(chain, doubtful) == 0) | (length_mm >= _TUBE_MM)
     return small & (long & (highest >= top))[chain]
 
 
 def _lungs(
-    regions: _Regions,
+    regions: AirRegions,
     volume: CTVolume,
     to_head: bool,
     candidates: np.ndarray,
 ) -> np.ndarray:
-    """(N,) which of the candidates are lung."""
+    """Return which of the candidates are lung, (N,)."""
     gas = regions.is_gas(np.arange(len(regions)), candidates)
     lower, upper = regions.links.T if to_head else regions.links.T[::-1]
     component = regions.components(candidates, gas[lower] & ~gas[upper])
@@ -431,13 +218,13 @@ def _lungs(
 
 
 def _cavities(
-    regions: _Regions,
+    regions: AirRegions,
     lungs: np.ndarray,
     candidates: np.ndarray,
     volume: CTVolume,
     to_head: bool,
 ) -> np.ndarray:
-    """(N,) which of the candidates are cavities: air that mostly lies above lung."""
+    """Return which of the candidates are cavities, that is, mostly above lung, (N,)."""
     component = regions.components(candidates)
     area = regions.table['area'] * candidates
     size = np.bincount(component, area)

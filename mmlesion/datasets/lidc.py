@@ -36,8 +36,8 @@ class LIDCNoduleDataset(BaseDataset):
     ``side`` (of the patches, in diameters).
 
     Source: Lei et al., *Soft Activation Mapping of Lung Nodules in Low-dose CT
-    Images*, arXiv 1810.12494. Differs from it in: a patient is in one fold only,
-    which the paper does not state.
+    Images*, arXiv 1810.12494. Each patient is in one fold only, which the paper does
+    not specify.
 
     Args:
         ann_file: The index.
@@ -48,7 +48,7 @@ class LIDCNoduleDataset(BaseDataset):
         fold: The fold held out, from 0. Required for all splits but ``'all'``.
         num_folds: Number of folds; see
             :func:`~mmlesion.datasets.indices.patient_folds`.
-        seed: Seed of the folds (not of training).
+        seed: Random seed of the folds (not of training).
         patients_file: Text file with one patient (``LIDC-IDRI-0001``) per line. Only
             the nodules of these patients are kept. The folds are made of all patients
             before.
@@ -94,7 +94,7 @@ class LIDCNoduleDataset(BaseDataset):
         if split != 'all' and (fold is None or not 0 <= fold < num_folds):
             raise ValueError(
                 f"{ann_file}: split '{split}' needs a fold from 0 to "
-                f'{num_folds - 1}, but it is {fold}'
+                f'{num_folds - 1}, but fold is {fold}'
             )
         if target not in ('label', 'ratings'):
             raise ValueError(
@@ -155,8 +155,8 @@ class LIDCNoduleDataset(BaseDataset):
             rows = self._inside_extent(rows)
         if not rows:
             raise ValueError(
-                f'{self.ann_file}: no nodule of split '
-                f"'{self.split}' is left"
+                f'{self.ann_file}: split '
+                f"'{self.split}' has no nodule"
                 + (
                     f' of the patients in {self.patients_file}'
                     if self.patients_file
@@ -167,8 +167,8 @@ class LIDCNoduleDataset(BaseDataset):
         for sample in samples:
             if not osp.isfile(sample['img_path']):
                 raise FileNotFoundError(
-                    f'{sample["img_path"]}: no such file, but the index '
-                    f'{self.ann_file} names it; prepare the data again'
+                    f'{sample["img_path"]}: no such file, but it is listed in '
+                    f'{self.ann_file}; prepare the data again'
                 )
         return samples
 
@@ -230,11 +230,11 @@ class LIDCNoduleDataset(BaseDataset):
             path = osp.join(self.data_root, path)
         if not osp.isfile(path):
             raise FileNotFoundError(
-                f'{path}: no such file; expected one patient a line'
+                f'{path}: no such file; expected a list with one patient per line'
             )
         try:
             with open(path, encoding='utf-8') as file:
                 lines = [line.strip() for line in file]
         except UnicodeDecodeError as error:
-            raise ValueError(f'{path}: the file is no text ({error})') from None
+            raise ValueError(f'{path}: the file is not a text file ({error})') from None
         return {line for line in lines if line and not line.startswith('#')}

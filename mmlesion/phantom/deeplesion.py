@@ -1,19 +1,18 @@
 """Simulated data set in the layout of DeepLesion."""
 
 import csv
-import json
+import itertools
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from mmlesion.ct.deeplesion_columns import DL_INFO_COLUMNS
-from mmlesion.files import run_in_parallel, write_json
+from mmlesion.files import write_json
 
 from .body import Patient, Region
-from .made_with import build_folder
+from .made_with import build_folder, simulate_missing
 from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
@@ -88,33 +87,21 @@ def write_deeplesion(
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     """Simulate the missing patients, then write the tables."""
-    jobs = _plan(settings)
-    done = {p.stem for p in (partial / 'rows').glob('*.json')}
-    todo: list[tuple] = [
-        (str(partial), settings, *job) for job in jobs if f'{job[0]:06d}' not in done
-    ]
-    total = sum(job[3] for job in jobs)
-    with tqdm(
-        total=total,
-        initial=total - sum(job[5] for job in todo),
-        desc=f'Simulating {out_dir}',
-        unit='key slice',
-    ) as bar:
-        for _, count in run_in_parallel(
-            _write_patient,
-            [(job,) for job in todo],
-            workers,
-            unit='patients',
-            raise_errors=True,
-        ):
-            bar.update(count)
-    rows: list[dict] = []
-    for patient, *_ in jobs:
-        rows += json.loads((partial / 'rows' / f'{patient:06d}.json').read_text())
+    plan = _plan(settings)
+    jobs = {f'{job[0]:06d}': (str(partial), settings, *job) for job in plan}
+    rows = simulate_missing(
+        _write_patient,
+        jobs,
+        partial,
+        out_dir,
+        workers,
+        'key slice',
+        [count for *_, count in plan],
+    )
     with open(partial / 'DL_info.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, DL_INFO_COLUMNS, lineterminator='\n')
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(itertools.chain(*rows))
 
 
 def _check(settings: dict, workers: int) -> None:
@@ -153,7 +140,7 @@ def _plan(settings: dict) -> list[tuple]:
     return [(number, *job) for number, job in enumerate(jobs, start=1)]
 
 
-def _write_patient(job: tuple) -> int:
+def _write_patient(job: tuple) -> None:
     root, settings, number, split, place, count = job
     seeds = np.random.SeedSequence([settings['seed'], split, place]).spawn(count + 1)
     rng = np.random.default_rng(seeds[0])
@@ -195,7 +182,6 @@ def _write_patient(job: tuple) -> int:
             age,
         )
     write_json(Path(root) / 'rows' / f'{number:06d}.json', rows)
-    return count
 
 
 def _write_scan(

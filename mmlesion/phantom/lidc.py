@@ -1,7 +1,7 @@
 """Simulated chest CT with nodules in the layout of LIDC-IDRI."""
 
 import csv
-import json
+import itertools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,16 +9,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from mmlesion.ct import CTVolume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
-from mmlesion.files import run_in_parallel, write_json
+from mmlesion.files import write_json
 
 from .body import Patient, Region
 from .focus import Focus, paint_focus
 from .lidc_readers import lidc_xml, read_nodule
-from .made_with import build_folder
+from .made_with import build_folder, simulate_missing
 from .scan import Protocol, finish, paint_anatomy, paint_table
 
 # Increased whenever a seed gives different images, so that versions are not mixed.
@@ -118,36 +117,13 @@ def write_lidc(
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     """Simulate the missing patients, then write the tables."""
-    num_patients = settings['num_patients']
-    done = {path.stem for path in (partial / 'rows').glob('*.json')}
-    todo = [
-        (str(partial), settings, number)
-        for number in range(1, num_patients + 1)
-        if f'{number:04d}' not in done
-    ]
-    with tqdm(
-        total=num_patients,
-        initial=num_patients - len(todo),
-        desc=f'Simulating {out_dir}',
-        unit='patient',
-    ) as bar:
-        for _ in run_in_parallel(
-            _write_patient,
-            [(job,) for job in todo],
-            workers,
-            unit='patients',
-            raise_errors=True,
-        ):
-            bar.update()
-    rows = [
-        row
-        for number in range(1, num_patients + 1)
-        for row in json.loads((partial / 'rows' / f'{number:04d}.json').read_text())
-    ]
+    names = [f'{number:04d}' for number in range(1, settings['num_patients'] + 1)]
+    jobs = {name: (str(partial), settings, int(name)) for name in names}
+    rows = simulate_missing(_write_patient, jobs, partial, out_dir, workers, 'patient')
     with open(partial / 'truth.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator='\n')
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(itertools.chain(*rows))
 
 
 def _write_patient(job: tuple) -> None:

@@ -4,11 +4,14 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from mmlesion.files import PARTIAL_SUFFIX, write_json
+from tqdm import tqdm
+
+from mmlesion.files import PARTIAL_SUFFIX, run_in_parallel, write_json
 
 _NOTE = 'phantom.json'
 _ROWS = 'rows'
@@ -53,6 +56,51 @@ def build_folder(
     finally:
         if lock >= 0:
             os.close(lock)
+
+
+def simulate_missing(
+    write: Callable[[tuple], Any],
+    jobs: Mapping[str, tuple],
+    partial: Path,
+    out_dir: Path,
+    workers: int,
+    unit: str,
+    sizes: Sequence[int] | None = None,
+) -> list[Any]:
+    """Run the jobs that have no rows yet, and return the rows of all jobs.
+
+    Args:
+        write: Function of a module that runs a job and writes its rows to
+            ``rows/<name>.json``.
+        jobs: Arguments of each job by name.
+        partial: The folder to write to, from :func:`build_folder`.
+        out_dir: The output folder, for the progress bar.
+        workers: Number of processes.
+        unit: What the progress bar counts.
+        sizes: Number of units of each job, 1 by default.
+
+    Returns:
+        The rows of each job, in the order of ``jobs``.
+    """
+    folder = partial / _ROWS
+    done = {path.stem for path in folder.glob('*.json')}
+    size_of = dict(zip(jobs, sizes or [1] * len(jobs)))
+    todo = [name for name in jobs if name not in done]
+    with tqdm(
+        total=sum(size_of.values()),
+        initial=sum(size for name, size in size_of.items() if name in done),
+        desc=f'Simulating {out_dir}',
+        unit=unit,
+    ) as bar:
+        for number, _ in run_in_parallel(
+            write,
+            [(jobs[name],) for name in todo],
+            workers,
+            unit='scans' if unit == 'scan' else 'patients',
+            raise_errors=True,
+        ):
+            bar.update(size_of[todo[number]])
+    return [json.loads((folder / f'{name}.json').read_text()) for name in jobs]
 
 
 def _is_same(folder: Path, settings: dict) -> bool:

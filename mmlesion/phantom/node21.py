@@ -1,19 +1,18 @@
 """Simulated chest radiographs in the layout of NODE21."""
 
 import csv
-import json
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from mmlesion.ct import write_radiograph
-from mmlesion.files import run_in_parallel, write_json
+from mmlesion.files import write_json
 
 from .body import Enhancement, Patient, Region
-from .made_with import build_folder
+from .made_with import build_folder, simulate_missing
 from .scan import paint_anatomy
 
 # Increased whenever a seed gives different images, so that versions are not mixed.
@@ -273,33 +272,18 @@ def write_node21(
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     """Simulate the missing images, then write the tables."""
-    jobs = _plan(settings)
-    done = {path.stem for path in (partial / 'rows').glob('*.json')}
-    todo = [
-        (str(partial), settings, *job) for job in jobs if f'{job[0]:05d}' not in done
-    ]
-    total = settings['num_with'] + settings['num_without']
-    with tqdm(
-        total=total,
-        initial=total - sum(len(job[3]) for job in todo),
-        desc=f'Simulating {out_dir}',
-        unit='radiograph',
-    ) as bar:
-        for _, count in run_in_parallel(
-            _write_patient,
-            [(job,) for job in todo],
-            workers,
-            unit='patients',
-            raise_errors=True,
-        ):
-            bar.update(count)
-    rows = []
-    for number, _ in jobs:
-        rows += json.loads((partial / 'rows' / f'{number:05d}.json').read_text())
+    jobs = {
+        f'{number:05d}': (str(partial), settings, number, names)
+        for number, names in _plan(settings)
+    }
+    sizes = [len(names) for *_, names in jobs.values()]
+    rows = simulate_missing(
+        _write_patient, jobs, partial, out_dir, workers, 'radiograph', sizes
+    )
     with open(partial / 'metadata.csv', 'w', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(COLUMNS)
-        writer.writerows(sorted(rows))
+        writer.writerows(sorted(itertools.chain(*rows)))
 
 
 def _check(settings: dict, workers: int) -> None:
@@ -347,7 +331,7 @@ def _plan(settings: dict) -> list[tuple]:
     ]
 
 
-def _write_patient(job: tuple) -> int:
+def _write_patient(job: tuple) -> None:
     root, settings, number, names = job
     seeds = np.random.SeedSequence([settings['seed'], 22, number]).spawn(len(names) + 1)
     patient = Patient(np.random.default_rng(seeds[0]))
@@ -376,4 +360,3 @@ def _write_patient(job: tuple) -> int:
             (file, 0, 0, 0, 0, 0, owner)
         ]
     write_json(Path(root) / 'rows' / f'{number:05d}.json', rows)
-    return len(names)

@@ -1,18 +1,16 @@
 """Simulated data set of chest CT with signs of aspergillosis and a list of scans."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mmlesion.ct import CTVolume, write_volume
 from mmlesion.ct.projections import REGIONS
-from mmlesion.files import run_in_parallel, write_json
+from mmlesion.files import write_json
 
 from .body import Patient
-from .made_with import build_folder
+from .made_with import build_folder, simulate_missing
 from .pathology import SIGNS
 from .sign_scan import SignScan, draw_course, simulate_sign_scan
 
@@ -95,27 +93,10 @@ def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     """Simulate the missing patients, then write the tables."""
     names = [f'P{n:04d}' for n in range(1, settings['num_patients'] + 1)]
     names += [f'C{n:04d}' for n in range(1, settings['num_controls'] + 1)]
-    done = {path.stem for path in (partial / 'rows').glob('*.json')}
-    todo = [(str(partial), settings, name) for name in names if name not in done]
-    with tqdm(
-        total=len(names),
-        initial=len(names) - len(todo),
-        desc=f'Simulating {out_dir}',
-        unit='patient',
-    ) as bar:
-        for _ in run_in_parallel(
-            _write_patient,
-            [(job,) for job in todo],
-            workers,
-            unit='patients',
-            raise_errors=True,
-        ):
-            bar.update()
-    rows, truth = [], []
-    for name in names:
-        part = json.loads((partial / 'rows' / f'{name}.json').read_text())
-        rows += part['rows']
-        truth += part['truth']
+    jobs = {name: (str(partial), settings, name) for name in names}
+    parts = simulate_missing(_write_patient, jobs, partial, out_dir, workers, 'patient')
+    rows = [row for part in parts for row in part['rows']]
+    truth = [row for part in parts for row in part['truth']]
     _write_csv(partial / 'scans.csv', _COLUMNS, rows)
     _write_csv(partial / 'truth.csv', _TRUTH_COLUMNS, truth)
 

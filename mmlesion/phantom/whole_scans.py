@@ -1,20 +1,19 @@
 """Whole simulated CT scans as DICOM series with ground truth in 3-D."""
 
 import csv
-import json
+import itertools
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mmlesion.ct import CTVolume, volume_to_image, write_volume
 from mmlesion.ct.dicom import write_dicom_image
-from mmlesion.files import run_in_parallel, write_json
+from mmlesion.files import write_json
 
 from .body import Patient, Region
-from .made_with import build_folder
+from .made_with import build_folder, simulate_missing
 from .scan import Scan, simulate_scan
 
 # Increased whenever a seed gives different scans, so that versions are not mixed.
@@ -180,26 +179,13 @@ def write_scans(
 
 def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     """Simulate the missing scans, then write the table."""
-    numbers = range(1, settings['num_scans'] + 1)
-    done = {path.stem for path in (partial / 'rows').glob('*.json')}
-    todo = [number for number in numbers if f'{number:04d}' not in done]
-    with tqdm(
-        total=len(numbers),
-        initial=len(numbers) - len(todo),
-        desc=f'Simulating {out_dir}',
-        unit='scan',
-    ) as bar:
-        jobs = [((str(partial), settings, number),) for number in todo]
-        for _ in run_in_parallel(
-            _write_scan, jobs, workers, unit='scans', raise_errors=True
-        ):
-            bar.update()
+    names = [f'{number:04d}' for number in range(1, settings['num_scans'] + 1)]
+    jobs = {name: (str(partial), settings, int(name)) for name in names}
+    rows = simulate_missing(_write_scan, jobs, partial, out_dir, workers, 'scan')
     with open(partial / 'truth.csv', 'w', newline='') as file:
         writer = csv.DictWriter(file, TRUTH_COLUMNS, lineterminator='\n')
         writer.writeheader()
-        for number in numbers:
-            path = partial / 'rows' / f'{number:04d}.json'
-            writer.writerows(json.loads(path.read_text()))
+        writer.writerows(itertools.chain(*rows))
 
 
 def _write_scan(job: tuple) -> None:

@@ -31,14 +31,14 @@ def draw_contextual_attention(
     feature map, and shows the vector :math:`C''^{y,x} \in \mathbb{R}^M`.
 
     Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 2. The paper does not say which
-    channels it shows. This figure shows the mean over all channels, and the channel
+    channels are shown. This figure shows the mean over all channels, and the channel
     whose weights vary most over slices and cells of the lesion.
 
     Args:
         weights: Attention divided by its maximum over M, in
             [0, 1].
-        slices_hu: Middle slice of each triple as the network sees it, in HU, padded
-            as the features.
+        slices_hu: Middle slice of each triple in the network input, in HU, padded
+            like the features.
         box_px: Box of the lesion, xyxy pixels of ``slices_hu``.
         out_file: PNG to write.
         title: Name of the sample.
@@ -49,7 +49,7 @@ def draw_contextual_attention(
         - slices_hu: (M, H, W).
 
     Raises:
-        ValueError: If the shapes of weights and slices do not fit.
+        ValueError: If the shapes of weights and slices are inconsistent.
     """
     rows, cols = _lesion_cells(weights, slices_hu, box_px)
     lesion = weights[:, :, rows, cols]
@@ -82,33 +82,38 @@ def draw_contextual_attention(
         _show_slice(axes, patch, box, window)
         axes.set_ylabel(names[index], rotation=0, ha='right', va='center')
     mean = lesion.mean(axis=1)
-    for column, shown, what, (low, high) in (
+    for column, attention, title_of_map, (low, high) in (
         (2, mean, f'mean of {weights.shape[1]} channels', _range(mean)),
         (5, lesion[:, channel], f'channel {channel}, which varies most', (0, 1)),
     ):
         axes = figure.add_subplot(grid[:, column])
-        image = axes.imshow(
-            shown,
-            aspect='auto',
-            vmin=low,
-            vmax=high,
-            cmap='viridis',
-            interpolation='nearest',
-        )
-        axes.set_title(what, fontsize=11)
-        axes.set_yticks([])
-        step = -(-len(cells) // 16)  # at most 16 labels fit
-        axes.set_xticks(
-            range(0, len(cells), step), cells[::step], rotation=90, fontsize=8
-        )
-        axes.set_xlabel('cell of the feature map (y, x)')
+        axes.set_title(title_of_map, fontsize=11)
+        _show_cells(axes, attention, (low, high), cells)
         figure.colorbar(
-            image,
+            axes.images[0],
             cax=figure.add_subplot(grid[:, column + 1]),
             label='attention / maximum over slices',
         )
     figure.suptitle(f'Contextual attention at a lesion   {title}', fontsize=13)
     _write(figure, out_file)
+
+
+def _show_cells(
+    axes: Axes, attention: np.ndarray, limits: tuple[float, float], cells: list[str]
+) -> None:
+    """Show the attention (M, cells) of each slice at each cell."""
+    axes.imshow(
+        attention,
+        aspect='auto',
+        vmin=limits[0],
+        vmax=limits[1],
+        cmap='viridis',
+        interpolation='nearest',
+    )
+    axes.set_yticks([])
+    step = -(-len(cells) // 16)  # at most 16 labels fit
+    axes.set_xticks(range(0, len(cells), step), cells[::step], rotation=90, fontsize=8)
+    axes.set_xlabel('cell of the feature map (y, x)')
 
 
 def draw_spatial_attention(
@@ -119,20 +124,20 @@ def draw_spatial_attention(
     title: str = '',
     window: tuple[float, float] | None = None,
 ) -> None:
-    r"""Draw where the features of each slice are kept.
+    r"""Draw the spatial attention of each slice.
 
     The rows are the slices, the mean of the attention over the channels, and one
     channel. The columns are the M images; K is the key image.
 
     Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 3. The paper does not say which
-    channels it shows. This figure shows the mean over all channels, and the channel
+    channels are shown. This figure shows the mean over all channels, and the channel
     that varies most over the images and their cells.
 
     Args:
         weights: Attention divided by its maximum over the cells
             of each channel, in [0, 1].
-        slices_hu: Middle slice of each triple as the network sees it, in HU, padded
-            as the features.
+        slices_hu: Middle slice of each triple in the network input, in HU, padded
+            like the features.
         box_px: Box of the lesion, xyxy pixels of ``slices_hu``. No box by default.
         out_file: PNG to write.
         title: Name of the sample.
@@ -143,7 +148,7 @@ def draw_spatial_attention(
         - slices_hu: (M, H, W).
 
     Raises:
-        ValueError: If the shapes of weights and slices do not fit.
+        ValueError: If the shapes of weights and slices are inconsistent.
     """
     _check(weights, slices_hu)
     channel = weights.var(axis=(0, 2, 3)).argmax()
@@ -151,7 +156,7 @@ def draw_spatial_attention(
     boxes = [] if box_px is None else [box_px]
     window = window or choose_window(slices_hu[len(names) // 2], boxes)
     height, width = slices_hu.shape[1:]
-    side = 2.2  # inches, of one picture; 1.06 with its gap
+    side = 2.2  # inches per panel; 1.06 includes the gap
     total_width = 1.06 * side * len(names) + 2.2
     total_height = 3 * 1.1 * side * height / width + 1.0
     figure = Figure(figsize=(total_width, total_height))
@@ -173,33 +178,20 @@ def draw_spatial_attention(
         f'channel\n{channel},\nwhich\nvaries\nmost',
     ]
     ranges = [(None, None), _range(images[1]), (0, 1)]
-    for row, (maps, label, (low, high)) in enumerate(zip(images, labels, ranges)):
-        shown = None
-        for index, name in enumerate(names):
-            axes = figure.add_subplot(grid[row, index])
+    for row, (maps, label, limits) in enumerate(zip(images, labels, ranges)):
+        cells = [grid[row, index] for index in range(len(names))]
+        row_axes = [figure.add_subplot(cell) for cell in cells]
+        row_axes[0].set_ylabel(label, rotation=0, ha='right', va='center')
+        for index, axes in enumerate(row_axes):
             if maps is None:
                 _show_slice(axes, slices_hu[index], box_px, window)
-                axes.set_title(name, fontsize=11)
+                axes.set_title(names[index], fontsize=11)
             else:
-                shown = axes.imshow(
-                    maps[index],
-                    vmin=low,
-                    vmax=high,
-                    cmap='viridis',
-                    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-                )
-                _outline(axes, box_px, 'white')
-            axes.set(
-                xticks=[],
-                yticks=[],
-                xlim=(-0.5, width - 0.5),
-                ylim=(height - 0.5, -0.5),
-            )
-            if index == 0:
-                axes.set_ylabel(label, rotation=0, ha='right', va='center')
-        if shown is not None:
+                _show_map(axes, maps[index], limits, (height, width), box_px)
+            axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        if maps is not None:
             figure.colorbar(
-                shown,
+                row_axes[-1].images[0],
                 cax=figure.add_subplot(grid[row, len(names)]),
                 label='attention / maximum',
             )
@@ -208,7 +200,7 @@ def draw_spatial_attention(
 
 
 def slice_names(num_images: int) -> list[str]:
-    """Names K-2, K-1, K, K+1, ... of the images. K is the key image.
+    """Return the names K-2, K-1, K, K+1, ... of the images; K is the key image.
 
     Args:
         num_images: Number of images M, odd.
@@ -234,7 +226,7 @@ def _check(weights: np.ndarray, slices_hu: np.ndarray) -> None:
 def _range(mean: np.ndarray) -> tuple[float, float]:
     """Color range of a mean over channels.
 
-    Channels peak in different places, so their mean varies little and needs its own
+    Channels peak at different positions, so their mean varies little and needs its own
     range. The range has a minimum width for constant means.
     """
     high = max(mean.max(), 0.05)
@@ -244,7 +236,7 @@ def _range(mean: np.ndarray) -> tuple[float, float]:
 def _lesion_cells(
     weights: np.ndarray, slices_hu: np.ndarray, box_px: Sequence[float]
 ) -> tuple[slice, slice]:
-    """Rows and columns of the feature map that a box touches, at least one cell."""
+    """Return rows and columns of the feature cells in a box, at least one cell."""
     _check(weights, slices_hu)
 
     def touched(low, high, size_px, size):
@@ -263,14 +255,14 @@ def _lesion_cells(
 def _patches(
     slices_hu: np.ndarray, box_px: Sequence[float]
 ) -> list[tuple[np.ndarray, tuple[float, ...]]]:
-    """Square patch of each slice around the box, and the box in the patch."""
+    """Return a square patch of each slice around the box, and the box in the patch."""
     x1, y1, x2, y2 = box_px
     side = int(np.ceil(2 * max(x2 - x1 + 1, y2 - y1 + 1, 8)))
     left = int(round((x1 + x2) / 2 - side / 2))
     top = int(round((y1 + y2) / 2 - side / 2))
     padded = np.pad(
         slices_hu, ((0, 0), (side, side), (side, side)), constant_values=-1024
-    )  # air beyond the border
+    )  # air outside the border
     top_p, left_p = max(top + side, 0), max(left + side, 0)
     box = (x1 - left, y1 - top, x2 - left, y2 - top)
     return [
@@ -287,6 +279,25 @@ def _show_slice(
     axes.imshow(window_hu(slice_hu, window), cmap='gray', vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
     _outline(axes, box_px, _BOX_COLOR)
+
+
+def _show_map(
+    axes: Axes,
+    values: np.ndarray,
+    limits: tuple[float, float],
+    size_px: tuple[int, int],
+    box_px: Sequence[float] | None,
+) -> None:
+    """Show a map over the extent of its slice."""
+    axes.imshow(
+        values,
+        vmin=limits[0],
+        vmax=limits[1],
+        cmap='viridis',
+        extent=(-0.5, size_px[1] - 0.5, size_px[0] - 0.5, -0.5),
+    )
+    axes.set(xticks=[], yticks=[])
+    _outline(axes, box_px, 'white')
 
 
 def _outline(axes: Axes, box_px: Sequence[float] | None, color: str) -> None:

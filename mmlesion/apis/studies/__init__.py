@@ -1,4 +1,4 @@
-"""Programs that belong to one paper: comparisons, sign maps, result tables."""
+"""Programs for single papers: comparisons, sign maps, result tables."""
 
 from .audit_nodules import audit_nodules, audit_table
 from .calibrate import calibrate, calibrate_folds, calibration_table
@@ -10,11 +10,13 @@ from .compare_detectors import (
 from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
 from .find_signs import find_signs, signs_table
+from .measure_attention import attention_table, measure_attention
 from .measure_maps import MeasureOptions, measure_maps
-from .nodule_table import METHODS, TableOptions, nodule_table
 from .results_table import results_table
 from .segment_nodule_crops import crop_table, segment_nodule_crops
+from .segment_nodules import nodule_table, segment_nodules
 from .sign_maps import position_table, sign_maps
+from .train_nodule_table import METHODS, TableOptions, train_nodule_table
 
 __all__ = [
     'METHODS',
@@ -26,17 +28,21 @@ __all__ = [
     'calibrate_folds',
     'calibration_table',
     'ComparisonOptions',
+    'attention_table',
     'compare_detectors',
     'compare_image_maps',
     'compare_maps',
     'comparison_table',
     'crop_table',
     'find_signs',
+    'measure_attention',
     'measure_maps',
     'nodule_table',
     'position_table',
     'results_table',
     'segment_nodule_crops',
+    'segment_nodules',
     'sign_maps',
     'signs_table',
+    'train_nodule_table',
 ]

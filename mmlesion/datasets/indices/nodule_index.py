@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from mmlesion.files import is_file_name, read_csv_rows, write_csv_rows
 
-#: Name of the index, and of the folder of patches beside it.
+#: File name of the index. The folder of patches is next to it.
 INDEX_NAME = 'nodules.csv'
 PATCH_FOLDER = 'patches'
 
@@ -60,14 +60,14 @@ ATTRIBUTES = tuple(one.name for one in fields(NoduleRow))[8:16]
 
 
 def write_nodule_index(path: str | os.PathLike, rows: Sequence[NoduleRow]) -> None:
-    """Write the index, all of it or nothing.
+    """Write the index atomically.
 
     Args:
-        path: The csv; replaced if it exists.
+        path: Output csv file; replaced if it exists.
         rows: The nodules.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     write_csv_rows(path, NoduleRow, rows)
 
@@ -76,15 +76,15 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
     """Read and check the index.
 
     Args:
-        path: A file of :func:`write_nodule_index`.
+        path: A file written by :func:`write_nodule_index`.
 
     Returns:
-        The nodules, in the file's order.
+        The nodules in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: On missing columns, a malformed row or a nodule that is
-            there twice; names the row (the header is row 1).
+        FileNotFoundError: If the file does not exist.
+        ValueError: If columns are missing, a row is malformed or a nodule is repeated.
+            The message names the row (the header is row 1).
     """
     rows = read_csv_rows(
         path, NoduleRow, 'nodules', 'tools/prepare_data.py lidc', _find_wrong
@@ -95,7 +95,7 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
         if first != number:
             raise ValueError(
                 f'{path}: row {number}: nodule {row.nodule_id} is '
-                f'in row {first} already'
+                f'already in row {first}'
             )
     return rows
 

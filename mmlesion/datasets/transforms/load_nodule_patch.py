@@ -1,4 +1,4 @@
-"""Loading of a nodule's patches."""
+"""Loading of the patches of a nodule."""
 
 from typing import Any
 
@@ -79,7 +79,7 @@ class LoadNodulePatch(BaseTransform):
             - mask: (32, 32, C) with C of 1, 3, 11 or 21.
 
         Returns:
-            dict: The sample.
+            The sample.
 
         Raises:
             FileNotFoundError: If the file does not exist.

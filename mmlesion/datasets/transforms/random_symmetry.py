@@ -11,9 +11,9 @@ from mmlesion.registry import TRANSFORMS
 class RandomSymmetry(BaseTransform):
     """Apply a random symmetry of the square to a patch, and reverse its slices.
 
-    One of the eight flips and quarter turns is drawn, all equally likely. With
-    ``flip_slices``, the order of the slices is reversed with probability 0.5. A nodule
-    has no natural orientation, and the values are not interpolated. For a patch that is
+    One of the eight flips and quarter turns is drawn with equal probability. With
+    ``flip_slices``, the order of the slices is reversed with probability 0.5. Nodules
+    have no preferred orientation, and no interpolation is needed. For a patch that is
     not square, only the four flips are drawn.
 
     Required keys: img, and mask if there is one.
@@ -40,7 +40,7 @@ class RandomSymmetry(BaseTransform):
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(
-                f'RandomSymmetry: prob must be within 0 and 1, got {prob}.'
+                f'RandomSymmetry: prob must be between 0 and 1, got {prob}.'
             )
         self.flip_slices = flip_slices
         self.prob = prob
@@ -79,16 +79,18 @@ class RandomSymmetry(BaseTransform):
 def apply_symmetry(
     img: np.ndarray, turns: int, mirror: bool, reverse: bool
 ) -> np.ndarray:
-    """Turn an image by quarters, mirror it, reverse its channels, in this order.
+    """Rotate an image by quarter turns, mirror it, and reverse its channels.
+
+    The operations are applied in this order.
 
     Args:
-        img (ndarray): The image.
-        turns: Quarter turns against the clock.
-        mirror: Exchange left and right.
-        reverse: Reverse the order of the channels.
+        img: The image.
+        turns: Number of counterclockwise quarter turns.
+        mirror: Whether to exchange left and right.
+        reverse: Whether to reverse the order of the channels.
 
     Returns:
-        ndarray: A copy.
+        A copy.
 
     Shape:
         - img: (H, W, C)
@@ -98,5 +100,5 @@ def apply_symmetry(
         img = img[:, ::-1]
     if reverse:
         img = img[..., ::-1]
-    # not ascontiguousarray, which keeps the negative step of an axis of length 1
+    # Unlike copy(), ascontiguousarray keeps the negative stride of an axis of length 1.
     return img.copy()

@@ -16,9 +16,9 @@ from mmlesion.apis.studies import (  # noqa: E402
     calibrate,
     calibrate_folds,
     calibration_table,
-    nodule_table,
+    train_nodule_table,
 )
-from mmlesion.apis.studies.nodule_table import prepare_cell  # noqa: E402
+from mmlesion.apis.studies.train_nodule_table import prepare_cell  # noqa: E402
 from mmlesion.cli import main  # noqa: E402
 from mmlesion.ct.nodule_patches import (  # noqa: E402
     NodulePatches,
@@ -112,7 +112,7 @@ def table(root, tmp_path_factory):
     """A table of one cell, finished."""
     folder = tmp_path_factory.mktemp('table')
     options = TableOptions(inputs=['1c'], num_folds=2, epochs=1)
-    return folder, options, nodule_table([config(root, folder)], folder, options)
+    return folder, options, train_nodule_table([config(root, folder)], folder, options)
 
 
 def test_a_finished_cell_is_read_and_not_trained_again(root, table):
@@ -123,7 +123,7 @@ def test_a_finished_cell_is_read_and_not_trained_again(root, table):
     assert len(rows) == 3 and rows[0].startswith('method,inputs,fold,seed,epochs,')
     weights = folder / 'cam_1c_seed0' / 'fold1' / 'epoch_1.pth'
     before = weights.stat().st_mtime_ns
-    assert nodule_table([config(root, folder)], folder, options) == text
+    assert train_nodule_table([config(root, folder)], folder, options) == text
     assert weights.stat().st_mtime_ns == before
 
 

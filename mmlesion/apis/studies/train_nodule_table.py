@@ -48,7 +48,7 @@ COLUMNS = ('method', 'inputs', 'fold', 'seed', 'epochs', *METRICS)
 
 @dataclass
 class TableOptions:
-    """Options of :func:`nodule_table`.
+    """Options of :func:`train_nodule_table`.
 
     Attributes:
         inputs: Inputs, the columns of Table 1.
@@ -74,7 +74,7 @@ class TableOptions:
     amp: Any = None
 
 
-def nodule_table(
+def train_nodule_table(
     configs: Sequence[Config], out_dir: str | Path, options: TableOptions | None = None
 ) -> str:
     """Cross-validate each method on each input, and write one table.
@@ -101,7 +101,7 @@ def nodule_table(
     """
     options = options or TableOptions()
     if not configs:
-        raise ValueError('nodule_table needs at least one config.')
+        raise ValueError('The table needs at least one config.')
     rows: list[dict[str, Any]] = []
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
