@@ -51,7 +51,9 @@ class ProgramTask:
         cfg = Config.fromfile(self.config)
         cfg.merge_from_dict(dict(self.overrides))
         cfg.trust_checkpoint = self.trust_checkpoint
-        checkpoint = self.checkpoint and os.path.abspath(self.checkpoint)
+        checkpoint = self.checkpoint
+        if checkpoint and '://' not in checkpoint:  # not an address
+            checkpoint = os.path.abspath(checkpoint)
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 
     def settings(self) -> dict[str, Any]:

@@ -43,8 +43,9 @@ class ExplainFindings(ScanStep):
 
     Args:
         method: Name of a method that explains any score, such as ``'GradCAM'``, see
-            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM, whose
-            maps of boxes lie inside the box more than those of Grad-CAM.
+            :func:`mmlesion.explain.methods.find_method`. Defaults to
+            TwoScaleCAM, whose maps of boxes lie inside the box more than those of other
+            methods.
         layers: Layer to map. Defaults to the layer of the last feature maps.
         attention: Whether to add the attention of detectors that have it.
         insertion_deletion: Whether to measure how the score follows the map.

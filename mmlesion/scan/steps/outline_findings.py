@@ -16,12 +16,9 @@ from mmlesion.segmentation import nodule_candidates, phase_means
 
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
+from .in_lung import in_lung
 from .nam_candidates import NAMCandidates
 from .scan_step import ScanCase, ScanStep
-
-#: A lesion counts as surrounded by lung if this share of its box is darker than
-#: LUNG_HU; only there do candidates separate it from its surroundings.
-LUNG_SHARE, LUNG_HU = 0.15, -500.0
 
 
 @SCAN_STEPS.register_module()
@@ -129,7 +126,7 @@ class OutlineFindings(ScanStep):
         box = tuple(slice(a, b) for a, b in zip(first, last))
         region = np.asarray(volume.array[box], np.float32)
         middle = len(region) // 2
-        if (region[middle] < LUNG_HU).mean() < LUNG_SHARE:
+        if not in_lung(volume, lower, upper):
             return None
         ellipse = box_ellipsoid(
             np.array([-0.5, -0.5, -0.5]), np.array(region.shape) - 0.5
