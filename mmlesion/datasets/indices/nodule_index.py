@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from mmlesion.files import is_file_name, read_csv_rows, write_csv_rows
 
 #: Name of the index, and of the folder of patches beside it.
-INDEX_NAME = 'nodules.csv'
+NODULE_INDEX_NAME = 'nodules.csv'
 PATCH_FOLDER = 'patches'
 
 

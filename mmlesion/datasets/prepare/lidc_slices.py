@@ -43,7 +43,7 @@ from mmlesion.files import (
     write_problems,
 )
 
-from .made_from import digest_nodules, read_json_dict
+from .source_notes import digest_nodules, read_json_dict
 
 #: What could not be prepared, one sentence a line; absent if nothing.
 SLICE_PROBLEMS_NAME = 'slice_problems.txt'

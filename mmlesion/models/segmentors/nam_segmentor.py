@@ -159,7 +159,7 @@ class NAMSegmentor(BaseModel):
                     None if finer is None else finer[index, :height, :width],
                 )
             empty = torch.zeros(height, width, dtype=torch.bool)
-            first = found[0] if found else Nodule(empty, empty, empty)
+            first = found[0] if found else SegmentedNodule(empty, empty, empty)
             sample.set_field(nodule_map, 'map')
             sample.set_field(first.scope, 'scope')
             sample.set_field(first.coarse, 'coarse_mask')
@@ -180,7 +180,7 @@ class NAMSegmentor(BaseModel):
         inputs: Tensor,
         nodule_map: Tensor,
         finer_map: Tensor | None,
-    ) -> list['Nodule']:
+    ) -> list['SegmentedNodule']:
         """Segment the nodules of a slice, ordered by the prominence of their blobs."""
         low, high = self.window_hu
         gray = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
@@ -199,7 +199,7 @@ class NAMSegmentor(BaseModel):
             candidates = nodule_candidates(image_hu, scope, means, self.smoothness)
             fine = candidates == self._chosen(candidates, blob.mask, inputs, fill)
             found.append(
-                Nodule(
+                SegmentedNodule(
                     *(
                         torch.from_numpy(mask)
                         for mask in (scope, candidates > 0, fine & (candidates > 0))
@@ -230,7 +230,7 @@ class NAMSegmentor(BaseModel):
         return int(change.argmax()) + 1
 
 
-class Nodule(NamedTuple):
+class SegmentedNodule(NamedTuple):
     """Masks of a nodule: scope, all candidates in the scope, selected candidate."""
 
     scope: Tensor
