@@ -15,7 +15,7 @@ DEMO_SEED ?= 0
 PYTEST_ARGS ?=
 
 .PHONY: help install test lint demo demo-clean benchmark wheel wheelhouse lock \
-    lock-check docs clean
+    lock-check audit docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -69,6 +69,14 @@ lock:  ## resolve requirements/locked.txt for each Python version, with hashes
 
 lock-check:  ## dry-run the installation of the locks on each Python version
 	@PYTHON=$(PYTHON) sh requirements/lock.sh --check
+
+audit:  ## look the locked versions up among known advisories; needs a network
+	@test -x .build/audit/bin/pip-audit || { \
+	$(or $(PYTHON),python3) -m venv .build/audit && \
+	.build/audit/bin/python -m pip install -q 'pip-audit>=2.7'; }
+	@for lock in requirements/lock-py3.*.txt; do echo "$$lock" && \
+	.build/audit/bin/pip-audit --strict --disable-pip --no-deps -r "$$lock" \
+	|| exit 1; done
 
 docs: install  ## site/: the documentation as a web site, made without a network
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

@@ -22,13 +22,14 @@ SIZES = ((296, 344), (512, 512))
 BATCH = 8
 
 
-def build(device):
+def build(device, num_images=5):
     """The detector with random weights, since none can be fetched here."""
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
     cfg = Config.fromfile(CONFIG).model
     cfg.backbone.backbone.init_cfg = None
+    cfg.roi_head.num_images = num_images
     with DefaultScope.overwrite_default_scope('mmdet'):
         logging.disable(logging.INFO)
         model = MODELS.build(cfg)
@@ -37,11 +38,11 @@ def build(device):
     return model.to(device)
 
 
-def samples(number, height, width, device):
+def samples(number, height, width, device, num_slices=15):
     """Inputs as the data preprocessor gives them, one lesion each."""
     from mmdet.structures import DetDataSample
 
-    inputs = torch.randn(number, 15, height, width, device=device) * 50
+    inputs = torch.randn(number, num_slices, height, width, device=device) * 50
     data_samples = []
     for _ in range(number):
         sample = DetDataSample(

@@ -1,7 +1,7 @@
 """FROC of a whole test set against the loop over boxes that others use.
 
 The size is DeepLesion's test split: 4,817 images, 4,912 lesions, 300 boxes an
-image. The loop is 3DCE's, restated: boxes by falling score, one at a time,
+image. The loop is 3DCE's, restated: boxes by decreasing score, one at a time,
 compared with the lesions of their image by NumPy. It runs over all boxes, once.
 """
 

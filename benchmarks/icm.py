@@ -96,7 +96,7 @@ def run():
             unit='s',
             peer_name=peer and 'DIPY icm_ising, as many sweeps',
             ratio=peer and peer / least['ours'],
-            target='<= 0.3',
+            target='<= 0.03',
             note=note,
         )
     ]

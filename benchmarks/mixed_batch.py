@@ -42,7 +42,7 @@ def run(device=None, sizes=SIZES, repeats=1):
     """Time both ways in turns.
 
     Args:
-        device: By default the GPU, if there is a GPU.
+        device: By default the GPU, if available.
         sizes: Height and width of each image.
         repeats: Number of turns.
 

@@ -1,6 +1,6 @@
 """Projections of a 256 x 256 x 216 scan: one pass against masked means of numpy.
 
-7 areas (the lungs and six sub-regions), 3 ranges of HU, 3 axes, on one core, after the
+7 areas (the lungs and six lung regions), 3 ranges of HU, 3 axes, on one core, after the
 mask. The peer takes each of the 63 by ``numpy.ma.mean`` from the part of the scan, as
 one would write it at first. Of ours, too, the pictures of all 27 rotations of a scan,
 the turning included.

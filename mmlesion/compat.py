@@ -112,7 +112,7 @@ def check_versions() -> None:
 
 
 def declare_torchvision_operators() -> bool:
-    """Import torchvision, and declare its operators where they cannot load.
+    """Import torchvision, and declare its operators if they cannot be loaded.
 
     See :mod:`mmlesion.torchvision_operators`.
 
@@ -156,7 +156,7 @@ def silence_optional_packages() -> None:
 
 
 def installed_config(name: str) -> str:
-    """Path of a config of this package, by its path below ``configs``.
+    """Return the file of a config of this package by its path below ``configs``.
 
     Args:
         name: E.g. ``'3dce/3dce_9slice.py'``, or the file name alone, which is
@@ -166,7 +166,7 @@ def installed_config(name: str) -> str:
         The file.
 
     Raises:
-        FileNotFoundError: If there is no such config.
+        FileNotFoundError: If the config does not exist.
     """
     folder = Path(__file__).parent / '.mim' / 'configs'
     if not folder.is_dir():  # a checkout that was not installed

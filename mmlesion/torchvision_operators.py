@@ -31,7 +31,7 @@ def declare_schemas() -> None:
 
 
 def is_missing_operator(error: RuntimeError) -> bool:
-    """Whether an import failed for want of torchvision's compiled operators."""
+    """Return whether an import failed because of missing torchvision operators."""
     return 'operator torchvision::' in str(error)
 
 

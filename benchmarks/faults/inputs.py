@@ -33,7 +33,11 @@ _MEMORY = 2 << 30
 
 
 def run_inputs(
-    seed: int, deadline: float, most: int | None = None, keep: Path | None = None
+    seed: int,
+    deadline: float,
+    most: int | None = None,
+    keep: Path | None = None,
+    batch: int | None = None,
 ) -> tuple[dict[str, Counter], list[str]]:
     """Damage and read files until the time is over.
 
@@ -42,6 +46,7 @@ def run_inputs(
         deadline: When to stop, by ``time.monotonic``.
         most: Inputs at most.
         keep: Folder where inputs that were not handled well are kept.
+        batch: Inputs of a format in a turn. Defaults to the number of the format.
 
     Returns:
         Outcomes of each format, and a line for each input not handled well.
@@ -54,12 +59,13 @@ def run_inputs(
         done, turn = 0, 0
         while time.monotonic() < deadline and (most is None or done < most):
             form = formats[turn % len(formats)]
-            first = turn // len(formats) * form.batch
+            size = batch or form.batch
+            first = turn // len(formats) * size
             for number, outcome, words in _read_batch(
                 form,
                 wholes[turn % len(formats)],
                 seed,
-                range(first, first + form.batch),
+                range(first, first + size),
             ):
                 counts.setdefault(form.name, Counter())[outcome] += 1
                 done += 1

@@ -1,14 +1,17 @@
-# configs/nam_1gap_lidc.py on slices of crops around nodules, for those who have these
-# alone (data/README.md), with a small network from scratch, so with batch
-# normalization. All numbers here are ours.
+# configs/nam_1gap_lidc.py on slices of crops around nodules (data/README.md), with a
+# small network from scratch and therefore with batch normalization. All numbers here
+# are ours.
+#
+# A network that learns from scratch with global average pooling may respond beside the
+# nodule. Four stages (stride 8), log-sum-exp pooling and the fitted shift of the map
+# (MapShiftHook) keep the response on it.
 _base_ = '../nam_1gap_lidc.py'
 data_root = 'data/LIDC-crops/'
 pipeline = [
     _base_.train_pipeline[0],
     _base_.window,
     dict(type='mmlesion.RandomSymmetry', flip_slices=False),
-    # Nodules lie in the middle, where maps may show anything: away with them. 27 is
-    # -850 HU, what the squares are filled up with.
+    # 27 is -850 HU, the value around the crops
     dict(type='RandomCrop', crop_size=128, padding=40, pad_val=27),
     _base_.pack,
 ]
@@ -19,6 +22,7 @@ val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
 test_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root))
 small = dict(
     depth=11,
+    num_stages=4,
     width=16,
     branch_channels=128,
     norm_cfg=dict(type='BN'),
@@ -27,11 +31,14 @@ small = dict(
         dict(type='Constant', layer='_BatchNorm', val=1),
     ],
 )
+pooling = dict(pooling='lse', sharpness=3.0, map='equation')
 model = dict(
     # of the window's 0..255: -2..2
     data_preprocessor=dict(mean=[127.5] * 3, std=[63.75] * 3),
     num_nodules=1,
-    classifier=dict(backbone=small, head=dict(in_channels=[128])),
+    several='repeat',
+    refine='opening',
+    classifier=dict(backbone=small, head=dict(in_channels=[128], **pooling)),
 )
 
 train_cfg = dict(max_epochs=30, val_interval=2)
@@ -44,3 +51,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, end=60),
     dict(type='CosineAnnealingLR', convert_to_iter_based=True),  # to the end
 ]
+
+scan_slices = dict(size=768, zoom=2)

@@ -27,4 +27,11 @@ test_evaluator = [
             ),
         },
     ),
+    # the network of several GAPs itself; the rows above classify by one GAP
+    dict(
+        type='mmlesion.BinaryClassificationMetric',
+        case_keys=('img_id',),
+        score_key='multi_gap_score',
+        prefix='multi_gap',
+    ),
 ]

@@ -25,6 +25,9 @@ optim_wrapper = dict(
 # "learning decay (0.999)"; each epoch is ours
 param_scheduler = dict(type='ExponentialLR', gamma=0.999, by_epoch=True)
 
+custom_hooks = [
+    hook for hook in _base_.custom_hooks if hook['type'] != 'mmlesion.MapShiftHook'
+]
 # settings were chosen "based on average Dice on the validation set"
 default_hooks = dict(checkpoint=dict(save_best='nodule/fine/dice_mean', rule='greater'))
 val_evaluator = dict(

@@ -1,5 +1,6 @@
-# configs/nam/nam_1gap_lidc_crops.py, smaller still, for the whole slices of 160 x 160 pixels
-# of 300 generated patients (data/README.md has the commands). All numbers here are ours.
+# configs/nam/nam_1gap_lidc_crops.py, smaller still, for the whole slices of 160 x 160
+# pixels of 300 generated patients (data/README.md has the commands). All numbers here
+# are ours.
 _base_ = '../nam/nam_1gap_lidc_crops.py'
 data_root = 'data/phantom/LIDC-slices/'
 pipeline = [
@@ -15,12 +16,19 @@ val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))
 small = dict(width=8, branch_channels=64)
 model = dict(
-    num_nodules=2, classifier=dict(backbone=small, head=dict(in_channels=[64]))
+    num_nodules=2,
+    refine=None,
+    classifier=dict(backbone=small, head=dict(in_channels=[64])),
 )
 train_cfg = dict(max_epochs=20)
 optim_wrapper = dict(optimizer=dict(weight_decay=0.02))
 # The paper's numbers belong to other data.
 test_evaluator = [
     *_base_.test_evaluator[:1],
-    dict(type='mmlesion.NoduleSegmentationMetric'),
+    dict(
+        type='mmlesion.NoduleSegmentationMetric',
+        mask_keys=_base_.test_evaluator[1].mask_keys,
+        chance_keys=_base_.test_evaluator[1].chance_keys,
+    ),
 ]
+scan_slices = dict(size=160, zoom=1)

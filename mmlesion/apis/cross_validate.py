@@ -43,7 +43,7 @@ TRAINING_SETTINGS = (
     'param_scheduler',
     'randomness',
 )
-#: Metrics of maps in the printed table; the JSON file holds all metrics.
+#: Metrics of maps in the printed table; the JSON file contains all metrics.
 MAP_NUMBERS = (
     'auprc_mean',
     'prevalence_mean',
@@ -57,12 +57,12 @@ MAP_NUMBERS = (
 def cross_validate(
     cfg: Config, num_folds: int = 5, seed: int = 0, test_only: bool = False
 ) -> dict:
-    """Train a config on all folds but one and test it on that fold, for each fold.
+    """Train and test a config on each fold of a cross-validation.
 
     The data sets of the config must take ``fold``, ``num_folds`` and ``seed``, and
     decide which cases belong to a fold
     (:class:`mmlesion.datasets.LIDCNoduleDataset` keeps each patient in one fold and
-    the same share of each class in all folds). The weights of the last epoch are
+    the same class frequencies in all folds). The weights of the last epoch are
     tested. If the config's ``CheckpointHook`` has ``save_best``, the weights of the
     best epoch on the validation cases are tested instead; test cases never choose
     the epoch.
@@ -84,7 +84,7 @@ def cross_validate(
         num_folds: Number of folds.
         seed: Random seed for folds, initialization and training.
         test_only: Test the finished folds of ``work_dir`` again with the metrics of
-            this config, and add the numbers. The folds must have been trained with
+            this config, and add the results. The folds must have been trained with
             the model, training settings and data of this config.
 
     Returns:
@@ -92,9 +92,9 @@ def cross_validate(
 
     Raises:
         FileNotFoundError: If a fold is not finished and ``test_only`` is set.
-        ValueError: If there are fewer than two folds, a data set takes no folds,
-            ``save_best`` would choose by test cases, or the folder holds folds of
-            another config.
+        ValueError: If there are fewer than two folds, a data set does not support
+            folds, ``save_best`` would choose by test cases, or the folder contains
+            folds of another config.
     """
     if num_folds < 2:
         raise ValueError(f'Cross-validation needs 2 folds or more, got {num_folds}.')
@@ -167,11 +167,11 @@ def _is_printed(name: str, names: Mapping) -> bool:
 
 
 def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
-    """The config of one fold."""
+    """Return the config of one fold."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir = str(Path(cfg.work_dir) / f'fold{fold}')
     cfg.experiment_name = f'{Path(cfg.filename or "config").stem}_fold{fold}'
-    cfg.resume = True  # from the last checkpoint in work_dir, if there is one
+    cfg.resume = True  # from the last checkpoint in work_dir, if any
     cfg.load_from = None
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     for split in SPLIT_NAMES:
@@ -214,7 +214,7 @@ def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
 
 
 def _datasets(cfg: Any) -> Iterator[Any]:
-    """The innermost data sets below wrappers such as ``RepeatDataset``."""
+    """Yield the innermost data sets below wrappers such as ``RepeatDataset``."""
     if 'dataset' in cfg:
         yield from _datasets(cfg.dataset)
     elif 'datasets' in cfg:
@@ -225,7 +225,7 @@ def _datasets(cfg: Any) -> Iterator[Any]:
 
 
 def _metrics(cfg: Config) -> list[ConfigDict]:
-    """The metrics that can write the score of each case."""
+    """Return the metrics that can write the score of each case."""
     evaluators = cfg.get('test_evaluator')
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     return [
@@ -289,13 +289,13 @@ def _test_again(cfg: Config, title: str) -> dict:
 
 
 def _best_checkpoint(folder: Path) -> str | None:
-    """The checkpoint that ``save_best`` kept, if there is any."""
+    """Return the checkpoint that ``save_best`` kept, if any."""
     kept = max(folder.glob('best_*.pth'), key=os.path.getmtime, default=None)
     return None if kept is None else str(kept)
 
 
 def _check_training(cfg: Config, folder: Path) -> None:
-    """Compare with the config that MMEngine wrote beside the fold's weights."""
+    """Compare with the config that MMEngine wrote next to the weights of the fold."""
     path = max(folder.glob('*.py'), key=os.path.getmtime, default=None)
     if path is None:
         raise FileNotFoundError(
@@ -311,7 +311,7 @@ def _check_training(cfg: Config, folder: Path) -> None:
 
 
 def _training_settings(cfg: Config) -> dict[str, str]:
-    """Settings that determine the weights and the held-out cases, as JSON."""
+    """Return settings that determine the weights and held-out cases, as JSON."""
     parts = {key: cfg.get(key) for key in TRAINING_SETTINGS}
     parts['test_dataloader.dataset'] = cfg.test_dataloader.dataset
     return {
@@ -325,13 +325,13 @@ def _test(runner: Runner) -> dict[str, float]:
 
 
 def _cases(folder: Path) -> list[dict]:
-    """Score and label of each case, if a metric wrote them."""
+    """Return score and label of each case, if a metric wrote them."""
     scores = folder / 'test.scores.json'
     return json.loads(scores.read_text()) if scores.exists() else []
 
 
 def _fingerprint(cfg: Config) -> str:
-    """Hash of the settings that folds of one cross-validation share."""
+    """Return a hash of the settings that the folds share."""
     kept = {
         key: value for key, value in cfg.to_dict().items() if key not in NOT_COMPARED
     }
@@ -341,16 +341,16 @@ def _fingerprint(cfg: Config) -> str:
 
 
 def _epochs(folder: Path) -> list[dict]:
-    """Metrics after each epoch, from the logs of all runs of this fold."""
+    """Return metrics after each epoch, from the logs of all runs of this fold."""
     epochs = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in path.read_text().splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
-                continue  # a run was killed while it wrote the line
+                continue  # incomplete line of a run that was killed
             if 'lr' in row or 'step' not in row:
-                continue  # of a training step, or of the final test
+                continue  # a training step, or the final test
             step = row.pop('step')
             epochs[step] = {
                 name: value
@@ -362,7 +362,7 @@ def _epochs(folder: Path) -> list[dict]:
 
 
 def _summarize(results: Sequence[dict]) -> dict:
-    """Mean, deviation and values of each metric, ROC curves, metrics by epoch."""
+    """Compute statistics of each metric, ROC curves and metrics by epoch."""
     names = [
         name
         for name in results[0]['metrics']
@@ -393,7 +393,7 @@ def _summarize(results: Sequence[dict]) -> dict:
 
 
 def _mean_epochs(results: Sequence[dict]) -> list[dict]:
-    """Mean over folds of each metric after each epoch that all folds have."""
+    """Average each metric over folds after each epoch that all folds have."""
     by_fold = [{row['epoch']: row for row in result['epochs']} for result in results]
     rows = []
     for epoch in sorted(set.intersection(*map(set, by_fold))):

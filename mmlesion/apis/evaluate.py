@@ -1,4 +1,4 @@
-"""Testing a checkpoint by its config."""
+"""Testing of checkpoints."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.metrics import FROCMetric, WholeSliceMetric
 from mmlesion.visualization import draw_froc
 
-#: Default number of samples whose attention is drawn.
+#: Default number of samples for attention figures.
 ATTENTION_SAMPLES = 3
 
 
@@ -43,8 +43,8 @@ def evaluate(
             lesions, or names of samples. The folder is ``<show_dir>/attention`` or,
             without ``show_dir``, ``<work_dir>/attention``. Defaults to 3 samples if
             ``show_dir`` is given.
-        show: Show each overlay in a window.
-        wait_time: Seconds for which each overlay is shown.
+        show: Whether to show each overlay in a window.
+        wait_time: Display time of each overlay in seconds.
         out: Pickle file for all predictions, with boxes in pixels of the whole
             slice.
         tta: Test-time augmentation by the config's ``tta_model`` and
@@ -58,7 +58,7 @@ def evaluate(
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
         ValueError: If the checkpoint is refused or belongs to another model, or an
-            argument does not fit the config.
+            argument is invalid for the config.
     """
     if '://' not in checkpoint and not Path(checkpoint).exists():
         raise FileNotFoundError(f'Checkpoint {checkpoint} does not exist.')
@@ -131,7 +131,7 @@ def _has_attention(cfg: Config) -> bool:
 
 
 def _request_json(cfg: Config) -> None:
-    """Make each FROCMetric write a JSON file."""
+    """Configure each FROCMetric to write a JSON file."""
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     found = [

@@ -30,23 +30,23 @@ class ExplainOptions:
 
     Attributes:
         methods: Methods, see :func:`mmlesion.explain.methods.find_method`. Defaults to
-            GradCAM for a classifier and to LayerCAM for a detector.
-        layers: Layers to map. By default the layer of the last feature maps.
-            Methods of attention, and heads that draw their own maps, take none.
+            GradCAM for a classifier and to TwoScaleCAM for a detector.
+        layers: Target layers. Defaults to the layer with the last feature maps.
+            Attention methods, and heads that compute their own maps, need none.
         targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the data
             set. For a detector, numbers of boxes in the order of prediction, or
             ``'predicted'`` for the boxes of the highest scores.
-        window: HU of black and white in the pictures. Without ``mmlesion.WindowHU``
+        window: HU of black and white in the figures. Without ``mmlesion.WindowHU``
             in the pipeline, the network also gets scans in this window.
         value_range: Raw values at the two ends of the colors, for all maps.
         slices: Slices of scans, counted from 0 at the feet.
-        max_images: Largest number of images.
-        diameter_mm: Diameter of the nodule in the middle of each crop, for networks
-            that read patches of nodules. By default it is estimated.
-        score_thr: Smallest score of a box.
-        max_detections: Largest number of boxes of an image.
-        device: Defaults to the GPU if there is a GPU.
-        progress: Show a progress bar.
+        max_images: Maximum number of images.
+        diameter_mm: Diameter of the nodule in the center of each crop, for networks
+            that use nodule patches. By default, it is estimated.
+        score_thr: Minimum score of a box.
+        max_detections: Maximum number of boxes per image.
+        device: Defaults to the GPU if available.
+        progress: Whether to show a progress bar.
         score: Score that is explained: ``'logit'``, ``'log_odds'``,
             ``'probability'`` or a callable. Defaults to the log-odds of two classes,
             the logit of more, and the probability of a box.
@@ -89,7 +89,7 @@ def explain(
         out_dir: Folder of the results.
         images: File or folder. Defaults to the config's test data set. See
             :class:`~mmlesion.explain.inputs.ExplainInputs`.
-        options: Methods, targets and pictures.
+        options: Methods, targets and figures.
 
     Returns:
         The content of the JSON files.
@@ -102,9 +102,9 @@ def explain(
     """
     options = options or ExplainOptions()
     for method in options.methods:
-        find_method(method)  # before a model is loaded
+        find_method(method)  # check before a model is loaded
     if options.window is not None:
-        window_hu(np.zeros(1), options.window)  # checks the window
+        window_hu(np.zeros(1), options.window)  # check the window
     model = load_trained_model(cfg, checkpoint, options.device)
     inputs = ExplainInputs(
         cfg,
@@ -155,7 +155,7 @@ def explain(
 def _explainer(
     model: nn.Module, options: ExplainOptions
 ) -> BoxExplainer | ClassExplainer:
-    """The explainer that fits a model."""
+    """Return the explainer for a model."""
     if is_detector(model):
         if options.slice_shares is not None:
             raise ValueError(
@@ -182,7 +182,7 @@ def _explainer(
 
 
 def _gray_to_hu(cfg: Config) -> Callable[[Tensor], Tensor] | None:
-    """The function from the network's gray values to HU, if the pipeline windows."""
+    """Return a function from gray values to HU, if the pipeline has a window."""
     loader = cfg.get('test_dataloader') or {}
     for step in (loader.get('dataset') or {}).get('pipeline') or ():
         if str(step.type).rpartition('.')[2] == 'WindowHU':

@@ -1,6 +1,8 @@
-"""Export of a trained network to ``torch.export`` or ONNX, checked by loading it."""
+"""Export of trained networks to ``torch.export`` or ONNX, with a check."""
 
+import io
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,9 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.files import PARTIAL_SUFFIX
+from mmlesion.files import atomic_file
 
-#: Suffixes of the files that can be written.
+#: Suffixes of the supported file formats.
 EXPORT_SUFFIXES = ('.pt2', '.onnx')
 
 #: Largest difference of the exported network's results, relative to their range.
@@ -38,7 +40,7 @@ class ClassScores(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class probabilities of images."""
+        """Compute class probabilities of images."""
         feats = self.model.extract_feat(images)
         return self.model.head(feats).softmax(1)
 
@@ -62,7 +64,7 @@ class DetectorFeatures(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of images."""
+        """Compute feature maps of images."""
         return tuple(self.model.extract_feat(images))
 
 
@@ -76,8 +78,8 @@ def export_network(
     """Export a classifier's probabilities or a detector's features.
 
     The exported network takes images as the model's data preprocessor returns them:
-    windowed, with the mean subtracted. Their size is fixed; the number of images in
-    a batch is not. The file is loaded again and compared with the model's own
+    windowed, with the mean subtracted. The image size is fixed, but the number of
+    images in a batch is not. The file is loaded and compared with the model's own
     prediction on random images in batches of one and three.
 
     Args:
@@ -85,12 +87,12 @@ def export_network(
         checkpoint: A checkpoint of exactly this model.
         out: ``.pt2`` for ``torch.export``, ``.onnx`` for ONNX. Replaced if it exists.
         size: Height and width of the images in pixels.
-        channels: Channels of the images. Defaults to what the model's config says.
+        channels: Channels of the images. Defaults to the number in the model's config.
 
     Returns:
         ``file``, ``inputs`` (shape), ``outputs`` (shapes for one image),
-        ``preprocessor`` (mean and deviation to apply before) and ``difference``, the
-        largest difference relative to the range of the results.
+        ``preprocessor`` (mean and standard deviation of the normalization) and
+        ``difference``, the largest difference relative to the range of the results.
 
     Raises:
         ValueError: If the suffix is unknown, the channels are not known, or the
@@ -105,19 +107,19 @@ def export_network(
     channels = channels or input_channels(cfg)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(3, channels, *size, generator=generator)
-    partial = path.with_name(path.name + PARTIAL_SUFFIX + path.suffix)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, path.name)
         load = _write_onnx if path.suffix == '.onnx' else _write_pt2
-        run = load(network, images, partial)
+        run = load(network, images, made)
         difference = max(_difference(model, run, images[:n]) for n in (1, 3))
         if not difference <= TOLERANCE:
             raise ValueError(
                 f'{path}: the exported network differs by {difference:.1e} of the '
                 f'range of the results, at most {TOLERANCE:.0e} is accepted'
             )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        content = made.read_bytes()
+    with atomic_file(path) as file:
+        file.write(content)
     with torch.no_grad():
         results = _as_tuple(network(images[:1]))
     return dict(
@@ -130,16 +132,17 @@ def export_network(
 
 
 def input_channels(cfg: Config) -> int:
-    """Channels of the images that the model of a config takes.
+    """Return the number of image channels that the model of a config expects.
 
     Args:
         cfg: The config.
 
     Returns:
-        The number that the slice loader, the nodule loader or the backbone states.
+        The number from the config of the slice loader, the nodule loader or the
+        backbone.
 
     Raises:
-        ValueError: If none of them states a number.
+        ValueError: If none of them contains a number.
     """
     pipeline = cfg.get('test_dataloader', {}).get('dataset', {}).get('pipeline', [])
     for step in pipeline:
@@ -159,7 +162,9 @@ def _write_pt2(network: nn.Module, images: Tensor, path: Path) -> Callable:
     batch = torch.export.Dim('batch', min=1, max=64)
     with torch.no_grad():
         program = torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path)
+    content = io.BytesIO()  # PyTorch's own writer ends on a full disk with a trace
+    torch.export.save(program, content)
+    path.write_bytes(content.getvalue())
     return torch.export.load(path).module()
 
 
@@ -190,7 +195,7 @@ def _write_onnx(network: nn.Module, images: Tensor, path: Path) -> Callable:
 
 
 def _difference(model: Any, run: Callable, images: Tensor) -> float:
-    """Largest difference from the model, relative to the range of the results."""
+    """Return the largest difference from the model, relative to the result range."""
     with torch.no_grad():
         if _is_detector(model):
             expected = tuple(model.extract_feat(images))
@@ -210,7 +215,7 @@ def _is_detector(model: nn.Module) -> bool:
 
 
 def _statistics(model: nn.Module) -> dict:
-    """Mean and deviation of the data preprocessor, empty without normalization."""
+    """Return mean and std of the data preprocessor; empty without normalization."""
     preprocessor = model.data_preprocessor
     if not getattr(preprocessor, '_enable_normalize', False):
         return {}

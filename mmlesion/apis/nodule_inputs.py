@@ -1,4 +1,4 @@
-"""Choice of the slices or scales that a nodule classifier reads."""
+"""Selection of the slices or scales in the input of a nodule classifier."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -43,7 +43,7 @@ def set_nodule_inputs(cfg: Config, inputs: str) -> Config:
     backbone = model.get('backbone') or {}
     if before is None or 'in_channels' not in backbone:
         raise ValueError(
-            f'{cfg.filename}: inputs can be chosen only where the data come by '
+            f'{cfg.filename}: inputs can be selected only if the data are loaded by '
             'mmlesion.LoadNodulePatch and model.backbone has in_channels.'
         )
     windows = backbone['in_channels'] // NUM_CHANNELS[before]
@@ -54,7 +54,7 @@ def set_nodule_inputs(cfg: Config, inputs: str) -> Config:
 
 
 def _dicts(value: Any) -> Iterator[Any]:
-    """All dicts at any depth."""
+    """Yield all dicts at any depth."""
     if isinstance(value, (list, tuple)):
         for each in value:
             yield from _dicts(each)

@@ -1,6 +1,5 @@
 """Detection of lesions in whole CT scans."""
 
-import hashlib
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from mmlesion.scan.key_slice_detection import KeySliceDetection
 from mmlesion.scan.linking import LinkOptions, link_boxes
 from mmlesion.scan.reading import LoadedScan, detection_volume, read_scan
 from mmlesion.scan.results import make_result
+from mmlesion.scan.steps import checkpoint_sha256
 from mmlesion.version import __version__
 
 PRECISIONS = dict(
@@ -39,7 +39,7 @@ class ScanOptions:
             has images to share.
         crop: ``'scan'`` or ``'slice'``; None for ``'scan'`` with shared features.
             See :class:`mmlesion.scan.key_slice_detection.KeySliceDetection`.
-        precision: Type in which the backbone computes: ``'float32'``,
+        precision: Number type of the backbone: ``'float32'``,
             ``'float16'`` (GPU), ``'bfloat16'``, or ``'auto'``: float16 on a GPU,
             float32 on a CPU.
         batch_images: Images in a batch of the backbone; None for 4 on a CPU and 16
@@ -80,7 +80,7 @@ class ScanOptions:
 class ScanDetector:
     """Detects lesions in whole CT scans with a trained detector.
 
-    Key slices every few millimeters go through the detector, on the grid of its
+    The detector runs on key slices every few millimeters, on the grid of its
     training: slice distance, pixel size, window and crop are those of the test
     pipeline of the config. Detectors with a :class:`SliceBackbone` compute each
     image of the scan once. Boxes of key slices are linked to 3-D findings.
@@ -88,12 +88,12 @@ class ScanDetector:
     Args:
         config: Config of the detector, a path or a ``Config``.
         checkpoint: Checkpoint of exactly this detector.
-        device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU if available.
         options: Settings.
 
     Raises:
-        FileNotFoundError: If there is no such config or checkpoint.
-        ValueError: If the config is no detector on slice stacks, or the checkpoint
+        FileNotFoundError: If the config or checkpoint does not exist.
+        ValueError: If the config is not a detector on slice stacks, or the checkpoint
             belongs to another model.
 
     Example:
@@ -126,7 +126,7 @@ class ScanDetector:
             'detect',
             config=Path(config.filename or '').name,
             checkpoint=Path(checkpoint).name,
-            checkpoint_sha256=_sha256(checkpoint),
+            checkpoint_sha256=checkpoint_sha256(checkpoint),
             settings=dict(
                 every_mm=options.every_mm,
                 precision=self.precision,
@@ -137,7 +137,7 @@ class ScanDetector:
 
     @property
     def precision(self) -> str:
-        """Type in which the backbone computes."""
+        """Number type of the backbone."""
         if self.options.precision != 'auto':
             return self.options.precision
         return 'float16' if self.device.type == 'cuda' else 'float32'
@@ -151,13 +151,13 @@ class ScanDetector:
 
         Args:
             scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, a volume, or
-                what :func:`mmlesion.scan.reading.read_scan` returned.
+                the result of :func:`mmlesion.scan.reading.read_scan`.
             series_uid: DICOM: UID of the series. By default, the largest axial CT
-                series of the folder is read, and a warning of the result says so.
+                series of the folder is read, and the result contains a warning.
 
         Raises:
-            FileNotFoundError: If there is no such file or folder.
-            ValueError: If the scan cannot be read or is no CT in HU.
+            FileNotFoundError: If the file or folder does not exist.
+            ValueError: If the scan cannot be read or is not a CT scan in HU.
         """
         if not isinstance(scan, LoadedScan):
             scan = read_scan(scan, series_uid)
@@ -192,7 +192,7 @@ class ScanDetector:
         )
 
     def key_slices(self, volume: CTVolume) -> KeySliceDetection:
-        """Boxes of the key slices of a volume, before linking.
+        """Return the boxes of the key slices of a volume, before linking.
 
         Args:
             volume: From :func:`mmlesion.scan.reading.detection_volume`.
@@ -212,7 +212,7 @@ class ScanDetector:
 
 
 def _read_curve(path: str) -> dict[str, Any]:
-    """The FROC curve in a file of ``tools/evaluate_scans.py``."""
+    """Read the FROC curve from a file of ``tools/evaluate_scans.py``."""
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         return FROCCurve.from_dict(content['curve']).to_dict()
@@ -220,14 +220,3 @@ def _read_curve(path: str) -> dict[str, Any]:
         raise ValueError(
             f'{path}: expected a file that tools/evaluate_scans.py --out wrote'
         ) from None
-
-
-def _sha256(path: str | os.PathLike[str]) -> str:
-    """Hash of a local file; empty for an address."""
-    if not os.path.isfile(path):
-        return ''
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

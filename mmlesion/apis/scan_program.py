@@ -22,19 +22,20 @@ DETECT = 'DetectLesions'
 
 
 class ScanProgram:
-    """Finds lesions in a scan and runs the further steps on them.
+    """Detect lesions in a scan and run further steps on the findings.
 
     Args:
         config: A scan config, as a path or a ``Config``. Its ``steps`` begin with a
             step of type ``DetectLesions`` with ``config`` and ``checkpoint`` of the
-            detector. The config of a detector is taken as this step alone.
-        checkpoint: Checkpoint of the detector; needed for the config of a
+            detector. The config of a detector is treated as a program with only this
+            step.
+        checkpoint: Checkpoint of the detector; required for the config of a
             detector; replaces the checkpoint of a scan config.
-        device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU if available.
         options: Settings of the detector.
 
     Raises:
-        FileNotFoundError: If there is no such config or checkpoint.
+        FileNotFoundError: If the config or checkpoint does not exist.
         ValueError: If the steps are not a list that begins with the detection, or
             a step is unknown.
 
@@ -77,13 +78,13 @@ class ScanProgram:
         """Run all steps on a scan.
 
         Args:
-            scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, or what
-                :func:`mmlesion.scan.reading.read_scan` returned.
+            scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, or
+                the result of :func:`mmlesion.scan.reading.read_scan`.
             series_uid: DICOM: UID of the series, see :class:`ScanDetector`.
 
         Raises:
-            FileNotFoundError: If there is no such file or folder.
-            ValueError: If the scan cannot be read or is no CT in HU.
+            FileNotFoundError: If the file or folder does not exist.
+            ValueError: If the scan cannot be read or is not a CT scan in HU.
         """
         found = scan if isinstance(scan, LoadedScan) else read_scan(scan, series_uid)
         case = ScanCase(found.volume, self.detector(found), detector=self.detector)
@@ -99,7 +100,7 @@ def build_step(
 
     Args:
         step: ``type``, with or without ``mmlesion.``, and arguments.
-        device: Device of steps that have a network and name none.
+        device: Device of steps with a network and no device of their own.
         path: The config, for error messages.
 
     Raises:
@@ -136,11 +137,11 @@ class CaseOutputs:
     Args:
         formats: Names of :data:`mmlesion.scan.writers.RESULT_FORMATS`.
         report: ``'folder'`` for a page with its files, ``'html'`` for one file that
-            holds everything, None for no page.
+            contains everything, None for no page.
         title: Heading of the page.
         window: First window of the page, see
             :data:`mmlesion.scan.report.WINDOWS`.
-        threshold: Score from which findings are shown first.
+        threshold: Minimum score of the findings that are shown initially.
         keep_identity: Whether names, IDs and dates of the patient may stay in texts.
         shared_assets: Relative path, from the page, of the files that several pages
             share.
@@ -162,7 +163,7 @@ def write_case(
 ) -> Path | None:
     """Write findings, thumbnail and page of a scan.
 
-    ``findings.json`` is written last: a folder that has it is complete.
+    ``findings.json`` is written last, so a folder with this file is complete.
 
     Args:
         folder: Folder of the files.
@@ -170,7 +171,7 @@ def write_case(
         outputs: Files to write.
 
     Returns:
-        The page to open, if there is one.
+        The page to open, if any.
 
     Raises:
         ValueError: If a format or window is unknown or does not fit the scan.

@@ -1,4 +1,4 @@
-"""The steps of a scan config as a task for runs over many scans."""
+"""Task that runs the steps of a scan config on many scans."""
 
 import os
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ from .scan_program import CaseOutputs, ScanProgram, write_case
 class ProgramTask:
     """Runs the steps of a scan config on each scan and writes the results.
 
-    The networks are built where the task runs, once for each process, so the task
+    The networks are built once in each process that runs the task, so the task
     itself can be sent to other machines.
 
     Args:
         config: Path of a scan config or of the config of a detector.
-        checkpoint: Path of the checkpoint of the detector; None takes the checkpoint
+        checkpoint: Path of the checkpoint of the detector; None selects the checkpoint
             of the scan config.
         device: Device; None for the GPU, if any.
         options: Settings of the detector.
-        outputs: Files that are written for each scan. The heading of a page is the name
+        outputs: Files to write for each scan. The heading of a page is the name
             of the folder of the scan.
         overrides: Values by key (``a.b.c``) that replace values of the config.
         trust_checkpoint: Whether the checkpoint may run code.
@@ -45,17 +45,19 @@ class ProgramTask:
 
     @cached_property
     def program(self) -> ScanProgram:
-        """The program of this process."""
+        """Program of this process."""
         if not os.path.isfile(self.config):
             raise FileNotFoundError(f'Config {self.config} does not exist.')
         cfg = Config.fromfile(self.config)
         cfg.merge_from_dict(dict(self.overrides))
         cfg.trust_checkpoint = self.trust_checkpoint
-        checkpoint = self.checkpoint and os.path.abspath(self.checkpoint)
+        checkpoint = self.checkpoint
+        if checkpoint and '://' not in checkpoint:  # not an address
+            checkpoint = os.path.abspath(checkpoint)
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 
     def settings(self) -> dict[str, Any]:
-        """Settings on which the results depend, as plain values."""
+        """Return the settings on which the results depend, as plain values."""
         records = [self.program.detector.record]
         records += [step.record for step in self.program.steps]
         return dict(

@@ -1,4 +1,4 @@
-"""Attention of the class token to the patches."""
+"""Maps of the attention between class token and patches."""
 
 from math import prod
 from typing import Any
@@ -15,11 +15,11 @@ HEADS = dict(mean=lambda weights: weights.mean(1), max=lambda weights: weights.a
 
 
 class AttentionMap(ActivationMap):
-    """Attention of the class token to the patches, in the last layer.
+    """Attention from the class token to the patches in the last attention layer.
 
-    Works on ViT and DeiT (one class token), distilled DeiT (two extra tokens),
-    class attention (CaiT, PatchConvNet, with a class token for each class as
-    well) and ``nn.MultiheadAttention``; grids need not be square. For fused
+    Supported are ViT and DeiT (one class token), distilled DeiT (two extra tokens),
+    class attention (CaiT and PatchConvNet, also with one class token per class) and
+    ``nn.MultiheadAttention``. Grids need not be square. For fused
     attention, only the row of the class token is computed, not the N x N matrix.
 
     Source: Behrendt et al., on activation maps for nodules in chest radiographs
@@ -30,7 +30,7 @@ class AttentionMap(ActivationMap):
         model: See :class:`ActivationMap`.
         layers: Name of the attention module. Defaults to the last attention module
             that runs.
-        heads: ``'mean'`` or ``'max'`` over heads.
+        heads: Reduction over heads, ``'mean'`` or ``'max'``.
         forward, grid: See :class:`ActivationMap`.
 
     Shape:
@@ -39,7 +39,7 @@ class AttentionMap(ActivationMap):
           class has its own token.
 
     Raises:
-        ValueError: If ``heads`` is unknown, a layer is no attention module, or the
+        ValueError: If ``heads`` is unknown, a layer is not an attention module, or the
             model has no attention module.
     """
 
@@ -61,8 +61,9 @@ class AttentionMap(ActivationMap):
         for name, module in self.modules.items():
             if kind_of(module) is None:
                 raise ValueError(
-                    f'layer {name!r} is a {type(module).__name__}, no attention with '
-                    'a linear qkv (or q and k) and num_heads: name one of '
+                    f'layer {name!r} is a {type(module).__name__}, not an attention '
+                    'module '
+                    'with a linear qkv (or q and k) and num_heads; choose one of '
                     f'{attention_names(self.model)}'
                 )
         if not names:
@@ -80,7 +81,7 @@ class AttentionMap(ActivationMap):
     rows = 'first'
 
     def start(self) -> None:
-        """Forget the last batch."""
+        """Reset the state before a new batch."""
         self.last: Any = None
 
     def receive(self, name: str, weights: Tensor) -> None:
@@ -88,11 +89,11 @@ class AttentionMap(ActivationMap):
         self.last = name, self.heads(weights)
 
     def finish(self) -> tuple[str, Tensor]:
-        """Name of the last layer and its rows, (B, K, keys)."""
+        """Return the name of the last layer and its rows, (B, K, keys)."""
         return self.last
 
     def compute(self, inputs: Any, targets: Any) -> Tensor:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         self.start()
         weights = AttentionWeights(self.modules, self.receive, self.rows)
         try:
@@ -104,8 +105,9 @@ class AttentionMap(ActivationMap):
                 self.forward(inputs)
             if self.last is None:
                 raise ValueError(
-                    f'attention {", ".join(map(repr, self.modules))} never ran in the '
-                    'forward pass: name one that the output is computed with'
+                    f'attention {", ".join(map(repr, self.modules))} was not called '
+                    'in the '
+                    'forward pass: choose a module that contributes to the output'
                 )
             name, rows = self.finish()
             grid = seen.of(rows.shape[-1], name)
@@ -114,33 +116,33 @@ class AttentionMap(ActivationMap):
         maps = rows[..., rows.shape[-1] - prod(grid) :].unflatten(-1, grid)
         if targets is None or callable(targets) or maps.shape[1] == 1:
             return maps
-        # Each class has a token, whose row is the map of the class.
+        # If there is one token per class, its row is the map of the class.
         classes = class_indices(targets, rows[..., 0])  # (B, K)
         return maps[torch.arange(len(maps), device=maps.device)[:, None], classes]
 
 
 class AttentionRollout(AttentionMap):
-    r"""Attention rollout: contribution of each patch to the class token.
+    r"""Attention rollout: product of the attention matrices of all layers.
 
     .. math::
         \tilde A_l = \tfrac12 A_l + \tfrac12 I, \quad
         R = \tilde A_L \cdots \tilde A_1
 
-    and the row of the class token of R. A is the mean (or maximum, normalized to sum
-    1) over heads. Memory is one N x N product for any depth.
+    The map is the row of the class token in R. A is the mean over heads, or the maximum
+    normalized to sum 1. Memory is one N x N matrix for any depth.
 
     Source: Abnar & Zuidema, "Quantifying Attention Flow in Transformers", ACL
     2020, Sec. 3.
 
     Args:
         model, layers, heads, forward, grid: See :class:`AttentionMap`. ``layers``
-            defaults to all attention modules in the order in which they run.
+            defaults to all attention modules in the order of execution.
     """
 
     rows = 'all'
 
     def receive(self, name: str, weights: Tensor) -> None:
-        """Multiply the product by the weights of the next layer."""
+        """Multiply the product by the attention matrix of the next layer."""
         weights = self.heads(weights)
         if weights.shape[-1] != weights.shape[-2]:
             raise ValueError(
@@ -156,11 +158,11 @@ class AttentionRollout(AttentionMap):
         self.last = name, mixed if self.last is None else mixed @ self.last[1]
 
     def finish(self) -> tuple[str, Tensor]:
-        """Name of the last layer and the class token's row, (B, 1, keys)."""
+        """Return the last layer and the row of the class token, (B, 1, keys)."""
         name, product = self.last
         return name, product[:, :1]
 
 
 def attention_names(model: nn.Module) -> list[str]:
-    """Names of the modules whose attention can be read."""
+    """Return the names of the supported attention modules."""
     return [name for name, module in model.named_modules() if name and kind_of(module)]

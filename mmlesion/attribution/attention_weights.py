@@ -12,7 +12,7 @@ from .model_state import full_precision
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """Kind of an attention module; None if the module is no attention.
+    """Return the kind of an attention module; None for any other module.
 
     ``'qkv'``: one linear layer for queries, keys and values (ViT of timm and of
     mmpretrain); ``'q_k'``: separate layers (class attention of CaiT and PatchConvNet);
@@ -32,10 +32,10 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def scale_of(module: nn.Module, head_dims: int) -> float:
-    """Factor by which the module scales the logits."""
+    """Return the factor that the module applies to the logits."""
     product = getattr(module, 'scaled_dot_product_attention', None)
     divisor = (getattr(product, 'keywords', None) or {}).get('scale')
-    if divisor:  # mmpretrain with qk_scale: its fallback divides by it
+    if divisor:  # with qk_scale, the fallback of mmpretrain divides by it
         return 1 / divisor
     scale = getattr(module, 'scale', None)
     return scale if isinstance(scale, float) else head_dims**-0.5
@@ -46,17 +46,17 @@ class AttentionWeights:
 
     .. math:: A = \mathrm{softmax}(s\, q k^\top)
 
-    Fused kernels never form the weights, so they are computed again from the queries
-    and keys. The product of weights and values is compared with the input of the
-    output projection. A module with other terms in its logits (relative positions, a
-    mask) raises an error instead of giving wrong weights.
+    Fused kernels do not return the weights, so the weights are computed from the
+    queries and keys. As a check, the product of weights and values is compared with the
+    input of the output projection. A module with additional terms in its logits
+    (relative positions, a mask) raises an error.
 
     Args:
         modules: Attention modules by name.
-        receive: Called as ``receive(name, weights)`` for each run of a module, in
+        receive: Called as ``receive(name, weights)`` for each call of a module, in
             order.
-        rows: ``'first'`` keeps the row of the first token of self-attention (other
-            attention has only class tokens as queries); ``'all'`` keeps all rows.
+        rows: ``'first'`` keeps the row of the first token of self-attention (in class
+            attention, only class tokens are queries); ``'all'`` keeps all rows.
 
     Shape:
         - weights: (B, heads, queries, keys), float32.
@@ -74,7 +74,7 @@ class AttentionWeights:
 
     @contextmanager
     def watching(self) -> Iterator['AttentionWeights']:
-        """Watch while the block runs; no hook is left behind."""
+        """Record inside the block; all hooks are removed afterward."""
         with ExitStack() as stack:
             for name, module in self.modules.items():
                 for handle in getattr(self, f'_watch_{kind_of(module)}')(name, module):
@@ -82,7 +82,7 @@ class AttentionWeights:
             yield self
 
     def _kept(self, rows: Tensor, keys: int) -> Tensor:
-        """Requested rows, (B, heads, queries, ...)."""
+        """Return the requested rows, (B, heads, queries, ...)."""
         first = self.rows == 'first' and rows.shape[2] == keys
         return rows[:, :, :1] if first else rows
 
@@ -90,8 +90,9 @@ class AttentionWeights:
         def ask(module, args, kwargs):
             if len(args) > 4:
                 raise ValueError(
-                    f'attention {name!r} is given need_weights by position: pass it '
-                    'by keyword'
+                    f'attention {name!r} receives need_weights as a positional '
+                    'argument: '
+                    'pass it by keyword'
                 )
             return args, dict(kwargs, need_weights=True, average_attn_weights=False)
 
@@ -134,7 +135,7 @@ class AttentionWeights:
     def _watch_parts(
         self, name: str, module: nn.Module, parts: dict[str, Tensor]
     ) -> Iterator[RemovableHandle]:
-        """Hooks for the norms of q and k, the check and the weights."""
+        """Register hooks for the norms of q and k, the check and the weights."""
         for part in 'qk':
             norm = getattr(module, f'{part}_norm', None)
             if isinstance(norm, nn.Module):
@@ -168,16 +169,16 @@ class AttentionWeights:
 
 
 def check_weights(name: str, weights: Tensor, value: Tensor, mixed: Tensor) -> None:
-    """Check that weights times values are the input of the output projection.
+    """Check that weights times values equal the input of the output projection.
 
     Raises:
-        ValueError: If they differ.
+        ValueError: If the numbers differ.
     """
     expected = weights @ value.detach().float()  # (B, heads, queries, d)
     expected = expected.transpose(1, 2).flatten(2)
     found = mixed.detach().float().reshape(len(expected), -1, expected.shape[-1])
     found = found[:, : expected.shape[1]]
-    # Relative; bfloat16 rounds at 4e-3.
+    # Relative tolerance; bfloat16 has a rounding error of 4e-3.
     if torch.linalg.vector_norm(found - expected) > (
         0.03 * torch.linalg.vector_norm(found)
     ):

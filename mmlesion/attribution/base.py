@@ -14,15 +14,15 @@ from .token_grid import TokenGrid
 
 
 class ActivationMap:
-    """Base class of all methods: one forward pass gives the maps of named layers.
+    """Base class of all methods: the maps of named layers from one forward pass.
 
     A method is a subclass that implements :meth:`compute`. A gradient method
-    implements :meth:`GradientMap.combine` alone.
+    implements only :meth:`GradientMap.combine`.
 
-    The model is left exactly as it was, also after an exception: weights, buffers,
-    ``.grad``, ``requires_grad``, training mode, hooks and the state of the random
-    number generator. It runs in evaluation mode, so that the map of a sample does
-    not depend on the other samples of its batch.
+    The state of the model is restored completely, also after an exception: weights,
+    buffers, ``.grad``, ``requires_grad``, training mode, hooks and the state of the
+    random number generator. The model runs in evaluation mode, so the map of a sample
+    does not depend on the other samples of its batch.
 
     Args:
         model: Any model. DataParallel and DistributedDataParallel
@@ -32,34 +32,33 @@ class ActivationMap:
             ``model.named_modules()``. ``name#i`` picks one of several maps of a
             layer.
         forward: ``forward(inputs)`` -> output. Defaults to
-            ``model(inputs)``; a tuple is unpacked to positional, a dict to
+            ``model(inputs)``; a tuple is unpacked to positional arguments, a dict to
             keyword arguments.
-        score: Which score of a class is explained:
-            ``'logit'``, ``'log_odds'``, ``'probability'``, ``'auto'`` (log-odds of
-            two classes, else the logit), or a callable; see
+        score: Score of a class to explain: ``'logit'``, ``'log_odds'``,
+            ``'probability'``, ``'auto'`` (log-odds for two classes, otherwise the
+            logit), or a callable; see
             :func:`mmlesion.attribution.targets.score_of_classes`.
-        grid: Rows and columns of a transformer's
-            patches; needed only where no convolution shows them.
-        reshape: Layer's tensor -> (B, C, *grid), for
+        grid: Rows and columns of the patches of a transformer. Required only if they
+            cannot be inferred from a convolution.
+        reshape: Function from the tensor of a layer to (B, C, *grid), for
             layouts other than (B, C, ...) and (B, tokens, C).
 
     Attributes:
-        needs_layers: Whether the method has to be given layers.
-        takes_layers: Whether the method can be given layers.
+        needs_layers: Whether the method requires layers.
+        takes_layers: Whether the method accepts layers.
         explains_any_score: Whether the method explains any differentiable
-            score of any model, e.g. that of a detected box.
+            score of any model, e.g. the score of a detected box.
 
     Shape:
         - Output: (B, K, h, w), float32, on the grid of the layer (three spatial
-          sizes for a volume). B is the leading size of the layer's output: a
-          layer that sees M slices of each sample in its batch gives B*M.
-          One tensor if there is one layer that put out one map; otherwise a
-          dict from name to tensor, ``name#i`` for the i-th map of a layer that
-          ran several times (a head shared by levels) or put out several (a
-          pyramid).
+          sizes for a volume). B is the first size of the output of the layer: for a
+          layer whose batch contains M slices of each sample, it is B*M. The result is a
+          tensor if one layer returned one map. Otherwise, it is a dict from name to
+          tensor, with ``name#i`` for the i-th map of a layer that ran several times (a
+          head shared by levels) or returned several maps (a pyramid).
 
     Raises:
-        TypeError: If ``model`` is no module.
+        TypeError: If ``model`` is not a module.
         ValueError: If a layer is not part of the model, or ``score`` is unknown.
     """
 
@@ -89,25 +88,25 @@ class ActivationMap:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        # Hooks live during a call only: there is nothing to take down.
+        # Hooks exist only during a call, so nothing has to be removed here.
         return None
 
     def __call__(self, inputs: Any, targets: Any = None) -> Tensor | dict[str, Tensor]:
-        """Raw maps of a batch.
+        """Compute the raw maps of a batch.
 
         Args:
             inputs: Tensor, or another input that the model accepts.
-            targets: A class index for all samples, one per sample,
-                K per sample (B, K), or a callable from the model's output to
-                scores of shape (), (B, ) or (B, K), which takes the place of
-                ``score``. None is the predicted class.
+            targets: A class index for all samples, one index per sample,
+                K indices per sample (B, K), or a callable from the output of the model
+                to scores of shape (), (B, ) or (B, K), which replaces
+                ``score``. None selects the predicted class.
 
         Returns:
-            Raw maps, see ``Shape`` of the class.
+            Raw maps; see ``Shape`` of the class.
 
         Raises:
-            TypeError, ValueError: If the batch is empty, a target does not fit,
-                a layer never ran or the score does not depend on it.
+            TypeError, ValueError: If the batch is empty, a target is invalid,
+                a layer was not called or the score does not depend on it.
         """
         batch = first_tensor(inputs)
         if batch is not None and batch.dim() and batch.shape[0] == 0:
@@ -115,7 +114,7 @@ class ActivationMap:
         return self.compute(inputs, targets)
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
-        """Compute the maps of a non-empty batch; implemented by each method."""
+        """Compute the maps of a non-empty batch; implemented by subclasses."""
         raise NotImplementedError
 
     def _forward(self, inputs: Any) -> Any:
@@ -126,19 +125,19 @@ class ActivationMap:
         return self.model(inputs)
 
     def running(self, gradient: bool) -> AbstractContextManager[None]:
-        """The context in which the model may run. Its state is restored at the end."""
+        """Return the context in which the model runs with its state preserved."""
         return preserve_model_state(self.model, gradient)
 
     def features(self, tensor: Tensor, name: str) -> Tensor:
-        """A layer's tensor as float32 maps (B, C, *grid).
+        """Convert the tensor of a layer to float32 maps (B, C, *grid).
 
         Raises:
-            ValueError: If the tensor is empty, or has tokens of an unknown grid.
+            ValueError: If the tensor is empty, or its token grid is unknown.
         """
         tensor = tensor.detach()
         if tensor.numel() == 0:
             raise ValueError(
-                f'layer {name!r} put out an empty tensor of shape '
+                f'layer {name!r} returned an empty tensor of shape '
                 f'{tuple(tensor.shape)}: there is nothing to map'
             )
         if self.reshape is not None:
@@ -148,7 +147,7 @@ class ActivationMap:
         return tensor.float()
 
     def named(self, maps: dict[str, list]) -> Tensor | dict[str, Tensor]:
-        """Return one tensor for one map, else a dict (see the class)."""
+        """Return a tensor for one map, otherwise a dict (see the class)."""
         flat = {
             name if len(found) == 1 else f'{name}#{index}': each
             for name, found in maps.items()
@@ -158,10 +157,10 @@ class ActivationMap:
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """A model without DataParallel or DistributedDataParallel around it.
+    """Return a model without the wrappers DataParallel and DistributedDataParallel.
 
     Raises:
-        TypeError: If ``model`` is no module.
+        TypeError: If ``model`` is not a module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'model must be a torch.nn.Module, got {type(model).__name__}')
@@ -171,7 +170,7 @@ def unwrap_model(model: nn.Module) -> nn.Module:
 
 
 def first_tensor(inputs: Any) -> Tensor | None:
-    """First tensor in nested inputs; None if there is no tensor."""
+    """Return the first tensor in nested inputs; None if there is no tensor."""
     if isinstance(inputs, Tensor):
         return inputs
     if isinstance(inputs, Mapping):
@@ -185,7 +184,7 @@ def first_tensor(inputs: Any) -> Tensor | None:
 
 
 def weighted_sum(features: Tensor, weights: Tensor) -> Tensor:
-    r"""Maps as weighted sums of feature maps.
+    r"""Compute maps as weighted sums of feature maps.
 
     .. math:: M_{b,c}(p) = \sum_k w_{b,k}^c f_{b,k}(p)
 

@@ -1,4 +1,4 @@
-"""Class activation maps of a linear head."""
+"""Class activation maps (CAM) of models with a linear head."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -13,37 +13,37 @@ from .targets import logits_of, score_gradient
 
 
 class CAM(ActivationMap):
-    r"""Class activation map: weights of a linear head, in closed form.
+    r"""Class activation map: feature maps weighted by a linear head.
 
     .. math:: M_c(x, y) = \sum_k w_k^c f_k(x, y)
 
-    There is neither a ReLU nor a bias nor a division by the number of cells. Where
-    the head averages, the mean of the map is the score minus the bias, and
+    There is no ReLU, no bias and no division by the number of cells. If the head
+    averages the features, the mean of the map is the score minus the bias, and
     Grad-CAM without ReLU is the map divided by the number of cells.
 
-    The map of any other score (``score``, or a callable target) is the sum of the
-    class maps, each multiplied by the derivative of that score with respect to the
+    For any other score (``score``, or a callable target), the map is the sum of the
+    class maps, each multiplied by the derivative of the score with respect to the
     class score. It is exact for scores that are linear in the class scores, such as
     the log-odds of two classes.
 
     Source: Zhou et al., "Learning Deep Features for Discriminative
     Localization", CVPR 2016, Eq. 2.
     Differs from it in: a ReLU between the layer and the average (DenseNet) is
-    seen and applied.
+    detected and applied.
 
     Args:
-        model, layers, forward, score, grid, reshape: See :class:`ActivationMap`; one
-            layer, whose average the head takes.
-        head: Name of the linear layer (or 1x1 convolution after
-            pooling). Defaults to the last one that ran on as many channels as
-            the layer has and whose result is the model's output.
+        model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
+            Exactly one layer is required, whose average is the input of the head.
+        head: Name of the linear layer (or 1x1 convolution after pooling). Defaults to
+            the last layer with the channels of ``layers`` as input and the
+            output of the model as output.
 
     Raises:
         ValueError: If the model has no linear head on the average (or sum) of
             the layer.
     """
 
-    # Relative; bfloat16 rounds at 4e-3.
+    # Relative tolerance; bfloat16 has a rounding error of 4e-3.
     tolerance = 0.02
 
     def __init__(
@@ -57,8 +57,8 @@ class CAM(ActivationMap):
         names = list(self.outputs.layers)
         if len(names) != 1:
             raise ValueError(
-                f'{type(self).__name__} needs exactly one layer, the one '
-                f'that the head looks at, got {names}'
+                f'{type(self).__name__} needs exactly one layer, which is the '
+                f'input of the head, got {names}'
             )
         (self.layer,) = names
         self.head = head
@@ -72,17 +72,17 @@ class CAM(ActivationMap):
     def weights(
         self, features: Tensor, head: nn.Module, outputs: LayerOutputs
     ) -> Tensor:
-        """Weights of all classes, (classes, C) or (B, classes, C)."""
+        """Return the weights of all classes, (classes, C) or (B, classes, C)."""
         weight = head.weight
         assert isinstance(weight, Tensor)
         return weight.detach().flatten(1)
 
     def rectified(self, features: Tensor, pooled: Tensor) -> Tensor | None:
-        """Features as averaged by the head; None if the head does not average them.
+        """Return the features that the head averages; None if it does not average.
 
         Args:
             features: (B, C, *grid).
-            pooled: The head's input, (B, C).
+            pooled: Input of the head, (B, C).
         """
         for each in (features, features.relu()):
             mean = each.flatten(2).mean(2)
@@ -93,7 +93,7 @@ class CAM(ActivationMap):
         return None
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         with (
             self.running(gradient=False),
             self.grid.watching(self.model),
@@ -106,7 +106,7 @@ class CAM(ActivationMap):
             outputs.select_maps()
             if len(outputs.maps[self.layer]) > 1:
                 raise ValueError(
-                    f'layer {self.layer!r} put out '
+                    f'layer {self.layer!r} returned '
                     f'{len(outputs.maps[self.layer])} feature maps; '
                     f'{type(self).__name__} needs one'
                 )
@@ -121,7 +121,7 @@ class CAM(ActivationMap):
     def _record_heads(
         self, stack: ExitStack
     ) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
-        """Hooks that note each linear layer run on one vector per sample."""
+        """Register hooks on linear layers that run on one vector per sample."""
         calls = []
         for name, module in self.model.named_modules():
             if is_linear(module) and self.head in (None, name):
@@ -146,7 +146,7 @@ class CAM(ActivationMap):
         features: Tensor,
         logits: Tensor,
     ) -> tuple[nn.Module, Tensor]:
-        """The head among the linear layers that ran, the features it sees."""
+        """Return the head among the linear layers that ran, and its features."""
         for _, module, pooled, scores in reversed(calls):
             if pooled.shape != features.shape[:2] or not self.is_head(scores, logits):
                 continue
@@ -156,21 +156,21 @@ class CAM(ActivationMap):
         ran = ', '.join(repr(name) for name, *_ in calls) or 'none'
         raise ValueError(
             f'{type(self).__name__}: {self.expected} {self.layer!r} (linear layers '
-            f'that ran on one vector per sample: {ran}); use GradCAM, or name '
+            f'that ran on one vector per sample: {ran}); use GradCAM, or choose '
             'another layer or head'
         )
 
     expected = 'the model has no linear head on the average of layer'
 
     def is_head(self, scores: Tensor, logits: Tensor) -> bool:
-        """Whether a linear layer's result is what the model put out."""
+        """Return whether the output of a linear layer is the output of the model."""
         return scores.shape == logits.shape and bool(
             torch.allclose(scores, logits.to(scores))
         )
 
 
 def is_linear(module: nn.Module) -> bool:
-    """A linear layer, or a 1x1 convolution (linear after pooling)."""
+    """Return whether a module is linear, or a 1x1 convolution after pooling."""
     if isinstance(module, (nn.Conv2d, nn.Conv3d)):
         return set(module.kernel_size) == {1} and module.groups == 1
     return isinstance(module, nn.Linear)

@@ -1,4 +1,4 @@
-"""Controls: maps that know nothing of the model."""
+"""Control maps, which do not depend on the model."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from .input_gradient import image_tensor
 
 
 class ControlMap(ActivationMap):
-    """Base of the maps that do not depend on the model.
+    """Base class of maps that do not depend on the model.
 
-    A method is only worth something if its maps score better than these. The model
-    is never run; targets are ignored.
+    A useful method must score better than these maps. The model is never run, and
+    targets are ignored.
 
     Args:
         model: See :class:`ActivationMap`.
@@ -31,20 +31,20 @@ class ControlMap(ActivationMap):
         super().__init__(model, (), **kwargs)
 
     def compute(self, inputs: Any, targets: Any) -> Tensor:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         return self.draw(image_tensor(inputs, type(self).__name__).float())
 
     def draw(self, images: Tensor) -> Tensor:
-        """Maps of images (B, channels, *size), (B, 1, *size)."""
+        """Compute the maps (B, 1, *size) of images (B, channels, *size)."""
         raise NotImplementedError
 
 
 class RandomMap(ControlMap):
-    """Uniform noise in [0, 1): what guessing reaches.
+    """Uniform noise in [0, 1), the baseline of random guessing.
 
     Args:
         model: See :class:`ActivationMap`.
-        seed: Seed. An image gets the same noise in every batch.
+        seed: Random seed. An image gets the same noise in every batch.
     """
 
     def __init__(self, model: nn.Module, seed: int = 0, **kwargs: Any) -> None:
@@ -52,10 +52,10 @@ class RandomMap(ControlMap):
         self.seed = seed
 
     def draw(self, images: Tensor) -> Tensor:
-        """Noise that depends on the seed and on the pixels of the image."""
+        """Return noise that depends on the seed and on the pixels of the image."""
         maps = []
         for image in images:
-            # bits of a weighted sum of the pixels stand for the image
+            # The image is identified by the bits of a weighted sum of its pixels.
             flat = image.double().flatten().cpu()
             key = (flat * torch.arange(1, len(flat) + 1)).sum().view(torch.int64)
             seed = (int(key) ^ (self.seed * 0x9E3779B97F4A7C15)) % 2**63
@@ -65,13 +65,13 @@ class RandomMap(ControlMap):
 
 
 class CenterMap(ControlMap):
-    """Closeness to the center of the image: 1 in the center, 0 in the corners.
+    """Closeness to the center of the image: 1 at the center, 0 in the corners.
 
-    It scores well wherever lesions are centered in the image.
+    It scores well if lesions are near the center of the image.
     """
 
     def draw(self, images: Tensor) -> Tensor:
-        """One minus the distance to the center over that of the corners."""
+        """Return 1 minus the distance to the center divided by that of the corners."""
         size = images.shape[2:]
         squared = torch.zeros(size, device=images.device)
         for axis, side in enumerate(size):
@@ -83,11 +83,11 @@ class CenterMap(ControlMap):
 
 
 class IntensityMap(ControlMap):
-    """The image itself: bright (in CT, dense) places are bright in the map.
+    """The image itself: bright pixels (dense in CT) have high values.
 
     Args:
         model: See :class:`ActivationMap`.
-        channel: Which channel. Defaults to the middle one.
+        channel: Index of the channel. Defaults to the middle channel.
     """
 
     def __init__(
@@ -97,25 +97,26 @@ class IntensityMap(ControlMap):
         self.channel = channel
 
     def draw(self, images: Tensor) -> Tensor:
-        """One channel of each image."""
+        """Return one channel of each image."""
         channel = images.shape[1] // 2 if self.channel is None else self.channel
         if not -images.shape[1] <= channel < images.shape[1]:
             raise ValueError(
-                f'there is no channel {channel}: the images have {images.shape[1]}'
+                f'there is no channel {channel}: the images have {images.shape[1]} '
+                'channels'
             )
         return images[:, channel, None].clone()
 
 
 class EdgeMap(IntensityMap):
-    """Magnitude of the image's gradient (Sobel, borders repeated).
+    """Gradient magnitude of the image (Sobel, repeated border).
 
     Args:
         model: See :class:`ActivationMap`.
-        channel: Which channel. Defaults to the middle one.
+        channel: Index of the channel. Defaults to the middle channel.
     """
 
     def draw(self, images: Tensor) -> Tensor:
-        """Square root of the summed squares of the derivatives."""
+        """Return the square root of the sum of the squared derivatives."""
         maps = super().draw(images)
         dims = maps.dim() - 2
         squared = torch.zeros_like(maps)

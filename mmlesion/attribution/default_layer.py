@@ -19,34 +19,32 @@ def last_feature_layer(
     forward: Callable | None = None,
     within: str | None = None,
 ) -> str:
-    """Find the layer of a model's last feature maps by one forward pass.
+    """Find the layer with the last feature maps of a model by one forward pass.
 
-    Among the maps that leave the backbone, the result is the one computed last:
-    ``layer4`` of a ResNet, the end of the decoder of a U-Net. If no map leaves the
-    backbone in the shape of an image (slices folded into the batch, a class token
-    alone), the result is the last stage that puts out such maps. If no stage does (a
-    transformer), it is the last stage whose patches the score of the predicted class
-    depends on. The stages behind a transformer's last attention are not.
+    The result is the layer of the last feature map among those that the backbone
+    returns: ``layer4`` of a ResNet, or the end of the decoder of a U-Net. If the
+        backbone returns
+    no feature maps (slices folded into the batch, only a class token), the result is
+    the last stage that returns feature maps. If no stage does (a transformer), the
+    result is the last stage on whose patches the score of the predicted class depends.
+    The stages after the last attention of a transformer do not qualify.
 
     Args:
         model: Any model.
         inputs: See :class:`ActivationMap`.
         forward: See :class:`ActivationMap`.
         within: Name of the part that computes features. Defaults to
-            ``backbone``, or to the whole model if it has no backbone.
+            ``backbone``, to the backbone of the part that runs if the model consists
+            of several networks, or to the whole model if it has no backbone.
 
     Returns:
-        Name, for ``layers`` of any method.
+        Name of the layer for the argument ``layers`` of any method.
 
     Raises:
         ValueError: If the model has no layer with feature maps.
     """
     if within is None:
-        within = (
-            'backbone'
-            if isinstance(getattr(model, 'backbone', None), nn.Module)
-            else ''
-        )
+        within = _find_backbone(model, inputs, forward)
     root = find_layer(model, within) if within else model
     stages, (rank, leaving) = _run(model, root, within, inputs, forward)
     for maps in (leaving, [each for _, found in stages for each in found]):
@@ -58,9 +56,91 @@ def last_feature_layer(
         if len(found) == 1 and _affects_output(model, name, inputs, method.forward):
             return name
     raise ValueError(
-        f'{type(root).__name__} has no layer with feature maps (at least '
-        'two cells): name one'
+        f'{type(root).__name__} has no layer with feature maps (of at least '
+        'two cells): specify a layer'
     )
+
+
+def finer_feature_layer(
+    model: nn.Module, inputs: Any, layer: str, forward: Callable | None = None
+) -> str | None:
+    """Find the last layer of finer resolution before a layer, by forward passes.
+
+    The search begins inside of the layer and continues in the modules around it.
+
+    Args:
+        model: Any model.
+        inputs: See :class:`ActivationMap`.
+        layer: Name of the layer.
+        forward: See :class:`ActivationMap`.
+
+    Returns:
+        Name of the last layer before it that puts out one map of the same batch and
+        rank, with 1.5 to 4 times as many rows and columns; None if there is none.
+    """
+    if '#' in layer:  # one of several maps
+        return None
+    within = layer
+    while True:
+        root = find_layer(model, within) if within else model
+        if isinstance(root, (nn.ModuleList, nn.ModuleDict)):  # never runs as a whole
+            within = within.rpartition('.')[0]
+            continue
+        target: list[Tensor] = []
+        handle = find_layer(model, layer).register_forward_hook(
+            lambda module, args, output, found=target: found.extend(_maps(output))
+        )
+        try:
+            stages, _ = _run(model, root, within, inputs, forward)
+        finally:
+            handle.remove()
+        if len(target) != 1:  # a pyramid, or a layer that runs on several levels
+            return None
+        names = [name for name, _ in stages]
+        if layer in names:  # what runs behind the layer is no part of it
+            stages = stages[: names.index(layer)]
+        finer = [
+            name
+            for name, found in stages
+            if not layer.startswith(f'{name}.')
+            and len(found) == 1
+            and _is_finer(found[0], target[0])
+        ]
+        if finer:
+            return finer[-1]
+        if not within:
+            return None
+        within = within.rpartition('.')[0]
+
+
+def _is_finer(each: Tensor, other: Tensor) -> bool:
+    return (
+        each.dim() == other.dim() > 3
+        and len(each) == len(other)
+        and all(
+            1.5 <= fine / coarse <= 4
+            for fine, coarse in zip(each.shape[2:], other.shape[2:])
+        )
+    )
+
+
+def _find_backbone(model: nn.Module, inputs: Any, forward: Callable | None) -> str:
+    """Name of the only backbone that runs in the forward pass, or an empty name."""
+    if isinstance(getattr(model, 'backbone', None), nn.Module):
+        return 'backbone'
+    names = [name for name, _ in model.named_modules() if name.endswith('.backbone')]
+    if not names:
+        return ''
+    ran = []
+    method = ActivationMap(model, forward=forward)
+    with ExitStack() as stack, method.running(gradient=False):
+        for name in names:
+            hook = find_layer(model, name).register_forward_hook(
+                lambda module, args, output, name=name: ran.append(name)
+            )
+            stack.callback(hook.remove)
+        method.forward(inputs)
+    return ran[0] if len(set(ran)) == 1 else ''
 
 
 def _run(
@@ -70,7 +150,7 @@ def _run(
     inputs: Any,
     forward: Callable | None,
 ) -> tuple[list[tuple[str, list[Tensor]]], tuple[int | None, list[Tensor]]]:
-    """Maps of each stage in order; rank of the input and maps of the output."""
+    """Return the maps of each stage in order, input rank, and output maps."""
     stages: list[tuple[str, list[Tensor]]] = []
     whole: list[tuple[int | None, list[Tensor]]] = []
 
@@ -87,13 +167,15 @@ def _run(
         stack.callback(root.register_forward_hook(note_root).remove)
         method.forward(inputs)
     if not whole:
-        raise ValueError(f'{within} never ran in the forward pass: name a layer')
-    runs = Counter(name for name, _ in stages)  # not an activation that many share
+        raise ValueError(
+            f'{within} was not called in the forward pass: specify a layer'
+        )
+    runs = Counter(name for name, _ in stages)  # exclude an activation used many times
     return [stage for stage in stages if runs[stage[0]] == 1], whole[0]
 
 
 def _stages(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Children of a module, and children of its containers."""
+    """Yield the children of a module, and the children of its containers."""
     for name, child in root.named_children():
         name = f'{prefix}.{name}' if prefix else name
         yield name, child
@@ -102,7 +184,7 @@ def _stages(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _maps(output: Any) -> list[Tensor]:
-    """All feature maps in a layer's output."""
+    """Return all feature maps in the output of a layer."""
     found = []
 
     def keep(each):
@@ -114,7 +196,7 @@ def _maps(output: Any) -> list[Tensor]:
 
 
 def _is_picture(each: Tensor, rank: int | None) -> bool:
-    """(B, C, *grid) with as many dimensions as the input, no side of one cell."""
+    """Return whether a tensor is (B, C, *grid), with the rank of the input."""
     return each.dim() == rank and min(each.shape[2:]) > 1
 
 
@@ -124,19 +206,19 @@ def _name(
     within: str,
     leaving: list[Tensor],
 ) -> str:
-    """Name of the last stage that returned one of the maps, else of the whole."""
+    """Return the last stage that returned one of the maps, or the whole module."""
     same = [
         (order, found, name)
         for order, (name, found) in enumerate(stages)
         if any(each is one for each in found for one in maps)
     ]
-    if not same:  # reshaped on the way out
+    if not same:  # the maps were reshaped after the stage
         index = max(
             i for i, each in enumerate(leaving) if any(each is one for one in maps)
         )
         return within if len(leaving) == 1 else f'{within}#{index}'
     last = [each for each in same[-1][1] if any(each is one for one in maps)][-1]
-    # The same maps leave a container and its last part: the shorter name.
+    # A container and its last child return the same maps: use the shorter name.
     _, found, name = min(
         (entry for entry in same if any(each is last for each in entry[1])),
         key=lambda entry: entry[2].count('.'),
@@ -148,10 +230,10 @@ def _name(
 def _affects_output(
     model: nn.Module, name: str, inputs: Any, forward: Callable
 ) -> bool:
-    """Whether the score depends on more than one place of a layer's tokens."""
+    """Return whether the score depends on more than one token of a layer."""
     try:
         maps = GradCAM(model, [name], relu=False, forward=forward)(inputs)
-    except ValueError:  # tokens of an unknown grid, or the score never sees them
+    except ValueError:  # unknown grid, or the score does not depend on the tokens
         return False
     assert isinstance(maps, Tensor)  # one layer
     return prod(maps.shape[2:]) > 1 and bool(maps.any())

@@ -1,4 +1,4 @@
-"""EigenCAM: the first principal component of feature maps."""
+"""EigenCAM: first principal component of the feature maps."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from .model_state import full_precision
 
 
 class EigenCAM(ActivationMap):
-    r"""EigenCAM: projection of the features on their first principal component.
+    r"""EigenCAM: projection of the features onto their first principal component.
 
     .. math:: L(p) = \sigma \sum_k v_k \big(A_k(p) - \bar A_k\big)
 
-    with :math:`v` the direction of largest variance of the channels over the
-    locations, and :math:`\bar A_k` the mean of channel k. The sign of a principal
+    where :math:`v` is the direction of largest variance of the channels over the
+    locations, and :math:`\bar A_k` is the mean of channel k. The sign of a principal
     component is arbitrary. :math:`\sigma = \pm 1` is chosen so that the map
-    correlates positively with the mean over channels: places where the layer is
-    active are bright.
+    correlates positively with the mean over channels, that is, active locations
+    have high values.
 
     Source: Muhammad & Yeasin, "Eigen-CAM", IJCNN 2020. Differs from it in: channels
-    are centered first and the sign is fixed, as in pytorch-grad-cam the former and
-    not the latter. The map does not depend on a class; ``targets`` are ignored.
+    are centered first, as in pytorch-grad-cam, and the sign is fixed. The map does not
+    depend on a class; ``targets`` are ignored.
 
     Args:
         model, layers, forward, grid, reshape: See :class:`ActivationMap`.
@@ -32,7 +32,7 @@ class EigenCAM(ActivationMap):
     """
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         with (
             self.running(gradient=False),
             self.grid.watching(self.model),
@@ -49,14 +49,14 @@ class EigenCAM(ActivationMap):
 
 
 def first_component(features: Tensor) -> Tensor:
-    """Projection of features on their first principal component.
+    """Project features onto their first principal component.
 
-    The eigenvector comes from the smaller of both Gram matrices, which costs far
-    less than a singular value decomposition of all locations and channels.
+    The eigenvector is computed from the smaller of the two Gram matrices, which is much
+    faster than a singular value decomposition of all locations and channels.
 
     Shape:
         - features: (B, C, *grid)
-        - output: (B, 1, *grid); 0 where all locations are alike
+        - output: (B, 1, *grid); 0 if all locations are equal
     """
     flat = features.flatten(2).double()  # (B, C, cells)
     flat = flat - flat.mean(2, keepdim=True)
@@ -66,7 +66,7 @@ def first_component(features: Tensor) -> Tensor:
             maps = vectors.mT @ flat  # (B, 1, cells)
         else:
             values, vectors = torch.linalg.eigh(flat.mT @ flat)
-            # an eigenvector of the cells times the singular value is the projection
+            # The eigenvector of the cells times the singular value is the projection.
             maps = vectors[..., -1:].mT * values[:, -1, None, None].clamp(min=0).sqrt()
     agreement = (maps * flat.mean(1, keepdim=True)).sum(2, keepdim=True)
     maps = torch.where(agreement < 0, -maps, maps)

@@ -14,17 +14,17 @@ from .targets import scores_of
 
 
 class GradientMap(ActivationMap):
-    """Base of the methods that weight features by the gradient of the score.
+    """Base class of the methods that weight features by the gradient of the score.
 
-    The gradient is taken at the layer only. All classes share one forward pass
-    through the model. Each further class costs one backward pass from the score to
+    The gradient is computed at the layer only. All classes share one forward pass
+    through the model. Each additional class needs one backward pass from the score to
     the earliest layer. A method implements :meth:`combine`.
     """
 
     explains_any_score = True
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """The map of one class.
+        """Compute the map of one class.
 
         Args:
             features: Feature maps, float32.
@@ -37,7 +37,7 @@ class GradientMap(ActivationMap):
         raise NotImplementedError
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         with (
             self.running(gradient=True),
             self.grid.watching(self.model),
@@ -46,8 +46,8 @@ class GradientMap(ActivationMap):
             output = self.forward(inputs)
             outputs.select_maps()
             with torch.enable_grad():
-                # Samples do not see each other, so the gradient of the sum is
-                # that of each sample's own score.
+                # Samples are independent, so the gradient of the sum contains the
+                # gradient of each sample's own score.
                 scores = scores_of(output, targets, self.score).sum(0)  # (K, )
             del output
             tensors = outputs.tensors()
@@ -75,8 +75,8 @@ class GradientMap(ActivationMap):
         if not score.requires_grad:
             raise ValueError(
                 'the score does not depend on layer '
-                f'{", ".join(map(repr, self.outputs.layers))}: name a layer that it '
-                'is computed from, with no detach() or no_grad() in between'
+                f'{", ".join(map(repr, self.outputs.layers))}: choose a layer that '
+                'contributes to it, without detach() or no_grad() in between'
             )
         return torch.autograd.grad(
             score, tensors, retain_graph=retain, allow_unused=True
@@ -89,16 +89,16 @@ class GradientMap(ActivationMap):
         features: list[Tensor],
         gradients: Iterator[Tensor | None],
     ) -> None:
-        """Add one class to the maps of one layer."""
+        """Append the map of one class to the maps of one layer."""
         taken = [next(gradients) for _ in features]
         if all(each is None for each in taken):
             raise ValueError(
-                f'the score does not depend on layer {name!r}: name a '
-                'layer that it is computed from'
+                f'the score does not depend on layer {name!r}: choose a '
+                'layer that contributes to it'
             )
         for found, each, gradient in zip(maps, features, taken):
             if gradient is None:
-                # Of several maps (pyramid levels), a score may need only some.
+                # A score may depend on only some of several maps (pyramid levels).
                 found.append(each.new_zeros(each.shape[0], *each.shape[2:]))
                 continue
             with full_precision(each):
@@ -116,7 +116,7 @@ class GradCAM(GradientMap):
 
     Args:
         model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
-        relu: Keep evidence for the class only. Defaults to True.
+        relu: Whether to keep only evidence for the class.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class GradCAM(GradientMap):
         self.relu = relu
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Features weighted by the mean gradient of their channel."""
+        """Return the features weighted by the mean gradient of their channel."""
         weights = gradient.flatten(2).mean(2)  # (B, C)
         maps = torch.einsum('bc,bc...->b...', weights, features)
         return maps.relu() if self.relu else maps
@@ -143,15 +143,15 @@ class GradCAMPlusPlus(GradientMap):
     with :math:`g_k = \partial y / \partial A_k`.
 
     Source: Chattopadhay et al., "Grad-CAM++", WACV 2018, Eqs. 5, 9 and 19.
-    Differs from it in: the score y itself, not exp(y), multiplies the weights.
-    The factor exp(y) is one number per sample and class, and overflows.
+    Differs from it in: the weights are multiplied by the gradient of y, not of exp(y).
+    The factor exp(y) is constant for each sample and class, and overflows.
 
-    pytorch-grad-cam adds 1e-6 to the denominator, which changes the map where
-    gradients are small; here a denominator of 0 gives the weight 0.
+    pytorch-grad-cam adds 1e-6 to the denominator, which changes the map if
+    gradients are small. Here, a denominator of 0 gives the weight 0.
     """
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Features weighted by gradients that count each location alike."""
+        """Return the features weighted by gradients with equal locations."""
         squared = gradient.square()
         total = features.flatten(2).sum(2)  # (B, C)
         total = total.reshape(*total.shape, *[1] * (features.dim() - 2))
@@ -162,7 +162,7 @@ class GradCAMPlusPlus(GradientMap):
 
 
 class LayerCAM(GradientMap):
-    r"""Layer-CAM: each location has its own weight; good in early layers.
+    r"""Layer-CAM: separate weights for each location, also suited to early layers.
 
     .. math:: L(p) = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(g_k(p)) A_k(p)\Big)
 
@@ -170,17 +170,17 @@ class LayerCAM(GradientMap):
     """
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Features weighted by their own positive gradient."""
+        """Return the features weighted by their own positive gradient."""
         return (gradient.relu() * features).sum(1).relu()
 
 
 class HiResCAM(GradientMap):
-    r"""HiResCAM: the product of features and gradient at each location.
+    r"""HiResCAM: product of features and gradient at each location.
 
     .. math:: L(p) = \sum_k g_k(p) A_k(p)
 
-    Where the score is a linear function of the features, plus a constant, the map
-    sums to the score minus that constant. It is then equal to ``map='exact'`` of
+    If the score is a linear function of the features plus a constant, the map
+    sums to the score minus that constant. It then equals ``map='exact'`` of
     the heads in :mod:`mmlesion.models.heads`.
 
     Source: Draelos & Carin, "Use HiResCAM instead of Grad-CAM for faithful
@@ -189,7 +189,7 @@ class HiResCAM(GradientMap):
 
     Args:
         model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
-        relu: Keep evidence for the class only.
+        relu: Whether to keep only evidence for the class.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class HiResCAM(GradientMap):
         self.relu = relu
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Sum over channels of features times gradient."""
+        """Return the sum over channels of features times gradient."""
         maps = (gradient * features).sum(1)
         return maps.relu() if self.relu else maps
 
@@ -209,16 +209,17 @@ class ODAM(GradientMap):
 
     .. math:: L(p) = \mathrm{ReLU}\Big(\sum_k (\phi * g_k)(p) A_k(p)\Big)
 
-    with :math:`\phi` the mean over a square window, which counts only cells
-    inside of the grid. With ``window=1`` it is HiResCAM with ReLU.
+    where :math:`\phi` is the mean over a square window, which includes only cells
+    inside the grid. With ``window=1``, it is HiResCAM with ReLU.
 
     Source: Zhao & Chan, "ODAM: Gradient-based Instance-Specific Visual
     Explanations for Object Detection", ICLR 2023, Eq. 3. Differs from it in: the
-    smoothing is a moving mean at full resolution; the authors leave the filter open.
+    smoothing is a moving average at full resolution; the authors do not specify the
+    filter.
 
     Args:
         model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
-        window: Odd side of the window, in cells of the layer's grid.
+        window: Odd side of the window, in cells of the layer.
 
     Raises:
         ValueError: If ``window`` is even or not positive.
@@ -233,7 +234,7 @@ class ODAM(GradientMap):
         self.window = window
 
     def combine(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Features weighted by the mean gradient around them."""
+        """Return the features weighted by the mean gradient in their neighborhood."""
         pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[features.dim() - 3]
         smooth = pool(
             gradient, self.window, 1, self.window // 2, count_include_pad=False

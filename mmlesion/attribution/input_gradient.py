@@ -10,14 +10,14 @@ from .targets import class_indices, logits_of, scores_of
 
 
 class InputGradient(ActivationMap):
-    """Base of the methods that differentiate scores by the input.
+    """Base class of the methods that differentiate scores with respect to the input.
 
-    All classes share the forward passes. ``batch_size`` bounds the memory.
+    All classes share the forward passes. ``batch_size`` limits the memory.
 
     Args:
         model, forward, score: See :class:`ActivationMap`. ``forward`` must take a
             batch of any size as one tensor.
-        batch_size: Images in one pass.
+        batch_size: Number of images in one pass.
 
     Shape:
         - Input: (B, channels, *size)
@@ -40,22 +40,22 @@ class InputGradient(ActivationMap):
         self.batch_size = batch_size
 
     def attributions(self, inputs: Tensor, targets: Any) -> Tensor:
-        """Attribution of each value of the input, (B, K, channels, *size)."""
+        """Compute the attribution of each input value, (B, K, channels, *size)."""
         raise NotImplementedError
 
     def compute(self, inputs: Any, targets: Any) -> Tensor:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         inputs = image_tensor(inputs, type(self).__name__)
         with self.running(gradient=True):
             targets = fixed_targets(self, inputs, targets)
             return self.reduce(self.attributions(inputs, targets)).float()
 
     def reduce(self, attributions: Tensor) -> Tensor:
-        """Attributions of all channels as one map, (B, K, *size)."""
+        """Reduce the attributions of all channels to one map, (B, K, *size)."""
         return attributions.sum(2)
 
     def gradients(self, images: Tensor, targets: Any) -> Tensor:
-        """Gradient of each score by the image, (n, K, channels, *size).
+        """Compute the gradient of each score, (n, K, channels, *size).
 
         Args:
             images: At most ``batch_size`` images.
@@ -67,7 +67,8 @@ class InputGradient(ActivationMap):
             if len(scores) != len(images):
                 raise ValueError(
                     f'the callable target returned {len(scores)} scores for '
-                    f'{len(images)} images: {type(self).__name__} needs one (or K) '
+                    f'{len(images)} images: {type(self).__name__} needs one score '
+                    '(or K) '
                     'for each image of any batch'
                 )
             scores = scores.sum(0)
@@ -83,26 +84,26 @@ class InputGradient(ActivationMap):
 
 
 class IntegratedGradients(InputGradient):
-    r"""Integrated Gradients along the line from a baseline to the input.
+    r"""Integrated Gradients along a straight line from a baseline to the input.
 
     .. math::
         a_i = (x_i - x'_i) \int_0^1
         \frac{\partial S}{\partial x_i}\big(x' + t (x - x')\big)\, dt
 
-    The attributions sum to :math:`S(x) - S(x')`, up to the error of the quadrature.
-    The map is their sum over channels.
+    The attributions sum to :math:`S(x) - S(x')`, up to the quadrature error.
+    The map is the sum over channels.
 
     Source: Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML
-    2017, Eq. 1. The integral is a Gauss-Legendre quadrature, as in captum, to which
-    the result is equal.
+    2017, Eq. 1. The integral is computed by Gauss-Legendre quadrature, with the same
+    result as captum.
 
     Args:
         model, forward, score, batch_size: See :class:`InputGradient`.
-        steps: Points of the quadrature.
+        steps: Number of points of the quadrature.
         baseline: :math:`x'`: a number, or a tensor that broadcasts to the input.
 
     Raises:
-        ValueError: If ``steps`` is not positive, or the baseline does not fit.
+        ValueError: If ``steps`` is not positive, or the baseline does not broadcast.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class IntegratedGradients(InputGradient):
         self.baseline = baseline
 
     def attributions(self, inputs: Tensor, targets: Any) -> Tensor:
-        """Integrated gradient of each value, (B, K, channels, *size)."""
+        """Compute the integrated gradient of each value, (B, K, channels, *size)."""
         start = baseline_like(inputs, self.baseline)
         points, weights = gauss_legendre(self.steps)
         jobs = [(b, t) for b in range(len(inputs)) for t in range(self.steps)]
@@ -142,7 +143,7 @@ class IntegratedGradients(InputGradient):
 
 
 class SmoothGrad(InputGradient):
-    r"""SmoothGrad: the mean gradient of noisy copies of the input.
+    r"""SmoothGrad: mean gradient over noisy copies of the input.
 
     .. math::
         a = \frac{1}{n} \sum_{i=1}^n
@@ -151,15 +152,15 @@ class SmoothGrad(InputGradient):
     The map is the sum of :math:`|a|` over channels.
 
     Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017, arXiv
-    1706.03825. With the same noise, the mean gradient is equal to captum's
+    1706.03825. With the same noise, the mean gradient equals captum's
     ``NoiseTunnel(Saliency(...))`` with ``abs=False``.
 
     Args:
         model, forward, score, batch_size: See :class:`InputGradient`.
-        samples: Noisy copies of each image, n.
-        noise: :math:`\sigma` as a share of the range of the image.
-        times_input: Multiply the mean gradient by the image.
-        seed: Seed of the noise, which is the same for all images.
+        samples: Number n of noisy copies of each image.
+        noise: :math:`\sigma` as a fraction of the value range of the image.
+        times_input: Whether to multiply the mean gradient by the image.
+        seed: Random seed of the noise, which is the same for all images.
 
     Raises:
         ValueError: If ``samples`` is not positive or ``noise`` is negative.
@@ -186,7 +187,7 @@ class SmoothGrad(InputGradient):
         self.seed = seed
 
     def attributions(self, inputs: Tensor, targets: Any) -> Tensor:
-        """Mean gradient of each value, (B, K, channels, *size)."""
+        """Compute the mean gradient of each value, (B, K, channels, *size)."""
         generator = torch.Generator().manual_seed(self.seed)
         span = inputs.flatten(1).amax(1) - inputs.flatten(1).amin(1)
         deviation = (self.noise * span).view(-1, *[1] * (inputs.dim() - 1))
@@ -195,7 +196,7 @@ class SmoothGrad(InputGradient):
             parts = targets.split(self.batch_size)
         total = None
         for _ in range(self.samples):
-            # one noise for all images: a map does not depend on the batch
+            # The same noise for all images, so that a map does not depend on the batch.
             noise = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
             images = (inputs + deviation * noise).split(self.batch_size)
             found = torch.cat(
@@ -207,15 +208,15 @@ class SmoothGrad(InputGradient):
         return mean * inputs[:, None] if self.times_input else mean
 
     def reduce(self, attributions: Tensor) -> Tensor:
-        """Sum over channels of the absolute values, (B, K, *size)."""
+        """Sum the absolute values over channels, (B, K, *size)."""
         return attributions.sum(2) if self.times_input else attributions.abs().sum(2)
 
 
 def image_tensor(inputs: Any, name: str) -> Tensor:
-    """Inputs as one batch of images.
+    """Check that the inputs are one batch of images, and return it.
 
     Raises:
-        TypeError: If they are not one tensor (B, channels, *size) of floats.
+        TypeError: If they are not one floating-point tensor (B, channels, *size).
     """
     if (
         not isinstance(inputs, Tensor)
@@ -235,9 +236,9 @@ def image_tensor(inputs: Any, name: str) -> Tensor:
 
 
 def fixed_targets(method: ActivationMap, inputs: Tensor, targets: Any) -> Any:
-    """Classes (B, K) of the unchanged inputs, or the callable itself.
+    """Return the classes (B, K) of the unchanged inputs, or the callable itself.
 
-    The predicted class must not change while the inputs are changed.
+    The explained class must not change when the inputs are changed.
     """
     if callable(targets):
         return targets
@@ -248,7 +249,7 @@ def fixed_targets(method: ActivationMap, inputs: Tensor, targets: Any) -> Any:
 
 
 def baseline_like(inputs: Tensor, baseline: float | str | Tensor) -> Tensor:
-    """A baseline of the shape of the inputs.
+    """Return a baseline in the shape of the inputs.
 
     Args:
         inputs: (B, channels, *size).
@@ -256,7 +257,7 @@ def baseline_like(inputs: Tensor, baseline: float | str | Tensor) -> Tensor:
             broadcasts.
 
     Raises:
-        ValueError: If it does not broadcast.
+        ValueError: If the tensor does not broadcast.
     """
     if isinstance(baseline, str):
         if baseline != 'mean':
@@ -276,10 +277,10 @@ def baseline_like(inputs: Tensor, baseline: float | str | Tensor) -> Tensor:
 
 
 def gauss_legendre(count: int) -> tuple[Tensor, Tensor]:
-    """Points in [0, 1] and weights of the Gauss-Legendre quadrature, float64.
+    """Return points in [0, 1] and weights of the Gauss-Legendre quadrature, float64.
 
-    Source: Golub & Welsch, "Calculation of Gauss quadrature rules", 1969: the
-    eigenvalues of the Jacobi matrix are the points.
+    Source: Golub & Welsch, "Calculation of Gauss quadrature rules", 1969. The points
+    are the eigenvalues of the Jacobi matrix.
     """
     order = torch.arange(1, count, dtype=torch.float64)
     beside = order / (4 * order**2 - 1).sqrt()

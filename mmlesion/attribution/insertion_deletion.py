@@ -1,4 +1,4 @@
-"""Insertion and deletion: scores while pixels are changed in the order of a map."""
+"""Insertion and deletion curves (RISE)."""
 
 import itertools
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from .targets import (
 
 
 class InsertionDeletion(NamedTuple):
-    """Scores while the pixels of an image are inserted and deleted.
+    """Insertion and deletion curves of an image.
 
     Attributes:
-        fractions: Share of the inserted or deleted pixels, from 0 to 1.
-        insertion: Score after this share was inserted.
-        deletion: Score after this share was deleted.
+        fractions: Fraction of inserted or deleted pixels, from 0 to 1.
+        insertion: Score after inserting this fraction.
+        deletion: Score after deleting this fraction.
 
     Shape:
         - fractions: (S + 1, )
@@ -60,37 +60,37 @@ def insertion_deletion(
     chunk_size: int = 32,
     forward: Callable | None = None,
 ) -> InsertionDeletion:
-    """Scores while pixels are inserted and deleted, the largest values of a map first.
+    """Compute scores while pixels are inserted or deleted, highest map values first.
 
-    If a map shows the evidence of a score, the score rises early when pixels are
-    inserted into an empty image, and falls early when they are deleted. Both numbers
-    depend on the baseline that stands for a missing pixel, and partly deleted images
-    lie outside of the training data. Compare maps with one another and with a random
-    map at the same settings.
+    If a map shows the evidence for a score, the score increases early when pixels are
+    inserted into an empty image, and decreases early when they are deleted. Both
+    numbers depend on the baseline value of missing pixels, and partly deleted images
+    are outside the training distribution. Compare maps only with other maps and with a
+    random map at the same settings.
 
-    Source: Petsiuk et al., RISE, BMVC 2018, Alg. 1 (insertion into a blurred picture
-    with an 11 x 11 Gaussian of deviation 5, deletion to a constant). Differs from it
-    in: the curve begins with nothing and ends with everything changed, steps are
-    shares of the pixels; volumes too.
+    Source: Petsiuk et al., RISE, BMVC 2018, Alg. 1 (insertion into a blurred image
+    with an 11 x 11 Gaussian of standard deviation 5, deletion to a constant). Differs
+    from it in: the curve includes the images with no and with all pixels changed, steps
+    are fractions of the pixels, and volumes are supported.
 
     Args:
-        model: Left as it was; runs in evaluation mode without gradients.
-        inputs: Pictures or volumes.
-        maps: Map of each requested class. Maps on another grid are resized linearly.
-            Equal values are ordered by pixel.
+        model: The model, which runs in evaluation mode without gradients. Its state is
+            restored.
+        inputs: Images or volumes.
+        maps: Map of each requested class. Maps of another size are resized linearly.
+            Ties are ordered by pixel.
         targets: A class, one class per sample, (B, K) classes, or a callable from the
-            output of the model for N pictures to N scores. None is the class
-            predicted for the whole picture.
+            output of the model for N images to N scores. None selects the class
+            predicted for the whole image.
         num_steps: Number of steps S between no pixel and all pixels.
-        insert_into: Values before insertion: ``'blur'``, ``'mean'`` (of each picture
+        insert_into: Initial values for insertion: ``'blur'``, ``'mean'`` (of each image
             and channel), a number, or a tensor that broadcasts to ``inputs``.
-        replace_by: Values after deletion, given as ``insert_into``.
-        score: Score of a class that the curves show, as
-            :func:`mmlesion.attribution.targets.score_of_classes`; a callable target
-            is taken as it is.
-        chunk_size: Number of pictures in one forward pass, which bounds the memory.
-        forward: ``forward(inputs)`` -> output, by default the
-            model.
+        replace_by: Values of deleted pixels, in the format of ``insert_into``.
+        score: Class score of the curves; see
+            :func:`mmlesion.attribution.targets.score_of_classes`. It is ignored for a
+            callable target.
+        chunk_size: Number of images in one forward pass, which limits the memory.
+        forward: ``forward(inputs)`` -> output. Defaults to the model.
 
     Shape:
         - inputs: (B, C, *grid)
@@ -100,7 +100,7 @@ def insertion_deletion(
         Curves, float32.
 
     Raises:
-        ValueError: If the batch is empty, or maps, targets or an argument do not fit.
+        ValueError: If the batch is empty, or maps, targets or an argument are invalid.
     """
     check_score(score)
     _check_inputs(inputs, maps, num_steps, chunk_size)
@@ -122,7 +122,7 @@ def insertion_deletion(
             if classes.shape[1] != maps.shape[1]:
                 raise ValueError(
                     f'{maps.shape[1]} maps and {classes.shape[1]} targets for each '
-                    'sample: expected as many of one as of the other'
+                    'sample: expected the same number of both'
                 )
         for sample, index in itertools.product(*map(range, maps.shape[:2])):
             picture = inputs[sample]
@@ -166,7 +166,7 @@ def _scores(
         scores = scores_of(output, target)
         if scores.shape != (num_pictures, 1):
             raise ValueError(
-                'a callable target must return one score for each picture, '
+                'a callable target must return one score for each image, '
                 f'got shape {tuple(scores.shape)} for {num_pictures}'
             )
         return scores[:, 0]
@@ -175,7 +175,7 @@ def _scores(
 
 
 def _baseline(inputs: Tensor, kind: float | str | Tensor) -> Tensor:
-    """Values of the pixels that are not shown."""
+    """Return the values of hidden pixels."""
     if isinstance(kind, str) and kind == 'blur':
         return _blurred(inputs)
     if isinstance(kind, str) and kind == 'mean':
@@ -197,7 +197,7 @@ def _baseline(inputs: Tensor, kind: float | str | Tensor) -> Tensor:
 
 
 def _blurred(inputs: Tensor, sigma: float = 5.0, radius: int = 5) -> Tensor:
-    """Gaussian along each axis of the grid; the border is repeated."""
+    """Blur along each spatial axis with a Gaussian and a repeated border."""
     offsets = torch.arange(
         -radius, radius + 1, dtype=inputs.dtype, device=inputs.device
     )

@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: Layers: modules of a model, or their dotted names.
+#: Layers, given as modules of a model or as their dotted names.
 LayerSpec = str | nn.Module | Sequence[str | nn.Module]
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
-    """A submodule by its dotted name.
+    """Return a submodule by its dotted name.
 
     Raises:
-        ValueError: If there is no such module. The message names the closest names.
+        ValueError: If there is no such module. The message contains the closest names.
     """
     try:
         return model.get_submodule(name)
     except (AttributeError, TypeError):
         names = [each for each, _ in model.named_modules() if each]
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-    # A last part alone ("layer4" for "backbone.layer4") is a frequent slip.
+    # A common mistake is to give only the last part ("layer4" for "backbone.layer4").
     tail = str(name).rsplit('.', 1)[-1]
     close += [
         each for each in names if each.rsplit('.', 1)[-1] == tail and each not in close
@@ -39,17 +39,17 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
 
 
 def layer_names(model: nn.Module, layers: LayerSpec) -> list[str]:
-    """Dotted names of layers that are given as names or as modules.
+    """Return the dotted names of layers that are given as names or modules.
 
     Args:
-        model: Owner of the layers.
+        model: Model that contains the layers.
         layers: The layers.
 
     Raises:
         TypeError: If an entry is neither a name nor a module.
         ValueError: If a module is not part of the model.
     """
-    # a Sequential can be iterated, but is one layer
+    # A Sequential is iterable but is one layer.
     given = [layers] if isinstance(layers, (str, nn.Module)) else list(layers)
     names = []
     for layer in given:
@@ -58,7 +58,8 @@ def layer_names(model: nn.Module, layers: LayerSpec) -> list[str]:
             if not found or not found[0]:
                 raise ValueError(
                     f'the {type(layer).__name__} given as a layer is not a part of the '
-                    f'{type(model).__name__}: expected one of its modules, or a name '
+                    f'{type(model).__name__}: expected a module of the model, or a '
+                    'name '
                     'such as backbone.layer4'
                 )
             layer = found[0]
@@ -71,7 +72,7 @@ def layer_names(model: nn.Module, layers: LayerSpec) -> list[str]:
 
 
 def replace_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``function`` to every feature map inside of nested values."""
+    """Apply ``function`` to every feature map in nested values."""
     if isinstance(value, Tensor):
         is_map = value.is_floating_point() and value.dim() >= 3
         return function(value) if is_map else value
@@ -87,23 +88,23 @@ def replace_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 class LayerOutputs:
-    """Feature maps of named layers, with respect to which scores are differentiated.
+    """Recorder of the feature maps of named layers, for gradients of scores.
 
-    The first recorded map becomes a leaf of the graph: nothing before it is recorded.
-    A later map that depends on an earlier one (``layer4`` after ``layer1``, a block
-    inside a stage) is read from the same graph. The model continues with a copy, so
-    that an in-place operation behind the layer changes neither the recorded values
+    The first recorded map becomes a leaf of the graph, so nothing before it is
+    recorded. A later map that depends on an earlier map (``layer4`` after ``layer1``, a
+    block inside a stage) is part of the same graph. The model continues with a copy. An
+    in-place operation after the layer therefore changes neither the recorded values
     nor their gradient.
 
-    A layer that runs several times, or puts out several maps, has one entry for each
-    map, in the order of the run. ``name#i`` selects one of them.
+    If a layer is called several times or returns several maps, there is one entry per
+    map, in the order of execution. ``name#i`` selects one entry.
 
     Args:
-        model: Owner of the layers.
+        model: Model that contains the layers.
         names: Dotted names, ``neck`` or ``neck#0``.
 
     Raises:
-        ValueError: If a name is wrong.
+        ValueError: If a name is invalid.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -114,10 +115,10 @@ class LayerOutputs:
 
     @contextmanager
     def recording(self, gradient: bool) -> Iterator['LayerOutputs']:
-        """Record while the block runs; no hook is left behind.
+        """Record inside the block; all hooks are removed afterward.
 
         Args:
-            gradient: Record gradients with respect to the maps.
+            gradient: Whether to record gradients with respect to the maps.
         """
         self.maps = {name: [] for name in self.layers}
         with ExitStack() as stack:
@@ -138,7 +139,7 @@ class LayerOutputs:
             if not gradient:
                 found.append(output.detach())
                 return output
-            # The model may have switched gradients off around this layer.
+            # The model may have disabled gradients around this layer.
             with torch.enable_grad():
                 if not output.requires_grad:
                     output = output.detach().requires_grad_()
@@ -150,7 +151,7 @@ class LayerOutputs:
             output = replace_tensors(output, keep)
             if len(found) == before:
                 raise ValueError(
-                    f'layer {name!r} put out no feature map (a floating-point '
+                    f'layer {name!r} returned no feature map (a floating-point '
                     'tensor of at least 3 dimensions): name an earlier layer'
                 )
             return output
@@ -158,26 +159,26 @@ class LayerOutputs:
         return hook
 
     def select_maps(self) -> None:
-        """Select the requested maps, after the run.
+        """Select the requested maps after the forward pass.
 
         Raises:
-            ValueError: If a layer did not run, or has no map of that number.
+            ValueError: If a layer was not called, or has no map with the given index.
         """
         for name, found in self.maps.items():
             plain, _, index = name.partition('#')
             if not found:
                 raise ValueError(
-                    f'layer {plain!r} never ran in the forward pass: name one that '
-                    'the output is computed with'
+                    f'layer {plain!r} was not called in the forward pass: choose a '
+                    'layer that contributes to the output'
                 )
             if index:
                 if not index.isdigit() or int(index) >= len(found):
                     raise ValueError(
-                        f'layer {plain!r} put out {len(found)} maps, numbered from 0: '
+                        f'layer {plain!r} returned {len(found)} maps, numbered from 0: '
                         f'there is no {name!r}'
                     )
                 found[:] = [found[int(index)]]
 
     def tensors(self) -> list[Tensor]:
-        """All maps, layer by layer."""
+        """Return all maps, layer by layer."""
         return [each for found in self.maps.values() for each in found]

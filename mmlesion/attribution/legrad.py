@@ -1,4 +1,4 @@
-"""LeGrad: gradients of a score with respect to attention."""
+"""LeGrad: maps from gradients of a score with respect to attention."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,37 +18,36 @@ from .token_grid import TokenGrid
 
 
 class LeGrad(AttentionMap):
-    r"""LeGrad: places whose attention raises the score of a class.
+    r"""LeGrad: positive gradients of a score with respect to attention.
 
     .. math::
         L_l(j) = \frac{1}{H N} \sum_h \sum_i
         \mathrm{ReLU}\Big(\frac{\partial S_c}{\partial A^l_{hij}}\Big), \quad
         L = \frac{1}{|l|} \sum_l \uparrow L_l
 
-    with :math:`A^l_{hij}` the attention of token i to token j in head h of layer l.
-    The gradient follows from the values :math:`v` and from the gradient of the
-    mixed tokens :math:`o = A v`, which is what the output projection reads:
+    where :math:`A^l_{hij}` is the attention of token i to token j in head h of layer l.
+    The gradient is computed from the values :math:`v` and the gradient of the
+    mixed tokens :math:`o = A v`, which are the input of the output projection:
     :math:`\partial S / \partial A_{hij} = \langle \partial S / \partial o_{hi},
-    v_{hj} \rangle`. So fused attention and relative positions need no special case,
-    and no N x N matrix is kept.
+    v_{hj} \rangle`. Fused attention and relative positions therefore need no special
+    treatment, and no N x N matrix is stored.
 
-    Works on ViT and DeiT (patches by class token or by their mean) and on Swin,
-    whose window attention is put back in its place and averaged at the size of the
+    Supported are ViT and DeiT (classification by class token or by mean) and Swin,
+    whose window attention is mapped back to the image and averaged at the size of the
     finest layer.
 
     Source: Bousselham et al., "LeGrad: An Explainability Method for Vision
     Transformers via Feature Formation Sensitivity", ICCV 2025, arXiv 2404.03214,
-    Eqs. 5 to 9. Differs from it in: the score is that of the whole model, where the
-    paper applies the classifier to the tokens of each layer (it explains CLIP, whose
-    layers share one space); raw maps, not normalized.
+    Eqs. 5 to 9. Differs from it in: the score is computed by the whole model. The
+    paper applies the classifier to the tokens of each layer, because it explains CLIP,
+    whose layers share one embedding space. The maps are not normalized.
 
     Args:
         model, forward, score, grid: See :class:`ActivationMap`.
-        layers: Attention modules.
-            Defaults to all of the model.
+        layers: Attention modules. Defaults to all attention modules of the model.
 
     Shape:
-        - Output: (B, K, h, w), at least 0.
+        - Output: (B, K, h, w), non-negative.
 
     Raises:
         ValueError: If the model has no attention with a linear ``qkv`` and an output
@@ -66,12 +65,12 @@ class LeGrad(AttentionMap):
         if not readable or (layers and wrong):
             raise ValueError(
                 'LeGrad needs attention with a linear qkv and a proj, but '
-                f'{", ".join(wrong)} has none: use GradCAM or AttentionMap'
+                f'{", ".join(wrong)} has neither: use GradCAM or AttentionMap'
             )
         self.modules = readable
 
     def compute(self, inputs: Any, targets: Any) -> Tensor:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         runs: list[_Run] = []
         with (
             self.running(gradient=True),
@@ -89,8 +88,9 @@ class LeGrad(AttentionMap):
             output = self.forward(inputs)
             if not runs:
                 raise ValueError(
-                    f'attention {", ".join(map(repr, self.modules))} never ran in the '
-                    'forward pass: name one that the output is computed with'
+                    f'attention {", ".join(map(repr, self.modules))} was not called '
+                    'in the '
+                    'forward pass: choose a module that contributes to the output'
                 )
             with torch.enable_grad():
                 scores = scores_of(output, targets, self.score).sum(0)
@@ -104,7 +104,7 @@ class LeGrad(AttentionMap):
     def _map(
         self, score: Tensor, runs: list['_Run'], seen: TokenGrid, retain: bool
     ) -> Tensor:
-        """Mean over the layers of the map of one score, (B, h, w)."""
+        """Return the mean over the layers of the map of one score, (B, h, w)."""
         if not score.requires_grad:
             raise ValueError('the score does not depend on the attention of the model')
         gradients = torch.autograd.grad(
@@ -124,20 +124,20 @@ class LeGrad(AttentionMap):
 
 
 class _Run:
-    """Values and mixed tokens of one run of an attention module."""
+    """Values and mixed tokens of one call of an attention module."""
 
     def __init__(self, name: str, module: nn.Module, value: Tensor) -> None:
         self.name = name
         self.heads: Any = module.num_heads
         self.value = value  # (B, heads, N, d)
-        self.mixed: Any = None  # (B, N, heads * d), a point to differentiate to
+        self.mixed: Any = None  # (B, N, heads * d), the gradient is taken here
         self.windows: Callable[[Tensor], Tensor] | None = None
         self.mask: Tensor | None = (
-            None  # (windows, N, N), negative where attention is ruled out
+            None  # (windows, N, N), negative for masked attention
         )
 
     def map_of(self, gradient: Tensor, seen: TokenGrid) -> Tensor:
-        """Summed positive gradient by attended place, (B, h, w)."""
+        """Return the summed positive gradient by attended token, (B, h, w)."""
         gradient = gradient.reshape(len(self.value), -1, gradient.shape[-1])
         rows = gradient.detach().float().unflatten(-1, (self.heads, -1)).transpose(1, 2)
         value = self.value.detach().float()
@@ -153,7 +153,7 @@ class _Run:
 
 
 def _watch(name: str, module: nn.Module, runs: list[_Run]) -> Iterator[RemovableHandle]:
-    """Hooks that note values and mixed tokens of an attention module."""
+    """Register hooks that record values and mixed tokens of an attention module."""
 
     def project(linear, inputs, output):
         value = output.unflatten(-1, (3, module.num_heads, -1))[..., 2, :, :]
@@ -176,7 +176,7 @@ def _watch(name: str, module: nn.Module, runs: list[_Run]) -> Iterator[Removable
 def _watch_windows(
     block: Any, inner: Any, runs: list[_Run]
 ) -> Iterator[RemovableHandle]:
-    """Hooks that tell where the windows of a shifted-window attention lie."""
+    """Register hooks that record the positions of shifted windows."""
     masks = []
 
     def note(inner, args, kwargs):
@@ -195,7 +195,7 @@ def _watch_windows(
             return windows_to_grid(tokens, batch, (height, width), window, shift)
 
         run.windows = back
-        run.mask = masks.pop()  # the rolled edges of the image are no neighbors
+        run.mask = masks.pop()  # tokens from opposite image borders are not neighbors
 
     yield inner.register_forward_pre_hook(note, with_kwargs=True)
     yield block.register_forward_hook(place)
@@ -204,15 +204,15 @@ def _watch_windows(
 def windows_to_grid(
     tokens: Tensor, batch: int, size: tuple[int, int], window: int, shift: int
 ) -> Tensor:
-    """Values of tokens in shifted windows, put back in their places.
+    """Map token values in shifted windows back to the image grid.
 
     Args:
-        tokens: Values, windows of a sample in the order of rows.
+        tokens: Values; the windows of a sample are in row-major order.
         batch: Number of samples, B.
         size: Rows and columns of the grid.
-        window: Side of a window. The grid was padded below and to the right to a
-            multiple of it.
-        shift: Rows and columns by which the grid was rolled before.
+        window: Side of a window. The grid was padded at the bottom and on the right to
+            a multiple of it.
+        shift: Rows and columns by which the grid was rolled.
 
     Shape:
         - tokens: (B * windows, window * window)

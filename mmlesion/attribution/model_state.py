@@ -1,4 +1,4 @@
-"""Context in which a model runs without being changed."""
+"""Context in which a model runs without changes of its state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,23 +9,23 @@ from torch import Tensor, nn
 
 @contextmanager
 def preserve_model_state(model: nn.Module, gradient: bool) -> Iterator[None]:
-    """Evaluation mode and frozen parameters, both exactly restored.
+    """Enter evaluation mode with frozen parameters, and restore both exactly.
 
-    Flags are set one by one: ``model.train()`` and ``model.eval()`` are
-    overridden by many backbones and could not be undone. Frozen parameters are
-    what makes a forward pass cheap with gradients switched on: nothing is
-    recorded before the first leaf. ``.grad`` is never written. The state of the
-    random number generator of the CPU is restored as well.
+    Flags are set module by module, because many backbones override ``model.train()``
+    and ``model.eval()``, whose effect could not be reverted. With frozen parameters, a
+    forward pass with gradients is cheap: nothing is recorded before the first leaf.
+    ``.grad`` is never written. The state of the random number generator of the CPU is
+    restored as well.
 
     Args:
-        model: Runs inside the ``with`` block.
-        gradient: Record gradients, also where the caller has switched
-            them off (``no_grad`` and ``inference_mode``).
+        model: Model that runs inside the ``with`` block.
+        gradient: Whether to record gradients, even if the caller has disabled them
+            (``no_grad`` and ``inference_mode``).
     """
     training = [module for module in model.modules() if module.training]
     live = [each for each in model.parameters() if each.requires_grad]
-    # A weight that autocast casts here would be kept without its gradient for
-    # the caller's own passes in the same autocast block.
+    # Disable the autocast cache. A weight that is cast here would otherwise be cached
+    # without its gradient for the caller's own passes in the same autocast block.
     cached = torch.is_autocast_cache_enabled()
     random_state = torch.get_rng_state()
     try:
@@ -46,5 +46,5 @@ def preserve_model_state(model: nn.Module, gradient: bool) -> Iterator[None]:
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
-    """The ``with`` block in which autocast leaves float32 as it is."""
+    """Return a context in which autocast keeps float32."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""Occlusion: the loss of score when a window of the input is covered."""
+"""Occlusion: decrease of the score when a window of the input is covered."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -13,32 +13,31 @@ from .targets import scores_of
 
 
 class Occlusion(ActivationMap):
-    r"""Occlusion: how much the score falls when a window is covered.
+    r"""Occlusion: decrease of the score when a window is covered.
 
     .. math::
         L(p) = \frac{1}{|W_p|} \sum_{w \in W_p} \big(S(x) - S(x_{\setminus w})\big)
 
     where :math:`W_p` are the windows that cover the pixel p, and
-    :math:`x_{\setminus w}` is the image with the baseline inside the window, in all
-    channels. Positive values support the class.
+    :math:`x_{\setminus w}` is the image with all channels inside the window replaced by
+    the baseline. Positive values support the class.
 
     Source: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks",
-    ECCV 2014, Sec. 4.2. Equal to captum's ``Occlusion`` with the window over all
-    channels, of which each channel has the same map.
+    ECCV 2014, Sec. 4.2. Equals captum's ``Occlusion`` with a window over all
+    channels, which gives the same map for each channel.
 
-    Costs one forward pass of one image for each window, whatever the number of
-    classes. ``batch_size`` bounds the memory.
+    The cost is one forward pass of one image for each window, independent of the number
+    of classes. ``batch_size`` limits the memory.
 
     Args:
         model, forward, score: See :class:`ActivationMap`.
-        window: Sides of the window in pixels.
-            Defaults to an eighth of the sides of the image, rounded up.
-        stride: Steps of the window in pixels.
-            Defaults to half of the window, rounded up. The last window of a row may
-            reach beyond the border.
+        window: Sides of the window in pixels. Defaults to an eighth of the sides of the
+            image, rounded up.
+        stride: Steps of the window in pixels. Defaults to half of the window, rounded
+            up. The last window of a row may extend beyond the border.
         baseline: Values inside the window: a number, ``'mean'`` (of each image and
             channel), or a tensor that broadcasts to the input.
-        batch_size: Covered images in one pass.
+        batch_size: Number of covered images in one pass.
 
     Shape:
         - Input: (B, channels, *size)
@@ -46,7 +45,7 @@ class Occlusion(ActivationMap):
 
     Raises:
         TypeError: If the inputs are not one tensor.
-        ValueError: If a window or stride does not fit.
+        ValueError: If a window or stride is invalid for the image.
     """
 
     needs_layers = False
@@ -70,7 +69,7 @@ class Occlusion(ActivationMap):
         self.batch_size = batch_size
 
     def compute(self, inputs: Any, targets: Any) -> Tensor:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         inputs = image_tensor(inputs, 'Occlusion')
         with self.running(gradient=False):
             targets = fixed_targets(self, inputs, targets)
@@ -83,7 +82,7 @@ class Occlusion(ActivationMap):
         return maps.unflatten(2, inputs.shape[2:]).float()
 
     def _windows(self, size: Sequence[int]) -> Tensor:
-        """Masks of all windows, (windows, *size), bool."""
+        """Return the masks of all windows, (windows, *size), bool."""
         window = per_axis(self.window, size, [ceil(side / 8) for side in size])
         stride = per_axis(self.stride, size, [ceil(side / 2) for side in window])
         if any(not 1 <= w <= side for w, side in zip(window, size)) or min(stride) < 1:
@@ -110,10 +109,10 @@ class Occlusion(ActivationMap):
 def per_axis(
     value: int | Sequence[int] | None, size: Sequence[int], default: Sequence[int]
 ) -> list[int]:
-    """One number for each axis.
+    """Return one number for each axis.
 
     Raises:
-        ValueError: If there are others than one for each axis.
+        ValueError: If the number of values differs from the number of axes.
     """
     if value is None:
         return list(default)
@@ -127,14 +126,14 @@ def per_axis(
 def score_drops(
     method: Any, inputs: Tensor, targets: Any, masks: Tensor, baseline: Tensor
 ) -> Tensor:
-    """Loss of score under each mask.
+    """Compute the decrease of the score under each mask.
 
     Args:
         method: Attribution method with ``forward``, ``score`` and ``batch_size``.
         inputs: Images.
         targets: Classes (B, K), or a callable.
         masks: True where an image is replaced by the baseline.
-        baseline: As ``inputs``.
+        baseline: Tensor in the shape of ``inputs``.
 
     Shape:
         - inputs, baseline: (B, channels, *size)
@@ -142,7 +141,7 @@ def score_drops(
         - output: (B, K, windows)
 
     Raises:
-        ValueError: If a callable target returns another number of scores.
+        ValueError: If a callable target returns the wrong number of scores.
     """
     drops = []
     for index, (image, empty) in enumerate(zip(inputs, baseline)):
@@ -155,8 +154,8 @@ def score_drops(
             if len(scores) != len(images):
                 raise ValueError(
                     f'the callable target returned {len(scores)} scores for '
-                    f'{len(images)} images: {type(method).__name__} needs one (or K) '
-                    'for each image of any batch'
+                    f'{len(images)} images: {type(method).__name__} needs one score '
+                    '(or K) for each image of any batch'
                 )
             return scores
 

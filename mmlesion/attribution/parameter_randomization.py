@@ -1,4 +1,4 @@
-"""Parameter-randomization test of maps."""
+"""Parameter randomization test of attribution maps."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class RandomizedLayer(NamedTuple):
 
     Attributes:
         name: Name of the layer in ``model.named_modules()``.
-        similarity: Rank correlation of each map with the original one, in [-1, 1].
+        similarity: Rank correlation of each map with the original map, in [-1, 1].
 
     Shape:
         - similarity: (B, K)
@@ -35,39 +35,39 @@ def randomize_parameters(
 ) -> list[RandomizedLayer]:
     """Shuffle the parameters layer by layer and compare the maps.
 
-    A map that does not change when the model loses what it has learned shows the
-    image, not the model. The similarity should fall towards 0; that of an edge
-    detector stays near 1.
+    A map that does not change when the model is randomized shows the image, not the
+    model. The similarity should approach 0. For an edge detector, it stays near 1.
 
     Source: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, Sec. 3.1
     (Spearman's rank correlation). Differs from it in: the values of each parameter
-    are shuffled instead of drawn again, so that their scale is kept and the test need
-    not know how a layer is initialized. Statistics of normalization layers are kept.
+    are shuffled instead of drawn again. This preserves their scale, and the test does
+    not need the initialization of the layers. Statistics of normalization layers are
+    not changed.
 
     >>> with GradCAM(model, layers=['layer4']) as cam:
     ...     check = randomize_parameters(model, lambda: cam(images, classes))
 
-    Give fixed classes: a shuffled model predicts other classes.
+    Use fixed classes, because a shuffled model predicts other classes.
 
     Args:
-        model: Its parameters are restored bit by bit, also after an
+        model: The model. Its parameters are restored exactly, also after an
             exception.
-        explain: Called without arguments; returns the maps of the model
-            in its present state, of any spatial size.
-        layers: Names from the output to the input; a
-            container is shuffled as a whole. By default all modules that have
-            parameters of their own, the last registered first.
-        cascade: Keep the layers shuffled before; otherwise shuffle each layer
-            alone.
-        absolute: Compare absolute values.
-        seed: Seed of the shuffling.
-        progress: Show a progress bar.
+        explain: Function without arguments that returns the maps of the current model,
+            of any spatial size.
+        layers: Names of layers from the output to the input. A container is shuffled as
+            a whole. Defaults to all modules that have parameters of their own, in
+            reverse order of registration.
+        cascade: Whether previously shuffled layers stay shuffled. Otherwise, each layer
+            is shuffled alone.
+        absolute: Whether to compare absolute values.
+        seed: Random seed of the shuffling.
+        progress: Whether to show a progress bar.
 
     Returns:
-        Similarities of each layer in order. A constant map has similarity 0.
+        Similarities after each layer, in order. A constant map has similarity 0.
 
     Raises:
-        ValueError: If a name is wrong or has no parameters, or the maps are empty or
+        ValueError: If a name is invalid or has no parameters, or the maps are empty or
             not finite.
     """
     modules = dict(model.named_modules())
@@ -95,8 +95,9 @@ def randomize_parameters(
             ranked = _ranked(explain(), absolute)
             if ranked.shape != original.shape:
                 raise ValueError(
-                    f'after layer {name!r} was shuffled the maps have shape '
-                    f'{tuple(ranked.shape)}, before {tuple(original.shape)}'
+                    f'the maps have shape {tuple(ranked.shape)} after layer {name!r} '
+                    'was '
+                    f'shuffled, but {tuple(original.shape)} before'
                 )
             found.append(RandomizedLayer(name, (ranked * original).sum(2).float()))
     finally:
@@ -106,7 +107,7 @@ def randomize_parameters(
 
 @torch.no_grad()
 def _shuffle(module: nn.Module, generator: torch.Generator) -> None:
-    """New order of the values of each parameter."""
+    """Shuffle the values of each parameter."""
     for parameter in module.parameters():
         order = torch.randperm(parameter.numel(), generator=generator)
         values = parameter.flatten()[order.to(parameter.device)]
@@ -120,9 +121,9 @@ def _restore(before: dict) -> None:
 
 
 def _ranked(maps: Tensor, absolute: bool) -> Tensor:
-    """Ranks of the pixels (equal values share theirs), of mean 0 and norm 1.
+    """Return the ranks of the pixels (ties share a rank), with mean 0 and norm 1.
 
-    The product of two rank vectors is Spearman's correlation.
+    The dot product of two rank vectors is Spearman's correlation.
 
     Shape:
         - maps: (B, K, *grid)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def resize_map(maps: Tensor, size: Sequence[int], mode: str = 'linear') -> Tensor:
-    """Resize maps to another grid.
+    """Resize maps to another size.
 
     Args:
         maps: Raw maps.
         size: Rows and columns, or depth, rows and columns.
-        mode: ``'linear'`` (centers of cells stay in place, as with
+        mode: ``'linear'`` (cell centers keep their positions, as with
             ``align_corners=False``) or ``'nearest'``.
 
     Shape:
@@ -21,7 +21,7 @@ def resize_map(maps: Tensor, size: Sequence[int], mode: str = 'linear') -> Tenso
         - output: (B, K, *size), the dtype of ``maps``
 
     Raises:
-        ValueError: If the size does not fit the maps, or the mode is unknown.
+        ValueError: If the size does not match the maps, or the mode is unknown.
     """
     size = tuple(int(side) for side in size)
     grid = maps.shape[2:]
@@ -47,17 +47,17 @@ def normalize_map(
 ) -> Tensor:
     """Scale maps to [0, 1] for display.
 
-    Normalization per image makes the maximum of *every* map 1, also of a map without
-    any evidence. Such maps are for display; measures that compare values between
-    images need raw maps.
+    Normalization per image sets the maximum of *every* map to 1, even if the map shows
+    no evidence. Normalized maps are for display only. Metrics that compare values of
+    different images need raw maps.
 
     Args:
         maps: Raw maps.
-        mode: ``'none'`` returns them as they are; ``'image'`` maps the
+        mode: ``'none'`` returns the maps unchanged. ``'image'`` maps the
             smallest and largest value of each (sample, class) to 0 and 1, and a
-            constant map to 0; ``'fixed'`` maps ``value_range`` to [0, 1] and
+            constant map to 0. ``'fixed'`` maps ``value_range`` to [0, 1] and
             clips, so that samples can be compared.
-        value_range: Range of values for ``'fixed'``.
+        value_range: Value range for ``'fixed'``.
 
     Shape:
         - maps: (B, K, *grid)

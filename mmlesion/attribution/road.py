@@ -1,4 +1,4 @@
-"""ROAD: remove pixels in the order of a map, fill them from their neighbors."""
+"""ROAD: evaluation of maps by removing and imputing pixels."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from .model_state import preserve_model_state
 from .picture import resize_map
 from .targets import class_indices, logits_of, score_of_classes
 
-#: Weights of direct and diagonal neighbors.
+#: Weights of direct and diagonal neighbors in the imputation.
 DIRECT, DIAGONAL = 1 / 6, 1 / 12
 
 
@@ -28,30 +28,31 @@ def road(
     seed: int = 0,
     forward: Callable | None = None,
 ) -> Tensor:
-    r"""Difference of score between removing the least and the most relevant pixels.
+    r"""Compare the score after removing the least and the most relevant pixels (ROAD).
 
     .. math:: R = \frac{1}{2 |P|} \sum_{p \in P} \big(S(x_{-p}) - S(x_{+p})\big)
 
-    where :math:`x_{+p}` lacks the share p of the pixels with the greatest values of
-    the map, and :math:`x_{-p}` that with the least. A removed pixel becomes the
-    weighted mean of its neighbors (which may be removed, too) plus a little noise, so
-    that the shape of the removed area tells the network little.
+    where :math:`x_{+p}` lacks the fraction p of pixels with the largest map values, and
+    :math:`x_{-p}` the fraction p with the smallest values. A removed pixel is replaced
+    by the weighted mean of its neighbors (which may be removed as well) plus a little
+    noise, so that the shape of the removed area reveals little to the network.
 
     Source: Rong et al., "A Consistent and Efficient Evaluation Strategy for
     Attribution Methods", ICML 2022, Sec. 4 (noisy linear imputation). The combination
-    of both orders is that of pytorch-grad-cam's ``ROADCombined``.
+    of both orders follows pytorch-grad-cam's ``ROADCombined``.
 
     Args:
-        model: Runs in evaluation mode without gradients and is left as it was.
+        model: The model, which runs in evaluation mode without gradients. Its state is
+            restored.
         inputs: Images.
-        maps: Map of each requested class. Maps on another grid are resized.
-        targets: Classes, as of :func:`mmlesion.attribution.insertion_deletion`, not a
+        maps: Map of each requested class. Maps of another size are resized.
+        targets: Classes, as in :func:`mmlesion.attribution.insertion_deletion`, but no
             callable.
-        shares: Shares of the pixels that are removed, P.
+        shares: Fractions P of removed pixels.
         noise: Standard deviation of the noise, relative to that of each image.
         score: See :func:`mmlesion.attribution.targets.score_of_classes`.
-        seed: Seed of the noise.
-        forward: ``forward(inputs)`` -> output; by default the model.
+        seed: Random seed of the noise.
+        forward: ``forward(inputs)`` -> output. Defaults to the model.
 
     Shape:
         - inputs: (B, C, H, W)
@@ -59,10 +60,10 @@ def road(
         - output: (B, K)
 
     Returns:
-        Value for each map; higher is better, 0 for guessing.
+        Value for each map. Higher is better; random maps have 0 on average.
 
     Raises:
-        ValueError: If maps, targets or shares do not fit.
+        ValueError: If maps, targets or shares are invalid.
     """
     model = unwrap_model(model)
     if inputs.dim() != 4 or maps.dim() != 4 or len(maps) != len(inputs):
@@ -79,14 +80,14 @@ def road(
     forward = forward or model
     generator = torch.Generator().manual_seed(seed)
     order = maps.flatten(2).argsort(dim=2, stable=True)
-    rank = order.argsort(dim=2)  # 0 for the least
+    rank = order.argsort(dim=2)  # 0 for the smallest value
     pixels = rank.shape[2]
     with preserve_model_state(model, gradient=False):
         classes = class_indices(targets, logits_of(forward(inputs)))
         if classes.shape[1] != maps.shape[1]:
             raise ValueError(
                 f'{maps.shape[1]} maps and {classes.shape[1]} targets for each '
-                'sample: expected as many of one as of the other'
+                'sample: expected the same number of both'
             )
         found = torch.zeros(maps.shape[:2])
         for index in range(maps.shape[1]):
@@ -113,11 +114,11 @@ def impute(
     noise: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Fill removed pixels with the weighted mean of their neighbors, plus noise.
+    """Replace removed pixels by the weighted mean of their neighbors plus noise.
 
-    The means of all removed pixels depend on one another. The linear system is
-    symmetric and positive definite, and is solved by conjugate gradients, so that
-    memory grows with the number of pixels only.
+    The values of all removed pixels depend on one another. The linear system is
+    symmetric and positive definite and is solved by conjugate gradients, so the memory
+    is proportional to the number of pixels.
 
     Args:
         images: Images.
@@ -137,7 +138,7 @@ def impute(
         return inside * (degree * values - _neighbor_sum(values * inside))
 
     right = inside * _neighbor_sum(known)
-    # an image without a known pixel has no solution but any constant
+    # If all pixels of an image are removed, any constant solves the system.
     start = images.mean((2, 3), keepdim=True)
     values = inside * start
     residual = right - system(values)
@@ -161,7 +162,7 @@ def impute(
 
 
 def _neighbor_sum(images: Tensor) -> Tensor:
-    """Weighted sum of the eight neighbors; nothing lies outside of the image."""
+    """Return the weighted sum of the eight neighbors; zero outside the image."""
     kernel = images.new_tensor(
         [
             [DIAGONAL, DIRECT, DIAGONAL],

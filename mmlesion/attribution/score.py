@@ -1,4 +1,4 @@
-"""Score-CAM: features weighted by scores of masked images."""
+"""Score-CAM: features weighted by the scores of masked images."""
 
 from typing import Any
 
@@ -12,40 +12,38 @@ from .targets import class_indices, logits_of, scores_of
 
 
 class ScoreCAM(ActivationMap):
-    r"""Score-CAM: features weighted by the score of the image behind them.
+    r"""Score-CAM: features weighted by the scores of images masked by them.
 
     .. math::
         \alpha^c = \mathrm{softmax}_k\big(f^c(X \circ H_k)\big), \quad
         L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A_k\Big)
 
-    where :math:`H_k` is :math:`A_k` at the size of the input, scaled to [0, 1].
-    Features are resized with centers of cells kept in place (``align_corners=False``);
-    pytorch-grad-cam and torchcam resize by other rules, so that their maps differ
-    slightly.
+    where :math:`H_k` is :math:`A_k` resized to the input and scaled to [0, 1].
+    Resizing keeps the positions of cell centers (``align_corners=False``).
+    pytorch-grad-cam and torchcam resize differently, so their maps differ slightly.
 
     Source: Wang et al., "Score-CAM", CVPR Workshops 2020, Eqs. 6 to 8 and
     Alg. 1 (the score of the empty input is the same for all k and cancels in
     the softmax).
 
-    Costs one forward pass of one image per channel, whatever the number of
-    classes, and needs no gradient. ``top_k`` bounds the time, ``chunk_size`` the
-    memory.
+    The cost is one forward pass of one image per channel, independent of the number of
+    classes, and no gradient. ``top_k`` limits the time, ``chunk_size`` the memory.
 
     Args:
         model, layers, forward, score, grid, reshape: See :class:`ActivationMap`.
             ``forward`` must take a batch of images as a tensor.
-        chunk_size: Masked images that run at a time.
-        top_k: Use only the channels with the largest standard
-            deviation over the locations, this many for each image; the others get
-            the weight 0. Defaults to all channels, as in the paper.
+        chunk_size: Number of masked images in one pass.
+        top_k: For each image, use only this number of channels with the largest
+            standard deviation over the locations. The other channels get weight 0.
+            Defaults to all channels, as in the paper.
 
     Shape:
-        - Input: (B, channels, *size), the layer's grid as many dimensions.
+        - Input: (B, channels, *size), with as many dimensions as the layer output.
 
     Raises:
-        TypeError: If the inputs are no tensor.
+        TypeError: If the inputs are not a tensor.
         ValueError: If ``chunk_size`` or ``top_k`` is not positive, or a layer does
-            not have one map per sample.
+            not return one map per sample.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class ScoreCAM(ActivationMap):
         self.top_k = top_k
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         if not isinstance(inputs, Tensor):
             raise TypeError(
                 'ScoreCAM masks the inputs: they must be one tensor, got '
@@ -95,10 +93,10 @@ class ScoreCAM(ActivationMap):
     def _maps(
         self, inputs: Tensor, features: Tensor, targets: Any, name: str
     ) -> Tensor:
-        """(B, K, *grid) of one layer."""
+        """Return the maps (B, K, *grid) of one layer."""
         if len(features) != len(inputs) or features.dim() != inputs.dim():
             raise ValueError(
-                f'layer {name!r} put out {tuple(features.shape)} for inputs of '
+                f'layer {name!r} returned {tuple(features.shape)} for inputs of '
                 f'{tuple(inputs.shape)}: ScoreCAM needs one map per sample'
             )
         maps = []
@@ -117,7 +115,7 @@ class ScoreCAM(ActivationMap):
         return torch.cat(maps).relu()
 
     def _scores(self, image: Tensor, channels: Tensor, wanted: Any) -> Tensor:
-        """Scores of one image behind masks: (n, *grid) -> (n, K)."""
+        """Return the scores (n, K) of one image masked by channels (n, *grid)."""
         masks = resize_map(channels[:, None], image.shape[1:])
         masks = normalize_map(masks, 'image').to(image)  # (n, 1, *size)
         output = self.forward(image[None] * masks)
@@ -127,7 +125,7 @@ class ScoreCAM(ActivationMap):
         if len(scores) != len(channels):
             raise ValueError(
                 f'the callable target returned {len(scores)} scores for '
-                f'{len(channels)} masked images: ScoreCAM needs one '
-                '(or K) for each image of whatever batch it is given'
+                f'{len(channels)} masked images: ScoreCAM needs one score '
+                '(or K) for each image of any batch'
             )
         return scores

@@ -1,4 +1,4 @@
-"""Importance of the single slices of an input."""
+"""Importance of individual slices of an input."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from .occlusion import score_drops
 
 
 class SliceImportance(ActivationMap):
-    r"""How much each slice of the input contributes to the score.
+    r"""Contribution of each slice of the input to the score.
 
     ``how='occlusion'``: the score minus the score without the slice,
-    :math:`S(x) - S(x_{\setminus s})`. The values are not additive: two slices that
-    show the same both get little.
+    :math:`S(x) - S(x_{\setminus s})`. The values are not additive: two slices with the
+    same content both get small values.
 
     ``how='gradient'``: the sum of the Integrated Gradients of the slice. The values
     of all slices sum to :math:`S(x) - S(x')`.
@@ -24,13 +24,13 @@ class SliceImportance(ActivationMap):
     Args:
         model, forward, score: See :class:`ActivationMap`.
         how: ``'occlusion'`` or ``'gradient'``.
-        channels_per_slice: Channels that belong to one slice, where the
-            channels are slices. A volume (B, channels, D, H, W) has its slices
+        channels_per_slice: Number of channels per slice if the
+            channels are slices. The slices of a volume (B, channels, D, H, W) are
             along D.
         baseline: Values of a missing slice: a number, ``'mean'`` (of each image and
             channel), or a tensor that broadcasts to the input.
         steps: Number of steps of the Integrated Gradients.
-        batch_size: Images in one pass.
+        batch_size: Number of images in one pass.
 
     Shape:
         - Input: (B, slices * channels_per_slice, H, W) or (B, channels, D, H, W)
@@ -38,7 +38,8 @@ class SliceImportance(ActivationMap):
 
     Raises:
         TypeError: If the inputs are not one tensor.
-        ValueError: If ``how`` is unknown, or the channels do not divide into slices.
+        ValueError: If ``how`` is unknown, or the channels are not divisible into
+            slices.
     """
 
     needs_layers = False
@@ -69,7 +70,7 @@ class SliceImportance(ActivationMap):
         self.batch_size = batch_size
 
     def compute(self, inputs: Any, targets: Any) -> Tensor:
-        """Importance of each slice, (B, K, slices)."""
+        """Compute the importance of each slice, (B, K, slices)."""
         inputs = one_tensor(inputs, 'SliceImportance')
         slices = self._slices(inputs)
         baseline = baseline_like(inputs, self.baseline)
@@ -93,14 +94,14 @@ class SliceImportance(ActivationMap):
             return score_drops(self, inputs, targets, slices, baseline).float()
 
     def _slices(self, inputs: Tensor) -> Tensor:
-        """Masks of all slices, (slices, channels, *size), bool."""
+        """Return the masks of all slices, (slices, channels, *size), bool."""
         channels, *size = inputs.shape[1:]
         if len(size) == 3:
             which = torch.eye(size[0], dtype=torch.bool, device=inputs.device)
             return which[:, None, :, None, None].expand(-1, channels, -1, *size[1:])
         if channels % self.channels_per_slice:
             raise ValueError(
-                f'{channels} channels are no whole number of slices of '
+                f'{channels} channels are not divisible into slices of '
                 f'{self.channels_per_slice} channels'
             )
         which = torch.eye(

@@ -1,4 +1,4 @@
-"""Soft activation maps: the maps of SAM and HESAM heads."""
+"""Soft activation maps of SAM and HESAM heads."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from .targets import logits_of, score_gradient
 
 
 class SoftActivationMap(CAM):
-    r"""Soft activation map (SAM): the map of a head with learned pooling.
+    r"""Soft activation map (SAM) of a head with learned pooling.
 
-    Without ``layers``, the head of the model draws the map: a method
-    ``activation_maps(features, map=...)`` -> (B, classes, h, w), as the heads of
-    :mod:`mmlesion.models.heads` have. By default that is the exact map, which sums
-    to the score minus its part without a location, and is equal to HiResCAM.
+    Without ``layers``, the head of the model computes the map by its method
+    ``activation_maps(features, map=...)`` -> (B, classes, h, w), as implemented by the
+    heads in :mod:`mmlesion.models.heads`. The default is the exact map, which sums
+    to the score minus the part without a location, and equals HiResCAM.
 
     With ``layers``, the map is the equation of the paper,
 
@@ -26,28 +26,28 @@ class SoftActivationMap(CAM):
         M'_c(x, y) = \sum_k \alpha_k^c g_k(x, y)
 
     where :math:`H_k` is any learned projection of the feature map :math:`g_k` to
-    one number (in the paper, average pooling to 6x6 and a neuron per channel). It
-    has no fixed relation to the score; :class:`HiResCAM` of the layer has.
+    one number (in the paper, average pooling to 6x6 and one neuron per channel). This
+    map has no fixed relation to the score; :class:`HiResCAM` of the layer does.
 
     Source: Lei et al., "Soft Activation Mapping of Lung Nodules in Low-dose CT
     Images", arXiv 1810.12494, Eqs. 5 and 6.
 
     Args:
         model: See :class:`ActivationMap`.
-        layers: The one layer of g.
-            Without it, the model must have a head that draws maps.
-        head: Name of the linear layer that holds
-            :math:`\alpha`, one input per channel of g. Defaults to the last one
-            that ran and has as many outputs as the model. Without ``layers``,
-            name of the head that draws maps; defaults to the only one.
-        map: Without ``layers``: the definition that the head is
-            asked for, of this project's heads ``'exact'``, ``'equation'`` or
-            ``'weights'``. Defaults to that of the head. With ``layers``, only
+        layers: The layer with output g. Without it, the model must have a head that
+            computes maps.
+        head: Name of the linear layer with the weights :math:`\alpha`, one input per
+            channel of g. Defaults to the last linear layer that was called and has as
+            many outputs as the model. Without ``layers``, the name of the head that
+            computes maps; optional if there is only one.
+        map: Without ``layers``, the definition of the map that is passed to the head.
+            The heads of this project accept ``'exact'``, ``'equation'`` and
+            ``'weights'``. Defaults to the default of the head. With ``layers``, only
             ``'equation'`` is possible.
         forward, score, grid, reshape: See :class:`ActivationMap`.
 
     Raises:
-        ValueError: If there is no such head, or it has no such map.
+        ValueError: If there is no such head, or it does not provide the map.
     """
 
     needs_layers = False
@@ -66,9 +66,10 @@ class SoftActivationMap(CAM):
         if isinstance(layers, nn.Module) or layers:
             if map not in (None, 'equation'):
                 raise ValueError(
-                    f'{type(self).__name__} of a layer draws the equation of the paper '
-                    f'only, not {map!r}: use HiResCAM for the exact map, or leave the '
-                    'layers out where the head draws its own maps'
+                    f'{type(self).__name__} of a layer computes only the equation of '
+                    'the '
+                    f'paper, not {map!r}: use HiResCAM for the exact map, or omit the '
+                    'layers if the head computes its own maps'
                 )
             super().__init__(model, layers, head=head, **kwargs)
             return
@@ -82,21 +83,21 @@ class SoftActivationMap(CAM):
         if head is None or not hasattr(find_layer(self.model, head), 'activation_maps'):
             raise ValueError(
                 f'{type(self).__name__} without layers needs one head with a method '
-                f'activation_maps, found {names}: name it as head, or name the '
+                f'activation_maps, found {names}: specify head, or specify the '
                 'layer of the features'
             )
         self.head_layer = find_layer(self.model, head)
 
     def rectified(self, features: Tensor, pooled: Tensor) -> Tensor:
-        """The features themselves: any projection is allowed."""
+        """Return the features unchanged: any projection is allowed."""
         return features
 
     def is_head(self, scores: Tensor, logits: Tensor) -> bool:
-        """Whether a linear layer puts out as many scores as the model."""
+        """Return whether a linear layer has as many outputs as the model."""
         return scores.shape == logits.shape
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
-        """Raw maps, see :meth:`ActivationMap.__call__`."""
+        """Compute raw maps; see :meth:`ActivationMap.__call__`."""
         if self.head_layer is None:
             return super().compute(inputs, targets)
         maps = []
@@ -114,7 +115,7 @@ class SoftActivationMap(CAM):
                 output = self.forward(inputs)
             finally:
                 handle.remove()
-            logits_of(output)  # class scores, or one clear sentence
+            logits_of(output)  # class scores, or a clear error
         if not maps:
             raise ValueError(
                 f'the head {type(self.head_layer).__name__} never ran in the '
@@ -126,7 +127,7 @@ class SoftActivationMap(CAM):
 
 
 def cast(features: Any, dtype: torch.dtype) -> Any:
-    """Features in the type of the head's weights, which autocast may have changed."""
+    """Cast features to the dtype of the head, which autocast may have changed."""
     if isinstance(features, Tensor):
         return features.to(dtype) if features.is_floating_point() else features
     if isinstance(features, (list, tuple)):
@@ -142,27 +143,26 @@ class HESAM(SoftActivationMap):
         M'_c(x, y) = \sum_k (\alpha_k^c + d_k^c) g_k(x, y), \quad
         d_k^c = \gamma_k^c d_k
 
-    with :math:`d_k` the global maximum of the high-level code, one number per
+    where :math:`d_k` is the global maximum of the high-level code, one number per
     channel and sample.
 
-    Source: Lei et al., arXiv 1810.12494, Eqs. 7 and 8. The paper does not say
-    how d depends on the class; :math:`\gamma = 1`, the default, gives all classes
-    the same d. The text adds d to H before the classifier instead,
-    :math:`S'_c = \sum_k \alpha_k^c (H_k + d_k)`; the map is then Eq. 6,
+    Source: Lei et al., arXiv 1810.12494, Eqs. 7 and 8. The paper does not specify
+    how d depends on the class. The default :math:`\gamma = 1` gives all classes
+    the same d. The text of the paper instead adds d to H before the classifier,
+    :math:`S'_c = \sum_k \alpha_k^c (H_k + d_k)`. The map is then Eq. 6,
     ``fusion='feature'``.
 
     Args:
-        model, layers, head, map, forward, score, grid, reshape: As
+        model, layers, head, map, forward, score, grid, reshape: As in
             :class:`SoftActivationMap`, also without ``layers``.
-        code: With ``layers``: name of the layer whose output is
+        code: With ``layers``, the name of the layer whose output is
             the high-level code, with as many channels as g.
-        gamma: Name of the model's parameter
-            :math:`\gamma`, (classes, C).
-        fusion: With ``layers``: ``'weight'`` (the equations) or
+        gamma: Name of the parameter :math:`\gamma` of the model, (classes, C).
+        fusion: With ``layers``, ``'weight'`` (the equations) or
             ``'feature'`` (the text).
 
     Raises:
-        ValueError: If there is no code, it has another number of channels, or
+        ValueError: If there is no code, it has the wrong number of channels, or
             ``fusion`` is unknown.
     """
 
@@ -200,7 +200,7 @@ class HESAM(SoftActivationMap):
     def weights(
         self, features: Tensor, head: nn.Module, outputs: LayerOutputs
     ) -> Tensor:
-        """Class weights plus the code's maximum, (B, classes, C)."""
+        """Return the class weights plus the maximum of the code, (B, classes, C)."""
         alpha = super().weights(features, head, outputs)
         if self.fusion == 'feature':
             return alpha
@@ -210,9 +210,9 @@ class HESAM(SoftActivationMap):
         if maximum.shape != features.shape[:2]:
             raise ValueError(
                 f'the code of layer {self.code!r} has {maximum.shape[1]} channels for '
-                f'{maximum.shape[0]} samples, layer {self.layer!r} has '
-                f'{features.shape[1]} for {features.shape[0]}: HESAM adds one to '
-                'the other'
+                f'{maximum.shape[0]} samples, but layer {self.layer!r} has '
+                f'{features.shape[1]} channels for {features.shape[0]} samples: '
+                'HESAM needs equal numbers'
             )
         maximum = maximum[:, None]  # (B, 1, C)
         if self.gamma is not None:

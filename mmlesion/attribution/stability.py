@@ -1,4 +1,4 @@
-"""Stability of maps: small changes of the input, other classes."""
+"""Stability of maps under small input changes, and similarity between classes."""
 
 from collections.abc import Callable
 
@@ -16,32 +16,32 @@ def max_sensitivity(
     samples: int = 5,
     seed: int = 0,
 ) -> Tensor:
-    r"""Largest relative change of a map under small changes of the input.
+    r"""Compute the largest relative change of a map under small input changes.
 
     .. math::
         \max_{\|\delta\|_\infty \le r}
         \frac{\|\Phi(x + \delta) - \Phi(x)\|}{\|\Phi(x)\|}
 
-    The maximum is taken over uniform random changes.
+    The maximum is estimated by uniform random changes.
 
     Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", NeurIPS
-    2019, Def. 2; as captum's ``sensitivity_max``. Differs from it in: the radius is
-    relative to the range of each image.
+    2019, Def. 2; the same as captum's ``sensitivity_max``. Differs from it in: the
+    radius is relative to the value range of each image.
 
     Args:
-        explain: Maps (B, K, *grid) of a batch of inputs. Give fixed classes: those that
-            are predicted may change.
+        explain: Function from a batch of inputs to maps (B, K, *grid). Use fixed
+            classes, because the predicted classes may change.
         inputs: Images.
-        radius: Largest change of a value as a share of the range of its image.
+        radius: Largest change of a value as a fraction of the value range of its image.
         samples: Number of random changes.
-        seed: Seed of the changes.
+        seed: Random seed of the changes.
 
     Shape:
         - inputs: (B, C, *size)
         - output: (B, K)
 
     Returns:
-        At least 0, lower is more stable; NaN for a map of zeros.
+        Non-negative values; lower is more stable. NaN if the original map is zero.
 
     Raises:
         ValueError: If ``samples`` or ``radius`` is not positive.
@@ -65,10 +65,10 @@ def max_sensitivity(
 
 
 def map_similarity(maps: Tensor, others: Tensor) -> Tensor:
-    """Rank correlation of maps, e.g. of two classes.
+    """Compute the rank correlation of maps, e.g. of two classes.
 
-    With the map of the explained class and the map of another class, this is the
-    random-logit test: a map that stays the same does not depend on the class. Source:
+    Applied to the maps of the explained class and of another class, this is the
+    random-logit test: a map that does not change does not depend on the class. Source:
     Sixt, Granz & Landgraf, "When Explanations Lie", ICML 2020. Differs from it in:
     Spearman's rank correlation instead of the structural similarity.
 
@@ -81,7 +81,7 @@ def map_similarity(maps: Tensor, others: Tensor) -> Tensor:
         - output: (B, K)
 
     Returns:
-        Values in [-1, 1]; 0 where a map has only one value.
+        Values in [-1, 1]; 0 if a map is constant.
 
     Raises:
         ValueError: If the shapes differ, or a value is not finite.

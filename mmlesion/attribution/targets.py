@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: Names of what a class can be explained by, see :func:`score_of_classes`.
+#: Names of class scores; see :func:`score_of_classes`.
 SCORES = ('logit', 'log_odds', 'probability', 'auto')
 
 
 def logits_of(output: Any) -> Tensor:
-    """The class scores (B, number of classes) in a model's output.
+    """Return the class scores (B, number of classes) in the output of a model.
 
     Raises:
-        TypeError: If there is no single such tensor.
+        TypeError: If there is not exactly one such tensor.
     """
     found: Any = output
     if isinstance(found, Mapping) and 'logits' in found:
@@ -32,24 +32,23 @@ def logits_of(output: Any) -> Tensor:
             else f'a {type(found).__name__}'
         )
         raise TypeError(
-            f'the model put out {what} rather than class scores of shape (batch, '
-            'classes): give targets as a callable from that output to scores'
+            f'the model returned {what} rather than class scores of shape (batch, '
+            'classes): give targets as a callable from this output to scores'
         )
     return found
 
 
 def class_indices(targets: Any, logits: Tensor) -> Tensor:
-    """Requested classes, (B, K).
+    """Return the requested classes, (B, K).
 
     Args:
-        targets: The predicted class of each
-            sample; one class for all; one class per sample, (B, ); or K
-            classes per sample, (B, K).
+        targets: None for the predicted class of each sample, one class for all
+            samples, one class per sample, (B, ), or K classes per sample, (B, K).
         logits: Class scores, (B, number of classes).
 
     Raises:
-        TypeError: If targets are no integers.
-        ValueError: If their number does not fit the batch, or one is out of
+        TypeError: If targets are not integers.
+        ValueError: If their number does not match the batch, or a class is out of
             range.
     """
     batch, num_classes = logits.shape
@@ -65,8 +64,8 @@ def class_indices(targets: Any, logits: Tensor) -> Tensor:
         or (classes.dtype == torch.bool)
     ):
         raise TypeError(
-            'targets must be a class index, one per sample, a (batch, K) table of '
-            f'them, or a callable, got {targets!r}'
+            'targets must be a class index, one index per sample, a (batch, K) table '
+            f'of indices, or a callable, got {targets!r}'
         )
     if classes.dim() == 0:
         classes = classes.expand(batch)
@@ -87,7 +86,7 @@ def class_indices(targets: Any, logits: Tensor) -> Tensor:
 
 
 def check_score(score: str | Callable) -> None:
-    """Check the name of a score.
+    """Check the argument ``score``.
 
     Raises:
         ValueError: If it is neither a known name nor a callable.
@@ -102,20 +101,21 @@ def check_score(score: str | Callable) -> None:
 def score_of_classes(
     logits: Tensor, classes: Tensor, score: str | Callable = 'logit'
 ) -> Tensor:
-    r"""Scores of chosen classes.
+    r"""Compute the scores of selected classes.
 
     .. math::
         \mathrm{log\ odds}_c = S_c - \log \sum_{j \ne c} e^{S_j}
         = \log \frac{p_c}{1 - p_c}
 
-    For two classes the log-odds are the difference of both class scores. Evidence
-    that raises all class scores alike changes no probability, and cancels in them.
+    For two classes, the log-odds are the difference of the two class scores. Evidence
+    that increases all class scores equally does not change the probabilities and
+    cancels in the log-odds.
 
     Args:
         logits: Class scores before the softmax.
         classes: Indices of the classes.
         score: ``'logit'``, ``'log_odds'``, ``'probability'`` (softmax), ``'auto'``
-            (log-odds of two classes, else the logit), or a callable from
+            (log-odds for two classes, otherwise the logit), or a callable from
             ``logits`` to other class scores of the same shape. The log-odds of a
             single output are the output itself.
 
@@ -124,10 +124,10 @@ def score_of_classes(
         - classes, output: (B, K)
 
     Returns:
-        The scores, in the graph of ``logits``.
+        The scores, connected to the graph of ``logits``.
 
     Raises:
-        ValueError: If ``score`` is unknown or returns another shape.
+        ValueError: If ``score`` is unknown or returns a different shape.
     """
     check_score(score)
     if score == 'auto':
@@ -154,16 +154,16 @@ def score_of_classes(
 
 
 def scores_of(output: Any, targets: Any, score: str | Callable = 'logit') -> Tensor:
-    """Requested scores, (B, K), in the graph of ``output``.
+    """Compute the requested scores, (B, K), connected to the graph of ``output``.
 
     Args:
         output: Output of the model.
         targets: See :func:`class_indices`, or a callable from ``output`` to one
-            score (0-d), one per sample (B, ) or K per sample (B, K).
-        score: See :func:`score_of_classes`; not used for a callable target.
+            score (0-d), one score per sample (B, ) or K scores per sample (B, K).
+        score: See :func:`score_of_classes`; ignored for a callable target.
 
     Raises:
-        TypeError: If a callable returns no tensor of that kind.
+        TypeError: If a callable does not return such a tensor.
     """
     if not callable(targets):
         logits = logits_of(output)
@@ -182,8 +182,8 @@ def scores_of(output: Any, targets: Any, score: str | Callable = 'logit') -> Ten
             else type(scores).__name__
         )
         raise TypeError(
-            'a callable target must return one score, one per sample '
-            f'(B,) or K per sample (B, K), got {what}'
+            'a callable target must return one score, one score per sample '
+            f'(B,) or K scores per sample (B, K), got {what}'
         )
     if scores.numel() == 0:
         raise ValueError('the callable target returned no score')
@@ -193,7 +193,7 @@ def scores_of(output: Any, targets: Any, score: str | Callable = 'logit') -> Ten
 def score_gradient(
     output: Any, targets: Any, score: str | Callable = 'logit'
 ) -> Tensor:
-    """Gradient of the requested scores with respect to the class scores.
+    """Compute the gradient of the scores with respect to the class scores.
 
     Args:
         output: Output of the model, without a graph.
@@ -205,7 +205,7 @@ def score_gradient(
           ``score='logit'``
 
     Raises:
-        TypeError: If the output holds no class scores.
+        TypeError: If the output does not contain class scores.
         ValueError: If a score does not depend on the class scores.
     """
     with torch.inference_mode(False), torch.enable_grad():
@@ -225,7 +225,7 @@ def score_gradient(
 
 
 def _with_logits(output: Any, logits: Tensor) -> Any:
-    """Output of the model with its class scores replaced."""
+    """Return the output of the model with its class scores replaced."""
     if isinstance(output, Tensor):
         return logits if output.dim() == 2 else logits.reshape(output.shape)
     if isinstance(output, Mapping) and 'logits' in output:

@@ -1,4 +1,4 @@
-"""Grids of the tokens of transformers."""
+"""Spatial grids of transformer tokens."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# Tokens that are no patch: class, distillation, up to 16 registers.
+# Maximum number of tokens that are not patches: class, distillation, up to 16
+# registers.
 MAX_EXTRA_TOKENS = 18
 
 
@@ -15,9 +16,9 @@ class TokenGrid:
     """Rows and columns of the patches, given or observed in the forward pass.
 
     Args:
-        grid: Rows and columns (or depth, rows, columns).
-            None takes the latest convolution whose output has as many cells as
-            there are tokens, up to a few extra ones: the patch embedding.
+        grid: Rows and columns (or depth, rows, columns). None infers the grid from the
+            latest convolution whose output has as many cells as there are tokens, up to
+            a few extra tokens: the patch embedding.
     """
 
     def __init__(self, grid: Sequence[int] | None = None) -> None:
@@ -26,7 +27,7 @@ class TokenGrid:
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator['TokenGrid']:
-        """Watch the convolutions of the model while the block runs."""
+        """Observe the convolutions of the model inside the block."""
         self.seen = []
         with ExitStack() as stack:
             for module in model.modules() if self.grid is None else ():
@@ -39,10 +40,10 @@ class TokenGrid:
         self.seen.append(tuple(output.shape[2:]))
 
     def of(self, num_tokens: int, name: str) -> tuple[int, ...]:
-        """The grid of ``num_tokens`` tokens.
+        """Return the grid of ``num_tokens`` tokens.
 
         Raises:
-            ValueError: If no grid is known, or the given grid is too large.
+            ValueError: If the grid is unknown, or the given grid is too large.
         """
         if self.grid is not None:
             if prod(self.grid) <= num_tokens:
@@ -58,13 +59,13 @@ class TokenGrid:
         ]
         if not fitting:
             raise ValueError(
-                f'layer {name!r} puts out {num_tokens} tokens and no convolution '
-                'shows their grid: give grid=(rows, columns)'
+                f'layer {name!r} returns {num_tokens} tokens, but no convolution '
+                'has a matching grid: give grid=(rows, columns)'
             )
         return min(fitting)[-1]
 
     def to_maps(self, tokens: Tensor, name: str) -> Tensor:
-        """Tokens (B, N, C) -> maps (B, C, *grid), without the leading extra tokens."""
+        """Convert tokens (B, N, C) to maps (B, C, *grid) without extra tokens."""
         grid = self.of(tokens.shape[1], name)
         patches = tokens[:, tokens.shape[1] - prod(grid) :]  # (B, prod(grid), C)
         return patches.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)

@@ -82,7 +82,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def checkpoint_from_arguments(args: argparse.Namespace) -> str:
-    """The checkpoint of :func:`add_model_arguments`.
+    """Return the checkpoint of :func:`add_model_arguments`.
 
     The zoo provides the checkpoint of its models. A positional argument after the name
     of such a model is then ``images``, if the program has ``images``.
@@ -189,7 +189,7 @@ def read_config(
 
 
 def zoo_name(text: str) -> str | None:
-    """The name of a model of the zoo, or None for another text.
+    """Return the name of a model of the zoo, or None for another text.
 
     Args:
         text: The argument ``config``: ``hesam_lidc_11c``,
@@ -267,7 +267,7 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
 def config_pairs(
     args: argparse.Namespace,
 ) -> tuple[list[Config], list[str]]:
-    """Configs and checkpoints of :func:`add_model_pairs`.
+    """Return configs and checkpoints of :func:`add_model_pairs`.
 
     Args:
         args: The parsed arguments.

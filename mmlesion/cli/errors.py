@@ -50,7 +50,7 @@ def exit_on_user_error(program: Callable[..., object]) -> Callable[..., int]:
 
 
 def error_sentence(error: BaseException) -> str:
-    """The message of an exception as one line.
+    """Return the message of an exception as one line.
 
     Args:
         error: The exception, which may come from a worker of a data loader.

@@ -18,6 +18,10 @@ COMMANDS = {
     'evaluate-scans': ('evaluate_scans', 'measure findings of scans by 3-D FROC'),
     'explain': ('explain', 'draw activation maps of images, scans or a test set'),
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
+    'measure-attention': (
+        'measure_attention',
+        'measure the attention of a detector at lesions',
+    ),
     'measure-maps': ('measure_maps', 'measure maps of networks, with controls'),
     'compare-detectors': (
         'compare_detectors',
@@ -26,6 +30,7 @@ COMMANDS = {
     'results-table': ('results_table', 'print one table of several experiments'),
     'find-signs': ('find_signs', 'find pathological signs in one scan'),
     'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),
+    'segment-nodules': ('segment_nodules', 'outline the nodules of one scan by NAM'),
     'segment-crops': ('segment_nodule_crops', 'segment nodule crops, print Dice'),
     'export': ('export', 'export a network to torch.export or ONNX'),
     'prepare': ('prepare_data', 'prepare a public data set for training'),

@@ -185,7 +185,7 @@ def _check_new(cfg: Config, key: str, path: list[str], parent: dict, name: str) 
 
 
 def _known_names(cfg: Config, path: list[str], parent: dict) -> set[str] | None:
-    """Keys of a dict that are read; None if any key may be read."""
+    """Return the supported keys of a dict; None if any key is supported."""
     if not path:
         return _TOP | set(cfg._cfg_dict)
     if parent.get('type') is not None:
@@ -199,7 +199,7 @@ def _known_names(cfg: Config, path: list[str], parent: dict) -> set[str] | None:
 
 
 def _arguments(kind: Any) -> set[str] | None:
-    """Names of the arguments of a class; None if it takes arbitrary arguments."""
+    """Return the argument names of a class; None for arbitrary arguments."""
     names = set(_OF_BUILDERS)
     classes = kind.__mro__ if inspect.isclass(kind) else [kind]
     for one in classes:
@@ -227,7 +227,7 @@ def _registries() -> list:
 
 
 def _find_class(cfg: Config, kind: Any) -> Any:
-    """Class of a type in the default scope of the config; None if unknown."""
+    """Return the class of a type in the default scope; None if unknown."""
     if not isinstance(kind, str):
         return kind
     for root in _registries():

@@ -151,6 +151,16 @@ def _add_lidc_slices(commands: Any) -> None:
     parser.add_argument(
         '--seed', type=int, default=0, help='random seed of the choice of these slices'
     )
+    parser.add_argument(
+        '--min-readers',
+        type=int,
+        help='number of readers that must have outlined a nodule (default: 2)',
+    )
+    parser.add_argument(
+        '--placement',
+        choices=('random', 'middle'),
+        help='place of the nodules of --crops in the slices (default: random)',
+    )
     _add_other_files(parser)
     _add_workers(parser, 1)
 
@@ -223,8 +233,10 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--crops needs --out')
     if dataset.startswith('lidc'):
         out = out or root
-    if options.get('size', 0) is None:
-        del options['size']
+    for name in ('size', 'min_readers', 'placement'):
+        if options.get(name, 0) is None:
+            del options[name]
+    _check_crop_options(options, bool(getattr(args, 'crops', None)))
     if dataset == 'lidc':
         from mmlesion.ct.nodule_patches import PatchGeometry
 
@@ -245,3 +257,11 @@ def run(args: argparse.Namespace) -> None:
     print(done.summary())
     if dataset != 'deeplesion':  # prepare_deeplesion raises its own errors
         done.check()
+
+
+def _check_crop_options(options: dict, crops: bool) -> None:
+    """Raise if an option of slices does not fit their source."""
+    if 'placement' in options and not crops:
+        raise ValueError('--placement needs --crops')
+    if 'min_readers' in options and crops:
+        raise ValueError('--min-readers needs DICOM and XML, not --crops')

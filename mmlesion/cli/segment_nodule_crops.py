@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='square root of the weight of neighboring pixels (default: 100)',
     )
     parser.add_argument(
+        '--refine',
+        choices=('opening', 'random_walker'),
+        help='refinement of the largest candidate (default: none)',
+    )
+    parser.add_argument(
         '--out', metavar='CSV', help='file with a row for each crop and scope'
     )
 
@@ -49,6 +54,11 @@ def run(args: argparse.Namespace) -> None:
     from mmlesion.apis.studies import crop_table, segment_nodule_crops
 
     rows = segment_nodule_crops(
-        args.image_dir, args.mask_dir, args.scopes, args.smoothness, args.out
+        args.image_dir,
+        args.mask_dir,
+        args.scopes,
+        args.smoothness,
+        args.out,
+        args.refine,
     )
     print(crop_table(rows))

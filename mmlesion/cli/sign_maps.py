@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--threshold',
         type=float,
         default=0.5,
-        help='mean probability above which a sub-region is positive, such as the best '
+        help='mean probability above which a lung region is positive, such as the best '
         'threshold of --split val (default: %(default)s)',
     )
     parser.add_argument(

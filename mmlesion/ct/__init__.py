@@ -1,6 +1,7 @@
-"""CT: files in Hounsfield units, windowing, resampling, the body, slices.
+"""CT volumes, slices and radiographs: files, HU windows, geometry and lung masks.
 
-NumPy, SimpleITK, OpenCV and scikit-image only: no torch, no OpenMMLab.
+The package needs only NumPy, SimpleITK, OpenCV and scikit-image, not torch or
+OpenMMLab.
 """
 
 from typing import TYPE_CHECKING

@@ -9,8 +9,8 @@ from scipy.sparse.csgraph import connected_components
 
 from .volume import CTVolume
 
-#: Voxels below this value are padding that scanners write outside of their circular
-#: field of view (-2000, -3024). Noise in air stays above it.
+#: Voxels below this value are padding outside the circular field of view of the scanner
+#: (-2000, -3024). Noise in air is above it.
 PADDING_HU = -1500
 
 #: Number of coarse pixels inside a region from which its density is trusted.
@@ -22,8 +22,8 @@ WALL_MM = 12.0
 #: Structuring element of 4-connected neighbors.
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
-_GRID_MM = 2.5  # in-plane size of the coarse pixels that density is measured on
-# Free gas has a mean below the first and a standard deviation below the second value
+_GRID_MM = 2.5  # in-plane size of the coarse pixels on which density is measured
+# Free gas has a mean below the first and a standard deviation below the second value.
 _GAS_HU = ((-920.0, 38.0), (-950.0, 42.0), (-965.0, np.inf))
 _EMPTY_HU = -960.0  # pixels of the air around the patient are below it, lung is not
 _TISSUE_HU = -500.0  # between lung with its vessels and fat
@@ -33,29 +33,29 @@ _COLUMNS = (
     'area',  # pixels
     'height',  # pixels
     'width',  # pixels
-    'offset',  # from the midline of the body in half widths; NaN where it is cut
+    'offset',  # from the midline of the body in half widths; NaN if the body is cut
     'lateral',  # pixels at the left and right edge of the slice
-    'mean_hu',  # of all pixels
-    'core',  # coarse pixels inside, without those at the surface
-    'core_sum',  # of their HU
-    'core_square',  # of their squared HU
+    'mean_hu',  # over all pixels
+    'core',  # number of coarse pixels inside, without those at the surface
+    'core_sum',  # sum of their HU
+    'core_square',  # sum of their squared HU
     'edge',  # pixels at the edge of the slice
-    'edge_empty',  # those of them that are as empty as gas
+    'edge_empty',  # number of these pixels with the density of gas
 )
 
 
 @dataclass
 class AirRegions:
-    """Connected air of single slices, numbered through the scan.
+    """Connected air regions of single slices, numbered through the scan.
 
     Attributes:
         labels: Per slice (H, W): 0, or 1 + number within the slice.
-        coarse: Per slice (h, w) the same on the coarse grid.
-        thick: Per slice (h, w) tissue that is no thin shell.
+        coarse: Per slice (h, w): the same on the coarse grid.
+        thick: Per slice (h, w): tissue that is not a thin shell.
         coarse_mm: Size (y, x) of the coarse pixels.
         first: (D + 1,) number of the first region of each slice.
-        table: Column name to (N,) values, see :data:`_COLUMNS`.
-        links: (L, 2) regions that overlap in neighboring slices, in order of slices.
+        table: (N,) values for each column name; see :data:`_COLUMNS`.
+        links: (L, 2) regions that overlap in neighboring slices, in slice order.
     """
 
     labels: list[np.ndarray]
@@ -71,11 +71,11 @@ class AirRegions:
 
     @property
     def slices(self) -> np.ndarray:
-        """(N,) slice of each region."""
+        """Slice of each region, (N,)."""
         return np.repeat(np.arange(len(self.labels)), np.diff(self.first))
 
     def is_gas(self, component: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """(C,) whether the chosen regions of each component are free gas."""
+        """Return whether the chosen regions of each component are free gas, (C,)."""
         core, total, square = (
             np.bincount(component, self.table[name] * chosen)
             for name in ('core', 'core_sum', 'core_square')
@@ -88,11 +88,11 @@ class AirRegions:
     def components(
         self, chosen: np.ndarray, without: np.ndarray | None = None
     ) -> np.ndarray:
-        """(N,) component of each region by the links of chosen regions.
+        """Return the component of each region from the links of chosen regions, (N,).
 
         Args:
-            chosen: (N,) regions whose links count.
-            without: (L,) links that do not count.
+            chosen: (N,) regions whose links are used.
+            without: (L,) links to ignore.
         """
         used = chosen[self.links].all(1)
         if without is not None:
@@ -106,13 +106,13 @@ class AirRegions:
     def of_slice(
         self, number: int, values: np.ndarray, coarse: bool = False
     ) -> np.ndarray:
-        """(H, W) or (h, w) the value of each pixel's region, 0 outside of regions."""
+        """Return the value of each pixel's region, (H, W) or (h, w); 0 outside."""
         own = values[self.first[number] : self.first[number + 1]]
         labels = (self.coarse if coarse else self.labels)[number]
         return np.concatenate([np.zeros(1, values.dtype), own])[labels]
 
     def paint(self, chosen: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """(D, H, W) where the chosen regions are."""
+        """Return the mask of the chosen regions, (D, H, W)."""
         mask = np.empty(shape, bool)
         for number in range(shape[0]):
             mask[number] = self.of_slice(number, chosen)
@@ -153,13 +153,13 @@ def _slice_regions(
     factors: tuple[int, int],
     coarse_mm: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (H, W), coarse labels and thick tissue (h, w), rows of the table."""
+    """Return labels (H, W), coarse labels and thick tissue (h, w), and table rows."""
     air = (slice_hu < threshold_hu) & (slice_hu >= PADDING_HU)
     count, labels, stats, centers = cv2.connectedComponentsWithStats(
         air.view(np.uint8), connectivity=4
     )
     labels = labels.astype(np.min_scalar_type(count))
-    # Averaged over coarse pixels, so that noise does not look like structure
+    # Averaged over coarse pixels, so that noise is not mistaken for structure.
     small_hu, small = _coarse(slice_hu, labels, factors)
     size = [2 * round(0.3 * WALL_MM / mm) + 1 for mm in coarse_mm]
     tissue = (small_hu > _TISSUE_HU).view(np.uint8)
@@ -195,7 +195,7 @@ def _slice_regions(
 def _coarse(
     slice_hu: np.ndarray, labels: np.ndarray, factors: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """HU averaged over blocks of pixels, and the label at each block's center."""
+    """Average HU over blocks of pixels, and return the label of each block's center."""
     rows, columns = factors
     height, width = (-(-n // f) for n, f in zip(slice_hu.shape, factors))
     pad = height * rows - slice_hu.shape[0], width * columns - slice_hu.shape[1]
@@ -212,7 +212,7 @@ def _coarse(
 
 
 def _midline(thick: np.ndarray, factor: int) -> tuple[float, float]:
-    """Column of the body's midline and half its width; NaN where the body is cut."""
+    """Return the body's midline column and half width; NaN if the body is cut."""
     count, _, stats, _ = cv2.connectedComponentsWithStats(thick, connectivity=4)
     if count == 1:
         return np.nan, np.nan
@@ -224,7 +224,7 @@ def _midline(thick: np.ndarray, factor: int) -> tuple[float, float]:
 
 
 def _overlaps(before: np.ndarray, after: np.ndarray, first: list[int]) -> np.ndarray:
-    """(L, 2) pairs of regions of two neighboring slices that share pixels."""
+    """Return pairs (L, 2) of regions of two neighboring slices that share pixels."""
     both = (before > 0) & (after > 0)
     pairs = np.unique((before[both].astype(np.int64) << 32) + after[both])
     return np.column_stack(

@@ -1,4 +1,4 @@
-"""Back-projection of maps of several views into the volume."""
+"""Back-projection of 2-D maps of several views into the volume."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ COMBINATIONS = ('product', 'mean', 'min')
 def back_project(
     maps: Mapping[str, np.ndarray], mask: np.ndarray, combination: str = 'product'
 ) -> np.ndarray:
-    r"""Combine maps of the projections of a volume to a map in 3-D.
+    r"""Combine maps of the projections of a volume into a 3-D map.
 
     Each map is repeated along its rays, so that a voxel :math:`p = (z, y, x)` has a
     value from each view,
@@ -20,32 +20,34 @@ def back_project(
     .. math::
         a_{axial}(y, x),\quad a_{coronal}(z, x),\quad a_{sagittal}(z, y)
 
-    scaled so that its largest value on a ray that meets the mask is 1. Negative values
-    become 0. The result is the geometric mean (``'product'``), the arithmetic mean
-    (``'mean'``) or the smallest value (``'min'``) of the views inside the mask, and 0
-    outside.
+    The values are scaled so that the largest value on a ray through the mask is 1.
+    Negative values become 0. Inside the mask, the result is the geometric mean
+    (``'product'``), the arithmetic mean (``'mean'``) or the minimum (``'min'``) of the
+    views. Outside, it is 0.
 
-    Source: Zusag et al., SAPSAM, Sec. 4 names "3D positioning of the detected
-    pathological structures" as future work; the method is an addition. In a mean, two
-    views that agree can outvote the third; a product and a minimum need all views.
+    Source: an addition to Zusag et al., SAPSAM, whose Sec. 4 names "3D positioning of
+        the
+    detected pathological structures" as future work. With a mean, two views that agree
+    can outvote the third. A product and a minimum need all views.
 
     Args:
-        maps: Map of at least one of the views ``'axial'``, ``'coronal'`` and
+        maps: Maps by view (``'axial'``, ``'coronal'`` and ``'sagittal'``, at least
+            one), of any resolution, with the head at the top as in
             ``'sagittal'``, of any resolution, with the head on top as in
             :func:`project_lungs`.
-        mask: Voxels where the result may be positive, such as the lung of a sub-region.
+        mask: Voxels where the result may be positive, such as the lung of a region.
         combination: One of :data:`COMBINATIONS`.
 
     Shape:
         - maps: (rows, columns)
-        - mask, output: (D, H, W), z increasing to the head
+        - mask, output: (D, H, W), z increasing toward the head
 
     Returns:
-        float32 array in [0, 1]; 0 everywhere if a map is nowhere positive on the mask.
+        float32 array in [0, 1]; 0 everywhere if a map is not positive on the mask.
 
     Raises:
         ValueError: If there is no map, a view or combination is unknown, a map is not
-            2D or not finite, or the mask not 3D.
+            2D or not finite, or the mask is not 3D.
     """
     mask = np.asarray(mask) > 0
     if mask.ndim != 3 or mask.size == 0:
@@ -56,7 +58,7 @@ def back_project(
             f'is {combination!r}'
         )
     if not maps:
-        raise ValueError('there is no map to be laid back into the volume')
+        raise ValueError('there are no maps to project back into the volume')
     rays = [_along_rays(name, each, mask) for name, each in maps.items()]
     if not all(each.any() for each in rays):
         return np.zeros(mask.shape, np.float32)
@@ -73,7 +75,7 @@ def back_project(
 
 
 def _along_rays(view: str, activation: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Map of a view on the voxels, of length 1 along its rays."""
+    """Return the map of a view on the voxels, with length 1 along its rays."""
     activation = np.asarray(activation, np.float32)
     if activation.ndim != 2 or not np.isfinite(activation).all():
         raise ValueError(
@@ -90,7 +92,7 @@ def _along_rays(view: str, activation: np.ndarray, mask: np.ndarray) -> np.ndarr
         np.maximum(activation, 0), (columns, rows), interpolation=cv2.INTER_LINEAR
     )
     if view != 'axial':
-        full = full[::-1]  # the head was on top
+        full = full[::-1]  # the head is at the top of the map
     axis = list(sizes).index(view)
     full = np.expand_dims(full, axis) * mask.any(axis, keepdims=True)
     return full / max(full.max(), np.finfo(np.float32).tiny)

@@ -1,10 +1,9 @@
-"""From the pixels of a cropped slice to the pixels of the whole slice.
+"""Conversion from the pixels of a cropped slice to the pixels of the whole slice.
 
-Inside a pipeline, a model and a metric, a cropped slice is an image of its own:
-``ori_shape``, ground truth and predictions are in its pixels. The sample keeps the
-position of the crop, ``crop_offset``, and the functions of this module add it where
-boxes leave for the outside: pictures over the slice, JSON, files of predictions,
-whole scans.
+Inside pipelines, models and metrics, a cropped slice is treated as the original image:
+``ori_shape``, ground truth and predictions are in its pixels. The sample stores the
+position of the crop in ``crop_offset``. The functions of this module add this position
+where boxes are output: drawings on the slice, JSON, prediction files, whole scans.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-#: Keys of an instance that hold x, y, x, y, ... in pixels.
+#: Keys of an instance that contain x, y, x, y, ... in pixels.
 POINT_KEYS = ('bbox', 'recist_px')
 
 
 def boxes_in_slice(boxes: Any, crop_offset: Sequence[float] | None) -> Any:
     """Return boxes of a cropped slice in the pixels of the whole slice.
 
-    The argument is not changed.
+    The argument is not modified.
 
     Args:
         boxes: Boxes (x1, y1, x2, y2) or points (x, y, x, y, ...), as an array, a
@@ -32,7 +31,7 @@ def boxes_in_slice(boxes: Any, crop_offset: Sequence[float] | None) -> Any:
         - output: as ``boxes``.
 
     Returns:
-        A tensor if a tensor or a box object was given, else a float64 array.
+        A tensor for a tensor or a box object, otherwise a float64 array.
     """
     boxes = getattr(boxes, 'tensor', boxes)  # mmdet's box objects wrap a tensor
     offset = np.zeros(2) if crop_offset is None else np.asarray(crop_offset, float)
@@ -43,15 +42,15 @@ def boxes_in_slice(boxes: Any, crop_offset: Sequence[float] | None) -> Any:
 
 
 def move_instances(instances: Sequence[Mapping], offset: Sequence[float]) -> list[dict]:
-    """Return annotated lesions with all their pixel positions moved.
+    """Return annotated lesions with all their pixel coordinates shifted.
 
     Args:
-        instances: Lesions as mmdet describes them. ``bbox``, ``recist_px`` and the
-            polygons of ``mask`` are moved, all other keys are kept.
-        offset: Columns and rows (x, y) to add.
+        instances: Lesions in the format of mmdet. ``bbox``, ``recist_px`` and the
+            polygons of ``mask`` are shifted. All other keys are kept.
+        offset: Offset (x, y) in pixels.
 
     Returns:
-        New dictionaries. The arguments are not changed.
+        New dictionaries. The arguments are not modified.
 
     Raises:
         ValueError: If the mask of a lesion is not a list of polygons.
@@ -79,14 +78,14 @@ def sample_in_slice(sample: Mapping[str, Any]) -> dict[str, Any]:
     """Return a data sample in the pixels of the whole slice.
 
     Args:
-        sample: A data sample as a dictionary (what a metric is given). Boxes and
+        sample: A data sample as a dictionary, as passed to a metric. Boxes and
             masks of ``pred_instances``, ``gt_instances`` and ``ignored_instances``
             and the lesions of ``instances`` are in the pixels of the cropped slice,
             whose position is ``crop_offset`` in a slice of ``slice_shape`` pixels.
 
     Returns:
-        A new dictionary without ``crop_offset``, with ``ori_shape`` of the whole
-        slice. A sample that was not cropped is returned as it is.
+        A new dictionary without ``crop_offset`` and with ``ori_shape`` of the whole
+        slice. A sample without a crop is returned unchanged.
     """
     sample = dict(sample)
     offset = sample.pop('crop_offset', None)
@@ -122,7 +121,7 @@ def masks_in_slice(
         - output: (N, H, W).
 
     Returns:
-        An array or tensor as the argument, zero outside the crop.
+        An array or tensor, as the argument, with zeros outside the crop.
     """
     size = (len(masks), *slice_shape)
     if hasattr(masks, 'new_zeros'):

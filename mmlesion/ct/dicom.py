@@ -15,20 +15,20 @@ from .dicom_folder import series_files, series_headers
 from .dicom_headers import SliceHeader, last_line, quiet_itk
 from .enhanced_dicom import read_frames
 
-#: Dates and times that ITK fills in: instance creation, study, series, content.
+#: Dates and times that ITK sets: instance creation, study, series, content.
 _DATES = ('0008|0012', '0008|0020', '0008|0021', '0008|0023')
 _TIMES = ('0008|0013', '0008|0030', '0008|0031', '0008|0033')
 
-#: Largest deviation of the distance of two slices from the median distance, as a
-#: share of the median, before slices count as missing. Headers round positions to
+#: Maximum deviation of a slice distance from the median distance, as a fraction of the
+#: median. Larger deviations indicate missing slices. Headers round positions to
 #: 0.1 mm or finer, which is 10 % of the thinnest slices.
 _UNEVEN = 0.15
 
-#: Pixel sizes in mm from micro-CT to the widest field of view of a CT scanner.
+#: Pixel sizes in mm, from micro-CT to the widest field of view of a CT scanner.
 _PIXEL_RANGE_MM = (0.01, 5.0)
 
-#: Largest distance of a slice from the line through the first and the last one, in
-#: pixels. Headers round positions.
+#: Maximum distance of a slice from the line through the first and the last slice, in
+#: pixels. Headers contain rounded positions.
 _OFF_LINE_PX = 0.25
 
 #: Images of clinical CT contain air, which is about -1000 HU.
@@ -41,7 +41,7 @@ _OTHER_UNITS = ('OD', 'MGML', 'PCT', 'Z_EFF', 'ED', 'EDW')
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """One CT series as it was read.
+    """One CT series with its files and reader warnings.
 
     Attributes:
         image: HU, slices sorted along their normal.
@@ -60,7 +60,7 @@ class DicomSeries:
 
 
 def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries:
-    """Read one CT series and check that its slices make a volume.
+    """Read one CT series and check that its slices form a volume.
 
     A slice is a file, or a frame of an enhanced multi-frame file. Scout views in the
     series are left out. Slices are sorted by their position, whatever the names of the
@@ -68,7 +68,7 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
 
     Args:
         folder: Folder of the series; subfolders are not searched.
-        series_uid: UID of the series, where the folder holds several.
+        series_uid: UID of the series, required if the folder contains several.
 
     Returns:
         The series in HU (rescale slope and intercept applied).
@@ -112,9 +112,9 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
 
 
 def read_dicom_image(folder: str, series_uid: str | None = None) -> sitk.Image:
-    """Read one CT series as an image, see :func:`read_dicom_series`.
+    """Read one CT series as an image; see :func:`read_dicom_series`.
 
-    The reader's warnings become Python warnings that name the folder.
+    The warnings of the reader are issued as Python warnings with the folder.
     """
     series = read_dicom_series(folder, series_uid)
     for warning in series.warnings:
@@ -131,12 +131,12 @@ def write_dicom_image(
     """Write a volume as a DICOM CT series with one file per slice.
 
     Args:
-        folder: A folder that does not exist or is empty.
-        image: 16-bit HU.
+        folder: A new or empty folder.
+        image: HU, 16 bit.
         patient: Name and ID of the patient.
-        new_uid: Returns the UIDs of study, series, frame of reference and
-            slices, in this order. Defaults to random UIDs. With it the dates
-            and times are fixed as well, so that the same UIDs give the same bytes.
+        new_uid: Function that returns the UIDs of study, series, frame of reference and
+            slices, in this order. Defaults to random UIDs. If it is given, dates and
+            times are fixed as well, so that the same UIDs give the same bytes.
 
     Raises:
         FileExistsError: If the folder is not empty.
@@ -165,7 +165,7 @@ def write_dicom_image(
             '0020|0052': frame,
             '0020|0013': str(number + 1),
             '0018|0050': f'{image.GetSpacing()[2]:.10g}',
-            # GDCM writes 1 mm by itself once the process has read a DICOM file.
+            # GDCM writes 1 mm if the process has read a DICOM file before.
             '0018|0088': f'{image.GetSpacing()[2]:.10g}',
             '0020|0032': _join(image.TransformIndexToPhysicalPoint((0, 0, number))),
             '0020|0037': _join(direction[:, :2].T.ravel()),
@@ -174,7 +174,7 @@ def write_dicom_image(
             '0028|1054': 'HU',
         }
         if reproducible:
-            # Otherwise the writer takes the time of the clock
+            # Otherwise, the writer uses the current time.
             tags.update(dict.fromkeys(_DATES, '20000101'))
             tags.update(dict.fromkeys(_TIMES, '000000'))
         for tag, value in tags.items():
@@ -230,7 +230,7 @@ def _read_slices(slices: list[SliceHeader], folder: str) -> sitk.Image:
 
 
 def _check_header(header: SliceHeader) -> None:
-    """Check what a slice must be on its own."""
+    """Check the properties of a single slice."""
     path = header.name
     if header.modality != 'CT':
         raise ValueError(
@@ -275,7 +275,7 @@ def _check_header(header: SliceHeader) -> None:
 
 
 def _check_slices(slices: list[SliceHeader], folder: str) -> float:
-    """Check that slices are evenly stacked; return their distance in mm."""
+    """Check that slices are evenly stacked, and return their distance in mm."""
     if len(slices) < 2:
         raise ValueError(
             f'{folder}: a volume needs at least two slices, but '
@@ -359,7 +359,7 @@ def _check_line(slices: list[SliceHeader], folder: str, step_mm: float) -> None:
 
 
 def _missing_ends(slices: list[SliceHeader]) -> list[str]:
-    """A warning if the numbers of the slices do not begin with 0 or 1."""
+    """Return a warning if the slice numbers do not begin with 0 or 1."""
     least = min(each.number for each in slices)
     if least <= 1:
         return []
@@ -372,7 +372,7 @@ def _missing_ends(slices: list[SliceHeader]) -> list[str]:
 def _check_rescale(
     image: sitk.Image, slices: list[SliceHeader], folder: str
 ) -> list[str]:
-    """Check that stored values are HU where the files do not say how to rescale."""
+    """Check that stored values are HU if the files have no rescale intercept."""
     bare = sum(not each.rescaled for each in slices)
     if not bare:
         return []
@@ -394,5 +394,5 @@ def _new_uid() -> str:
 
 
 def _join(values: Iterable[float]) -> str:
-    # Decimal strings hold 16 characters
+    # Decimal strings have at most 16 characters.
     return '\\'.join(f'{value:.10g}'[:16] for value in values)

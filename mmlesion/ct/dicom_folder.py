@@ -14,14 +14,14 @@ from .enhanced_dicom import ENHANCED_CT, frame_headers
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One DICOM series of a folder, without anything about the patient.
+    """One DICOM series in a folder, without patient data.
 
     Attributes:
         uid: Series instance UID.
-        modality: Such as ``'CT'``.
-        num_slices: Slices, scout views not counted.
+        modality: Modality such as ``'CT'``.
+        num_slices: Number of slices without scout views.
         shape: Rows and columns of a slice.
-        axial: Whether the slices lie across the patient's long axis.
+        axial: Whether the slices are perpendicular to the patient's long axis.
     """
 
     uid: str
@@ -32,7 +32,7 @@ class SeriesInfo:
 
     @property
     def num_voxels(self) -> int:
-        """Size of the series."""
+        """Number of voxels in the series."""
         return self.num_slices * self.shape[0] * self.shape[1]
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ def choose_series(folder: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def series_files(folder: str) -> dict[str, tuple[str, ...]]:
-    """Files of each series of a folder.
+    """Return the files of each series in a folder.
 
     Raises:
         ValueError: If there is no series, or a DICOM file is damaged.
@@ -121,8 +121,8 @@ def series_files(folder: str) -> dict[str, tuple[str, ...]]:
         raise ValueError(
             f'{folder}: a DICOM file is damaged ({last_line(error)})'
         ) from None
-    # A file that is cut off belongs to no series and would leave no gap at the
-    # ends, so every file that starts like DICOM must be in a series
+    # A truncated file belongs to no series and leaves no gap at the ends of a series.
+    # Therefore, every file that starts like DICOM must belong to a series.
     readable = {os.path.basename(path) for paths in files.values() for path in paths}
     for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
         if _starts_like_dicom(os.path.join(folder, name)):

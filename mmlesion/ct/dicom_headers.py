@@ -31,13 +31,13 @@ class SliceHeader:
 
     Attributes:
         path: The file.
-        modality: Such as ``'CT'``; ``'unknown'`` where the file does not say.
+        modality: Modality such as ``'CT'``; ``'unknown'`` if missing.
         patient: Patient ID. It is compared but never shown or stored.
         number: InstanceNumber, -1 where the file has none; or number of the frame.
         position: World position (x, y, z) of the first pixel in mm, if known.
         axes: World directions of columns and rows, (3, 2), if known.
         shape: Rows and columns.
-        components: Values per pixel; 3 for a color picture.
+        components: Values per pixel; 3 for a color image.
         frames: Number of frames.
         localizer: Whether the file is a scout view.
         rescaled: Whether the file says how stored values become HU.
@@ -70,7 +70,7 @@ class SliceHeader:
 
     @property
     def normal(self) -> np.ndarray:
-        """Normal of the slice."""
+        """Normal vector of the slice."""
         assert self.axes is not None
         return np.cross(self.axes[:, 0], self.axes[:, 1])
 
@@ -126,8 +126,8 @@ def read_header(path: str) -> SliceHeader:
 def quiet_itk() -> Iterator[None]:
     """Suppress the warnings of ITK and keep the locale.
 
-    GDCM sets the locale to C when it writes, after which Python takes text files
-    and the output of other programs for ASCII.
+    GDCM sets the locale to C when it writes. Python would then decode text files and
+    the output of other programs as ASCII.
     """
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     character_set = locale.setlocale(locale.LC_CTYPE)
@@ -140,13 +140,13 @@ def quiet_itk() -> Iterator[None]:
 
 
 def last_line(error: Exception) -> str:
-    """The last line of a message of ITK, which holds the reason."""
+    """Return the last line of an ITK error message, which contains the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else 'unknown reason'
 
 
 def numbers_of(text: str, count: int) -> np.ndarray | None:
-    """Finite numbers of a DICOM value; None if these are not ``count`` numbers."""
+    """Return ``count`` finite numbers of a DICOM value, or None."""
     try:
         values = np.array([float(value) for value in text.split('\\')])
     except ValueError:

@@ -77,7 +77,7 @@ def read_frames(path: str, frames: Sequence[int]) -> np.ndarray:
 
 
 def _value_type(dataset: Any, rescales: list[tuple[float, float]]) -> type:
-    """Smallest type for the rescaled values that the file can store."""
+    """Return the smallest type for the rescaled values of the file."""
     if not all(value.is_integer() for value in itertools.chain(*rescales)):
         return np.float32
     bits = int(dataset.BitsStored)
@@ -133,7 +133,7 @@ def _frame_header(
 
 
 def _rescale(groups: tuple[Any, Any]) -> tuple[float, float]:
-    """Slope and intercept of a frame."""
+    """Return slope and intercept of a frame."""
     rescale = _macro(groups, 'PixelValueTransformationSequence')
     slope = _values(rescale, 'RescaleSlope', 1)
     intercept = _values(rescale, 'RescaleIntercept', 1)
@@ -144,14 +144,14 @@ def _rescale(groups: tuple[Any, Any]) -> tuple[float, float]:
 
 
 def _macro(groups: tuple[Any, Any], name: str) -> Any:
-    """A functional group of the frame, or that of all frames; None without it."""
+    """Return a functional group of the frame or of all frames, or None."""
     frame, shared = groups
     found = _first(frame, name)
     return _first(shared, name) if found is None else found
 
 
 def _first(dataset: Any, name: str) -> Any:
-    """The first item of a sequence; None without it."""
+    """Return the first item of a sequence, or None."""
     items = None if dataset is None else dataset.get(name)
     return items[0] if items else None
 

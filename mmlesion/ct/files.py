@@ -15,13 +15,13 @@ from .nifti_header import check_nifti
 from .nrrd_header import check_nrrd
 from .volume import CTVolume
 
-#: Suffixes of volumes that are one file.
+#: Suffixes of single-file volumes.
 VOLUME_SUFFIXES = ('.nii', '.nii.gz', '.mha', '.mhd', '.nrrd', '.nhdr')
 
 _KINDS = dict(nii='nifti', mha='metaimage', mhd='metaimage', nrrd='nrrd', nhdr='nrrd')
 _READERS = dict(nifti='NiftiImageIO', metaimage='MetaImageIO', nrrd='NrrdImageIO')
 
-#: Voxel sizes in mm from micro-CT to scout views. A value beyond is a damaged header.
+#: Voxel sizes in mm, from micro-CT to scout views. Other values are header errors.
 _SPACING_RANGE_MM = (0.005, 100.0)
 
 
@@ -30,24 +30,24 @@ def read_volume(
 ) -> CTVolume:
     """Read a CT volume in HU.
 
-    The array always consists of axial slices: z increases to the head, y to the
-    back, x to the patient's left (LPS). Axes of the file are permuted and flipped
-    for that; nothing is interpolated, and ``origin`` and ``direction`` follow.
-    The same scan as DICOM, NIfTI or NRRD therefore gives the same array. The
+    The array always consists of axial slices: z increases toward the head, y toward the
+    back, x to the patient's left (LPS). The axes of the file are permuted and flipped
+    accordingly, without interpolation, and ``origin`` and ``direction`` are adapted.
+    The same scan stored as DICOM, NIfTI or NRRD therefore gives the same array. The
     voxel grid of the file is kept in ``source``.
 
     Args:
         path: Folder of a DICOM series, or a NIfTI, MetaImage or NRRD file.
-        series_uid: DICOM: UID of the series, where the folder holds several.
+        series_uid: UID of the DICOM series, required if the folder contains several.
 
     Returns:
-        HU as int16 where the type of the file is integer and its values fit, else
-        as float32.
+        HU as int16 if the file stores integers that fit into int16, otherwise float32.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ValueError: If the file is of another kind, damaged, not 3-D, too large,
-            without a usable geometry or has NaN voxels, or if a DICOM folder
+        FileNotFoundError: If the file or folder does not exist.
+        ValueError: If the file has another format, is damaged, not 3-D or too large,
+            has no usable geometry or NaN voxels, or if a DICOM folder
+            does not contain exactly one complete CT series.
             does not hold exactly one complete CT series.
     """
     path = os.fspath(path)
@@ -99,18 +99,18 @@ def _read_volume(path: str, series_uid: str | None) -> CTVolume:
 
 
 def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
-    """Write a CT volume completely or not at all.
+    """Write a CT volume atomically.
 
     Args:
         path: NIfTI, MetaImage (``.mha``) or NRRD (``.nrrd``) file, which is
-            compressed; or, without a suffix, a new folder for a DICOM series
+            compressed. A path without suffix is a new folder for a DICOM series
             (16 bit, rounded).
-        volume: The volume. It is written in the order of its array.
+        volume: The volume. The order of its array is kept.
 
     Raises:
         ValueError: If the suffix is unknown or HU do not fit into 16 bits.
         FileExistsError: If the DICOM folder is not empty.
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     path = os.fspath(path)
     image = volume_to_image(volume)
@@ -163,13 +163,13 @@ def image_to_volume(image: sitk.Image) -> CTVolume:
 
 
 def axial_slices(volume: CTVolume) -> CTVolume:
-    """Permute and flip the axes of a volume to axial slices, as ``read_volume``.
+    """Permute and flip the axes of a volume to axial slices, as in ``read_volume``.
 
     Args:
         volume: A volume with any direction.
 
     Returns:
-        The volume itself if it consists of axial slices already (LPS).
+        The volume itself if it already consists of axial slices (LPS).
     """
     nearest = np.abs(volume.direction).argmax(0)
     if (nearest == (0, 1, 2)).all() and (np.diag(volume.direction) > 0).all():
@@ -199,14 +199,15 @@ def _read_file(path: str, kind: str) -> tuple[sitk.Image, list[str]]:
     else:
         check_nrrd(path)
     try:
-        # By name: ITK would also take a file of another kind for what it is
+        # Select the reader by suffix. ITK would otherwise guess the format from the
+        # content.
         image = sitk.ReadImage(path, imageIO=_READERS[kind])
     except RuntimeError:
         raise ValueError(
             f'{path}: the file is damaged, cut off or not what its suffix says'
         ) from None
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]  # NIfTI with a time axis of one
+        image = image[:, :, :, 0]  # NIfTI with a time axis of length 1
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(
             f'{path}: expected a volume with one value per voxel, but it has '
@@ -219,7 +220,7 @@ def _read_file(path: str, kind: str) -> tuple[sitk.Image, list[str]]:
 
 
 def _check_affine(image: sitk.Image, affine: np.ndarray, path: str) -> None:
-    """Check that ITK uses the affine that the file asks for."""
+    """Check that ITK uses the affine matrix of the file."""
     corners = np.array([[0, 0, 0], np.subtract(image.GetSize(), 1)])
     wanted = corners @ affine[:3, :3].T + affine[:3, 3]
     used = [

@@ -1,4 +1,4 @@
-"""Voxel grid of an image file and the link from a volume to its file."""
+"""Voxel grid of an image file, and the reference from a volume to its file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class VoxelGrid:
     .. math::
         \mathrm{origin} + \mathrm{direction}\,(i\,s_i,\ j\,s_j,\ k\,s_k)^T
 
-    in DICOM's patient coordinates in mm (LPS: x to the left, y to the back, z
+    in DICOM patient coordinates in mm (LPS: x to the left, y to the back, z
     to the head). Indices are those of SimpleITK, of ``nibabel`` for a NIfTI
     file, and (column, row, slice) for a DICOM series whose slices are sorted
-    along their normal. Voxel centers have integer indices, so a voxel covers
-    the indices from -0.5 to +0.5 around its center.
+    along their normal. Voxel centers have integer indices, so a voxel extends
+    from -0.5 to +0.5 around its index.
 
     Args:
         size: Number of voxels along (i, j, k).
@@ -57,7 +57,7 @@ class VoxelGrid:
     def axis_codes(self) -> str:
         """Patient directions in which i, j and k increase, such as ``'LPS'``.
 
-        An oblique axis gets the letter of the nearest patient axis.
+        An oblique axis has the letter of the closest patient axis.
         """
         matrix = np.asarray(self.direction)
         codes = ''
@@ -68,12 +68,12 @@ class VoxelGrid:
 
     @property
     def field_of_view_mm(self) -> Triple:
-        """Extent of the image along (i, j, k), outer edges included."""
+        """Extent of the image along (i, j, k), including the outer voxel halves."""
         i, j, k = (n * s for n, s in zip(self.size, self.spacing_mm))
         return (i, j, k)
 
     def index_to_world(self, index: ArrayLike) -> np.ndarray:
-        """World positions (x, y, z) in mm of indices (i, j, k).
+        """Convert indices (i, j, k) to world positions (x, y, z) in mm.
 
         Shape:
             - index, output: (..., 3).
@@ -82,7 +82,7 @@ class VoxelGrid:
         return np.asarray(index, float) @ affine[:3, :3].T + affine[:3, 3]
 
     def world_to_index(self, position: ArrayLike) -> np.ndarray:
-        """Indices (i, j, k), not rounded, of world positions (x, y, z) in mm.
+        """Convert world positions (x, y, z) in mm to indices (i, j, k), not rounded.
 
         Shape:
             - position, output: (..., 3).
@@ -92,7 +92,7 @@ class VoxelGrid:
         return steps @ np.linalg.inv(affine[:3, :3]).T
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers for JSON."""
+        """Return lists and numbers for JSON."""
         return dict(
             size=list(self.size),
             spacing_mm=list(self.spacing_mm),
@@ -104,7 +104,7 @@ class VoxelGrid:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> 'VoxelGrid':
-        """Read what :meth:`to_dict` returned.
+        """Create a grid from the output of :meth:`to_dict`.
 
         Raises:
             ValueError: If a key is missing.
@@ -126,7 +126,7 @@ def make_grid(
     origin: Sequence[float],
     direction: Sequence[Sequence[float]] | np.ndarray,
 ) -> VoxelGrid:
-    """Build a grid from any sequences of numbers."""
+    """Build a grid from sequences of numbers."""
     rows = np.asarray(direction, float).reshape(3, 3)
     ni, nj, nk = (int(n) for n in size)
     si, sj, sk = (float(s) for s in spacing_mm)
@@ -140,14 +140,14 @@ class SourceImage:
     """The file or DICOM series from which a volume was read.
 
     Args:
-        path: File or folder as it was given to the reader.
+        path: File or folder that was passed to the reader.
         kind: ``'dicom'``, ``'nifti'``, ``'metaimage'`` or ``'nrrd'``.
         grid: Voxel grid of the file.
         series_uid: UID of the DICOM series; empty for other files.
-        slice_paths: DICOM: the file of each slice, in the order of k.
-        slice_numbers: DICOM: InstanceNumber of each slice, in the order of k;
-            -1 where a file has none.
-        warnings: What the reader repaired or had to assume, as sentences.
+        slice_paths: DICOM only: the file of each slice, in the order of k.
+        slice_numbers: DICOM only: InstanceNumber of each slice, in the order of k;
+            -1 if missing.
+        warnings: Sentences about what the reader repaired or assumed.
     """
 
     path: str

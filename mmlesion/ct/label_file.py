@@ -46,7 +46,7 @@ def read_labels(
         The labels on the voxels of the scan.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
+        FileNotFoundError: If the file or folder does not exist.
         ModuleNotFoundError: If highdicom is needed and missing.
         ValueError: If the file is damaged, is on another grid, or its values are no
             labels.
@@ -97,7 +97,7 @@ def _read_segmentation(
         found = segmentation.get_volume(
             segment_numbers=chosen, combine_segments=True, skip_overlap_checks=True
         )
-    except Exception as error:  # of pydicom and highdicom, many kinds
+    except Exception as error:  # pydicom and highdicom raise many types
         raise ValueError(
             f'{path}: expected a DICOM segmentation on a regular grid ({error})'
         ) from None

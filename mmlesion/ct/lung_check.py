@@ -1,4 +1,4 @@
-"""Plausibility of a lung mask."""
+"""Plausibility checks of lung masks."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from .volume import CTVolume
 
 _VOLUME_ML = (600.0, 9500.0)  # of both lungs, from full expiration to hyperinflation
 _AIR_HU = -400.0
-_AIR_SHARE = 0.5  # of the mask: less is consolidation, effusion or a wrong mask
+_AIR_SHARE = 0.5  # of the mask: less indicates consolidation, effusion or a wrong mask
 _EMPTY_HU = -960.0
-_EMPTY_SHARE = 0.5  # of the mask: more is gas rather than emphysema
-_SMALL_SHARE = 0.2  # of the larger lung's volume
-_ABOVE_MM = 20.0  # of scan above the lungs, in which the trachea must be seen
+_EMPTY_SHARE = 0.5  # of the mask: more indicates gas rather than emphysema
+_SMALL_SHARE = 0.2  # of the volume of the larger lung
+_ABOVE_MM = 20.0  # extent of the scan above the lungs that must contain the trachea
 
 
 def lung_doubts(
@@ -19,14 +19,14 @@ def lung_doubts(
 ) -> list[str]:
     """Find reasons to doubt a lung mask.
 
-    The volume of the lungs, the share of air inside, the symmetry of both lungs and
-    the trachea are compared with what a chest CT can show. Volume and symmetry do not
-    count where the field of view cuts the lungs.
+    The volume of the lungs, the fraction of air, the symmetry of both lungs and the
+    trachea are compared with plausible values of a chest CT. Volume and symmetry are
+    not checked if the field of view cuts off the lungs.
 
     Args:
-        mask: Lungs.
-        volume: The scan, in HU.
-        trachea: Whether a trachea was found; None if nothing looked for it.
+        mask: Mask of the lungs.
+        volume: The scan in HU.
+        trachea: Whether a trachea was found; None if it was not searched.
 
     Shape:
         - mask: (D, H, W)
@@ -35,10 +35,10 @@ def lung_doubts(
         A clause for each reason; an empty list for a plausible mask.
 
     Raises:
-        ValueError: If the mask is empty or not of the volume's shape.
+        ValueError: If the mask is empty or differs in shape from the volume.
     """
     sides = left_right_lungs(mask, volume)
-    # Slice by slice, to save memory
+    # Process slice by slice to save memory.
     voxels = np.sum([np.bincount(own.ravel(), minlength=3) for own in sides], axis=0)
     ml = [
         float(voxels[side] * np.prod(volume.spacing_mm) / 1000)

@@ -8,26 +8,27 @@ import numpy as np
 from .lung_mask import lung_mask
 from .volume import CTVolume
 
-_LUNG_GRID_MM = 3.0  # fine enough for the middle of a lung mask
+_LUNG_GRID_MM = 3.0  # fine enough to find the center of a lung mask
 
 
 def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[int]]:
-    """Place a crop around the middle of the bounding box of the lungs.
+    """Place a crop around the center of the bounding box of the lungs.
 
-    The mask is computed on a grid of about 3 mm, which takes less time and memory and
-    is exact enough.
+    The lung mask is computed on a grid of about 3 mm, which needs less time and memory
+    and is sufficiently accurate.
 
     Args:
         volume: The series.
-        size: Sides of the crop in pixels.
+        size: Side of the crop in pixels.
 
     Returns:
-        First row and column of the crop, within the image along a side that is
-        longer than the crop, around it (below 0) along one that is not; and the slices
-        that show lung, all of them where the whole image lies in the crop.
+        First row and column of the crop, and the slices that contain lung. The crop
+        is inside the image if the image is larger than the crop, and otherwise
+        contains the image (negative corner). If the whole image is inside the crop, all
+        slices are returned.
 
     Raises:
-        ValueError: If there are no lungs; see :func:`mmlesion.ct.lung_mask`.
+        ValueError: If no lungs are found; see :func:`mmlesion.ct.lung_mask`.
     """
     depth, *sides = volume.shape
     if max(sides) <= size:
@@ -60,7 +61,7 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
         places = np.flatnonzero(lung.any(tuple({0, 1, 2} - {axis})))
         middle = (places[0] + places[-1] + 1) / 2 * side / lung.shape[axis]
         first = round(middle - size / 2)
-        # Within the image where that is larger than the crop
+        # Keep the crop inside an image that is larger than the crop.
         corner.append(
             min(max(first, 0), side - size) if side > size else (side - size) // 2
         )

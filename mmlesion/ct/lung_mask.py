@@ -1,4 +1,4 @@
-"""Segmentation of the lungs."""
+"""Lung segmentation."""
 
 import warnings
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from .lung_regions import PADDING_HU, find_lungs
 from .lung_sides import LEFT_LUNG, RIGHT_LUNG, left_right_lungs
 from .volume import CTVolume
 
-#: Zusag et al., Sec. 2.1.
+#: Threshold of Zusag et al., Sec. 2.1.
 LUNG_THRESHOLD_HU = -570.0
 
-#: A radius in mm, which makes a disc in the slice, or pixels as a boolean array.
+#: A radius in mm, which gives a disc in the slice, or a boolean array of pixels.
 Footprint = float | np.ndarray
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -26,26 +26,26 @@ _SQUARE = np.ones((3, 3), np.uint8)
 class WatershedSteps:
     """Sizes of the steps of ``lung_mask(method='watershed')``.
 
-    The paper counts in pixels of a size that it does not give. The defaults assume
-    0.7 mm, which is usual for a chest. ``skimage.morphology.disk(10)`` is the paper's
+    The paper states sizes in pixels but not the pixel size. The defaults assume 0.7 mm,
+    which is common for chest CT. ``skimage.morphology.disk(10)`` gives the paper's
     10 pixels in any scan.
 
     Args:
-        intermediate: Radius around the air within which the border of the lung is
+        intermediate: Radius around the air in which the border of the lung is
             searched: 10 px (Sec. 2.1).
         external: Radius around the air beyond which nothing is added: 35 px
             (Sec. 2.1).
-        top_hat: Footprint that closes dents, half as wide as the widest nodule or
-            vessel that is taken in at the border. Not given in the paper; 24 px in the
-            notebook, see :func:`lung_mask`.
+        top_hat: Footprint of the closing of dents. Its width is half the width of the
+            largest nodule or vessel that is included at the border. Not specified in
+            the paper; 24 px in the notebook, see :func:`lung_mask`.
         closing: Footprint that smooths the result; 6 px in the notebook.
-        gap_mm2: Largest hole in the slice of a lung, and largest dent at the chest
-            wall, that is filled. Larger ones are the heart or the dome of the
+        gap_mm2: Largest hole in a lung, and largest dent at the chest wall, that is
+            filled in a slice. Larger ones are the heart or the dome of the
             diaphragm. An addition to the paper.
-        fill_between: Whether the space between the lungs may be filled, with the
-            airways, instead of closing each lung by itself.
+        fill_between: Whether the space between the lungs, including the airways, may be
+            filled. Otherwise, each lung is closed separately.
         outline_only: Whether the top-hat closes only the outline of the flooded
-            region, to be added to the air, instead of the region.
+            region, which is then added to the air, instead of the region.
     """
 
     intermediate: Footprint = 7.0
@@ -67,34 +67,34 @@ def lung_mask(
 ) -> np.ndarray:
     """Segment the lungs.
 
-    Both methods start from the air of the lungs, which is decided in 3-D, see
+    Both methods start from the air of the lungs, which is found in 3-D; see
     :func:`find_lungs`. They then work slice by slice:
 
     - ``'threshold'``, conservative: closing and opening by discs. Nodules and vessels
-      wider than the closing stay out.
-    - ``'watershed'``, refined: the gradient of the slice is flooded from the air
-      (inside) and from everything that is farther from it than the intermediate radius
-      (outside, like the space that is that near to both lungs). Dents of the flooded
-      region are closed (the region with its black top-hat), then small gaps and holes.
-      Tissue at the pleura, fungus balls and vessels are inside; the heart and the space
-      between the lungs are not.
+      wider than the closing are excluded.
+    - ``'watershed'``, refined: the gradient of the slice is flooded from two markers.
+      The inner marker is the air. The outer marker contains all pixels farther from the
+      air than the intermediate radius, and the space within this radius of both lungs.
+      Dents of the flooded region are closed (union of the region and its black
+      top-hat), then small gaps and holes. Tissue at the pleura, fungus balls and
+      vessels are included. The heart and the space between the lungs are excluded.
 
     Source: Zusag et al., SAPSAM, Sec. 2.1. Differs from it in: components in 3-D,
-    sizes in mm, separate lungs, and dents at the chest wall. That the paper's external
-    marker ends at 35 px does not change the flooding, because the space beyond it is
-    outside as well; here this radius limits the later steps. With ``fill_between``,
+    sizes in mm, separate lungs, and dents at the chest wall. The end of the paper's
+    external marker at 35 px does not change the flooding, because the space beyond it
+    is outside as well. Here, this radius limits the later steps. With ``fill_between``,
     ``outline_only`` and the footprints of the public notebook that the paper's method
     resembles ("improved lung segmentation using watershed", Kaggle, Data Science Bowl
     2017), the result equals that notebook's bit for bit; see
     ``benchmarks/lung_mask.py``.
 
-    The field of view may cut the lungs on any side, as a rectangle or as a circle with
-    padding below -1500 HU; the mask then reaches its edge. One lung alone is found as
-    well. The result does not depend on the order of the slices (``volume.direction``
-    tells it), on the size of the voxels, or on a supine or prone position. Slices
-    without lung stay empty.
+    The field of view may cut off the lungs on any side, as a rectangle or as a circle
+    with padding below -1500 HU. The mask then extends to its edge. A single lung is
+    found as well. The result does not depend on the order of the slices (given by
+    ``volume.direction``), on the voxel size, or on a supine or prone position. Slices
+    without lung have an empty mask.
 
-    Warns with a :class:`UserWarning` that names the reasons if the result is doubtful;
+    A :class:`UserWarning` with the reasons is issued if the result is doubtful;
     see :func:`lung_doubts`.
 
     Args:
@@ -113,7 +113,7 @@ def lung_mask(
 
     Raises:
         ValueError: If the method is unknown, a size is negative, slices are not axial,
-            values are not in HU, or the scan shows no lungs.
+            values are not in HU, or the scan contains no lungs.
     """
     if method not in ('threshold', 'watershed'):
         raise ValueError(
@@ -138,7 +138,7 @@ def lung_mask(
                     parts = [sides[number] == LEFT_LUNG, sides[number] == RIGHT_LUNG]
                 slice_hu = volume.array[number].astype(np.float32, copy=False)
                 lung[:] = refine(slice_hu, parts, airways[number])
-        del sides  # saves memory
+        del sides  # save memory
     if lungs.any():
         doubts = lung_doubts(lungs, volume, bool(airways.any()))
         if doubts:
@@ -149,7 +149,7 @@ def lung_mask(
 
 
 class _Refinement:
-    """Refinement of the air of single slices."""
+    """Refinement of the lung air in single slices."""
 
     def __init__(self, steps: WatershedSteps, pixel_mm: tuple[float, float]) -> None:
         self.intermediate, self.external, self.top_hat, self.closing = (
@@ -170,7 +170,7 @@ class _Refinement:
         ]
         reach = np.logical_or.reduce(near)
         if len(lungs) > 1:
-            reach &= ~np.logical_and.reduce(near)  # near to both: between the lungs
+            reach &= ~np.logical_and.reduce(near)  # close to both lungs: between them
         flooded = _flood(_gradient(slice_hu), air, reach)
         regions = []
         for lung, surroundings in zip(lungs, near):
@@ -192,7 +192,7 @@ class _Refinement:
 def _kernel(
     footprint: Footprint, pixel_mm: tuple[float, float], name: str
 ) -> np.ndarray:
-    """(h, w) uint8 with odd sides."""
+    """Return the structuring element, (h, w) uint8 with odd sides."""
     if isinstance(footprint, np.ndarray):
         if footprint.ndim != 2 or not all(side % 2 for side in footprint.shape):
             raise ValueError(
@@ -208,12 +208,12 @@ def _kernel(
 
 
 def _morphology(mask: np.ndarray, step: int, kernel: np.ndarray) -> np.ndarray:
-    """Boolean morphology; the outside of the slice neither adds nor removes."""
+    """Apply boolean morphology; pixels outside the slice have no effect."""
     return cv2.morphologyEx(mask.view(np.uint8), step, kernel).view(bool)
 
 
 def _close(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Closing of the slice padded with zeros; contains the mask."""
+    """Close the slice padded with zeros; the result contains the mask."""
     y, x = (side // 2 for side in kernel.shape)
     wide = cv2.copyMakeBorder(mask.view(np.uint8), y, y, x, x, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)
@@ -221,30 +221,30 @@ def _close(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def _gradient(slice_hu: np.ndarray) -> np.ndarray:
-    """(H, W) magnitude of the Sobel gradient, up to 255."""
+    """Return the magnitude of the Sobel gradient, (H, W), up to 255."""
     dx, dy = (
         cv2.Sobel(slice_hu, cv2.CV_32F, *order, borderType=cv2.BORDER_REFLECT)
         for order in ((1, 0), (0, 1))
     )
     gradient = np.hypot(dx, dy)
-    # Keeps the order of values, and makes the notebook's ties by rounding
+    # The scaling keeps the order of values, and rounding gives the notebook's ties.
     gradient *= 255 / max(gradient.max(), 1)
     return gradient
 
 
 def _flood(relief: np.ndarray, air: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """(H, W) watershed from the air against everything out of reach."""
+    """Return the watershed region (H, W) of the air against pixels out of reach."""
     unknown = reach & ~air
     if not unknown.any():
         return air
-    # Pixels inside of the markers need no flooding and would take most of the time
+    # Pixels inside the markers need no flooding, and would take most of the time.
     rim = _morphology(unknown, cv2.MORPH_DILATE, _CROSS)
     markers = np.where(air, 1, 2) * (rim & ~unknown)
     return air | (watershed(relief, markers, mask=rim) == 1)
 
 
 def _holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
-    """(H, W) holes up to a size; background at the slice's edge is no hole."""
+    """Return holes (H, W) up to a size; background at the edge is not a hole."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(
         (~mask).view(np.uint8), connectivity=4
     )
@@ -260,11 +260,11 @@ def _holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
 
 
 def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.ndarray:
-    """(H, W) background that convex lungs would cover at the chest wall.
+    """Return background (H, W) that convex lungs would cover at the chest wall.
 
-    Thickened pleura makes dents wider than any closing may be that leaves the heart
-    out. Lungs are convex at the wall, and a dent there opens to the outside of the
-    convex hull of both lungs, eroded by ``wall``.
+    Thickened pleura causes dents that are too wide for any closing that excludes the
+    heart. Lungs are convex at the wall, and a dent at the wall is connected to the
+    outside of the convex hull of both lungs, eroded by ``wall``.
     """
     filled = np.zeros(lungs[0].shape, np.uint8)
     outlines = [
@@ -276,7 +276,7 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.n
     if len(lungs) < 2 or not all(outlines):
         return filled.view(
             bool
-        )  # a single lung does not determine the place of the wall
+        )  # the position of the wall cannot be determined from a single lung
     outlines = [outline for found in outlines for outline in found]
     inner = _morphology(
         _hull(np.concatenate(outlines), filled.shape), cv2.MORPH_ERODE, wall
@@ -300,7 +300,7 @@ def _dents(lungs: list[np.ndarray], wall: np.ndarray, largest_px: float) -> np.n
 
 
 def _hull(outline: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) convex hull of points."""
+    """Return the convex hull (H, W) of points."""
     return cv2.fillConvexPoly(
         np.zeros(shape, np.uint8), cv2.convexHull(outline), 1
     ).view(bool)

@@ -1,4 +1,4 @@
-"""Lung masks of other programs, read onto the voxels of a scan."""
+"""Reader of lung masks of other programs on the voxels of a scan."""
 
 import os
 import warnings
@@ -14,30 +14,29 @@ from .lung_regions import find_lungs
 from .lung_sides import LEFT_LUNG, RIGHT_LUNG, left_right_lungs
 from .volume import CTVolume
 
-#: Most labels that are taken for lungs or lobes without being named: TotalSegmentator
-#: and lungmask number at most five lobes.
+#: Maximum number of labels that are accepted as lungs or lobes if no labels are given:
+#: TotalSegmentator and lungmask have at most five lobes.
 _MOST_LABELS = 5
-_LUNG_HU = -300.0  # a mean above it is no lung, or not HU
-_SMALL_SHARE = 0.2  # of the larger lung: less air counts as no lung
-_COVERED = 0.05  # of a lung's air: a mask with less of it misses that lung
+_LUNG_HU = -300.0  # a higher mean is not lung, or not HU
+_SMALL_SHARE = 0.2  # of the larger lung: a smaller volume of air is not a lung
+_COVERED = 0.05  # of a lung's air: a mask that covers less misses this lung
 
 
 def read_lung_mask(
     path: str | os.PathLike, scan: CTVolume, labels: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Read a lung mask that another program made for a scan.
+    """Read the lung mask of another program for a scan.
 
     Accepted are a label file (NIfTI, MetaImage, NRRD), such as the output of
-    lungmask; a DICOM segmentation (SEG), or a folder of one; and a folder of the files
-    ``lung_*.nii.gz`` that TotalSegmentator writes, which are united. The voxels of the
-    file may be stored in another order than those of the scan, but must be the same
-    voxels.
+    lungmask; a DICOM segmentation (SEG), or a folder with one; and a folder with the
+    files ``lung_*.nii.gz`` of TotalSegmentator, whose union is used. The axis order of
+    the file may differ from that of the scan, but the voxels must be the same.
 
     Args:
         path: The file or folder.
-        scan: The scan as :func:`read_volume` returns it.
-        labels: Values, or segment numbers of a DICOM segmentation, that are lung. By
-            default all values but 0, of at most five.
+        scan: The scan from :func:`read_volume`.
+        labels: Label values, or segment numbers of a DICOM segmentation, that are lung.
+            Defaults to all values except 0; at most five are accepted.
 
     Shape:
         - output: (D, H, W)
@@ -46,10 +45,10 @@ def read_lung_mask(
         Boolean mask on the voxels of the scan.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ModuleNotFoundError: If highdicom is needed and missing.
-        ValueError: If the file is damaged, on another grid, without labels, empty,
-            empty in a lung that the scan shows, or not on lung.
+        FileNotFoundError: If the file or folder does not exist.
+        ModuleNotFoundError: If highdicom is required but not installed.
+        ValueError: If the file is damaged, on another grid, without labels, or empty;
+            if it is empty in a lung that the scan contains; or if it is not on lung.
     """
     path = Path(path)
     if not path.exists():
@@ -99,7 +98,7 @@ def _check_content(path: Path, mask: np.ndarray, scan: CTVolume) -> None:
     try:
         lungs, _ = find_lungs(scan, LUNG_THRESHOLD_HU)
     except ValueError:
-        return  # lungs without air do not tell more
+        return  # a lung without air cannot be checked
     sides = left_right_lungs(lungs, scan)
     size = {side: int((sides == side).sum()) for side in (LEFT_LUNG, RIGHT_LUNG)}
     for side, name in ((LEFT_LUNG, 'left'), (RIGHT_LUNG, 'right')):

@@ -1,4 +1,4 @@
-"""Detection of the lungs and the large airways as connected air in 3-D."""
+"""Detection of lungs and large airways as connected air in 3-D."""
 
 import cv2
 import numpy as np
@@ -6,44 +6,44 @@ import numpy as np
 from .air_regions import CROSS, LEAST_CORE, PADDING_HU, WALL_MM, AirRegions, air_regions
 from .volume import CTVolume
 
-_GAS_MM3 = 1_500_000.0  # more gas than that is in no bowel: emphysema
+_GAS_MM3 = 1_500_000.0  # a larger volume is emphysema, not bowel gas
 _EMPTY_SHARE = 0.4  # least share of such pixels where that air meets the image's edge
-_WALL_SHARE = 0.4  # least share of a lung's surface with such a wall
-_BEYOND_SHARE = 0.5  # largest share of a lung in rows of a slice without tissue
-_LUNG_MM2 = 1000.0  # a lung reaches this area in some slice, a sinus does not
-_LUNG_MM3 = 50_000.0  # least volume of lungs that the field of view does not cut
-_LUNG_SHARE = 0.1  # least volume of the second lung, relative to the larger lung
+_WALL_SHARE = 0.4  # minimum share of a lung's surface with such a wall
+_BEYOND_SHARE = 0.5  # maximum share of a lung in rows of a slice without tissue
+_LUNG_MM2 = 1000.0  # a lung has this area in at least one slice, a sinus does not
+_LUNG_MM3 = 50_000.0  # minimum volume of lungs that the field of view does not cut
+_LUNG_SHARE = 0.1  # minimum volume of the second lung, relative to the larger lung
 _CUT_SHARE = 0.01  # the same for a part of a lung at the edge of the field of view
-_POCKET_MM3 = 500.0  # smallest cavity that is kept beside the lungs
-_AIRWAY_MM2 = 900.0  # largest cross-section of an airway, at the carina
-_AIRWAY_WIDTH_MM = 50.0  # largest width of an airway, at the carina
-_AIRWAY_OFFSET = 0.3  # largest distance from the body's midline, in half widths
-_AIRWAY_HU = -880.0  # mean of an airway where the midline of the body is unknown,
-_TUBE_HU = -750.0  # or this mean in an airway of at least
+_POCKET_MM3 = 500.0  # minimum volume of a cavity that is kept next to the lungs
+_AIRWAY_MM2 = 900.0  # maximum cross-section of an airway, at the carina
+_AIRWAY_WIDTH_MM = 50.0  # maximum width of an airway, at the carina
+_AIRWAY_OFFSET = 0.3  # maximum distance from the body's midline, in half widths
+_AIRWAY_HU = -880.0  # maximum mean of an airway if the body's midline is unknown,
+_TUBE_HU = -750.0  # or this mean for an airway of at least
 _TUBE_MM = 35.0  # this length
-_AIRWAY_MM = 20.0  # least length of an airway
+_AIRWAY_MM = 20.0  # minimum length of an airway
 
 
 def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.ndarray]:
     """Find the air of the lungs and the air of the large airways.
 
     Air is every voxel between :data:`PADDING_HU` and the threshold. In each slice, air
-    falls into 4-connected regions. Regions that overlap in neighboring slices are
-    linked, which gives components in 3-D with at most two bytes per voxel. All
-    decisions are made on components, from measurements that do not need the whole body
-    in the field of view:
+    is divided into 4-connected regions. Regions that overlap in neighboring slices are
+    linked, which gives 3-D components with at most two bytes per voxel. Components are
+    classified by measurements that do not need the whole body in the field of view:
 
-    - air around the patient is free gas, or air that is mostly as empty as gas where it
-      meets the edge of the slices. Foam of a table or cushion has little thick tissue
-      around it, or lies beyond all tissue of a slice;
-    - trachea and main bronchi are small round regions near the midline that follow each
-      other up to the top of the lungs. Where the field of view cuts the body, the
-      midline is unknown and the regions must be as empty as gas instead;
-    - gas of stomach and bowels, and of the paranasal sinuses, is uniform and emptier
-      than lung. It never links to lung above it;
-    - of the other components, the largest and those of at least a tenth of its volume
-      are lungs, and smaller ones if the edge of the field of view cuts them off;
-    - a smaller component is kept where most of it lies above lung (a cavity).
+    - Air around the patient is free gas, or air whose pixels at the edge of the slices
+      mostly have the density of gas. Foam of a table or cushion has little thick tissue
+      around it, or is beyond all tissue of a slice.
+    - Trachea and main bronchi are small round regions near the midline that continue up
+      to the top of the lungs. If the field of view cuts the body, the midline is
+      unknown, and the regions must have the density of gas instead.
+    - Gas of stomach and bowels, and of the paranasal sinuses, is uniform and has a
+      lower density than lung. It is never linked to lung above it.
+    - Of the other components, the largest and those of at least a tenth of its volume
+      are lungs. Smaller components are lungs if the edge of the field of view cuts
+      them.
+    - A smaller component is kept if most of it is above lung (a cavity).
 
     Args:
         volume: Axial slices in HU.
@@ -56,8 +56,8 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
         Boolean masks of the lungs without their vessels, and of the airways.
 
     Raises:
-        ValueError: If slices are not axial, values are not in HU, or the scan shows no
-            lungs.
+        ValueError: If slices are not axial, values are not in HU, or the scan contains
+            no lungs.
     """
     _check(volume, threshold_hu)
     regions = air_regions(volume, threshold_hu)
@@ -69,7 +69,7 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
     lungs = regions.paint(lung, volume.shape)
     rest = ~(lung | airway | outside)
     lung |= _cavities(regions, lungs, rest, volume, to_head)
-    del lungs  # saves memory
+    del lungs  # save memory
     return regions.paint(lung, volume.shape), regions.paint(airway, volume.shape)
 
 
@@ -102,7 +102,7 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
 
 
 def _outside(regions: AirRegions) -> np.ndarray:
-    """(N,) which regions are air around the patient."""
+    """Return which regions are air around the patient, (N,)."""
     table = regions.table
     at_edge = table['edge'] > 0
     component = regions.components(at_edge)
@@ -110,16 +110,16 @@ def _outside(regions: AirRegions) -> np.ndarray:
         np.bincount(component, table[name] * at_edge)
         for name in ('core', 'edge', 'edge_empty')
     )
-    # A sliver in a corner, too small to measure, is no lung either
+    # A sliver in a corner that is too small to measure is not lung either.
     outside = (empty > _EMPTY_SHARE * edge) | (core < LEAST_CORE)
     outside |= regions.is_gas(component, at_edge)
     return at_edge & outside[component]
 
 
 def _bedding(regions: AirRegions, outside: np.ndarray) -> np.ndarray:
-    """(N,) which other regions are foam of the table, cushions or pockets in cloth.
+    """Return which other regions are foam of the table, cushions or cloth, (N,).
 
-    Such air has little thick tissue around it, or lies in rows beyond a body that spans
+    Such air has little thick tissue around it, or is in rows beyond a body that spans
     the slice.
     """
     inside = ~outside
@@ -135,7 +135,7 @@ def _bedding(regions: AirRegions, outside: np.ndarray) -> np.ndarray:
             amount += np.bincount(own.ravel(), minlength=len(amount) + 1)[1:]
             free = own[~thick.any(1)].ravel()
             beyond += np.bincount(free, minlength=len(amount) + 1)[1:]
-        # Vessels are no surface
+        # Fill vessels, which are not part of the surface.
         filled = cv2.morphologyEx((own > 0).view(np.uint8), cv2.MORPH_CLOSE, square)
         ring = (cv2.dilate(filled, CROSS) > filled) & ~around
         nearest = cv2.dilate(own.astype(np.float32), square)[ring].astype(int)
@@ -152,7 +152,7 @@ def _bedding(regions: AirRegions, outside: np.ndarray) -> np.ndarray:
 def _airways(
     regions: AirRegions, volume: CTVolume, to_head: bool, candidates: np.ndarray
 ) -> np.ndarray:
-    """(N,) which of the candidates are trachea or main bronchi."""
+    """Return which of the candidates are trachea or main bronchi, (N,)."""
     if not candidates.any():
         return np.zeros(len(regions), bool)
     table = regions.table
@@ -171,7 +171,7 @@ def _airways(
     chain = regions.components(small)
     depth = len(regions.labels)
     height = regions.slices if to_head else depth - 1 - regions.slices
-    # Nearly all air lies below the top of the lungs, whatever else a neck or head holds
+    # Nearly all air is below the top of the lungs, even in scans of neck and head.
     order = np.argsort(height, kind='stable')
     amount = np.cumsum((table['area'] * candidates)[order])
     top = height[order[np.searchsorted(amount, 0.95 * amount[-1])]]
@@ -181,7 +181,7 @@ def _airways(
     np.minimum.at(lowest, chain, height)
     length_mm = (highest - lowest + 1) * step_mm
     long = length_mm >= min(_AIRWAY_MM, depth * step_mm)
-    # Off the midline, or without one, the apex of a lung is such a chain but shorter
+    # The apex of a lung is a similar but shorter chain off the midline.
     doubtful = small & ~central & (table['mean_hu'] >= _AIRWAY_HU)
     long &= (np.bincount(chain, doubtful) == 0) | (length_mm >= _TUBE_MM)
     return small & (long & (highest >= top))[chain]
@@ -193,7 +193,7 @@ def _lungs(
     to_head: bool,
     candidates: np.ndarray,
 ) -> np.ndarray:
-    """(N,) which of the candidates are lung."""
+    """Return which of the candidates are lung, (N,)."""
     gas = regions.is_gas(np.arange(len(regions)), candidates)
     lower, upper = regions.links.T if to_head else regions.links.T[::-1]
     component = regions.components(candidates, gas[lower] & ~gas[upper])
@@ -224,7 +224,7 @@ def _cavities(
     volume: CTVolume,
     to_head: bool,
 ) -> np.ndarray:
-    """(N,) which of the candidates are cavities: air that mostly lies above lung."""
+    """Return which of the candidates are cavities, that is, mostly above lung, (N,)."""
     component = regions.components(candidates)
     area = regions.table['area'] * candidates
     size = np.bincount(component, area)

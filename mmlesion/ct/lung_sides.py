@@ -1,4 +1,4 @@
-"""Assignment of lung voxels to the left and the right lung."""
+"""Assignment of lung voxels to the left and right lung."""
 
 import warnings
 from dataclasses import dataclass
@@ -10,36 +10,36 @@ from skimage.segmentation import watershed
 
 from .volume import CTVolume
 
-#: Value of a voxel of neither lung, the patient's left lung and the patient's right
-#: lung.
+#: Voxel values for neither lung, the patient's left lung and the patient's right lung.
 NO_LUNG, LEFT_LUNG, RIGHT_LUNG = 0, 1, 2
 
 _COARSE_MM = 4.0
-_SMALL = 0.1  # of the largest part's volume: a smaller part is no lung of its own
-_CORE_SHARE = 0.1  # of the mask: less that is left of it tells nothing
+_SMALL = 0.1  # of the largest part's volume: a smaller part is not a separate lung
+_CORE_SHARE = 0.1  # of the mask: a smaller eroded mask is not informative
 _MUSCLE_HU = 0.0
 _DEEP_MM = 12.0  # muscle of the chest wall is thinner than twice this
-_NEAR_MM = 60.0  # mediastinum, or air behind the chest wall, is this near to a lung
+_NEAR_MM = 60.0  # maximum distance of mediastinum, or air behind the wall, from a lung
 _AIR_HU = -500.0
 _DOUBT = 0.1  # of a balance from -2 to 2: less decides nothing
 
 
 def left_right_lungs(mask: np.ndarray, volume: CTVolume) -> np.ndarray:
-    """Tell the left from the right lung, also where the lungs touch.
+    """Label the left and the right lung, also if the lungs touch.
 
     On a grid of about 4 mm, the mask is eroded until its large parts form two groups
-    side by side. Each group then takes back what was eroded (a watershed of the
-    distance to the surface). Small separate parts go to the side of the plane between
-    both groups that they lie on. Every voxel of the mask takes the side of the nearest
-    coarse voxel, so the border between touching lungs is as fine as the grid.
+    side by side. Each group is then extended to the full mask (a watershed of the
+    distance to the surface). Small separate parts are assigned by their side of the
+    plane between both groups. Every voxel of the mask gets the side of the nearest
+    coarse voxel, so the border between touching lungs has the resolution of the grid.
 
-    The middle of the field of view plays no role. The mediastinum, which is the thick
-    soft tissue near the lungs, must lie between the groups, or a group is a part of one
-    lung. The same tissue tells the side of a lung that is alone in the field of view.
+    The center of the field of view is not used. The mediastinum, which is the thick
+    soft tissue near the lungs, must be between the groups. Otherwise, a group is a part
+    of one lung. The same tissue determines the side if only one lung is in the field of
+    view.
 
     Args:
-        mask: Lungs, from :func:`lung_mask` or elsewhere.
-        volume: The scan, in HU.
+        mask: Mask of the lungs, from :func:`lung_mask` or another program.
+        volume: The scan in HU.
 
     Shape:
         - mask, output: (D, H, W)
@@ -48,12 +48,12 @@ def left_right_lungs(mask: np.ndarray, volume: CTVolume) -> np.ndarray:
         uint8 array of :data:`NO_LUNG`, :data:`LEFT_LUNG` and :data:`RIGHT_LUNG`.
 
     Raises:
-        ValueError: If the mask is empty or not of the volume's shape.
+        ValueError: If the mask is empty or differs in shape from the volume.
     """
     mask = np.asarray(mask, bool)
     if mask.shape != volume.shape or not mask.any():
         raise ValueError(
-            f'expected a mask of shape {volume.shape} with lung in it, '
+            f'expected a non-empty mask of shape {volume.shape}, '
             f'but it has shape {mask.shape} and {mask.sum()} voxels'
         )
     steps = [max(1, round(_COARSE_MM / one)) for one in volume.spacing_mm]
@@ -73,13 +73,13 @@ def left_right_lungs(mask: np.ndarray, volume: CTVolume) -> np.ndarray:
 
 @dataclass
 class _Scene:
-    """Lungs and what tells their sides on the coarse grid, all (d, h, w) bool.
+    """Lungs and surrounding structures on the coarse grid, all (d, h, w) bool.
 
     Attributes:
         mask: Lungs.
         deep: Soft tissue that is thicker than the muscles of the chest wall.
         around: Air around the patient.
-        spacing_mm: (3,) size of the voxels.
+        spacing_mm: (3,) voxel size.
         direction: (3, 3) as in :class:`CTVolume`.
     """
 
@@ -91,13 +91,13 @@ class _Scene:
 
     @classmethod
     def of(cls, mask: np.ndarray, volume: CTVolume, steps: list[int]) -> '_Scene':
-        """Measure a scan on the grid of a coarse mask."""
+        """Compute the structures on the grid of a coarse mask."""
         spacing_mm = np.multiply(steps, volume.spacing_mm)
         deep, around = np.zeros((2, *mask.shape), bool)
         kernel = np.ones((3, 3), np.uint8)
         for number, lung in enumerate(mask):
             slice_hu = np.clip(volume.array[number * steps[0]], -1024, 300)
-            # The mean around each coarse voxel, so that noise makes no holes
+            # Average around each coarse voxel, so that noise does not make holes.
             slice_hu = cv2.blur(slice_hu.astype(np.float32), (steps[2], steps[1]))
             slice_hu = slice_hu[:: steps[1], :: steps[2]]
             muscle = slice_hu > _MUSCLE_HU
@@ -110,10 +110,10 @@ class _Scene:
         return cls(mask, deep, around, spacing_mm, volume.direction)
 
     def medial(self, lung: np.ndarray) -> float:
-        """Where the middle of the body lies of some lung: 2 (left) to -2 (right).
+        """Return the direction of the body center from a lung: 2 (left) to -2 (right).
 
-        In the rows that hold lung, thick tissue beside it is mediastinum, and air
-        around the patient beside it lies behind the chest wall.
+        In the rows of the lung, thick tissue next to it is mediastinum, and air
+        around the patient next to it is behind the chest wall.
         """
         axis = 2 if abs(self.direction[0, 0]) >= abs(self.direction[0, 1]) else 1
         to_left = self.direction[0, 0 if axis == 2 else 1] > 0
@@ -139,12 +139,12 @@ class _Scene:
 
 
 def _balance(left: int, right: int, least: int) -> float:
-    """1 if all is left, -1 if all is right, 0 if there is too little."""
+    """Return 1 if all is left, -1 if all is right, 0 if there is too little."""
     return (left - right) / (left + right) if left + right >= least else 0.0
 
 
 def _coarse_sides(scene: _Scene) -> np.ndarray:
-    """(d, h, w) uint8 the side of the lung that is nearest to each voxel."""
+    """Return the side of the lung that is nearest to each voxel, (d, h, w) uint8."""
     sides = _split(scene, doubtful=False)
     if sides is not None:
         return sides
@@ -167,14 +167,14 @@ def _coarse_sides(scene: _Scene) -> np.ndarray:
 
 
 def _components(mask: np.ndarray) -> np.ndarray:
-    """Number of the connected component of each voxel, 0 outside."""
+    """Return the number of the connected component of each voxel, 0 outside."""
     labels = np.empty(mask.shape, np.int32)
     ndimage.label(mask, output=labels)
     return labels
 
 
 def _split(scene: _Scene, doubtful: bool) -> np.ndarray | None:
-    """(d, h, w) uint8 sides of two lungs; None if they do not come apart."""
+    """Return the sides of two lungs, (d, h, w) uint8; None if they do not separate."""
     mask = scene.mask
     depth_mm = np.ones(mask.shape)
     if not mask.all():
@@ -196,9 +196,9 @@ def _split(scene: _Scene, doubtful: bool) -> np.ndarray | None:
 def _two_groups(
     parts: np.ndarray, scene: _Scene, doubtful: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Parts of the right and of the left lung; None if there is only one lung.
+    """Return the parts of the right and the left lung; None if there is one lung.
 
-    The middle of the body must lie between them. With ``doubtful`` it may be unknown.
+    The center of the body must be between them. With ``doubtful``, it may be unknown.
     """
     size = np.bincount(parts.ravel())
     size[0] = 0
@@ -207,7 +207,7 @@ def _two_groups(
         return None
     centers = np.array(ndimage.center_of_mass(parts > 0, parts, large))
     world = (centers * scene.spacing_mm)[:, ::-1] @ scene.direction.T  # (x, y, z)
-    order = np.argsort(world[:, 0], kind='stable')  # x rises to the left
+    order = np.argsort(world[:, 0], kind='stable')  # x increases to the left
     large, world = large[order], world[order]
     weights = size[large]
     for cut in sorted(
@@ -218,7 +218,7 @@ def _two_groups(
             for part in (slice(cut), slice(cut, None))
         )
         apart = left - right
-        # Two lungs lie side by side; pieces of them need not
+        # Two lungs are side by side, but fragments of a lung need not be.
         if apart[0] <= abs(apart[1:]).max() * (1 if len(large) == 2 else 0.5):
             continue
         medial = [
@@ -230,7 +230,7 @@ def _two_groups(
 
 
 def _assign_rest(sides: np.ndarray, mask: np.ndarray, spacing_mm: np.ndarray) -> None:
-    """Give the parts that no marker reached the side of the plane that they lie on."""
+    """Assign parts without a marker by their side of the plane between the lungs."""
     parts = _components(mask & (sides == NO_LUNG))
     count = int(parts.max())
     if not count:

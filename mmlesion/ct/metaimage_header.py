@@ -1,4 +1,4 @@
-"""Checking a MetaImage file before it is read."""
+"""Validation of MetaImage files before they are read."""
 
 import difflib
 import os
@@ -70,18 +70,18 @@ _MAX_LINE = 1024
 
 
 def check_metaimage(path: str) -> None:
-    """Check header, size and check sum of a MetaImage file.
+    """Check header, size and checksum of a MetaImage file.
 
-    ITK reads damaged packed voxels without a word, and ignores a field whose name it
-    does not know, so that a damaged name gives the default instead.
+    ITK reads damaged compressed voxels without an error, and ignores unknown fields. A
+    damaged field name would therefore silently result in a default value.
 
     Args:
-        path: ``.mha`` or ``.mhd``.
+        path: ``.mha`` or ``.mhd`` file.
 
     Raises:
         FileNotFoundError: If the file of the voxels is missing.
-        ValueError: If the file is damaged or no MetaImage, or names a file outside of
-            its folder; says what was expected.
+        ValueError: If the file is damaged or not a MetaImage, or refers to a file
+            outside its folder. The message states what was expected.
     """
     with open(path, 'rb') as file:
         fields = _read_fields(file, path)

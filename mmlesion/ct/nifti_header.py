@@ -1,4 +1,4 @@
-"""Checks of a NIfTI file that ITK does not make."""
+"""Validation of NIfTI files before they are read by ITK."""
 
 import gzip
 import math
@@ -25,7 +25,7 @@ _BITS = {
     1280: 64,
 }
 _BLOCK = 1 << 20
-# ITK's inversion of a matrix with larger values may never end
+# ITK's matrix inversion may not terminate for larger values.
 _LARGEST_MM = 1e6
 
 
@@ -41,27 +41,27 @@ class _Header:
     codes: tuple[int, int]  # qform, sform
     quaternion: tuple[float, ...]  # b, c, d and the offset x, y, z
     rows: np.ndarray  # (3, 4): sform
-    first_voxel: int  # least offset of the voxels
+    first_voxel: int  # minimum offset of the voxels
 
 
 def check_nifti(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
-    """Check header, size, check sum and geometry of a NIfTI file before ITK reads it.
+    """Check header, size, checksum and geometry of a NIfTI file.
 
-    ITK takes a voxel size of 0 or NaN for 1 mm, reads a file with another magic number
-    as Analyze, fills up a file that is cut off, and replaces an affine that it cannot
-    use by another one, all without an error.
+    Without an error, ITK replaces a voxel size of 0 or NaN by 1 mm, reads a file with
+    another magic number as Analyze, pads a truncated file, and replaces an affine that
+    it cannot use.
 
     Args:
-        path: A ``.nii`` or ``.nii.gz`` file, of version 1 or 2.
+        path: A ``.nii`` or ``.nii.gz`` file, version 1 or 2.
 
     Returns:
-        The affine matrix from (i, j, k, 1) to mm in DICOM's coordinates (LPS),
-        shape (4, 4), and sentences about what was assumed.
+        The affine matrix from (i, j, k, 1) to mm in DICOM coordinates (LPS),
+        shape (4, 4), and sentences about the assumptions.
 
     Raises:
-        ValueError: If the file is no NIfTI, damaged, cut off, longer than its header
-            says or too large, if its affine is missing, broken or sheared, or if its
-            two matrices name the same space and contradict each other.
+        ValueError: If the file is not NIfTI, damaged, truncated, longer than its header
+            states or too large, if its affine is missing, invalid or sheared, or if its
+            two matrices refer to the same space and contradict each other.
     """
     path = os.fspath(path)
     with open(path, 'rb') as file:
@@ -92,12 +92,12 @@ def check_nifti(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
 
 
 class _FloatVoxels:
-    """Counts NaN and infinite voxels, which ITK replaces by 0 without a word.
+    """Counter of NaN and infinite voxels, which ITK silently replaces by 0.
 
     Args:
         header: Header of the file.
         start: First byte of the voxels.
-        order: First four bytes of the file, which tell the byte order.
+        order: First four bytes of the file, which determine the byte order.
     """
 
     def __init__(self, header: _Header, start: int, order: bytes) -> None:
@@ -109,7 +109,7 @@ class _FloatVoxels:
         self.broken = 0
 
     def feed(self, block: bytes) -> None:
-        """Take the next bytes of the file, the header included."""
+        """Process the next bytes of the file, starting with the header."""
         if self.dtype is None:
             return
         skipped = min(self.skip, len(block))
@@ -164,7 +164,7 @@ def _parse(head: bytes, path: str) -> _Header:
 
 
 def _check_header(header: _Header, path: str) -> int:
-    """First byte of the voxels."""
+    """Return the first byte of the voxels."""
     if not 1 <= header.dims[0] <= 7:
         raise ValueError(
             f'{path}: expected 1 to 7 dimensions, but the header says {header.dims[0]}'
@@ -202,7 +202,7 @@ def _check_header(header: _Header, path: str) -> int:
 
 
 def _affine(header: _Header, path: str) -> tuple[np.ndarray, list[str]]:
-    """The affine that the file asks for: sform before qform."""
+    """Return the affine matrix of the file: sform before qform."""
     qform_code, sform_code = header.codes
     if not all(0 <= code <= 5 for code in header.codes):
         raise ValueError(
@@ -242,7 +242,7 @@ def _affine(header: _Header, path: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _qform(header: _Header, path: str) -> np.ndarray:
-    """Affine of the quaternion; nifti1.h, method 2."""
+    """Return the affine matrix of the quaternion; nifti1.h, method 2."""
     b, c, d, *offset = header.quaternion
     rest = 1.0 - (b * b + c * c + d * d)
     if not np.isfinite(header.quaternion).all() or rest < -1e-3:

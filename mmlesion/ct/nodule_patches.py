@@ -1,4 +1,4 @@
-"""A nodule's patches: cut from CT, stored, read."""
+"""Patches of a nodule: cutting from CT, writing and reading."""
 
 import os
 import zlib
@@ -10,21 +10,21 @@ from scipy import ndimage
 
 from mmlesion.ct import CTVolume, SliceArchive, write_slice_archive
 
-#: Patches have this many pixels a side (Lei et al., Tab. 2).
+#: Side of a patch in pixels (Lei et al., Tab. 2).
 PATCH_SIZE_PX = 32
 
-#: Slices are 1 mm apart (Lei et al., Sec. "Data Preparation"); 21 at most.
+#: Positions of the slices: every 1 mm (Lei et al., Sec. "Data Preparation"), 21 at
+#: most.
 SLICE_OFFSETS_MM = tuple(range(-10, 11))
 
-#: Squares of so many diameters: that of all slices, and the two that D_3C adds.
+#: Sides of the squares in diameters: 2 for all slices, and 3 and 4 for D_3C.
 SIDES_IN_DIAMETERS = (2, 3, 4)
 
 _MIDDLE = len(SLICE_OFFSETS_MM) // 2
 _NUM_PLANES = len(SLICE_OFFSETS_MM) + len(SIDES_IN_DIAMETERS) - 1
 
-#: Which planes make the four data sets of the paper (Tab. 2): the nodule's
-#: middle slice; that slice in squares of 2, 3 and 4 diameters; 11 and 21
-#: slices from -z to +z.
+#: Planes of the four inputs of the paper (Tab. 2): the middle slice of the nodule; this
+#: slice in squares of 2, 3 and 4 diameters; 11 and 21 slices from -z to +z.
 INPUT_PLANES = {
     '1c': (_MIDDLE,),
     '3c': (_MIDDLE, len(SLICE_OFFSETS_MM), len(SLICE_OFFSETS_MM) + 1),
@@ -35,17 +35,17 @@ INPUT_PLANES = {
 
 @dataclass(frozen=True)
 class PatchGeometry:
-    """Where patches lie around a nodule.
+    """Position and size of patches around a nodule.
 
-    The paper's patches show each nodule in the middle and at the same size, which
-    gives its place away. Shifted and larger patches do not.
+    The patches of the paper show each nodule in the center and at the same size, so
+    that its position is known in advance. Shifted and larger patches avoid this.
 
     Attributes:
-        side: Side of the square of all slices, in diameters. The two further
+        side: Side of the square of all slices, in diameters. The two other
             squares of D_3C are one and two diameters larger.
-        max_shift: Largest shift of the square along each axis of the plane, in
+        max_shift: Maximum shift of the square along each axis of the plane, in
             diameters. It is drawn uniformly for each nodule.
-        seed: Seed of the shifts. A nodule gets the same shift in each run.
+        seed: Random seed of the shifts. A nodule gets the same shift in each run.
 
     Raises:
         ValueError: If ``side`` is not positive or ``max_shift`` is negative.
@@ -63,7 +63,7 @@ class PatchGeometry:
             )
 
     def shift_of(self, nodule_id: str) -> tuple[float, float]:
-        """Shift of a nodule's patches along rows and columns, in diameters."""
+        """Return the shift of the patches along rows and columns, in diameters."""
         if not self.max_shift:
             return 0.0, 0.0
         key = zlib.crc32(nodule_id.encode())
@@ -71,7 +71,7 @@ class PatchGeometry:
         return float(row * self.max_shift), float(column * self.max_shift)
 
 
-#: The patches of the paper.
+#: Geometry of the patches in the paper.
 CENTERED = PatchGeometry()
 
 
@@ -79,14 +79,14 @@ CENTERED = PatchGeometry()
 class NodulePatches:
     """All patches of one nodule.
 
-    The planes are: the slices at :data:`SLICE_OFFSETS_MM` in the square of 2
-    diameters, then the middle slice in those of 3 and of 4.
+    The planes are the slices at :data:`SLICE_OFFSETS_MM` in the square of 2
+    diameters, then the middle slice in the squares of 3 and 4 diameters.
 
     Attributes:
         image_hu: HU, int16.
-        mask: The nodule, bool.
-        outside: Share of the 21-slice block that lies outside of the
-            image; there, its outermost pixels are repeated.
+        mask: Mask of the nodule, bool.
+        outside: Fraction of the 21-slice block that is outside the image,
+            where the outermost pixels are repeated.
 
     Shape:
         - image_hu, mask: (23, 32, 32).
@@ -104,33 +104,32 @@ def cut_nodule_patches(
     side: float = SIDES_IN_DIAMETERS[0],
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> NodulePatches:
-    """Cut a nodule's patches from a CT volume.
+    """Cut the patches of a nodule from a CT volume.
 
-    In plane, the square around the middle of the mask is cut with parts of a
-    pixel, interpolated linearly and, where patch pixels are larger than the
-    image's, averaged over their area; along z, slices 1 mm apart are
-    interpolated linearly. The mask goes the same way and is cut at 1/2.
+    In plane, the square around the center of the mask is sampled at subpixel positions
+    by linear interpolation. If patch pixels are larger than image pixels, values are
+    averaged over the patch pixel. Along z, slices every 1 mm are interpolated linearly.
+    The mask is sampled in the same way and thresholded at 1/2.
 
     Source: Lei et al., arXiv 1810.12494, Sec. "Data Preparation". Differs
-    from it in: the order - there, the whole scan is resampled along z first,
+    from it in the order: the paper first resamples the whole scan along z,
+    which gives the same slices except for their starting position.
     which gives the same slices up to where they begin.
 
-    Args:
-        volume: HU, slices axial.
-        mask: The nodule.
-        diameter_mm: Its equivalent diameter.
-        side: Side of the square of all slices, in diameters.
-        shift: Rows and columns by which the square is moved,
-            in diameters.
+    volume: HU, axial slices.
+    mask: Mask of the nodule.
+    diameter_mm: Equivalent diameter of the nodule.
+    side: Side of the square of all slices, in diameters.
+    shift: Shift of the square along rows and columns, in diameters.
 
     Shape:
         - mask: (D, H, W), as the volume.
 
     Returns:
-        NodulePatches: The patches.
+        The patches.
 
     Raises:
-        ValueError: If the mask is empty or of another shape, or the diameter
+        ValueError: If the mask is empty or has another shape, or the diameter
             is not positive.
     """
     mask = np.asarray(mask, bool)
@@ -167,7 +166,7 @@ def cut_nodule_patches(
 
 
 def nodule_ball(volume: CTVolume, diameter_mm: float) -> np.ndarray:
-    """Mask of a ball in the middle of a crop around a nodule.
+    """Return the mask of a ball in the center of a crop around a nodule.
 
     Args:
         volume: The crop.
@@ -177,7 +176,7 @@ def nodule_ball(volume: CTVolume, diameter_mm: float) -> np.ndarray:
         - output: (D, H, W) bool, as the volume.
 
     Returns:
-        The mask; it holds at least the middle voxel.
+        The mask, which contains at least the center voxel.
 
     Raises:
         ValueError: If the diameter is not positive.
@@ -189,22 +188,22 @@ def nodule_ball(volume: CTVolume, diameter_mm: float) -> np.ndarray:
 
 
 def estimate_nodule_diameter(volume: CTVolume) -> float:
-    """Estimate the diameter of the nodule in the middle of a crop.
+    """Estimate the diameter of the nodule in the center of a crop.
 
-    Voxels brighter than halfway between the middle of the crop and its dark tenth
-    count as nodule. The diameter is 1.3 times that of the largest circle inside such
-    voxels that is centered within 3 mm of the middle, over the five middle slices. On
-    139 crops of LIDC-IDRI, 90 % of the estimates were between 0.75 and 1.39 times the
-    equivalent diameter of the readers' mask.
+    Voxels brighter than the mean of the center of the crop and its 10th percentile
+    count as nodule. The diameter is 1.3 times that of the largest circle inside these
+    voxels whose center is within 3 mm of the center of the crop, over the five middle
+    slices. On 139 crops of LIDC-IDRI, 90 % of the estimates were between 0.75 and 1.39
+    times the equivalent diameter of the readers' mask.
 
     Args:
-        volume: The crop in HU, with the nodule in its middle and some lung around it.
+        volume: The crop in HU, with the nodule in its center and some lung around it.
 
     Returns:
         Diameter in mm.
 
     Raises:
-        ValueError: If nothing in the middle is brighter than its surroundings.
+        ValueError: If the center is not brighter than its surroundings.
     """
     array = volume.array.astype(np.float32)
     array = ndimage.gaussian_filter(array, 0.5 / np.asarray(volume.spacing_mm))
@@ -228,7 +227,7 @@ def estimate_nodule_diameter(volume: CTVolume) -> float:
 
 
 def _distance_to_middle_mm(volume: CTVolume) -> np.ndarray:
-    """Distance of each voxel to the middle of the volume, (D, H, W)."""
+    """Return the distance of each voxel to the center of the volume, (D, H, W)."""
     axes = [
         (np.arange(count) - (count - 1) / 2) * spacing
         for count, spacing in zip(volume.shape, volume.spacing_mm)
@@ -238,14 +237,14 @@ def _distance_to_middle_mm(volume: CTVolume) -> np.ndarray:
 
 
 def write_nodule_patches(path: str | os.PathLike, patches: NodulePatches) -> None:
-    """Write patches with check sums, all or nothing.
+    """Write patches with checksums, atomically.
 
     Args:
-        path: The file; replaced if it exists.
-        patches (NodulePatches): What to write.
+        path: Output file; replaced if it exists.
+        patches: The patches.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     planes = [*patches.image_hu, *patches.mask.astype(np.int16)]
     write_slice_archive(path, range(len(planes)), planes.__getitem__)
@@ -257,18 +256,18 @@ def read_nodule_patches(
     """Read the patches of one of the paper's four inputs.
 
     Args:
-        path: A file of :func:`write_nodule_patches`.
+        path: A file written by :func:`write_nodule_patches`.
         inputs: Key of :data:`INPUT_PLANES`.
 
     Shape:
-        - output: twice (C, 32, 32).
+        - output: two arrays (C, 32, 32).
 
     Returns:
-        HU (int16), and the nodule's mask (uint8).
+        HU (int16) and the mask of the nodule (uint8).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or of another kind.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged or has another format.
     """
     with SliceArchive(path) as archive:
         if archive.stored != frozenset(range(2 * _NUM_PLANES)):
@@ -285,7 +284,7 @@ def read_nodule_patches(
 def _surroundings(
     volume: CTVolume, center: Sequence[float], side_mm: float
 ) -> tuple[slice, slice, slice]:
-    """The voxels that patches can need: a small part of a whole scan."""
+    """Return the part of a scan that contains all voxels needed for the patches."""
     reach_mm = (max(SLICE_OFFSETS_MM), side_mm / 2, side_mm / 2)
     found = []
     for place, reach, spacing, count in zip(
@@ -305,7 +304,7 @@ def _weights(
     side_mm: float,
     offsets_mm: Sequence[float],
 ) -> list[np.ndarray]:
-    """For each axis, how much each voxel counts for each place."""
+    """Return the weights of the voxels for each patch position, for each axis."""
     places = [np.asarray(offsets_mm)[:, None] / volume.spacing_mm[0] + center[0]]
     for axis in (1, 2):
         step = side_mm / PATCH_SIZE_PX / volume.spacing_mm[axis]  # in pixels
@@ -320,7 +319,7 @@ def _weights(
 
 
 def _linear_weights(places: np.ndarray, count: int) -> np.ndarray:
-    """Weights (M, count) of linear interpolation, the mean over (M, parts)."""
+    """Return weights (M, count) of linear interpolation, averaged over (M, parts)."""
     places = np.clip(places, 0, count - 1)
     low = np.minimum(places.astype(int), max(count - 2, 0))
     high = np.minimum(low + 1, count - 1)

@@ -1,4 +1,4 @@
-"""Checking an NRRD file before it is read."""
+"""Validation of NRRD files before they are read."""
 
 import math
 import os
@@ -30,20 +30,20 @@ _KNOWN = {
     *('space units', 'space origin', 'measurement frame'),
 }
 _MAX_HEADER = 1 << 16
-# ITK's reader crashes on some lines of several thousand characters
+# ITK's reader crashes on some lines of several thousand characters.
 _MAX_LINE = 1024
 
 
 def check_nrrd(path: str) -> None:
-    """Check header, size and check sum of an NRRD file.
+    """Check header, size and checksum of an NRRD file.
 
     Args:
-        path: ``.nrrd`` or ``.nhdr``.
+        path: ``.nrrd`` or ``.nhdr`` file.
 
     Raises:
         FileNotFoundError: If the file of the voxels is missing.
-        ValueError: If the file is damaged or no NRRD, or names a file outside of its
-            folder; says what was expected.
+        ValueError: If the file is damaged or not NRRD, or refers to a file outside its
+            folder. The message states what was expected.
     """
     with open(path, 'rb') as file:
         fields = _read_fields(file, path)
@@ -95,7 +95,7 @@ def _read_fields(file, path: str) -> dict[str, str]:
 
 
 def _check_fields(fields: dict[str, str], path: str) -> tuple[list[int], int]:
-    """Sizes of the axes and bytes of a value."""
+    """Return the sizes of the axes and the bytes of a value."""
     absent = [name for name in _NEEDED if not fields.get(name)]
     if not any(name in fields for name in _GEOMETRY):
         absent.append(' or '.join(_GEOMETRY))
@@ -147,7 +147,7 @@ def _check_geometry(fields: dict[str, str], dims: int, path: str) -> None:
             values = _vector(vector, 'space directions', path)
             if not math.hypot(*values) > 0:
                 raise ValueError(f'{path}: a vector of space directions is 0')
-        # Without a space, readers guess which way the axes run
+        # Without a space, readers would have to guess the directions of the axes.
         if not {'space', 'space dimension'} & set(fields):
             raise ValueError(f'{path}: the header does not say space')
     if 'space origin' in fields:

@@ -29,8 +29,8 @@ def read_png_hu(path: str | os.PathLike[str]) -> np.ndarray:
         - output: (H, W).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no PNG, is cut off or damaged, or does not have
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a PNG, is truncated or damaged, or does not have
             one 16-bit channel.
     """
     path = os.fspath(path)
@@ -69,17 +69,17 @@ def decode_png_hu(data: bytes, name: str) -> np.ndarray:
             f'{name}: expected a PNG of one 16-bit channel (HU + 32768), but '
             f'it has {depth[0]} bits and PNG color type {color[0]}'
         )
-    # The header may ask for more memory than any slice has
+    # A damaged header may request more memory than any slice needs.
     width, height = struct.unpack('>II', data[16:24]) if len(data) > 24 else (0, 0)
     check_limit(width * height / 1e6, 'SLICE_MPX', f'{name}: the slice')
-    # Some builds of OpenCV decode a cut file to a picture that is black from the
-    # cut on, so the end is checked first.
+    # Some builds of OpenCV decode a truncated file to an image that is black from the
+    # cut on, so the end of the file is checked first.
     if _END not in data[-64:]:
         raise ValueError(f'{name}: the PNG is cut off after {len(data)} bytes')
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint16 or image.ndim != 2:
         raise ValueError(f'{name}: the PNG is damaged and cannot be decoded')
-    # Flipping the top bit subtracts 32768 if the result is read as signed
+    # Flipping the top bit subtracts 32768 if the result is read as signed.
     np.bitwise_xor(image, PNG_OFFSET_HU, out=image)
     return image.view(np.int16)
 
@@ -100,7 +100,7 @@ def write_png_hu(
     Raises:
         ValueError: If the array is not 2-D, not finite, or exceeds
             [-32768, 32767] HU.
-        OSError: If the file cannot be written; nothing of it remains.
+        OSError: If the file cannot be written. No partial file remains.
     """
     slice_hu = np.asarray(slice_hu)
     if slice_hu.ndim != 2 or slice_hu.size == 0:

@@ -1,4 +1,4 @@
-"""Average intensity projections of the lungs, whole and by sub-region."""
+"""Average intensity projections of the lungs, as a whole and by region."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,38 +19,38 @@ GRAY_RANGE = ((-1400, 240),)
 #: "Rescaled to 512 x 512 x 432 pixels and downsampled by 2" (Sec. 2.3), as (z, y, x).
 GRID_SHAPE = (216, 256, 256)
 
-#: Treatment of voxels outside of the range; see :func:`project_lungs`.
+#: Treatment of voxels outside the range; see :func:`project_lungs`.
 PROJECTION_MODES = ('clip', 'exclude')
 
-#: Projected along z, y and x.
+#: Views: projections along z, y and x.
 VIEWS = ('axial', 'coronal', 'sagittal')
 
 SIDES = ('left', 'right')
 LEVELS = ('upper', 'middle', 'lower')
 
-#: The six sub-regions, sides being the patient's: ``left_upper`` and so on.
+#: The six lung regions (``left_upper`` and so on); sides are the patient's.
 REGIONS = tuple(f'{side}_{level}' for side in SIDES for level in LEVELS)
 
 #: "27 rotations in total" (Sec. 2.3): degrees about the patient's x, y and z. The
-#: first rotation is none.
+#: first rotation is the identity.
 ROTATIONS_DEG = tuple(itertools.product((0, -5, 5), repeat=3))
 
 
 def region_slices(shape: Sequence[int]) -> dict[str, tuple[slice, slice, slice]]:
-    """Slices of the six sub-regions of a volume of axial slices.
+    """Return the index ranges of the six lung regions of a volume of axial slices.
 
-    The sub-regions are halves of x and thirds of z of the *scan* with all of y, 128 x
+    The regions are halves of x and thirds of z of the *scan* with all of y, 128 x
     256 x 72 voxels of the paper's grid. They are not fitted to the lungs: in a scan
-    that also shows the abdomen, the lungs lie in the upper sub-regions. Crop it first.
+    that also contains the abdomen, the lungs are in the upper regions. Crop it first.
 
     Source: Zusag et al., SAPSAM, Sec. 2.3.
 
     Args:
-        shape: (D, H, W) of an array whose x increases to the patient's left and z to
-            the head, as :func:`read_volume` returns it.
+        shape: (D, H, W) of an array from :func:`read_volume`, with x increasing to the
+            patient's left and z toward the head.
 
     Returns:
-        The slices (z, y, x) of each of :data:`REGIONS`.
+        The index ranges (z, y, x) of each of :data:`REGIONS`.
     """
     depth, height, width = shape
     bounds = [round(depth * third / 3) for third in range(4)]
@@ -73,13 +73,13 @@ def resample_to_grid(
     interpolation: str = 'linear',
     outside: float = -1024,
 ) -> CTVolume:
-    """Rescale a scan to a grid of fixed size and rotate it.
+    """Resample a scan to a grid of fixed size and rotate it.
 
-    The outer corners keep their position, so that the voxel size follows from the
+    The outer corners keep their positions, so the voxel size follows from the
     shape. At half the size, a new voxel is the mean of eight old voxels. The axes of
     the result are those of :func:`read_volume`: x to the left, y to the back, z to the
-    head, or the closest axes of an oblique scan. The rotation is about the center of
-    the scan and the patient's axes, in mm.
+    head, or the closest axes of an oblique scan. The scan is rotated about its center
+    and the patient's axes, in mm.
 
     Source: Zusag et al., SAPSAM, Sec. 2.3.
 
@@ -88,7 +88,7 @@ def resample_to_grid(
         shape: New (D, H, W).
         angles_deg: Angles about x, y, z by the right-hand rule, applied in this order.
         interpolation: As :func:`resample`; ``'nearest'`` for masks.
-        outside: Value of voxels from outside of the scan.
+        outside: Value of voxels outside the scan.
 
     Returns:
         A volume of the same type; a boolean array becomes int16.
@@ -111,7 +111,7 @@ def resample_to_grid(
     turn = sitk.Euler3DTransform(middle.tolist())
     turn.SetComputeZYX(True)  # x first
     turn.SetRotation(*np.deg2rad(np.asarray(angles_deg, float)).tolist())
-    # SimpleITK asks where a new voxel comes from
+    # SimpleITK expects the transform from the new to the old voxels.
     resampled = sitk.Resample(
         image,
         tuple(shape[::-1]),
@@ -132,43 +132,43 @@ def project_lungs(
     ranges_hu: Sequence[tuple[float, float]] = HU_RANGES,
     mode: str = 'clip',
 ) -> dict[str, dict[str, np.ndarray]]:
-    r"""Average intensity projections inside a mask, in ranges of HU.
+    r"""Compute average intensity projections inside a mask, in ranges of HU.
 
     For each ray along an axis and each range of HU, the mean of its voxels is
 
     .. math::
         P_r(u, v) = \frac{\sum_{w \in M_r} I(u, v, w)}{|M_r(u, v)|}
 
-    With ``mode='clip'``, :math:`M_r` is the mask, and values outside of the range count
-    as its nearest end. With ``'exclude'``, it is the mask within the range. The paper
-    does not say which. The first is the method of the work that the paper cites for the
-    ranges (Gao et al., 2018), and shows which part of a ray is in the range. In the
-    second, one voxel, even of noise, is as bright as a whole ray in the range.
+    With ``mode='clip'``, :math:`M_r` is the mask, and values are clipped to the range.
+    With ``'exclude'``, :math:`M_r` is the part of the mask within the range. The paper
+    does not specify the mode. ``'clip'`` is the method of the work that the paper cites
+    for the ranges (Gao et al., 2018), and shows which fraction of a ray is in the
+    range. With ``'exclude'``, a single noisy voxel can be as bright as a whole ray.
 
-    All areas, views and ranges are summed in one pass over the slices.
+    All areas, views and ranges are computed in one pass over the slices.
 
     Source: Zusag et al., SAPSAM, Secs. 2.2 and 2.3.
 
     Args:
-        volume: The scan in HU, whose direction tells left and head.
+        volume: The scan in HU. Its direction defines left and head.
         mask: True within the lungs.
-        ranges_hu: Lower and upper end of each range. A voxel on the bound of two ranges
-            belongs to the upper range; the last range includes its upper end.
+        ranges_hu: Lower and upper end of each range. A voxel on the boundary of two
+            ranges belongs to the upper range. The last range includes its upper end.
         mode: ``'clip'`` or ``'exclude'``.
 
     Shape:
         - mask: (D, H, W), that of the volume.
-        - output, R ranges: axial (H, W, R), coronal (D, W, R), sagittal (D, H, R) of
-          an axial volume, or the part of a sub-region. The head or the front is at the
-          top, the patient's right or the front at the left.
+        - output for R ranges: axial (H, W, R), coronal (D, W, R), sagittal (D, H, R) of
+          an axial volume, or the part of a region. The head or the front is at the
+          top, the patient's right or the front on the left.
 
     Returns:
-        For ``'whole'`` and each of :data:`REGIONS`, the projection of each of
-        :data:`VIEWS`, float32 in HU, NaN where a ray meets no voxel.
+        For ``'whole'`` and each of :data:`REGIONS`, the projections of
+        :data:`VIEWS`, float32 in HU, NaN for rays without voxels.
 
     Raises:
-        ValueError: If the mask is empty or of another shape, a range does not rise,
-            or the mode is unknown.
+        ValueError: If the mask is empty or has another shape, a range is not
+            ascending, or the mode is unknown.
     """
     mask = np.asarray(mask)
     if mask.shape != volume.shape:
@@ -203,8 +203,8 @@ def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
     """Rescale each channel of a projection to [0, 1].
 
     The smallest value becomes 0 and the largest 1. If all values are equal, they become
-    1: lungs without air in the air-like range are as bright in that channel as the
-    healthy part of other lungs. Rays without a voxel are 0.
+    1: lungs without voxels in the air-like range then have the same brightness in this
+    channel as the healthy part of other lungs. Rays without voxels become 0.
 
     Source: Zusag et al., SAPSAM, Sec. 2.3: "Intensities within each channel in the
     projection images were rescaled to [0,1]".
@@ -231,7 +231,7 @@ def rescale_projection(mean_hu: np.ndarray) -> np.ndarray:
 
 
 def _is_axial(volume: CTVolume) -> bool:
-    """Whether i, j and k rise mostly to the left, the back and the head."""
+    """Return whether i, j and k increase mostly to the left, back and head."""
     return bool(
         (volume.direction.argmax(0) == (0, 1, 2)).all()
         and (np.abs(volume.direction).argmax(0) == (0, 1, 2)).all()
@@ -247,9 +247,9 @@ def _axial(volume: CTVolume) -> CTVolume:
 def _sum_rays(
     array: np.ndarray, mask: np.ndarray, ranges_hu: tuple, mode: str
 ) -> tuple[dict, dict]:
-    """Sums and counts of each area and view, (rows, columns, R).
+    """Return sums and counts of each area and view, (rows, columns, R).
 
-    float32 holds whole HU exactly up to rays of 10,000 voxels.
+    float32 represents integer HU exactly for rays of up to 10,000 voxels.
     """
     (depth, height, width), num = array.shape, len(ranges_hu)
     slices = region_slices(array.shape)
@@ -292,7 +292,7 @@ def _sum_rays(
 def _areas(
     axial: np.ndarray, coronal: np.ndarray, sagittal: np.ndarray, slices: dict
 ) -> dict:
-    """Combine the parts to {area: {view: (rows, columns, R)}} with the head on top."""
+    """Combine parts to {area: {view: (rows, columns, R)}} with the head at the top."""
     out = dict(
         whole=dict(
             axial=axial.sum(0),

@@ -1,4 +1,4 @@
-"""Reading and writing of radiographs: one plane, gray values without a unit."""
+"""Reading and writing of radiographs: one plane of gray values without a unit."""
 
 import math
 import os
@@ -25,7 +25,7 @@ def read_radiograph(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a radiograph, for instance a MetaImage (``.mha``) of NODE21.
 
     Args:
-        path: A file that SimpleITK reads; also a volume of one slice.
+        path: A file that SimpleITK can read, or a volume of one slice.
 
     Shape:
         - returned: (H, W) = (y, x)
@@ -34,9 +34,9 @@ def read_radiograph(path: str | os.PathLike[str]) -> np.ndarray:
         Gray values as float32.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read, is not one plane of one channel, or
-            has a value that is not finite.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file cannot be read, is not one plane with one channel, or
+            contains a value that is not finite.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -72,10 +72,10 @@ def read_radiograph(path: str | os.PathLike[str]) -> np.ndarray:
 def write_radiograph(
     path: str | os.PathLike[str], pixels: np.ndarray, spacing_mm: float = 1.0
 ) -> None:
-    """Write a compressed radiograph completely or not at all.
+    """Write a compressed radiograph atomically.
 
     Args:
-        path: The file; its suffix selects the format, for instance ``.mha``.
+        path: Output file. The suffix selects the format, for instance ``.mha``.
         pixels: Gray values.
         spacing_mm: Size of a pixel.
 

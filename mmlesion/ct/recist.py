@@ -25,15 +25,15 @@ class Recist(NamedTuple):
 def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     """Measure a lesion in one slice.
 
-    The long diameter joins the two points of the outline that are farthest apart. The
+    The long diameter connects the two outline points that are farthest apart. The
     short diameter is the longest chord perpendicular to it. The box is the extent of
     their ends plus ``margin_px`` on each side, clipped to the image.
 
     Source: Yan et al., DeepLesion, J. Med. Imaging 5(3), 2018 (margin of 5 pixels).
 
     Args:
-        mask: (H, W), non-zero in the lesion. Of several pieces, the piece with the
-            longest outline is measured.
+        mask: (H, W), non-zero in the lesion. If there are several components, the
+            component with the longest outline is measured.
         margin_px: Margin on each side.
 
     Returns:
@@ -47,7 +47,7 @@ def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     if not contours:
         raise ValueError(
             'recist() needs a mask with at least one pixel, got an empty '
-            f'one of shape {mask.shape}'
+            f'mask of shape {mask.shape}'
         )
     outline = max(contours, key=len)[:, 0, :].astype(np.float64)
     hull = cv2.convexHull(outline.astype(np.float32))[:, 0, :].astype(np.float64)
@@ -61,7 +61,7 @@ def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
     way = (long_ends[1] - long_ends[0]) / long_px
     normal = np.array((-way[1], way[0]))
     along, across = (outline - long_ends[0]) @ way, (outline - long_ends[0]) @ normal
-    # Chords: the outline's upper and lower side, sampled at every half pixel.
+    # Chords: the upper and lower side of the outline, sampled every half pixel.
     at = np.arange(0, long_px + 0.25, 0.5)
     upper, lower = np.full(at.size, -np.inf), np.full(at.size, np.inf)
     closed_a, closed_c = np.append(along, along[0]), np.append(across, across[0])

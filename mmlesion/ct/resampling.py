@@ -18,9 +18,9 @@ def resample(
 ) -> CTVolume:
     """Resample a volume to a voxel size.
 
-    The outer corner of the first voxel keeps its position, and so does the covered
-    space, up to half a new voxel at the far end. The volume is not smoothed before
-    voxels become larger.
+    The outer corner of the first voxel keeps its position. The covered space is the
+    same up to half a new voxel at the far end. The volume is not smoothed before
+    downsampling.
 
     Args:
         volume: The volume.
@@ -28,7 +28,7 @@ def resample(
         interpolation: ``'linear'``, ``'nearest'`` (for masks) or ``'cubic'``.
 
     Returns:
-        The resampled volume, with the array type and the ``source`` of the volume.
+        The resampled volume, with the same array type and ``source``.
 
     Raises:
         ValueError: If the voxel size is not positive or the interpolation is

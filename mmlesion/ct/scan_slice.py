@@ -1,4 +1,4 @@
-"""One slice of a scan, named by a path such as ``scan.nii.gz#57``."""
+"""Slice of a scan, addressed by a path such as ``scan.nii.gz#57``."""
 
 import os
 import re
@@ -13,19 +13,19 @@ from .files import VOLUME_SUFFIXES, read_volume
 from .png import read_png_hu
 from .volume import CTVolume
 
-# An own suffix, because mmdet names files of predictions by the path without suffix
+# A suffix, because mmdet names prediction files by the path without its suffix.
 _NAME = re.compile(r'(?P<scan>.+)#(?P<index>\d+)(?:\.slice)?', re.DOTALL)
 
 
 @dataclass(frozen=True, eq=False)
 class ScanSlice:
-    """A slice of a scan, which can stand where mmdet expects the path of a picture.
+    """A slice of a scan, used where mmdet expects the path of an image.
 
     Args:
         scan: Folder of a DICOM series, NIfTI, MetaImage or NRRD file, or a volume in
             memory.
-        index: Number of the axial slice, counted from 0 at the feet, whatever the
-            order of the slices in the file.
+        index: Index of the axial slice, counted from 0 at the feet, independent of
+            the slice order in the file.
 
     Raises:
         ValueError: If ``index`` is negative.
@@ -44,10 +44,10 @@ class ScanSlice:
 
     @property
     def volume(self) -> CTVolume:
-        """The scan as axial slices. The scan read last is kept in memory.
+        """The scan as axial slices. The last scan is cached in memory.
 
         Raises:
-            FileNotFoundError: If there is no such scan.
+            FileNotFoundError: If the scan does not exist.
             ValueError: If the scan is damaged, has no such slice, or is a volume in
                 memory whose slices are not axial.
         """
@@ -72,17 +72,17 @@ class ScanSlice:
 
 
 def as_scan_slice(source: Any, index: int | None = None) -> ScanSlice | None:
-    """Take a path, a volume or a slice as a slice of a scan.
+    """Convert a path, a volume or a slice to a slice of a scan.
 
     Args:
         source: Path with or without ``#<slice>``, volume, or slice.
-        index: Number of the slice where ``source`` does not tell it.
+        index: Index of the slice if ``source`` does not contain one.
 
     Returns:
-        The slice, or None if ``source`` is the path of a picture.
+        The slice, or None if ``source`` is the path of an image.
 
     Raises:
-        ValueError: If ``source`` is a scan and no slice is given.
+        ValueError: If ``source`` is a scan without a slice index.
     """
     if isinstance(source, ScanSlice):
         return source
@@ -114,8 +114,8 @@ def read_slice_hu(path: str | os.PathLike | ScanSlice) -> np.ndarray:
         - output: (H, W).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or has no such slice.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged or has no such slice.
     """
     scan_slice = as_scan_slice(path)
     if scan_slice is None:
@@ -125,11 +125,11 @@ def read_slice_hu(path: str | os.PathLike | ScanSlice) -> np.ndarray:
 
 
 def square_pixel_mm(spacing_mm: Sequence[float], name: str) -> float:
-    """Return the pixel size of axial slices.
+    """Return the pixel size of axial slices with square pixels.
 
     Args:
         spacing_mm: Voxel size (z, y, x) in mm.
-        name: Name of the scan in the error.
+        name: Name of the scan for error messages.
 
     Raises:
         ValueError: If the pixels are not square.

@@ -1,4 +1,4 @@
-"""Archive file that holds the slices of one CT series."""
+"""Archive file with the slices of one CT series."""
 
 import os
 import struct
@@ -53,15 +53,15 @@ class SliceArchive:
     reading.
 
     Args:
-        path: A file of :func:`write_slice_archive`.
+        path: A file written by :func:`write_slice_archive`.
 
     Attributes:
         numbers: Numbers of all slices of the series.
         stored: Numbers of the slices that can be read.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is cut off, damaged or of another kind.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is truncated, damaged or has another format.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -167,15 +167,15 @@ def write_slice_archive(
     load: Callable[[int], np.ndarray],
     absent: Iterable[int] = (),
 ) -> int:
-    """Write a :class:`SliceArchive` completely or not at all.
+    """Write a :class:`SliceArchive` atomically.
 
-    The bytes go to a temporary file in the same folder, which is flushed to the disk
-    and then renamed. A kill at any moment leaves at most a ``.partial`` file.
+    The data are written to a temporary file in the same folder, which is flushed to
+    disk and renamed. An interrupted run leaves at most a ``.partial`` file.
 
     Args:
-        path: The file. An existing file is replaced.
+        path: Output file; replaced if it exists.
         numbers: Numbers of the slices to store.
-        load: Returns the HU of a slice, (H, W), int16.
+        load: Function that returns the HU of a slice, (H, W), int16.
         absent: Numbers of slices that the series has but that are not stored.
             Reading such a slice is an error, not a gap.
 
@@ -183,7 +183,7 @@ def write_slice_archive(
         The number of bytes written.
 
     Raises:
-        OSError: If the disk is full or cannot be written.
+        OSError: If the disk is full or not writable.
     """
     from numcodecs import Blosc
 

@@ -6,12 +6,12 @@ import math
 #: Sec. 3; ``SLICE_INTV`` of the authors' code).
 SLICE_INTERVAL_MM = 2.0
 
-#: Positions closer than this to a physical slice take that slice alone; far
-#: below any pixel's rounding (4096 HU * 1e-6 < 0.01 HU).
+#: Positions closer than this to a physical slice use only this slice. The error is far
+#: below the rounding of pixels (4096 HU * 1e-6 < 0.01 HU).
 _ON_SLICE = 1e-6
 
-#: One channel: (offset from the key slice in slices, weight), ... ; the
-#: weights sum to 1.
+#: One channel: (offset from the key slice in slices, weight), ...; the weights sum to
+#: 1.
 SliceMix = tuple[tuple[int, float], ...]
 
 
@@ -56,20 +56,20 @@ def plan_slices(
 ) -> list[SliceMix]:
     r"""Compute the physical slices and weights of each channel of a stack.
 
-    Channel :math:`c` lies :math:`p = c - (n - 1) / 2` steps from the key
-    slice, which is :math:`r_p = p\,s/d` physical slices, for a step of
+    Channel :math:`c` is :math:`p = c - (n - 1) / 2` steps from the key
+    slice, which is :math:`r_p = p\,s/d` physical slices for a step of
     :math:`s` and a slice interval of :math:`d` mm.
 
     - ``'exact'``: linear interpolation at :math:`r_p`.
     - ``'legacy'``: the rule in the code of 3DCE (``load_ct_img.py``). MULAN,
-      AlignShift, A3D and SATr use it as well, so it is in all their published
-      numbers. It computes the two weights once, for :math:`p = 1`, as
+      AlignShift, A3D and SATr use it as well, so all their published
+      results depend on it. It computes the two weights once, for :math:`p = 1`, as
       :math:`a = r_1 - \lfloor r_1 \rfloor` for the far and
       :math:`b = \lceil r_1 \rceil - r_1` for the near slice, and uses them
       for every :math:`p`:
       :math:`a\,x_{\lceil r_p \rceil} + b\,x_{\lfloor r_p \rfloor}`. At 5 mm,
-      channels wanted at 2, 4, 6, 8 mm then lie at 2, 2, 7, 7 mm. At 1, 2 and
-      4 mm both rules agree.
+      channels that should be at 2, 4, 6, 8 mm are therefore at 2, 2, 7, 7 mm. At 1, 2
+      and 4 mm, both rules give the same result.
 
     Args:
         num_slices: Channels n, an odd number.
@@ -80,7 +80,7 @@ def plan_slices(
         interpolation: ``'exact'`` or ``'legacy'``.
 
     Returns:
-        The ``(offset, weight)`` pairs of each channel, in the order of rising slice
+        The ``(offset, weight)`` pairs of each channel, in the order of increasing slice
         numbers. The pair of the middle channel is ``((0, 1.0),)``.
 
     Raises:

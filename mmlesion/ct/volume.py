@@ -1,4 +1,4 @@
-"""A CT scan as an array in Hounsfield units with its position in the world."""
+"""CT scan as an array in Hounsfield units with its position in the world."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from .geometry import SourceImage, VoxelGrid, make_grid
 class CTVolume:
     r"""A CT scan.
 
-    The array and everything that counts voxels is in the order (z, y, x).
-    World positions are in the order (x, y, z), in mm, in DICOM's patient
+    The array and all voxel quantities are in the order (z, y, x).
+    World positions are in the order (x, y, z), in mm, in DICOM patient
     coordinates (LPS: x to the left, y to the back, z to the head). The voxel
     :math:`(k, j, i)` has its center at
 
@@ -64,7 +64,7 @@ class CTVolume:
                 f'x), but is {self.spacing_mm}'
             )
         self.direction = np.asarray(self.direction, float).reshape(3, 3)
-        # Headers often round the cosines to four digits
+        # Headers often round the cosines to four digits.
         if not np.allclose(self.direction.T @ self.direction, np.eye(3), atol=1e-3):
             raise ValueError(
                 'direction must be an orthonormal 3 x 3 matrix, '
@@ -85,7 +85,7 @@ class CTVolume:
 
     @property
     def source_grid(self) -> VoxelGrid:
-        """Voxel grid of the file; that of the array where there is no file."""
+        """Voxel grid of the file, or of the array if there is no file."""
         return self.grid if self.source is None else self.source.grid
 
     def index_to_world(self, index: ArrayLike) -> np.ndarray:

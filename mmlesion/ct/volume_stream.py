@@ -1,4 +1,4 @@
-"""The stored voxels of a volume file: as many as its header says, and intact."""
+"""Check that the stored voxels of a volume file are complete and intact."""
 
 import gzip
 import io
@@ -16,13 +16,13 @@ _LARGEST = 1e9
 
 
 def expected_bytes(sizes: Sequence[int], item: int, stored: int, path: str) -> int:
-    """Bytes of a volume by its header, checked against the limits.
+    """Return the number of bytes of a volume, checked against the limits.
 
     Args:
         sizes: Voxels along each axis, and values per voxel.
         item: Bytes of a value.
-        stored: Bytes that the file has for them.
-        path: Name for messages.
+        stored: Bytes in the file.
+        path: File name for error messages.
 
     Returns:
         The number of bytes.
@@ -47,13 +47,13 @@ def expected_bytes(sizes: Sequence[int], item: int, stored: int, path: str) -> i
 
 
 def check_stream(file: BinaryIO, expected: int, packed: bool, path: str) -> None:
-    """Read stored voxels to their end and compare their number and check sum.
+    """Read the stored voxels completely and check their number and checksum.
 
     Args:
-        file: At the first stored byte.
-        expected: Bytes that the header asks for.
-        packed: Whether they are packed, as a zlib or gzip stream.
-        path: Name for messages.
+        file: File at the first stored byte.
+        expected: Number of bytes according to the header.
+        packed: Whether the voxels are compressed (zlib or gzip).
+        path: File name for error messages.
 
     Raises:
         ValueError: If there are more or fewer bytes or the stream is damaged.
@@ -96,15 +96,15 @@ def _inflate(file: BinaryIO) -> Iterator[bytes]:
 
 
 def check_size(size: int, expected: int, path: str) -> None:
-    """Compare the bytes that a file has with those that its header asks for.
+    """Compare the size of the stored voxels with the header.
 
     Args:
-        size: Bytes that there are.
-        expected: Bytes that there should be.
-        path: Name for messages.
+        size: Number of bytes in the file.
+        expected: Number of bytes according to the header.
+        path: File name for error messages.
 
     Raises:
-        ValueError: If they differ.
+        ValueError: If the numbers differ.
     """
     if size < expected:
         raise ValueError(
@@ -118,18 +118,18 @@ def check_size(size: int, expected: int, path: str) -> None:
 
 
 def sibling_path(path: str, name: str) -> str:
-    """Path of the data file that a header names.
+    """Return the path of the data file that a header refers to.
 
     Args:
-        path: The header.
-        name: What it says.
+        path: The header file.
+        name: File name in the header.
 
     Returns:
         The path.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it lies outside of the header's folder.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is outside the folder of the header.
     """
     if '\0' in name:
         raise ValueError(f'{path}: the header names {name!r:.80} as its data')
@@ -152,21 +152,21 @@ def numbers(text: str, count: int, name: str, path: str) -> list[float]:
 
     Args:
         text: The numbers, separated by spaces.
-        count: How many are expected.
-        name: The field.
-        path: Name for messages.
+        count: Expected number of values.
+        name: Name of the field.
+        path: File name for error messages.
 
     Returns:
         The numbers.
 
     Raises:
-        ValueError: If they are not so many finite numbers.
+        ValueError: If the text is not this number of finite values.
     """
     try:
         values = [float(part) for part in text.split()]
     except ValueError:
         values = []
-    # ITK's inversion of a matrix with larger values may never end
+    # ITK's matrix inversion may not terminate for larger values.
     if len(values) != count or not all(abs(value) <= _LARGEST for value in values):
         raise ValueError(
             f'{path}: {name} must be {count} finite number(s) of a possible size, but '

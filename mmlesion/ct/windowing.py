@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: The window of 3DCE and its successors: the 12-bit range of a CT scanner, in HU
+#: HU window of 3DCE and its successors: the 12-bit range of a CT scanner
 #: (Yan et al., MICCAI 2018, Sec. 3: "a single windowing that covers the intensity
 #: ranges of the lung, soft tissue, and bone").
 FULL_WINDOW_HU = (-1024.0, 3071.0)
@@ -16,20 +16,20 @@ def window_hu(
     out_range: Sequence[float] = (0.0, 255.0),
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    r"""Map a window of HU linearly to a range and clip values outside.
+    r"""Map a window of HU linearly to a range, and clip values outside.
 
     .. math::
         y = o_0 + (o_1 - o_0)\,\mathrm{clip}\!\left(
             \frac{x - w_0}{w_1 - w_0}, 0, 1\right)
 
     Source: ``windowing`` in the authors' code of 3DCE. Differs from it in: float32
-    instead of float64, which changes no value by more than 1e-4 gray levels.
+    instead of float64, which changes values by less than 1e-4 gray levels.
 
     Args:
         array_hu: HU, any shape and any real type.
         window: Lower and upper end in HU.
         out_range: Values of the two ends.
-        out: Float32 array of the same shape for the result. It can be ``array_hu``
+        out: Float32 array of the same shape for the result. It may be ``array_hu``
             itself if that is float32.
 
     Returns:

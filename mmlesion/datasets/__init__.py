@@ -1,7 +1,7 @@
 """Data sets and their transforms.
 
-The transforms need mmcv; a data set needs the library whose base class it
-has, and is left out where that is not installed.
+The transforms need mmcv. A data set also needs the library of its base class, and is
+not imported if that library is not installed.
 """
 
 from . import transforms  # noqa: F401

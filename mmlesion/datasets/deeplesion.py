@@ -1,4 +1,4 @@
-"""DeepLesion as an mmdet data set."""
+"""DeepLesion data set for mmdet."""
 
 import os
 import os.path as osp
@@ -18,52 +18,51 @@ from .transforms.check_pipeline import check_pipeline
 
 @DATASETS.register_module()
 class DeepLesionDataset(BaseDetDataset):
-    """DeepLesion by its official csv and folders: an index, no pixels.
+    """DeepLesion data set, read from the official csv file and folders.
 
-    One sample is one key slice with all its lesions. Lesions flagged
-    ``Possibly_noisy`` are dropped, and key slices left empty with them; the
+    A sample is one key slice with all its lesions. Lesions flagged as
+    ``Possibly_noisy`` are dropped, as are key slices without any other lesion. The
     official splits then have 22,478 / 22,901 (train), 4,791 / 4,887 (val) and
     4,817 / 4,912 (test) images / lesions.
 
-    Source: Yan et al., DeepLesion, J. Med. Imaging 5(3), 2018; the grouping
-    and the filter of Yan et al., 3DCE, MICCAI 2018 (authors' code). The boxes
-    are as published, also where they reach over the image's border (8 of
-    29,073 rows, by at most 6.5 px), because the published FROC measures
-    against these.
+    Source: Yan et al., DeepLesion, J. Med. Imaging 5(3), 2018. Grouping and filtering
+    follow Yan et al., 3DCE, MICCAI 2018 (authors' code). Boxes that extend beyond the
+    image are not clipped (8 of 29,073 rows, by at most 6.5 px), because the published
+    FROC was measured with these boxes.
 
-    A sample contains ``img_id`` (place in the split, which does not depend on
+    A sample contains ``img_id`` (index in the split, which does not depend on
     ``only_existing`` and ``subset_file``), ``img_path``, ``series``, ``key_slice``,
     ``slice_range``, ``interval_mm`` (slice distance, may be NaN or negative as in the
     csv), ``spacing_mm`` (pixel size), ``height``, ``width``, ``patient``, ``study``,
     ``series_id``, ``sex``, ``age_years``, and ``instances``. Each lesion has ``bbox``
     (x1, y1, x2, y2 in 0-based pixels of the PNG), ``bbox_label`` 0, ``ignore_flag`` 0,
     ``lesion_type`` (-1, 1 to 8), ``noisy``, ``diameter_px`` and ``diameter_mm`` (long,
-    short), ``location`` (x, y, z relative to the body), ``window_hu`` (of the
-    radiologist), ``recist_px`` (x and y of both ends of the long, then of the short
-    diameter; only where the csv has them) and ``lesion_id`` (row of the csv; the header
-    is row 1). Values that the csv does not have are None.
+    short), ``location`` (x, y, z relative to the body), ``window_hu`` (used by the
+    radiologist), ``recist_px`` (x and y of both ends of the long diameter, then of the
+    short diameter; only if the csv contains them) and ``lesion_id`` (row of the csv;
+    the header is row 1). Values that are missing in the csv are None.
 
     Args:
-        ann_file: The official csv.
-        data_prefix: ``img``: folder of the folders of the series.
+        ann_file: The official csv file.
+        data_prefix: ``img``: folder that contains the folders of the series.
         split: ``'train'``, ``'val'``, ``'test'``, ``'all'``, or a key of
             ``split_files``.
-        split_files: Custom splits: a text file for the name of each split, with one key
-            slice of the csv (``000001_01_01_109.png``) per line. Empty lines and lines
-            that begin with ``#`` are skipped. Custom splits replace the official
-            splits. A patient may be in only one of them.
+        split_files: Custom splits, which replace the official splits. The value for
+            each split name is a text file with one key slice of the csv
+            (``000001_01_01_109.png``) per line. Empty lines and lines that begin with
+            ``#`` are ignored. A patient may be in only one of the splits.
         subset_file: Text file of the same format. Only the key slices in this file are
             kept. A key slice of another split is an error.
-        only_existing: Keep only key slices whose PNG exists.
-        drop_noisy: Drop the lesions that are flagged as possibly noisy.
+        only_existing: Keep only key slices whose PNG file exists.
+        drop_noisy: Drop lesions that are flagged as possibly noisy.
         **kwargs: As ``mmdet.BaseDetDataset``.
 
     Raises:
         FileNotFoundError: If the csv or a list does not exist.
-        ValueError: If the split is unknown, the csv is malformed (names the row), a
-            list names an unknown or noisy key slice (names the line) or puts a patient
-            into two splits, nothing is left, or the pipeline would move boxes to the
-            wrong place.
+        ValueError: If the split is unknown, the csv is malformed (the message names the
+            row), a list names an unknown or noisy key slice (the message names the
+            line) or puts a patient into two splits, the split is empty, or the pipeline
+            would give wrong box coordinates.
     """
 
     METAINFO = dict(classes=('lesion',), palette=[(255, 0, 0)])
@@ -101,11 +100,10 @@ class DeepLesionDataset(BaseDetDataset):
         check_pipeline(self.pipeline)
 
     def load_data_list(self) -> list[dict]:
-        """Read the csv and group its rows by key slice.
+        """Read the csv file and group its rows by key slice.
 
         Returns:
-            list[dict]: The samples, in the csv's order (or the list's, for a
-            custom split).
+            The samples in the order of the csv file, or of the list for a custom split.
         """
         rows = read_deeplesion_csv(self.ann_file)
         self._report_straddling(rows)
@@ -133,10 +131,9 @@ class DeepLesionDataset(BaseDetDataset):
             samples = [sample for sample in samples if osp.isfile(sample['img_path'])]
         if not samples:
             raise ValueError(
-                f"{self.ann_file}: no key slice of split '{self.split}' is "
-                'left'
+                f"{self.ann_file}: split '{self.split}' has no key slice"
                 + (
-                    f' whose PNG lies in {self.data_prefix["img"]}'
+                    f' whose PNG file is in {self.data_prefix["img"]}'
                     if self.only_existing
                     else ''
                 )
@@ -145,7 +142,8 @@ class DeepLesionDataset(BaseDetDataset):
 
     def _make_sample(self, img_id: int, rows: Sequence[LesionRow]) -> dict:
         first = rows[0]
-        # Spacing, interval and size are those of the first row, as there
+        # Spacing, interval and size are taken from the first row, as in the authors'
+        # code.
         width, height = first.image_size
         instances = [
             dict(
@@ -185,7 +183,7 @@ class DeepLesionDataset(BaseDetDataset):
         )
 
     def _read_split_files(self, lesions: dict[str, list[LesionRow]]) -> list[str]:
-        """Read all custom splits, for one patient may be in one only."""
+        """Read all custom splits, because a patient may be in only one of them."""
         assert self.split_files is not None
         owner: dict[int, str] = {}
         chosen: list[str] = []
@@ -196,8 +194,7 @@ class DeepLesionDataset(BaseDetDataset):
                 if owner.setdefault(patient, split) != split:
                     raise ValueError(
                         f'{path}: patient {patient} ({name}) is also in split '
-                        f"'{owner[patient]}'; a patient may be in one split "
-                        'only'
+                        f"'{owner[patient]}'; a patient may be in only one split"
                     )
             if split == self.split:
                 chosen = names
@@ -208,7 +205,7 @@ class DeepLesionDataset(BaseDetDataset):
             path = osp.join(self.data_root, path)
         if not osp.isfile(path):
             raise FileNotFoundError(
-                f'{path}: no such file; expected one key slice a line'
+                f'{path}: no such file; expected a list with one key slice per line'
             )
         names: dict[str, None] = {}
         for number, line in enumerate(read_text(path).splitlines(), 1):
@@ -217,27 +214,27 @@ class DeepLesionDataset(BaseDetDataset):
                 continue
             if name not in known:
                 raise ValueError(
-                    f"{path}: line {number}: '{name:.200}' is no key slice of "
+                    f"{path}: line {number}: '{name:.200}' is not a key slice of "
                     + (
                         f"split '{self.split}' of "
                         if self.subset_file and not self.split_files
                         else ''
                     )
                     + os.fspath(self.ann_file)
-                    + (' (noisy ones are dropped)' if self.drop_noisy else '')
+                    + (' (noisy lesions are dropped)' if self.drop_noisy else '')
                 )
             names[name] = None
         return list(names)
 
     def _report_straddling(self, rows: Sequence[LesionRow]) -> None:
-        """Warn of patients that the csv itself puts into two splits."""
+        """Warn of patients that the csv file puts into two splits."""
         splits: dict[int, int] = {}
         for row in rows:
             if splits.setdefault(row.patient, row.split) != row.split:
                 print_log(
                     f'{self.ann_file}: row {row.row} puts patient '
-                    f'{row.patient} into a second split; measured on another '
-                    'split, results are too good',
+                    f'{row.patient} into a second split; results measured on '
+                    'another split would be too optimistic',
                     'current',
                     30,
                 )

@@ -26,33 +26,34 @@ class LIDCNoduleDataset(BaseDataset):
     Reads the output of ``tools/prepare_data.py lidc``: ``nodules.csv`` and
     ``patches/``. ``mmlesion.LoadNodulePatch`` reads the pixels.
 
-    A sample holds ``img_path`` (the patches of the nodule), ``gt_label`` (0 benign,
-    1 malignant), ``nodule_id``, ``patient``, ``malignancy`` (mean of the
-    readers, 1 to 5), ``attributes`` (means of the eight other ratings, in the
-    order of the official XML), ``diameter_mm``, ``series_uid`` and
-    ``num_readers``.
+    A sample contains ``img_path`` (the patches of the nodule), ``gt_label`` (0 benign,
+    1 malignant), ``nodule_id``, ``patient``, ``malignancy`` (mean over the readers, 1
+    to 5), ``attributes`` (means of the eight other ratings, in the order of the
+    official XML), ``diameter_mm``, ``series_uid`` and ``num_readers``.
 
     Source: Lei et al., *Soft Activation Mapping of Lung Nodules in Low-dose CT
-    Images*, arXiv 1810.12494. Differs from it in: a patient is in one fold only,
-    which the paper does not state.
+    Images*, arXiv 1810.12494. Each patient is in one fold only, which the paper does
+    not specify.
 
     Args:
         ann_file: The index.
         data_prefix: ``img_path``: folder of the patches.
-        split: ``'all'``, ``'train'`` (all folds but ``fold``) or ``'test'`` (``fold``).
-        fold: The fold held out, from 0. Required for ``'train'`` and ``'test'``.
+        split: ``'all'``, ``'train'`` (all folds except ``fold``) or ``'test'``
+            (``fold``).
+        fold: Index of the test fold. Required for ``'train'`` and ``'test'``.
         num_folds: Number of folds; see
             :func:`~mmlesion.datasets.indices.patient_folds`.
-        seed: Seed of the folds (not of training).
+        seed: Random seed of the folds (not of training).
         patients_file: Text file with one patient (``LIDC-IDRI-0001``) per line. Only
-            the nodules of these patients are kept. The folds are made of all patients
-            before.
+            the nodules of these patients are kept. The folds are computed from all
+            patients before.
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
-        FileNotFoundError: If the index, the list or patches do not exist.
-        ValueError: On a malformed index or list (names the row), an unknown
-            split or fold, a fold with one class, or if nothing is left.
+        FileNotFoundError: If the index, the list of patients or a patch does not exist.
+        ValueError: If the index or the list is malformed (the message names the row),
+            the split or fold is unknown, a fold has only one class, or the split is
+            empty.
     """
 
     METAINFO = dict(
@@ -79,7 +80,7 @@ class LIDCNoduleDataset(BaseDataset):
         if split != 'all' and (fold is None or not 0 <= fold < num_folds):
             raise ValueError(
                 f"{ann_file}: split '{split}' needs a fold from 0 to "
-                f'{num_folds - 1}, but it is {fold}'
+                f'{num_folds - 1}, but fold is {fold}'
             )
         self.split = split
         self.fold = fold
@@ -118,8 +119,8 @@ class LIDCNoduleDataset(BaseDataset):
             rows = [row for row in rows if row.patient in wanted]
         if not rows:
             raise ValueError(
-                f'{self.ann_file}: no nodule of split '
-                f"'{self.split}' is left"
+                f'{self.ann_file}: split '
+                f"'{self.split}' has no nodule"
                 + (
                     f' of the patients in {self.patients_file}'
                     if self.patients_file
@@ -130,8 +131,8 @@ class LIDCNoduleDataset(BaseDataset):
         for sample in samples:
             if not osp.isfile(sample['img_path']):
                 raise FileNotFoundError(
-                    f'{sample["img_path"]}: no such file, but the index '
-                    f'{self.ann_file} names it; prepare the data again'
+                    f'{sample["img_path"]}: no such file, but it is listed in '
+                    f'{self.ann_file}; prepare the data again'
                 )
         return samples
 
@@ -155,11 +156,11 @@ class LIDCNoduleDataset(BaseDataset):
             path = osp.join(self.data_root, path)
         if not osp.isfile(path):
             raise FileNotFoundError(
-                f'{path}: no such file; expected one patient a line'
+                f'{path}: no such file; expected a list with one patient per line'
             )
         try:
             with open(path, encoding='utf-8') as file:
                 lines = [line.strip() for line in file]
         except UnicodeDecodeError as error:
-            raise ValueError(f'{path}: the file is no text ({error})') from None
+            raise ValueError(f'{path}: the file is not a text file ({error})') from None
         return {line for line in lines if line and not line.startswith('#')}

@@ -1,4 +1,4 @@
-"""Slices of LIDC-IDRI with and without nodules as a data set."""
+"""Data set of LIDC-IDRI slices with and without nodules."""
 
 import logging
 import os.path as osp
@@ -22,45 +22,48 @@ from .indices.slice_index import (
     read_slice_index,
 )
 
-#: Which of the six parts of the patients are whose: 4 : 1 : 1.
+#: Parts of the patients of each split, of six in all: 4 : 1 : 1.
 _PARTS = dict(train=(0, 1, 2, 3), val=(4,), test=(5,), all=tuple(range(6)))
 
 
 @DATASETS.register_module()
 class LIDCSliceDataset(BaseDataset):
-    """Axial slices of LIDC-IDRI with nodules, and as many without.
+    """Axial slices of LIDC-IDRI with and without nodules.
 
-    Reads what ``tools/prepare_data.py lidc-slices`` writes: ``slices.csv``,
-    ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads the pixels
-    and, to learn or to measure a segmentation, the masks.
+    The data set reads the files of ``tools/prepare_data.py lidc-slices``:
+    ``slices.csv``, ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads
+    the pixels and, to train or to evaluate a segmentation, the masks.
 
-    A sample holds ``img_path`` and ``slice_number`` (where the pixels are),
+    A sample contains ``img_path`` and ``slice_number`` (of the pixels),
     ``mask_path`` (absent in a slice without a nodule), ``gt_label`` (0 without, 1
     with a nodule), ``num_nodules``, ``img_id``, ``patient``, ``series_uid``,
-    ``spacing_mm`` (y, x) and ``crop_offset_px`` (y, x: the crop's place in the
-    series' image).
+    ``spacing_mm`` (y, x) and ``crop_offset_px`` (y, x: place of the crop in the
+    image of the series).
 
     Source: Feng et al., MICCAI 2017, Sec. 3.1: "stratified sampling" of subjects in
-    the ratio 4:1:1, "similar distribution of nodule occurrence"; an equal number
-    of slices without a nodule, drawn at random.
+    the ratio 4:1:1 with "similar distribution of nodule occurrence", and an equal
+    number of randomly drawn slices without a nodule.
 
     Args:
         ann_file: The index.
-        data_prefix: ``img_path`` and ``mask_path``: folders of the pixels
+        data_prefix: ``img_path`` and ``mask_path``: folders of the slices
             and of the masks.
         split: ``'train'``, ``'val'``, ``'test'`` or ``'all'``. No patient is
             in two of the first three.
-        num_nodules: Only slices with so many nodules,
-            e.g. ``(0, 1)``. Defaults to all.
+        num_nodules: Numbers of nodules of the slices, for example ``(0, 1)``. Defaults
+            to all.
         equal_negatives: Draw as many slices without a nodule as there are
-            with one. False keeps all that were prepared.
+            with a nodule. False keeps all prepared slices.
+        side_by_side: Put each slice with a nodule beside such a slice of another
+            patient, drawn at random. A sample then has the key ``beside`` with the
+            sample of the right half.
         seed: Seed of the split and of the drawing (not of training).
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
         FileNotFoundError: If the index or a file of slices does not exist.
-        ValueError: On a malformed index (names the row), an unknown split, too few
-            patients for six parts, or if nothing is left.
+        ValueError: If the index is malformed (the message names the row), the split is
+            unknown, there are too few patients for six parts, or no slice is left.
     """
 
     METAINFO = dict(
@@ -76,6 +79,7 @@ class LIDCSliceDataset(BaseDataset):
         split: str = 'all',
         num_nodules: Sequence[int] | None = None,
         equal_negatives: bool = True,
+        side_by_side: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -87,6 +91,7 @@ class LIDCSliceDataset(BaseDataset):
         self.split = split
         self.num_nodules = None if num_nodules is None else set(num_nodules)
         self.equal_negatives = equal_negatives
+        self.side_by_side = side_by_side
         self.seed = seed
         super().__init__(
             ann_file=ann_file,
@@ -96,10 +101,10 @@ class LIDCSliceDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the index and take the split's part.
+        """Read the index and select the slices of the split.
 
         Returns:
-            list[dict]: The samples, in the index's order.
+            The samples in the order of the index.
         """
         rows = read_slice_index(self.ann_file)
         if self.split != 'all' and rows:
@@ -118,9 +123,7 @@ class LIDCSliceDataset(BaseDataset):
         if self.equal_negatives:
             rows = self._draw_negatives(rows)
         if not rows:
-            raise ValueError(
-                f"{self.ann_file}: no slice of split '{self.split}' is left"
-            )
+            raise ValueError(f"{self.ann_file}: split '{self.split}' has no slice")
         samples = [self._make_sample(row) for row in rows]
         self._check_files(
             {
@@ -130,10 +133,33 @@ class LIDCSliceDataset(BaseDataset):
                 if key in sample
             }
         )
-        return samples
+        return self._pair(samples) if self.side_by_side else samples
+
+    def _pair(self, samples: list[dict]) -> list[dict]:
+        """Put slices with a nodule of different patients side by side."""
+        rng = np.random.default_rng([self.seed, list(_PARTS).index(self.split), 2])
+        positive = [sample for sample in samples if sample['gt_label']]
+        pairs = []
+        for left in positive:
+            others = [one for one in positive if one['patient'] != left['patient']]
+            if not others:
+                raise ValueError(
+                    f"{self.ann_file}: split '{self.split}' has slices with nodules "
+                    'of one patient only; side_by_side needs two'
+                )
+            right = others[rng.integers(len(others))]
+            pairs.append(
+                dict(
+                    left,
+                    beside=right,
+                    num_nodules=left['num_nodules'] + right['num_nodules'],
+                    img_id=f'{left["img_id"]}+{right["img_id"]}',
+                )
+            )
+        return pairs
 
     def _draw_negatives(self, rows: list[SliceRow]) -> list[SliceRow]:
-        """Draw as many slices without a nodule as with a nodule, in the same order."""
+        """Draw as many slices without as with a nodule, and keep the order."""
         negatives = [index for index, row in enumerate(rows) if not row.num_nodules]
         wanted = len(rows) - len(negatives)
         if len(negatives) < wanted:
@@ -173,6 +199,6 @@ class LIDCSliceDataset(BaseDataset):
         for path in sorted(paths):
             if not osp.isfile(path):
                 raise FileNotFoundError(
-                    f'{path}: no such file, but the index {self.ann_file} names it; '
+                    f'{path}: no such file, but it is listed in {self.ann_file}; '
                     'prepare the data again'
                 )

@@ -1,4 +1,4 @@
-"""Data set of lung projections of whole scans or their sub-regions."""
+"""Data set of lung projections of whole scans or lung regions."""
 
 import os.path as osp
 from typing import Any
@@ -18,31 +18,32 @@ from .indices.scan_list import (
     read_scan_list,
 )
 
-#: Tasks on the whole scan; any other task is a sign in the sub-regions.
+#: Tasks for the whole scan. Any other task is a sign in the lung regions.
 WHOLE_TASKS = ('disease', 'survival')
 
 
 @DATASETS.register_module()
 class LungProjectionDataset(BaseDataset):
-    """Projections of the lungs with a label, read from the index of prepared scans.
+    """Labeled projections of the lungs.
 
     ``tools/prepare_data.py signs`` writes the index. For the tasks ``'disease'`` and
     ``'survival'``, a sample is the gray projection of a whole scan. For a sign, such as
-    ``'cavity'``, a sample is the color projection of a sub-region. Each of the 27
-    rotations is a separate sample. Scans and sub-regions without a label are left out,
-    and so are sub-regions without lung.
+    ``'cavity'``, a sample is the color projection of a lung region. Each of the 27
+    rotations is a separate sample. Scans and regions without a label are omitted, as
+    are regions without lung.
 
-    Patients are assigned to the splits by ``seed``, equally for all tasks and views and
-    stratified by disease, or by the column ``split`` of the index. The samples of a
-    split are balanced afterwards.
+    Patients are assigned to the splits by ``seed``, stratified by disease and equally
+    for all tasks and views, or by the column ``split`` of the index. Each split is
+    then balanced.
 
-    A sample holds ``img_path``, ``gt_label`` (0 or 1), ``img_id``, ``scan``,
+    A sample contains ``img_path``, ``gt_label`` (0 or 1), ``img_id``, ``scan``,
     ``patient``, ``area``, ``view`` and ``rotation`` (index in
     :data:`mmlesion.ct.ROTATIONS_DEG`).
 
-    Source: Zusag et al., SAPSAM, Sec. 2.3. That a fifth of the patients is tested
-    follows from Sec. 3.1: balanced, 76 controls in 27 rotations make 4,104 projections,
-    and the test set has 822. The size of the validation set is not in the paper.
+    Source: Zusag et al., SAPSAM, Sec. 2.3. The test set of one fifth of the patients
+    follows from Sec. 3.1: after balancing, 76 controls in 27 rotations give 4,104
+    projections, and the test set has 822. The paper does not state the size of the
+    validation set.
 
     Args:
         task: ``'disease'``, ``'survival'``, or a sign of the index.
@@ -50,24 +51,25 @@ class LungProjectionDataset(BaseDataset):
         ann_file: The index.
         data_prefix: ``img_path``: root of the folders in the index.
         split: ``'train'``, ``'val'``, ``'test'``, or ``'all'``.
-        fold: Number of the tested part of the patients.
-        num_folds: Number of parts of the patients.
-        num_val_folds: Number of parts of the patients that are not tested, of which the
-            first validates; 0 for no validation.
-        num_rotations: Number of rotations used, from the first on. Defaults to all.
-        balance: True drops samples of the more frequent class at random until both
-            classes have the same size (the paper's way). ``'level'`` draws, for a sign,
-            the same number of both classes in the upper, middle and lower third, so
-            that height does not tell the class; samples of a rare combination are
-            repeated. False keeps the natural frequencies.
-        seed: Seed of the splits and of balancing.
+        fold: Index of the test fold.
+        num_folds: Number of folds of the patients.
+        num_val_folds: Number of folds into which the other patients are divided. The
+            first of these folds is the validation set; 0 disables validation.
+        num_rotations: Number of rotations to use, starting from the first. Defaults to
+            all.
+        balance: True removes random samples of the more frequent class until both
+            classes have the same size, as in the paper. ``'level'`` is for signs: it
+            draws the same number of samples of both classes in the upper, middle and
+            lower third, so that the height does not predict the class. Samples of a
+            rare combination are repeated. False keeps the natural frequencies.
+        seed: Random seed of the splits and of the balancing.
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
         FileNotFoundError: If the index or a projection does not exist.
-        ValueError: On a malformed index (names the row), an unknown task, view, split
-            or balance, fewer rotations than asked for, or a split without samples of
-            one class.
+        ValueError: If the index is malformed (the message names the row), the task,
+            view, split or balance is unknown, ``num_rotations`` is larger than the
+            number of prepared rotations, or a split has no samples of one class.
     """
 
     def __init__(
@@ -100,9 +102,7 @@ class LungProjectionDataset(BaseDataset):
                 f'{ann_file}: fold must be 0 to {num_folds - 1}, but is {fold}'
             )
         if split == 'val' and not num_val_folds:
-            raise ValueError(
-                f"{ann_file}: there is no split 'val' without num_val_folds"
-            )
+            raise ValueError(f"{ann_file}: split 'val' requires num_val_folds above 0")
         self.task = task
         self.view = view
         self.split = split
@@ -143,7 +143,7 @@ class LungProjectionDataset(BaseDataset):
             raise ValueError(
                 f"{self.ann_file}: split '{self.split}' has {counts[1]} positive and "
                 f"{counts[0]} negative projections for '{self.task}'; expected some of "
-                'both: take another seed, fewer folds or more patients'
+                'both: use another seed, fewer folds or more patients'
             )
         if self.balance:
             groups = labels
@@ -154,10 +154,11 @@ class LungProjectionDataset(BaseDataset):
         return samples
 
     def _balanced(self, groups: np.ndarray) -> np.ndarray:
-        """Indices of samples with the same number of each group.
+        """Return indices of samples with the same number of samples per group.
 
-        Two groups are the classes: the larger one is thinned out. Of more groups,
-        those of a class together keep the size of the smaller class.
+        If the groups are the two classes, samples of the larger class are removed. If
+        there are more groups, all groups of a class together keep the size of the
+        smaller class.
         """
         generator = np.random.default_rng(self.seed)
         present, counts = np.unique(groups, return_counts=True)
@@ -199,7 +200,7 @@ class LungProjectionDataset(BaseDataset):
         return splits.tolist()
 
     def _samples(self, row: ScanRow) -> list[dict]:
-        """All rotations of all labeled areas of a scan."""
+        """Return all rotations of all labeled regions of a scan."""
         if self.task in WHOLE_TASKS:
             label = getattr(row, self.task)
             labels = {} if label is None else dict(whole=label)
@@ -213,7 +214,7 @@ class LungProjectionDataset(BaseDataset):
         if number > row.rotations:
             raise ValueError(
                 f'{self.ann_file}: scan {row.scan} has {row.rotations} '
-                f'rotations, but {number} are asked for; prepare it again'
+                f'rotations, but num_rotations is {number}; prepare it again'
             )
         folder = osp.join(self.data_prefix['img_path'], row.folder)
         samples = [
@@ -232,7 +233,7 @@ class LungProjectionDataset(BaseDataset):
         ]
         if samples and not osp.isfile(samples[-1]['img_path']):
             raise FileNotFoundError(
-                f'{samples[-1]["img_path"]}: no such file, but the index '
-                f'{self.ann_file} names it; prepare the data again'
+                f'{samples[-1]["img_path"]}: no such file, but it is listed in '
+                f'{self.ann_file}; prepare the data again'
             )
         return samples

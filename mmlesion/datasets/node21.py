@@ -1,4 +1,4 @@
-"""NODE21 as a data set of MMEngine."""
+"""NODE21 data set of chest radiographs."""
 
 import csv
 import math
@@ -14,7 +14,7 @@ from mmlesion.registry import DATASETS
 
 from .indices.patient_folds import patient_folds
 
-#: Larger coordinates lie in no radiograph.
+#: Coordinates above this value are rejected.
 MAX_SIDE_PX = 32768
 
 NODE21_COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label')
@@ -22,38 +22,38 @@ NODE21_COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label')
 
 @DATASETS.register_module()
 class NODE21Dataset(BaseDataset):
-    """Chest radiographs with and without nodules, by NODE21's ``metadata.csv``.
+    """Chest radiographs with and without nodules, read from NODE21's ``metadata.csv``.
 
-    The csv has one row for each nodule's box and one (``label`` 0) for each picture
-    without. Pictures are ``.mha`` of 1024 x 1024 pixels, read by
-    :class:`LoadRadiograph`.
+    The csv file has one row per nodule box, and one row with ``label`` 0 for each image
+    without nodules. Images are ``.mha`` files of 1024 x 1024 pixels, which
+    :class:`LoadRadiograph` reads.
 
-    Splits are those of Behrendt et al., Quantitative evaluation of activation maps
-    for weakly-supervised lung nodule segmentation, Sec. 2.1: a test set held out, with
-    as many pictures with nodules as without, and five folds of the rest, of which one
-    validates. They are drawn by ``seed``; the paper does not publish its own. NODE21
-    does not say which pictures show the same patient; where the csv has a column
-    ``patient`` besides, as our generator writes it, no patient is in two splits, and
-    the test set may then be a few pictures smaller.
+    The splits follow Behrendt et al., Quantitative evaluation of activation maps for
+    weakly-supervised lung nodule segmentation, Sec. 2.1: a test set with the same
+    number of images with and without nodules, and five folds of the remaining images,
+    one of which is the validation set. The paper does not publish its splits, so they
+    are drawn with ``seed``. NODE21 does not state which images belong to the same
+    patient. If the csv has an additional column ``patient``, as in our simulated data,
+    each patient is in only one split, and the test set may be a few images smaller.
 
-    A sample holds ``img_path``, ``img_id`` (name without suffix), ``patient``,
-    ``gt_label`` (0 or 1) and ``instances``: for each nodule ``bbox`` (xyxy, pixels
-    of the ``.mha``), ``bbox_label`` 0 and ``ignore_flag`` 0.
+    A sample contains ``img_path``, ``img_id`` (name without suffix), ``patient``,
+    ``gt_label`` (0 or 1) and ``instances``. Each nodule has ``bbox`` (xyxy, pixels
+    of the ``.mha`` image), ``bbox_label`` 0 and ``ignore_flag`` 0.
 
     Args:
-        ann_file: The csv.
-        data_prefix: ``img_path``: folder of the pictures.
+        ann_file: The csv file.
+        data_prefix: ``img_path``: folder of the images.
         split: 'train', 'val', 'test', or 'all'.
-        fold: The fold that validates; the test set is the same for all.
+        fold: Index of the validation fold. The test set is the same for all folds.
         num_folds: Number of folds.
-        num_test: Pictures of the test set, 400 in the paper.
-        seed: Seed of the splits.
+        num_test: Number of images in the test set, 400 in the paper.
+        seed: Random seed of the splits.
         **kwargs: As ``mmengine.dataset.BaseDataset``.
 
     Raises:
-        FileNotFoundError: If the csv, the folder or a picture does not exist.
-        ValueError: On a malformed csv (names the row), or splits that the pictures
-            do not suffice for.
+        FileNotFoundError: If the csv file, the folder or an image does not exist.
+        ValueError: If the csv is malformed (the message names the row), or there are
+            too few images for the splits.
     """
 
     METAINFO = dict(
@@ -119,15 +119,15 @@ class NODE21Dataset(BaseDataset):
         folder = self.data_prefix['img_path']
         if not osp.isdir(folder):
             raise FileNotFoundError(
-                f'{folder}: no such folder; expected the pictures that '
-                f'{self.ann_file} names'
+                f'{folder}: no such folder; expected the images that are '
+                f'listed in {self.ann_file}'
             )
         existing = set(os.listdir(folder))
         for each in pictures:
             if each['img_name'] not in existing:
                 raise FileNotFoundError(
-                    f'{osp.join(folder, each["img_name"])}: no such file, but row '
-                    f'{each["row"]} of {self.ann_file} names it'
+                    f'{osp.join(folder, each["img_name"])}: no such file, but it is '
+                    f'listed in row {each["row"]} of {self.ann_file}'
                 )
         return [
             dict(
@@ -150,13 +150,14 @@ def read_node21_csv(path: str | os.PathLike) -> list[dict]:
         path: The file.
 
     Returns:
-        For each picture, by name: ``img_name``, ``boxes`` (xyxy pixels;
-        none if it has no nodule), ``patient`` (the name where the csv does not say)
-        and ``row`` (its first, the header being row 1).
+        For each image, sorted by name: ``img_name``, ``boxes`` (xyxy pixels; empty
+        without nodules), ``patient`` (the image name if the csv has no such column)
+        and ``row`` (its first row; the header is row 1).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a column is missing or a row is wrong; the error names it.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a column is missing or a row is malformed. The message names
+            the row.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected the csv of NODE21')
@@ -164,7 +165,7 @@ def read_node21_csv(path: str | os.PathLike) -> list[dict]:
         with open(path, newline='', encoding='utf-8-sig') as file:
             return _read_pictures(csv.DictReader(file, strict=True), path)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+        raise ValueError(f'{path}: the file is not a csv file ({error})') from None
 
 
 def _read_pictures(reader: csv.DictReader, path: str | os.PathLike) -> list[dict]:
@@ -184,28 +185,28 @@ def _read_pictures(reader: csv.DictReader, path: str | os.PathLike) -> list[dict
         )
         if found['row'] != row and (box is None or not found['boxes']):
             raise ValueError(
-                f'{where}: {name} was in row {found["row"]} already; '
-                'only pictures with nodules have several rows'
+                f'{where}: {name} is already in row {found["row"]}; '
+                'only images with nodules have several rows'
             )
         if found['patient'] != patient:
             raise ValueError(
-                f'{where}: {name} is of patient {patient}, but of '
+                f'{where}: {name} belongs to patient {patient}, but to '
                 f'{found["patient"]} in row {found["row"]}'
             )
         if box is not None:
             found['boxes'].append(box)
     if not pictures:
-        raise ValueError(f'{path}: there is no row; expected one for each picture')
+        raise ValueError(f'{path}: no rows; expected at least one per image')
     return [pictures[name] for name in sorted(pictures)]
 
 
 def _parse_row(cells: dict, where: str) -> tuple[str, list[float] | None]:
     """Return name and box (None without a nodule) of a row."""
     if None in cells or None in cells.values():
-        raise ValueError(f'{where}: expected one cell for each column')
+        raise ValueError(f'{where}: expected one cell per column')
     name = cells['img_name'].strip()
     if not is_file_name(name):
-        raise ValueError(f'{where}: img_name must be the name of a file, got {name!r}')
+        raise ValueError(f'{where}: img_name must be a file name, got {name!r}')
     if (cells['label'] or '').strip() not in ('0', '1', '0.0', '1.0'):
         raise ValueError(f'{where}: label must be 0 or 1, got {cells["label"]!r}')
     if float(cells['label']) == 0:
@@ -222,7 +223,7 @@ def _parse_row(cells: dict, where: str) -> tuple[str, list[float] | None]:
         values = [cells[column] for column in ('x', 'y', 'width', 'height')]
         raise ValueError(
             f'{where}: x, y, width and height of a nodule must be numbers of at most '
-            f'{MAX_SIDE_PX} pixels and the last two above 0, got {values}'
+            f'{MAX_SIDE_PX} pixels, with width and height above 0, got {values}'
         )
     return name, [x, y, x + width, y + height]
 
@@ -230,27 +231,27 @@ def _parse_row(cells: dict, where: str) -> tuple[str, list[float] | None]:
 def _splits(
     pictures: list[dict], num_test: int, num_folds: int, seed: int
 ) -> np.ndarray:
-    """Return the folds of the pictures, -1 for the test set."""
+    """Return the fold of each image, -1 for the test set."""
     labels = np.array([int(bool(each['boxes'])) for each in pictures])
     patients = np.array([each['patient'] for each in pictures])
     counts = np.bincount(labels, minlength=2)
     if (counts < num_test // 2).any():
         raise ValueError(
-            f'a test set of {num_test} needs {num_test // 2} pictures with and without '
-            f'nodules each, but there are {counts[1]} and {counts[0]}'
+            f'a test set of {num_test} images needs {num_test // 2} images with and '
+            f'without nodules, but there are {counts[1]} and {counts[0]}'
         )
     names, owner = np.unique(patients, return_inverse=True)
     held = np.zeros((len(names), 2), dtype=int)
     np.add.at(held, (owner, labels), 1)
     left = np.full(2, num_test // 2)
     in_test = np.zeros(len(names), dtype=bool)
-    # Patients are added whole, as long as all their pictures fit.
+    # Add whole patients as long as all their images fit.
     for patient in np.random.default_rng(seed).permutation(len(names)):
         if (held[patient] <= left).all():
             in_test[patient] = True
             left -= held[patient]
-    # Patients of several pictures may leave one kind incomplete. Patients with pictures
-    # of the other kind only are removed to balance both kinds.
+    # Patients with several images may leave one class incomplete. Patients that only
+    # have images of the other class are removed to balance the classes.
     for patient in np.flatnonzero(in_test):
         kind = int(np.argmin(left))
         if (

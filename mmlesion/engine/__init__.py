@@ -1,3 +1,3 @@
-"""Training and testing: the runner, its hooks and the reading of checkpoints."""
+"""Runner, hooks and safe checkpoint reading for training and testing."""
 
 from . import checkpoint_schemes  # noqa: F401  (MMEngine reads checkpoints safely)

@@ -14,7 +14,7 @@ from mmlesion.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class Bf16OptimWrapper(OptimWrapper):
-    """Mixed precision in bfloat16, also on a CPU.
+    """Optimizer wrapper for mixed precision in bfloat16 on GPU and CPU.
 
     MMEngine's ``AmpOptimWrapper`` requires a GPU, because it scales the loss for
     float16. bfloat16 has the exponents of float32 and needs no scaling. A CPU with

@@ -1,9 +1,13 @@
-"""Reading checkpoints without running code that they carry."""
+"""Reading of checkpoints without executing code from them."""
 
 import contextlib
+import functools
+import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from glob import glob
 from os import PathLike
 from pickle import UnpicklingError
 from typing import Any
@@ -43,32 +47,34 @@ def read_checkpoint(
     map_location: str | torch.device | Callable = 'cpu',
     trust: bool | None = None,
 ) -> dict[str, Any]:
-    """Read a checkpoint; unless it is trusted, no code from the file runs.
+    """Read a checkpoint without executing code from it, unless it is trusted.
 
     A ``.pth`` file is a pickle, and an ordinary pickle may call any function
-    while it is read. PyTorch's weights-only reader refuses such calls, but
-    MMEngine silently reads the file again without that reader when it fails.
-    Here a refusal is final. The objects that MMEngine itself writes (log
-    buffers, numpy scalars) are allowed by name.
+    while it is read. PyTorch's weights-only reader refuses such calls. When that
+    reader fails, MMEngine silently reads the file again without it. Here, a refusal
+    is final. The objects that MMEngine itself writes (log buffers, NumPy scalars)
+    are allowed by name.
 
-    The check sums of the zip archive are compared with the stored data, which
-    PyTorch does not do. (Files in PyTorch's format from before version 1.6 have
-    no check sums, so damaged tensors in them cannot be detected.)
+    The checksums of the zip archive are compared with the stored data, which PyTorch
+    does not do. (Files in the format before PyTorch 1.6 have no checksums, so damaged
+    tensors in them cannot be detected.)
 
     Args:
         path: A local file, an ``http(s)://`` address, or ``mmlesion://<name>`` for a
-            model of :mod:`mmlesion.engine.zoo`.
+            model of :mod:`mmlesion.engine.zoo`. The name of a local file may be a
+            pattern that matches a single file, such as ``work_dirs/a/best_*.pth``.
         map_location: As :func:`torch.load`.
         trust: Whether to read the file as an ordinary pickle. Defaults to the
             value set by :func:`trust_checkpoints`, which is False outside of it.
 
     Returns:
-        The checkpoint. If not trusted, it comes without ``meta['config']``,
-        which MMEngine would execute as Python on resuming.
+        The checkpoint. If it is not trusted, it has no ``meta['config']``, because
+        MMEngine would execute this entry as Python code on resuming.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is damaged or no checkpoint, if it contains
+        ValueError: If a pattern matches several files, or the file is damaged or no
+            checkpoint, if it contains
             objects that only running code could rebuild, or if a weight is NaN
             or infinite.
     """
@@ -76,6 +82,7 @@ def read_checkpoint(
     if path.startswith(ZOO_PREFIX):
         return read_zoo_weights(path, map_location)
     trust = _trust.get() if trust is None else trust
+    path = _only_match(path)
     if '://' in path and not path.startswith(('http://', 'https://')):
         raise ValueError(
             f'Checkpoint {path} must be a local file or an http(s) address.'
@@ -110,18 +117,46 @@ def read_checkpoint(
 
 
 class _DamagedError(ValueError):
-    """Carries a finished sentence through the general handler."""
+    """Error with a complete message, which the general handler passes on."""
+
+
+def _only_match(path: str) -> str:
+    """Return the only file that matches a pattern, or the path without a pattern."""
+    if '*' not in path or '://' in path or os.path.exists(path):
+        return path
+    found = sorted(glob(path))
+    if not found:
+        raise FileNotFoundError(f'Checkpoint {path} does not exist.')
+    if len(found) > 1:
+        raise ValueError(
+            f'Checkpoint {path} matches {len(found)} files ({found[0]}, {found[1]}'
+            f'{", ..." if len(found) > 2 else ""}); a single file was expected.'
+        )
+    return found[0]
 
 
 def _load(local_path, map_location, trust):
     if trust:
         return torch.load(local_path, map_location=map_location, weights_only=False)
+    _warn_of_old_torch(torch.__version__)
     with _allow_globals(_harmless_globals()):
         return torch.load(local_path, map_location=map_location, weights_only=True)
 
 
+@functools.cache
+def _warn_of_old_torch(version):
+    """Warn once of a PyTorch whose weights-only reader may run code."""
+    if tuple(int(part) for part in version.split('.')[:2]) < (2, 6):
+        warnings.warn(
+            f'PyTorch {version} can run code from a checkpoint in spite of '
+            'weights_only=True (CVE-2025-32434); for files that you do not trust, '
+            'use PyTorch 2.6 or later',
+            stacklevel=2,
+        )
+
+
 def _check_archive(local_path, path):
-    """Compare the stored data with the archive's check sums."""
+    """Compare the stored data with the checksums of the archive."""
     with open(local_path, 'rb') as file:
         if file.read(4) != _ZIP_START:
             return  # the format before PyTorch 1.6
@@ -139,7 +174,7 @@ def _check_archive(local_path, path):
 
 
 def _check_weights(path, checkpoint):
-    """Raise unless the weights are finite tensors by name."""
+    """Raise unless the weights are a dict from names to finite tensors."""
     found = {key: checkpoint[key] for key in _WEIGHTS if key in checkpoint}
     for key, weights in (found or {None: checkpoint}).items():
         what = f'its {key}' if key else 'it'
@@ -177,7 +212,7 @@ def _check_finite(path, name, value):
 
 
 def _statistic_of_history_buffer(owner, name):
-    """The only use of ``getattr`` that an MMEngine checkpoint needs.
+    """Return a method of ``HistoryBuffer``, the only allowed use of ``getattr``.
 
     MMEngine pickles the statistics methods of its log buffers as
     ``getattr(HistoryBuffer, 'mean')``. Allowing ``getattr`` itself, as
@@ -189,7 +224,7 @@ def _statistic_of_history_buffer(owner, name):
 
 
 def _placeholder(module, name, function):
-    """A function that the weights-only reader takes for ``module.name``."""
+    """Return a function that replaces ``module.name`` in the weights-only reader."""
 
     def placeholder(*args):
         return function(*args)
@@ -200,7 +235,7 @@ def _placeholder(module, name, function):
 
 
 def _harmless_globals():
-    """What MMEngine writes beside tensors: log buffers and numpy values."""
+    """Return the globals that MMEngine writes: log buffers and NumPy values."""
     numpy: Any = np  # the type stubs do not have both names
     core = numpy._core if hasattr(numpy, '_core') else numpy.core
     rebuilders = [
@@ -223,10 +258,10 @@ def _harmless_globals():
 
 
 def _allow_globals(harmless):
-    """Context in which the weights-only reader knows these globals."""
+    """Return a context in which the weights-only reader accepts these globals."""
     if hasattr(torch.serialization, 'safe_globals'):
         return torch.serialization.safe_globals(harmless)
-    # PyTorch 2.4 has no context manager; the globals stay allowed, and harmless.
+    # PyTorch 2.4 has no context manager. The globals remain allowed, but are harmless.
     torch.serialization.add_safe_globals(harmless)
     return contextlib.nullcontext()
 
@@ -237,7 +272,7 @@ def _damage(path, error):
 
 
 def _refusal_message(path, error):
-    """One sentence on why a file was refused, with the object's name."""
+    """Return a sentence on why a file was refused, with the name of the object."""
     words = str(error).replace('``', ' ').split()
     if 'GLOBAL' in words:
         name = words[words.index('GLOBAL') + 1]

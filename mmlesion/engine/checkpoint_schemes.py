@@ -1,10 +1,10 @@
-"""MMEngine's checkpoint loader, with the safe reader below every address.
+"""Safe reader for all addresses of MMEngine's checkpoint loader.
 
 Importing this module replaces the readers of MMEngine's ``CheckpointLoader`` in
-this process: ``init_cfg=dict(type='Pretrained')`` at any depth, MMEngine's
-inferencers and the hosts' own ``load_checkpoint`` then read by
-:func:`~mmlesion.engine.checkpoint.read_checkpoint`. Allow a file to run code by
-:func:`~mmlesion.engine.checkpoint.trust_checkpoints`.
+this process. ``init_cfg=dict(type='Pretrained')`` at any depth, MMEngine's
+inferencers and the ``load_checkpoint`` of host libraries then use
+:func:`~mmlesion.engine.checkpoint.read_checkpoint`. Use
+:func:`~mmlesion.engine.checkpoint.trust_checkpoints` to allow a file to run code.
 """
 
 import os
@@ -21,7 +21,7 @@ from .checkpoint import read_checkpoint
 from .zoo import PREFIX
 
 _WEB = ('http://', 'https://')
-#: Addresses that name published weights. Longer prefixes come first.
+#: Prefixes of published weights, longer prefixes first.
 _ZOOS = ('open-mmlab://', 'openmmlab://', 'torchvision://', 'modelzoo://', 'mmcls://')
 _STORES = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 
@@ -30,7 +30,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
     """Read a local file.
 
     Args:
-        filename: The file; ``~`` is the home folder.
+        filename: The file; ``~`` is expanded to the home folder.
         map_location: As :func:`torch.load`.
 
     Returns:
@@ -40,7 +40,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict:
 
 
 def load_from_web(filename: str, map_location: Any = None) -> dict:
-    """Download a file once to torch.hub's folder and read it.
+    """Download a file to the cache of torch.hub, once, and read it.
 
     Args:
         filename: An ``http(s)://`` address.
@@ -64,14 +64,14 @@ def load_from_zoo(filename: str, map_location: Any = None) -> dict:
     """Read published weights by their name, such as ``open-mmlab://vgg16_caffe``.
 
     Args:
-        filename: The name, with the prefix of its list.
+        filename: The name with its prefix.
         map_location: As :func:`torch.load`.
 
     Returns:
         The checkpoint.
 
     Raises:
-        ValueError: If the list has no such name.
+        ValueError: If there are no published weights with this name.
     """
     prefix, _, name = filename.partition('://')
     if prefix in ('open-mmlab', 'openmmlab'):
@@ -97,7 +97,7 @@ def load_from_zoo(filename: str, map_location: Any = None) -> dict:
 
 
 def load_from_store(filename: str, map_location: Any = None) -> dict:
-    """Refuse an address of an object store.
+    """Reject the address of an object store.
 
     Args:
         filename: The address.
@@ -113,7 +113,7 @@ def load_from_store(filename: str, map_location: Any = None) -> dict:
 
 
 def use_safe_reader() -> None:
-    """Make MMEngine's ``CheckpointLoader`` read by :func:`read_checkpoint`."""
+    """Make MMEngine's ``CheckpointLoader`` use :func:`read_checkpoint`."""
     for prefixes, loader in (
         ('', load_from_local),
         (PREFIX, read_checkpoint),

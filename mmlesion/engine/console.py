@@ -1,22 +1,22 @@
-"""Console output of a run: progress and results; everything else goes to the log."""
+"""Console output of a run, limited to progress, results and warnings."""
 
 import logging
 
 from mmengine.logging import MMLogger
 
-#: Deprecations inside the libraries, which users of a config cannot act on.
+#: Deprecation warnings inside the libraries, which users cannot act on.
 _LIBRARY_NOISE = ('will be deprecated in future',)
 
 
 class SetUpFilter(logging.Filter):
-    """Filter of a console handler that holds back the description of the set-up.
+    """Console filter that suppresses the description of the setup.
 
-    MMEngine logs the environment, the whole config, the order of the hooks and the
-    options of every parameter before the first iteration. With this filter they go
-    to the log file alone. Warnings pass at all times.
+    Before the first iteration, MMEngine logs the environment, the whole config, the
+    order of the hooks and the options of every parameter. With this filter, these
+    messages are written only to the log file. Warnings are always shown.
 
     Attributes:
-        active: Whether messages below the level of a warning are held back.
+        active: Whether messages below the level of a warning are suppressed.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class SetUpFilter(logging.Filter):
         self.active = True
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the console shows a record.
+        """Return whether the console shows a record.
 
         Args:
             record: The record.
@@ -35,7 +35,7 @@ class SetUpFilter(logging.Filter):
 
 
 def hide_set_up(logger: MMLogger) -> SetUpFilter:
-    """Keep the description of the set-up off the console.
+    """Suppress the description of the setup on the console.
 
     Args:
         logger: A logger with console and file handlers.
@@ -51,7 +51,7 @@ def hide_set_up(logger: MMLogger) -> SetUpFilter:
 
 
 def log_file_of(logger: MMLogger) -> str:
-    """Path of the log file, or an empty string.
+    """Return the path of the log file, or an empty string.
 
     Args:
         logger: A logger.

@@ -1,4 +1,4 @@
-"""Search for the checkpoint from which a training resumes."""
+"""Selection of the checkpoint from which a training resumes."""
 
 import logging
 import os
@@ -8,19 +8,19 @@ from mmengine.logging import print_log
 
 from .checkpoint import read_checkpoint
 
-#: Keys beside the weights that resuming needs.
+#: Keys other than the weights that are required for resuming.
 _OF_TRAINING = ('meta', 'message_hub', 'optimizer')
 
 
 def find_newest_checkpoint(
     folder: str | os.PathLike, logger: logging.Logger | str | None = 'current'
 ) -> str | None:
-    """Find the newest checkpoint of a training that can be read.
+    """Find the newest readable checkpoint of a training.
 
-    MMEngine's file ``last_checkpoint`` names the newest checkpoint. After a kill or on
-    a full disk, the file may be empty or name a missing file, and the folder may have
-    been moved. The other checkpoints are then tried, newest first, and a warning is
-    logged.
+    MMEngine's file ``last_checkpoint`` contains the path of the newest checkpoint.
+    After an interruption or on a full disk, the file may be empty or refer to a missing
+    file, and the folder may have been moved. The other checkpoints are then tried,
+    newest first, and a warning is logged.
 
     Args:
         folder: The work directory.
@@ -31,7 +31,7 @@ def find_newest_checkpoint(
 
     Raises:
         ValueError: If there are checkpoints but none can be read. The message names
-            the newest.
+            the newest checkpoint.
     """
     folder = Path(folder)
     note = folder / 'last_checkpoint'
@@ -70,13 +70,13 @@ def find_newest_checkpoint(
 
 
 def _by_age(folder: Path) -> list[Path]:
-    """Checkpoints of a training in a folder, newest first, without ``best_*``."""
+    """Return the checkpoints of a training, newest first, without ``best_*``."""
     paths = [path for path in folder.glob('*.pth') if not path.name.startswith('best_')]
     return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def _problem(path: Path) -> str | None:
-    """Sentence on why a training cannot resume from a file; None if it can."""
+    """Return why a training cannot resume from a file; None if it can."""
     try:
         checkpoint = read_checkpoint(path)
     except (OSError, ValueError) as error:

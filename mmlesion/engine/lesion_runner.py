@@ -1,4 +1,4 @@
-"""MMEngine's runner with safe reading and atomic writing of checkpoints."""
+"""MMEngine runner with safe reading and atomic writing of checkpoints."""
 
 import atexit
 import os
@@ -32,28 +32,28 @@ from .partial_weights import load_partially
 
 @RUNNERS.register_module()
 class LesionRunner(Runner):
-    """Runner that runs no code from a checkpoint and loses none.
+    """Runner that executes no code from checkpoints and writes them atomically.
 
     MMDetection's own ``tools/train.py`` uses it with
     ``runner_type='mmlesion.LesionRunner'`` in the config.
 
-    It differs from :class:`mmengine.runner.Runner` in these points:
+    It differs from :class:`mmengine.runner.Runner` as follows:
 
-    - checkpoints, also those of ``init_cfg``, are read by
-      :func:`~mmlesion.engine.checkpoint.read_checkpoint`; code in them runs only
-      if the config says ``trust_checkpoint=True``;
-    - for testing and for resuming, the keys and shapes must be exactly the
-      model's. (MMEngine only warns and continues with untrained layers.) A
-      ``load_from`` at the start of a training may be partial;
-    - a checkpoint is written to a temporary file, flushed to the disk and
-      renamed; outdated ones are removed afterwards
+    - Checkpoints, including those of ``init_cfg``, are read by
+      :func:`~mmlesion.engine.checkpoint.read_checkpoint`. Code in them is executed only
+      if the config has ``trust_checkpoint=True``.
+    - For testing and resuming, keys and shapes must match the model exactly.
+      (MMEngine only warns and continues with untrained layers.) The
+      ``load_from`` checkpoint of a new training may match partially.
+    - A checkpoint is written to a temporary file, flushed to disk and
+      renamed. Outdated checkpoints are removed afterward
       (:class:`~mmlesion.engine.hooks.AtomicCheckpointHook` replaces
-      MMEngine's ``CheckpointHook``). Resuming without a file name takes the
-      newest checkpoint that can be read;
-    - several processes also run without a GPU: MMEngine's launcher asks for a GPU
-      even with ``backend='gloo'``;
-    - the description of the set-up (environment, config, hooks) goes to the log
-      file only.
+      MMEngine's ``CheckpointHook``). Resuming without a file name uses the
+      newest readable checkpoint.
+    - Several processes can run without a GPU. MMEngine's launcher requires a GPU
+      even with ``backend='gloo'``.
+    - The description of the setup (environment, config, hooks) is written only to the
+      log file.
     """
 
     #: Whether the checkpoint must fit the model exactly; set by test() and resume().
@@ -63,19 +63,19 @@ class LesionRunner(Runner):
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
     ) -> MMLogger:
-        """Build the logger; during the set-up its console shows warnings only.
+        """Build the logger. During setup, the console shows only warnings.
 
         Args:
-            log_level: As MMEngine's.
-            log_file: As MMEngine's.
-            **kwargs: As MMEngine's.
+            log_level: As in MMEngine.
+            log_file: As in MMEngine.
+            **kwargs: As in MMEngine.
         """
         logger = super().build_logger(log_level, log_file, **kwargs)
         self._held = hide_set_up(logger)
         return logger
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call the hooks; after ``before_run`` the console shows all messages.
+        """Call the hooks. After ``before_run``, the console shows all messages.
 
         Args:
             fn_name: Name of the method of the hooks.
@@ -89,7 +89,7 @@ class LesionRunner(Runner):
             )
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set up the environment, with the backend gloo on CPUs.
+        """Set up the environment, with the gloo backend on CPUs.
 
         Args:
             env_cfg: As MMEngine's.
@@ -101,12 +101,12 @@ class LesionRunner(Runner):
             and get_device() == 'cpu'
         ):
             torch.distributed.init_process_group('gloo')
-            # Its threads must end before Python does, or the process aborts.
+            # Its threads must end before Python exits. Otherwise, the process aborts.
             atexit.register(_leave_process_group)
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for several processes; on CPUs without device ids.
+        """Wrap the model for several processes, without device ids on CPUs.
 
         Args:
             model_wrapper_cfg: As MMEngine's.
@@ -130,7 +130,7 @@ class LesionRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
-        """Build a data loader, which must have a batch.
+        """Build a data loader with at least one batch.
 
         Args:
             dataloader: As MMEngine's.
@@ -141,8 +141,8 @@ class LesionRunner(Runner):
             The data loader.
 
         Raises:
-            ValueError: If ``drop_last`` leaves no batch, since such a training would
-                save weights without a single step.
+            ValueError: If ``drop_last`` leaves no batch. Such a training would save
+                weights without a single step.
         """
         loader = Runner.build_dataloader(dataloader, *args, **kwargs)
         samples = len(cast(Sized, loader.dataset))
@@ -155,11 +155,11 @@ class LesionRunner(Runner):
 
     @property
     def trust_checkpoint(self) -> bool:
-        """Whether checkpoints may run code."""
+        """Whether checkpoints may execute code."""
         return bool(self.cfg.get('trust_checkpoint', False))
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model; some models load weights in their constructor.
+        """Build the model, with safe reading because constructors may load weights.
 
         Args:
             model: The model or its config.
@@ -170,7 +170,7 @@ class LesionRunner(Runner):
     def register_hook(
         self, hook: Hook | dict, priority: str | int | Priority | None = None
     ) -> None:
-        """Register a hook; MMEngine's ``CheckpointHook`` becomes the atomic one.
+        """Register a hook, and replace MMEngine's ``CheckpointHook``.
 
         Args:
             hook: The hook or its config.
@@ -186,7 +186,7 @@ class LesionRunner(Runner):
             return super().train()
 
     def load_or_resume(self) -> None:
-        """Load or resume; by default, resume from the newest readable checkpoint.
+        """Load or resume, by default from the newest readable checkpoint.
 
         Raises:
             ValueError: If no checkpoint of the work directory can be read, or the
@@ -213,16 +213,16 @@ class LesionRunner(Runner):
             **kwargs: As MMEngine's.
 
         Raises:
-            OSError: If the disk is full or cannot be written. An existing file of
+            OSError: If the disk is full or not writable. An existing file with
                 this name remains unchanged.
         """
-        if '://' in str(out_dir):  # a store, which has no renaming
+        if '://' in str(out_dir):  # an object store, which cannot rename files
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
         os.makedirs(out_dir, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(PARTIAL_SUFFIX, f'{filename}.', out_dir)
         try:
-            os.chmod(partial, 0o644)  # mkstemp hides the file from others
+            os.chmod(partial, 0o644)  # mkstemp gives access to the owner only
             super().save_checkpoint(out_dir, os.path.basename(partial), *args, **kwargs)
             os.fsync(descriptor)
             os.replace(partial, os.path.join(out_dir, filename))
@@ -240,10 +240,11 @@ class LesionRunner(Runner):
             os.close(descriptor)
 
     def _init_model_weights(self) -> None:
-        """Initialize the model, with published weights if its config names them.
+        """Initialize the model, with published weights if the config contains them.
 
         Raises:
-            OSError: If weights could not be downloaded. The message says what to do.
+            OSError: If weights could not be downloaded. The message suggests a
+                solution.
         """
         try:
             super()._init_model_weights()
@@ -260,7 +261,7 @@ class LesionRunner(Runner):
             ) from error
 
     def test(self) -> dict:
-        """Test with the checkpoint of exactly this model.
+        """Test with a checkpoint of exactly this model.
 
         Returns:
             The metrics by name.
@@ -281,8 +282,8 @@ class LesionRunner(Runner):
             **kwargs: As MMEngine's.
 
         Raises:
-            ValueError: If the checkpoint belongs to another model, or holds weights
-                only.
+            ValueError: If the checkpoint belongs to another model, or contains only
+                weights.
         """
         self.exact_checkpoint = True
         try:
@@ -305,7 +306,7 @@ class LesionRunner(Runner):
         Args:
             filename: A local file, or an ``http(s)://`` address.
             map_location: As :func:`torch.load`.
-            strict: Whether keys and shapes must be exactly the model's.
+            strict: Whether keys and shapes must match the model exactly.
             revise_keys: Pairs (pattern, replacement) applied to the keys.
 
         Returns:
@@ -313,8 +314,8 @@ class LesionRunner(Runner):
 
         Raises:
             FileNotFoundError: If the file does not exist.
-            ValueError: If the file would run code, is no checkpoint, or must fit the
-                model and belongs to another model.
+            ValueError: If the file would execute code or is not a checkpoint, or if an
+                exact match is required and the file belongs to another model.
         """
         strict = strict or self.exact_checkpoint
         checkpoint = read_checkpoint(
@@ -331,7 +332,7 @@ class LesionRunner(Runner):
         return checkpoint
 
 
-# Types by which a config refers to MMEngine's hook.
+# Names of MMEngine's hook in configs.
 _HOST_HOOKS = ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook)
 
 
@@ -358,7 +359,7 @@ def _leave_process_group() -> None:
 
 
 def _downloads(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Keys and addresses of the weights in a config that are not local files."""
+    """Yield keys and addresses of the weights in a config that are not local files."""
     if isinstance(cfg, dict):
         for name, value in cfg.items():
             if name == 'checkpoint' and '://' in str(value):
@@ -370,7 +371,7 @@ def _downloads(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _rename_keys(state_dict: Any, revise_keys: Sequence[tuple[str, str]]) -> Any:
-    """Rename the keys and keep the versions of modules in ``_metadata``."""
+    """Rename the keys and keep the module versions in ``_metadata``."""
     revised: Any = OrderedDict()
     for key, value in state_dict.items():
         for pattern, replacement in revise_keys:
@@ -401,7 +402,7 @@ def _load(
 
 
 def _difference(expected: Mapping, found: Mapping) -> str:
-    """Numbers and examples of the keys in which two state dicts differ."""
+    """Return numbers and examples of the keys in which two state dicts differ."""
 
     def shape(value: Any) -> tuple:
         return tuple(getattr(value, 'shape', ()))

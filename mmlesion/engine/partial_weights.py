@@ -1,4 +1,4 @@
-"""Loading of weights that fit a model in part, such as those of a COCO detector."""
+"""Loading of weights that match a model in part, such as those of a COCO detector."""
 
 from collections.abc import Mapping, Sequence
 from logging import Logger
@@ -13,7 +13,7 @@ def load_partially(
     filename: str,
     logger: Logger | str | None = 'current',
 ) -> None:
-    """Load all weights that fit by name and shape, and report the others.
+    """Load all weights that match by name and shape, and report the others.
 
     Modules that wrap a stock module, such as :class:`mmlesion.SliceBackbone`, rename
     the keys of stock weights themselves.
@@ -25,7 +25,7 @@ def load_partially(
         logger: Logger of the report.
 
     Raises:
-        ValueError: If fewer than half of the weights fit.
+        ValueError: If fewer than half of the weights match.
     """
     missing: list[str] = []
     unexpected: list[str] = []

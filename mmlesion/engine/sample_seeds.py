@@ -1,4 +1,4 @@
-"""Random numbers of a sample that do not depend on the loading process."""
+"""Random seeds per sample, independent of the loading process."""
 
 import random
 from typing import Any
@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 class SampleSeededDataset(Dataset):
     """Data set that seeds ``random``, numpy and torch for each sample.
 
-    The seed is mixed from the epoch's seed and the sample's index, so that a sample is
-    augmented in the same way by 0, 1 or 8 loading processes. The state of the
-    generators is restored afterwards. A sampler that draws a sample twice in an epoch
-    gets the same augmentation twice.
+    The seed is derived from the seed of the epoch and the index of the sample, so a
+    sample has the same augmentation with 0, 1 or 8 loading processes. The state of the
+    generators is restored afterward. If a sampler draws a sample twice in an epoch,
+    both have the same augmentation.
 
     Args:
-        dataset: The data set; other attributes are read from it and set on it.
+        dataset: The data set. All other attributes are forwarded to it.
         epoch_seed: Seed of the epoch, one integer in shared memory, so that persistent
             processes read the current value.
     """
@@ -44,7 +44,7 @@ class SampleSeededDataset(Dataset):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__') or '_dataset' not in self.__dict__:
-            raise AttributeError(name)  # also while it is unpickled
+            raise AttributeError(name)  # also during unpickling
         return getattr(self._dataset, name)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Building a trained model for inference."""
+"""Loading of trained models for inference."""
 
 import os
 from typing import Any
@@ -20,13 +20,13 @@ def load_trained_model(
 ) -> nn.Module:
     """Build the model of a config and load the weights of a checkpoint.
 
-    The function starts no runner and writes no log and no work directory.
+    The function starts no runner and writes no log or work directory.
 
     Args:
-        cfg: The config of any OpenMMLab package. ``trust_checkpoint=True`` lets the
-            checkpoint run the code that it carries.
+        cfg: The config of any OpenMMLab package. With ``trust_checkpoint=True``, the
+            checkpoint may execute code.
         checkpoint: File or http(s) address of a checkpoint of exactly this model.
-        device: Defaults to the GPU if there is a GPU.
+        device: Defaults to the GPU if available.
 
     Returns:
         The model in evaluation mode. Its ``dataset_meta`` is that of the checkpoint

@@ -1,1 +1,1 @@
-"""Numbers from detections: functions in ``functional``, shells in ``metrics``."""
+"""Evaluation: metrics of arrays in ``functional``, MMEngine metrics in ``metrics``."""

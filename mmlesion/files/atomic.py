@@ -1,4 +1,4 @@
-"""Atomic writes: a file is complete under its name, or it is not there."""
+"""Atomic file writes: a file is either complete or absent."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-# Ending of a file or folder that is not complete yet.
+# Suffix of incomplete files and folders.
 PARTIAL_SUFFIX = '.partial'
 
 
@@ -17,15 +17,15 @@ PARTIAL_SUFFIX = '.partial'
 def atomic_file(
     path: str | os.PathLike, mode: str = 'wb', newline: str | None = None
 ) -> Iterator[IO]:
-    """Open a file that appears under its name only when it is complete.
+    """Open a file for writing that gets its final name only when it is complete.
 
-    The bytes go to a new file in the same folder, which is flushed to the disk and
-    then renamed. The new file is created exclusively, so that a link that another
-    user has placed there is never followed. A kill at any moment leaves the previous
-    file, and at most one file with the ending ``.partial``.
+    The data are written to a new file in the same folder, which is flushed to disk and
+    renamed. The new file is created exclusively, so a link that another
+    user has placed there is never followed. After an interruption, the previous
+    file is unchanged, and at most one file with the suffix ``.partial`` remains.
 
     Args:
-        path: The file. An existing file is replaced. The folder is created.
+        path: Output file; replaced if it exists. Its folder is created.
         mode: ``'wb'`` or ``'w'`` (UTF-8).
         newline: As in :func:`open`.
 
@@ -33,7 +33,7 @@ def atomic_file(
         The file to write to.
 
     Raises:
-        OSError: If the file cannot be written. Nothing remains of it.
+        OSError: If the file cannot be written. No partial file remains.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
@@ -42,7 +42,9 @@ def atomic_file(
     try:
         encoding = None if 'b' in mode else 'utf-8'
         with open(descriptor, mode, newline=newline, encoding=encoding) as file:
-            os.chmod(partial, 0o666 & ~_umask())  # mkstemp allows the owner only
+            os.chmod(
+                partial, 0o666 & ~_umask()
+            )  # mkstemp gives access to the owner only
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -56,19 +58,19 @@ def atomic_file(
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[str]:
-    """Name for a library to write to; the file then appears under its own name.
+    """Yield a temporary path for a library to write to, and rename it at the end.
 
-    For writers that take a name rather than an open file and choose the format by its
-    ending. The name lies in a new folder that only this user can enter.
+    This is for writers that require a path instead of an open file and select the
+    format by its suffix. The path is in a new folder that only this user can access.
 
     Args:
-        path: The file. An existing file is replaced. Its folder must exist.
+        path: Output file; replaced if it exists. Its folder must exist.
 
     Yields:
-        The name to write to.
+        The temporary path.
 
     Raises:
-        OSError: If the file cannot be written. Nothing remains of it.
+        OSError: If the file cannot be written. No partial file remains.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
@@ -88,11 +90,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text in UTF-8 with :func:`atomic_file`.
+    """Write a UTF-8 text file with :func:`atomic_file`.
 
     Args:
-        path: The file. An existing file is replaced.
-        text: Its content.
+        path: Output file; replaced if it exists.
+        text: Content of the file.
 
     Raises:
         OSError: If the file cannot be written.
@@ -107,14 +109,14 @@ def write_json(
     """Write JSON with :func:`atomic_file`; NaN and infinity become ``null``.
 
     Args:
-        path: The file. An existing file is replaced.
-        content: What :func:`json.dumps` takes.
+        path: Output file; replaced if it exists.
+        content: An object for :func:`json.dumps`.
         indent: As in :func:`json.dumps`.
         **options: Further arguments of :func:`json.dumps`.
 
     Raises:
         OSError: If the file cannot be written.
-        TypeError: If ``content`` holds a value that JSON does not have.
+        TypeError: If ``content`` contains a value that JSON does not support.
     """
     text = json.dumps(plain_json(content), indent=indent, allow_nan=False, **options)
     write_text(path, text + '\n')
@@ -124,10 +126,10 @@ def plain_json(content: Any) -> Any:
     """Replace every NaN and infinity at any depth by None.
 
     Args:
-        content: Dicts, lists, tuples and values. NumPy numbers become Python's.
+        content: Dicts, lists, tuples and values. NumPy numbers are converted to Python.
 
     Returns:
-        The same content as dicts, lists and values that JSON has.
+        The same content as dicts, lists and values that JSON supports.
     """
     if isinstance(content, dict):
         return {key: plain_json(value) for key, value in content.items()}
@@ -141,11 +143,11 @@ def plain_json(content: Any) -> Any:
 
 
 def sync_folder(folder: str | os.PathLike) -> None:
-    """Flush a folder to the disk, so that a renaming survives a loss of power.
+    """Flush a folder to disk, so that a renaming survives a power failure.
 
     Args:
-        folder: The folder; an empty name is the current folder. Systems that cannot
-            open or flush folders are left as they are.
+        folder: The folder; an empty name is the current folder. On systems that cannot
+            open or flush folders, this function does nothing.
     """
     try:
         descriptor = os.open(folder or '.', os.O_RDONLY)
@@ -160,7 +162,7 @@ def sync_folder(folder: str | os.PathLike) -> None:
 
 
 def _umask() -> int:
-    """The process's mask of file permissions, which can only be read by setting it."""
+    """Return the umask of the process, which can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""Tables as csv: atomic writing, and reading with checks of every cell."""
+"""Csv tables: atomic writing, and reading with checks of every cell."""
 
 import csv
 import math
@@ -11,10 +11,10 @@ from .atomic import atomic_file
 
 
 def write_csv_rows(path: str | os.PathLike, row_type: type, rows: Sequence) -> None:
-    """Write a csv of dataclass rows; the file is complete or unchanged.
+    """Write a csv file of dataclass rows atomically.
 
     Args:
-        path: The csv. An existing file is replaced.
+        path: Output csv file; replaced if it exists.
         row_type: A dataclass; its fields become the columns.
         rows: Instances of ``row_type``.
 
@@ -28,10 +28,10 @@ def write_csv_rows(path: str | os.PathLike, row_type: type, rows: Sequence) -> N
 def write_csv_table(
     path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Mapping]
 ) -> None:
-    """Write a csv of dicts; the file is complete or unchanged.
+    """Write a csv file of dicts atomically.
 
     Args:
-        path: The csv. An existing file is replaced.
+        path: Output csv file; replaced if it exists.
         columns: Names of the columns.
         rows: One dict per row, with the columns as keys.
 
@@ -47,17 +47,17 @@ def write_csv_table(
 def read_csv_rows(
     path: str | os.PathLike, row_type: type, what: str, made_by: str, check: Callable
 ) -> list:
-    """Read the rows of a csv and check them.
+    """Read the rows of a csv file and check them.
 
     Args:
-        path: A file of :func:`write_csv_rows`. Other columns are ignored.
+        path: A file written by :func:`write_csv_rows`. Other columns are ignored.
         row_type: A dataclass with fields of type str, int and float.
-        what: What the rows are, for error messages (``'nodules'``).
-        made_by: The command that makes the file, for error messages.
-        check: Takes a row; returns what is wrong with the row, or None.
+        what: Plural noun for the rows in error messages (``'nodules'``).
+        made_by: The command that creates the file, for error messages.
+        check: Function from a row to an error message, or None for a valid row.
 
     Returns:
-        Instances of ``row_type``, in the file's order.
+        Instances of ``row_type`` in the order of the file.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -86,21 +86,21 @@ def read_csv_rows(
                 for cells in reader
             ]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+        raise ValueError(f'{path}: the file is not a csv file ({error})') from None
 
 
 def _parse_row(
     cells: dict[str, str], row_type: type, check: Callable, where: str
 ) -> Any:
     if None in cells or None in cells.values():
-        raise ValueError(f'{where}: expected one cell for each column')
+        raise ValueError(f'{where}: expected one cell per column')
     values = {}
     for column in fields(row_type):
         name, kind = column.name, cast(type, column.type)
         cell = cells[name]
         try:
             if kind is not str and ('_' in cell or not cell.isascii()):
-                raise ValueError  # Python takes 1_0 and digits of any script
+                raise ValueError  # Python also accepts 1_0 and digits of other scripts
             values[name] = kind(cell)
         except (TypeError, ValueError):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Exclusive lock of a folder that a program writes to."""
+"""Exclusive lock of an output folder."""
 
 import errno
 import os
@@ -25,11 +25,11 @@ def lock_folder(
             (:func:`remove_partial`).
 
     Yields:
-        File descriptor of the lock; -1 where the system has no such lock.
+        File descriptor of the lock; -1 if the system does not support such locks.
 
     Raises:
-        BlockingIOError: If another process holds the lock; names the process.
-        OSError: If the lock cannot be made, e.g. in a folder without permission.
+        BlockingIOError: If another process holds the lock. The message names it.
+        OSError: If the lock cannot be created, e.g. without write permission.
     """
     lock = _acquire(os.fspath(folder))
     try:
@@ -48,9 +48,9 @@ def lock_folder(
 def _acquire(folder: str) -> int:
     try:
         import fcntl
-    except ImportError:  # no such lock on this system
+    except ImportError:  # the system does not support such locks
         return -1
-    # A link that somebody else has placed there is not followed
+    # A link that another user has placed there is not followed.
     flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     lock = os.open(osp.join(folder, _LOCK_NAME), flags, 0o644)
     try:
@@ -65,12 +65,12 @@ def _acquire(folder: str) -> int:
             f'{folder}: another process is writing to this folder ({holder})',
         ) from None
     except OSError:
-        pass  # a network disk without locks, or a full one
+        pass  # a network file system without locks, or a full disk
     return lock
 
 
 def remove_partial(folder: str | os.PathLike[str]) -> None:
-    """Remove the incomplete files and folders that a killed process left.
+    """Remove incomplete files and folders of an interrupted process.
 
     Args:
         folder: The folder. Its subfolders are not searched.

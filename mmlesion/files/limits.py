@@ -1,7 +1,8 @@
-"""Limits on the size of inputs, so that a small file cannot take all memory.
+"""Limits on the size of inputs, so that a small file cannot exhaust the memory.
 
-Each limit has a default far above ordinary data and is overridden by the environment
-variable ``MMLESION_MAX_<NAME>``, for example ``MMLESION_MAX_VOLUME_MIB=20000``.
+The default of each limit is far above ordinary data. It can be overridden by the
+environment variable ``MMLESION_MAX_<NAME>``, for example
+``MMLESION_MAX_VOLUME_MIB=20000``.
 """
 
 import os
@@ -9,21 +10,21 @@ import os
 #: Limits by name.
 DEFAULTS: dict[str, int] = {
     'VOLUME_MIB': 8192,  # voxels of one volume, uncompressed
-    'EXPANSION': 200,  # how many times its size a volume over 512 MiB may unpack to
+    'EXPANSION': 200,  # maximum compression ratio of a volume over 512 MiB
     'SLICE_MPX': 64,  # megapixels of one slice or radiograph
     'XML_MIB': 32,  # the largest official XML of LIDC-IDRI has 2.2 MB
-    'OUTLINE_MPX': 8,  # boxes around all outlines of one XML; official: up to 0.3
+    'OUTLINE_MPX': 8,  # boxes around all outlines of an XML; official: up to 0.3
 }
 
 
 def limit(name: str) -> int:
-    """Value of a limit.
+    """Return the value of a limit.
 
     Args:
         name: A key of :data:`DEFAULTS`.
 
     Returns:
-        The limit, from the environment if it is set there.
+        The limit, from the environment variable if it is set.
 
     Raises:
         ValueError: If the environment variable is not a positive integer.
@@ -46,7 +47,8 @@ def check_limit(value: float, name: str, what: str) -> None:
         what: Subject of the message, e.g. ``'scan.nii: the volume'``.
 
     Raises:
-        ValueError: If the value is larger; says how to raise the limit.
+        ValueError: If the value exceeds the limit. The message explains how to raise
+            it.
     """
     allowed = limit(name)
     if value > allowed:

@@ -1,4 +1,4 @@
-"""Records of the files that a product was made from."""
+"""Records of the input files of a product."""
 
 import hashlib
 import os
@@ -9,13 +9,13 @@ _BLOCK = 1 << 20
 
 
 def describe_files(paths: Iterable[str | os.PathLike]) -> dict[str, list]:
-    """Describe files by size, time of change and hash of their content.
+    """Describe files by size, modification time and content hash.
 
     Args:
-        paths: Files that differ in the name or in the name of their folder.
+        paths: Files that differ in their name or in the name of their folder.
 
     Returns:
-        ``[size, time in ns, hash]`` by ``folder/name``, ready for JSON.
+        ``[size, time in ns, hash]`` by ``folder/name``, serializable as JSON.
 
     Raises:
         OSError: If a file cannot be read.
@@ -28,17 +28,17 @@ def describe_files(paths: Iterable[str | os.PathLike]) -> dict[str, list]:
 
 
 def files_match(paths: Iterable[str | os.PathLike], described: Any) -> bool:
-    """Check whether files still match a description.
+    """Return whether files still match a description.
 
-    The content is read only if the time of change differs and the size does not, so
-    that a copied or touched data set does not count as changed.
+    The content is read only if the modification time differs and the size does not, so
+    a copied or touched data set does not count as changed.
 
     Args:
         paths: The files.
-        described: From :func:`describe_files`; anything else matches nothing.
+        described: From :func:`describe_files`; any other value matches nothing.
 
     Returns:
-        Whether names and contents are the same.
+        Whether names and contents are unchanged.
     """
     by_name = {_name(path): os.fspath(path) for path in paths}
     if not isinstance(described, Mapping) or set(described) != set(by_name):
@@ -56,13 +56,13 @@ def files_match(paths: Iterable[str | os.PathLike], described: Any) -> bool:
 
 
 def list_files(folder: str | os.PathLike) -> list[str]:
-    """Paths of the files of a folder, or the path of a single file.
+    """Return the paths of the files in a folder, or the path of a single file.
 
     Args:
-        folder: The folder (its subfolders are left out) or a file.
+        folder: The folder, without its subfolders, or a file.
 
     Returns:
-        The paths in the order of names; hidden files are left out.
+        The paths sorted by name, without hidden files.
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):

@@ -1,4 +1,4 @@
-"""Names from files that become paths."""
+"""Checks of names from data files that are used in paths."""
 
 import os
 
@@ -6,10 +6,10 @@ _MAX_LENGTH = 200
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name can only mean a file of the folder that it is joined to.
+    """Return whether a name can only refer to a file in its folder.
 
-    Names come from tables, DICOM tags and XML, which may be written by anybody. A name
-    such as ``../../.bashrc`` would lead out of the folder.
+    Names come from tables, DICOM tags and XML files, which are not trusted. A name
+    such as ``../../.bashrc`` would refer to a file outside the folder.
 
     Args:
         name: The name.
@@ -26,18 +26,18 @@ def is_file_name(name: str) -> bool:
 
 
 def path_in(folder: str | os.PathLike, name: str, ending: str = '') -> str:
-    """Path of a file whose name comes from data.
+    """Return the path of a file whose name comes from data.
 
     Args:
-        folder: Folder that the file must lie in.
-        name: Name from the data, without ending.
-        ending: Ending of the file.
+        folder: Folder of the file.
+        name: Name from the data, without suffix.
+        ending: Suffix of the file.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: If the name could lead out of the folder.
+        ValueError: If the name could refer to a file outside the folder.
     """
     if not is_file_name(name):
         raise ValueError(

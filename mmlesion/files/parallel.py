@@ -1,4 +1,4 @@
-"""Process pool whose workers end when the process that started them ends."""
+"""Process pool whose workers end with their parent process."""
 
 import ctypes
 import errno
@@ -30,29 +30,29 @@ def run_in_parallel(
     progress: bool = False,
     raise_errors: bool = False,
 ) -> Iterator[tuple[int, Any]]:
-    """Call a function for each job in worker processes of one thread each.
+    """Call a function for each job in worker processes with one thread each.
 
-    A job that raises ``ValueError`` or ``FileNotFoundError`` has bad input: the
-    exception is yielded in place of a result, and the other jobs continue. At most
-    four jobs per process wait, and results are not kept. A single worker runs in this
-    process.
+    A ``ValueError`` or ``FileNotFoundError`` of a job means bad input: the exception is
+    yielded in place of a result, and the other jobs continue. At most
+    four jobs per process are queued, and results are not kept. A single worker runs in
+    the current process.
 
     Args:
-        function: A function of a module, called with the items of a job.
+        function: A module-level function, called with the items of a job.
         jobs: The jobs, one tuple of arguments each.
         workers: Number of processes. Defaults to the number of cores.
         unit: Plural noun for the jobs.
         title: Title of the progress bar.
-        lock: Descriptor of the folder's lock, which the workers close.
-        progress: Show a progress bar.
-        raise_errors: Raise the exception of a job with bad input at once.
+        lock: File descriptor of the lock of the folder, which the workers close.
+        progress: Whether to show a progress bar.
+        raise_errors: Whether to raise the exception of a job with bad input at once.
 
     Yields:
-        Number of the job and its result, in the order of completion.
+        Index of the job and its result, in the order of completion.
 
     Raises:
-        OSError: If the disk is full or a worker was killed. The message says how
-            many jobs are complete.
+        OSError: If the disk is full or a worker was killed. The message contains the
+            number of complete jobs.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers <= 1:
@@ -70,15 +70,15 @@ def map_ahead(
 ) -> Iterator[Any]:
     """Call a function for each job in worker processes, ahead of the caller.
 
-    Results come in the order of the jobs. No more than ``workers`` + 1 results exist
-    at a time, those that wait for the caller among them. The worker processes end
-    when the process that started them ends.
+    Results are yielded in the order of the jobs. At most ``workers`` + 1 results exist
+    at a time, including those that wait for the caller. The worker processes end
+    with their parent process.
 
     Args:
-        function: A function of a module, called with the items of a job.
+        function: A module-level function, called with the items of a job.
         jobs: The jobs, one tuple of arguments each.
-        workers: Number of processes; with 0 the jobs run in this process.
-        lock: Descriptor of a folder's lock, which the workers close.
+        workers: Number of processes; 0 runs the jobs in the current process.
+        lock: File descriptor of the lock of a folder, which the workers close.
 
     Yields:
         The result of each job, or the exception of a job with bad input.
@@ -116,7 +116,7 @@ def map_ahead(
 
 
 def _outcome(function: Callable, job: tuple) -> Any:
-    """The result of a job, or the exception of bad input."""
+    """Return the result of a job, or its exception for bad input."""
     try:
         return function(*job)
     except (OSError, ValueError) as error:
@@ -171,8 +171,8 @@ def _run_in_pool(
             pool.shutdown(cancel_futures=True)
             raise
         except BaseException:
-            # An interrupt does not wait for jobs, which may take minutes; a job that
-            # is killed leaves files with the ending .partial at most.
+            # On an interrupt, do not wait for jobs, which may take minutes. A killed
+            # job leaves at most files with the suffix .partial.
             for process in list((pool._processes or {}).values()):
                 process.kill()
             raise
@@ -200,7 +200,7 @@ def _result(call: Callable) -> Any:
 
 
 def _explain(error: OSError, after: str) -> OSError:
-    """Error with a sentence on a failure of the disk."""
+    """Return an error with a sentence about the disk failure."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OSError(error.errno, f'the disk is full {after}')
     where = f'{error.filename}: ' if error.filename else ''
@@ -212,12 +212,12 @@ def _after(complete: int, unit: str) -> str:
 
 
 def _start_worker(lock: int, parent: int) -> None:
-    """Ignore interrupts, and end when the parent process ends."""
+    """Ignore interrupts, and end with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     if lock >= 0:
-        os.close(lock)  # otherwise the lock would outlive a killed parent
+        os.close(lock)  # otherwise, the lock would outlive a killed parent
 
     _end_with_parent()
 
@@ -231,9 +231,9 @@ def _start_worker(lock: int, parent: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to kill this process at once when its parent ends."""
+    """Request that Linux kills this process when its parent ends."""
     if sys.platform == 'linux':
         try:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         except (OSError, AttributeError):
-            pass  # the watching thread remains
+            pass  # the watching thread still works

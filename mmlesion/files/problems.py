@@ -1,4 +1,4 @@
-"""List of problems during the preparation of data."""
+"""Text file with the problems of a data preparation."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from .atomic import write_text
 
 
 def write_problems(path: str | os.PathLike, problems: Sequence[str]) -> None:
-    """Write one sentence per line; without problems the file is removed.
+    """Write one sentence per line, or remove the file if there are no problems.
 
     Args:
         path: The file.

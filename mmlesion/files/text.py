@@ -4,17 +4,17 @@ import os
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """Read a text in UTF-8, with or without a byte order mark.
+    """Read a UTF-8 text file, with or without a byte order mark.
 
     Args:
         path: The file.
 
     Returns:
-        The text, with line ends as in the file.
+        The text, with the line endings of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no text in UTF-8. The message names the file.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not UTF-8 text. The message names the file.
     """
     with open(path, 'rb') as file:
         content = file.read()

@@ -60,7 +60,7 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
         Lesions by scan.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If a column is missing or a cell is no number; the message names
             the row.
     """
@@ -81,7 +81,7 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
         for row in reader:
             _add_lesion(scans, row, f'{path}: row {reader.line_num}')
     except csv.Error as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+        raise ValueError(f'{path}: the file is not a csv file ({error})') from None
     if not scans:
         raise ValueError(f'{path}: the list is empty')
     return scans
@@ -90,7 +90,7 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
 def _add_lesion(scans: dict[str, TruthScan], row: dict[str, str], where: str) -> None:
     """Add the lesion of a row to those of its scan."""
     if None in row or None in row.values():
-        raise ValueError(f'{where}: expected one cell for each column')
+        raise ValueError(f'{where}: expected one cell per column')
     name = row['scan'].strip()
     if not name:
         raise ValueError(f'{where}: scan is empty')
@@ -146,7 +146,7 @@ def evaluate_results(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> FROC3D:
-    """FROC curve of findings against a list of lesions.
+    """Compute the FROC curve of findings against a list of lesions.
 
     A scan of the list belongs to the result with this name or series UID.
 

@@ -29,7 +29,7 @@ def find_scans(path: str | os.PathLike[str]) -> dict[str, Path]:
         unique and are valid names of folders.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
+        FileNotFoundError: If the file or folder does not exist.
         ValueError: If a folder is empty or a list names no scan.
     """
     path = Path(path)

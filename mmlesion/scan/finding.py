@@ -35,12 +35,12 @@ class Box3D:
         return (i, j, k)
 
     def corners(self) -> np.ndarray:
-        """The eight corners. Shape (8, 3)."""
+        """Return the eight corners. Shape (8, 3)."""
         choices = np.array(np.meshgrid(*zip(self.lower, self.upper), indexing='ij'))
         return choices.reshape(3, 8).T
 
     def to_mm(self, grid: VoxelGrid) -> tuple[Triple, Triple]:
-        """Lowest and highest corner in mm, LPS.
+        """Return the lowest and highest corner in mm, LPS.
 
         For an oblique scan this is the smallest box along the patient axes that
         encloses the box.
@@ -49,7 +49,7 @@ class Box3D:
         return _triple(corners.min(0)), _triple(corners.max(0))
 
     def to_volume(self, volume: CTVolume) -> np.ndarray:
-        """Lowest and highest corner in the array of ``volume``, (z, y, x).
+        """Return the lowest and highest corner in the array of ``volume``, (z, y, x).
 
         Shape:
             - output: (2, 3).
@@ -100,7 +100,7 @@ class Finding:
     """One lesion of a scan.
 
     Args:
-        id: Number from 1, by falling score.
+        id: Number from 1, by decreasing score.
         score: Score in [0, 1].
         box: 3-D box in voxels of the file.
         center_mm: Center of the box (x, y, z) in mm, LPS.
@@ -138,7 +138,7 @@ class Finding:
         ] + [record]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers for JSON."""
+        """Return lists and numbers for JSON."""
         return asdict(self)
 
     @classmethod
@@ -178,7 +178,7 @@ class ScanResult:
             test pipeline of its config: ``key_slices`` (number),
             ``key_slice_step_mm``, ``num_slices`` and ``interval_mm`` of the
             stack, ``pipeline`` (the transforms) and ``crop`` (body box).
-        findings: Findings by falling score.
+        findings: Findings by decreasing score.
         slice_numbers: DICOM: InstanceNumber of each slice, in the order of the
             index along ``slice_axis``; empty for other files.
         warnings: Sentences on repairs and assumptions.
@@ -204,7 +204,7 @@ class ScanResult:
     extras: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers for JSON, with ``schema_version``."""
+        """Return lists and numbers for JSON, with ``schema_version``."""
         values = {
             name: value
             for name, value in vars(self).items()

@@ -44,7 +44,7 @@ class FindingMap:
         least, largest = float(self.values.min()), float(self.values.max())
         if not 0 <= least <= largest <= 1:
             raise ValueError(
-                f'values of a map must lie in [0, 1], but reach from {least:g} to '
+                f'values of a map must be in [0, 1], but reach from {least:g} to '
                 f'{largest:g}'
             )
 
@@ -91,7 +91,7 @@ FindingMaps = dict[int, dict[str, FindingMap]]
 
 
 def box_ellipsoid(lower: np.ndarray, upper: np.ndarray) -> FindingMap:
-    """Mask of the ellipsoid inside a box; it has at least the central voxel.
+    """Return the ellipsoid inside a box as a mask with at least one voxel.
 
     Args:
         lower: Lowest edge of the box (z, y, x) in voxel indices of the array.

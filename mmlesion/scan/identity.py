@@ -88,7 +88,7 @@ class Identity:
         return cls(names, dates)
 
     def is_in(self, text: str) -> bool:
-        """Whether a text holds a part of the identity."""
+        """Return whether a text contains a part of the identity."""
         if any(date in text for date in self._dates):
             return True
         return bool(self._names and self._names.search(text))
@@ -120,7 +120,7 @@ def names_without_identity(scans: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _words(value: str) -> set[str]:
-    """A value, and the parts of a name of more than two letters."""
+    """Return a value, and the parts of a name with more than two letters."""
     value = value.strip()
     parts = {part for part in re.split(r'[\^= ,]+', value) if len(part) > 2}
     return parts | {value} if len(value) > 1 else parts

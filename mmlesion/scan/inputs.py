@@ -54,7 +54,7 @@ class ScanPipeline:
         )
 
     def body_box(self, slice_hu: np.ndarray) -> tuple[int, int, int, int] | None:
-        """Body box of a slice by the settings of the config's crop.
+        """Compute the body box of a slice with the settings of the config.
 
         Returns:
             (x0, y0, x1, y1), the end exclusive; None if the config does not crop
@@ -137,13 +137,13 @@ class ScanInputs:
         self._reader = SliceReader(volume.array)
 
     def stack(self, number: int) -> dict[str, Any]:
-        """The packed sample of a key slice: all channels of its stack."""
+        """Return the packed sample of a key slice with all channels of its stack."""
         planes = self._reader.stack(self.keys.stack_channels(number))
         key_slice_hu = self._reader.read(self.keys.position(number))
         return self.pipeline.run(planes, key_slice_hu, self.volume, self.crop_box)
 
     def images(self, numbers: list[int]) -> tuple[list[Tensor], BaseDataElement]:
-        """Single images of several stacks.
+        """Return single images of several stacks.
 
         Args:
             numbers: Grid numbers of the images.
@@ -171,7 +171,7 @@ class ScanInputs:
 def scan_body_box(
     pipeline: ScanPipeline, volume: CTVolume, keys: KeySlices
 ) -> tuple[int, int, int, int] | None:
-    """Smallest box that holds the body of every key slice.
+    """Return the smallest box that contains the body of every key slice.
 
     Key slices between two slices of the scan are represented by the slice below.
 
@@ -190,7 +190,7 @@ def scan_body_box(
 
 
 def pack(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Several packed samples as one batch of a data preprocessor."""
+    """Collate packed samples to one batch of a data preprocessor."""
     return dict(
         inputs=[sample['inputs'] for sample in samples],
         data_samples=[sample['data_samples'] for sample in samples],

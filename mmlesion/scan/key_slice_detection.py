@@ -170,7 +170,7 @@ def _autocast_backbone(backbone: nn.Module, dtype: torch.dtype) -> Iterator[None
 
 
 def key_slice_boxes(position: float, sample: Any) -> KeySliceBoxes:
-    """Boxes of a data sample in pixels of the whole slice, by falling score."""
+    """Return boxes in pixels of the whole slice, by decreasing score."""
     found = sample.pred_instances
     boxes = getattr(found.bboxes, 'tensor', found.bboxes)
     boxes = boxes_in_slice(

@@ -66,17 +66,17 @@ class KeySlices:
         return self.step_mm * self.stride
 
     def numbers(self) -> list[int]:
-        """Grid numbers of the key slices, from the first slice on."""
+        """Return the grid numbers of the key slices, starting at the first slice."""
         length_mm = (self.depth - 1) * self.spacing_mm
         last = math.floor(length_mm / self.step_mm + _ON_SLICE)
         return list(range(0, last + 1, self.stride))
 
     def position(self, number: int) -> float:
-        """Position of a grid number in slices of the scan."""
+        """Return the position of a grid number in slices of the scan."""
         return self._on_scan(number * self.step_mm / self.spacing_mm)
 
     def images_of(self, number: int) -> list[int]:
-        """Grid numbers of the M images of a key slice.
+        """Return the grid numbers of the M images of a key slice.
 
         Beyond an end of the scan the last slice is repeated. All images there
         are equal and have one number.
@@ -92,11 +92,11 @@ class KeySlices:
         ]
 
     def image_channels(self, number: int) -> list[Channel]:
-        """Channels of an image."""
+        """Return the channels of an image."""
         return self._channels(number * self.step_mm, self.slices_per_image)
 
     def stack_channels(self, number: int) -> list[Channel]:
-        """Channels of the stack of a key slice."""
+        """Return the channels of the stack of a key slice."""
         if self.interpolation == 'exact':
             return self._channels(number * self.step_mm, self.num_slices)
         plan = plan_slices(
@@ -194,7 +194,7 @@ class SliceReader:
         self._blended: OrderedDict[float, np.ndarray] = OrderedDict()
 
     def read(self, position: float) -> np.ndarray:
-        """Slice at a position from 0 to D - 1. Shape (H, W)."""
+        """Return the slice at a position from 0 to D - 1. Shape (H, W)."""
         near = math.floor(position)
         weight = np.float32(position - near)
         if weight == 0:
@@ -209,7 +209,7 @@ class SliceReader:
         return self._blended[position]
 
     def stack(self, channels: list[Channel]) -> np.ndarray:
-        """Channels as planes. Shape (C, H, W), float32."""
+        """Return channels as planes. Shape (C, H, W), float32."""
         planes = np.empty((len(channels), *self._array.shape[1:]), np.float32)
         for index, channel in enumerate(channels):
             plane = planes[index]

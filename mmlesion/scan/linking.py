@@ -114,17 +114,17 @@ def link_boxes(
     """Link boxes of key slices to findings, see :class:`LinkOptions`.
 
     Args:
-        key_slices: Boxes of all key slices, by rising position.
+        key_slices: Boxes of all key slices, by increasing position.
         step: Distance of key slices in slices of the scan.
         depth: Slices of the scan.
         options: The rule.
 
     Returns:
-        Findings by falling score.
+        Findings by decreasing score.
     """
     kept = [_best_boxes(each, options) for each in key_slices]
     free = [np.ones(len(scores), bool) for _, scores, _ in kept]
-    # By falling score; equal scores by slice, so the order is always the same
+    # By decreasing score; equal scores by slice, so the order is always the same
     seeds = sorted(
         (-score, index, place)
         for index, (_, scores, _) in enumerate(kept)
@@ -145,7 +145,7 @@ def link_boxes(
 
 
 def suppress(found: Sequence[LinkedBoxes], iou_thr: float) -> list[LinkedBoxes]:
-    """3-D non-maximum suppression of findings that are sorted by score."""
+    """Apply 3-D non-maximum suppression to findings sorted by score."""
     kept: list[LinkedBoxes] = []
     for each in found:
         rivals = [other.box for other in kept if other.label == each.label]
@@ -170,7 +170,7 @@ def _grow(
     direction: int,
     options: LinkOptions,
 ) -> list[tuple[int, int]]:
-    """Members of a finding on one side of its best box; they are free no more."""
+    """Return the boxes of a finding on one side of its best box."""
     label = kept[index][2][place]
     last_box, gap = kept[index][0][place], 0
     members = []

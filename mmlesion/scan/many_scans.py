@@ -38,7 +38,7 @@ class ScanTask(Protocol):
     """Task for each scan. It can be pickled, because it is sent to workers."""
 
     def settings(self) -> dict[str, Any]:
-        """Settings on which the results depend, as plain values."""
+        """Return the settings on which the results depend, as plain values."""
         ...
 
     def __call__(self, scan: LoadedScan, folder: Path) -> None:
@@ -106,7 +106,7 @@ def run_scans(
             processes. Workers need the same paths and this package.
         workers: Processes of ``'local'``.
         retry: Repeat scans that failed in an earlier run.
-        progress: Show a progress bar.
+        progress: Whether to show a progress bar.
         keep_identity: Whether names, IDs and dates of the patient may stay in
             ``failures.csv``.
 
@@ -252,7 +252,7 @@ def _run_task(
 
 
 def _failure(name: str, path: Path, reason: str, keep_identity: bool) -> FailureRow:
-    """Row of a failure; a path with the identity of the patient becomes the name."""
+    """Return the row of a failure; a path with patient identity is replaced."""
     identity = Identity.of_path(path)
     if keep_identity or not identity.is_in(f'{path} {reason}'):
         return FailureRow(name, str(path), reason)

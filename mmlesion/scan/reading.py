@@ -48,9 +48,9 @@ def read_scan(
             series of the folder is read.
 
     Raises:
-        FileNotFoundError: If there is no such file or folder.
+        FileNotFoundError: If the file or folder does not exist.
         ValueError: If the scan cannot be read, see :func:`mmlesion.ct.read_volume`,
-            or is no CT in HU.
+            or is not a CT scan in HU.
     """
     warnings = []
     if isinstance(scan, CTVolume):

@@ -28,7 +28,7 @@ def make_result(
     Args:
         scan: The scan as it was read.
         detection: Detection in the key slices of the scan.
-        linked: Linked boxes by falling score.
+        linked: Linked boxes by decreasing score.
         options: The linking rule.
         record: Record of the detection step.
         classes: Names of the classes.
@@ -112,7 +112,7 @@ def _finding(
 
 
 def _box_in_file(edges: np.ndarray, volume: CTVolume) -> Box3D:
-    """A box (x1, y1, z1, x2, y2, z2) of the array in voxels of the file."""
+    """Convert a box (x1, y1, z1, x2, y2, z2) of the array to voxels of the file."""
     corners = volume.index_to_source(np.stack([edges[2::-1], edges[:2:-1]]))
     corners = np.round(np.sort(corners, axis=0), 6)  # rounding errors of the affine
     (i0, j0, k0), (i1, j1, k1) = corners.tolist()
@@ -135,7 +135,7 @@ def _detection_grid(detection: KeySliceDetection) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Values of a config as JSON knows them."""
+    """Convert values of a config to JSON types."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -54,7 +54,7 @@ class SharedFeatures:
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
-        """Whether images of a stack are computed independently of each other."""
+        """Return whether images of a stack are computed independently."""
         backbone = getattr(model, 'backbone', None)
         return (
             isinstance(backbone, SliceBackbone)
@@ -155,7 +155,7 @@ class SharedFeatures:
     def _sharing(
         self, module: nn.Conv2d, stacks: tuple[Tensor, ...], flat: list[int]
     ) -> Any:
-        """A convolution that computes each image of the window once."""
+        """Return a convolution that computes each image of the window once."""
         convolve = module.forward
         # The same memory in the same shape: single images, not yet changed
         images = {stack.data_ptr(): stack.flatten(0, 1) for stack in stacks}

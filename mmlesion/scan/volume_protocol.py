@@ -23,7 +23,7 @@ def evaluate_sub_volumes(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> FROC3D:
-    """FROC curve of findings against re-annotated sub-volumes.
+    """Compute the FROC curve of findings against re-annotated sub-volumes.
 
     Yan et al. (IEEE TMI 2020) count a hit from an intersection over the detected box of
     0.3 (``'iobb'``), Cai et al. (IEEE TMI 2021) from an IoU of 0.5 in the annotated
@@ -42,7 +42,7 @@ def evaluate_sub_volumes(
             series, of which several sub-volumes may be annotated.
         fps: False positives per volume or scan at which the sensitivity is read.
         num_resamples: Bootstrap resamples of patients.
-        seed: Seed of the bootstrap.
+        seed: Random seed of the bootstrap.
 
     Raises:
         ValueError: If a sub-volume has no result, a result belongs to no sub-volume, or
@@ -92,7 +92,7 @@ def evaluate_sub_volumes(
 
 
 def _axes(result: ScanResult) -> list[tuple[int, bool]]:
-    """Axis of the file for columns, rows and slices, and whether it is reversed."""
+    """Return file axes of columns, rows and slices, and whether they are reversed."""
     codes = result.grid.axis_codes
     found = []
     for forward, backward in _DIRECTIONS:
@@ -112,7 +112,7 @@ def _check_slices(result: ScanResult, name: str, volume: SubVolume) -> None:
 
 
 def _place(finding: Finding, result: ScanResult, volume: SubVolume) -> np.ndarray:
-    """Box of a finding as (x1, y1, z1, x2, y2, z2) in columns, rows, slice numbers."""
+    """Return the box (x1, y1, z1, x2, y2, z2) in columns, rows, slice numbers."""
     lower, upper = np.empty(3), np.empty(3)
     for place, (axis, is_reversed) in enumerate(_axes(result)):
         low, high = finding.box.lower[axis], finding.box.upper[axis]

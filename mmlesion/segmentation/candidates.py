@@ -1,4 +1,4 @@
-"""Coarse segmentation of nodule candidates."""
+"""Candidates for a nodule in a scope."""
 
 from typing import cast
 
@@ -14,21 +14,22 @@ def nodule_candidates(
     means: np.ndarray,
     smoothness: float,
     min_pixels: int = 4,
+    edge: float = 0.5,
 ) -> np.ndarray:
     """Segment the candidates for a nodule inside a scope (coarse segmentation).
 
     The bounding box of the scope is divided into phases. The parts are the connected
     regions, inside the scope, of all phases brighter than the darkest (lung). With
     :func:`phase_means`, the second phase contains ground glass and the partial volume
-    around solid tissue. Pixels of a part that are nearer to lung than to the median of
-    the part are removed, which moves its edge half-way between the two values. The
-    connected regions that remain are the candidates.
+    around solid tissue. Pixels of a part whose value lies below ``edge`` of the way
+    from lung to the median of the part are removed. The connected regions that remain
+    are the candidates.
 
-    A vessel or the chest wall that reaches into the scope is a candidate too, cut off
+    A vessel or the chest wall that extends into the scope is also a candidate, cut off
     at the edge of the scope. A nodule that touches it belongs to the same candidate.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Coarse Segmentation". The paper
-    does not define which phases make candidates, or their edges.
+    does not define the phases of candidates or their edges.
 
     Args:
         image: HU (or any other intensities), (H, W) or (H, W, C).
@@ -36,14 +37,20 @@ def nodule_candidates(
         means: Means of the phases, darkest first, from :func:`phase_means`.
         smoothness: As :func:`segment_phases`, in squared units of the image.
         min_pixels: Smaller parts are removed as noise.
+        edge: Position of the edge of a part between lung (0) and the median of the
+            part (1). The default is half-way. Readers of LIDC-IDRI draw nodules
+            larger than that.
 
     Returns:
-        Int64 (H, W): 0 outside of the candidates, the number of the candidate inside.
-        Candidate 1 is the largest. All zero if there is no candidate.
+        Int64 (H, W): 0 outside the candidates, the number of the candidate inside.
+        Candidate 1 is the largest. All values are 0 if there is no candidate.
 
     Raises:
-        ValueError: If the scope is empty or its size differs from the image.
+        ValueError: If the scope is empty, its size differs from the image, or ``edge``
+            is not in (0, 1).
     """
+    if not 0 < edge < 1:
+        raise ValueError(f'edge must be between 0 and 1, got {edge}.')
     scope = np.asarray(scope, bool)
     if scope.shape != np.shape(image)[:2]:
         raise ValueError(
@@ -57,7 +64,7 @@ def nodule_candidates(
     box = ndimage.find_objects(scope.astype(int))[0]
     image = np.asarray(image, float)[box]
     bright = (segment_phases(image, means, smoothness) > 0) & scope[box]
-    parts, _ = _connected(_without_partial_volume(image, bright, means[0]))
+    parts, _ = _connected(_without_partial_volume(image, bright, means[0], edge))
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     order = np.argsort(-sizes, kind='stable')
@@ -70,9 +77,12 @@ def nodule_candidates(
 
 
 def _without_partial_volume(
-    image: np.ndarray, bright: np.ndarray, lung: np.ndarray
+    image: np.ndarray, bright: np.ndarray, lung: np.ndarray, edge: float
 ) -> np.ndarray:
-    """Keep pixels of bright parts that are nearer to the median than to lung."""
+    """Keep pixels of bright parts beyond ``edge`` of the way from lung to the median.
+
+    The way of a pixel is its projection on the line from lung to the median.
+    """
     parts, count = _connected(bright)
     image = np.atleast_3d(image)  # (H, W, C)
     medians = np.stack(
@@ -82,9 +92,8 @@ def _without_partial_volume(
         ],
         1,
     )  # (count + 1, C)
-    return bright & (
-        ((image - medians[parts]) ** 2).sum(2) < ((image - lung) ** 2).sum(2)
-    )
+    way = (medians - lung)[parts]
+    return bright & (((image - lung) * way).sum(2) > edge * (way**2).sum(2))
 
 
 def _connected(mask: np.ndarray) -> tuple[np.ndarray, int]:

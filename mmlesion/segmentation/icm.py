@@ -25,10 +25,10 @@ def segment_phases(
 
     with pairs of the 8-neighborhood, w = 1 across an edge and
     :math:`1/\sqrt 2` across a corner. The initial label is that of the nearest mean. A
-    sweep gives each pixel the label of least energy given its neighbors, and keeps the
-    old label in a tie. Even and odd rows and columns divide the pixels into four sets
-    without neighbors in a set, so all pixels of a set are updated at once with the
-    same result as one after the other, and the energy never rises. The algorithm stops
+    sweep assigns to each pixel the label with the lowest energy given its neighbors,
+    and keeps the old label in a tie. Even and odd rows and columns divide the pixels
+    into four sets. No two pixels of a set are neighbors, so a simultaneous update of a
+    set equals a sequential update, and the energy never increases. The algorithm stops
     when a sweep changes no label.
 
     Source: Besag, "On the Statistical Analysis of Dirty Pictures", J. R. Stat. Soc.
@@ -37,7 +37,7 @@ def segment_phases(
     in that the means are fixed (see :func:`phase_means`).
 
     Args:
-        image: (H, W), or (H, W, C). The scales of the channels weigh them.
+        image: (H, W), or (H, W, C). The scale of a channel is its weight.
         means: Means of the K phases, (K, ) or (K, C), in units of the image.
         smoothness: :math:`\beta`, in squared units of the image.
         max_sweeps: Maximum number of sweeps.
@@ -46,7 +46,7 @@ def segment_phases(
         Int64 (H, W), phases from 0, in the order of ``means``.
 
     Raises:
-        ValueError: If the shapes do not fit, the image is not finite, or
+        ValueError: If the shapes are inconsistent, the image is not finite, or
             ``smoothness`` is negative.
     """
     cost = _data_term(image, means)  # (K, H, W)
@@ -54,15 +54,17 @@ def segment_phases(
         raise ValueError(f'smoothness must not be negative, got {smoothness}.')
     labels = cost.argmin(0)
     height, width = labels.shape
-    # Flat, with a frame of the label K, which stands for no phase
+    # Flattened, with a border of label K, which means no phase.
     framed = np.pad(labels, 1, constant_values=len(cost)).ravel()
     neighbors = [
         (dy * (width + 2) + dx, np.float32(smoothness * weight))
         for dy, dx, weight in NEIGHBORS
     ]
     sets = _undecided(cost, smoothness)
+    # A pixel can only change if a neighbor has changed since its last update.
+    waiting = np.ones(framed.shape, bool)
     for _ in range(max_sweeps):
-        changed = [_update(framed, neighbors, *each) for each in sets]
+        changed = [_update(framed, waiting, neighbors, *each) for each in sets]
         if not any(changed):
             break
     return framed.reshape(height + 2, width + 2)[1:-1, 1:-1].copy()
@@ -108,7 +110,7 @@ def _data_term(image: np.ndarray, means: np.ndarray) -> np.ndarray:
 def _undecided(
     cost: np.ndarray, smoothness: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return places in the framed image and costs of pixels whose label may change.
+    """Return positions in the framed image and costs of pixels whose label may change.
 
     The other pixels keep their label: the costs of their two nearest means differ by
     more than the weight of all neighbors together.
@@ -120,22 +122,33 @@ def _undecided(
         rows, columns = np.nonzero(undecided[y::2, x::2])
         rows, columns = 2 * rows + y, 2 * columns + x
         place = (rows + 1) * (cost.shape[2] + 2) + columns + 1
-        costs = np.pad(cost[:, rows, columns], ((0, 1), (0, 0)), constant_values=np.inf)
-        sets.append((place, costs))  # (n, ), (K + 1, n)
+        costs = np.full((len(place), len(cost) + 1), np.inf, np.float32)
+        costs[:, :-1] = cost[:, rows, columns].T
+        sets.append((place, costs))  # (n, ), (n, K + 1)
     return sets
 
 
 def _update(
     framed: np.ndarray,
+    waiting: np.ndarray,
     neighbors: list[tuple[int, np.float32]],
     place: np.ndarray,
     costs: np.ndarray,
 ) -> bool:
-    """Relabel the pixels of one set in place; return whether any label changed."""
-    energy, pixels = costs.copy(), np.arange(len(place))
+    """Relabel the waiting pixels of one set in place; return whether any changed."""
+    chosen = np.flatnonzero(waiting[place])
+    if len(chosen) < len(place):
+        place, costs = place[chosen], costs[chosen]
+    waiting[place] = False
+    num_labels = costs.shape[1]  # the frame is the last
+    energy = costs.copy()
+    flat, rows = energy.ravel(), np.arange(0, energy.size, num_labels)
     for step, weight in neighbors:
-        energy[framed[place + step], pixels] -= weight
-    old, best = framed[place], energy.argmin(0)
-    better = energy[best, pixels] < energy[old, pixels]
-    framed[place[better]] = best[better]
-    return bool(better.any())
+        flat[rows + framed[place + step]] -= weight
+    old, best = framed[place], energy.argmin(1)
+    better = np.flatnonzero(flat[rows + best] < flat[rows + old])
+    moved = place[better]
+    framed[moved] = best[better]
+    for step, _ in neighbors:
+        waiting[moved + step] = True
+    return bool(moved.size)

@@ -1,4 +1,4 @@
-"""Activation maps of a slice with one candidate after the other painted over."""
+"""Activation maps of a slice with each of its candidates painted over."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmlesion.attribution import resize_map
 
-# Layers whose output at a pixel depends on that pixel alone.
+# Layers whose output at a pixel depends only on that pixel.
 POINTWISE = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.Dropout)
 
 
@@ -19,41 +19,48 @@ def residual_maps(
     image: Tensor,
     masks: Tensor,
     fill: Tensor,
+    features: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    r"""Nodule activation map, and those of the image without each candidate.
+    r"""Nodule activation map of an image, and maps without each candidate.
 
     .. math::
         \mathrm{NAM}_I(x, y) = \sum_k w_k a_k(x, y)
 
-    and likewise of :math:`I \setminus R_j`, for each candidate :math:`R_j`. All
-    candidates are one batch. Painting over a few pixels changes, in each layer, only
-    the cells that see them: these alone are computed for each candidate, from a
-    window of the unchanged image's features, and all others are those of the
-    unchanged image. The result is that of whole images, but for rounding.
+    The same equation gives the map of :math:`I \setminus R_j` for each candidate
+    :math:`R_j`. All candidates are one batch. A few painted pixels change, in each
+    layer, only the cells that see them. Only these cells are computed for each
+    candidate, from a window of the features of the unchanged image. The result equals
+    that of whole images up to rounding.
 
     Source: Feng et al., arXiv 1707.01086, Eq. 2 and Sec. 2.2, "Fine Segmentation".
 
     Args:
-        layers: The network up to the maps :math:`a_k`, one after the other, in
-            evaluation mode: convolutions of stride 1 that keep the size, max
-            poolings without overlap, what acts on each pixel alone, or modules
-            made of these (mmcv's ``ConvModule``).
+        layers: Layers of the network up to the maps :math:`a_k`, in the order of
+            execution and in evaluation mode: convolutions of stride 1 that keep the
+            size, max poolings without overlap, layers that act on each pixel alone,
+            or modules made of these (mmcv's ``ConvModule``).
         weights: Weights of the nodule class, :math:`w_k`.
-        image: As the first layer takes it (normalized).
-        masks: Candidates; at least one, none of them empty.
-        fill: Value of each channel painted over the candidates, in units of
+        image: Input of the first layer (normalized).
+        masks: Candidates: at least one, none of them empty.
+        fill: Value of each channel that replaces the candidates, in units of
             ``image``.
+        features: Output of each layer for the unchanged image, from
+            :func:`layer_features`. Computed by default.
+
+    Returns:
+        The map of the image, and the maps without each candidate.
 
     Shape:
         - weights: (K, )
         - image: (C, H, W)
         - masks: (B, H, W) bool
         - fill: (C, )
+        - features: a sequence of (c, h, w), one for each layer
         - output: (h, w) and (B, h, w), on the grid of the last layer
 
     Raises:
-        ValueError: A mask is empty or of another size, or a layer is of none of
-            these kinds.
+        ValueError: If a mask is empty or of another size, a layer is of none of
+            these kinds, or there is not one feature map for each layer.
     """
     if masks.dim() != 3 or masks.shape[1:] != image.shape[1:] or not len(masks):
         raise ValueError(
@@ -63,18 +70,23 @@ def residual_maps(
     if not masks.flatten(1).any(1).all():
         raise ValueError('a candidate is empty: there is nothing to paint over.')
     kinds = [_reach_and_stride(layer) for layer in layers]
+    features = layer_features(layers, image) if features is None else features
+    if len(features) != len(layers):
+        raise ValueError(
+            f'expected the features of {len(layers)} layers, got {len(features)}.'
+        )
     step = math.prod(stride for _, stride in kinds)
     painted = torch.where(masks[:, None], fill[:, None, None], image)
     rows, columns = _around(masks.any(2), step), _around(masks.any(1), step)
     changed = _cut(painted, rows, columns)
-    for layer, (reach, stride) in zip(layers, kinds):
+    for layer, (reach, stride), after in zip(layers, kinds, features):
         inner = rows, columns
         rows = rows.seen_by(reach, stride, image.shape[1])
         columns = columns.seen_by(reach, stride, image.shape[2])
         windows = _cut(image.expand(len(masks), -1, -1, -1), rows, columns)
         _paste(changed, *inner, windows, rows, columns, image.shape[1:])
         changed = layer(windows)[..., rows.valid, columns.valid]
-        image = layer(image[None])[0]
+        image = after
         rows, columns = rows.after(stride), columns.after(stride)
     original = torch.einsum('k,khw->hw', weights, image)
     residual = original.repeat(len(masks), 1, 1)
@@ -91,8 +103,26 @@ def residual_maps(
     return original, residual
 
 
+def layer_features(layers: Sequence[nn.Module], image: Tensor) -> list[Tensor]:
+    """Compute the output of each layer for one image.
+
+    Args:
+        layers: Layers in the order of execution.
+        image: Input of the first layer.
+
+    Shape:
+        - image: (C, H, W)
+        - output: (c, h, w) for each layer
+    """
+    features = []
+    for layer in layers:
+        image = layer(image[None])[0]
+        features.append(image)
+    return features
+
+
 def activation_change(original: Tensor, residual: Tensor, scope: Tensor) -> Tensor:
-    r"""How much painting over each candidate changes the map inside a scope.
+    r"""Change of the map inside a scope when each candidate is painted over.
 
     .. math::
         \sum_{(x, y) \in C} [\mathrm{NAM}_I(x, y) - \mathrm{NAM}_{I \setminus
@@ -105,7 +135,7 @@ def activation_change(original: Tensor, residual: Tensor, scope: Tensor) -> Tens
     Args:
         original: Map of the image.
         residual: Maps without each candidate.
-        scope: Where to look, at the size of the image.
+        scope: Pixels in which the change is summed, at the size of the image.
 
     Shape:
         - original: (h, w)
@@ -118,23 +148,23 @@ def activation_change(original: Tensor, residual: Tensor, scope: Tensor) -> Tens
 
 
 class _Windows(NamedTuple):
-    """Along one axis, a window of each candidate: all of one size.
+    """Windows of equal size along one axis, one for each candidate.
 
-    The starts differ by multiples of all strides to come, so that the windows stay
-    of one size; they may begin before the image and end after it, where features
-    are zero, as the padding of convolutions.
+    The starts differ by multiples of the strides of all later layers, so that the
+    windows keep equal sizes. Windows may begin before the image and end after it.
+    Features are zero there, as in the padding of convolutions.
     """
 
     starts: list[int]
     size: int
-    margin: int = 0  # cells at either end that a convolution gets wrong
+    margin: int = 0  # cells at both ends that a convolution computes wrongly
 
     @property
     def valid(self) -> slice:
         return slice(self.margin, self.size - self.margin)
 
     def seen_by(self, reach: int, stride: int, side: int) -> '_Windows':
-        """Inputs from which a layer computes all cells that see a window."""
+        """Inputs from which a layer computes all cells that see the windows."""
         if stride > 1:
             shift = self.starts[0] % stride
             size = -(-(self.size + shift) // stride) * stride
@@ -142,12 +172,12 @@ class _Windows(NamedTuple):
         else:
             size, margin = self.size + 4 * reach, reach
             starts = [start - 2 * reach for start in self.starts]
-        if size >= side:  # the whole side, which the layer itself pads
+        if size >= side:  # the whole side, padded by the layer itself
             return _Windows([0] * len(starts), side)
         return _Windows(starts, size, margin)
 
     def after(self, stride: int) -> '_Windows':
-        """The windows of the layer's outputs."""
+        """Windows of the outputs of the layer."""
         return _Windows(
             [(start + self.margin) // stride for start in self.starts],
             (self.size - 2 * self.margin) // stride,
@@ -155,7 +185,7 @@ class _Windows(NamedTuple):
 
 
 def _around(occupied: Tensor, step: int) -> _Windows:
-    """Windows around the occupied cells, (B, side) bool."""
+    """Windows around the occupied cells; ``occupied`` is (B, side) bool."""
     places = [each.nonzero()[:, 0] for each in occupied]
     starts = [int(each[0]) // step * step for each in places]
     return _Windows(
@@ -164,7 +194,7 @@ def _around(occupied: Tensor, step: int) -> _Windows:
 
 
 def _cut(features: Tensor, rows: _Windows, columns: _Windows) -> Tensor:
-    """A window of each sample, (B, C, rows.size, columns.size); zero outside."""
+    """Cut a window of each sample, (B, C, rows.size, columns.size); zero outside."""
     cut = features.new_zeros(*features.shape[:2], rows.size, columns.size)
     height, width = features.shape[2:]
     _paste(
@@ -179,8 +209,16 @@ def _cut(features: Tensor, rows: _Windows, columns: _Windows) -> Tensor:
     return cut
 
 
-def _paste(source, source_rows, source_columns, target, rows, columns, sides):
-    """Copy what two windows share of the image from one to the other, in place."""
+def _paste(
+    source: Tensor,
+    source_rows: _Windows,
+    source_columns: _Windows,
+    target: Tensor,
+    rows: _Windows,
+    columns: _Windows,
+    sides: Sequence[int],
+) -> None:
+    """Copy the part of the image that two windows share, in place."""
     for index in range(len(source)):
         here, there = [], []
         for origin, goal, side in zip(
@@ -195,7 +233,7 @@ def _paste(source, source_rows, source_columns, target, rows, columns, sides):
 
 
 def _reach_and_stride(layer: nn.Module) -> tuple[int, int]:
-    """Cells that a layer sees to either side, and its stride."""
+    """Return the cells that a layer sees to each side, and its stride."""
     reach = 0
     for part in (each for each in layer.modules() if not list(each.children())):
         if isinstance(part, nn.MaxPool2d) and part is layer:

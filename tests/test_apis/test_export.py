@@ -1,5 +1,8 @@
 """Exported networks give the model's results, and wrong exports leave no file."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -35,6 +38,9 @@ def test_a_classifier_gives_its_probabilities(suffix, save, tmp_path, capsys):
         pytest.importorskip('onnxscript')
     model, weights = save(read_config(HESAM))
     out = tmp_path / f'hesam.{suffix}'
+    (tmp_path / 'other').write_text('kept')
+    link = tmp_path / f'{out.name}.partial.{suffix}'
+    link.symlink_to(tmp_path / 'other')  # a name that was used once
     assert main(['export', HESAM, weights, str(out), '--size', '32', '32']) == 0
     assert "images ['N', 11, 32, 32], results [[1, 2]]" in capsys.readouterr().out
 
@@ -49,7 +55,8 @@ def test_a_classifier_gives_its_probabilities(suffix, save, tmp_path, capsys):
         session = onnxruntime.InferenceSession(str(out))
         found = torch.from_numpy(session.run(None, {'images': images.numpy()})[0])
     torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-4)
-    assert [path.name for path in tmp_path.iterdir() if 'partial' in path.name] == []
+    assert [path for path in tmp_path.iterdir() if 'partial' in path.name] == [link]
+    assert (tmp_path / 'other').read_text() == 'kept'
 
 
 def test_a_detector_gives_its_features(save, tmp_path):
@@ -84,3 +91,9 @@ def test_bad_input_is_named(save, tmp_path):
         export.export_network(cfg, 'weights.pth', tmp_path / 'a.pth', (32, 32))
     with pytest.raises(ValueError, match='how many channels'):
         export.input_channels(Config(dict(model=dict(type='X'))))
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full here')
+def test_a_full_disk_is_an_error_of_the_system():
+    with pytest.raises(OSError, match='No space left'):
+        export._write_pt2(torch.nn.Linear(3, 2), torch.ones(3, 3), Path('/dev/full'))

@@ -220,7 +220,7 @@ def test_a_head_that_draws_its_own_maps():
 def test_bad_soft_heads_are_one_sentence(net):
     with pytest.raises(ValueError, match='needs one head with a method'):
         SoftActivationMap(net)
-    with pytest.raises(ValueError, match='draws the equation .* use HiResCAM'):
+    with pytest.raises(ValueError, match='computes only the equation .* use HiResCAM'):
         SoftActivationMap(net, ['stage2'], map='exact')
     with pytest.raises(ValueError, match='score must be one of logit, .*odds2'):
         CAM(net, ['stage2'], score='odds2')

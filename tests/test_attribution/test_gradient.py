@@ -327,9 +327,9 @@ def test_inputs_as_the_model_takes_them():
     [
         (['stag2'], "no layer 'stag2'; the closest names are stage2"),
         (['backbone.fc'], "no layer 'backbone.fc'; the closest names are fc"),
-        (['spare'], "layer 'spare' never ran in the forward pass"),
-        (['fc'], "layer 'fc' put out no feature map"),
-        (['stage1#3'], "put out 1 maps, numbered from 0: there is no 'stage1#3'"),
+        (['spare'], "layer 'spare' was not called in the forward pass"),
+        (['fc'], "layer 'fc' returned no feature map"),
+        (['stage1#3'], "returned 1 maps, numbered from 0: there is no 'stage1#3'"),
     ],
 )
 def test_wrong_layers_are_one_sentence(net, layers, sentence):

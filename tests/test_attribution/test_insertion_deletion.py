@@ -138,7 +138,7 @@ def test_memory_is_bounded_and_the_model_is_left_alone():
         (dict(num_steps=0), 'at least 1, got 0'),
         (dict(replace_by='noise'), "a number or a tensor, got 'noise'"),
         (dict(replace_by=torch.rand(3, 3)), r'shape \(3, 3\) does not broadcast'),
-        (dict(targets=lambda output: output), 'one score for each picture'),
+        (dict(targets=lambda output: output), 'one score for each image'),
     ],
 )
 def test_bad_input_is_told(change, message):

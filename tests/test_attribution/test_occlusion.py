@@ -91,7 +91,7 @@ def test_bad_input_is_one_sentence(net):
         Occlusion(net, window=(2, 2, 2))(x, 0)
     with pytest.raises(ValueError, match='returned 1 scores for'):
         Occlusion(net, window=4)(x, lambda output: output.sum())
-    with pytest.raises(ValueError, match='no whole number of slices of 2'):
+    with pytest.raises(ValueError, match='not divisible into slices of 2'):
         SliceImportance(net, channels_per_slice=2)(x, 0)
     with pytest.raises(ValueError, match="'occlusion' or 'gradient', got 'x'"):
         SliceImportance(net, 'x')

@@ -121,5 +121,5 @@ def test_bad_input_is_told():
         with pytest.raises(ValueError, match=message):
             randomize_parameters(network(), explain, layers)
     sizes = iter([3, 4])
-    with pytest.raises(ValueError, match='was shuffled the maps have shape'):
+    with pytest.raises(ValueError, match='the maps have shape'):
         randomize_parameters(network(), lambda: torch.rand(1, 1, next(sizes), 2), ['0'])

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from mmdet.models.roi_heads import StandardRoIHead
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2] / 'configs/modern'
@@ -43,7 +45,9 @@ def test_one_step_and_validation(name, train_one_step):
 def test_recipe(name):
     cfg = Config.fromfile(ROOT / f'{name}.py')
     assert cfg.train_dataloader.batch_size == 16
-    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'mmlesion.FROCMetric'
+    tests = cfg.test_evaluator
+    first = tests[0] if isinstance(tests, list) else tests
+    assert cfg.val_evaluator.type == first.type == 'mmlesion.FROCMetric'
     steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
     assert {'RandomFlip', 'mmlesion.RandomFlipZ', 'mmlesion.RandomSpacing'} < set(steps)
     slices = {
@@ -53,6 +57,31 @@ def test_recipe(name):
         if step.type == 'mmlesion.LoadSliceStack'
     }
     assert slices == {int(name.split('_')[-1].removesuffix('slice'))}
+
+
+def test_types_and_diameters_are_predicted(train_one_step):
+    """Where types are known they are learned; masks are measured in mm."""
+    cfg = Config.fromfile(ROOT / 'mask_rcnn_r50_fpn_recist_15slice.py')
+    shrink(cfg.model)
+    cfg.model.roi_head.type_channels = 16
+    cfg.model.test_cfg.rcnn.max_per_img = 5
+    cfg.train_dataloader.dataset.split = 'test'  # training lesions have no type
+    runner = train_one_step(cfg)
+    scalars = runner.message_hub.log_scalars
+    assert scalars['train/loss_type'].current() > 0
+    metrics = runner.test()
+    assert {'froc/sens@4', 'recist/long_error_mm', 'recist/found'} < set(metrics)
+    model = runner.model.eval()
+    for batch in runner.test_dataloader:
+        (sample,) = model.test_step(batch)
+        found = sample.pred_instances
+        assert len(found.lesion_types) == len(found.bboxes) == len(found.masks)
+        # The same boxes as those of mmdet's head
+        model.roi_head.__class__, ours = StandardRoIHead, model.roi_head.__class__
+        (stock,) = model.test_step(batch)
+        model.roi_head.__class__ = ours
+        torch.testing.assert_close(found.bboxes, stock.pred_instances.bboxes)
+        torch.testing.assert_close(found.scores, stock.pred_instances.scores)
 
 
 def test_rtmdet_trains_with_the_schedule_of_3dce(train_one_step):

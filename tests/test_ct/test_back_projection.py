@@ -90,7 +90,7 @@ def test_a_map_without_evidence_gives_none():
 @pytest.mark.parametrize(
     'maps, mask, combination, sentence',
     [
-        ({}, FULL, 'product', 'there is no map'),
+        ({}, FULL, 'product', 'there are no maps'),
         (dict(axial=np.ones((5, 6))), FULL[0], 'product', 'the mask must have shape'),
         (dict(axial=np.ones((5, 6))), FULL, 'max', "mean, min, but is 'max'"),
         (dict(oblique=np.ones((5, 6))), FULL, 'min', "one map is of 'oblique'"),

@@ -255,7 +255,7 @@ def test_sides_are_the_patients_also_where_lungs_touch():
         left_right_lungs(mask, mirrored) == LEFT_LUNG, sides == RIGHT_LUNG
     )
     assert (left_right_lungs(mask & RIGHT, scan(hu))[mask & RIGHT] == RIGHT_LUNG).all()
-    with pytest.raises(ValueError, match='with lung in it'):
+    with pytest.raises(ValueError, match='expected a non-empty mask'):
         left_right_lungs(mask & False, scan(hu))
 
 

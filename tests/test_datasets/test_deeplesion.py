@@ -154,7 +154,7 @@ def test_numbers_of_images_do_not_depend_on_what_is_on_disk(tiny):
     assert dataset.get_data_info(0)['img_id'] == 1
     with pytest.raises(
         ValueError,
-        match="no key slice of split 'val' is left whose PNG lies in .*Images_png",
+        match="split 'val' has no key slice whose PNG file is in .*Images_png",
     ):
         build(tiny.root, 'val', only_existing=True)
 
@@ -166,7 +166,7 @@ def test_a_list_picks_key_slices_of_a_split(tiny):
     assert names(dataset) == ['000003_01_02_011.png']
     with pytest.raises(
         ValueError,
-        match="some.txt: line 3: '000003_01_02_011.png' is no key slice of split 'val'",
+        match="line 3: '000003_01_02_011.png' is not a key slice of split 'val'",
     ):
         build(tiny.root, 'val', subset_file='some.txt')
 
@@ -205,7 +205,8 @@ def test_bad_lists(tiny):
     three_patients(tiny)
     (tiny.root / 'a.txt').write_text('000001_01_01_010.png\n000009.png\n')
     with pytest.raises(
-        ValueError, match="a.txt: line 2: '000009.png' is no key slice of .*DL_info.csv"
+        ValueError,
+        match="a.txt: line 2: '000009.png' is not a key slice of .*DL_info.csv",
     ):
         build(tiny.root, 'a', split_files=dict(a='a.txt'))
     with pytest.raises(FileNotFoundError, match='none.txt: no such file'):

@@ -155,8 +155,8 @@ def test_the_pipeline_ends_in_what_a_classifier_takes(root):
     'kwargs, sentence',
     [
         (dict(split='val'), "unknown split 'val'"),
-        (dict(split='test'), "split 'test' needs a fold from 0 to 4, but it is None"),
-        (dict(split='test', fold=5), 'from 0 to 4, but it is 5'),
+        (dict(split='test'), "split 'test' needs a fold from 0 to 4, but fold is None"),
+        (dict(split='test', fold=5), 'from 0 to 4, but fold is 5'),
         (dict(split='test', fold=0, num_folds=13), '13 folds need at least as many'),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_fold_with_one_class_is_said(root):
 def test_missing_files_are_named(root, tmp_path):
     with pytest.raises(FileNotFoundError, match='prepare_data.py lidc'):
         LIDCNoduleDataset(data_root=str(tmp_path / 'nowhere'))
-    with pytest.raises(FileNotFoundError, match='expected one patient a line'):
+    with pytest.raises(FileNotFoundError, match='one patient per line'):
         LIDCNoduleDataset(data_root=str(root), patients_file='none.txt')
     (root / 'patches' / '2_1.slices').unlink()
     with pytest.raises(FileNotFoundError, match='2_1.slices: no such file, but'):
@@ -198,7 +198,7 @@ def test_missing_files_are_named(root, tmp_path):
         ('diameter_mm', '0', 'row 3: diameter_mm must be positive'),
         ('malignancy', 'nan', 'row 3: malignancy must be finite'),
         ('nodule_id', '../a', 'row 3: nodule_id must be a name without folders'),
-        ('nodule_id', '0_0', 'row 3: nodule 0_0 is in row 2 already'),
+        ('nodule_id', '0_0', 'row 3: nodule 0_0 is already in row 2'),
     ],
 )
 def test_a_malformed_row_is_named(root, column, cell, sentence):

@@ -153,12 +153,15 @@ def test_without_masks_no_file_of_masks_is_read(tmp_path):
     [
         (
             'p00,1.2.000000,0,1,.7,.7,0,0',
-            r'row \d+: slice 0 of series 1.2.000000 is in row 2 already',
+            r'row \d+: slice 0 of series 1.2.000000 is already in row 2',
         ),
-        ('p01,1.2.000000,99,1,.7,.7,0,0', 'is of p01 here, but of p00 above'),
+        (
+            'p01,1.2.000000,99,1,.7,.7,0,0',
+            'belongs to p01, but to p00 in an earlier row',
+        ),
         ('p00,1.2.000000,99,-1,.7,.7,0,0', 'must be 0 or more, but are 99 and -1'),
         ('p00,1.2.000000,99,1,0,.7,0,0', 'must be positive, but are 0.0 and 0.7'),
-        ('p00,../x,99,1,.7,.7,0,0', "must be a name of a file, but is '../x'"),
+        ('p00,../x,99,1,.7,.7,0,0', "must be a valid file name, but is '../x'"),
         (
             'p00,1.2.000000,a,1,.7,.7,0,0',
             "slice_number must be of type int, but is 'a'",
@@ -180,7 +183,7 @@ def test_missing_things_are_told(tmp_path):
     kwargs = make(tmp_path)
     with pytest.raises(ValueError, match="unknown split 'dev'"):
         LIDCSliceDataset(split='dev', **kwargs)
-    with pytest.raises(ValueError, match='no slice of split .all. is left'):
+    with pytest.raises(ValueError, match='split .all. has no slice'):
         LIDCSliceDataset(num_nodules=(5,), **kwargs)
     path = tmp_path / 'slices/1.2.000001.slices'
     with pytest.raises(ValueError, match='there is no slice 77; prepare'):
@@ -191,3 +194,28 @@ def test_missing_things_are_told(tmp_path):
     make(tmp_path, patients=5)
     with pytest.raises(ValueError, match='6 folds need at least as many patients'):
         LIDCSliceDataset(split='train', **kwargs)
+
+
+def test_two_slices_of_different_patients_lie_side_by_side(tmp_path):
+    root = make(tmp_path)
+    found = samples(**root, split='test', side_by_side=True, num_nodules=(1,))
+    assert found == samples(**root, split='test', side_by_side=True, num_nodules=(1,))
+    load = LoadLIDCSlice(with_mask=True)
+    for sample in found:
+        right = sample['beside']
+        assert right['patient'] != sample['patient'] and sample['num_nodules'] == 2
+        assert sample['img_id'].endswith(right['img_id'])
+        done = load(dict(sample))
+        assert done['img'].shape == (8, 12, 1) and done['mask'].shape == (8, 12, 1)
+        for part, half in ((sample, slice(0, 6)), (right, slice(6, 12))):
+            value = 100 * int(part['patient'][1:]) + part['slice_number']
+            assert (done['img'][:, half] == value).all()
+        assert set(np.unique(done['mask'][:, :6])) == {0, 1}
+        assert set(np.unique(done['mask'][:, 6:])) == {0, 2}
+    both = samples(**root, split='test', side_by_side=True, num_nodules=(2,))
+    mask = load(dict(both[0]))['mask'][..., 0]
+    assert mask.max() == 4 and set(np.unique(mask[:, 6:])) == {0, 3, 4}
+    alone = tmp_path / 'alone'
+    alone.mkdir()
+    with pytest.raises(ValueError, match='side_by_side needs two'):
+        samples(**make(alone, patients=1), side_by_side=True)

@@ -134,15 +134,15 @@ def test_a_sample_reaches_the_network_as_it_should(tmp_path):
     'rows, message',
     [
         ('a.mha,1,2,3,4,2', "row 2: label must be 0 or 1, got '2'"),
-        ('a.mha,1,2,3,4', 'row 2: expected one cell for each column'),
+        ('a.mha,1,2,3,4', 'row 2: expected one cell per column'),
         ('a.mha,1,2,0,4,1', 'row 2: x, y, width and height'),
         ('a.mha,1,2,x,4,1', "row 2: .*got .'1', '2', 'x', '4'"),
         ('a.mha,1,nan,3,4,1', 'row 2: x, y, width and height'),
-        (',1,2,3,4,1', 'row 2: img_name must be the name of a file'),
-        ('../a.mha,1,2,3,4,1', 'row 2: img_name must be the name of a file'),
-        ('a.mha,1,2,3,4,1\na.mha,0,0,0,0,0', 'row 3: a.mha was in row 2 already'),
-        ('a.mha,0,0,0,0,0\na.mha,1,2,3,4,1', 'row 3: a.mha was in row 2 already'),
-        ('', 'there is no row'),
+        (',1,2,3,4,1', 'row 2: img_name must be a file name'),
+        ('../a.mha,1,2,3,4,1', 'row 2: img_name must be a file name'),
+        ('a.mha,1,2,3,4,1\na.mha,0,0,0,0,0', 'row 3: a.mha is already in row 2'),
+        ('a.mha,0,0,0,0,0\na.mha,1,2,3,4,1', 'row 3: a.mha is already in row 2'),
+        ('', 'no rows'),
     ],
 )
 def test_bad_rows_are_told(tmp_path, rows, message):
@@ -157,9 +157,11 @@ def test_missing_things_are_told(tmp_path):
         NODE21Dataset(data_root=str(tmp_path))
     kwargs = make(tmp_path)
     (tmp_path / 'images' / 'n0003.mha').unlink()
-    with pytest.raises(FileNotFoundError, match='n0003.mha: no such file, but row 6'):
+    with pytest.raises(
+        FileNotFoundError, match='n0003.mha: no such file, but it is listed in row 6'
+    ):
         NODE21Dataset(**kwargs)
-    with pytest.raises(ValueError, match='needs 100 pictures .* there are 12 and 30'):
+    with pytest.raises(ValueError, match='needs 100 images .* there are 12 and 30'):
         NODE21Dataset(**dict(kwargs, num_test=200, split='test'))
     for wrong, message in (
         (dict(split='dev'), "unknown split 'dev'"),

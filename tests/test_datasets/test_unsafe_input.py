@@ -132,7 +132,9 @@ def test_rows_of_dl_info_that_cannot_be_meant(tmp_path):
     name = lines[1].split(',')[0]
     number = name.rsplit('_', 1)[1]
     path.write_text('\n'.join([lines[0], lines[1].replace(name, f'.._{number}')]))
-    with pytest.raises(ValueError, match='row 2: File_name .* names no folder'):
+    with pytest.raises(
+        ValueError, match='row 2: File_name .* does not name a series folder'
+    ):
         read_deeplesion_csv(path)
     rows = list(csv.DictReader(lines))
     cells = rows[0]['Spacing_mm_px_'].split(',')
@@ -141,17 +143,17 @@ def test_rows_of_dl_info_that_cannot_be_meant(tmp_path):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows[:1])
-    with pytest.raises(ValueError, match='row 2: .* interval of slices'):
+    with pytest.raises(ValueError, match='row 2: .* slice distance'):
         read_deeplesion_csv(path)
 
 
 @pytest.mark.parametrize(
     'content, message',
     [
-        (b'a.mha,1,2,3,4,1\xff\n', 'metadata.csv: the file is no csv'),
-        (b'a.mha,1,2,3,4,1,9\n', 'row 2: expected one cell for each column'),
+        (b'a.mha,1,2,3,4,1\xff\n', 'metadata.csv: the file is not a csv file'),
+        (b'a.mha,1,2,3,4,1,9\n', 'row 2: expected one cell per column'),
         (b'a.mha,1e10,2,3,4,1\n', 'row 2: x, y, width and height'),
-        (b'..,1,2,3,4,1\n', 'row 2: img_name must be the name of a file'),
+        (b'..,1,2,3,4,1\n', 'row 2: img_name must be a file name'),
     ],
 )
 def test_rows_of_node21_that_cannot_be_meant(tmp_path, content, message):

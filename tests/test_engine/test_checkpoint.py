@@ -117,3 +117,14 @@ def test_something_else_than_a_dict_is_named(tmp_path):
     torch.save([torch.zeros(1)], path)
     with pytest.raises(ValueError, match='holds a list'):
         read_checkpoint(path)
+
+
+def test_a_pattern_names_a_single_file(tmp_path):
+    pattern = tmp_path / 'best_*.pth'
+    with pytest.raises(FileNotFoundError, match=r'best_\*.pth does not exist'):
+        read_checkpoint(pattern)
+    torch.save(dict(state_dict={'a': torch.ones(2)}), tmp_path / 'best_1.pth')
+    assert read_checkpoint(pattern)['state_dict']['a'].sum() == 2
+    torch.save(dict(state_dict={'a': torch.ones(2)}), tmp_path / 'best_2.pth')
+    with pytest.raises(ValueError, match='matches 2 files .* a single file'):
+        read_checkpoint(pattern)

@@ -233,3 +233,16 @@ def test_a_flipped_byte_of_a_tensor_is_found(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r'flipped\.pth is damaged: the check sum of'):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize('version, warned', [('2.5.1+cpu', 1), ('2.6.0', 0)])
+def test_a_reader_with_a_known_fault_is_named_once(
+    tmp_path, monkeypatch, recwarn, version, warned
+):
+    path = tmp_path / 'a.pth'
+    torch.save(dict(state_dict=dict(weight=torch.ones(1))), path)
+    monkeypatch.setattr(torch, '__version__', version)
+    for _ in range(2):
+        read_checkpoint(path)
+    found = [str(each.message) for each in recwarn]
+    assert sum('CVE-2025-32434' in each for each in found) == warned

@@ -87,12 +87,15 @@ def test_the_table_by_hand():
             tp_dice_std=0,
             tp_doa_mean=32,
             tp_doa_std=0,
+            peak_in=math.nan,
+            peak_mm_median=math.nan,
             two_both=1,
             two_one=1,
             num_two=3,
             num_nodule=3,
             num_empty=3,
-        )
+        ),
+        nan_ok=True,
     )
 
 

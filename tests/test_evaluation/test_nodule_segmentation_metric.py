@@ -82,8 +82,65 @@ def test_two_nodules_are_compared_with_the_masks_of_both():
     assert numbers['nodule/fine/num_two'] == 2
     assert numbers['nodule/fine/two_both'] == numbers['nodule/fine/two_one'] == 1
     assert numbers['nodule/fine/tp_doa_mean'] == 3
-    # They are fine ones: the coarse mask stands for itself
+    # These masks are fine: the coarse mask is not replaced
     assert numbers['nodule/coarse/two_both'] == numbers['nodule/coarse/two_one'] == 0
+
+
+def test_coarse_masks_of_two_nodules_are_united():
+    metric = NoduleSegmentationMetric()
+    first, second = plane((0, 0, 3, 3)), plane((5, 5, 8, 8))
+    masks = dict(coarse_masks=[first, second], nodule_masks=[first])
+    metric.process(
+        None,
+        [
+            sample('both', TWO, first, first, **masks),
+            sample('one', ONE, first, first, **masks),
+        ],
+    )
+    numbers = metric.evaluate(2)
+    assert numbers['nodule/coarse/two_both'] == 1
+    assert numbers['nodule/fine/two_both'] == 0 and numbers['nodule/fine/two_one'] == 1
+    # The second blob does not count in a slice with one nodule
+    assert numbers['nodule/coarse/tp_doa_mean'] == 9 - 4
+
+
+def test_peak_of_the_map_in_called_slices():
+    """Inside, 2 px (3 mm) beside the nodule, and in a slice that is not called."""
+    metric = NoduleSegmentationMetric(mask_keys=('fine_mask', 'any_fine_mask'))
+    samples = []
+    for name, (y, x), fine in (
+        ('in', (1, 1), ONE),
+        ('beside', (3, 0), ONE),
+        ('missed', (7, 7), NONE),
+    ):
+        heat = np.zeros((8, 8))
+        heat[y, x] = 1
+        samples.append(sample(name, ONE, ONE, fine, map=heat, any_fine_mask=ONE))
+        samples[-1]['spacing_mm'] = (1.5, 1.0)
+    metric.process(None, samples)
+    numbers = metric.evaluate(3)
+    assert numbers['nodule/fine/peak_in'] == 1 / 2
+    assert numbers['nodule/fine/peak_mm_median'] == pytest.approx((0 + 3) / 2)
+    assert numbers['nodule/any_fine/peak_in'] == 1 / 3
+    assert numbers['nodule/any_fine/peak_mm_median'] == pytest.approx(3)
+    with pytest.raises(ValueError, match="'fine_mask': the activation map has shape"):
+        metric.process(None, [dict(samples[0], map=np.zeros((4, 4)))])
+
+
+def test_rows_of_chance_are_scored_beside_the_results():
+    metric = NoduleSegmentationMetric(
+        mask_keys=('fine_mask',), chance_keys=('middle_disc_mask',)
+    )
+    heat = np.zeros((8, 8))
+    metric.process(
+        None,
+        [sample('a', ONE, ONE, NONE, middle_disc_mask=plane((0, 0, 1, 2)), map=heat)],
+    )
+    numbers = metric.evaluate(1)
+    assert numbers['nodule/fine/tpr'] == 0
+    assert numbers['nodule/middle_disc/tpr'] == 1
+    assert numbers['nodule/middle_disc/dice_mean'] == pytest.approx(4 / 6)
+    assert math.isnan(numbers['nodule/middle_disc/peak_in'])
 
 
 def test_processes_add_up():
@@ -142,6 +199,7 @@ def test_published_rows_stand_below_ours(monkeypatch):
         '0.00',
         '±',
         '0.00',
+        '-',
     ]
     assert text[4].split()[:4] == ['paper,', '1-GAP', 'fine', '0.75']
     assert '30.7 ± 52.8' in text[4]

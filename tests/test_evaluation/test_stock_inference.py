@@ -134,7 +134,7 @@ def test_the_pipeline_of_every_detection_config(path, root):
         ('scan.nii.gz', r"Append its number, counted from 0 at the feet: '.*gz#57'"),
         ('dicom', 'which slice of the scan'),
         ('scan.nii.gz#5', 'there is no slice 5, the scan has 5, counted from 0'),
-        ('Images_png/000009_01_01/010.png', 'a PNG does not tell its pixel size'),
+        ('Images_png/000009_01_01/010.png', 'a PNG does not contain its pixel size'),
     ],
 )
 def test_what_is_missing_is_told(source, expected, root):
@@ -142,7 +142,7 @@ def test_what_is_missing_is_told(source, expected, root):
     pipeline = DetInferencer.__new__(DetInferencer)._init_pipeline(cfg)
     with pytest.raises(ValueError, match=expected):
         pipeline(str(Path(root) / source))
-    with pytest.raises(ValueError, match='an array does not tell its pixel size'):
+    with pytest.raises(ValueError, match='an array does not contain its pixel size'):
         pipeline(np.zeros((8, 8, 3)))
     with pytest.raises(FileNotFoundError, match='lost.nii: no such file'):
         pipeline(f'{root}/lost.nii#3')

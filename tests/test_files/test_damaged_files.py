@@ -101,12 +101,12 @@ def test_a_split_list_of_broken_bytes(tmp_path):
 @pytest.mark.parametrize(
     'row, message',
     [
-        ('a,1,2,3,4,5', 'expected one cell for each column'),
-        ('a,1,2,3', 'expected one cell for each column'),
+        ('a,1,2,3,4,5', 'expected one cell per column'),
+        ('a,1,2,3', 'expected one cell per column'),
         (',1,2,3,4', 'scan is empty'),
         ('a,1,2,3,1_0', "long_diameter_mm must be a number, but is '1_0'"),
         ('a,1,2,inf,4', "center_z_mm must be a number, but is 'inf'"),
-        ('"a', 'the file is no csv'),
+        ('"a', 'the file is not a csv file'),
     ],
 )
 def test_a_row_of_the_truth_that_cannot_be_meant(tmp_path, row, message):

@@ -5,11 +5,13 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from mmlesion.cli import main
 from mmlesion.files import (
     atomic_path,
     describe_files,
@@ -202,3 +204,34 @@ def test_the_same_seed_gives_the_same_bytes_of_dicom(tmp_path, monkeypatch):
         and (first / name).read_bytes() != (second / name).read_bytes()
     ]
     assert not different
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system')
+@pytest.mark.parametrize('size', [3000, 10_000])
+def test_a_full_disk_is_one_sentence_and_the_next_run_completes_the_data(
+    tmp_path, size
+):
+    arguments = ['phantom', 'lidc', '--patients', '1', '--size', '128', '--out']
+    out = tmp_path / 'a' / 'lidc'
+    with open(tmp_path / 'errors', 'wb') as errors:
+        pid = os.fork()
+        if pid == 0:
+            status = 99
+            try:
+                import resource
+
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                os.dup2(errors.fileno(), 2)
+                sys.stderr = open(2, 'w', buffering=1, closefd=False)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+                status = main([*arguments, str(out)])
+            finally:
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    words = (tmp_path / 'errors').read_text()
+    assert (status, 'Traceback' in words) == (1, False)
+    assert words.splitlines()[-1].startswith('error: ')
+    assert not out.exists()
+    assert main([*arguments, str(out)]) == 0
+    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['lidc']
+    assert list(out.rglob('*.dcm'))

@@ -111,3 +111,80 @@ def test_other_features_are_named(feats):
         head(feats)
     with pytest.raises(ValueError, match='expected branches'):
         head.activation_maps(feats[:2])
+
+
+@pytest.mark.parametrize('num_stages, stride', [(3, 4), (4, 8), (5, 16)])
+def test_fewer_stages_have_a_finer_grid(num_stages, stride):
+    backbone = MultiGAPVGG(2, 11, num_stages, width=4, branch_channels=6)
+    fine, coarse = backbone(torch.randn(1, 3, 64, 32))
+    assert coarse.shape[2:] == (64 // stride, 32 // stride)
+    assert fine.shape[2:] == (128 // stride, 64 // stride)
+    with pytest.raises(ValueError, match='num_stages must be 3, 4 or 5, got 2'):
+        MultiGAPVGG(1, 11, 2)
+
+
+def pooling_head(**kwargs):
+    head = MultiGAPHead(3, (5, 5, 5), bias=True, **kwargs)
+    torch.nn.init.normal_(head.fc.weight)
+    torch.nn.init.normal_(head.fc.bias)
+    return head
+
+
+@pytest.mark.parametrize('pooling', ['mean', 'lse', 'gem'])
+def test_the_exact_map_of_each_pooling_sums_to_the_score(pooling, feats):
+    head = pooling_head(pooling=pooling, sharpness=2.0)
+    scores = head(feats)
+    exact = head.activation_maps(feats, 'exact')
+    torch.testing.assert_close(exact.sum((2, 3)) + head.fc.bias, scores)
+
+
+def test_poolings_by_their_formulas(feats):
+    torch.manual_seed(1)
+    head = pooling_head(pooling='lse', sharpness=2.0)
+    nodule_map = head.activation_maps(feats, 'equation').flatten(2)
+    expected = (2 * nodule_map).exp().mean(2).log() / 2 + head.fc.bias
+    torch.testing.assert_close(head(feats), expected)
+    # From the mean to the maximum
+    head.sharpness = 1e-3
+    torch.testing.assert_close(
+        head(feats), nodule_map.mean(2) + head.fc.bias, rtol=0.02, atol=0.02
+    )
+    head.sharpness = 1e3
+    torch.testing.assert_close(
+        head(feats), nodule_map.amax(2) + head.fc.bias, rtol=0.01, atol=0.01
+    )
+    gem = pooling_head(pooling='gem', sharpness=3.0)
+    pooled = [(maps.clamp(min=6e-5) ** 3).mean((2, 3)) ** (1 / 3) for maps in feats]
+    torch.testing.assert_close(gem.pre_logits(feats), torch.cat(pooled, 1))
+    torch.testing.assert_close(gem(feats), gem.fc(torch.cat(pooled, 1)))
+    empty = tuple(torch.zeros_like(maps, requires_grad=True) for maps in feats)
+    gem(empty).sum().backward()
+    assert torch.isfinite(empty[0].grad).all()
+
+
+@pytest.mark.parametrize('pooling', ['mean', 'lse'])
+def test_each_branch_is_supervised_alone(pooling, feats):
+    """The loss of a branch is the loss of a head that has only this branch."""
+    from mmpretrain.structures import DataSample
+
+    samples = [DataSample().set_gt_label(label) for label in (0, 2)]
+    head = pooling_head(pooling=pooling)
+    plain = head.loss(feats, samples)
+    assert set(plain) == {'loss'}
+    head.branch_loss_weight = 0.5
+    losses = head.loss(feats, samples)
+    expected = 0.0
+    for index, maps in enumerate(feats):
+        alone = MultiGAPHead(3, (5,), bias=True, pooling=pooling)
+        alone.fc.weight.data = head.fc.weight.data[:, 5 * index : 5 * index + 5]
+        alone.fc.bias.data = head.fc.bias.data
+        expected = expected + alone.loss((maps,), samples)['loss']
+    torch.testing.assert_close(losses['loss'], plain['loss'])
+    torch.testing.assert_close(losses['loss_branches'], 0.5 * expected)
+
+
+def test_bad_poolings_are_refused():
+    with pytest.raises(ValueError, match="one of mean, lse, gem .* got 'max'"):
+        MultiGAPHead(2, (5,), pooling='max')
+    with pytest.raises(ValueError, match='sharpness positive'):
+        MultiGAPHead(2, (5,), pooling='lse', sharpness=0)

@@ -231,3 +231,117 @@ def test_bad_arguments():
         MODELS.build(dict(type='mmlesion.NAMSegmentor', classifier=network(2)))
     with pytest.raises(ValueError, match='num_nodules must be 1 or more'):
         build(num_nodules=0)
+    with pytest.raises(ValueError, match='several must be one of'):
+        build(several='both')
+    with pytest.raises(ValueError, match='refine must be one of'):
+        build(refine='crf')
+
+
+def displace(classifier, rows):
+    """Let the last convolution respond ``rows`` cells above what it sees."""
+    weight = classifier.backbone.branches[-1].conv.weight
+    with torch.no_grad():
+        weight.zero_()
+        weight[0, 0, 1 + rows, 1] = 1.0
+
+
+def test_the_shift_of_a_displaced_map_is_fitted_without_masks():
+    """The map lies a cell (16 px) above the nodule; the fit moves it back."""
+    model = build(level=0.3)
+    see_brightness(model.classifier)
+    displace(model.classifier, 1)
+    rng = np.random.default_rng(0)
+    slices = [
+        draw((*rng.integers(30, 100, 2), 5, NODULE), (64, 10, 2, VESSEL))
+        for _ in range(7)
+    ]
+    assert model.train().fit_map_shift([*slices, draw()]) == 7 and model.training
+    shift = model.map_shift_px[0].tolist()
+    # Cells are 16 px wide, and a nodule touches one to four of them
+    assert 10 <= shift[0] <= 28 and abs(shift[1]) <= 8
+    image = draw((70, 60, 6, NODULE))
+    (moved,) = model.eval().test_step(data_of(image))
+    found = moved.fine_mask & disc(70, 60, 6)
+    assert torch.equal(moved.fine_mask, found) and found.sum() > 40
+    peak = np.unravel_index(int(moved.map.argmax()), (128, 128))
+    assert abs(peak[0] - 70) <= 12
+    # The shift is part of the checkpoint, and zero in checkpoints without it
+    fresh = build()
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(fresh.map_shift_px, model.map_shift_px)
+    old = {k: v for k, v in model.state_dict().items() if k != 'map_shift_px'}
+    fresh.load_state_dict(old)
+    assert not fresh.map_shift_px.any()
+    assert model.fit_map_shift([draw()]) == 0 and not model.map_shift_px.any()
+
+
+def test_two_nodules_by_painting_over_the_first():
+    """Both lie within one blob of the map, where no watershed finds two."""
+    image = draw((56, 40, 6, NODULE), (56, 58, 5, VESSEL))
+    found = {}
+    for several in ('watershed', 'repeat'):
+        model = build(num_nodules=2, several=several, level=0.3)
+        see_brightness(model.classifier)
+        (sample,) = model.test_step(data_of(image))
+        found[several] = sample.nodule_masks
+        assert len(sample.coarse_masks) == len(sample.nodule_masks)
+    assert len(found['watershed']) == 1 and len(found['repeat']) == 2
+    assert torch.equal(found['repeat'][0], disc(56, 40, 6))
+    assert torch.equal(found['repeat'][1], disc(56, 58, 5))
+
+
+def test_controls_are_added_whatever_the_class():
+    model = build(chance_radius_px=12)
+    see_brightness(model.classifier)
+    with torch.no_grad():  # everything is negative
+        model.classifier.head.fc.weight[0, 0] = 2.0
+    image = draw((64, 64, 5, NODULE), (20, 100, 4, NODULE))
+    (sample,) = model.test_step(data_of(image))
+    assert int(sample.pred_label) == 0 and not sample.fine_mask.any()
+    assert torch.equal(sample.any_fine_mask, disc(64, 64, 5))
+    assert torch.equal(sample.middle_disc_mask, disc(64, 64, 5))
+    both = disc(64, 64, 5) | disc(20, 100, 4)
+    assert torch.equal(sample.whole_image_mask, both)
+    assert not (sample.random_disc_mask & ~both).any()
+
+
+def test_several_gaps_start_from_the_classifier_and_keep_its_features():
+    model = MODELS.build(
+        dict(
+            type='mmlesion.NAMSegmentor',
+            classifier=network(1),
+            multi_gap=network(2),
+            from_classifier=True,
+        )
+    )
+    model.init_weights()
+    images = torch.randn(2, 3, 64, 64)
+    model.eval()
+    torch.testing.assert_close(model(images), model.classifier(images))
+    samples = [DataSample().set_gt_label(label) for label in (0, 1)]
+    model.train()(images, samples, mode='loss')['loss'].backward()
+    trained = {n for n, p in model.named_parameters() if p.grad is not None}
+    assert trained and all('branches' in name or 'head' in name for name in trained)
+    assert not model.multi_gap.backbone.features.training
+
+
+def test_log_odds_subtract_the_map_of_the_other_class():
+    image = draw((60, 60, 6, NODULE))
+    maps = {}
+    for log_odds in (False, True):
+        model = build(log_odds=log_odds, level=0.1)
+        see_brightness(model.classifier)  # the weights of the classes are -1 and 1
+        (sample,) = model.test_step(data_of(image))
+        maps[log_odds] = sample.map
+    torch.testing.assert_close(maps[True], 2 * maps[False])
+
+
+def test_scores_of_several_gaps_are_kept():
+    model = build(multi_gap=network(2), refine='opening')
+    see_brightness(model.classifier)
+    with torch.no_grad():
+        for parameter in model.multi_gap.parameters():
+            parameter.zero_()
+    (sample,) = model.test_step(data_of(draw((60, 60, 6, NODULE))))
+    assert sample.multi_gap_score.tolist() == [0.5, 0.5]
+    assert int(sample.pred_label) == 1

@@ -266,13 +266,91 @@ def _measure(planes, scan, focus):
     )
 
 
-def test_one_slice_does_not_tell_lesions_from_vessels_but_their_course_does(scans):
+def _radiomics(scan, plane, focus):
+    """Shape, intensity and position of a focus in the key slice alone, or None."""
+    x, y = ((focus.center[i] - scan.origin_mm[i]) / scan.spacing_mm for i in (0, 1))
+    size = focus.radius_mm / scan.spacing_mm
+    rows, columns = np.mgrid[: plane.shape[0], : plane.shape[1]]
+    away = np.hypot(columns - x, rows - y)
+    inside = np.median(plane[away < max(1.5, 0.45 * size)])
+    rim = plane[(away > 1.3 * size + 2) & (away < 1.3 * size + 6)]
+    sign, threshold = np.sign(inside - np.median(rim)), (inside + np.median(rim)) / 2
+    reach, seed = 2 * size + 3, away < max(1.5, 0.3 * size)
+    piece = _piece(plane, threshold, sign, x, y, reach, seed)
+    if piece is None or abs(inside - np.median(rim)) < 25 or piece.sum() < 5:
+        return None
+    outlines, _ = cv2.findContours(
+        piece.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    outline = max(outlines, key=len)
+    area, length = piece.sum(), max(cv2.arcLength(outline, True), 1)
+    hull = max(cv2.contourArea(cv2.convexHull(outline)), 1)
+    axes = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(np.nonzero(piece))), 0.01))
+    values = scan.hu[scan.key][piece].astype(float)
+    edge = np.hypot(*np.gradient(plane))
+    border = piece ^ ndimage.binary_erosion(piece)
+    return (
+        *(np.sqrt(area) * scan.spacing_mm, length / np.sqrt(area), area / hull),
+        *(axes[0] / axes[1], 4 * np.pi * area / length**2),
+        *(values.mean(), values.std(), *np.percentile(values, (5, 25, 50, 75, 95))),
+        *(rim.mean(), rim.std(), values.mean() - rim.mean(), edge[border].mean()),
+        *(((values - values.mean()) ** 3).mean() / (values.std() + 1) ** 3,),
+        *(x / plane.shape[1], y / plane.shape[0]),
+    )
+
+
+@pytest.fixture(scope='module')
+def foci(scans):
+    """Measures in 3-D and radiomics in one slice of lesions and vessels."""
     measured = {'lesions': [], 'vessels': []}
-    for scan in [*scans, *(_scan(seed) for seed in range(100, 160))]:
+    radiomics, labels, patients = [], [], []
+    for number, scan in enumerate([*scans, *(_scan(n) for n in range(100, 160))]):
         planes = [cv2.GaussianBlur(p.astype(np.float32), (0, 0), 1) for p in scan.hu]
         for kind, values in measured.items():
-            found = (_measure(planes, scan, f) for f in getattr(scan, kind))
-            values += [f for f in found if f is not None]
+            for focus in getattr(scan, kind):
+                found = _measure(planes, scan, focus)
+                values += [] if found is None else [found]
+                found = _radiomics(scan, planes[scan.key], focus)
+                if found is not None:
+                    radiomics.append(found)
+                    labels.append(kind == 'lesions')
+                    patients.append(number)
+    return measured, np.array(radiomics, np.float32), np.array(labels), patients
+
+
+def _forest_scores(features, labels, patients, seed=0):
+    """Scores of a random forest for each focus of patients that it has not seen."""
+    fold = np.asarray(patients) % 5
+    scores = np.zeros(len(labels))
+    for held_out in range(5):
+        cv2.setRNGSeed(seed)
+        forest = cv2.ml.RTrees_create()
+        forest.setMaxDepth(8)
+        forest.setMinSampleCount(5)
+        forest.setTermCriteria((cv2.TERM_CRITERIA_MAX_ITER, 200, 0))
+        kept = fold != held_out
+        # Regression of 0 and 1: the mean over trees is a score
+        targets = labels[kept].astype(np.float32)
+        forest.train(features[kept], cv2.ml.ROW_SAMPLE, targets)
+        scores[~kept] = forest.predict(features[~kept])[1].ravel()
+    return scores
+
+
+def test_radiomics_of_one_slice_do_not_tell_lesions_from_vessels(foci):
+    """A random forest on shape, intensity and position is close to chance."""
+    _, features, labels, patients = foci
+    assert labels.sum() > 80 and (~labels).sum() > 250
+    scores = _forest_scores(features, labels, patients)
+    assert 0.35 < _auc(scores[labels], scores[~labels]) < 0.65
+    # The same forest finds a leak of 1 standard deviation in one feature
+    leaking = features.copy()
+    leaking[labels, 5] += leaking[:, 5].std()
+    scores = _forest_scores(leaking, labels, patients)
+    assert _auc(scores[labels], scores[~labels]) > 0.65
+
+
+def test_one_slice_does_not_tell_lesions_from_vessels_but_their_course_does(foci):
+    measured = foci[0]
     lesions, vessels = (np.array(measured[k]) for k in ('lesions', 'vessels'))
     assert len(lesions) > 60 and len(vessels) > 200
     for column in (0, 1, 2):  # radius, HU, roundness

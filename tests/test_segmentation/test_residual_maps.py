@@ -6,7 +6,7 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import nn
 
-from mmlesion.segmentation import activation_change, residual_maps
+from mmlesion.segmentation import activation_change, layer_features, residual_maps
 
 FILL = torch.tensor([-3.0, 2.0, 0.5])
 
@@ -74,8 +74,26 @@ def test_the_same_as_of_whole_images(height, width, pools, norm_cfg):
         expected = naive(layers, weights, painted)
         torch.testing.assert_close(original, naive(layers, weights, image[None])[0])
     torch.testing.assert_close(residual, expected, rtol=1e-4, atol=1e-4)
-    assert in_one_batch and seen[0][0] == 5 and seen[1][0] == 1
+    assert in_one_batch and seen[0][0] == 1 and seen[1][0] == 5
     assert (residual != original).flatten(1).any(1).all()
+
+
+def test_given_features_replace_the_forward_pass_of_the_image():
+    layers, weights = small_vgg(2), torch.randn(6)
+    image, masks = torch.randn(3, 64, 48), draw_masks(4, 64, 48)
+    with torch.no_grad():
+        features = layer_features(layers, image)
+        expected = residual_maps(layers, weights, image, masks, FILL)
+        seen = []
+        layers[0].register_forward_hook(
+            lambda module, inputs, output: seen.append(len(inputs[0]))
+        )
+        found = residual_maps(layers, weights, image, masks, FILL, features)
+        with pytest.raises(ValueError, match=f'features of {len(layers)} layers'):
+            residual_maps(layers, weights, image, masks, FILL, features[:-1])
+    assert seen == [4]
+    for one, other in zip(found, expected):
+        assert torch.equal(one, other)
 
 
 def test_the_change_is_the_sum_of_squares_inside_the_scope():

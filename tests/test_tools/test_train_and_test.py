@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from mmlesion.cli import main
+from mmlesion.engine.work_dir import lock_work_dir
 from mmlesion.phantom import write_deeplesion
 from mmlesion.visualization import CTVisualizer
 
@@ -294,6 +295,30 @@ def test_arguments_that_do_not_fit_the_config_are_named(trained, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_a_second_training_in_a_folder_names_the_first(trained, tmp_path):
+    folder, config, work = trained
+    with lock_work_dir(tmp_path / 'out'):
+        found = _sentence('train.py', config, '--work-dir', tmp_path / 'out')
+        assert 'another process is writing' in found and str(os.getpid()) in found
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['.lock']
+
+
+def test_a_batch_that_no_sample_is_left_for_is_refused(trained, tmp_path):
+    folder, config, work = trained
+    found = _sentence(
+        'train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'out',
+        '--cfg-options',
+        'train_dataloader.batch_size=1000',
+        'train_dataloader.batch_sampler=None',
+        'train_dataloader.drop_last=True',
+    )
+    assert 'batch_size is 1000, but the data set has ' in found
+    assert not list((tmp_path / 'out').glob('*.pth'))
+
+
 def test_mixed_precision_without_a_gpu_is_refused(trained, tmp_path):
     assert 'needs a GPU' in _sentence(
         'train.py', trained[1], '--amp', '--work-dir', tmp_path

@@ -7,7 +7,7 @@ imagenet = dict(
 )
 model = dict(
     type='mmlesion.NAMSegmentor',
-    # of ImageNet, on which the weights were learnt; a gray slice becomes 3 channels
+    # of ImageNet, on which the weights were learned; a gray slice becomes 3 channels
     data_preprocessor=dict(
         type='ClsDataPreprocessor',
         num_classes=2,
@@ -27,8 +27,11 @@ model = dict(
     window_hu=(-1000, 400),  # of the data
     num_nodules=2,  # the top two blobs, for slices with two nodules, Sec. 3.2
     num_phases=4,  # Sec. 2.2
-    # ours, all three: see mmlesion.segmentation
+    # ours, all of them: see mmlesion.segmentation
     prominence=0.25,
     level=0.5,
     smoothness_hu=100,
+    chance_radius_px=16,
 )
+# Crop and magnification of the slices of a scan (segment-nodules), as in the data
+scan_slices = dict(size=384, zoom=1)

@@ -7,7 +7,7 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             prefix='classifier',
-            checkpoint='work_dirs/nam_1gap_lidc/epoch_20.pth',
+            checkpoint='work_dirs/nam_1gap_lidc/best_*.pth',
         ),
         backbone=dict(init_cfg=None),
     ),

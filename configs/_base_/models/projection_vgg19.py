@@ -5,7 +5,7 @@ model = dict(
         type='VGG',
         depth=19,
         frozen_stages=2,  # "frozen layers = the first two blocks", Sec. 3.1
-        # The maps of a sub-region, 72 x 128 pixels, then have stride 16. After the
+        # The maps of a lung region, 72 x 128 pixels, then have stride 16. After the
         # last pooling they would have 2 x 4 cells.
         with_last_pool=False,
         init_cfg=dict(

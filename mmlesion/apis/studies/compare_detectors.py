@@ -1,4 +1,4 @@
-"""Detectors trained with several seeds and compared by FROC."""
+"""Training of detectors with several seeds, and comparison by FROC."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from mmlesion.files import atomic_file, write_csv_table, write_json, write_text
 
 from .training_budget import epochs_within, set_epochs
 
-#: Files of one run and of the whole study.
+#: Names of the result files.
 RESULT_FILE = 'result.json'
 MATCHES_FILE = 'matches.npz'
 TABLE_FILE = 'table.md'
@@ -40,12 +40,13 @@ class ComparisonOptions:
 
     Attributes:
         seeds: Seeds of the initial weights and of the training, one run each.
-        reference: Config stem from which all others are subtracted. Defaults to the
-            first config.
-        data_root: Data set in place of that of the configs.
-        epochs: Epochs in place of those of the configs.
-        cpu_minutes: CPU time of one training. The epochs follow from the measured time
-            of a training step; validation and test are not part of the budget.
+        reference: Name of the config that is the reference of all differences. Defaults
+            to the first config.
+        data_root: Data set that replaces that of the configs.
+        epochs: Number of epochs that replaces that of the configs.
+        cpu_minutes: CPU time of one training. The number of epochs is derived from the
+            measured time of a training step; validation and test are not part of the
+            budget.
         images: Number of training images; None for all.
         width: Channels of the first layer of the backbone (VGG or ResNet).
         fps: False positives per image at which the sensitivity is reported.
@@ -72,11 +73,11 @@ def compare_detectors(
 
     Each run has a folder ``<out_dir>/<config>/seed<k>``. A run that is finished is
     read; an unfinished run resumes from its last checkpoint. The checkpoint with the
-    best validation metric is tested, if the config keeps it. Written at the end, from
-    all runs of the call: ``table.csv``, ``table.json`` and ``table.md`` with the mean
-    and the standard deviation over seeds, and with the difference of each model to the
-    reference. The interval of a difference resamples patients and seeds, both paired
-    (:func:`mmlesion.evaluation.functional.bootstrap_runs`).
+    best validation metric is tested if the config keeps it. At the end, the results of
+    all runs are written to ``table.csv``, ``table.json`` and ``table.md``: the mean and
+    the standard deviation over seeds, and the difference of each model to the
+    reference. The interval of a difference is a paired bootstrap over patients and
+    seeds (:func:`mmlesion.evaluation.functional.bootstrap_runs`).
 
     Args:
         configs: Detection configs with a ``FROCMetric``.
@@ -88,8 +89,8 @@ def compare_detectors(
 
     Raises:
         ValueError: If two configs have the same name, the reference is not among them,
-            an option does not fit a config, a folder holds a run of other settings, or
-            the models were tested on different images.
+            an option does not fit a config, a folder contains a run with other
+            settings, or the models were tested on different images.
     """
     named = {Path(cfg.filename or '').stem: cfg for cfg in configs}
     if len(named) != len(configs) or not named:
@@ -105,7 +106,7 @@ def compare_detectors(
             f'{list(options.seeds)} and {options.split!r}.'
         )
     runs: dict[str, list[_Run]] = {name: [] for name in named}
-    # Seed by seed: an interrupted study still compares all models
+    # Seed by seed, so that an interrupted study still compares all models.
     for seed in options.seeds:
         for name, cfg in named.items():
             folder = Path(out_dir) / name / f'seed{seed}'
@@ -127,7 +128,7 @@ class _Run:
 def _prepared(
     cfg: Config, folder: Path, seed: int, options: ComparisonOptions
 ) -> Config:
-    """The config of one run."""
+    """Return the config of one run."""
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
     cfg.work_dir = str(folder)
@@ -136,7 +137,7 @@ def _prepared(
     cfg.resume, cfg.load_from = True, None
     for split in _SPLITS:
         loader = cfg[f'{split}_dataloader']
-        # In the process of the training, whose CPU time is measured
+        # Load data in the training process, whose CPU time is measured.
         loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
         if options.data_root is not None:
             loader.dataset.data_root = options.data_root
@@ -162,7 +163,7 @@ def _prepared(
 
 
 def _set_width(cfg: Config, width: int) -> None:
-    """Set the number of channels of a VGG or ResNet and of the layers behind."""
+    """Set the number of channels of a VGG or ResNet and of the later layers."""
     model = cfg.model
     inner = model.backbone.get('backbone', model.backbone)
     if str(inner.type).endswith('VGGStride8'):
@@ -205,7 +206,7 @@ def _train_and_test(cfg: Config, folder: Path) -> None:
     before, wall = _cpu_seconds(), time.monotonic()
     runner = LesionRunner.from_cfg(cfg)
     runner.train()
-    # Validation is part of this number, the test is not
+    # This includes the validation but not the test.
     cpu, wall = _cpu_seconds() - before, time.monotonic() - wall
     best = max(folder.glob('best_*.pth'), key=os.path.getmtime, default=None)
     if best is not None:
@@ -220,7 +221,7 @@ def _train_and_test(cfg: Config, folder: Path) -> None:
             patients=patients,
             **{name: getattr(matches, name) for name in _ARRAYS},
         )
-    for path in folder.glob('epoch_*.pth'):  # the best one is kept
+    for path in folder.glob('epoch_*.pth'):  # the best checkpoint is kept
         if best is not None:
             path.unlink()
     write_json(
@@ -229,7 +230,7 @@ def _train_and_test(cfg: Config, folder: Path) -> None:
             metrics={name: float(value) for name, value in metrics.items()},
             epochs=cfg.train_cfg.max_epochs,
             parameters=sum(p.numel() for p in runner.model.parameters()),
-            # Of the last part only, if the run was interrupted
+            # Unknown if the run was interrupted.
             cpu_minutes=None if resumed else cpu / 60,
             wall_minutes=None if resumed else wall / 60,
         ),
@@ -256,7 +257,7 @@ def _check_same_images(run: _Run, first: _Run, names: str) -> None:
 def _compare(
     runs: Mapping[str, Sequence[_Run]], reference: str, options: ComparisonOptions
 ) -> dict[str, Any]:
-    """Numbers of all models, and their differences to the reference."""
+    """Return the results of all models, and their differences to the reference."""
     fps = list(options.fps)
     first = runs[reference][0]
     rows, samples = {}, {}
@@ -264,7 +265,7 @@ def _compare(
         for run in each:
             _check_same_images(run, first, f'{name} and {reference}')
         values = np.array([run.matches.curve().sensitivity_at(fps) for run in each])
-        # The same draws of patients for every run
+        # Use the same patient samples for every run.
         samples[name] = np.stack(
             [
                 bootstrap_froc(
@@ -378,12 +379,12 @@ def _write_tables(folder: Path, table: dict[str, Any]) -> None:
 
 
 def _cpu_seconds() -> float:
-    """CPU time of this process and of its finished children."""
+    """Return the CPU time of this process and its finished children."""
     return sum(os.times()[:4])
 
 
 def _fingerprint(cfg: Config) -> str:
-    """Hash of the settings of a run, without its folder."""
+    """Return a hash of the settings of a run, without its folder."""
     settings = {k: v for k, v in cfg.to_dict().items() if k != 'work_dir'}
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.replace(cfg.work_dir, '').encode()).hexdigest()

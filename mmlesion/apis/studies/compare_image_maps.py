@@ -27,7 +27,7 @@ POSITIVE = 1
 
 @dataclass
 class _Map:
-    """A map that a config's test puts into the data samples."""
+    """A map that the test of a config adds to the data samples."""
 
     method: Method
     layers: Sequence[str] | str
@@ -47,30 +47,30 @@ def compare_image_maps(
 
     The columns of ``images.png`` are the images, each with the outline of its lesions.
     Each ``mmlesion.ActivationMapHook`` of a config adds a row of maps, scaled from
-    their minimum to their maximum. Below each map stands the predicted probability of
-    a lesion, in red if it is on the wrong side of 0.5.
+    their minimum to their maximum. A config without this hook adds the map that its
+    head computes, such as the map of NAM. Below each map stands the predicted
+    probability of a lesion, in red if it is on the wrong side of 0.5.
 
     Source: Behrendt et al., "Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation", the figure with the maps of several
     networks.
 
     Args:
-        configs: Configs of classifiers with the same test data, each with an
-            ``ActivationMapHook``.
+        configs: Configs of classifiers with the same test data.
         checkpoints: A checkpoint for each config.
         out_dir: Folder of the picture.
         images: Names of images, as of :func:`mmlesion.explain.names.sample_name`. By
             default, ``num`` images are chosen at random, two thirds with a lesion.
         num: Number of images.
-        seed: Random seed of the choice.
+        seed: Random seed of the selection.
 
     Returns:
-        The picture, in a list.
+        A list with the path of the figure.
 
     Raises:
-        ValueError: If the numbers of configs and checkpoints differ, a config has no
-            ``ActivationMapHook``, an image is not in the test data of all networks, or
-            there is none.
+        ValueError: If the numbers of configs and checkpoints differ, a config has
+            neither an ``ActivationMapHook`` nor a head with maps, an image is not in
+            the test data of all networks, or there is none.
     """
     if not configs or len(configs) != len(checkpoints):
         raise ValueError(
@@ -117,14 +117,14 @@ def compare_image_maps(
 def _columns(
     cfg: Config, model: Any, packed: dict[str, Any], name: str
 ) -> dict[str, dict[str, Any]]:
-    """Content of the column of one image, by title of the map."""
+    """Return the content of the column of one image, by title of the map."""
     image, sample = packed['inputs'], packed['data_samples']
     batch = model.data_preprocessor(pseudo_collate([packed]), False)['inputs']
     score = float(model(batch).softmax(1)[0, POSITIVE])
     size = tuple(image.shape[1:])
     mask = lesion_mask(sample.to_dict(), size, name)
     found = {}
-    for each in _maps_of(cfg):
+    for each in _maps_of(cfg, model):
         raw = each.method(model, each.layers, score=each.score)(batch, each.target)
         if isinstance(raw, dict):
             raise ValueError(f'{cfg.filename}: {each.method.name} needs one layer.')
@@ -139,7 +139,7 @@ def _columns(
     return found
 
 
-def _maps_of(cfg: Config) -> list[_Map]:
+def _maps_of(cfg: Config, model: Any) -> list[_Map]:
     """The maps that the test of a config makes."""
     maps = []
     for hook in cfg.get('custom_hooks') or ():
@@ -158,16 +158,19 @@ def _maps_of(cfg: Config) -> list[_Map]:
                 hook.get('score', 'auto'),
             )
         )
+    if not maps and any(hasattr(m, 'activation_maps') for m in model.modules()):
+        maps.append(_Map(find_method('HESAM'), (), POSITIVE, 'auto'))
     if not maps:
         raise ValueError(
             f'{cfg.filename}: expected a mmlesion.ActivationMapHook among '
-            'custom_hooks, which defines the maps that are drawn.'
+            'custom_hooks, which defines the maps that are drawn, or a head that '
+            'computes maps.'
         )
     return maps
 
 
 def _choose(dataset: Any, places: Mapping[str, int], num: int, seed: int) -> list[str]:
-    """Images by the seed: two with a lesion for each without."""
+    """Select images at random: two with a lesion for each image without."""
     names = [
         list(places)[i] for i in np.random.default_rng(seed).permutation(len(places))
     ]
@@ -183,6 +186,6 @@ def _name(info: dict[str, Any], index: int) -> str:
 
 
 def _network_name(cfg: Config) -> str:
-    """``'densenet121'`` of ``phantom_maps_densenet121_node21.py``."""
+    """Return ``'densenet121'`` for ``phantom_maps_densenet121_node21.py``."""
     stem = Path(cfg.filename or 'network').stem
     return stem.removeprefix('phantom_').removeprefix('maps_').split('_node21')[0]

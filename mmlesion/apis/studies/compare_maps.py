@@ -28,11 +28,11 @@ def compare_maps(
 ) -> list[Path]:
     """Draw the maps of several networks (CAM, SAM, HESAM) for the same nodules.
 
-    Each nodule has a picture ``<nodule>.png``. Its rows are the networks. Its columns
+    Each nodule has a figure ``<nodule>.png``. Its rows are the networks. Its columns
     are single slices, each repeated in all channels of the input, and the whole
     volume, whose map is drawn on the middle slice. The columns of ``nodules.png`` are
     the nodules, with the maps of their volumes. All maps explain the class malignant
-    and are scaled from their minimum to their maximum. Below each map stands the
+    and are scaled from their minimum to their maximum. The text below each map is the
     predicted probability of malignancy, in red if the prediction is wrong.
 
     Source: Lei et al., arXiv 1810.12494, Figs. 1, 5 and 6 ("feeding the volume of
@@ -41,13 +41,13 @@ def compare_maps(
     Args:
         configs: Configs of classifiers whose head computes maps. Nodules come from
             their test data, which must be the same fold of the same data.
-        checkpoints: A checkpoint for each config.
-        out_dir: Folder of the pictures.
+        checkpoints: One checkpoint per config.
+        out_dir: Output folder.
         nodules: Names of nodules. By default, ``num`` nodules are chosen at random,
             the same number from both classes.
         num: Number of nodules.
-        seed: Random seed of the choice.
-        num_slices: Number of slices shown, at equal distances around the middle.
+        seed: Random seed of the selection.
+        num_slices: Number of slices to show, at equal distances around the middle.
 
     Returns:
         The pictures.

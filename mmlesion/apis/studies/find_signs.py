@@ -14,15 +14,16 @@ from mmlesion.apis.scan_program import CaseOutputs, write_case
 from mmlesion.ct import GRID_SHAPE, CTVolume
 from mmlesion.datasets.indices.scan_list import ScanRow
 from mmlesion.datasets.prepare import write_scan_projections
-from mmlesion.scan import Box3D, Finding, ScanResult, SliceBox, StepRecord
+from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.finding_map import FindingMap
+from mmlesion.scan.mask_findings import empty_result, finding_of_mask
 from mmlesion.scan.reading import read_scan
-from mmlesion.scan.steps import ScanCase, mask_axes_mm
+from mmlesion.scan.steps import ScanCase
 from mmlesion.version import __version__
 
 from .sign_networks import FoundSign, SignNetwork, find_sign, sign_of_configs
 
-_OUTLINE = 0.5  # of the largest value of a region's map: the outline of the finding
+_OUTLINE = 0.5  # fraction of a region's largest map value at the outline of the finding
 
 
 def find_signs(
@@ -39,8 +40,8 @@ def find_signs(
 ) -> ScanResult:
     """Find pathological signs in one scan and write the findings.
 
-    The scan needs no preparation and no list: its lungs are segmented and projected in
-    a temporary folder. A finding is a sub-region whose mean probability over the views
+    The scan needs no preparation: its lungs are segmented and projected in
+    a temporary folder. A finding is a lung region whose mean probability over the views
     of a sign reaches ``score_thr``. Its outline is the part of the position map (see
     :func:`mmlesion.ct.back_project`) around the maximum that exceeds half of it.
 
@@ -48,27 +49,28 @@ def find_signs(
 
     Args:
         scan: DICOM folder or file, see :func:`mmlesion.ct.read_volume`, or a volume.
-        configs: Networks of one or more signs; of a sign, each of another view.
-        checkpoints: Checkpoint of each config.
+        configs: Networks of one or more signs; the networks of a sign have different
+            views.
+        checkpoints: One checkpoint per config.
         out_dir: Folder of the results.
         lung_mask: Lung mask of another program, see
             :func:`mmlesion.ct.read_lung_mask`.
-        score_thr: Smallest probability of a finding.
+        score_thr: Minimum probability of a finding.
         combination: How the views are combined, see :func:`mmlesion.ct.back_project`.
-        grid_shape: (D, H, W) that the training scans were rescaled to.
-        outputs: What is written; by default JSON, CSV and a label map.
-        device: By default the GPU, if there is one.
+        grid_shape: (D, H, W) to which the training scans were resampled.
+        outputs: Files to write. Defaults to JSON, CSV and a label map.
+        device: Defaults to the GPU if available.
 
     Returns:
-        The findings; ``extras['signs']`` has the probabilities of all sub-regions.
+        The findings; ``extras['signs']`` has the probabilities of all lung regions.
 
     Raises:
         FileNotFoundError: If the scan, the mask or a checkpoint does not exist.
-        ValueError: If the scan shows no lungs, the mask does not fit, or configs are
-            not of signs.
+        ValueError: If no lungs are found, the mask does not match, or configs are
+            not for signs.
     """
     if not 0 <= score_thr <= 1:
-        raise ValueError(f'score_thr must lie in [0, 1], but is {score_thr}')
+        raise ValueError(f'score_thr must be in [0, 1], but is {score_thr}')
     signs = _networks_by_sign(configs, checkpoints, device)
     read = read_scan(scan)
     volume = read.volume
@@ -80,7 +82,9 @@ def find_signs(
         settings=dict(settings, combination=combination, score_thr=score_thr),
         version=__version__,
     )
-    case = ScanCase(volume, _empty_result(read.path, volume, settings, record))
+    case = ScanCase(volume, empty_result(read.path, volume, record))
+    case.result.detection_grid = settings
+    case.result.extras['signs'] = {}
     with tempfile.TemporaryDirectory() as folder:
         made = write_scan_projections(
             folder,
@@ -108,7 +112,7 @@ def _networks_by_sign(
     configs: Sequence[Config], checkpoints: Sequence[str], device: str | None
 ) -> dict[str, list[SignNetwork]]:
     if not configs or len(configs) != len(checkpoints):
-        sign_of_configs(configs, checkpoints)  # raises
+        sign_of_configs(configs, checkpoints)  # raises an error
     groups: dict[str, list[tuple[Config, str]]] = {}
     for cfg, checkpoint in zip(configs, checkpoints):
         sign = sign_of_configs([cfg], [checkpoint])
@@ -122,38 +126,10 @@ def _networks_by_sign(
     }
 
 
-def _empty_result(
-    path: str, volume: CTVolume, settings: dict, record: StepRecord
-) -> ScanResult:
-    source = volume.source
-    assert source is not None
-    grid = source.grid
-    return ScanResult(
-        source=path,
-        kind=source.kind,
-        series_uid=source.series_uid,
-        grid=grid,
-        slice_axis=_slice_axis(volume),
-        field_of_view_mm=grid.field_of_view_mm,
-        largest_spacing_mm=max(grid.spacing_mm),
-        detection_grid=settings,
-        findings=[],
-        slice_numbers=list(source.slice_numbers),
-        provenance=[record],
-        extras=dict(signs={}),
-    )
-
-
-def _slice_axis(volume: CTVolume) -> int:
-    """Axis of the file along which the axial slices lie."""
-    ways = np.asarray(volume.source_grid.direction).T @ volume.direction[:, 2]
-    return int(np.abs(ways).argmax())
-
-
 def _add_findings(
     case: ScanCase, sign: str, found: FoundSign, score_thr: float, record: StepRecord
 ) -> None:
-    """Add the findings of a sign, and its probabilities in all sub-regions."""
+    """Add the findings of a sign, and its probabilities in all lung regions."""
     case.result.extras['signs'][sign] = {
         region: dict(mean=found.probability(region), **views)
         for region, views in found.probabilities.items()
@@ -164,8 +140,12 @@ def _add_findings(
         if score < score_thr or found.position[at] <= 0:
             continue
         number = len(case.result.findings) + 1
-        case.maps[number], start = _maps(found, region, at)
-        finding = _finding(number, sign, score, case.volume, case.maps[number], start)
+        case.maps[number] = maps = _maps(found, region, at)
+        values = maps['score_map'].values
+        own = np.where(maps['outline'].values > 0, values, 0)
+        finding = finding_of_mask(
+            number, sign, score, case.volume, maps['outline'], own.max((1, 2)).tolist()
+        )
         finding.add(
             record,
             dict(
@@ -179,8 +159,8 @@ def _add_findings(
 
 def _maps(
     found: FoundSign, region: str, at: tuple[int, int, int]
-) -> tuple[dict[str, FindingMap], tuple[int, int, int]]:
-    """Outline and map of a sub-region in the box of the outline, and its corner."""
+) -> dict[str, FindingMap]:
+    """Outline and map of a sub-region in the box of the outline."""
     part = found.parts[region]
     values = found.position[part]
     labels = np.empty(values.shape, np.int32)
@@ -188,58 +168,14 @@ def _maps(
     own = labels == labels[tuple(i - side.start for i, side in zip(at, part))]
     box = ndimage.find_objects(own.astype(np.uint8))[0]
     z, y, x = (inner.start + outer.start for inner, outer in zip(box, part))
-    maps = dict(
+    return dict(
         outline=FindingMap.at_voxels(own[box], (z, y, x)),
         score_map=FindingMap.at_voxels(np.clip(values[box], 0, 1), (z, y, x)),
     )
-    return maps, (z, y, x)
-
-
-def _finding(
-    number: int,
-    sign: str,
-    score: float,
-    volume: CTVolume,
-    maps: dict[str, FindingMap],
-    start: tuple[int, int, int],
-) -> Finding:
-    mask, values = maps['outline'].values, maps['score_map'].values
-    grid, axis = volume.source_grid, _slice_axis(volume)
-    slices = []
-    for layer, (own, map_) in enumerate(zip(mask, values)):
-        rows, columns = np.nonzero(own)
-        low = np.array((layer, rows.min(), columns.min())) + start
-        high = np.array((layer, rows.max(), columns.max())) + start
-        index = int(round(float(volume.index_to_source(low)[axis])))
-        slices.append(
-            SliceBox(index, float(map_[own].max()), _box_in_file(low, high, volume))
-        )
-    box = _box_in_file(np.array(start), np.array(start) + mask.shape - 1, volume)
-    x, y, z = grid.index_to_world(box.center).tolist()
-    long_mm, short_mm = mask_axes_mm(mask, volume.spacing_mm)
-    return Finding(
-        id=number,
-        score=score,
-        box=box,
-        center_mm=(x, y, z),
-        box_mm=box.to_mm(grid),
-        best_slice=max(slices, key=lambda each: each.score).slice_index,
-        slices=sorted(slices, key=lambda each: each.slice_index),
-        long_diameter_mm=long_mm,
-        short_diameter_mm=short_mm,
-        label=sign,
-    )
-
-
-def _box_in_file(first: np.ndarray, last: np.ndarray, volume: CTVolume) -> Box3D:
-    """Box around the voxels from first to last (z, y, x), in voxels of the file."""
-    corners = volume.index_to_source(np.array([first - 0.5, last + 0.5]))
-    (i0, j0, k0), (i1, j1, k1) = np.round(np.sort(corners, axis=0), 6).tolist()
-    return Box3D((i0, j0, k0), (i1, j1, k1))
 
 
 def signs_table(result: ScanResult) -> str:
-    """Probabilities of all sub-regions as lines of text."""
+    """Format the probabilities of all lung regions as lines of text."""
     lines = []
     for sign, regions in result.extras['signs'].items():
         lines.append(f'{sign}:')

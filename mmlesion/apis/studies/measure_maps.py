@@ -47,20 +47,22 @@ class MeasureOptions:
         measures: Measures, see :func:`mmlesion.explain.measures.build_measures`.
         layers: Layers of the methods that need layers.
         target: ``'predicted'``, ``'label'`` or a class.
-        score: Explained score; by default the log-odds of two classes, else the logit.
-        mask_key: Key of the lesion's mask in the data samples; without it, boxes are
+        score: Explained score. Defaults to the log-odds for two classes, otherwise the
+            logit.
+        mask_key: Key of the lesion mask in the data samples; without it, boxes are
             used.
         group_key: Key of the patient in the data samples.
-        controls: Measure maps that do not depend on the model.
-        untrained: Also measure the methods on the same network with random weights.
+        controls: Whether to evaluate maps that do not depend on the model.
+        untrained: Whether to evaluate the methods on the same network with random
+            weights.
         reference: Reference of the differences, ``'method'`` or ``'network/method'``.
             Defaults to the first method of the first network.
         names: Name of the network of each config. Defaults to the names of the files.
-        max_images: Largest number of cases of each model.
+        max_images: Maximum number of cases of each model.
         batch_size: Cases in one batch.
         seed: Seed of the untrained network and of the bootstrap.
-        device: Defaults to the GPU if there is a GPU.
-        progress: Show a progress bar.
+        device: Defaults to the GPU if available.
+        progress: Whether to show a progress bar.
     """
 
     methods: Sequence[MethodSpec] = ('GradCAM', 'HiResCAM')
@@ -87,17 +89,17 @@ def measure_maps(
     out_dir: str | Path,
     options: MeasureOptions | None = None,
 ) -> dict[str, dict]:
-    """Measure maps of classifiers on the test data of their configs.
+    """Evaluate maps of classifiers on the test data of their configs.
 
-    Configs of the same name are folds of one network; their cases are measured as one
-    set. The files are ``maps.json`` (means by network and method; differences to the
-    reference on the cases that both have, with 95 % intervals of a bootstrap over
+    Configs with the same name are folds of one network. Their cases are evaluated as
+    one set. The files are ``maps.json`` (means by network and method; differences to
+    the reference on the cases that both have, with 95 % intervals of a bootstrap over
     patients), ``maps.md`` (tables) and, for each network, ``<network>.csv`` (every case
     and method).
 
     Args:
         configs: Configs of classifiers.
-        checkpoints: A checkpoint for each config.
+        checkpoints: One checkpoint per config.
         out_dir: Folder of the results.
         options: Methods, measures and targets.
 
@@ -106,7 +108,7 @@ def measure_maps(
 
     Raises:
         ValueError: If the numbers of configs and checkpoints differ, a method does not
-            exist or does not fit a network, or there is no case.
+            exist or does not support a network, or there are no cases.
     """
     options = options or MeasureOptions()
     if not configs or len(configs) != len(checkpoints):
@@ -146,7 +148,7 @@ def _measure_model(
     untrained: Any = None
     if options.untrained:
         state = torch.get_rng_state()
-        # the same weights for each fold
+        # the same random weights for each fold
         torch.manual_seed(options.seed)
         untrained = build_model(cfg)
         untrained.init_weights()
@@ -207,12 +209,12 @@ def _write(
 def map_differences(
     benchmarks: dict[str, MapBenchmark], reference: str, seed: int = 0
 ) -> dict[str, dict[str, dict]]:
-    """Differences of all maps to a reference, with intervals over patients.
+    """Compute differences of all maps to a reference, with intervals over patients.
 
     Args:
         benchmarks: Benchmarks by network.
         reference: ``'network/method'``.
-        seed: Seed of the bootstrap.
+        seed: Random seed of the bootstrap.
 
     Returns:
         By ``'network/method'`` and measure, the fields of

@@ -1,4 +1,4 @@
-"""Table of several experiments."""
+"""Table of the results of several experiments."""
 
 import difflib
 import json
@@ -14,14 +14,14 @@ SUMMARY = 'cross_validation.json'
 def results_table(
     folders: Sequence[str | Path], columns: Mapping[str, str] | None = None
 ) -> str:
-    """Print the numbers of several experiments, one row per experiment.
+    """Format the results of several experiments, one row per experiment.
 
-    The number of a cross-validation is the mean over folds with its standard
-    deviation; of another experiment, the number of the last test.
+    The value of a cross-validation is the mean over folds with its standard
+    deviation. The value of another experiment is that of the last test.
 
     Args:
         folders: Work directories of :func:`mmlesion.apis.cross_validate` or of
-            ``tools/test.py``. The name of the folder names the row.
+            ``tools/test.py``. The name of the folder is the name of the row.
         columns: Metrics by the title of their column. Defaults to the ``table`` of
             the experiments' configs. ``-`` means that an experiment lacks the metric.
 
@@ -29,7 +29,7 @@ def results_table(
         The lines of a Markdown table; all numbers are multiplied by 100.
 
     Raises:
-        FileNotFoundError: If a folder holds neither a finished cross-validation nor
+        FileNotFoundError: If a folder contains neither a finished cross-validation nor
             a test.
         ValueError: If a file is damaged, no experiment has the metric of a column,
             or there are no columns.
@@ -67,7 +67,7 @@ def results_table(
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """The summary of a cross-validation, or the numbers of the last test."""
+    """Return the summary of a cross-validation, or the results of the last test."""
     path = folder / SUMMARY
     if not path.is_file():
         return _read_test(folder)
@@ -82,7 +82,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _read_test(folder: Path) -> dict[str, Any]:
-    """The numbers of the last test; MMEngine names a test by its time."""
+    """Return the results of the last test; MMEngine names a test by its time."""
     tests = [
         path
         for path in sorted(folder.glob('*/*.json'))

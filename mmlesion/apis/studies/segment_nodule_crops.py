@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mmlesion.datasets.sources.nodule_crops import find_nodule_crops, read_nodule_crop
 from mmlesion.files import write_csv_rows
-from mmlesion.segmentation import nodule_candidates, phase_means
+from mmlesion.segmentation import nodule_candidates, phase_means, refine_candidate
 
 
 @dataclass
@@ -45,6 +45,7 @@ def segment_nodule_crops(
     scopes: Sequence[float] = (1.0, 1.2, 1.5, 2.0),
     smoothness_hu: float = 100.0,
     out: str | Path | None = None,
+    refine: str | None = None,
 ) -> list[CropScore]:
     """Segment nodule crops inside circles of several sizes.
 
@@ -60,13 +61,15 @@ def segment_nodule_crops(
         scopes: Radii of the circles, in radii of the circle around the mask.
         smoothness_hu: As in :class:`mmlesion.NAMSegmentor`.
         out: csv file of the results.
+        refine: Refinement of the largest candidate (``fine`` and ``volume``), see
+            :func:`mmlesion.segmentation.refine_candidate`. Default is none.
 
     Returns:
         One score per crop and circle.
 
     Raises:
         FileNotFoundError: If there are no crops, or a crop has no mask.
-        ValueError: If a mask is empty or of another shape than its crop, or holds
+        ValueError: If a mask is empty or differs in shape from its crop, or contains
             values like an image in HU, or a radius or ``smoothness_hu`` is not
             positive.
     """
@@ -94,6 +97,7 @@ def segment_nodule_crops(
                     means,
                     smoothness_hu,
                     paths[0].name,
+                    refine,
                 )
             )
     if out is not None:
@@ -102,7 +106,7 @@ def segment_nodule_crops(
 
 
 def crop_table(scores: Sequence[CropScore]) -> str:
-    """Format mean and deviation over nodules, one line per circle.
+    """Format mean and standard deviation over nodules, one line per circle.
 
     Args:
         scores: The result of :func:`segment_nodule_crops`.
@@ -137,6 +141,7 @@ def _score(
     means: np.ndarray,
     smoothness_hu: float,
     name: str,
+    refine: str | None,
 ) -> CropScore:
     middle = mask.sum((1, 2)).argmax()
     fine, of_middle = np.zeros_like(mask), np.zeros(mask.shape[1:], int)
@@ -145,6 +150,8 @@ def _score(
             image[index], _circle(mask[index], scope), means, smoothness_hu**2
         )
         fine[index] = candidates == 1  # the largest
+        if refine is not None:
+            fine[index] = refine_candidate(image[index], fine[index], refine)
         if index == middle:
             of_middle = candidates
     truth, count = mask[middle], of_middle.max()
@@ -170,7 +177,7 @@ def _score(
 
 
 def _circle(mask: np.ndarray, factor: float) -> np.ndarray:
-    """The circle around a mask, centered on its bounding box, enlarged by a factor."""
+    """Return the circle around a mask's bounding box center, enlarged by a factor."""
     places = np.argwhere(mask)
     center = (places.min(0) + places.max(0)) / 2
     radius = np.hypot(*(places - center).T).max() + 0.5  # to the pixels' edges

@@ -1,4 +1,4 @@
-"""Positions of a pathological sign in the scans of a data set."""
+"""Localization of a pathological sign in the scans of a data set."""
 
 import os
 import re
@@ -42,16 +42,16 @@ def sign_maps(
 ) -> dict[str, Any]:
     """Locate a sign in 3-D by networks of several views.
 
-    In each sub-region of each scan, Grad-CAM of the sign's score is computed on the
+    In each lung region of each scan, Grad-CAM of the sign's score is computed on the
     projection of each view and placed in the scan within the lung mask of the
     preparation, see :func:`mmlesion.ct.back_project`. The files are
 
     - ``<scan>_<sign>.nii.gz``: the position in the geometry of the scan; in each
-      sub-region a map from 0 to the mean probability of the networks. Names of scans
+      lung region a map from 0 to the mean probability of the networks. Names of scans
       are unique, see :func:`result_names`;
-    - ``<scan>_<sign>_<sub-region>.png`` where the sign is labeled or, without a label,
+    - ``<scan>_<sign>_<region>.png`` where the sign is labeled or, without a label,
       predicted: see :func:`draw_sign_map`;
-    - ``positions.csv``: for each sub-region label, probabilities and the position (x,
+    - ``positions.csv``: for each lung region label, probabilities and the position (x,
       y, z) of the maximum, with the measures of :class:`MapPosition` where the true
       mask is known;
     - ``summary.json``: the numbers that :func:`position_table` prints.
@@ -64,21 +64,21 @@ def sign_maps(
     Args:
         configs: Networks of one sign, each of another view; their test data set names
             the index of projections and the pipeline.
-        checkpoints: Checkpoint of each config.
+        checkpoints: One checkpoint per config.
         out_dir: Folder of the results.
         split: Scans of this split of the data set, or ``'all'`` scans of the index,
             labeled or not.
-        scan_dir: Root of the paths of the scans. Defaults to the index's folder.
+        scan_dir: Root of the paths of the scans. Defaults to the folder of the index.
         truth_dir: Folder of true masks, ``<scan>_<sign>.nii.gz``, to measure against.
         combination: How the views are combined, see :func:`back_project`.
         layer: Layer to map in all networks. Defaults to the layer of the last feature
             maps.
-        max_scans: Largest number of scans.
-        tolerance_mm: Largest distance from the sign of a maximum that is near it.
-        threshold: A sub-region with a higher mean probability is positive. The
+        max_scans: Maximum number of scans.
+        tolerance_mm: Maximum distance from the sign of a maximum that counts as near.
+        threshold: A lung region with a higher mean probability is positive. The
             threshold should come from ``split='val'``, see :func:`classification`.
-        device: Defaults to the GPU if there is a GPU.
-        progress: Show a progress bar.
+        device: Defaults to the GPU if available.
+        progress: Whether to show a progress bar.
 
     Returns:
         The summary.
@@ -86,7 +86,7 @@ def sign_maps(
     Raises:
         FileNotFoundError: If the index, a scan or a projection does not exist.
         ValueError: If configs are not of one sign and different views, checkpoints do
-            not fit, or there is no scan.
+            not match, or there are no scans.
     """
     task = sign_of_configs(configs, checkpoints)
     networks = [
@@ -160,10 +160,10 @@ def _picture_of_region(
 def classification(
     table: Sequence[dict[str, Any]], threshold: float = 0.5
 ) -> dict[str, dict[str, float]]:
-    """Rates of each view and of their mean, over all labeled sub-regions.
+    """Compute rates of each view and of their mean, over all labeled lung regions.
 
-    The classes keep their natural frequencies, so that the precision is that of the
-    scans, other than on the balanced data sets of training and testing.
+    The classes keep their natural frequencies, so the precision is that of the
+    scans, unlike on the balanced data sets of training and testing.
 
     Args:
         table: Rows of ``positions.csv``.
@@ -172,7 +172,7 @@ def classification(
     Returns:
         By view, and ``'mean'`` of all views: ``precision``, ``sensitivity``, ``f1``,
         ``auc``, ``prevalence``, and ``best_threshold`` with the largest F1, which is
-        only fair to use on other patients. Empty without samples of both classes.
+        valid only for other patients. Empty without samples of both classes.
     """
     rows = [row for row in table if row['label'] is not None]
     labels = np.array([row['label'] for row in rows], int)
@@ -183,7 +183,7 @@ def classification(
     found = {}
     for view, scores in (*views.items(), ('mean', np.mean(list(views.values()), 0))):
         rates = binary_rates(scores, labels, threshold)
-        # Between two scores, so that the same side of it is called positive
+        # The threshold is between two scores, so that it separates them.
         steps = np.unique(scores)
         cuts = [0.0, *((steps[1:] + steps[:-1]) / 2)]
         best = max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1'])
@@ -197,9 +197,9 @@ def classification(
 
 
 def position_table(summary: dict[str, Any]) -> str:
-    """Format the summary as lines of text, each measure beside its chance level."""
+    """Format the summary as lines of text, each measure next to its chance level."""
     lines = [
-        f'{summary["sign"]}: {summary["positive_regions"]} positive sub-regions, '
+        f'{summary["sign"]}: {summary["positive_regions"]} positive lung regions, '
         f'views {", ".join(summary["layers"])}, {summary["combination"]}'
     ]
     if summary['measured_regions']:
@@ -226,7 +226,7 @@ def position_table(summary: dict[str, Any]) -> str:
 
 
 def _scan_rows(cfg, split):
-    """Rows of an index that belong to a split, its folder, and names of results."""
+    """Return the rows of a split in an index, its folder, and names of results."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     data = DATASETS.build(
         dict(cfg.test_dataloader.dataset, split=split, balance=False, lazy_init=True)
@@ -240,17 +240,17 @@ def _scan_rows(cfg, split):
 
 
 def result_names(scans: Sequence[str]) -> dict[str, str]:
-    """Name the results of scans so that no two scans share a name.
+    """Return unique names for the results of scans.
 
-    The name is that of the file without suffix. Scans that share it are named by their
-    whole path, ``P1/ct.nii.gz`` becoming ``P1_ct``, and by a number where that is not
+    The name is the file name without suffix. If several scans have the same name, it is
+    their whole path (``P1_ct`` for ``P1/ct.nii.gz``), with a number if that is not
     unique either.
 
     Args:
-        scans: Paths of all scans of an index, each once.
+        scans: Paths of all scans of an index, without repetitions.
 
     Returns:
-        Path to name.
+        The names by path.
     """
     paths = [re.sub(r'\.(nii|mha|mhd|nrrd|nhdr)(\.gz)?$', '', each) for each in scans]
     short = [Path(path).name for path in paths]
@@ -267,7 +267,7 @@ def result_names(scans: Sequence[str]) -> dict[str, str]:
 
 
 def _truth(truth_dir, stem, scan):
-    """The true mask, (D, H, W) bool; None where it is not known."""
+    """Return the true mask, (D, H, W) bool; None if it is unknown."""
     if truth_dir is None:
         return None
     path = Path(truth_dir) / f'{stem}.nii.gz'

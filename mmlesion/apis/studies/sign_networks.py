@@ -34,7 +34,7 @@ class SignNetwork:
         view: The view.
         model: Trained model in evaluation mode.
         pipeline: Transforms from the file of a projection to the model's input.
-        layer: Name of the mapped layer; found at the first run if None.
+        layer: Name of the target layer; determined at the first run if None.
     """
 
     view: str
@@ -50,7 +50,7 @@ class SignNetwork:
         layer: str | None = None,
         device: str | None = None,
     ) -> 'SignNetwork':
-        """Load the network of a config; its test data set names view and pipeline."""
+        """Load the network of a config; its test data set defines view and pipeline."""
         model = load_trained_model(cfg, checkpoint, device)
         data = cfg.test_dataloader.dataset
         return cls(data.get('view', 'axial'), model, Compose(data.pipeline), layer)
@@ -65,7 +65,7 @@ class SignNetwork:
             - output: (N,) and (N, h, w)
 
         Returns:
-            Probabilities of the sign, and Grad-CAM maps as the layer gives them.
+            Probabilities of the sign, and Grad-CAM maps on the grid of the layer.
         """
         preprocess: Any = self.model.data_preprocessor
         batch = preprocess(
@@ -93,12 +93,12 @@ class FoundSign:
 
     Attributes:
         position: Map in 3-D on the voxels of the scan, (D, H, W).
-        lung: Voxels where the sign can be, (D, H, W).
-        parts: Slices of each sub-region.
+        lung: Mask of the voxels where the sign can be, (D, H, W).
+        parts: Slices of each lung region.
         spacing_mm: Voxel size (z, y, x).
-        probabilities: Probability of each sub-region with lung, by view.
-        maps: Grad-CAM map of each sub-region, by view.
-        projections: 8-bit RGB picture of each sub-region, by view.
+        probabilities: Probability of each lung region with lung, by view.
+        maps: Grad-CAM map of each lung region, by view.
+        projections: 8-bit RGB image of each lung region, by view.
     """
 
     position: np.ndarray
@@ -110,11 +110,11 @@ class FoundSign:
     projections: dict[str, dict[str, np.ndarray]]
 
     def probability(self, region: str) -> float:
-        """Mean probability of the views."""
+        """Return the mean probability of the views."""
         return float(np.mean(list(self.probabilities[region].values())))
 
     def maximum(self, region: str) -> tuple[int, int, int]:
-        """Voxel (z, y, x) of the largest value in a sub-region's lung."""
+        """Return the voxel (z, y, x) of the largest value in a lung region."""
         part = self.parts[region]
         values = np.where(self.lung[part], self.position[part], -1)
         place = np.unravel_index(values.argmax(), values.shape)
@@ -135,7 +135,7 @@ def find_sign(
         networks: Networks of different views.
         row: Row of the index of projections.
         root: Folder of the index.
-        scan: The scan itself.
+        scan: The scan.
         combination: How the views are combined, see :func:`back_project`.
 
     Returns:
@@ -143,12 +143,12 @@ def find_sign(
 
     Raises:
         FileNotFoundError: If a projection does not exist.
-        ValueError: If no sub-region has lung.
+        ValueError: If no lung region has lung.
     """
     folder = Path(root) / row.folder
     regions = [region for region in REGIONS if region not in row.empty]
     if not regions:
-        raise ValueError(f'{row.scan}: no sub-region has lung')
+        raise ValueError(f'{row.scan}: no lung region has lung')
     probabilities, maps, pictures = (
         {region: {} for region in regions} for _ in range(3)
     )
@@ -209,7 +209,7 @@ def sign_of_configs(configs: Sequence[Config], checkpoints: Sequence[str]) -> st
         views.append(data.get('view', 'axial'))
     if len(set(tasks)) > 1 or tasks[0] in WHOLE_TASKS:
         raise ValueError(
-            f'expected networks of one sign in the sub-regions, got {", ".join(tasks)}'
+            f'expected networks of one sign in the lung regions, got {", ".join(tasks)}'
         )
     if len(set(views)) < len(views):
         raise ValueError(
@@ -219,7 +219,7 @@ def sign_of_configs(configs: Sequence[Config], checkpoints: Sequence[str]) -> st
 
 
 def log_odds(scores: Tensor) -> Tensor:
-    """Difference of the scores of both classes, (N,)."""
+    """Return the difference of the scores of both classes, (N,)."""
     return scores[:, 1] - scores[:, 0]
 
 
@@ -233,7 +233,7 @@ def _on_scan(
 
 
 def _read_rgb(path: str) -> np.ndarray:
-    """Read an 8-bit picture as RGB."""
+    """Read an 8-bit image as RGB."""
     picture = cv2.imread(path)
     if picture is None:
         raise ValueError(f'{path}: the picture is damaged; prepare the scan again')

@@ -1,4 +1,4 @@
-"""Trainings of equal CPU time."""
+"""Training schedules with equal CPU time."""
 
 import time
 from typing import Any
@@ -12,9 +12,9 @@ _WARM_UP, _MEASURED = 2, 8
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
-    """Change the number of epochs and stretch the learning rate schedule with it.
+    """Change the number of epochs and scale the learning rate schedule accordingly.
 
-    Schedules by iteration, such as a warm-up, are not stretched.
+    Schedules by iteration, such as a warm-up, are not scaled.
 
     Args:
         cfg: Config with ``train_cfg.max_epochs``; changed in place.
@@ -44,9 +44,9 @@ def set_epochs(cfg: Config, epochs: int) -> None:
 
 
 def epochs_within(cfg: Config, seconds: float) -> int:
-    """Number of epochs of training that fit into a CPU time.
+    """Return the number of training epochs that fit into a CPU time.
 
-    A few training steps with random weights are measured, with their data.
+    The time of a few training steps, including data loading, is measured.
 
     Args:
         cfg: Detection config.

@@ -1,4 +1,4 @@
-"""The tables that mmlesion writes when it prepares a data set, and reads for training.
+"""Tables that mmlesion writes when it prepares a data set and reads for training.
 
-Each module owns one table: its row type, its file names, its writer and its reader.
+Each module contains one table: its row type, its file names, its writer and its reader.
 """

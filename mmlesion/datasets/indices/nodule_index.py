@@ -1,4 +1,4 @@
-"""The index of prepared nodules: one row a nodule."""
+"""Index of prepared nodules, with one row per nodule."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from mmlesion.files import is_file_name, read_csv_rows, write_csv_rows
 
-#: Name of the index, and of the folder of patches beside it.
+#: File name of the index. The folder of patches is next to it.
 NODULE_INDEX_NAME = 'nodules.csv'
 PATCH_FOLDER = 'patches'
 
@@ -16,14 +16,14 @@ class NoduleRow:
     """One labeled nodule.
 
     Attributes:
-        nodule_id: Unique; ``patches/<nodule_id>.slices`` is its file.
-        patient: Such as ``LIDC-IDRI-0001``.
+        nodule_id: Unique identifier; the file is ``patches/<nodule_id>.slices``.
+        patient: Patient identifier such as ``LIDC-IDRI-0001``.
         series_uid: Series instance UID.
         label: 0 benign, 1 malignant.
         malignancy: Mean over the readers, 1 to 5.
-        num_readers: Readers that drew it.
+        num_readers: Number of readers that outlined the nodule.
         diameter_mm: Equivalent diameter of the consensus.
-        outside: Share of the 21-slice block outside of the image.
+        outside: Fraction of the 21-slice block outside the image.
         subtlety, internal_structure, ...: Means over the readers.
     """
 
@@ -45,19 +45,19 @@ class NoduleRow:
     texture: float
 
 
-#: The eight ratings beside malignancy, in the order of the official XML.
+#: The eight ratings other than malignancy, in the order of the official XML.
 ATTRIBUTES = tuple(one.name for one in fields(NoduleRow))[-8:]
 
 
 def write_nodule_index(path: str | os.PathLike, rows: Sequence[NoduleRow]) -> None:
-    """Write the index, all of it or nothing.
+    """Write the index atomically.
 
     Args:
-        path: The csv; replaced if it exists.
+        path: Output csv file; replaced if it exists.
         rows: The nodules.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     write_csv_rows(path, NoduleRow, rows)
 
@@ -66,15 +66,15 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
     """Read and check the index.
 
     Args:
-        path: A file of :func:`write_nodule_index`.
+        path: A file written by :func:`write_nodule_index`.
 
     Returns:
-        The nodules, in the file's order.
+        The nodules in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: On missing columns, a malformed row or a nodule that is
-            there twice; names the row (the header is row 1).
+        FileNotFoundError: If the file does not exist.
+        ValueError: If columns are missing, a row is malformed or a nodule is repeated.
+            The message names the row (the header is row 1).
     """
     rows = read_csv_rows(
         path, NoduleRow, 'nodules', 'tools/prepare_data.py lidc', _find_wrong
@@ -85,7 +85,7 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
         if first != number:
             raise ValueError(
                 f'{path}: row {number}: nodule {row.nodule_id} is '
-                f'in row {first} already'
+                f'already in row {first}'
             )
     return rows
 
@@ -103,8 +103,8 @@ def _find_wrong(row: NoduleRow) -> str | None:
         return f'malignancy must be from 1 to 5, but is {row.malignancy}'
     if row.malignancy == 3 or row.label != int(row.malignancy > 3):
         return (
-            f'label must be 1 for a malignancy above 3 and 0 below, but is {row.label} '
-            f'for {row.malignancy}'
+            f'label must be 1 for a malignancy above 3 and 0 below 3, but is '
+            f'{row.label} for {row.malignancy}'
         )
     if row.num_readers < 1 or not 0 <= row.outside <= 1:
         return (

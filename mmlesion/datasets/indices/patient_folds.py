@@ -1,4 +1,4 @@
-"""Folds of a cross-validation that no patient straddles."""
+"""Cross-validation folds of whole patients."""
 
 from collections.abc import Hashable, Sequence
 
@@ -19,28 +19,28 @@ def patient_folds(
     .. math::
         \sum_c \left(\frac{n_{fc}}{N_c}\right)^2,
 
-    with :math:`n_{fc}` the number of samples of class c in fold f and :math:`N_c` that
-    in all folds, i.e. to the fold in which its classes are rarest. The same arguments
-    give the same folds in any order of the samples of a patient.
+    where :math:`n_{fc}` is the number of samples of class c in fold f and :math:`N_c`
+    is the number in all folds. This is the fold in which the classes of the patient are
+    rarest. The result does not depend on the order of the samples of a patient.
 
     Args:
         patients: Patient of each sample.
         labels: Class of each sample.
         num_folds: Number of folds, at least 2.
-        seed: Seed of the shuffling.
+        seed: Random seed of the shuffling.
 
     Returns:
-        The folds of the samples, 0 to ``num_folds - 1``.
+        The fold of each sample, 0 to ``num_folds - 1``.
 
     Raises:
-        ValueError: If there are fewer patients than folds, or a fold ends up
-            without one of the classes.
+        ValueError: If there are fewer patients than folds, or a fold has no sample of
+            one of the classes.
     """
     patients, labels = list(patients), np.asarray(labels)
     if len(patients) != len(labels):
         raise ValueError(
             f'there are {len(patients)} patients for '
-            f'{len(labels)} labels; expected one for each sample'
+            f'{len(labels)} labels; expected one patient per label'
         )
     if num_folds < 2:
         raise ValueError(f'num_folds must be at least 2, but is {num_folds}')
@@ -62,7 +62,7 @@ def patient_folds(
     fold_of = np.empty(len(order), int)
     for patient in by_size:
         grown = (np.square(filled + shares[patient]) - np.square(filled)).sum(1)
-        # The emptiest of equal folds, so that no fold stays empty
+        # Among equal folds, the smallest is chosen, so that no fold remains empty.
         fold = min(
             range(num_folds),
             key=lambda one: (round(grown[one], 12), round(filled[one].sum(), 12)),

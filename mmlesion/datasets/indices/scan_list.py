@@ -1,4 +1,4 @@
-"""Scans with labels of the whole and of sub-regions: a csv, and its projections."""
+"""Csv list of scans with labels of the whole scan and of lung regions."""
 
 import csv
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from mmlesion.ct import REGIONS
 from mmlesion.files import is_file_name, write_csv_table
 
-#: Name of the index that preparing writes.
+#: File name of the index of prepared projections.
 PROJECTION_INDEX_NAME = 'projections.csv'
 SCAN_SPLITS = ('train', 'val', 'test')
 _PREPARED = ('folder', 'rotations', 'empty')
@@ -25,7 +25,7 @@ class ScanRow:
         disease: 1 or 0; None is not labeled.
         survival: 1 died within two years of the scan, 0 did not; None
             is not known or not of this task.
-        signs: For each sign the labels of those sub-regions that have one.
+        signs: For each sign the labels of those lung regions that have one.
         split: ``'train'``, ``'val'``, ``'test'``, or '' where the csv does not
             say.
         folder: Folder of the projections; '' before preparing.
@@ -47,16 +47,16 @@ class ScanRow:
 
 
 def projection_path(folder: str, area: str, view: str, rotation: int) -> str:
-    """File of a projection.
+    """Return the file of a projection.
 
     Args:
-        folder: The scan's folder.
+        folder: Folder of the scan.
         area: ``'whole'`` or one of :data:`mmlesion.ct.REGIONS`.
         view: One of :data:`mmlesion.ct.VIEWS`.
         rotation: Index in :data:`mmlesion.ct.ROTATIONS_DEG`.
 
     Returns:
-        The path of a PNG.
+        The path of a PNG file.
     """
     return osp.join(folder, f'{area}_{view}_{rotation:02d}.png')
 
@@ -65,28 +65,28 @@ def read_scan_list(path: str | os.PathLike, prepared: bool = False) -> list[Scan
     """Read the list of scans.
 
     Columns: ``scan``, ``patient``, ``disease`` and ``survival`` (0, 1 or empty), for
-    each sign ``left_upper_<sign>`` and so on for the six sub-regions (0, 1 or empty),
-    and, if the split is given, ``split``. Other columns are passed over.
+    each sign the six lung regions ``left_upper_<sign>`` and so on (0, 1 or empty),
+    and optionally ``split``. Other columns are ignored.
 
     Args:
-        path: The csv.
-        prepared: Read an index of projections, which has the columns
-            ``folder``, ``rotations`` and ``empty`` besides.
+        path: The csv file.
+        prepared: Whether the file is an index of projections, which also has the
+            columns ``folder``, ``rotations`` and ``empty``.
 
     Returns:
-        The scans, in the file's order.
+        The scans in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: On missing columns, a malformed row, a scan that is there twice or
-            a patient in two splits; names the row (the header is row 1).
+        FileNotFoundError: If the file does not exist.
+        ValueError: If columns are missing, a row is malformed, a scan is repeated or
+            a patient is in two splits. The message names the row (the header is row 1).
     """
     path = os.fspath(path)
     if not osp.isfile(path):
         raise FileNotFoundError(
             f'{path}: no such file'
             + (
-                '; make it by tools/prepare_data.py signs'
+                '; create it with tools/prepare_data.py signs'
                 if prepared
                 else '; expected a list of scans'
             )
@@ -102,22 +102,22 @@ def read_scan_list(path: str | os.PathLike, prepared: bool = False) -> list[Scan
                 for cells in reader
             ]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+        raise ValueError(f'{path}: the file is not a csv file ({error})') from None
     if not rows:
-        raise ValueError(f'{path}: there is no row; expected one for each scan')
+        raise ValueError(f'{path}: the file has no rows; expected one row per scan')
     _check_unique(rows, path)
     return rows
 
 
 def write_projection_index(path: str | os.PathLike, rows: Sequence[ScanRow]) -> None:
-    """Write the index of prepared scans, all of it or nothing.
+    """Write the index of prepared scans atomically.
 
     Args:
-        path: The csv; replaced if it exists.
-        rows: The scans, with their folders.
+        path: Output csv file; replaced if it exists.
+        rows: The scans with their folders.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     columns = [name for name in rows[0].cells if name not in _PREPARED]
     write_csv_table(
@@ -136,7 +136,7 @@ def write_projection_index(path: str | os.PathLike, rows: Sequence[ScanRow]) -> 
 
 
 def _check_columns(names: list[str], path: str, prepared: bool) -> list[str]:
-    """The signs that the columns speak of."""
+    """Check the columns and return the signs."""
     needed = [
         'scan',
         'patient',
@@ -157,14 +157,14 @@ def _check_columns(names: list[str], path: str, prepared: bool) -> list[str]:
         raise ValueError(
             f'{path}: column {absent[0]!r} is missing; expected '
             'scan, patient, disease, survival and, for each sign, '
-            f'one for each of {", ".join(REGIONS)}'
+            f'the columns of {", ".join(REGIONS)}'
         )
     return signs
 
 
 def _parse_row(cells: dict, signs: list[str], where: str) -> ScanRow:
     if None in cells or None in cells.values():
-        raise ValueError(f'{where}: expected one cell for each column')
+        raise ValueError(f'{where}: expected one cell per column')
     cells = {name: cell.strip() for name, cell in cells.items()}
     for name in ('scan', 'patient'):
         if not cells[name]:
@@ -184,7 +184,7 @@ def _parse_row(cells: dict, signs: list[str], where: str) -> ScanRow:
         raise ValueError(f'{where}: rotations must be a number, but is {rotations!r}')
     if 'folder' in cells and not all(map(is_file_name, cells['folder'].split('/'))):
         raise ValueError(
-            f'{where}: folder must be a folder below that of the csv, but is '
+            f'{where}: folder must be a folder below that of the csv file, but is '
             f'{cells["folder"]!r}'
         )
     return ScanRow(
@@ -219,18 +219,18 @@ def _check_unique(rows: list[ScanRow], path: str) -> None:
         first = scans.setdefault(osp.normpath(row.scan), number)
         if first != number:
             raise ValueError(
-                f'{path}: row {number}: scan {row.scan} is in row {first} already'
+                f'{path}: row {number}: scan {row.scan} is already in row {first}'
             )
         before, split = splits.setdefault(row.patient, (number, row.split))
         if split != row.split:
             raise ValueError(
-                f'{path}: row {number}: patient {row.patient} is of split '
-                f'{row.split!r}, but of {split!r} in row {before}; expected each '
-                'patient in one split'
+                f'{path}: row {number}: patient {row.patient} is in split '
+                f'{row.split!r}, but in split {split!r} in row {before}; a patient '
+                'may be in only one split'
             )
     if any(row.split for row in rows) and not all(row.split for row in rows):
         number = [bool(row.split) for row in rows].index(False) + 2
         raise ValueError(
-            f'{path}: row {number}: split is empty, but other rows have '
-            'one; expected it in all rows or in none'
+            f'{path}: row {number}: split is empty, but other rows have a '
+            'split; expected a split in all rows or in none'
         )

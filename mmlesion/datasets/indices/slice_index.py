@@ -1,4 +1,4 @@
-"""The index of prepared slices: one row a slice."""
+"""Index of prepared slices, with one row per slice."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mmlesion.files import is_file_name, read_csv_rows, write_csv_rows
 
-#: Name of the index, and of the folders of pixels and of masks beside it.
+#: File name of the index. The folders of slices and masks are next to it.
 SLICE_INDEX_NAME = 'slices.csv'
 SLICE_FOLDER = 'slices'
 MASK_FOLDER = 'slice_masks'
@@ -14,21 +14,21 @@ MASK_FOLDER = 'slice_masks'
 
 @dataclass(frozen=True)
 class SliceRow:
-    """One axial slice, cropped.
+    """One cropped axial slice.
 
-    ``slices/<series_uid>.slices`` holds its pixels (HU) and, where it shows a
-    nodule, ``slice_masks/<series_uid>.slices`` its nodules (0 outside, else the
-    nodule's number), both under ``slice_number``.
+    ``slices/<series_uid>.slices`` contains its pixels (HU). If the slice has a nodule,
+    ``slice_masks/<series_uid>.slices`` contains its mask (0 outside, otherwise the
+    number of the nodule). Both are stored under ``slice_number``.
 
     Attributes:
-        patient: Such as ``LIDC-IDRI-0001``.
+        patient: Patient identifier such as ``LIDC-IDRI-0001``.
         series_uid: Series instance UID.
-        slice_number: From the foot, the first one is 0.
-        num_nodules: Nodules that two readers agree on; 0 where nobody
-            marked any.
+        slice_number: Index of the slice, with 0 at the feet.
+        num_nodules: Number of nodules that at least two readers outlined; 0 if no
+            reader marked a nodule.
         spacing_y_mm, spacing_x_mm: Pixel size.
-        offset_y_px, offset_x_px: The crop's first row and column in the
-            series' image; below 0 where the crop reaches out of it.
+        offset_y_px, offset_x_px: First row and column of the crop in the image of the
+            series; negative if the crop extends beyond the image.
     """
 
     patient: str
@@ -42,14 +42,14 @@ class SliceRow:
 
 
 def write_slice_index(path: str | os.PathLike, rows: Sequence[SliceRow]) -> None:
-    """Write the index, all of it or nothing.
+    """Write the index atomically.
 
     Args:
-        path: The csv; replaced if it exists.
+        path: Output csv file; replaced if it exists.
         rows: The slices.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     write_csv_rows(path, SliceRow, rows)
 
@@ -58,16 +58,15 @@ def read_slice_index(path: str | os.PathLike) -> list[SliceRow]:
     """Read and check the index.
 
     Args:
-        path: A file of :func:`write_slice_index`.
+        path: A file written by :func:`write_slice_index`.
 
     Returns:
-        The slices, in the file's order.
+        The slices in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: On missing columns, a malformed row, a slice that is there
-            twice, or a series of two patients; names the row (the header is
-            row 1).
+        FileNotFoundError: If the file does not exist.
+        ValueError: If columns are missing, a row is malformed, a slice is repeated, or
+            a series has two patients. The message names the row (the header is row 1).
     """
     rows = read_csv_rows(
         path, SliceRow, 'slices', 'tools/prepare_data.py lidc-slices', _find_wrong
@@ -79,13 +78,13 @@ def read_slice_index(path: str | os.PathLike) -> list[SliceRow]:
         if first != number:
             raise ValueError(
                 f'{path}: row {number}: slice {row.slice_number} of '
-                f'series {row.series_uid} is in row {first} already'
+                f'series {row.series_uid} is already in row {first}'
             )
         patient = patient_of.setdefault(row.series_uid, row.patient)
         if patient != row.patient:
             raise ValueError(
-                f'{path}: row {number}: series {row.series_uid} is of '
-                f'{row.patient} here, but of {patient} above'
+                f'{path}: row {number}: series {row.series_uid} belongs to '
+                f'{row.patient}, but to {patient} in an earlier row'
             )
     return rows
 
@@ -102,7 +101,7 @@ def _find_wrong(row: SliceRow) -> str | None:
             f'{row.spacing_y_mm} and {row.spacing_x_mm}'
         )
     if not is_file_name(row.series_uid):
-        return f'series_uid must be a name of a file, but is {row.series_uid!r}'
+        return f'series_uid must be a valid file name, but is {row.series_uid!r}'
     if not row.patient:
         return 'patient is empty'
     return None

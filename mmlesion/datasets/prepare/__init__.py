@@ -1,4 +1,4 @@
-"""From a data set as it is published to what training reads."""
+"""Conversion of published data sets to the files that training reads."""
 
 from .deeplesion import prepare_deeplesion
 from .lidc import prepare_lidc, prepare_lidc_crops

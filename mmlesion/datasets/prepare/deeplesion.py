@@ -1,4 +1,4 @@
-"""DeepLesion's PNGs to a cache that is quick to read."""
+"""Conversion of DeepLesion's PNG files to a cache that is fast to read."""
 
 import os
 import os.path as osp
@@ -23,14 +23,14 @@ from .source_notes import is_up_to_date, write_note
 
 @dataclass
 class PreparedDeepLesion:
-    """What :func:`prepare_deeplesion` did.
+    """Result of :func:`prepare_deeplesion`.
 
     Attributes:
-        series: Series in the cache now.
-        already_there: Those that an earlier run had finished.
-        slices: Slices written by this run.
+        series: Number of series in the cache.
+        already_there: Number of these series that an earlier run had completed.
+        slices: Number of slices written by this run.
         size: Bytes written by this run.
-        absent: Series of the csv whose folder is not on disk.
+        absent: Number of series in the csv whose folder does not exist.
     """
 
     series: int = 0
@@ -40,10 +40,10 @@ class PreparedDeepLesion:
     absent: int = 0
 
     def summary(self) -> str:
-        """One sentence for people."""
+        """Return a one-sentence summary."""
         return (
-            f'{self.series} series are ready ({self.already_there} were there '
-            f'before); wrote {self.slices} slices, {self.size / 2**20:.1f} MiB'
+            f'{self.series} series are ready ({self.already_there} of them from an '
+            f'earlier run); wrote {self.slices} slices, {self.size / 2**20:.1f} MiB'
             + (
                 f'; {self.absent} series of the csv are not on disk'
                 if self.absent
@@ -64,34 +64,32 @@ def prepare_deeplesion(
 ) -> PreparedDeepLesion:
     """Write one :class:`~mmlesion.ct.SliceArchive` for each series.
 
-    ``LoadSliceStack(cache_dir=...)`` reads them, with the same pixels as from
-    the PNGs, in about a fifth of the time. Each series is written to a
-    ``.partial`` file, flushed and renamed, so that a file under its final
-    name is always complete; a run after a kill removes what is partial and
-    does what is missing.
+    ``LoadSliceStack(cache_dir=...)`` reads the same pixels from the archives as from
+    the PNG files, in about a fifth of the time. Each series is written to a
+    ``.partial`` file that is flushed and renamed, so a file with its final name is
+    always complete. A run after an interruption removes partial files and continues
+    with the missing series.
 
     Args:
         data_root: Folder of the data set.
-        cache_dir: Where to write. Defaults to ``cache`` in
-            ``data_root``.
-        ann_file: The official csv, relative to ``data_root``.
+        cache_dir: Output folder. Defaults to ``cache`` in ``data_root``.
+        ann_file: The official csv file, relative to ``data_root``.
         img_dir: Folder of the series, relative to ``data_root``.
-        num_slices: Store only the slices that stacks of this
-            many, 2 mm apart, need around each key slice. Defaults to all
-            slices on disk.
-        workers: Processes. Defaults to the number of cores.
-        overwrite: Write existing files again.
-        progress: Show a progress bar.
+        num_slices: Store only the slices that a stack of this many slices at a distance
+            of 2 mm needs around each key slice. Defaults to all slices on disk.
+        workers: Number of processes. Defaults to the number of cores.
+        overwrite: Whether to write existing files again.
+        progress: Whether to show a progress bar.
 
     Returns:
-        What was done.
+        A summary of the run.
 
     Raises:
-        FileNotFoundError: If the csv or all series are missing.
-        ValueError: If the csv is malformed, or slices are damaged (all others
-            are prepared; the first is named).
-        OSError: If the disk is full, cannot be written, or another run holds
-            the folder. What is complete stays.
+        FileNotFoundError: If the csv file or all series are missing.
+        ValueError: If the csv is malformed or slices are damaged. All other series are
+            still prepared, and the message names the first damaged slice.
+        OSError: If the disk is full or not writable, or another run has locked the
+            folder. Completed files remain.
     """
     if workers is not None and workers < 1:
         raise ValueError(f'workers must be positive, but is {workers}')
@@ -133,8 +131,8 @@ def prepare_deeplesion(
     if damaged:
         raise ValueError(
             f'{damaged[0]}; {len(damaged)} of {len(jobs)} series could not be '
-            'prepared, all others are: fetch the slice again or delete it and '
-            'run again'
+            'prepared, the others are ready: download the slice again or delete it, '
+            'and run again'
         )
     return done
 
@@ -162,7 +160,7 @@ def _find_series(
 def _reach(
     rows: Sequence[LesionRow], num_slices: int | None
 ) -> list[tuple[int, int]] | None:
-    """First and last slice that each key slice of a series needs."""
+    """Return the first and last slice that each key slice of a series needs."""
     if num_slices is None:
         return None
     spans = set()
@@ -180,7 +178,7 @@ def _reach(
 def _prepare_series(
     folder: str, target: str, spans: list[tuple[int, int]] | None, overwrite: bool
 ) -> tuple[int, int]:
-    """Write one series: (slices, bytes), or (0, 0) if it was done."""
+    """Write one series and return (slices, bytes), or (0, 0) if it was complete."""
     names = {
         int(stem): name
         for stem, suffix, name in (
@@ -216,7 +214,7 @@ def _prepare_series(
 
 
 def _stored(target: str, names: set[int]) -> set[int]:
-    """Slices in a complete file of exactly this series; none if there is no such."""
+    """Return the slices in a complete file of this series; empty if there is none."""
     try:
         with SliceArchive(target) as archive:
             return set(archive.stored) if archive.numbers == names else set()

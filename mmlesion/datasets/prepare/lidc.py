@@ -1,4 +1,4 @@
-"""LIDC-IDRI, as it is published or as crops, to an index with patches."""
+"""Conversion of LIDC-IDRI scans or crops to nodule patches and an index."""
 
 import csv
 import os
@@ -28,7 +28,7 @@ from mmlesion.files import list_files
 
 from .nodule_writer import NoduleToCut, PreparedLIDC, Series, write_nodules
 
-# Least Dice of a crop's mask and the outlines of all readers together
+# Minimum Dice between the mask of a crop and the union of all readers' outlines
 _SAME_NODULE = 0.7
 
 _CROP_COLUMNS = ('patient_id', 'nodule_id', 'seriesuid')
@@ -42,30 +42,30 @@ def prepare_lidc(
     progress: bool = True,
     geometry: PatchGeometry = CENTERED,
 ) -> PreparedLIDC:
-    """Prepare LIDC-IDRI from the tree that TCIA's downloader makes.
+    """Prepare nodules from the folder tree of LIDC-IDRI.
 
-    Every folder below ``data_root`` with DICOM files of CT is one series;
-    chest X-rays are passed over. Its XML lies in the same folder, as TCIA has
-    it, or is looked up in ``xml``.
+    Every folder below ``data_root`` with DICOM files of a CT scan is one series. Chest
+    X-rays are ignored. The XML file of a series is read from the same folder, as
+    downloaded from TCIA, or from ``xml``.
 
     Args:
         data_root: The tree, ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
-        out_dir: Where to write ``nodules.csv`` and ``patches/``.
-        xml: Folder or archive of the official XML files, for
-            series without one.
-        overwrite: Write existing files again.
-        progress: Show a progress bar.
-        geometry (PatchGeometry): Where patches lie around a nodule.
+        out_dir: Output folder of ``nodules.csv`` and ``patches/``.
+        xml: Folder or archive of the official XML files, for series without an XML
+            file.
+        overwrite: Whether to write existing files again.
+        progress: Whether to show a progress bar.
+        geometry: Geometry of the patches around a nodule.
 
     Returns:
-        What was done. Its ``problems`` hold one sentence for
-        each series and nodule that is left out: slices that are missing, two
-        series in one folder, outlines that fit no slice.
+        A summary of the run. Its ``problems`` contain one sentence for each omitted
+        series and nodule, such as missing slices, two series in one folder, or
+        outlines that do not match any slice.
 
     Raises:
-        FileNotFoundError: If there is no tree or no DICOM in it.
+        FileNotFoundError: If the tree does not exist or contains no DICOM files.
         ValueError: If nothing can be prepared.
-        OSError: If the disk is full or another run holds the folder.
+        OSError: If the disk is full or another run has locked the folder.
     """
     found = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
@@ -90,42 +90,41 @@ def prepare_lidc_crops(
     progress: bool = True,
     geometry: PatchGeometry = CENTERED,
 ) -> PreparedLIDC:
-    """Prepare nodules of which only crops of the CT are at hand.
+    """Prepare nodules from crops of CT scans around nodules.
 
-    ``crop_dir`` holds ``image/<patient>_R_<nodule>.nii.gz`` (HU) and, of the
-    same names, ``nodule_mask/``. Which nodule of the XML a crop shows is found
-    by its mask: of all nodules of the series, the one whose readers' outlines
-    together cover it best, where slices must agree in z, and in plane the
-    outlines are shifted to where they overlap most. Its ratings, and its 50 %
-    consensus laid on the crop in the same way, are then those of the XML.
+    ``crop_dir`` contains ``image/<patient>_R_<nodule>.nii.gz`` (HU), and
+    ``nodule_mask/`` with the same file names. Each crop is matched to a nodule of the
+    XML file by its mask: the nodule of the series whose union of outlines has the
+    highest Dice. The z coordinates of the slices must agree. In plane, the outlines are
+    shifted to the position of maximum overlap. The ratings and the 50 % consensus mask,
+    shifted in the same way, are then taken from the XML file.
 
-    Crops end shortly before and behind a nodule; slices that patches need
-    beyond repeat the outermost one.
+    Crops end shortly above and below a nodule. If patches need slices beyond the crop,
+    the outermost slice is repeated.
 
     Args:
         crop_dir: Folder of ``image`` and ``nodule_mask``.
-        ann_file: Csv with columns ``patient_id``, ``nodule_id`` and
-            ``seriesuid``.
+        ann_file: Csv file with columns ``patient_id``, ``nodule_id`` and ``seriesuid``.
         xml: Folder or archive of the official XML files.
-        out_dir: Where to write ``nodules.csv`` and ``patches/``.
-        overwrite: Write existing files again.
-        progress: Show a progress bar.
-        geometry (PatchGeometry): Where patches lie around a nodule. Crops do not reach
-            far: of larger or shifted patches more is repeated border.
+        out_dir: Output folder of ``nodules.csv`` and ``patches/``.
+        overwrite: Whether to write existing files again.
+        progress: Whether to show a progress bar.
+        geometry: Geometry of the patches around a nodule. Crops are small: larger or
+            shifted patches contain more repeated border.
 
     Returns:
-        What was done, as :func:`prepare_lidc`.
+        A summary of the run, as for :func:`prepare_lidc`.
 
     Raises:
-        FileNotFoundError: If crops, csv or XML are missing.
+        FileNotFoundError: If crops, csv or XML files are missing.
         ValueError: If the csv is malformed, or nothing can be prepared.
-        OSError: If the disk is full or another run holds the folder.
+        OSError: If the disk is full or another run has locked the folder.
     """
     images = osp.join(crop_dir, 'image')
     names = sorted(os.listdir(images)) if osp.isdir(images) else []
     names = [name for name in names if name.endswith('.nii.gz')]
     if not names:
-        raise FileNotFoundError(f'{images}: no crop (.nii.gz) is there')
+        raise FileNotFoundError(f'{images}: the folder contains no crop (.nii.gz)')
     series_of = _read_crop_list(ann_file)
     readings = read_lidc_readings(xml, progress)
     series = [
@@ -145,7 +144,7 @@ def _is_dicom(path: str) -> bool:
 
 
 def _find_in_series(series: LIDCSeries, readings: dict[str, LIDCReading]) -> tuple:
-    """All nodules of one DICOM series; its pixels are read when asked for."""
+    """Return all nodules of a DICOM series; the pixels are read when needed."""
     reading = series.find_reading(readings)
     read = lru_cache(1)(series.read_volume)
     return series.series_uid, [
@@ -179,10 +178,10 @@ def _find_in_crop(
     nodule_id = name[: -len('.nii.gz')]
     series_uid = series_of.get(nodule_id)
     if series_uid is None:
-        raise ValueError(f'{path}: no row of the csv has this patient and nodule')
+        raise ValueError(f'{path}: the csv has no row for this patient and nodule')
     reading = readings.get(series_uid)
     if reading is None:
-        raise ValueError(f'{path}: no XML of its series {series_uid} is at hand')
+        raise ValueError(f'{path}: there is no XML file of its series {series_uid}')
     volume, shown = read_nodule_crop(path, osp.join(crop_dir, 'nodule_mask', name))
     best, mask, group = 0.0, None, ()
     for candidate in match_readers(reading.nodules):
@@ -191,8 +190,8 @@ def _find_in_crop(
             best, mask, group = dice, consensus, candidate
     if best < _SAME_NODULE:
         raise ValueError(
-            f'{path}: no nodule in the XML of its series has this mask (best '
-            f'Dice {best:.2f}, expected {_SAME_NODULE})'
+            f'{path}: no nodule in the XML of its series matches this mask (best '
+            f'Dice {best:.2f}, expected at least {_SAME_NODULE})'
         )
     assert mask is not None
     found = volume, mask
@@ -202,7 +201,7 @@ def _find_in_crop(
 def _align_with_crop(
     group: Sequence[ReaderNodule], volume: CTVolume, shown: np.ndarray
 ) -> tuple[float, np.ndarray | None]:
-    """Dice of a crop's mask and all outlines, and the consensus as its mask."""
+    """Return the Dice of mask and union of outlines, and the shifted consensus."""
     votes, _ = reader_votes(group, lambda z_mm: slice_at(volume, z_mm))
     if not votes:
         return 0.0, None
@@ -215,17 +214,17 @@ def _align_with_crop(
         return best, placed
     for find_shift in (_shift_of_boxes, _shift_of_most_overlap):
         laid = _shift(union, find_shift(union > 0, shown), shown.shape)
-        # What falls off the crop counts against the candidate
+        # Pixels outside the crop count as a mismatch.
         dice = 2 * np.count_nonzero(shown & (laid > 0)) / sum(sizes)
         if dice > best:
             best, placed = dice, 2 * laid >= len(group)
-        if best > 0.95:  # else, another outline may have reached further
+        if best > 0.95:  # otherwise, the largest outline may begin elsewhere
             break
     return best, placed
 
 
 def _shift_of_boxes(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
-    """Shift (y, x) in pixels that lays the first rows and columns together."""
+    """Return the shift (y, x) in pixels that aligns the first rows and columns."""
     row, column = (
         int(
             np.flatnonzero(shown.any((0, 3 - axis)))[0]
@@ -237,7 +236,7 @@ def _shift_of_boxes(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
 
 
 def _shift_of_most_overlap(union: np.ndarray, shown: np.ndarray) -> tuple[int, int]:
-    """Shift (y, x) in pixels after which most voxels are in both."""
+    """Return the shift (y, x) in pixels with the largest overlap in voxels."""
     common = np.asarray(
         sum(
             correlate(theirs.astype(np.float32), ours.astype(np.float32), method='fft')
@@ -251,7 +250,7 @@ def _shift_of_most_overlap(union: np.ndarray, shown: np.ndarray) -> tuple[int, i
 def _shift(
     votes: np.ndarray, shift: tuple[int, int], shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """Lay votes on an empty crop, cut off where they reach over it."""
+    """Shift votes into an empty array and cut off what is outside."""
     laid = np.zeros(shape, votes.dtype)
     target, source = [], []
     for offset, size, count in zip(shift, votes.shape[1:], shape[1:]):
@@ -265,19 +264,20 @@ def _shift(
 def _read_crop_list(path: str) -> dict[str, str]:
     if not osp.isfile(path):
         raise FileNotFoundError(
-            f'{path}: no such file; expected a csv with ' + ', '.join(_CROP_COLUMNS)
+            f'{path}: no such file; expected a csv with the columns '
+            + ', '.join(_CROP_COLUMNS)
         )
     try:
         with open(path, newline='', encoding='utf-8') as file:
             return _parse_crop_list(csv.DictReader(file, strict=True), path)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+        raise ValueError(f'{path}: the file is not a csv file ({error})') from None
 
 
 def _parse_crop_list(reader: csv.DictReader, path: str) -> dict[str, str]:
     absent = [name for name in _CROP_COLUMNS if name not in (reader.fieldnames or ())]
     if absent:
-        raise ValueError(f'{path}: there is no column ' + ', '.join(absent))
+        raise ValueError(f'{path}: missing column(s) ' + ', '.join(absent))
     return {
         f'{row["patient_id"]}_R_{row["nodule_id"]}': row['seriesuid'] for row in reader
     }

@@ -1,4 +1,4 @@
-"""LIDC-IDRI, as it is published, to axial slices with and without nodules."""
+"""Conversion of LIDC-IDRI to axial slices with and without nodules."""
 
 import os
 import os.path as osp
@@ -45,29 +45,29 @@ from mmlesion.files import (
 
 from .source_notes import digest_nodules, read_json_dict
 
-#: What could not be prepared, one sentence a line; absent if nothing.
+#: Text file with one line per series that could not be prepared, if any.
 SLICE_PROBLEMS_NAME = 'slice_problems.txt'
 
-#: Sides of the crop in pixels: Feng et al., MICCAI 2017, Sec. 3.1.
+#: Side of the crop in pixels (Feng et al., MICCAI 2017, Sec. 3.1).
 SLICE_SIZE_PX = 384
 
 _OUTSIDE_HU = -1024  # air
 _MIN_READERS = 2
-# Raised whenever the same scan gives other slices
+# Increased whenever the output for a given scan changes.
 _VERSION = 1
 
 
 @dataclass
 class PreparedSlices:
-    """What was prepared.
+    """Result of a preparation.
 
     Attributes:
         rows: The index.
-        series: Series that gave slices.
-        already_there: Of these, how many an earlier run had finished.
-        cut_off: Slices left out because a nodule lies at or beyond the
-            border of their crop.
-        problems: A sentence for each series that is left out.
+        series: Number of series with slices.
+        already_there: Number of these series that an earlier run had completed.
+        cut_off: Number of slices omitted because a nodule is at or beyond the
+            border of the crop.
+        problems: One sentence for each omitted series.
     """
 
     rows: list[SliceRow] = field(default_factory=list)
@@ -91,30 +91,30 @@ class PreparedSlices:
         self.cut_off += cut_off
 
     def summary(self) -> str:
-        """One paragraph for people."""
+        """Return a summary in one paragraph."""
         counts = [
             sum(row.num_nodules == number for row in self.rows) for number in (0, 1, 2)
         ]
         more = len(self.rows) - sum(counts)
         return (
             f'{len(self.rows)} slices of {self.series} series '
-            f'({self.already_there} were there before) of '
+            f'({self.already_there} of them from an earlier run) of '
             f'{len({row.patient for row in self.rows})} patients are ready: '
             f'{counts[1]} with one nodule, {counts[2]} with two, {more} with more, '
             f'{counts[0]} without. Left out: {self.cut_off} slices with a nodule '
-            'that their crop cuts off.'
+            'that is cut off by the crop.'
         )
 
     def check(self) -> None:
-        """Raise if something could not be prepared.
+        """Raise if a series could not be prepared.
 
         Raises:
-            ValueError: Names the first and where all of them are listed.
+            ValueError: With the first problem and the file that lists all problems.
         """
         if self.problems:
             raise ValueError(
-                f'{self.problems[0]}; so {len(self.problems)} series could not be '
-                f'prepared (listed in {SLICE_PROBLEMS_NAME}), all others are'
+                f'{self.problems[0]}; {len(self.problems)} series could not be '
+                f'prepared (listed in {SLICE_PROBLEMS_NAME}), the others are ready'
             )
 
 
@@ -128,23 +128,24 @@ def prepare_lidc_slices(
     workers: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    min_readers: int = _MIN_READERS,
 ) -> PreparedSlices:
-    """Prepare the slices of LIDC-IDRI for learning from labels of slices.
+    """Prepare slices of LIDC-IDRI for training with slice labels.
 
-    A slice is positive where the outlines of at least two readers of one nodule of
-    3 mm and more overlap in it, negative where no reader marked a nodule of any
-    size and there is lung. All others - one reader alone, less than 3 mm - are left
-    out. Of a series' negative slices, some drawn at random are kept.
+    A slice is positive if the outlines of at least two readers of a nodule of 3 mm or
+    more overlap in it. It is negative if no reader marked a nodule of any size and the
+    slice contains lung. All other slices (only one reader, less than 3 mm) are omitted.
+    Some negative slices of each series are drawn at random.
 
-    Slices are cropped, not resampled, to a square around the middle of the lung
-    mask's box (of the only lung where there is one), the same for all slices of a
-    series. What lies beyond the image is
-    air. An image that is no larger than the crop is taken whole, without looking
-    for lungs. Slices whose crop cuts a nodule off are left out.
+    Slices are cropped, not resampled, to a square around the center of the bounding box
+    of the lungs (or of the only lung). All slices of a series have the same crop. The
+    part beyond the image is filled with air. An image that is not larger than the crop
+    is used as a whole, without lung segmentation. Slices whose crop cuts off a nodule
+    are omitted.
 
-    Masks are the STAPLE consensus of all readers that outlined the nodule; where
-    that leaves a positive slice empty, what two readers share. They are for
-    evaluation, and for networks that learn from masks.
+    Masks are the STAPLE consensus of all readers that outlined the nodule. If the
+    consensus is empty in a positive slice, the mask is the overlap of two readers.
+    Masks are used for evaluation and for training of segmentation networks.
 
     Source: Feng et al., MICCAI 2017, Sec. 3.1.
 
@@ -162,32 +163,37 @@ def prepare_lidc_slices(
         workers: Processes; each holds one scan in memory.
         overwrite: Write existing files again.
         progress: Show a progress bar.
+        min_readers: Number of readers that must have outlined a nodule, in any slice.
+            The outlines of two of them must overlap in a positive slice. Slices
+            of other nodules are left out.
 
     Returns:
-        What was done. Its ``problems`` hold one sentence for each
-        series that is left out: slices that are missing, no lungs, outlines that
-        fit no slice.
+        A summary of the run. Its ``problems`` contain one sentence for each omitted
+        series, such as missing slices, no lungs, or outlines that do not match any
+        slice.
 
     Raises:
-        FileNotFoundError: If there is no tree or no DICOM in it.
-        ValueError: If an argument is off or nothing can be prepared.
-        OSError: If the disk is full or another run holds the folder.
+        FileNotFoundError: If the tree does not exist or contains no DICOM files.
+        ValueError: If an argument is out of range or nothing can be prepared.
+        OSError: If the disk is full or another run has locked the folder.
     """
     if size < 1 or max_negatives < 0 or seed < 0 or workers < 1:
         raise ValueError(
-            'size and workers must be 1 or more, max_negatives and seed 0 or more, '
+            'size and workers must be 1 or more, and max_negatives and seed 0 or more, '
             f'but are {size}, {workers}, {max_negatives} and {seed}'
         )
+    _check_readers(min_readers)
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
     settings = dict(version=_VERSION, size=int(size), seed=int(seed))
     settings['max_negatives'] = int(max_negatives)
+    settings['min_readers'] = int(min_readers)
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
     folders = [osp.join(out_dir, each) for each in ('', SLICE_FOLDER, MASK_FOLDER)]
     with lock_folder(out_dir, folders) as lock:
-        # A worker gets the reading of its own series only
+        # Each worker receives only the reading of its own series.
         jobs = [
             (
                 one,
@@ -221,6 +227,13 @@ def prepare_lidc_slices(
     return done
 
 
+def _check_readers(min_readers: int) -> None:
+    if min_readers < _MIN_READERS:
+        raise ValueError(
+            f'min_readers must be {_MIN_READERS} or more, but is {min_readers}'
+        )
+
+
 def _prepare_series(
     series: LIDCSeries,
     readings: dict[str, LIDCReading],
@@ -228,7 +241,7 @@ def _prepare_series(
     settings: dict,
     overwrite: bool,
 ) -> tuple[list[SliceRow], int, bool]:
-    """Rows, number of slices cut off, and whether everything was there before."""
+    """Return rows, number of cut-off slices, and whether the series was complete."""
     note = path_in(osp.join(out_dir, SLICE_FOLDER), series.series_uid, '.json')
     reading = series.find_reading(readings)
     outlines = digest_nodules(reading.nodules, reading.left_out_z_mm)
@@ -238,7 +251,7 @@ def _prepare_series(
     if known:
         return *known, True
     rows, cut_off = _write_series(series, reading, out_dir, settings)
-    # Last, so that the slices are complete where the note is
+    # The note is written last, so it exists only if the slices are complete.
     write_json(
         note,
         dict(
@@ -254,7 +267,7 @@ def _prepare_series(
 def _read_note(
     path: str, settings: dict, paths: list[str], out_dir: str
 ) -> tuple | None:
-    """Rows and slices cut off of a series that an earlier run finished."""
+    """Return rows and cut-off slices of a series that an earlier run completed."""
     try:
         note = read_json_dict(path)
         if note['settings'] != settings or not files_match(paths, note['files']):
@@ -278,9 +291,9 @@ def _read_note(
 def _write_series(
     series: LIDCSeries, reading: LIDCReading, out_dir: str, settings: dict
 ) -> tuple[list[SliceRow], int]:
-    """Write the slices and masks of a series; rows and slices cut off."""
+    """Write the slices and masks of a series; return rows and cut-off slices."""
     volume = series.read_volume()
-    labels, marked = find_nodules(volume, reading)
+    labels, marked = find_nodules(volume, reading, settings['min_readers'])
     corner, has_lung = place_crop(volume, settings['size'])
     masks, cut_off = {}, 0
     for number, plane in labels.items():
@@ -316,18 +329,18 @@ def write_slices(
     size: int,
     outside_hu: int = _OUTSIDE_HU,
 ) -> list[SliceRow]:
-    """Write crops of a series' slices, and the masks of those with nodules.
+    """Write crops of the slices of a series, and the masks of slices with nodules.
 
     Args:
-        out_dir: Holds the folders of slices and of masks.
-        patient: For the index.
-        series_uid: Name of the files, and for the index.
-        volume: The series, in HU.
+        out_dir: Folder of the slices and masks.
+        patient: Patient identifier for the index.
+        series_uid: File name, and series identifier for the index.
+        volume: The series in HU.
         negatives: Slices without a nodule.
-        masks: Slices with nodules, int16, already cropped.
+        masks: Masks of the slices with nodules, int16, already cropped.
         corner: First row and column of the crop.
-        size: Its sides in pixels.
-        outside_hu: What lies beyond the slices.
+        size: Side of the crop in pixels.
+        outside_hu: HU value outside the slices.
 
     Returns:
         The slices, in order.
@@ -366,24 +379,25 @@ def write_slices(
 
 
 def find_nodules(
-    volume: CTVolume, reading: LIDCReading
+    volume: CTVolume, reading: LIDCReading, min_readers: int = _MIN_READERS
 ) -> tuple[dict[int, np.ndarray], set[int]]:
-    """Where two readers agree on a nodule, and where any marked one.
+    """Find the slices in which two readers agree on a nodule, and all marked slices.
 
     Args:
         volume: The series.
-        reading (LIDCReading): Its readers' marks.
+        reading: Marks of its readers.
+        min_readers: Number of readers that must have outlined the nodule.
 
     Returns:
-        For each slice in which the outlines of two readers of one nodule
-        overlap, its nodules, int16, 0 outside, else the nodule's number; and all
+        A dict with the mask of each slice in which the outlines of two readers of one
+        nodule overlap (int16, 0 outside, otherwise the number of the nodule); and all
         slices with any mark of a nodule.
 
     Shape:
-        - each slice's nodules: (H, W)
+        - mask of a slice: (H, W)
 
     Raises:
-        ValueError: If an outline lies in no slice or reaches out of the image.
+        ValueError: If an outline does not match any slice or extends beyond the image.
     """
     labels: dict[int, np.ndarray] = {}
     marked = {
@@ -395,7 +409,7 @@ def find_nodules(
         masks, (z, y, x) = masks_in_volume(volume, group)
         shared = masks.sum(0) >= _MIN_READERS
         marked |= set((z + np.flatnonzero(masks.any((0, 2, 3)))).tolist())
-        if not shared.any():
+        if len(group) < min_readers or not shared.any():
             continue
         consensus = staple_consensus(masks, volume.spacing_mm)
         for place in np.flatnonzero(shared.any((1, 2))).tolist():

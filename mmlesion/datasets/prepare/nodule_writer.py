@@ -38,10 +38,10 @@ from mmlesion.files import lock_folder, path_in, write_problems
 
 from .source_notes import digest_nodules, is_up_to_date, write_note
 
-#: What was done so far, one row a line.
+#: Progress of the preparation, one JSON row per line.
 JOURNAL_NAME = 'journal.jsonl'
 
-#: What could not be prepared, one sentence a line; absent if nothing.
+#: Text file with one line per item that could not be prepared, if any.
 PROBLEMS_NAME = 'problems.txt'
 
 
@@ -51,8 +51,8 @@ class NoduleToCut:
 
     Attributes:
         nodule_id: Unique name.
-        readers: The readers that drew it.
-        locate: Gives the CT volume and the mask of the consensus.
+        readers: Outlines and ratings of the readers.
+        locate: Function that returns the CT volume and the consensus mask.
     """
 
     nodule_id: str
@@ -65,10 +65,10 @@ class Series:
     """The nodules of one series, or one crop.
 
     Attributes:
-        name: For messages.
-        patient: Whose.
-        find: Gives the series instance UID and the nodules.
-        paths: Files that its pixels come from.
+        name: Name for error messages.
+        patient: Patient identifier.
+        find: Function that returns the series instance UID and the nodules.
+        paths: Files that contain the pixels.
     """
 
     name: str
@@ -79,14 +79,14 @@ class Series:
 
 @dataclass
 class PreparedLIDC:
-    """What was prepared.
+    """Result of a preparation.
 
     Attributes:
         rows: The index.
-        already_there: Nodules that an earlier run had finished.
-        undecided: Nodules left out for a mean malignancy of 3.
-        few_readers: Nodules left out for fewer than three readers.
-        problems: A sentence for what could not be prepared.
+        already_there: Number of nodules that an earlier run had completed.
+        undecided: Number of nodules omitted because of a mean malignancy of 3.
+        few_readers: Number of nodules omitted because of fewer than three readers.
+        problems: One sentence for each item that could not be prepared.
     """
 
     rows: list[NoduleRow] = field(default_factory=list)
@@ -96,40 +96,40 @@ class PreparedLIDC:
     problems: list[str] = field(default_factory=list)
 
     def count(self, label: int) -> int:
-        """Nodules of a label."""
+        """Return the number of nodules with a label."""
         return sum(row.label == label for row in self.rows)
 
     @property
     def patients(self) -> int:
-        """Patients with at least one nodule."""
+        """Number of patients with at least one nodule."""
         return len({row.patient for row in self.rows})
 
     @property
     def over_border(self) -> int:
-        """Nodules whose patches reach over the border of their image."""
+        """Number of nodules whose patches extend beyond the image."""
         return sum(row.outside > 0 for row in self.rows)
 
     def summary(self) -> str:
-        """One paragraph for people."""
+        """Return a summary in one paragraph."""
         return (
             f'{len(self.rows)} nodules of {self.patients} patients are ready '
-            f'({self.already_there} were there before): {self.count(0)} benign, '
-            f'{self.count(1)} malignant. Left out: {self.undecided} with a mean '
-            f'malignancy of 3, {self.few_readers} of fewer than three readers. '
-            f'The patches of {self.over_border} reach over the border of their '
-            'image, whose outermost pixels are repeated there.'
+            f'({self.already_there} of them from an earlier run): {self.count(0)} '
+            f'benign, {self.count(1)} malignant. Left out: {self.undecided} with a '
+            f'mean malignancy of 3, {self.few_readers} with fewer than three readers. '
+            f'The patches of {self.over_border} nodules extend beyond their image, '
+            'whose outermost pixels are repeated there.'
         )
 
     def check(self) -> None:
-        """Raise if something could not be prepared.
+        """Raise if an item could not be prepared.
 
         Raises:
-            ValueError: Names the first and where all of them are listed.
+            ValueError: With the first problem and the file that lists all problems.
         """
         if self.problems:
             raise ValueError(
-                f'{self.problems[0]}; so {len(self.problems)} could not be '
-                f'prepared (listed in {PROBLEMS_NAME}), all others are'
+                f'{self.problems[0]}; {len(self.problems)} could not be '
+                f'prepared (listed in {PROBLEMS_NAME}), the others are ready'
             )
 
 
@@ -143,25 +143,25 @@ def write_nodules(
 ) -> PreparedLIDC:
     """Cut and write the patches of all labeled nodules, then the index.
 
-    Each file is written whole or not at all, and noted in a journal; after a
-    kill, a new run takes over what is noted and still readable. The index
-    comes last, so that where there is one, it is complete.
+    Each file is written atomically and recorded in a journal. After an interruption, a
+    new run reuses the recorded files that are readable. The index is written last, so
+    an existing index is complete.
 
     Args:
-        series: What to prepare.
-        total: Their number, for the progress bar.
-        out_dir: Where to write.
-        overwrite: Write existing files again.
-        progress: Show a progress bar.
-        geometry (PatchGeometry): Where patches lie. Patches of another geometry that
-            are there are written again.
+        series: The series to prepare.
+        total: Number of series, for the progress bar.
+        out_dir: Output folder.
+        overwrite: Whether to write existing files again.
+        progress: Whether to show a progress bar.
+        geometry: Geometry of the patches. Existing patches of another geometry are
+            written again.
 
     Returns:
-        What was done.
+        A summary of the run.
 
     Raises:
-        ValueError: If nothing at all could be prepared.
-        OSError: If the disk is full or another run holds the folder.
+        ValueError: If nothing could be prepared.
+        OSError: If the disk is full or another run has locked the folder.
     """
     patch_dir = osp.join(out_dir, PATCH_FOLDER)
     os.makedirs(patch_dir, exist_ok=True)
@@ -179,7 +179,7 @@ def write_nodules(
                 disable=not progress,
             ) as bar,
         ):
-            # on a line of its own, also after a line that was cut off
+            # Start a new line, in case the previous line is incomplete.
             journal.write('\n' + json.dumps(dict(geometry=asdict(geometry))) + '\n')
             for one in bar:
                 try:
@@ -288,12 +288,12 @@ def _is_readable(path: str) -> bool:
 def _read_journal(
     path: str, geometry: PatchGeometry
 ) -> dict[str, tuple[NoduleRow, str]]:
-    """Rows noted by earlier runs of this geometry, and the hash of their outlines.
+    """Return the rows of earlier runs with this geometry, and hashes of the outlines.
 
-    A last line that was cut off is skipped.
+    An incomplete last line is ignored.
     """
     known: dict[str, tuple[NoduleRow, str]] = {}
-    written = asdict(PatchGeometry())  # before geometries were noted
+    written = asdict(PatchGeometry())  # for journals without a recorded geometry
     try:
         with open(path, encoding='utf-8') as file:
             for line in file:

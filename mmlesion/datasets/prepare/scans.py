@@ -63,7 +63,7 @@ class PreparedScans:
     problems: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """One sentence for people."""
+        """Return a one-sentence summary."""
         return (
             f'{self.lesions} lesions of {self.scans} scans are ready '
             f'({self.already_there} scans were ready before).'
@@ -111,7 +111,7 @@ def prepare_scans(
         seed: Random seed of the division of the patients.
         workers: Number of processes. Defaults to the number of cores.
         overwrite: Prepare all scans again.
-        progress: Show a progress bar.
+        progress: Whether to show a progress bar.
 
     Returns:
         What was done.
@@ -174,7 +174,7 @@ def prepare_scans(
 
 
 def _fields(lesion: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a row; JSON has lists where the row has tuples."""
+    """Return the fields of a row; tuples become lists in JSON."""
     return {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in lesion.items()
@@ -238,7 +238,7 @@ def _prepare_scan(
 def _write_slices(volume: CTVolume, folder: str) -> None:
     parent, name = osp.split(folder)
     partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', parent)
-    os.chmod(partial, 0o755)  # mkdtemp allows the owner only
+    os.chmod(partial, 0o755)  # mkdtemp gives access to the owner only
     try:
         for number, slice_hu in enumerate(volume.array[::-1], 1):
             write_png_hu(osp.join(partial, f'{number:03d}.png'), slice_hu)
@@ -250,7 +250,7 @@ def _write_slices(volume: CTVolume, folder: str) -> None:
 
 
 def _find_lesions(lesions: ScanLesions, volume: CTVolume, series: str) -> list[dict]:
-    """Rows of the table, without patient and split."""
+    """Return the rows of the table, without patient and split."""
     depth, height, width = volume.shape
     pixel_mm = square_pixel_mm(volume.spacing_mm, lesions.scan)
     boxes = [_in_key_slice(box, volume) for box in lesions.boxes]
@@ -280,7 +280,7 @@ def _find_lesions(lesions: ScanLesions, volume: CTVolume, series: str) -> list[d
 def _in_key_slice(
     box: VoxelBox | LesionSliceBox, volume: CTVolume
 ) -> tuple[int, tuple[float, ...]]:
-    """Key slice z and (x1, y1, x2, y2), the borders of the outer pixels."""
+    """Return key slice z and (x1, y1, x2, y2), the borders of the outer pixels."""
     depth, height, width = volume.shape
     if isinstance(box, LesionSliceBox):
         if box.image_size != (width, height):

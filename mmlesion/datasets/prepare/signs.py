@@ -1,4 +1,4 @@
-"""A list of scans to projections of their lungs."""
+"""Conversion of a list of scans to projections of the lungs."""
 
 import hashlib
 import os
@@ -51,28 +51,28 @@ from mmlesion.files import (
 from .nodule_writer import PROBLEMS_NAME
 from .source_notes import read_json_dict
 
-#: Folder of the projections, beside the index.
+#: Folder of the projections, next to the index.
 PROJECTION_FOLDER = 'projections'
 
-# Says that a scan's folder is complete, and how it was made
+# File that marks the folder of a scan as complete and records the settings.
 _RECORD_NAME = 'scan.json'
-# Raised whenever the same scan gives other projections
+# Increased whenever the output for a given scan changes.
 _VERSION = 2
-# The scan on the grid, and its masks: 1 conservative, 2 refined, 3 both
+# The resampled scan, and its masks: 1 conservative, 2 refined, 3 both.
 _GRID_NAME, _LUNG_NAME = 'grid.nii.gz', 'lung.nii.gz'
-#: List of the scans whose lung mask is doubtful.
+#: Text file that lists the scans with doubtful lung masks.
 DOUBTS_NAME = 'doubtful_masks.txt'
 
 
 @dataclass
 class PreparedSigns:
-    """What was prepared.
+    """Result of a preparation.
 
     Attributes:
         rows: The index.
-        already_there: Scans that an earlier run had finished.
-        problems: A sentence for each scan that is left out.
-        doubts: A sentence for each scan with a doubtful lung mask.
+        already_there: Number of scans that an earlier run had completed.
+        problems: One sentence for each omitted scan.
+        doubts: One sentence for each scan with a doubtful lung mask.
     """
 
     rows: list[ScanRow] = field(default_factory=list)
@@ -81,7 +81,7 @@ class PreparedSigns:
     doubts: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """One paragraph for people."""
+        """Return a summary in one paragraph."""
         empty = sum(len(row.empty) for row in self.rows)
         doubts = (
             f' {len(self.doubts)} lung masks are doubtful: see {DOUBTS_NAME}.'
@@ -90,9 +90,9 @@ class PreparedSigns:
         )
         return (
             f'{len(self.rows)} scans of {len({row.patient for row in self.rows})} '
-            f'patients are ready ({self.already_there} were there before), with '
-            f'{sum(row.rotations for row in self.rows) * 7 * len(VIEWS)} '
-            f'projections; {empty} sub-regions are without lung.' + doubts
+            f'patients are ready ({self.already_there} of them from an earlier run), '
+            f'with {sum(row.rotations for row in self.rows) * 7 * len(VIEWS)} '
+            f'projections; {empty} lung regions contain no lung.' + doubts
         )
 
     def write(self, out_dir: str, num_scans: int) -> None:
@@ -116,15 +116,15 @@ class PreparedSigns:
         write_projection_index(osp.join(out_dir, PROJECTION_INDEX_NAME), self.rows)
 
     def check(self) -> None:
-        """Raise if something could not be prepared.
+        """Raise if a scan could not be prepared.
 
         Raises:
-            ValueError: Names the first and where all of them are listed.
+            ValueError: With the first problem and the file that lists all problems.
         """
         if self.problems:
             raise ValueError(
-                f'{self.problems[0]}; so {len(self.problems)} scans could not be '
-                f'prepared (listed in {PROBLEMS_NAME}), all others are'
+                f'{self.problems[0]}; {len(self.problems)} scans could not be '
+                f'prepared (listed in {PROBLEMS_NAME}), the others are ready'
             )
 
 
@@ -138,43 +138,44 @@ def prepare_signs(
     overwrite: bool = False,
     progress: bool = True,
 ) -> PreparedSigns:
-    """Write the projections of all scans of a list, and an index.
+    """Write the projections of all scans in a list, and an index.
 
     Each scan is read, rescaled to the grid, its lungs are segmented there, and it and
     the two masks are turned and projected. The whole is projected in gray inside the
-    conservative mask, the sub-regions in three ranges of HU inside the refined one;
-    each is an 8-bit PNG, a sub-region's in colors: red air, green lung, blue soft
+    conservative mask, the lung regions in three ranges of HU inside the refined one;
+    each is an 8-bit PNG, a lung region's in colors: red air, green lung, blue soft
     tissue. One process holds one scan.
 
-    A scan's folder is written under another name and renamed, so that it is complete
-    or not there; a run after a kill does what is missing. What was made from another
-    file or with other settings is made again.
+    The folder of a scan is written under a temporary name and renamed, so an existing
+    folder is complete. A run after an interruption continues with the missing scans.
+    Projections of changed files or other settings are computed again.
 
-    Source: Zusag et al., SAPSAM, Secs. 2.1 to 2.3. Differs from it in: the mask is
-    computed after the rescaling, of which the paper does not say when; an eighth of
-    the voxels then suffices.
+    Source: Zusag et al., SAPSAM, Secs. 2.1 to 2.3. The paper does not state when the
+        mask
+    is computed. Here, it is computed after the resampling, which leaves an eighth of
+    the voxels.
 
     Args:
-        scans: The csv; see :func:`~mmlesion.datasets.read_scan_list`.
-        out_dir: Where to write ``projections.csv`` and
-            ``projections/``. Defaults to the csv's folder.
-        grid_shape: (D, H, W) that each scan is rescaled to.
-        rotations: Write the first so many of :data:`mmlesion.ct.ROTATIONS_DEG`;
-            1 is the scan as it lies.
-        mode: As :func:`mmlesion.ct.project_lungs`.
-        workers: Processes. Defaults to the number of cores.
-        overwrite: Write existing files again.
-        progress: Show a progress bar.
+        scans: The csv file; see :func:`~mmlesion.datasets.read_scan_list`.
+        out_dir: Output folder of ``projections.csv`` and ``projections/``. Defaults to
+            the folder of the csv file.
+        grid_shape: (D, H, W) to which each scan is resampled.
+        rotations: Number of rotations of :data:`mmlesion.ct.ROTATIONS_DEG` to write,
+            starting from the first; 1 is the scan without rotation.
+        mode: As in :func:`mmlesion.ct.project_lungs`.
+        workers: Number of processes. Defaults to the number of cores.
+        overwrite: Whether to write existing files again.
+        progress: Whether to show a progress bar.
 
     Returns:
-        What was done. Its ``problems`` hold one sentence for each scan
-        that is left out: damaged or missing files, missing slices, no lungs.
+        A summary of the run. Its ``problems`` contain one sentence for each omitted
+        scan, such as damaged or missing files, missing slices, or no lungs.
 
     Raises:
-        FileNotFoundError: If there is no such csv.
-        ValueError: If the csv is malformed, an argument is off or nothing can be
-            prepared.
-        OSError: If the disk is full or another run holds the folder.
+        FileNotFoundError: If the csv file does not exist.
+        ValueError: If the csv is malformed, an argument is out of range, or nothing can
+            be prepared.
+        OSError: If the disk is full or another run has locked the folder.
     """
     _check_arguments(workers, mode, rotations)
     rows = read_scan_list(scans)
@@ -241,7 +242,7 @@ def _check_arguments(workers: int | None, mode: str, rotations: int) -> None:
 
 
 def _folder_name(scan: str) -> str:
-    """A name for people, and unlike that of any other path."""
+    """Return a readable folder name that is unique for the path."""
     scan = osp.normpath(scan)
     stem = re.sub(r'(\.nii)?\.[a-z]+(\.gz)?$', '', scan)
     return (
@@ -258,7 +259,7 @@ def _resolve_path(scans: str, path: str | None) -> str | None:
 def _prepare_scan(
     path: str, target: str, settings: dict, overwrite: bool, mask_path: str | None
 ) -> tuple[bool, list[str], list[str]]:
-    """Write a scan's folder: (whether this run did, areas without lung, doubts)."""
+    """Write the folder of a scan; return (written, regions without lung, doubts)."""
     if not osp.exists(path):
         raise FileNotFoundError('no such file or folder')
     if mask_path and not osp.exists(mask_path):
@@ -274,7 +275,7 @@ def _prepare_scan(
         return False, known['empty'], known['doubts']
     folder, name = osp.split(target)
     partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', folder)
-    os.chmod(partial, 0o755)  # mkdtemp allows the owner only
+    os.chmod(partial, 0o755)  # mkdtemp gives access to the owner only
     try:
         made = write_scan_projections(partial, read_volume(path), settings, mask_path)
         record = dict(
@@ -298,21 +299,21 @@ def _prepare_scan(
 def write_scan_projections(
     folder: str, scan: CTVolume, settings: dict, mask_path: str | None = None
 ) -> dict[str, list[str]]:
-    """Write the projections of a scan, with the grid and the masks they show.
+    """Write the projections of a scan, with the resampled scan and the masks.
 
     Args:
         folder: Existing folder.
         scan: The scan.
         settings: ``grid_shape``, ``rotations`` and ``mode`` of :func:`prepare_signs`.
-        mask_path: Lung mask of another program, see
-            :func:`mmlesion.ct.read_lung_mask`, in place of both masks.
+        mask_path: Lung mask of another program that replaces both masks; see
+            :func:`mmlesion.ct.read_lung_mask`.
 
     Returns:
-        Under ``empty`` the sub-regions without lung, under ``doubts`` the doubts about
-        the lung mask.
+        ``empty``, the lung regions without lung, and ``doubts``, the doubts about the
+        lung mask.
 
     Raises:
-        ValueError: If there are no lungs, or the mask does not fit the scan.
+        ValueError: If no lungs are found, or the mask does not match the scan.
     """
     grid = resample_to_grid(scan, settings['grid_shape'])
     with warnings.catch_warnings(record=True) as caught:
@@ -328,7 +329,7 @@ def write_scan_projections(
         else:
             whole = lung_mask(grid, 'threshold')
             refined = lung_mask(grid, 'watershed')
-    # Both masks share their doubts but for some ml: those of the last one say it
+    # The doubts of both masks differ by some ml only: keep those of the last mask.
     said = [str(one.message) for one in caught if one.category is UserWarning]
     doubts = said[-1:]
     for number, angles in enumerate(ROTATIONS_DEG[: settings['rotations']]):
@@ -350,7 +351,7 @@ def write_scan_projections(
 
 
 def read_refined_lung(folder: str) -> CTVolume:
-    """Read the refined mask on the grid that a scan's projections were made of.
+    """Read the refined lung mask from which the projections of a scan were made.
 
     Args:
         folder: Folder of the projections of a scan.
@@ -369,7 +370,7 @@ def read_refined_lung(folder: str) -> CTVolume:
 
 
 def _turn(grid: CTVolume, array: np.ndarray, angles: tuple) -> CTVolume:
-    """The scan, or a mask on its grid, turned."""
+    """Return the rotated scan, or a rotated mask on its grid."""
     if not any(angles):
         return replace(grid, array=array)
     if array.dtype == bool:
@@ -392,19 +393,18 @@ def _write_projections(
     for area in ('whole', *REGIONS):
         for view in VIEWS:
             picture = np.rint(255 * rescale_projection(pictures[area][view]))
-            # OpenCV takes the channels for blue, green, red
+            # OpenCV expects the channels blue, green, red.
             if not cv2.imwrite(
                 projection_path(folder, area, view, number),
                 picture.astype(np.uint8)[..., ::-1],
             ):
                 raise OSError(
-                    f'{folder}: a projection could not be written; is there '
-                    'space on the disk?'
+                    f'{folder}: a projection could not be written; is the disk full?'
                 )
 
 
 def _is_whole(folder: str, pictures: object) -> bool:
-    """Whether all pictures of a scan are there, each of its size."""
+    """Return whether all images of a scan exist with the recorded size."""
     return isinstance(pictures, dict) and all(
         osp.isfile(path := osp.join(folder, name)) and os.path.getsize(path) == size
         for name, size in pictures.items()

@@ -1,4 +1,4 @@
-"""Notes on what prepared data were made from, and whether that is still the same."""
+"""Records of the input files of prepared data, used to detect changed inputs."""
 
 import hashlib
 import json
@@ -11,21 +11,21 @@ from mmlesion.files import describe_files, files_match, path_in, write_json
 
 from ..sources.lidc_xml import ReaderNodule
 
-#: Folder of the notes beside the prepared data.
+#: Folder of the records next to the prepared data.
 NOTE_FOLDER = '.made_from'
 
 
 def write_note(out_dir: str, name: str, paths: Iterable[str], more: Any = None) -> None:
-    """Note the files that a product was made from.
+    """Record the input files of a product.
 
     Args:
         out_dir: Folder of the prepared data.
         name: Name of the product.
         paths: The files.
-        more: What else it depends on, as JSON has it.
+        more: Other inputs, serializable as JSON.
 
     Raises:
-        OSError: If a file cannot be read or the note cannot be written.
+        OSError: If a file cannot be read or the record cannot be written.
     """
     note = path_in(osp.join(out_dir, NOTE_FOLDER), name, '.json')
     write_json(note, dict(files=describe_files(paths), more=more))
@@ -34,7 +34,7 @@ def write_note(out_dir: str, name: str, paths: Iterable[str], more: Any = None) 
 def is_up_to_date(
     out_dir: str, name: str, paths: Iterable[str], more: Any = None
 ) -> bool:
-    """Check whether a product was made from these files as they are now.
+    """Return whether a product was made from the current state of these files.
 
     Args:
         out_dir: Folder of the prepared data.
@@ -43,7 +43,7 @@ def is_up_to_date(
         more: As :func:`write_note`.
 
     Returns:
-        False also where there is no note.
+        True if the record matches; False if it differs or does not exist.
     """
     note = read_json_dict(path_in(osp.join(out_dir, NOTE_FOLDER), name, '.json'))
     return (
@@ -54,13 +54,13 @@ def is_up_to_date(
 
 
 def read_json_dict(path: str | os.PathLike) -> dict:
-    """Read a JSON object; what is no JSON object is an empty one.
+    """Read a JSON object, or return an empty dict.
 
     Args:
         path: The file.
 
     Returns:
-        The object, empty if the file is missing, damaged or holds something else.
+        The object; empty if the file is missing, damaged or not a JSON object.
     """
     try:
         with open(path, encoding='utf-8') as file:
@@ -73,14 +73,14 @@ def read_json_dict(path: str | os.PathLike) -> dict:
 def digest_nodules(
     nodules: Sequence[ReaderNodule], left_out_z_mm: Sequence[float] = ()
 ) -> str:
-    """Hash of readers' outlines and ratings.
+    """Compute a hash of the readers' outlines and ratings.
 
     Args:
         nodules: The nodules.
-        left_out_z_mm: Where else readers marked nodules.
+        left_out_z_mm: Other positions at which readers marked nodules.
 
     Returns:
-        The hash; it changes with every point and rating.
+        The hash, which depends on all points and ratings.
     """
     digest = hashlib.blake2b(repr(tuple(left_out_z_mm)).encode(), digest_size=16)
     for nodule in nodules:

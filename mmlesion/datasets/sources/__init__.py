@@ -1,5 +1,5 @@
 """Readers of the formats in which public data sets are published.
 
-DeepLesion's csv, the XML of LIDC-IDRI's readers with the consensus of their outlines,
-trees of LIDC-IDRI series, and nodule crops with masks.
+They read DeepLesion's csv file, the XML files of LIDC-IDRI with the consensus of the
+outlines, folder trees of LIDC-IDRI series, and nodule crops with masks.
 """

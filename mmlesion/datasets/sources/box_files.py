@@ -1,4 +1,4 @@
-"""Reader of true and predicted boxes in files of any tool."""
+"""Reader of ground-truth and predicted boxes from files of other tools."""
 
 import csv
 import math
@@ -11,21 +11,21 @@ from .coco import is_number, read_coco, read_json, xyxy
 from .deeplesion_csv import read_deeplesion_csv
 from .deeplesion_row import SPLITS
 
-#: Columns of predictions in a csv, beside ``file_name`` or ``image_id``.
+#: Columns of predictions in a csv file, in addition to ``file_name`` or ``image_id``.
 FILE_COLUMNS = ('x1', 'y1', 'x2', 'y2', 'score')
 
 
 @dataclass
 class ImageBoxes:
-    """True and predicted boxes of one image.
+    """Ground-truth and predicted boxes of one image.
 
     Attributes:
-        name: Name for messages.
+        name: Name for error messages.
         width: Width of the image in pixels.
         height: Height of the image in pixels.
-        patient: Patient, None if unknown.
+        patient: Patient identifier, None if unknown.
         true_boxes: Lesions, (x1, y1, x2, y2) in 0-based pixels.
-        boxes: Predictions of the same form.
+        boxes: Predictions in the same format.
         scores: Scores of the predictions.
     """
 
@@ -43,12 +43,12 @@ def read_box_files(
 ) -> list[ImageBoxes]:
     """Read predicted boxes and the lesions of the same images.
 
-    The truth is COCO JSON (lesions with ``iscrowd`` or ``ignore`` are left out) or
-    DeepLesion's csv (noisy lesions are left out). Predictions are a JSON list of COCO
-    results (``image_id`` or ``file_name``, ``bbox`` as (x, y, width, height),
-    ``score``), or a csv with the columns ``file_name`` or ``image_id``, ``x1``, ``y1``,
-    ``x2``, ``y2`` (0-based pixels) and ``score``. ``image_id`` is the id of the COCO
-    file. ``file_name`` is that of the COCO file; of DeepLesion's csv, it is
+    The ground truth is COCO JSON (lesions with ``iscrowd`` or ``ignore`` are omitted)
+    or DeepLesion's csv file (noisy lesions are omitted). Predictions are a JSON list of
+    COCO results (``image_id`` or ``file_name``, ``bbox`` as (x, y, width, height),
+    ``score``), or a csv file with the columns ``file_name`` or ``image_id``, ``x1``,
+    ``y1``, ``x2``, ``y2`` (0-based pixels) and ``score``. ``image_id`` is the id in the
+    COCO file. ``file_name`` is the name in the COCO file, or for DeepLesion
     ``<series>_<slice>.png`` or ``<series>/<slice>.png``. All categories are lesions.
 
     Args:
@@ -57,19 +57,21 @@ def read_box_files(
         split: ``'train'``, ``'val'``, ``'test'`` or ``'all'`` of DeepLesion's csv.
 
     Returns:
-        All images of the truth in its order.
+        All images of the ground truth in its order.
 
     Raises:
         FileNotFoundError: If a file does not exist.
         ValueError: If a file is malformed, a prediction belongs to an unknown image, or
-            a predicted box is not finite or lies outside its image. The sentence names
+            a predicted box is not finite or is outside its image. The message names
             the file and the entry.
     """
     predictions, truth = os.fspath(predictions), os.fspath(truth)
     if truth.lower().endswith('.csv'):
         images, by_key = _read_deeplesion(truth, split)
     elif split != 'all':
-        raise ValueError(f'{truth}: only a csv of DeepLesion has the split {split!r}')
+        raise ValueError(
+            f'{truth}: split {split!r} is only available for a csv of DeepLesion'
+        )
     else:
         images, by_key = _read_coco(truth)
     if predictions.lower().endswith('.csv'):
@@ -80,7 +82,7 @@ def read_box_files(
         image = by_key.get(key)
         if image is None:
             raise ValueError(
-                f'{where} belongs to {key[0]} {key[1]!r}, which {truth} does not have'
+                f'{where} belongs to {key[0]} {key[1]!r}, which is not in {truth}'
                 + ('' if split == 'all' else f' in split {split!r}')
             )
         if not is_number(score) or not all(map(math.isfinite, box)):
@@ -91,7 +93,7 @@ def read_box_files(
         outside = x1 >= image.width or y1 >= image.height or x2 < 0 or y2 < 0
         if x2 < x1 or y2 < y1 or outside:
             raise ValueError(
-                f'{where}: the box {box} must have x1 <= x2, y1 <= y2 and lie in '
+                f'{where}: the box {box} must have x1 <= x2 and y1 <= y2 and be inside '
                 f'{image.name} of {image.width} x {image.height} pixels'
             )
         image.boxes.append(box)
@@ -133,7 +135,7 @@ def _read_coco(path: str) -> tuple[list[ImageBoxes], dict]:
                 repeated.add(name)
             by_key['file_name', name] = image
     for name in repeated:
-        # A name of several images does not tell which image is meant.
+        # A name that several images share is ambiguous.
         del by_key['file_name', name]
     for annotation in coco.annotations:
         if not (annotation.get('iscrowd') or annotation.get('ignore')):
@@ -173,7 +175,7 @@ def _csv_entries(path: str) -> Iterator[tuple[str, tuple, tuple, Any]]:
         raise ValueError(f'{path}: not a csv text file ({error})') from None
     missing = [name for name in FILE_COLUMNS if name not in header]
     if missing:
-        raise ValueError(f'{path}: row 1 lacks the column(s) ' + ', '.join(missing))
+        raise ValueError(f'{path}: row 1: missing column(s) ' + ', '.join(missing))
     for number, row in rows:
         where = f'{path}: row {number}'
         try:
@@ -190,7 +192,7 @@ def _csv_entries(path: str) -> Iterator[tuple[str, tuple, tuple, Any]]:
 
 
 def _key(entry: dict, where: str) -> tuple[str, Any]:
-    """Return what names the image of a prediction."""
+    """Return the key that identifies the image of a prediction."""
     for name in ('file_name', 'image_id'):
         value = entry.get(name)
         if isinstance(value, (int, str)) and value != '':

@@ -34,10 +34,10 @@ def read_coco(path: str | os.PathLike) -> COCOBoxes:
         The content.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no COCO file, an id is repeated, an annotation
-            belongs to an unknown image or category, or a box is malformed or lies
-            outside its image by more than 10 pixels.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a COCO file, an id is repeated, an annotation
+            belongs to an unknown image or category, or a box is malformed or extends
+            beyond its image by more than 10 pixels.
     """
     path = os.fspath(path)
     content = read_json(path)
@@ -80,8 +80,8 @@ def read_json(path: str) -> Any:
     """Read a JSON file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no JSON file.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a JSON file.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a JSON file')
@@ -97,7 +97,7 @@ def xyxy(bbox: Any, where: str) -> tuple[float, float, float, float]:
 
     Args:
         bbox: The box.
-        where: Beginning of the error message.
+        where: Prefix of error messages.
 
     Raises:
         ValueError: If the box is not four finite numbers, or a side is negative.
@@ -116,7 +116,7 @@ def xyxy(bbox: Any, where: str) -> tuple[float, float, float, float]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number."""
+    """Return whether a JSON value is a finite number."""
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)

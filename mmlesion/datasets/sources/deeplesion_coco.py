@@ -1,4 +1,4 @@
-"""DeepLesion as COCO JSON and back."""
+"""Conversion of DeepLesion to COCO JSON and back."""
 
 import os
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from .coco import read_coco, xyxy
 from .deeplesion_csv import REQUIRED_COLUMNS, lesion_cells
 from .deeplesion_row import LesionRow, parse_lesion_row
 
-#: Columns that are fields of COCO itself and no attributes.
+#: Columns that are stored in fields of COCO instead of attributes.
 _COCO_COLUMNS = ('File_name', 'Key_slice_index', 'Bounding_boxes', 'Image_size')
 
 
 def write_deeplesion_coco(path: str | os.PathLike, rows: Sequence[LesionRow]) -> None:
-    """Write rows of DeepLesion as COCO JSON; the file is complete or unchanged.
+    """Write rows of DeepLesion as COCO JSON, atomically.
 
     An image is one key slice. Its ``file_name`` is relative to ``Images_png``, and
-    ``patient`` is the number of the patient. An annotation is one row of the csv, with
-    the number of the row as id. ``bbox`` is (x, y, width, height) in 0-based pixels,
-    with ``width = x2 - x1``. ``attributes`` has the text of the other columns under
-    their official names; coordinates therein are 1-based as in the csv. Lesions that
-    are flagged as noisy have ``ignore`` 1: ``mmdet.CocoDataset`` leaves them out.
+    ``patient`` is the number of the patient. An annotation is one row of the csv file,
+    with the number of the row as id. ``bbox`` is (x, y, width, height) in 0-based
+    pixels, with ``width = x2 - x1``. ``attributes`` contains the text of the other
+    columns under their official names, with 1-based coordinates as in the csv file.
+    Noisy lesions have ``ignore`` 1, so that ``mmdet.CocoDataset`` ignores them.
 
     Args:
         path: The COCO file. An existing file is replaced.
@@ -81,7 +81,7 @@ def write_deeplesion_coco(path: str | os.PathLike, rows: Sequence[LesionRow]) ->
 
 
 def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
-    """Read a COCO file of :func:`write_deeplesion_coco`.
+    """Read a COCO file written by :func:`write_deeplesion_coco`.
 
     The rows are in the order of the annotations, and ``row`` is the id of the
     annotation.
@@ -90,12 +90,12 @@ def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
         path: The COCO file. Boxes and attributes may have been changed by other tools.
 
     Returns:
-        The rows, checked as those of the official csv.
+        The rows, with the same checks as for the official csv file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no COCO file, an annotation lacks an attribute, or a
-            value is malformed. The sentence names the annotation.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a COCO file, an annotation lacks an attribute, or
+            a value is malformed. The message names the annotation.
     """
     path = os.fspath(path)
     coco = read_coco(path)
@@ -117,7 +117,7 @@ def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
         number = slice_name.removesuffix('.png')
         if not series or '/' in series or not number.isdecimal():
             raise ValueError(
-                f'{path}: file_name of image {image["id"]!r} must read '
+                f'{path}: file_name of image {image["id"]!r} must have the form '
                 f"'<series>/<slice>.png', but is {image.get('file_name')!r}"
             )
         cells = {name: str(cell) for name, cell in attributes.items()}

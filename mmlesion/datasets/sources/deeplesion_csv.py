@@ -27,7 +27,7 @@ REQUIRED_COLUMNS = (
 
 
 def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
-    """Read and check the official csv.
+    """Read and check the official csv file.
 
     Args:
         path: ``DL_info.csv``.
@@ -36,9 +36,9 @@ def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
         All rows, including the noisy ones, in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If columns are missing, a row is malformed, or a box has no area or
-            lies outside its image by more than ``BORDER_SLACK_PX``. The sentence names
+            extends beyond its image by more than ``BORDER_SLACK_PX``. The message names
             the file and the row.
     """
     path = os.fspath(path)
@@ -63,7 +63,7 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
     header = [name.strip() for name in header]
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing:
-        raise ValueError(f'{path}: row 1 lacks the column(s) ' + ', '.join(missing))
+        raise ValueError(f'{path}: row 1: missing column(s) ' + ', '.join(missing))
     places = {name: header.index(name) for name in DL_INFO_COLUMNS if name in header}
     first_of_file: dict[str, LesionRow] = {}
     rows_of_box: dict[tuple, int] = {}
@@ -86,7 +86,7 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
         box = (row.file_name, row.box_px, row.noisy)
         before = rows_of_box.setdefault(box, row.row)
         if before != row.row:
-            # FROC would count the lesion twice
+            # FROC would count the lesion twice.
             raise ValueError(
                 f'{where} repeats row {before}: the same box on {row.file_name}'
             )
@@ -94,13 +94,13 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
 
 
 def write_deeplesion_csv(path: str | os.PathLike, rows: Iterable[LesionRow]) -> None:
-    """Write rows in the format of the official csv; the file is complete or unchanged.
+    """Write rows in the format of the official csv file, atomically.
 
-    All 18 columns are written. The rows of the official file give the official file
-    back, byte by byte. Numbers keep ten digits.
+    All 18 columns are written. The rows of the official file reproduce the official
+    file byte by byte. Numbers have up to ten digits.
 
     Args:
-        path: The csv. An existing file is replaced.
+        path: Output csv file; replaced if it exists.
         rows: Rows in the order of the file. ``row`` is not written.
 
     Raises:
@@ -136,7 +136,7 @@ def lesion_cells(row: LesionRow) -> dict[str, str]:
 
 
 def _cell(values) -> str:
-    """Return a number, several numbers or None as the official csv writes them."""
+    """Format a number, several numbers or None as in the official csv file."""
     if values is None:
         return ''
     if not isinstance(values, (tuple, list)):

@@ -9,8 +9,8 @@ from mmlesion.files import is_file_name
 #: Official names of ``Train_Val_Test``.
 SPLITS: dict[str, int] = dict(train=1, val=2, test=3)
 
-#: Official names of ``Coarse_lesion_type`` 1 to 8 (-1: not annotated, all of
-#: the training split).
+#: Official names of ``Coarse_lesion_type`` 1 to 8. The whole training split has -1, not
+#: annotated.
 LESION_TYPES: dict[int, str] = {
     1: 'bone',
     2: 'abdomen',
@@ -22,19 +22,19 @@ LESION_TYPES: dict[int, str] = {
     8: 'pelvis',
 }
 
-#: How far a box may reach over the border of the image. The official boxes are the
+#: Maximum distance of a box beyond the border of the image. The official boxes are the
 #: ends of the two diameters plus 5 px and are not clipped: 8 of the 29,073 official
-#: rows reach over the border, by at most 6.5 px.
+#: rows extend beyond the border, by at most 6.5 px.
 BORDER_SLACK_PX = 10.0
 
-#: Smallest distance of slices. The official file has 0.25 mm and more, and negative and
-#: missing values, with which the key slice is repeated.
+#: Smallest slice distance. The official file has values of 0.25 mm and more, and
+#: negative and missing values. For the latter, the key slice is repeated.
 LEAST_INTERVAL_MM = 0.05
 
 #: Values of ``Patient_gender``, as in DICOM.
 SEXES = ('F', 'M', 'O')
 
-#: How far a diameter may differ from the distance of its two ends. The official values
+#: Tolerance between a diameter and the distance of its two ends. The official values
 #: have six digits.
 DIAMETER_TOLERANCE_PX = 0.5
 
@@ -47,19 +47,19 @@ class LesionRow:
 
     Attributes:
         row: Line of the file; the header is row 1.
-        file_name: Key slice as the csv names it, ``<series>_<slice>.png``.
+        file_name: Name of the key slice in the csv file, ``<series>_<slice>.png``.
         series: Folder of the series, ``<patient>_<study>_<series>``.
         key_slice: Number of the key slice.
         patient: Number of the patient.
-        box_px: (x1, y1, x2, y2) in 0-based pixels of the PNG, which are the 1-based
-            numbers of the csv minus 1. The box may reach over the border of the image,
-            see ``BORDER_SLACK_PX``.
+        box_px: (x1, y1, x2, y2) in 0-based pixels of the PNG file, that is, the 1-based
+            numbers of the csv file minus 1. The box may extend beyond the image; see
+            ``BORDER_SLACK_PX``.
         diameters_px: Long and short RECIST diameter.
         lesion_type: 1 to 8 (``LESION_TYPES``), or -1.
-        noisy: Flagged by the authors as possibly wrong.
+        noisy: Whether the authors flagged the annotation as possibly wrong.
         slice_range: First and last slice of the published sub-volume.
-        spacing_mm: Pixel size along x, and along y to within 0.1 %.
-        interval_mm: Distance of the slices, NaN if missing.
+        spacing_mm: Pixel size along x, which equals that along y within 0.1 %.
+        interval_mm: Slice distance, NaN if missing.
         image_size: Width and height in pixels.
         split: 1 training, 2 validation, 3 test.
         recist_px: x and y of both ends of the long, then of the short diameter, in
@@ -67,11 +67,11 @@ class LesionRow:
         study: Number of the study of the patient.
         series_id: Number of the series of the study.
         location: x, y and z of the center relative to the body, from 0 to 1.
-        window_hu: Lower and upper end of the HU window of the radiologist.
+        window_hu: Lower and upper end of the HU window that the radiologist used.
         sex: ``'F'``, ``'M'`` or ``'O'``.
         age_years: Age of the patient.
 
-    The last seven are None if the csv does not have the column or the value.
+    The last seven are None if the csv file has no such column or value.
     """
 
     row: int
@@ -98,12 +98,12 @@ class LesionRow:
 
 
 def parse_lesion_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
-    """Check the cells of a row.
+    """Parse and check the cells of a row.
 
     Args:
         fields: Text of the cells by column.
         row: Number of the row.
-        where: Beginning of the error message.
+        where: Prefix of error messages.
 
     Raises:
         ValueError: If a cell is malformed.
@@ -112,10 +112,11 @@ def parse_lesion_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
     match = _FILE_NAME.fullmatch(name)
     if match is None:
         raise ValueError(
-            f"{where}: File_name must read '<series>_<slice>.png', but is {name!r}"
+            f"{where}: File_name must have the form '<series>_<slice>.png', "
+            f'but is {name!r}'
         )
     if not is_file_name(match['series']):
-        raise ValueError(f'{where}: File_name {name!r} names no folder of a series')
+        raise ValueError(f'{where}: File_name {name!r} does not name a series folder')
     key_slice = _number(fields, 'Key_slice_index', where, int)
     if key_slice != int(match['slice']):
         raise ValueError(
@@ -140,7 +141,7 @@ def parse_lesion_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
     slice_range = _numbers(fields, 'Slice_range', 2, where, int)
     if slice_range[0] > slice_range[1]:
         raise ValueError(
-            f'{where}: Slice_range must rise, but is {fields["Slice_range"]!r}'
+            f'{where}: Slice_range must ascend, but is {fields["Slice_range"]!r}'
         )
     return LesionRow(
         row=row,
@@ -166,19 +167,19 @@ def _parse_spacing(fields: dict[str, str], where: str) -> tuple[float, ...]:
     spacing = _numbers(fields, 'Spacing_mm_px_', 3, where, nan_allowed=True)
     if not (spacing[0] > 0 and math.isclose(spacing[0], spacing[1], rel_tol=1e-3)):
         raise ValueError(
-            f'{where}: Spacing_mm_px_ must give one positive '
-            f'pixel size for x and y, but is {spacing[:2]}'
+            f'{where}: Spacing_mm_px_ must have the same positive '
+            f'pixel size for x and y, but has {spacing[:2]}'
         )
     if 0 < spacing[2] < LEAST_INTERVAL_MM or spacing[2] == math.inf:
         raise ValueError(
-            f'{where}: Spacing_mm_px_ must give an interval of slices of '
-            f'{LEAST_INTERVAL_MM} mm or more, but is {spacing[2]}'
+            f'{where}: Spacing_mm_px_ must have a slice distance of '
+            f'{LEAST_INTERVAL_MM} mm or more, but has {spacing[2]}'
         )
     return spacing
 
 
 def _parse_optional(fields: dict[str, str], where: str) -> dict:
-    """Return the values of the columns that a csv may lack."""
+    """Return the values of optional columns."""
     fields = {name: cell.strip() for name, cell in fields.items()}
     values: dict = {}
     if fields.get('Measurement_coordinates'):
@@ -197,7 +198,7 @@ def _parse_optional(fields: dict[str, str], where: str) -> dict:
     if fields.get('DICOM_windows'):
         window = _numbers(fields, 'DICOM_windows', 2, where)
         if window[0] >= window[1]:
-            raise ValueError(f'{where}: DICOM_windows must rise, but is {window}')
+            raise ValueError(f'{where}: DICOM_windows must ascend, but is {window}')
         values['window_hu'] = window
     return {**values, **_parse_patient(fields, where)}
 
@@ -239,17 +240,17 @@ def _parse_patient(fields: dict[str, str], where: str) -> dict:
 def check_box(
     box_px: tuple[float, ...], width: int, height: int, where: str, origin: int = 0
 ) -> None:
-    """Check that a box has an area and lies in its image.
+    """Check that a box has an area and is inside its image.
 
     Args:
         box_px: (x1, y1, x2, y2) in 0-based pixels.
         width: Width of the image in pixels.
         height: Height of the image in pixels.
-        where: Beginning of the error message.
-        origin: Coordinate of the first pixel in the error message.
+        where: Prefix of error messages.
+        origin: Coordinate of the first pixel, used in error messages.
 
     Raises:
-        ValueError: If the box has no area, or reaches over the border of the image by
+        ValueError: If the box has no area, or extends beyond the image by
             more than ``BORDER_SLACK_PX``.
     """
     x1, y1, x2, y2 = box_px
@@ -262,7 +263,7 @@ def check_box(
     inside = x1 < width and y1 < height and x2 > 0 and y2 > 0
     if over > BORDER_SLACK_PX or not inside:
         raise ValueError(
-            f'{where}: the box ({shown}) lies outside the image '
+            f'{where}: the box ({shown}) is outside the image '
             f'of {width} x {height} pixels'
         )
 
@@ -278,7 +279,7 @@ def _numbers(
     cells = [cell.strip() for cell in fields[name].split(',')]
     if len(cells) != count:
         raise ValueError(
-            f'{where}: {name} must hold {count} number(s), but is {fields[name]!r}'
+            f'{where}: {name} must contain {count} number(s), but is {fields[name]!r}'
         )
     return tuple(_parse_number(cell, name, where, kind, nan_allowed) for cell in cells)
 
@@ -292,7 +293,7 @@ def _parse_number(cell: str, name: str, where: str, kind: type, nan_allowed: boo
         value = float(cell) if cell or not nan_allowed else math.nan
     except ValueError:
         raise ValueError(
-            f'{where}: {name} must be numeric, but holds {cell!r}'
+            f'{where}: {name} must be numeric, but contains {cell!r}'
         ) from None
     if not (math.isfinite(value) or nan_allowed) or (
         kind is int and value != int(value)
@@ -300,6 +301,6 @@ def _parse_number(cell: str, name: str, where: str, kind: type, nan_allowed: boo
         raise ValueError(
             f'{where}: {name} must be '
             + ('an integer' if kind is int else 'finite')
-            + f', but holds {cell!r}'
+            + f', but contains {cell!r}'
         )
     return kind(value)

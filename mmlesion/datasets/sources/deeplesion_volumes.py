@@ -76,7 +76,7 @@ def read_sub_volumes(
         Sub-volumes by name.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If the file holds code or has another format. The message names the
             sub-volume.
     """
@@ -125,7 +125,7 @@ def _rows_1k(value: Any, where: str) -> np.ndarray:
 
 
 def _rows_harvester(value: Any, where: str) -> np.ndarray:
-    """Rows (x1, y1, z1, x2, y2, z2) of lists in the order (x, y, x, y, z, z)."""
+    """Return rows (x1, y1, z1, x2, y2, z2) of lists ordered (x, y, x, y, z, z)."""
     if isinstance(value, dict):
         rows = [row for rows in value.values() for row in rows]
         for z, each in value.items():
@@ -156,7 +156,7 @@ def _numbers(rows: Iterable, where: str) -> np.ndarray:
 
 
 def _edges(rows: np.ndarray, first: int, last: int, where: str) -> np.ndarray:
-    """Outer edges of boxes whose corners are voxel indices."""
+    """Return the outer edges of boxes whose corners are voxel indices."""
     for row in rows:
         if (row[3:] < row[:3]).any():
             raise ValueError(f'{where}: the corners of {row.tolist()} are swapped.')

@@ -1,4 +1,4 @@
-"""Which readers' nodules are one nodule, and what they agree on."""
+"""Matching of the readers' nodules in LIDC-IDRI, and their consensus."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,25 +8,24 @@ import numpy as np
 
 from .lidc_xml import Contour, ReaderNodule
 
-#: Fewer ratings than this make no label (Lei et al.: nodules "being rated by
+#: Minimum number of ratings for a label (Lei et al.: nodules "being rated by
 #: only one or two radiologist" were removed).
 MIN_READERS = 3
 
-#: The mean malignancy that is neither benign (below) nor malignant (above).
+#: Mean malignancy of nodules that are neither benign (below) nor malignant (above).
 UNDECIDED = 3.0
 
-# Positions in mm are compared to this many digits
+# Number of digits to which positions in mm are rounded before comparison
 _Z_DIGITS = 2
 
 
 @dataclass(frozen=True)
 class PixelMask:
-    """Pixels of the nodule of a reader; empty slices are not stored.
+    """Pixels of a nodule of one reader; empty slices are not stored.
 
     Attributes:
-        slices: For each z in mm (rounded to 0.01)
-            the covered pixels, within ``box_px``.
-        box_px: ``(x0, y0, x1, y1)``, the end exclusive, of all.
+        slices: Covered pixels within ``box_px`` for each z in mm (rounded to 0.01).
+        box_px: Bounding box ``(x0, y0, x1, y1)`` of all slices, end exclusive.
     """
 
     slices: dict[float, np.ndarray]
@@ -39,20 +38,20 @@ class PixelMask:
 
 
 def fill_nodule(nodule: ReaderNodule) -> PixelMask:
-    """Fill a reader's outlines.
+    """Fill the outlines of a reader.
 
-    The outlines of LIDC-IDRI are drawn on the first pixels outside ("the
+    The outlines of LIDC-IDRI are drawn on the first pixels outside the nodule ("the
     outline was meant to be the outer border of the nodule so that the outline
     itself did not overlap the pixels of the nodule"; Armato et al., Med. Phys.
-    38(2), 2011, Sec. II.C), so pixels on an outline do not count; likewise for
-    holes. Where nothing at all is left - outlines of three or four touching
-    points - the pixels of the outlines are taken instead.
+    38(2), 2011, Sec. II.C). Pixels on an outline are therefore not included. The same
+    holds for holes. If no pixel remains (outlines of three or four touching points),
+    the pixels of the outlines are used instead.
 
     Args:
         nodule: Nodule of one reader.
 
     Returns:
-        Several outlines in one slice are united.
+        The pixels of the nodule, with the union of several outlines in a slice.
     """
     points = np.concatenate([one.points_px for one in nodule.contours])
     x0, y0 = (int(value) for value in points.min(0))
@@ -60,7 +59,7 @@ def fill_nodule(nodule: ReaderNodule) -> PixelMask:
     shape, offset = (y1 - y0, x1 - x0), np.array([x0, y0], np.int32)
     for with_border in (False, True):
         slices: dict[float, np.ndarray] = {}
-        # Holes last, in any order of the file
+        # Holes are processed last, independent of the order in the file.
         for one in sorted(nodule.contours, key=lambda one: not one.included):
             z_mm = round(one.z_mm, _Z_DIGITS)
             filled = _fill(one, offset, shape, with_border and one.included)
@@ -84,7 +83,7 @@ def _fill(
 
 
 def overlap(one: PixelMask, other: PixelMask) -> int:
-    """Number of pixels, over all slices, that both cover."""
+    """Return the number of pixels, over all slices, that both masks cover."""
     x0, y0 = np.maximum(one.box_px[:2], other.box_px[:2])
     x1, y1 = np.minimum(one.box_px[2:], other.box_px[2:])
     if x0 >= x1 or y0 >= y1:
@@ -102,22 +101,21 @@ def overlap(one: PixelMask, other: PixelMask) -> int:
 
 
 def match_readers(nodules: Sequence[ReaderNodule]) -> list[tuple[ReaderNodule, ...]]:
-    r"""Find which readers' nodules are one nodule.
+    r"""Group the nodules of the readers that belong to the same nodule.
 
-    The rule: two readers' nodules may be the same if they share at least one
-    pixel of one slice. Pairs are joined by falling Dice,
-    :math:`2|A \cap B| / (|A| + |B|)`, counted in pixels over all slices; a
-    group takes at most one nodule of each reader, and two groups are joined
-    only if no reader is in both. Equal pairs are joined in the order of the
-    file. The official files give readers' nodules no common name; LIDC's own
-    grouping (Armato et al., 2011) was by eye.
+    Two nodules of different readers may be the same nodule if they share at least one
+    pixel in a slice. Pairs are merged in the order of decreasing Dice,
+    :math:`2|A \cap B| / (|A| + |B|)`, counted in pixels over all slices. A group
+    contains at most one nodule of each reader, so two groups are merged only if they
+    have no reader in common. Ties are merged in the order of the file. The official
+    files do not identify the same nodule across readers; LIDC's own grouping (Armato et
+    al., 2011) was visual.
 
     Args:
-        nodules: All of one series.
+        nodules: All nodules of one series.
 
     Returns:
-        The groups in the order of the file, each
-        ordered by reader.
+        The groups in the order of the file. Each group is ordered by reader.
     """
     masks = [fill_nodule(nodule) for nodule in nodules]
     sizes = [mask.size for mask in masks]
@@ -146,25 +144,25 @@ def match_readers(nodules: Sequence[ReaderNodule]) -> list[tuple[ReaderNodule, .
 
 
 def mean_malignancy(nodules: Sequence[ReaderNodule]) -> float:
-    """Mean of the readers' malignancy, 1 (unlikely) to 5 (suspicious)."""
+    """Return the readers' mean malignancy, 1 (unlikely) to 5 (suspicious)."""
     return sum(one.ratings['malignancy'] for one in nodules) / len(nodules)
 
 
 def malignancy_label(
     nodules: Sequence[ReaderNodule], min_readers: int = MIN_READERS
 ) -> int | None:
-    """The label of a nodule.
+    """Return the benign or malignant label of a nodule.
 
     Source: Lei et al., *Soft Activation Mapping of Lung Nodules in Low-dose CT
     Images*, arXiv 1810.12494, Sec. "Data Preparation".
 
     Args:
         nodules: One group of :func:`match_readers`.
-        min_readers: Fewer give no label.
+        min_readers: Minimum number of readers for a label.
 
     Returns:
-        int | None: 1 (malignant) for a mean malignancy above 3, 0 (benign)
-        below, None for exactly 3 or too few readers.
+        1 (malignant) for a mean malignancy above 3, 0 (benign) for a mean below 3, and
+        None for exactly 3 or too few readers.
     """
     mean = mean_malignancy(nodules)
     if len(nodules) < min_readers or mean == UNDECIDED:
@@ -173,27 +171,27 @@ def malignancy_label(
 
 
 def equivalent_diameter(volume_mm3: float) -> float:
-    r"""Diameter in mm of the ball of a volume, :math:`(6V/\pi)^{1/3}`."""
+    r"""Return the diameter in mm of a sphere with a volume, :math:`(6V/\pi)^{1/3}`."""
     return float(np.cbrt(6 * volume_mm3 / np.pi))
 
 
 def reader_masks(
     nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """What each reader covers, as voxels.
+    """Return the voxel masks of the readers.
 
     Args:
         nodules: One group of :func:`match_readers`.
-        slice_of_z: Gives the number of the slice at a z (mm), or
-            None to leave it out.
+        slice_of_z: Function that returns the index of the slice at a z (mm), or
+            None to omit it.
 
     Returns:
-        The masks (bool) within the box of all outlines, and that box's
-        first slice, row and column.
+        The masks (bool) within the bounding box of all outlines, and the first slice,
+        row and column of this box.
 
     Shape:
-        - masks: (R, d, h, w), d from the first to the last slice with anything;
-          0 if all are left out.
+        - masks: (R, d, h, w), where d spans all slices with outlines;
+          d is 0 if all slices are omitted.
     """
     masks = [fill_nodule(nodule) for nodule in nodules]
     x0, y0 = np.min([mask.box_px[:2] for mask in masks], 0).tolist()
@@ -218,21 +216,21 @@ def reader_masks(
 def reader_votes(
     nodules: Sequence[ReaderNodule], slice_of_z: Callable[[float], int | None]
 ) -> tuple[dict[int, np.ndarray], tuple[int, int, int, int]]:
-    """Count, for each pixel, the readers that cover it.
+    """Count the readers that cover each pixel.
 
-    The consensus of half of the readers is then ``votes >= len(nodules) / 2``.
+    The consensus of half of the readers is ``votes >= len(nodules) / 2``.
 
     Args:
         nodules: One group of :func:`match_readers`.
-        slice_of_z: Gives the number of the slice at a z (mm), or
-            None to leave it out.
+        slice_of_z: Function that returns the index of the slice at a z (mm), or
+            None to omit it.
 
     Returns:
-        The votes (uint16) of each slice, within the box of all outlines;
-        and that box, ``(x0, y0, x1, y1)`` in pixels, the end exclusive.
+        The votes (uint16) of each slice within the bounding box of all outlines, and
+        this box, ``(x0, y0, x1, y1)`` in pixels, end exclusive.
 
     Shape:
-        - each slice's votes: (y1 - y0, x1 - x0).
+        - votes of a slice: (y1 - y0, x1 - x0).
     """
     masks, (first, y0, x0) = reader_masks(nodules, slice_of_z)
     votes = {

@@ -43,23 +43,23 @@ def parse_xml(content: bytes, source: str) -> ElementTree.Element:
         from_tree = isinstance(error, ElementTree.ParseError)
         line = error.position[0] if from_tree else error.lineno
         raise ValueError(
-            f'{source}: line {line}: the XML is broken or cut off '
+            f'{source}: line {line}: the XML is malformed or truncated '
             f'({expat.ErrorString(error.code)})'
         ) from None
-    except (LookupError, ValueError):  # a declared encoding of no use
+    except (LookupError, ValueError):  # unknown encoding in the declaration
         raise ValueError(
             f'{source}: line 1: the XML declares an encoding that cannot be read'
         ) from None
     raise ValueError(
         f'{source}: line {doctype_line}: a document type '
-        'declaration, which no XML of LIDC-IDRI has, is not read'
+        'declaration is not allowed in an XML of LIDC-IDRI'
     )
 
 
 def _find_doctype(content: bytes) -> int:
-    """Line of the document type declaration, 0 if there is none.
+    """Return the line of the document type declaration, or 0.
 
-    It can stand before the root only, and only in it entities can be made.
+    It can only occur before the root element, and only it can define entities.
     """
     parser, lines = expat.ParserCreate(), []
 
@@ -81,7 +81,7 @@ def _find_doctype(content: bytes) -> int:
 def integer(parent: ElementTree.Element, name: str, where: str) -> int:
     """Return the whole number in a child element."""
     text = text_of(parent, name)
-    # Not int() alone: it takes '1_0' and digits of any script
+    # int() alone would also accept '1_0' and digits of other scripts.
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise ValueError(f'{where}: {name} must be a whole number, but is {text!r}')
     return int(text)
@@ -93,11 +93,11 @@ def name_of(element: ElementTree.Element) -> str:
 
 
 def check_elements(root: ElementTree.Element, source: str) -> None:
-    """Raise on an element that would be passed over: one reader's marks would be lost.
+    """Raise on unknown elements, whose marks would otherwise be lost silently.
 
     Raises:
-        ValueError: If an element is in another namespace than the root, or unknown
-            where readings are.
+        ValueError: If an element has another namespace than the root, or is unknown
+            at this position.
     """
     namespace = root.tag[: root.tag.find('}') + 1]
     for element in root.iter():

@@ -1,4 +1,4 @@
-"""The CT series of LIDC-IDRI's tree, their readings, and which slice is which."""
+"""CT series in the folder tree of LIDC-IDRI, their readings and slice positions."""
 
 import os
 import os.path as osp
@@ -19,8 +19,8 @@ from .lidc_xml import (
     read_lidc_readings,
 )
 
-# A contour belongs to the slice at its z if they are no further apart than
-# this share of the slices' distance: headers round positions
+# A contour is assigned to the slice at its z if their distance is at most this fraction
+# of the slice distance, because headers contain rounded positions.
 _OFF_SLICE = 0.25
 
 _PATIENT = re.compile(r'LIDC-IDRI-\d{4}')
@@ -28,11 +28,11 @@ _PATIENT = re.compile(r'LIDC-IDRI-\d{4}')
 
 @dataclass(frozen=True)
 class LIDCSeries:
-    """One CT series of the tree.
+    """One CT series in the folder tree.
 
     Attributes:
         folder: Folder of the DICOM files.
-        patient: Such as ``LIDC-IDRI-0001``.
+        patient: Patient identifier such as ``LIDC-IDRI-0001``.
         series_uid: Series instance UID.
     """
 
@@ -41,50 +41,51 @@ class LIDCSeries:
     series_uid: str
 
     def read_volume(self) -> CTVolume:
-        """Read the pixels as they are stored, for outlines count them so."""
+        """Read the stored pixels, to which the coordinates of the outlines refer."""
         return image_to_volume(read_dicom_image(self.folder))
 
     def find_reading(self, readings: dict[str, LIDCReading]) -> LIDCReading:
-        """The XML beside the DICOM files, as TCIA has it, or one of those given.
+        """Return the reading from the folder, or one of the given readings.
+
+        TCIA stores the XML file next to the DICOM files.
 
         Args:
-            readings: By series, where there is no XML
-                in the folder.
+            readings: Readings by series UID, used if the folder has no XML file.
 
         Returns:
-            LIDCReading: That of this series.
+            The reading of this series.
 
         Raises:
-            FileNotFoundError: If there is none.
-            ValueError: If the folder's is broken or of another series.
+            FileNotFoundError: If there is no reading.
+            ValueError: If the XML file in the folder is malformed or of another series.
         """
         if any(name.lower().endswith('.xml') for name in os.listdir(self.folder)):
             readings = read_lidc_readings(self.folder)
             if readings and self.series_uid not in readings:
                 raise ValueError(
-                    f'{self.folder}: the XML is of series {next(iter(readings))}, '
-                    f'but the DICOM files of {self.series_uid}'
+                    f'{self.folder}: the XML belongs to series {next(iter(readings))}, '
+                    f'but the DICOM files to {self.series_uid}'
                 )
         reading = readings.get(self.series_uid)
         if reading is None:
             raise FileNotFoundError(
-                f'{self.folder}: no XML of its series {self.series_uid} is at hand'
+                f'{self.folder}: there is no XML file of its series {self.series_uid}'
             )
         return reading
 
 
 def find_lidc_series(data_root: str) -> list[LIDCSeries]:
-    """Find the CT series below a folder; chest X-rays are passed over.
+    """Find the CT series below a folder; chest X-rays are ignored.
 
     Args:
-        data_root: The tree that TCIA's downloader makes,
+        data_root: The folder tree as downloaded from TCIA,
             ``LIDC-IDRI-0001/<study>/<series>/*.dcm``.
 
     Returns:
-        Every folder with DICOM files, in the order of names.
+        All folders with DICOM files, sorted by name.
 
     Raises:
-        FileNotFoundError: If there is no tree or no DICOM in it.
+        FileNotFoundError: If the tree does not exist or contains no DICOM files.
     """
     if not osp.isdir(data_root):
         raise FileNotFoundError(
@@ -97,7 +98,7 @@ def find_lidc_series(data_root: str) -> list[LIDCSeries]:
         if any(name.lower().endswith('.dcm') for name in files)
     )
     if not folders:
-        raise FileNotFoundError(f'{data_root}: no DICOM file (.dcm) is in it')
+        raise FileNotFoundError(f'{data_root}: the folder has no DICOM file (.dcm)')
     series = []
     for folder in folders:
         tags = _read_tags(folder)
@@ -107,14 +108,14 @@ def find_lidc_series(data_root: str) -> list[LIDCSeries]:
 
 
 def slice_at(volume: CTVolume, z_mm: float) -> int | None:
-    """Number of the slice at a z; None where there is none.
+    """Return the index of the slice at a z coordinate, or None if there is none.
 
     Args:
         volume: The series.
         z_mm: Patient coordinate.
 
     Returns:
-        int | None: The index along the first axis.
+        The index along the first axis.
     """
     step = volume.direction[2, 2] * volume.spacing_mm[0]
     place = (z_mm - volume.origin[2]) / step
@@ -126,21 +127,21 @@ def slice_at(volume: CTVolume, z_mm: float) -> int | None:
 def masks_in_volume(
     volume: CTVolume, group: Sequence[ReaderNodule]
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """What each reader outlined, as voxels of the series.
+    """Return the outlines of the readers as voxel masks of the series.
 
     Args:
         volume: The series.
-        group: Readers' outlines of one nodule.
+        group: Outlines of one nodule by the readers.
 
     Returns:
-        The masks (bool) within the box of all of them; and that box's first
-        voxel (z, y, x).
+        The masks (bool) within their bounding box, and the first voxel (z, y, x) of
+        this box.
 
     Shape:
         - masks: (R, d, h, w)
 
     Raises:
-        ValueError: If an outline lies in no slice or reaches out of the image.
+        ValueError: If an outline does not match any slice or extends beyond the image.
     """
 
     def slice_of_z(z_mm: float) -> int:
@@ -153,7 +154,7 @@ def masks_in_volume(
             )
             raise ValueError(
                 f'the XML has an outline at z = {z_mm:g} mm, where there is no '
-                f'slice; the DICOM files have {len(volume.array)}, from '
+                f'slice; the DICOM files have {len(volume.array)} slices from '
                 f'{ends[0]:g} to {ends[1]:g} mm, every '
                 f'{volume.spacing_mm[0]:g} mm'
             )
@@ -164,14 +165,14 @@ def masks_in_volume(
     y1, x1 = first[1] + masks.shape[2], first[2] + masks.shape[3]
     if x1 > width or y1 > height:
         raise ValueError(
-            f'the XML has an outline up to the pixel ({x1 - 1}, {y1 - 1}), but '
-            f'the DICOM files have {width} x {height}'
+            f'the XML has an outline up to pixel ({x1 - 1}, {y1 - 1}), but '
+            f'the DICOM images have {width} x {height} pixels'
         )
     return masks, first
 
 
 def _read_tags(folder: str) -> dict[str, str]:
-    """Modality, patient and series of a folder's first DICOM file."""
+    """Read modality, patient and series from the first DICOM file of a folder."""
     name = min(name for name in os.listdir(folder) if name.lower().endswith('.dcm'))
     reader = sitk.ImageFileReader()
     reader.SetFileName(osp.join(folder, name))
@@ -179,7 +180,7 @@ def _read_tags(folder: str) -> dict[str, str]:
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        return tags  # what is wrong with it, reading the series says
+        return tags  # errors of the file are reported when the series is read
     for tag in tags:
         if reader.HasMetaDataKey(tag):
             tags[tag] = reader.GetMetaData(tag).strip().rstrip('\0')
@@ -189,4 +190,4 @@ def _read_tags(folder: str) -> dict[str, str]:
 def _patient(folder: str, tags: dict[str, str]) -> str:
     named = _PATIENT.findall(folder)
     name = named[-1] if named else tags['0010|0020'] or osp.basename(folder)
-    return re.sub(r'[^\w.-]', '_', name)  # it becomes a part of file names
+    return re.sub(r'[^\w.-]', '_', name)  # used in file names

@@ -1,6 +1,6 @@
-"""The XML of LIDC-IDRI: what each radiologist drew and rated.
+"""Reader of the XML files of LIDC-IDRI with the radiologists' outlines and ratings.
 
-Every value is checked on reading, so that no later step meets a broken file.
+All values are checked on reading, so that later steps can rely on them.
 """
 
 import math
@@ -28,8 +28,8 @@ from .lidc_elements import (
     text_of,
 )
 
-#: The nine ratings of a nodule. All run from 1 to 5, except ``calcification``
-#: (1 to 6) and ``internalStructure`` (a kind, not a degree).
+#: The nine ratings of a nodule. They range from 1 to 5, except ``calcification``
+#: (1 to 6) and ``internalStructure``, which is a category and not a degree.
 RATINGS = (
     'subtlety',
     'internalStructure',
@@ -51,10 +51,10 @@ class Contour:
 
     Attributes:
         z_mm: Patient coordinate z of the slice (ImagePositionPatient).
-        points_px: Its points (x, y) in pixels of the slice, the
-            first pixel being (0, 0). They lie just outside of what is
-            outlined.
-        included: False for a hole, which is no nodule.
+        points_px: Points (x, y) in pixels of the slice, where the first pixel is
+            (0, 0). They are just outside the outlined structure.
+        included: False for a hole, which is not part of the nodule.
+        sop_uid: SOP instance UID of the slice.
         sop_uid: The slice's SOP instance UID.
 
     Shape:
@@ -69,12 +69,12 @@ class Contour:
 
 @dataclass(frozen=True)
 class ReaderNodule:
-    """One nodule of 3 mm and more, by one reader.
+    """One nodule of 3 mm or more, by one reader.
 
     Attributes:
-        reader: Which reading session of the file, from 0.
-        nodule_id: The reader's own name for it; means nothing to others.
-        ratings: :data:`RATINGS`.
+        reader: Index of the reading session in the file.
+        nodule_id: Identifier that only this reader uses.
+        ratings: Ratings with the keys :data:`RATINGS`.
         contours: Outlines and holes.
     """
 
@@ -86,15 +86,15 @@ class ReaderNodule:
 
 @dataclass(frozen=True)
 class LIDCReading:
-    """What a file says of one CT series.
+    """Content of the XML file of one CT series.
 
     Attributes:
-        source: File, or archive and member.
+        source: Name of the file, or of archive and member.
         series_uid: Series instance UID.
-        num_readers: Reading sessions, also those that found nothing.
-        nodules: Nodules of 3 mm and more.
-        left_out_z_mm: Where else a reader marked a nodule, mostly
-            of less than 3 mm: patient coordinates z.
+        num_readers: Number of reading sessions, including those without findings.
+        nodules: Nodules of 3 mm or more.
+        left_out_z_mm: Patient coordinates z of all other nodule marks, which are mostly
+            nodules below 3 mm.
     """
 
     source: str
@@ -105,26 +105,26 @@ class LIDCReading:
 
 
 def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
-    """Read one file's content.
+    """Parse the content of one XML file.
 
-    A nodule of 3 mm and more is one with ratings and at least one outline of
-    more than one point; marks of smaller nodules and of what is no nodule
-    have neither. (Two nodules of the official release have an outline but no
-    ratings, two have ratings of 0 on a single point: both kinds are left out.)
+    A nodule of 3 mm or more has ratings and at least one outline with more than one
+    point. Marks of smaller nodules and of non-nodules have neither. (Two nodules of the
+    official release have an outline but no ratings, and two have ratings of 0 on a
+    single point. Both kinds are omitted.)
 
-    Nothing in a file can make it expand or fetch anything: a document type
-    declaration, and with it every entity, is refused.
+    For security, a document type declaration is rejected, because it can define
+    entities that expand or load other files.
 
     Args:
-        content (bytes): The file.
-        source: Its name for messages.
+        content: Content of the file.
+        source: Name of the file for error messages.
 
     Returns:
-        LIDCReading | None: None for a chest X-ray's file.
+        The reading, or None for the file of a chest X-ray.
 
     Raises:
-        ValueError: If it is no XML, or no LIDC file, or values are missing or
-            impossible; names the file and where in it.
+        ValueError: If the content is not XML or not an LIDC file, or values are missing
+            or out of range. The message names the file and the position.
     """
     root = parse_xml(content, source)
     if name_of(root) == 'IdriReadMessage':
@@ -137,15 +137,14 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
     series_uid = text_of(child(root, 'ResponseHeader'), 'SeriesInstanceUid')
     if not series_uid:
         raise ValueError(
-            f'{source}: the file does not say which series it is '
-            'of (ResponseHeader/SeriesInstanceUid)'
+            f'{source}: the file does not name its series '
+            '(ResponseHeader/SeriesInstanceUid)'
         )
     check_elements(root, source)
     sessions = children(root, 'readingSession')
     if not sessions:
         raise ValueError(
-            f'{source}: there is no readingSession, so nobody has read the scan; '
-            'expected one for each reader'
+            f'{source}: there is no readingSession; expected one for each reader'
         )
     nodules, left_out = [], set()
     for reader, session in enumerate(sessions):
@@ -166,16 +165,16 @@ def parse_lidc_xml(content: bytes, source: str) -> LIDCReading | None:
 
 
 def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
-    """Read one file; see :func:`parse_lidc_xml`.
+    """Read one XML file; see :func:`parse_lidc_xml`.
 
     Args:
-        path: The file.
+        path: The XML file.
 
     Returns:
-        LIDCReading | None: None for a chest X-ray's file.
+        The reading, or None for the file of a chest X-ray.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: As :func:`parse_lidc_xml`.
     """
     path = os.fspath(path)
@@ -186,19 +185,18 @@ def read_lidc_xml(path: str | os.PathLike) -> LIDCReading | None:
 
 
 def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
-    """Read all CT files of a folder or an archive, one after the other.
+    """Read all XML files of CT series in a folder or an archive.
 
     Args:
-        path: One XML file, a folder (searched with all
-            below it), or a tar archive (``.tar``, ``.tar.gz``, ``.tar.xz``),
-            which is read without unpacking it.
+        path: An XML file, a folder (searched recursively), or a tar archive (``.tar``,
+            ``.tar.gz``, ``.tar.xz``), which is read without unpacking.
 
     Yields:
-        LIDCReading: One for each file; chest X-rays are left out.
+        The reading of each file; chest X-rays are omitted.
 
     Raises:
-        FileNotFoundError: If there is nothing, or no XML in it.
-        ValueError: If the archive or a file in it is broken.
+        FileNotFoundError: If the path does not exist or contains no XML file.
+        ValueError: If the archive or a file in it is malformed.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
@@ -219,28 +217,27 @@ def iterate_lidc_xml(path: str | os.PathLike) -> Iterator[LIDCReading]:
         if reading is not None:
             yield reading
     if empty:
-        raise FileNotFoundError(f'{path}: no XML file is in it')
+        raise FileNotFoundError(f'{path}: contains no XML file')
 
 
 def read_lidc_readings(
     path: str | os.PathLike, progress: bool = False
 ) -> dict[str, LIDCReading]:
-    """Read all CT files of a folder or an archive, by series.
+    """Read all XML files of CT series in a folder or an archive, by series.
 
-    In the official release 17 of the 1,035 files are copies of others; without
-    them, 6,860 of the 7,030 nodules are left. One of each is kept.
+    In the official release, 17 of the 1,035 files are copies of other files, and one
+    copy is kept. Without the copies, 6,860 of the 7,030 nodules remain.
 
     Args:
-        path: As :func:`iterate_lidc_xml`.
-        progress: Show a progress bar.
+        path: As for :func:`iterate_lidc_xml`.
+        progress: Whether to show a progress bar.
 
     Returns:
-        By series instance UID.
+        The readings by series instance UID.
 
     Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If a file is broken, or two say different things about one
-            series.
+        FileNotFoundError: If there are no files.
+        ValueError: If a file is malformed, or two files of one series differ.
     """
     found: dict[str, LIDCReading] = {}
     for reading in tqdm(
@@ -249,8 +246,8 @@ def read_lidc_readings(
         first = found.setdefault(reading.series_uid, reading)
         if first is not reading and not _is_same_reading(first, reading):
             raise ValueError(
-                f'{reading.source}: it differs from {first.source}, which is of '
-                f'the same series {reading.series_uid}; remove one'
+                f'{reading.source}: it differs from {first.source}, which belongs to '
+                f'the same series {reading.series_uid}; remove one of them'
             )
     return found
 
@@ -275,7 +272,7 @@ def _is_same_reading(one: LIDCReading, other: LIDCReading) -> bool:
 
 def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
     try:
-        # As a stream: members in the order in which they lie, read once
+        # Streaming mode: each member is read once, in the order of the archive.
         with tarfile.open(path, 'r|*') as archive:
             for member in archive:
                 if not (member.isfile() and member.name.lower().endswith('.xml')):
@@ -286,7 +283,7 @@ def _iterate_archive(path: str) -> Iterator[LIDCReading | None]:
                 yield parse_lidc_xml(content, f'{path}: {member.name}')
     except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError):
         raise ValueError(
-            f'{path}: the archive is damaged, cut off or no tar archive'
+            f'{path}: the archive is damaged, truncated or not a tar archive'
         ) from None
 
 
@@ -308,13 +305,13 @@ def _read_nodule(
         ratings[name] = value
     if not any(one.included for one in contours):
         raise ValueError(
-            f'{where}: there are holes only; expected an outline with inclusion TRUE'
+            f'{where}: there are only holes; expected an outline with inclusion TRUE'
         )
     return ReaderNodule(reader, text_of(element, 'noduleID'), ratings, contours)
 
 
 def _check_outlines(nodules: list[ReaderNodule], source: str) -> None:
-    """Raise if the masks of all outlines would take too much memory."""
+    """Raise if the masks of all outlines would need too much memory."""
     total = 0
     for nodule in nodules:
         points = np.concatenate([one.points_px for one in nodule.contours])
@@ -354,7 +351,7 @@ def _read_contour(roi: ElementTree.Element, where: str) -> Contour:
     for x, y in points:
         if not (0 <= x < _MAX_SIDE_PX and 0 <= y < _MAX_SIDE_PX):
             raise ValueError(
-                f'{where}: the point ({x}, {y}) lies in no image '
+                f'{where}: the point ({x}, {y}) is outside any image '
                 f'(0 to {_MAX_SIDE_PX - 1} px)'
             )
     return Contour(

@@ -1,4 +1,4 @@
-"""Volumes cut out around single nodules, with their masks, as files."""
+"""Reader of nodule crops and their masks."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ def find_nodule_crops(
     """Find crops and their masks.
 
     Args:
-        image_dir: A volume file for each nodule.
-        mask_dir: Masks by the same names.
+        image_dir: Folder with one volume file per nodule.
+        mask_dir: Folder with masks of the same file names.
 
     Returns:
-        Crop and mask of each nodule, by name.
+        Crop and mask of each nodule, sorted by name.
 
     Raises:
-        FileNotFoundError: There are no crops, or one has no mask.
+        FileNotFoundError: If there are no crops, or a crop has no mask.
     """
     image_dir, mask_dir = Path(image_dir), Path(mask_dir)
     images = sorted(
@@ -28,7 +28,7 @@ def find_nodule_crops(
     )
     if not images:
         raise FileNotFoundError(
-            f'{image_dir}: expected volumes there '
+            f'{image_dir}: expected volume files '
             f'({", ".join(VOLUME_SUFFIXES)}), found none.'
         )
     for path in images:
@@ -52,8 +52,8 @@ def read_nodule_crop(
         - mask: (D, H, W) bool, as the crop
 
     Raises:
-        ValueError: If the mask is empty, of another shape or geometry than the crop,
-            or holds values that no mask has.
+        ValueError: If the mask is empty, differs from the crop in shape or geometry,
+            or contains values that are not labels.
     """
     volume, other = read_volume(image_path), read_volume(mask_path)
     labels = other.array

@@ -39,7 +39,7 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
         The object.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If the file names a function or another type, or is no pickle.
     """
     path = os.fspath(path)
@@ -105,7 +105,7 @@ def _array(*_: Any) -> _Array:
 
 
 def _from_buffer(content: Any, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
-    """``numpy.core.numeric._frombuffer`` of pickles of protocol 5."""
+    """Replace ``numpy.core.numeric._frombuffer`` in pickles of protocol 5."""
     flat = np.frombuffer(_bytes(content), dtype.dtype)
     return flat.reshape(tuple(shape), order='F' if order == 'F' else 'C').copy()
 
@@ -115,7 +115,7 @@ def _scalar(dtype: _DType, content: Any) -> Any:
 
 
 def _encode(text: str, encoding: str = 'latin1') -> bytes:
-    """``_codecs.encode``, by which Python 3 writes bytes in protocol 2."""
+    """Replace ``_codecs.encode``, used by Python 3 for bytes in protocol 2."""
     if encoding not in ('latin1', 'latin-1'):
         raise _RefusedError(f'the pickle has bytes of the encoding {encoding}.')
     return text.encode('latin1')

@@ -90,7 +90,7 @@ def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
         The scans that have lesions, in the order of the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         ValueError: If the file is malformed or empty; the sentence names the row.
     """
     path = os.fspath(path)
@@ -155,12 +155,12 @@ def _csv_rows(path: str) -> list[dict]:
                 for cells in reader
             ]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: the file is no csv ({error})') from None
+        raise ValueError(f'{path}: the file is not a csv file ({error})') from None
 
 
 def _csv_row(cells: dict, folder: str, where: str) -> dict:
     if None in cells or None in cells.values():
-        raise ValueError(f'{where}: expected one cell for each column')
+        raise ValueError(f'{where}: expected one cell per column')
     cells = {key: cell.strip() for key, cell in cells.items()}
     if not cells['scan']:
         raise ValueError(f'{where}: the scan is not named')

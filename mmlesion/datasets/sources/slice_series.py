@@ -1,4 +1,4 @@
-"""The slices around a key slice: from PNGs, from an archive, or from a scan."""
+"""Slices around a key slice, read from PNG files, an archive, or a scan."""
 
 import os
 import os.path as osp
@@ -12,7 +12,7 @@ from .deeplesion_csv import read_deeplesion_csv
 
 
 class SliceSeries:
-    """Slices around one key slice. Each is read once, and gaps are closed."""
+    """Slices around one key slice, each read once; missing slices are replaced."""
 
     def __init__(self) -> None:
         self._slices: dict[int, np.ndarray] = {}
@@ -21,10 +21,10 @@ class SliceSeries:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Close the files, if any are open."""
+        """Close all open files."""
 
     def name(self, offset: int) -> str:
-        """Return the name of the slice at an offset, for errors."""
+        """Return the name of the slice at an offset, for error messages."""
         raise NotImplementedError
 
     def fetch(self, offset: int) -> np.ndarray | None:
@@ -32,7 +32,7 @@ class SliceSeries:
         raise NotImplementedError
 
     def read(self, offset: int) -> np.ndarray:
-        """Return the HU of a slice, or of the next slice toward the key slice.
+        """Return the HU of a slice, or of the nearest slice toward the key slice.
 
         Args:
             offset: Number of slices from the key slice.
@@ -62,10 +62,10 @@ class SliceSeries:
 
 
 class PngSeries(SliceSeries):
-    """Slices in the PNGs beside a key slice.
+    """Slices in PNG files next to a key slice.
 
     Args:
-        key_path: PNG of the key slice, ``<folder>/<number>.png``.
+        key_path: PNG file of the key slice, ``<folder>/<number>.png``.
 
     Raises:
         ValueError: If the name of the file is not a number.
@@ -82,13 +82,13 @@ class PngSeries(SliceSeries):
         self.key_slice, self.digits = int(stem), len(stem)
 
     def name(self, offset: int) -> str:
-        """Return the path of the PNG at an offset."""
+        """Return the path of the PNG file at an offset."""
         number = self.key_slice + offset
         return osp.join(self.folder, f'{number:0{self.digits}d}.png')
 
     def fetch(self, offset: int) -> np.ndarray | None:
-        """Return the HU of the PNG at exactly this offset, or None."""
-        # Opening is looking it up: one call less per slice on a network disk
+        """Return the HU of the PNG file at exactly this offset, or None."""
+        # Open without checking first: one call less per slice on a network file system.
         try:
             return read_png_hu(self.name(offset))
         except FileNotFoundError:
@@ -96,10 +96,10 @@ class PngSeries(SliceSeries):
 
 
 class ArchivedSeries(PngSeries):
-    """Slices of the archive of a series, made by ``tools/prepare_data.py``.
+    """Slices in the archive of a series, written by ``tools/prepare_data.py``.
 
     Args:
-        key_path: PNG of the key slice, which need not exist.
+        key_path: PNG file of the key slice, which need not exist.
         cache_dir: Folder of the archives.
 
     Raises:
@@ -132,10 +132,10 @@ class ArchivedSeries(PngSeries):
 class ScanSeries(SliceSeries):
     """Slices of a whole scan.
 
-    Offsets count toward the feet: slice numbers of DeepLesion rise toward the feet
-    (in 28,719 of 28,753 pairs of key slices of one series, at least ten slices
-    apart, by the normalized position in ``DL_info.csv``), slices of a scan toward
-    the head.
+    Offsets increase toward the feet, as slice numbers of DeepLesion do (in 28,719 of
+    28,753 pairs of key slices of one series that are at least ten slices apart,
+    according to the normalized position in ``DL_info.csv``). Slices of a scan are
+    stored from the feet to the head.
 
     Args:
         scan_slice: The key slice.
@@ -157,18 +157,17 @@ class ScanSeries(SliceSeries):
 
 
 def series_spacing(key_path: str) -> tuple[float, float]:
-    """Look up the spacing of the series of a PNG in DeepLesion's csv.
+    """Look up the spacing of a series in DeepLesion's csv file.
 
     Args:
         key_path: ``<root>/Images_png/<series>/<number>.png``; the csv is
             ``<root>/DL_info.csv``.
 
     Returns:
-        Pixel size and distance of the slices in mm. The distance is NaN if it is
-        missing.
+        Pixel size and slice distance in mm. The distance is NaN if it is missing.
 
     Raises:
-        ValueError: If there is no csv or it does not name the series.
+        ValueError: If there is no csv file or it does not contain the series.
     """
     folder = osp.dirname(osp.abspath(key_path))
     csv = osp.join(osp.dirname(osp.dirname(folder)), 'DL_info.csv')
@@ -176,7 +175,7 @@ def series_spacing(key_path: str) -> tuple[float, float]:
     known = _spacings(csv, os.stat(csv).st_mtime_ns) if osp.isfile(csv) else {}
     if series not in known:
         raise ValueError(
-            f'{key_path}: a PNG does not tell its pixel size; expected {csv} to name '
+            f'{key_path}: a PNG does not contain its pixel size; expected {csv} with '
             f"the series {series}, or a sample with 'spacing_mm' and 'interval_mm'"
         )
     return known[series]

@@ -1,21 +1,21 @@
-"""One mask of a nodule out of several readers' ones."""
+"""Consensus of several readers' masks by STAPLE."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-#: Voxels around a nodule that STAPLE looks at too.
+#: Margin around a nodule that STAPLE takes into account.
 MARGIN_MM = 10.0
 
-# It settles in 5 to 40 rounds; a bound in case it swings
+# It converges in 5 to 40 iterations; this limit stops a possible oscillation.
 _MAX_ITERATIONS = 200
 
 
 def staple_consensus(
     masks: np.ndarray, spacing_mm: Sequence[float], margin_mm: float = MARGIN_MM
 ) -> np.ndarray:
-    """Merge readers' masks by STAPLE.
+    """Merge the masks of several readers by STAPLE.
 
     An expectation-maximization of the true mask and of each reader's sensitivity
     and specificity; what is more likely than not belongs to the consensus. Its
@@ -24,28 +24,28 @@ def staple_consensus(
     nor on where in it the nodule lies.
 
     Source: Warfield et al., Simultaneous Truth and Performance Level Estimation
-    (STAPLE), IEEE Trans. Med. Imaging 23(7), 2004, as Feng et al., MICCAI 2017,
-    Sec. 3.1, use it; SimpleITK's filter. The margin is ours.
+    (STAPLE), IEEE Trans. Med. Imaging 23(7), 2004, as used by Feng et al., MICCAI 2017,
+    Sec. 3.1. The filter is SimpleITK's. The margin is our choice.
 
     Args:
-        masks: One for each reader that outlined the nodule, bool.
+        masks: Masks of the readers that outlined the nodule, bool.
         spacing_mm: Voxel size (z, y, x).
-        margin_mm: See above.
+        margin_mm: Margin around the bounding box.
 
     Shape:
         - masks: (R, D, H, W)
         - output: (D, H, W)
 
     Returns:
-        The consensus, bool. One reader's mask is its own consensus.
+        The consensus, bool. The consensus of one reader is the reader's mask.
 
     Raises:
-        ValueError: If there is no mask, or nothing in them.
+        ValueError: If there are no masks, or all masks are empty.
     """
     masks = np.asarray(masks, bool)
     if masks.ndim != 4 or not masks.any():
         raise ValueError(
-            'STAPLE needs masks (R, D, H, W) with something in them, '
+            'STAPLE needs non-empty masks of shape (R, D, H, W), '
             f'but they have shape {masks.shape}'
             + (' and are empty' if masks.ndim == 4 else '')
         )

@@ -1,9 +1,10 @@
-"""Transforms from an index entry to the input of a network.
+"""Transforms from a sample of a data set to the input of a network.
 
-They need mmcv. :class:`PackCTInputs` also needs mmdet and is left out without it.
+They need mmcv. :class:`PackCTInputs` also needs mmdet, and is not imported without it.
 """
 
 from .crop_to_body import CropToBody
+from .load_lesion_types import LoadLesionTypes
 from .load_lidc_slice import LoadLIDCSlice
 from .load_nodule_patch import LoadNodulePatch
 from .load_radiograph import LoadRadiograph
@@ -22,6 +23,7 @@ from .window_hu import WindowHU
 __all__ = [
     'CropToBody',
     'LoadLIDCSlice',
+    'LoadLesionTypes',
     'LoadNodulePatch',
     'LoadRadiograph',
     'LoadSliceStack',

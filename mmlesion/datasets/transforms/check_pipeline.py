@@ -1,4 +1,4 @@
-"""Check of a pipeline for steps that would move boxes without an error."""
+"""Check of pipelines for steps that would lead to wrong box coordinates."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,19 +10,19 @@ from .resize_to_spacing import ResizeToSpacing
 
 
 def check_pipeline(transforms: Any) -> None:
-    """Raise an error if boxes would not come back to where they belong.
+    """Raise an error if predicted boxes would have wrong coordinates.
 
-    - mmdet's ``PackDetInputs`` must keep ``crop_offset`` after a ``CropToBody``,
-      else boxes cannot be moved to the whole slice.
-    - mmdet's ``Resize`` replaces ``scale_factor``, so that after another resizing
-      step the packing must be ``PackCTInputs``, which restores the product.
+    - mmdet's ``PackDetInputs`` must keep ``crop_offset`` after a ``CropToBody``.
+      Otherwise, boxes cannot be moved to the whole slice.
+    - mmdet's ``Resize`` replaces ``scale_factor``. After another resizing step, the
+      packing must be done by ``PackCTInputs``, which restores the product.
 
     Args:
         transforms: A transform, a list of transforms, or a pipeline. Transforms
             that contain others (``TestTimeAug``, ``RandomChoice``) are searched.
 
     Raises:
-        ValueError: If a step is missing; the sentence says which.
+        ValueError: If a step is missing. The message names the step.
     """
     for branch in _branches(transforms):
         cropped = resized = replaced = False
@@ -39,12 +39,12 @@ def check_pipeline(transforms: Any) -> None:
             if cropped and 'crop_offset' not in meta_keys:
                 raise ValueError(
                     f'{type(step).__name__} drops the position of the crop: add '
-                    "'crop_offset' to its meta_keys, or pack by mmlesion.PackCTInputs"
+                    "'crop_offset' to its meta_keys, or pack with mmlesion.PackCTInputs"
                 )
             if replaced and not hasattr(step, 'packs_all_scales'):
                 raise ValueError(
                     'a Resize after ResizeToSpacing replaces the scale factor, and '
-                    'predicted boxes would be scaled wrongly: pack by '
+                    'predicted boxes would be scaled wrongly: pack with '
                     'mmlesion.PackCTInputs, or use several ResizeToSpacing'
                 )
 
@@ -56,7 +56,7 @@ def _resizes(step: Any) -> bool:
 
 
 def _branches(step: Any) -> Iterator[list]:
-    """Yield every way through a step or a pipeline as a list of plain steps."""
+    """Yield every path through a step or a pipeline as a list of plain steps."""
     inner = getattr(step, 'transforms', None)
     if isinstance(step, (list, tuple)):
         heads = _branches(step[0]) if step else [[]]

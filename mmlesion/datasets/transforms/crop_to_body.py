@@ -9,44 +9,41 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CropToBody(BaseTransform):
-    """Crop a slice stack to the box of the body in the key slice.
+    """Crop a slice stack to the bounding box of the body in the key slice.
 
     Source: Yan et al., 3DCE, ``IMG_DO_CLIP`` of the authors' code: threshold,
-    opening, tight box without margin. If no body is found, the whole slice stays.
-    The transform runs before or after :class:`WindowHU`, with equal results (before
+    opening, tight box without margin. If no body is found, the slice is not cropped.
+    The transform runs before or after :class:`WindowHU`, with the same result (before
     is faster), and before any other change of the geometry.
 
-    The cropped slice is the original image of the sample from then on:
-    ``ori_shape``, ``instances`` and ``gt_bboxes`` are in its pixels, and so are the
-    predictions. ``crop_offset`` is its position in the slice.
-    :func:`mmlesion.ct.boxes_in_slice` adds the position where boxes leave for the
-    outside.
+    After this transform, the cropped slice is the original image of the sample:
+    ``ori_shape``, ``instances``, ``gt_bboxes`` and the predictions are in its pixels.
+    ``crop_offset`` is its position in the slice. :func:`mmlesion.ct.boxes_in_slice`
+    adds this position to predicted boxes.
 
-    Boxes are not clipped, as in the authors' code: a lesion at the skin can reach a
-    few pixels over the new border. A loaded box of which the crop leaves nothing is
-    marked in ``gt_ignore_flags``, or dropped without these flags, because no
-    detector can find it. ``instances`` keeps the lesion, so that metrics count it
-    as missed.
-
-    Required keys: ``img``, ``key_slice_hu`` (from :class:`LoadSliceStack`),
+    As in the authors' code, boxes are not clipped: the box of a lesion near the skin
+    can extend a few pixels beyond the new border. A box that is completely outside the
+    crop cannot be detected. It is marked in ``gt_ignore_flags``, or removed if there
+    are no such flags. ``instances`` keeps the lesion, so that metrics count it as
+    missed. Required keys: ``img``, ``key_slice_hu`` (from :class:`LoadSliceStack`),
     ``instances`` (optional), ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an
     array), ``gt_masks`` (optional), ``keep_origin`` (optional), ``crop_box``
-    (optional; the box to crop to instead of the body's, x0, y0, x1, y1 with the end
-    exclusive: key slices of a scan that share features share one box).
+    (optional; a box to crop to instead of the box of the body: x0, y0, x1, y1, end
+    exclusive. Key slices of a scan that share features have the same box).
     Modified keys: ``img``, ``img_shape``, ``ori_shape``, ``height``, ``width``,
     ``instances``, ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_ignore_flags``,
     ``gt_masks``. Added keys: ``crop_offset``, column and row ``(x0, y0)``;
     ``slice_shape``, height and width of the whole slice; ``body_shape``, height and
-    width of the body's box. Removed key: ``key_slice_hu``.
+    width of the box of the body. Removed key: ``key_slice_hu``.
 
-    With ``keep_origin`` (set by :class:`LoadSliceStack` for files that no data set
-    names) only the right and the lower border are cut off, and ``crop_offset`` is
-    (0, 0): stock inference tools return boxes without their metadata, and these
-    boxes must be in the pixels of the file.
+    With ``keep_origin`` (set by :class:`LoadSliceStack` for files outside of a data
+    set) only the right and the lower side are cropped, and ``crop_offset`` is (0, 0).
+    Stock inference tools return boxes without their metadata, and these boxes must be
+    in the pixels of the file.
 
     Args:
-        threshold_hu: Values above it count as body.
-        kernel_size: Side of the square of the opening, in pixels.
+        threshold_hu: HU values above this threshold count as body.
+        kernel_size: Side of the square of the morphological opening, in pixels.
         clip_object_border: Whether loaded boxes are clipped to the new border.
 
     Raises:
@@ -66,7 +63,7 @@ class CropToBody(BaseTransform):
         self.clip_object_border = clip_object_border
 
     def transform(self, results: dict) -> dict:
-        """Crop the stack and move the boxes.
+        """Crop the stack and shift the boxes.
 
         Args:
             results: The sample.
@@ -78,7 +75,7 @@ class CropToBody(BaseTransform):
             The sample.
 
         Raises:
-            KeyError: If there is no ``key_slice_hu``.
+            KeyError: If the sample has no ``key_slice_hu``.
             ValueError: If the slice was resized or flipped before.
         """
         if 'key_slice_hu' not in results:
@@ -90,12 +87,12 @@ class CropToBody(BaseTransform):
         image = results['img']
         if image.shape[:2] != key_slice_hu.shape:
             raise ValueError(
-                'CropToBody must run before any resizing: the stack is '
+                'CropToBody must run before any resizing: the stack has shape '
                 f'{image.shape[:2]}, the key slice {key_slice_hu.shape}'
             )
         if results.get('flip') or 'scale_factor' in results:
             raise ValueError(
-                'CropToBody must run before any flip or resizing: move it behind '
+                'CropToBody must run before any flip or resizing: place it after '
                 'LoadSliceStack in the pipeline'
             )
         x0, y0, x1, y1 = results.pop('crop_box', None) or body_box(

@@ -1,4 +1,4 @@
-"""Loading of a nodule's patches."""
+"""Loading of the patches of a nodule."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -12,16 +12,16 @@ class LoadNodulePatch(BaseTransform):
     """Read the patches of a nodule as the channels of an image.
 
     Required keys: ``img_path``. Added keys: ``img`` (HU, float32), ``mask``
-    (the 50 % consensus, uint8, a plane for each channel), ``img_shape``,
+    (the 50 % consensus, uint8, one plane per channel), ``img_shape``,
     ``ori_shape``.
 
     Source: Lei et al., *Soft Activation Mapping of Lung Nodules in Low-dose CT
     Images*, arXiv 1810.12494, Tab. 2.
 
     Args:
-        inputs: ``'1c'``: the slice through the nodule's middle, a square
-            of 2 diameters; ``'3c'``: that slice in squares of 2, 3 and 4
-            diameters; ``'11c'`` and ``'21c'``: so many slices, 1 mm apart,
+        inputs: ``'1c'``: the slice through the center of the nodule, in a square
+            of 2 diameters; ``'3c'``: this slice in squares of 2, 3 and 4
+            diameters; ``'11c'`` and ``'21c'``: 11 or 21 slices, 1 mm apart,
             from -z to +z, in squares of 2 diameters.
 
     Raises:
@@ -47,7 +47,7 @@ class LoadNodulePatch(BaseTransform):
             - img, mask: (32, 32, C) with C of 1, 3, 11 or 21.
 
         Returns:
-            dict: The sample.
+            The sample.
 
         Raises:
             FileNotFoundError: If the file does not exist.

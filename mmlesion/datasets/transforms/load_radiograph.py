@@ -14,20 +14,20 @@ class LoadRadiograph(BaseTransform):
     """Read a radiograph and scale its gray values to a fixed range.
 
     Gray values of radiographs have no unit and differ between devices. The smallest
-    value of each image becomes the lower end of the range, the largest value the upper
-    end. This scaling is ours: Behrendt et al. do not say how they scale.
+    value of each image is mapped to the lower end of the range, the largest value to
+    the upper end. Behrendt et al. do not specify the scaling.
 
     Required keys: ``img_path``. Added keys: ``img`` (float32), ``img_shape``,
     ``ori_shape``.
 
     Args:
-        channels: Number of copies of the image along the channels; 3 fits
-            weights that were trained on photographs.
+        channels: Number of copies of the image along the channels. Weights that were
+            trained on natural images need 3.
         out_range: Gray values of the darkest and brightest pixel.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is no radiograph, or an argument is out of range.
+        ValueError: If the file is not a radiograph, or an argument is out of range.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class LoadRadiograph(BaseTransform):
     ) -> None:
         if channels < 1 or len(out_range) != 2 or not out_range[0] < out_range[1]:
             raise ValueError(
-                'LoadRadiograph needs at least one channel and a rising '
+                'LoadRadiograph needs at least one channel and an ascending '
                 f'out_range, got {channels} and {out_range!r}'
             )
         self.channels = channels
@@ -57,7 +57,7 @@ class LoadRadiograph(BaseTransform):
         low, high = pixels.min(), pixels.max()
         first, last = self.out_range
         pixels -= low
-        # An image of one value gets the lower end.
+        # A constant image is mapped to the lower end.
         pixels *= (last - first) / (high - low) if high > low else 0
         pixels += np.float32(first)
         results['img'] = np.repeat(pixels[:, :, None], self.channels, axis=2)

@@ -1,4 +1,4 @@
-"""Reading of a key slice with its neighbors."""
+"""Loading of a key slice with its neighboring slices."""
 
 import os
 from typing import Any
@@ -30,50 +30,50 @@ from ..sources.slice_series import (
 class LoadSliceStack(BaseTransform):
     """Read a key slice and its neighbors every 2 mm as one image in HU.
 
-    The channels go from -z to +z (rising slice number). The key slice is the middle
-    channel. Three neighboring channels make one image of 3DCE. Between physical
-    slices the values are interpolated linearly, see :func:`mmlesion.ct.plan_slices`.
+    The channels are ordered from -z to +z (increasing slice number). The key slice is
+    the middle channel. Three neighboring channels are one image of 3DCE. Values between
+    physical slices are interpolated linearly; see :func:`mmlesion.ct.plan_slices`.
     A missing neighbor is replaced by the next slice toward the key slice. If the
     slice interval is missing (NaN), zero or negative, the key slice is repeated.
 
     Source: Yan et al., 3DCE, MICCAI 2018, Sec. 3 and ``load_ct_img.py``.
 
     A sample of a data set has ``img_path``, ``interval_mm`` and ``spacing_mm``. The
-    inference tools of mmdet (``DetInferencer``, ``inference_detector``) give a path
-    alone, which can be
+    inference tools of mmdet (``DetInferencer``, ``inference_detector``) pass only a
+    path, which can be
 
-    - a PNG of DeepLesion, with its neighbors beside it and its spacing in
-      ``DL_info.csv`` beside ``Images_png``;
+    - a PNG file of DeepLesion, with its neighbors in the same folder and its spacing in
+      ``DL_info.csv`` next to ``Images_png``;
     - a slice of a scan, ``scan.nii.gz#57`` or ``dicom_folder#57``, counted from 0 at
-      the feet, or without ``#57`` where ``slice_index`` is set;
+      the feet, or without ``#57`` if ``slice_index`` is set;
     - a :class:`mmlesion.ct.ScanSlice`, also of a :class:`mmlesion.ct.CTVolume`.
 
-    Boxes of such a sample are in the pixels of the slice: :class:`CropToBody` keeps
-    the left and the upper border.
+    Boxes of such a sample are in pixels of the slice: :class:`CropToBody` then does not
+    crop the left and the upper side.
 
     Required keys: ``img_path`` (PNG of the key slice, ``<folder>/<number>.png`` with
     16-bit HU + 32768, or a slice of a scan), ``interval_mm`` (distance of the
     physical slices; for a scan from the file), ``height`` and ``width`` (optional;
     checked).
-    Added keys: ``img`` (int16, or float32 if it was interpolated; the memory layout
-    is channel by channel), ``img_shape``, ``ori_shape``, ``height``, ``width``,
-    ``key_slice_hu`` (the key slice as it was read); for a path alone ``spacing_mm``,
-    ``interval_mm`` and ``keep_origin``; for a slice of a scan also
-    ``scan_geometry``, a ``CTVolume`` of one voxel, the first of the slice.
+    Added keys: ``img`` (int16, or float32 if it was interpolated; channels are
+    contiguous in memory), ``img_shape``, ``ori_shape``, ``height``, ``width``,
+    ``key_slice_hu`` (the key slice without processing); if only a path is given,
+    ``spacing_mm``, ``interval_mm`` and ``keep_origin``; for a slice of a scan also
+    ``scan_geometry``, a ``CTVolume`` of one voxel, the first voxel of the slice.
 
     Args:
-        num_slices: Number of channels, an odd number. Detectors that cut the stack
-            into triples without overlap, as 3DCE, need 3, 9, 15, 21, ...
-        interval_mm: Distance of neighboring channels in mm. 0 repeats the key slice:
-            the one-slice model is ``num_slices=3, interval_mm=0``.
-        interpolation: ``'exact'``, or ``'legacy'`` for the rule behind the published
-            numbers.
-        cache_dir: Folder of a cache made by ``tools/prepare_data.py deeplesion``, to
-            read from instead of the PNGs.
-        slice_index: Slice of a scan whose path does not name a slice.
+        num_slices: Number of channels, odd. Detectors that cut the stack into triples
+            without overlap, such as 3DCE, need 3, 9, 15, 21, ...
+        interval_mm: Distance between neighboring channels in mm. 0 repeats the key
+            slice: the one-slice model has ``num_slices=3, interval_mm=0``.
+        interpolation: ``'exact'``, or ``'legacy'`` for the rule that was used for the
+            published results.
+        cache_dir: Folder of a cache written by ``tools/prepare_data.py deeplesion``,
+            which is read instead of the PNG files.
+        slice_index: Slice index for scans whose path does not contain one.
 
     Raises:
-        ValueError: If the arguments do not make a stack.
+        ValueError: If the arguments do not define a stack.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class LoadSliceStack(BaseTransform):
         cache_dir: str | None = None,
         slice_index: int | None = None,
     ) -> None:
-        plan_slices(num_slices, 1.0, interval_mm, interpolation)  # checks
+        plan_slices(num_slices, 1.0, interval_mm, interpolation)  # check the arguments
         self.num_slices = num_slices
         self.interval_mm = interval_mm
         self.interpolation = interpolation
@@ -92,10 +92,10 @@ class LoadSliceStack(BaseTransform):
         self.slice_index = slice_index
 
     def transform(self, results: Any) -> dict:
-        """Read and interpolate.
+        """Read and interpolate the slices.
 
         Args:
-            results: The sample, or what stands for ``img_path``.
+            results: The sample, or a value for ``img_path``.
 
         Shape:
             - img: (H, W, num_slices).
@@ -107,16 +107,16 @@ class LoadSliceStack(BaseTransform):
         Raises:
             FileNotFoundError: If the key slice, or its series in the cache, is
                 missing.
-            ValueError: If a slice is damaged or of another size, or if the slice of
-                a scan or the spacing of a PNG is not known.
+            ValueError: If a slice is damaged or has another size, or if the slice index
+                of a scan or the spacing of a PNG file is unknown.
         """
-        # The inferencer of mmdet passes a bare path.
+        # The inferencer of mmdet passes only a path.
         results = results if isinstance(results, dict) else dict(img_path=results)
         source = results.pop('img', results.get('img_path'))
         if not isinstance(source, (str, os.PathLike, CTVolume, ScanSlice)):
             raise ValueError(
                 'expected the path of a slice, a CTVolume or a ScanSlice, but got '
-                f'{type(source).__name__}: an array does not tell its pixel size'
+                f'{type(source).__name__}: an array does not contain its pixel size'
             )
         path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ''
         scan_slice = as_scan_slice(source, results.pop('slice_index', self.slice_index))
@@ -157,7 +157,7 @@ class LoadSliceStack(BaseTransform):
 
     @staticmethod
     def _describe(results: dict, scan_slice: ScanSlice) -> None:
-        """Add the spacing and the geometry of a scan."""
+        """Add the spacing and the geometry of a scan to the sample."""
         volume = scan_slice.volume
         x_mm, y_mm, z_mm = volume.index_to_world((scan_slice.index, 0, 0)).tolist()
         results['img_path'] = str(scan_slice)

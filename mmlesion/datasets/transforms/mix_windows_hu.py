@@ -1,4 +1,4 @@
-"""Several windows of the same slices."""
+"""Stacking of several HU windows of the same slices."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class MixWindowsHU(BaseTransform):
-    """Show all slices in one window after the other, as further channels.
+    """Apply several HU windows to the slices and stack the results as channels.
 
     Required keys: ``img`` (HU). Modified keys: ``img`` (float32, not rounded).
 
@@ -33,12 +33,12 @@ class MixWindowsHU(BaseTransform):
         if not len(windows):
             raise ValueError('MixWindowsHU needs at least one window')
         for window in windows:
-            window_hu(np.zeros(1), window, out_range)  # checks them
+            window_hu(np.zeros(1), window, out_range)  # check the arguments
         self.windows = [tuple(window) for window in windows]
         self.out_range = tuple(out_range)
 
     def transform(self, results: dict) -> dict:
-        """Window ``results['img']``.
+        """Apply the windows to ``results['img']``.
 
         Args:
             results: The sample.
@@ -48,7 +48,7 @@ class MixWindowsHU(BaseTransform):
               of the K windows come first.
 
         Returns:
-            dict: The sample.
+            The sample.
         """
         results['img'] = np.concatenate(
             [

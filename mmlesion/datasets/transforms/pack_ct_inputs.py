@@ -1,4 +1,4 @@
-"""Packing of a slice stack for a detector of mmdet."""
+"""Packing of a slice stack for detectors of mmdet."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from mmdet.datasets.transforms import PackDetInputs
 
 from mmlesion.registry import TRANSFORMS
 
-#: Metadata of a slice stack for detectors, metrics and figures.
+#: Metadata of a slice stack for detectors, metrics and visualizers.
 META_KEYS = (
     'img_id',
     'img_path',
@@ -35,15 +35,17 @@ class PackCTInputs(PackDetInputs):
     mmdet's ``Resize`` replaces ``scale_factor`` by its own factor. After another
     resizing step, predicted boxes would be scaled back by one of the two factors
     only. mmdet's transforms also multiply their geometry into
-    ``homography_matrix``; this class takes the scale factor from there.
+    ``homography_matrix``; this class takes the scale factor from there. The types of
+    :class:`LoadLesionTypes` are packed as ``gt_instances.lesion_types``.
 
     Args:
         meta_keys: Keys of the sample that become metadata of the packed sample.
-            Keys that a sample does not have are left out.
+            Keys that are missing in a sample are ignored.
     """
 
     #: Whether ``scale_factor`` is the product of all resizing steps.
     packs_all_scales = True
+    mapping_table = dict(PackDetInputs.mapping_table, gt_lesion_types='lesion_types')
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
         super().__init__(meta_keys=tuple(meta_keys))
@@ -60,7 +62,7 @@ class PackCTInputs(PackDetInputs):
         """
         matrix = results.get('homography_matrix')
         if matrix is not None and 'scale_factor' in results:
-            # The lengths to which the unit steps along x and y are mapped
+            # Lengths of the unit vectors along x and y after the mapping
             product = np.linalg.norm(np.asarray(matrix)[:2, :2], axis=0)
             if not np.allclose(product, results['scale_factor'], rtol=1e-5, atol=0):
                 results['scale_factor'] = tuple(product.tolist())

@@ -1,4 +1,4 @@
-"""Augmentation that reverses slice stacks."""
+"""Augmentation that reverses the slice order."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,8 +11,8 @@ from mmlesion.registry import TRANSFORMS
 class RandomFlipZ(BaseTransform):
     """Reverse the order of the slices of a stack at random.
 
-    The key slice stays in the middle, so boxes do not change. To be used before windows
-    are stacked as further channels.
+    The key slice remains in the middle, so boxes do not change. Use this transform
+    before windows are stacked as channels.
 
     Required keys: ``img``. Modified keys: ``img``.
 
@@ -20,12 +20,12 @@ class RandomFlipZ(BaseTransform):
         prob: Probability of the reversal.
 
     Raises:
-        ValueError: If ``prob`` is no probability.
+        ValueError: If ``prob`` is not between 0 and 1.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f'RandomFlipZ: prob must be within 0 and 1, got {prob}')
+            raise ValueError(f'RandomFlipZ: prob must be between 0 and 1, got {prob}')
         self.prob = prob
 
     def transform(self, results: dict) -> dict:

@@ -11,23 +11,23 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RandomSpacing(BaseTransform):
-    """Random scaling in plane and along z, before the slices are read.
+    """Scale a sample at random in plane and along z, before its slices are read.
 
-    The pixel size and the slice distance of the sample are multiplied by random
-    factors, as if the scanner had stated them wrongly. :class:`ResizeToSpacing` then
-    scales the image in plane, and :class:`LoadSliceStack` reads closer or more distant
-    neighbors. Nothing is interpolated twice.
+    The pixel size and the slice distance in the sample are multiplied by random
+    factors. :class:`ResizeToSpacing` then scales the image in plane, and
+    :class:`LoadSliceStack` reads closer or more distant neighbors. No value is
+    interpolated twice.
 
     Required keys: ``spacing_mm``, ``interval_mm``.
     Modified keys: ``spacing_mm``, ``interval_mm``.
 
     Args:
-        in_plane: Least and greatest factor of the pixel size; a factor above 1 makes
+        in_plane: Smallest and largest factor of the pixel size. A factor above 1 makes
             lesions larger. Factors are log-uniform.
-        along_z: Least and greatest factor of the slice distance.
+        along_z: Smallest and largest factor of the slice distance.
 
     Raises:
-        ValueError: If a range is not two positive, rising numbers.
+        ValueError: If a range is not two positive, ascending numbers.
     """
 
     def __init__(
@@ -38,9 +38,8 @@ class RandomSpacing(BaseTransform):
         for name, limits in (('in_plane', in_plane), ('along_z', along_z)):
             if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
                 raise ValueError(
-                    f'RandomSpacing: {name} must be two positive numbers, the lower '
-                    f'one '
-                    f'first, but is {tuple(limits)}'
+                    f'RandomSpacing: {name} must be two positive, ascending numbers, '
+                    f'but is {tuple(limits)}'
                 )
         self.in_plane = tuple(in_plane)
         self.along_z = tuple(along_z)

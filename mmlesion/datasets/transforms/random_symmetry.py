@@ -11,9 +11,9 @@ from mmlesion.registry import TRANSFORMS
 class RandomSymmetry(BaseTransform):
     """Apply a random symmetry of the square to a patch, and reverse its slices.
 
-    One of the eight flips and quarter turns is drawn, all equally likely. With
-    ``flip_slices``, the order of the slices is reversed with probability 0.5. A nodule
-    has no natural orientation, and the values are not interpolated. For a patch that is
+    One of the eight flips and quarter turns is drawn with equal probability. With
+    ``flip_slices``, the order of the slices is reversed with probability 0.5. Nodules
+    have no preferred orientation, and no interpolation is needed. For a patch that is
     not square, only the four flips are drawn.
 
     Required keys: img, and mask if there is one.
@@ -21,21 +21,21 @@ class RandomSymmetry(BaseTransform):
     Modified keys: img, mask.
 
     Args:
-        flip_slices: Reverse the channels too. Set it to False if the channels are
-            scales instead of slices.
-        prob: Probability of changing a sample at all.
+        flip_slices: Whether to reverse the channels. Set it to False if the channels
+            are scales instead of slices.
+        prob: Probability of applying the transform.
 
     Shape:
         - img, mask: (H, W, C), before and after
 
     Raises:
-        ValueError: If ``prob`` is no probability.
+        ValueError: If ``prob`` is not between 0 and 1.
     """
 
     def __init__(self, flip_slices: bool = True, prob: float = 1.0) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(
-                f'RandomSymmetry: prob must be within 0 and 1, got {prob}.'
+                f'RandomSymmetry: prob must be between 0 and 1, got {prob}.'
             )
         self.flip_slices = flip_slices
         self.prob = prob
@@ -61,16 +61,18 @@ class RandomSymmetry(BaseTransform):
 def apply_symmetry(
     img: np.ndarray, turns: int, mirror: bool, reverse: bool
 ) -> np.ndarray:
-    """Turn an image by quarters, mirror it, reverse its channels, in this order.
+    """Rotate an image by quarter turns, mirror it, and reverse its channels.
+
+    The operations are applied in this order.
 
     Args:
-        img (ndarray): The image.
-        turns: Quarter turns against the clock.
-        mirror: Exchange left and right.
-        reverse: Reverse the order of the channels.
+        img: The image.
+        turns: Number of counterclockwise quarter turns.
+        mirror: Whether to exchange left and right.
+        reverse: Whether to reverse the order of the channels.
 
     Returns:
-        ndarray: A copy.
+        A copy.
 
     Shape:
         - img: (H, W, C)
@@ -80,5 +82,5 @@ def apply_symmetry(
         img = img[:, ::-1]
     if reverse:
         img = img[..., ::-1]
-    # not ascontiguousarray, which keeps the negative step of an axis of length 1
+    # Unlike copy(), ascontiguousarray keeps the negative stride of an axis of length 1.
     return img.copy()

@@ -11,24 +11,25 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ResizeToSpacing(BaseTransform):
-    r"""Resize to a pixel size in mm, but to no more than a longest side.
+    r"""Resize to a pixel size in mm, limited by the longest side.
 
     .. math::
         s = \min\!\left(\frac{\mathrm{spacing}}{\mathrm{target}},
             \frac{\mathrm{max\_size}}{\max(h, w)}\right)
 
-    for an image of :math:`h \times w` pixels, bilinear as ``cv2.resize(fx=s, fy=s)``
-    of the authors: the sampling follows s itself, not the rounded size. Source: Yan
-    et al., 3DCE, Sec. 3 and ``load_prep_img`` of the authors' code (0.8 mm, 512 px).
+    for an image of :math:`h \times w` pixels. The resizing is bilinear, as
+    ``cv2.resize(fx=s, fy=s)`` in the authors' code: the sampling uses s itself, not the
+    rounded size. Source: Yan et al., 3DCE, Sec. 3 and ``load_prep_img`` of the authors'
+    code (0.8 mm, 512 px).
 
-    The scale is multiplied into an existing ``scale_factor`` and, as mmdet's own
-    transforms do, into ``homography_matrix``. A ``Resize`` of mmdet after this
-    transform overwrites ``scale_factor``; :class:`PackCTInputs` restores the product
+    The scale is multiplied into an existing ``scale_factor`` and, as in mmdet's own
+    transforms, into ``homography_matrix``. A ``Resize`` of mmdet after this
+    transform overwrites ``scale_factor``. :class:`PackCTInputs` restores the product
     from the matrix. For test-time augmentation at several scales, use several
     ``ResizeToSpacing``.
 
     Required keys: ``img``, ``spacing_mm`` (pixel size of the original image),
-    ``body_shape`` (optional; size that ``max_size`` limits, by default that of
+    ``body_shape`` (optional; the size that ``max_size`` limits, by default the size of
     ``img``), ``gt_bboxes`` (optional; ``HorizontalBoxes`` or an array), ``gt_masks``
     (optional).
     Modified keys: ``img`` (float32), ``img_shape``, ``gt_bboxes``, ``gt_masks``,
@@ -58,7 +59,7 @@ class ResizeToSpacing(BaseTransform):
             results: The sample.
 
         Shape:
-            - img: (H, W, C) to (h, w, C). The memory layout is channel by channel.
+            - img: (H, W, C) to (h, w, C). Channels are contiguous in memory.
 
         Returns:
             The sample.
@@ -81,7 +82,7 @@ class ResizeToSpacing(BaseTransform):
         before = results.get('scale_factor', (1.0, 1.0))
         scale = spacing_mm / self.spacing_mm
         longest = max(results.get('body_shape', image.shape[:2])) * scale
-        if 'scale_factor' in results:  # resized before: only the present size counts
+        if 'scale_factor' in results:  # already resized: use the current size
             longest = max(image.shape[:2]) * scale
         if longest > self.max_size:
             scale *= self.max_size / longest
@@ -108,7 +109,8 @@ class ResizeToSpacing(BaseTransform):
 
     @staticmethod
     def _resize(image: np.ndarray, scale: float) -> np.ndarray:
-        # One channel at a time: no interleaving, and each fits into the cache
+        # Resize one channel at a time: no interleaving, and a channel fits into the
+        # cache.
         planes = np.atleast_3d(image).transpose(2, 0, 1)  # (C, H, W)
         first = cv2.resize(
             np.asarray(planes[0], np.float32),

@@ -10,10 +10,11 @@ _INT16 = np.iinfo(np.int16)
 
 @TRANSFORMS.register_module()
 class RoundHU(BaseTransform):
-    """Round HU to int16, half the memory and transfer of float32.
+    """Round HU to int16, which halves memory and transfer compared with float32.
 
-    For pipelines whose windowing runs on the device, in :class:`CTDataPreprocessor`.
-    The error of at most 0.5 HU is 0.03 gray values of 255 in the window of 4095 HU.
+    It is meant for pipelines whose windows are applied on the device by
+    :class:`CTDataPreprocessor`. The error of at most 0.5 HU is 0.03 of 255 gray values
+    in the window of 4095 HU.
 
     Required keys: ``img`` (HU). Modified keys: ``img`` (int16).
     """

@@ -1,4 +1,4 @@
-"""The step that mmdet's inferencer looks for in a pipeline."""
+"""Pipeline step that mmdet's inferencer requires."""
 
 from mmcv.transforms import BaseTransform
 
@@ -7,13 +7,13 @@ from mmlesion.registry import TRANSFORMS
 
 @TRANSFORMS.register_module(name='LoadImageFromFile')
 class StockInferenceStep(BaseTransform):
-    """Return the sample as it is.
+    """Return the sample unchanged.
 
     mmdet's ``DetInferencer`` requires a step of type ``LoadImageFromFile`` and
-    replaces it by its own loader, which reads 8-bit pictures only. In this package
-    :class:`LoadSliceStack` reads the files, so this step stands behind the packing,
-    as ``dict(type='LoadImageFromFile', _scope_='mmlesion')``. The loader of mmdet
-    finds no image in a packed sample and calls this class again.
+    replaces it by its own loader, which reads only 8-bit images. In this package,
+    :class:`LoadSliceStack` reads the files. This step is therefore placed after the
+    packing, as ``dict(type='LoadImageFromFile', _scope_='mmlesion')``. The loader of
+    mmdet finds no image in a packed sample and calls this class again.
     """
 
     def transform(self, results: dict) -> dict:

@@ -16,14 +16,14 @@ class SubtractBackground(BaseTransform):
     the blur is subtracted from a narrower blur (difference of Gaussians), which also
     removes noise and the finest vessels.
 
-    Required and changed key: ``img``, float32 afterwards.
+    Required and modified key: ``img``, float32 afterward.
 
     Args:
         sigma_px: Standard deviation of the Gaussian in pixels of the input.
-        smooth_px: Standard deviation of the narrower Gaussian; 0 for no smoothing.
+        smooth_px: Standard deviation of the narrower Gaussian; 0 disables it.
 
     Raises:
-        ValueError: If ``sigma_px`` is not above 0, or ``smooth_px`` not from 0 to
+        ValueError: If ``sigma_px`` is not above 0, or ``smooth_px`` is negative or not
             below ``sigma_px``.
     """
 
@@ -34,7 +34,7 @@ class SubtractBackground(BaseTransform):
             )
         if not 0 <= smooth_px < sigma_px:
             raise ValueError(
-                'SubtractBackground: smooth_px must be from 0 to below '
+                'SubtractBackground: smooth_px must be at least 0 and below '
                 f'sigma_px={sigma_px}, got {smooth_px}.'
             )
         self.sigma_px = float(sigma_px)

@@ -15,8 +15,8 @@ class WindowHU(BaseTransform):
 
     Required keys: ``img`` (HU). Modified keys: ``img`` (float32, not rounded).
 
-    The equation is that of :func:`mmlesion.ct.window_hu`. Air is mapped to the lower
-    end of the range, with which later transforms may pad.
+    For the equation see :func:`mmlesion.ct.window_hu`. Air is mapped to the lower
+    end of the range, which later transforms may use for padding.
 
     Args:
         window: Lower and upper end in HU. Defaults to
@@ -32,12 +32,12 @@ class WindowHU(BaseTransform):
         window: Sequence[float] = FULL_WINDOW_HU,
         out_range: Sequence[float] = (0, 255),
     ) -> None:
-        window_hu(np.zeros(1), window, out_range)  # checks them
+        window_hu(np.zeros(1), window, out_range)  # check the arguments
         self.window = tuple(window)
         self.out_range = tuple(out_range)
 
     def transform(self, results: dict) -> dict:
-        """Window ``results['img']``.
+        """Apply the window to ``results['img']``.
 
         Args:
             results: The sample.
@@ -48,7 +48,7 @@ class WindowHU(BaseTransform):
         Returns:
             The sample.
         """
-        # Not in place: a packed result is faster than NumPy's clip on a crop
+        # Not in place: on a crop, a new contiguous array is faster than NumPy's clip.
         results['img'] = window_hu(results['img'], self.window, self.out_range)
         return results
 

@@ -1,4 +1,4 @@
-"""Hooks of trainings and tests."""
+"""Hooks for training and testing."""
 
 from .activation_map_hook import ActivationMapHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
@@ -7,6 +7,7 @@ from .ct_visualization_hook import CTVisualizationHook
 from .epoch_seed_hook import EpochSeedHook
 from .float32_boxes_hook import Float32BoxesHook
 from .map_benchmark_hook import MapBenchmarkHook
+from .map_shift_hook import MapShiftHook
 from .nodule_figure_hook import NoduleFigureHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .reset_layers_hook import ResetLayersHook
@@ -19,6 +20,7 @@ __all__ = [
     'EpochSeedHook',
     'Float32BoxesHook',
     'MapBenchmarkHook',
+    'MapShiftHook',
     'NoduleFigureHook',
     'NonFiniteLossHook',
     'ResetLayersHook',

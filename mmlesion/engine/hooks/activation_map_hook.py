@@ -40,45 +40,45 @@ from mmlesion.registry import HOOKS
 
 @HOOKS.register_module()
 class ActivationMapHook(Hook):
-    """Put the activation map of each sample into its data sample, and into files.
+    """Compute the activation map of each sample and write it to the sample and files.
 
     The hook computes the map before the model predicts, so that
-    :class:`ActivationMapMetric` finds it with any host library. It costs one more
-    pass through the network per batch (for a detector, per sample).
+    :class:`ActivationMapMetric` works with any host library. The cost is one additional
+    forward pass per batch (for a detector, per sample).
 
-    For a classifier the hook explains a class; for a detector of MMDetection, it
-    explains the best boxes, each by its own score. Files and pictures contain the map
-    of each box; the data sample contains the maximum of all maps at each position (0
-    without a box).
+    For a classifier, the hook explains a class. For a detector of MMDetection, it
+    explains the boxes with the highest scores, each by its own score. Files and figures
+    contain one map per box. The data sample contains the maximum over all maps at each
+    position (0 without a box).
 
-    Validation shows the first sample of every ``interval``-th batch by the backends
-    of the visualizer; testing writes files of all samples. A map that is zero
+    Validation shows the first sample of every ``interval``-th batch with the backends
+    of the visualizer. Testing writes files for all samples. A map that is zero
     everywhere is reported in the log.
 
     Args:
-        layers: Layers of the model. Methods of attention, of heads that compute their
-            own maps, and of the input need none.
+        layers: Layers of the model. Methods that use attention, the maps of the head,
+            or the input do not need layers.
         method: A method, see :func:`mmlesion.explain.methods.find_method`. Defaults to
-            LayerCAM for a detector and to GradCAM for a classifier. Boxes need a
+            TwoScaleCAM for a detector and to GradCAM for a classifier. Boxes need a
             method that explains any score.
-        target: Class; ``'label'`` is the ``gt_label`` of each sample; a callable maps
-            the output of the model to one score per sample. Defaults to the predicted
-            class. Not for detectors.
+        target: Class index; ``'label'`` for the ``gt_label`` of each sample; or a
+            callable from the output of the model to one score per sample. Defaults to
+            the predicted class. Not allowed for detectors.
         key: Name of the map in the data sample.
-        size: ``'input'`` resizes maps to the pixels of the network's input; None leaves
-            them on the layer's grid.
+        size: ``'input'`` resizes maps to the pixels of the network input; None keeps
+            the grid of the layer.
         normalize: ``'none'``, ``'image'`` or ``'fixed'`` for the map in the data
-            sample. Files contain raw maps; pictures are scaled for each image.
-        value_range: Range of values for ``'fixed'``.
-        out_dir: Folder of the files of the test; None writes none.
-        formats: Kinds of files, of
+            sample. Files contain raw maps. Figures are normalized per image.
+        value_range: Value range for ``'fixed'``.
+        out_dir: Folder of the output files of the test; None disables them.
+        formats: Output formats; see
             :func:`mmlesion.explain.writer.write_sample_maps`.
-        interval: In validation, number of batches between pictures; None computes no
-            maps in validation.
-        score_thr: Smallest score of a box that is explained.
-        max_detections: Largest number of boxes of an image.
-        score: Score of the class or box; ``'auto'`` takes the log-odds of two classes,
-            the logit of more, and the probability of a box.
+        interval: Number of batches between figures in validation; None disables maps in
+            validation.
+        score_thr: Minimum score of a box to be explained.
+        max_detections: Maximum number of boxes per image.
+        score: Score of the class or box. ``'auto'`` selects the log-odds for two
+            classes, the logit for more classes, and the probability for a box.
         **kwargs: Further arguments of the method, e.g. ``heads='max'``.
 
     Raises:
@@ -140,13 +140,13 @@ class ActivationMapHook(Hook):
 
     @property
     def method(self) -> str:
-        """Name of the method, the title of its maps."""
+        """Name of the method, used as the title of its maps."""
         return DEFAULT_METHOD if self._method is None else self._method.name
 
     def before_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Put the maps into the batch; draw the first sample every ``interval``."""
+        """Add the maps to the batch, and draw the first sample every ``interval``."""
         if self.interval is None or data_batch is None:
             return
         found = self._attach(runner, data_batch)
@@ -161,7 +161,7 @@ class ActivationMapHook(Hook):
     def before_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Put the maps into the batch; write their files."""
+        """Add the maps to the batch, and write their files."""
         if data_batch is None:
             return
         found = self._attach(runner, data_batch)
@@ -179,7 +179,7 @@ class ActivationMapHook(Hook):
                 )
 
     def _attach(self, runner: Runner, data_batch: dict) -> list[SampleMaps]:
-        """Maps of each sample; the largest map is put into the data sample."""
+        """Compute the maps of each sample and add their maximum to the data sample."""
         model: Any = runner.model
         model = model.module if is_model_wrapper(model) else model
         boxes = is_detector(model)
@@ -219,7 +219,7 @@ class ActivationMapHook(Hook):
     def _of_classes(
         self, model: Any, data_batch: dict, method: Method
     ) -> list[SampleMaps]:
-        """Maps of a classifier, one per sample."""
+        """Compute the maps of a classifier, one per sample."""
         samples = data_batch['data_samples']
         batch = model.data_preprocessor(dict(data_batch), False)
         targets = self.target
@@ -235,7 +235,7 @@ class ActivationMapHook(Hook):
     def _of_boxes(
         self, model: nn.Module, data_batch: dict, method: Method
     ) -> list[SampleMaps]:
-        """Maps of a detector, one per box of each sample."""
+        """Compute the maps of a detector, one per box of each sample."""
         method = find_method(method, detections=True)
         found = []
         for image, sample in zip(data_batch['inputs'], data_batch['data_samples']):
@@ -287,7 +287,7 @@ class ActivationMapHook(Hook):
 
 
 def _describe(maps: Any) -> str:
-    """What a method returned in place of one map, for an error message."""
+    """Describe the output of a method for an error message."""
     return (
         f'maps of {", ".join(maps)}'
         if isinstance(maps, dict)

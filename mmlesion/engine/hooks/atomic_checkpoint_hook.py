@@ -1,4 +1,4 @@
-"""MMEngine's checkpoint hook that removes old files only after writing new ones."""
+"""Checkpoint hook that removes old files only after writing new files."""
 
 import contextlib
 import os
@@ -11,15 +11,15 @@ from mmengine.runner import Runner
 
 from mmlesion.registry import HOOKS
 
-#: Key of the message hub: files that the checkpoint which holds it replaces.
+#: Message hub key of the files that are replaced by the checkpoint with this hub.
 _OUTDATED = 'outdated_checkpoints'
-#: Key of the message hub: the last epoch that was validated.
+#: Message hub key of the last validated epoch.
 _VALIDATED = 'epoch_validated'
 
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """Write the new checkpoint first, then remove the outdated ones.
+    """Write the new checkpoint first, then remove outdated checkpoints.
 
     MMEngine's hook removes outdated checkpoints first, so that a kill or a full disk
     during the writing leaves a training with ``max_keep_ckpts=1`` without checkpoint.
@@ -58,7 +58,7 @@ class AtomicCheckpointHook(CheckpointHook):
             )
         ):
             runner.logger.info(f'Validating epoch {runner.epoch} before going on.')
-            # As it is in the validation of an unbroken run
+            # The state is as in the validation of an uninterrupted run.
             hub.update_info('epoch', runner.epoch - 1)
             runner.val_loop.run()
 
@@ -73,9 +73,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @contextlib.contextmanager
     def _delay_removals(self, runner: Runner) -> Iterator[None]:
-        """Delay the removals inside the context until all files are written."""
+        """Delay removals inside the context until all files are written."""
         if isinstance(self.file_backend, _LateRemoval):
-            yield  # the last checkpoint is written again beside the best one
+            yield  # the last checkpoint is written again next to the best one
             return
         backend = self.file_backend
         self.file_backend = late = _LateRemoval(backend, runner.message_hub)
@@ -99,7 +99,7 @@ class AtomicCheckpointHook(CheckpointHook):
         return str(self.file_backend.join_path(self.out_dir, os.path.basename(path)))
 
     def _ignore_original_files(self) -> None:
-        """In a copied work directory, do not touch the files of the original."""
+        """Do not touch the files of the original in a copied work directory."""
         best = getattr(self, 'best_ckpt_path', None)
         if best:
             self.best_ckpt_path = self._path_in_work_dir(best)
@@ -120,6 +120,6 @@ class _LateRemoval:
         return getattr(self.backend, name)
 
     def remove(self, path: str | os.PathLike[str]) -> None:
-        """Record a file, also in the checkpoint that is written next."""
+        """Record a file, also in the next checkpoint that is written."""
         self.paths.append(os.fspath(path))
         self.message_hub.update_info(_OUTDATED, list(self.paths))

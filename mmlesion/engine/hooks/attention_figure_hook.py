@@ -1,4 +1,4 @@
-"""Figures 2 and 3 of Tao et al. for chosen samples of a test."""
+"""Hook that draws Figures 2 and 3 of Tao et al. for selected test samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ from mmlesion.visualization import draw_contextual_attention, draw_spatial_atten
 class AttentionFigureHook(Hook):
     """Draw the contextual and the spatial attention of test samples.
 
-    The hook writes ``<name>_lesion<k>_contextual.png`` for each lesion of a chosen
+    The hook writes ``<name>_lesion<k>_contextual.png`` for each lesion of a selected
     sample (:func:`draw_contextual_attention`), and ``<name>_spatial.png`` for the
     sample (:func:`draw_spatial_attention`, with an outline of the first lesion). The
-    figures show the slices of the network's input.
+    figures show the slices of the network input.
 
     Args:
         out_dir: Folder of the figures.
@@ -46,8 +46,8 @@ class AttentionFigureHook(Hook):
         self.out_dir = Path(out_dir)
         self.window = window
         self.out_range = out_range
-        # Each process has a part of the samples. The main process draws the first
-        # samples of its part; every process draws the named samples of its part.
+        # Each process has a subset of the samples. The main process draws the first
+        # samples of its subset. Every process draws the selected names in its subset.
         self.first = images if isinstance(images, int) and is_main_process() else 0
         names = () if isinstance(images, int) else images
         self.wanted = {Path(name).name.removesuffix('.png') for name in names}
@@ -72,7 +72,7 @@ class AttentionFigureHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Draw the chosen samples of a batch.
+        """Draw the selected samples of a batch.
 
         Args:
             runner: The runner of the test.
@@ -92,7 +92,7 @@ class AttentionFigureHook(Hook):
             self._draw(_unwrap(runner.model), inputs, sample, boxes, name)
 
     def after_test(self, runner: Runner) -> None:
-        """Warn of named samples that the test data do not contain.
+        """Warn of selected samples that are not in the test data.
 
         Args:
             runner: The runner of the test.
@@ -163,7 +163,7 @@ def _no_attention(model: nn.Module) -> str:
 
 
 def _network_boxes(sample: Any) -> np.ndarray:
-    """Boxes of the lesions in pixels of the network's input, (K, 4)."""
+    """Return the boxes of the lesions in pixels of the network input, (K, 4)."""
     boxes = np.array(
         [instance['bbox'] for instance in sample.get('instances', [])], float
     ).reshape(-1, 4)

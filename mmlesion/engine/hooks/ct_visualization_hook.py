@@ -15,21 +15,22 @@ from mmlesion.visualization import CTVisualizer
 class CTVisualizationHook(Hook):
     """Draw detections on the key slices with :class:`CTVisualizer`.
 
-    MMDetection's hook reads ``img_path`` as an 8-bit picture. With this hook, the
-    visualizer reads the file, and it reads 16-bit PNGs as HU.
+    MMDetection's hook reads ``img_path`` as an 8-bit image. With this hook, the
+    visualizer reads the file, and it reads 16-bit PNG files as HU.
 
-    Validation draws the first sample of every ``interval``-th batch for the backends of
-    the visualizer. Testing draws every sample, to ``test_out_dir`` or for the backends.
+    Validation draws the first sample of every ``interval``-th batch with the backends
+    of the visualizer. Testing draws every sample, to ``test_out_dir`` or with the
+    backends.
 
     Args:
         draw: Whether to draw. ``tools/test.py`` sets it for ``--show`` and
             ``--show-dir``.
-        interval: In validation, number of batches between pictures.
-        score_thr: Detections with lower scores are not drawn.
-        show: Open a window for each sample of the test.
-        wait_time: Seconds for which the window stays open; 0 waits for a key.
-        test_out_dir: Folder of the pictures ``<series>_<slice>.png`` of the test, not
-            relative to the work directory. None draws for the backends.
+        interval: Number of batches between figures in validation.
+        score_thr: Minimum score of the detections to draw.
+        show: Whether to open a window for each sample of the test.
+        wait_time: Display time of the window in seconds; 0 waits for a key.
+        test_out_dir: Folder of the test images ``<series>_<slice>.png``, not
+            relative to the work directory. None draws with the backends.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class CTVisualizationHook(Hook):
         self._visualizer: Any = None
 
     def _visualizer_of(self, runner: Runner) -> CTVisualizer:
-        """The visualizer of the runner, or a new one if it cannot draw CT."""
+        """Return the visualizer of the runner, or a new one if it cannot draw CT."""
         if self._visualizer is None:
             self._visualizer = runner.visualizer
             if not isinstance(self._visualizer, CTVisualizer):

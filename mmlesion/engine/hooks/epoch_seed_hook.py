@@ -1,4 +1,4 @@
-"""Random numbers that depend on the epoch only."""
+"""Hook that makes random numbers depend only on the epoch."""
 
 import random
 from typing import Any
@@ -17,11 +17,11 @@ def seed_worker(worker_id: int) -> None:
     """Seed numpy and ``random`` in a loading process from PyTorch's seed.
 
     PyTorch gives each loading process a seed that the main process draws at the start
-    of an epoch. MMEngine replaces the seed by a constant, so that each epoch repeats
-    the augmentations of the first epoch.
+    of an epoch. MMEngine replaces this seed by a constant, so the augmentations of the
+    first epoch are repeated in each epoch.
 
     Args:
-        worker_id: Not used; PyTorch's seed already depends on it.
+        worker_id: Not used, because PyTorch's seed already depends on it.
     """
     seed = torch.initial_seed() % 2**32
     random.seed(seed)
@@ -30,32 +30,32 @@ def seed_worker(worker_id: int) -> None:
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seed every random generator from (seed, epoch, rank) before an epoch.
+    """Seed all random generators from (seed, epoch, rank) before each epoch.
 
     Sampling of proposals, dropout, and augmentation use generators whose state is not
-    in a checkpoint. With this hook an epoch draws the same numbers whether or not the
-    training was resumed before it. A training that was killed and resumed from the
-    checkpoint of the last epoch therefore reaches the same loss as an uninterrupted
-    training.
+    stored in a checkpoint. With this hook, the random numbers of an epoch do not depend
+    on whether the training was resumed. A training that was interrupted and resumed
+    from the checkpoint of the last epoch therefore reaches the same loss as an
+    uninterrupted training.
 
-    In a training by epochs, the augmentation of each sample has its own seed, which is
-    mixed from the seed of the epoch and the index of the sample
+    In an epoch-based training, the augmentation of each sample has its own seed, which
+    is derived from the seed of the epoch and the index of the sample
     (:class:`~mmlesion.engine.sample_seeds.SampleSeededDataset`). The result does not
     depend on the number of loading processes.
 
-    The loss is equal bit for bit if the arithmetic is deterministic (on a CPU, or with
-    ``randomness=dict(deterministic=True)`` on a GPU).
+    The losses are identical bit for bit if the arithmetic is deterministic (on a CPU,
+    or with ``randomness=dict(deterministic=True)`` on a GPU).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.epoch_seed = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    # Before the hooks that might draw numbers in the same place.
+    # Run before hooks that may draw random numbers at the same stage.
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Make the seeds of loading processes depend on the seed of the epoch.
+        """Make the seeds of the loading processes depend on the seed of the epoch.
 
         Args:
             runner: The runner of the training.
@@ -63,11 +63,12 @@ class EpochSeedHook(Hook):
         loop: Any = runner.train_loop
         loader = loop.dataloader
         loader.worker_init_fn = seed_worker
-        # Persistent processes do not draw a new seed from this generator
+        # Persistent processes do not draw new seeds from this generator.
         loader.generator = torch.Generator()
         if isinstance(loop, EpochBasedTrainLoop):
-            # PyTorch refuses to replace the data set of a loader, because the sampler
-            # may have another length; the length of this data set is the same.
+            # PyTorch does not allow replacing the data set of a loader, because its
+            # length could differ from that of the sampler. Here, the length is the
+            # same.
             seeded = SampleSeededDataset(loader.dataset, self.epoch_seed)
             object.__setattr__(loader, 'dataset', seeded)
 
@@ -77,7 +78,7 @@ class EpochSeedHook(Hook):
         Args:
             runner: The runner of the training.
         """
-        # SeedSequence mixes, so that similar seeds and epochs give unrelated streams.
+        # SeedSequence decorrelates the streams of similar seeds and epochs.
         mixed = np.random.SeedSequence([runner.seed, runner.epoch, runner.rank])
         seed = int(mixed.generate_state(1)[0])
         self.epoch_seed.fill_(seed)

@@ -1,4 +1,4 @@
-"""Box arithmetic in float32 under mixed precision."""
+"""Hook for box arithmetic in float32 under mixed precision."""
 
 from typing import Any
 
@@ -13,16 +13,15 @@ from mmlesion.registry import HOOKS
 
 @HOOKS.register_module()
 class Float32BoxesHook(Hook):
-    """Let the heads of a detector compute anchors, boxes and losses in float32.
+    """Compute anchors, boxes and losses of detection heads in float32.
 
-    mmdet creates anchors in the type of the score maps. In bfloat16, which has eight
-    significant bits, that moves anchors by up to 2 px in images of 512 px, and decoded
-    boxes likewise. This hook casts the outputs of each detection head to float32; the
-    convolutions of the head still run in the lower precision. Without mixed precision
-    nothing changes.
+    mmdet creates anchors in the dtype of the score maps. bfloat16 has eight significant
+    bits, which shifts anchors and decoded boxes by up to 2 px in images of 512 px. This
+    hook casts the outputs of each detection head to float32. The convolutions of the
+    head still run in the lower precision. Without mixed precision, nothing changes.
 
-    The features that a RoI extractor pools are cast as well, because the operators of
-    MMCV do not know bfloat16.
+    The input features of RoI extractors are cast as well, because the operators of
+    MMCV do not support bfloat16.
 
     A head is a module with the method ``loss_by_feat`` (dense heads and heads of
     transformers) or ``loss_and_target`` (box heads and mask heads).
@@ -53,7 +52,7 @@ def cast_head_outputs(model: nn.Module) -> list[RemovableHandle]:
         model: A detector, possibly wrapped.
 
     Returns:
-        Handles whose ``remove()`` undoes the casts.
+        Handles whose ``remove()`` reverts the casts.
     """
     handles = []
     for module in model.modules():

@@ -19,28 +19,28 @@ from mmlesion.registry import HOOKS
 
 @HOOKS.register_module()
 class MapBenchmarkHook(Hook):
-    """Measure maps of several methods, and of controls, on the test data.
+    """Evaluate maps of several methods, and of controls, on the test data.
 
-    The numbers are those of ``mmlesion measure-maps`` for one network. The hook writes
+    The metrics are those of ``mmlesion measure-maps`` for one network. The hook writes
     them to the log, to ``<work_dir>/maps.json`` and, for each case, to
-    ``<work_dir>/maps.csv``. It works in one process only.
+    ``<work_dir>/maps.csv``. It supports only one process.
 
     Args:
-        methods: Methods, see
+        methods: Method names; see
             :func:`mmlesion.explain.methods.find_method`.
-        measures: Measures, see
+        measures: Measure names; see
             :func:`mmlesion.explain.measures.build_measures`. Defaults to all.
-        layers: Layers of the methods that need layers.
-        target: ``'predicted'``, ``'label'`` or a class.
-        score: Explained score; by default the log-odds of two
-            classes, else the logit.
-        controls: Also measure the controls.
-        mask_key: Key of the mask in the data samples; without it, boxes are used.
+        layers: Layers for the methods that need layers.
+        target: ``'predicted'``, ``'label'`` or a class index.
+        score: Explained score. Defaults to the log-odds for two
+            classes, otherwise the logit.
+        controls: Whether to evaluate the control maps as well.
+        mask_key: Key of the mask in the data samples. Without it, boxes are used.
         group_key: Key of the patient in the data samples.
-        columns: Numbers in the log. Defaults to all.
+        columns: Metrics to show in the log. Defaults to all.
 
     Raises:
-        ValueError: If a method, measure or target does not exist.
+        ValueError: If a method, measure or target is unknown.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class MapBenchmarkHook(Hook):
         self.benchmark = MapBenchmark(*self.arguments)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Remove the cases of an earlier test."""
+        """Discard the cases of an earlier test."""
         self.benchmark = MapBenchmark(*self.arguments)
 
     def before_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
-        """Measure the maps of a batch."""
+        """Evaluate the maps of a batch."""
         if data_batch is None:
             return
         model: Any = runner.model
@@ -82,7 +82,7 @@ class MapBenchmarkHook(Hook):
         )
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Log and write the numbers."""
+        """Log and write the metrics."""
         rows = self.benchmark.rows
         if not rows:
             return

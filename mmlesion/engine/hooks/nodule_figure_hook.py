@@ -1,4 +1,4 @@
-"""Figures 2 and 3 of Feng et al. for test slices."""
+"""Hook that draws Figures 2 and 3 of Feng et al. for test slices."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,16 +19,16 @@ from mmlesion.visualization import draw_size_curves, nodule_panels, write_pictur
 class NoduleFigureHook(Hook):
     """Draw the steps of the segmentation of test slices, and Dice by nodule size.
 
-    The hook writes ``<img_id>.png`` for each chosen slice (:func:`nodule_panels`, with
-    ``map``, ``scope``, ``coarse_mask`` and ``fine_mask`` of the prediction). After the
-    test it writes ``nodule_size.png`` (:func:`draw_size_curves`) for every
+    The hook writes ``<img_id>.png`` for each selected slice (:func:`nodule_panels`,
+    with ``map``, ``scope``, ``coarse_mask`` and ``fine_mask`` of the prediction). After
+    the test, it writes ``nodule_size.png`` (:func:`draw_size_curves`) for every
     ``NoduleSegmentationMetric``.
 
     Args:
         out_dir: Folder of the figures. Defaults to ``nodules`` in the work directory.
         images: Number of slices with a nodule, taken from the start of the test, or
             ``img_id`` of slices.
-        edges_mm: Bounds of the diameters in ``nodule_size.png``.
+        edges_mm: Boundaries of the diameter bins in ``nodule_size.png``.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class NoduleFigureHook(Hook):
         edges_mm: Sequence[float] = (3, 6, 9, 12, 15, 20, 30),
     ) -> None:
         self.out_dir = Path(out_dir) if out_dir else None
-        # The main process draws the first slices; every process draws the named
-        # slices of its part of the data.
+        # The main process draws the first slices. Every process draws the selected
+        # slices of its subset of the data.
         self.first = images if isinstance(images, int) and is_main_process() else 0
         self.wanted = set() if isinstance(images, int) else set(images)
         self.edges_mm = tuple(edges_mm)
 
     def before_test(self, runner: Runner) -> None:
-        """Choose the folder."""
+        """Determine the output folder."""
         self.out_dir = self.out_dir or Path(runner.work_dir) / 'nodules'
 
     def after_test_iter(
@@ -55,7 +55,7 @@ class NoduleFigureHook(Hook):
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Draw the chosen slices of a batch.
+        """Draw the selected slices of a batch.
 
         Args:
             runner: The runner of the test.
@@ -85,7 +85,7 @@ class NoduleFigureHook(Hook):
             )
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Draw Dice and difference of areas by size.
+        """Draw Dice and area difference by nodule size.
 
         Args:
             runner: The runner of the test.
@@ -109,7 +109,7 @@ class NoduleFigureHook(Hook):
 
 
 def _plane(values: Any) -> Any:
-    """Plane (H, W) of a tensor or array, or None for None."""
+    """Return the plane (H, W) of a tensor or array, or None for None."""
     if values is None:
         return None
     if hasattr(values, 'detach'):

@@ -1,4 +1,4 @@
-"""Reaction to a loss that is NaN or infinite."""
+"""Hook that stops the training at a loss that is NaN or infinite."""
 
 import logging
 from typing import Any
@@ -16,20 +16,21 @@ class NonFiniteLossHook(Hook):
     """Stop the training when a loss is NaN or infinite, and name the samples.
 
     MMEngine updates the weights before any hook sees the loss, so the weights in memory
-    are spoiled. This hook runs before the hooks that write logs and checkpoints: the
-    last checkpoint on disk stays good. Samples whose pixels or boxes are not finite are
-    named as the cause; if there are none, all samples of the batch are named.
+    are already invalid. This hook runs before the hooks that write logs and
+    checkpoints, so the last checkpoint on disk remains valid. Samples whose pixels or
+    boxes are not finite are reported as the cause. If there are none, all samples of
+    the batch are reported.
 
-    With loss scaling (``AmpOptimWrapper``), the scaler finds the gradients of such a
-    loss infinite and skips the step, which leaves the weights as they were. The hook
-    then only logs a warning, unless the data themselves are not finite or
+    With loss scaling (``AmpOptimWrapper``), the scaler detects the infinite gradients
+    and skips the step, which leaves the weights unchanged. The hook then only logs a
+    warning, unless the data are not finite or more than
     ``max_skipped`` consecutive steps were skipped.
 
     Args:
-        max_skipped: Consecutive steps that a loss scaler may skip.
+        max_skipped: Number of consecutive steps that a loss scaler may skip.
     """
 
-    # Before RuntimeInfoHook, LoggerHook and CheckpointHook.
+    # Run before RuntimeInfoHook, LoggerHook and CheckpointHook.
     priority = 'HIGHEST'
 
     def __init__(self, max_skipped: int = 10) -> None:
@@ -48,8 +49,8 @@ class NonFiniteLossHook(Hook):
         Args:
             runner: The runner of the training.
             batch_idx: Index of the batch in its epoch.
-            data_batch: The batch as the data loader gave it.
-            outputs: Name to value of each loss.
+            data_batch: The batch from the data loader.
+            outputs: Losses by name.
 
         Raises:
             FloatingPointError: If a loss is NaN or infinite and no scaler skips the
@@ -81,7 +82,7 @@ class NonFiniteLossHook(Hook):
 
 
 def _scales_loss(runner: Runner) -> bool:
-    """Whether a loss scaler checks the gradients before each step."""
+    """Return whether a loss scaler checks the gradients before each step."""
     wrapper = getattr(runner, 'optim_wrapper', None)
     scaler = getattr(wrapper, 'loss_scaler', None)
     return scaler is not None and scaler.is_enabled()

@@ -1,4 +1,4 @@
-"""New random weights in layers of a network trained for another task."""
+"""Hook that reinitializes layers of a network trained for another task."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from mmlesion.registry import HOOKS
 
 @HOOKS.register_module()
 class ResetLayersHook(Hook):
-    """Reset the weights of linear layers before training begins.
+    """Reinitialize the weights of linear layers before training begins.
 
-    The hook serves a training that starts from the checkpoint of another task
-    (``load_from``), except for the last layers. Weights are drawn from a Gaussian, and
-    biases become 0. A resumed training keeps its weights.
+    The hook is meant for trainings that start from the checkpoint of another task
+    (``load_from``) except for the last layers. Weights are drawn from a Gaussian, and
+    biases are set to 0. A resumed training keeps its weights.
 
     Args:
         layers: Names of the layers in the model.
         std: Standard deviation of the Gaussian.
 
     Raises:
-        ValueError: If there is no such linear layer, or training would start without
-            a checkpoint (the rest of the network would be untrained).
+        ValueError: If the linear layer does not exist, or training would start without
+            a checkpoint, that is, with untrained other layers.
     """
 
     def __init__(self, layers: Sequence[str], std: float = 0.01) -> None:

@@ -1,4 +1,4 @@
-"""Arrays in, numbers out. NumPy only: no torch, no OpenMMLab."""
+"""Metrics of NumPy arrays, without torch and OpenMMLab."""
 
 from .activation_map_scores import IMAGE_NUMBERS, ActivationMapScores
 from .binary_classification import (

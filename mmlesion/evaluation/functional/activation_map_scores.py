@@ -39,28 +39,28 @@ _COUNTS = (
 class ActivationMapScores:
     """Accumulate localization measures of maps over images.
 
-    Images are added one at a time and are not kept. The sums of two processes can be
-    added. Images without a lesion are left out, as in the paper ("for the images
+    Images are added one at a time and are not stored. The sums of two processes can be
+    added. Images without a lesion are omitted, as in the paper ("for the images
     containing nodules"). With ``with_empty``, their pixels count in the pooled numbers
-    and their spots count as false spots; the means over images still use only images
-    with lesions.
+    and their spots are counted as false spots. The means over images still use only
+    images with lesions.
 
     Pooled numbers (``*_pooled``) treat all pixels as one image. They need maps that are
     comparable between images, and give large lesions more weight. Means over images
     (``*_mean``, with the deviation over the images ``*_std``) depend on the order
-    within each image only. The prevalence is reported because it is the AUPRC of
-    guessing.
+    within each image. The prevalence is reported because it is the AUPRC of
+    random guessing.
 
     Source: Behrendt et al., Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation, Sec. 2.4 (pixel-wise AUPRC of maps
     normalized to 0..1: ``normalize='image'``).
 
     Args:
-        threshold: Smallest value of a marked pixel, for Dice, IoU and the hit rate.
-        normalize: ``'none'`` uses the maps as they are. ``'image'`` scales each map to
+        threshold: Minimum value of a marked pixel for Dice, IoU and the hit rate.
+        normalize: ``'none'`` uses the maps unchanged. ``'image'`` scales each map to
             0..1 by its smallest and largest value; a constant map becomes 0.
-        tolerance_px: Largest distance of a peak from a lesion that it hits, in pixels.
-        with_empty: Also count images without a lesion.
+        tolerance_px: Maximum distance of a peak from a lesion that it hits, in pixels.
+        with_empty: Whether to include images without a lesion.
         num_bins: See :class:`PixelHistogram`.
 
     Raises:
@@ -152,7 +152,7 @@ class ActivationMapScores:
         return numbers
 
     def __add__(self, other: 'ActivationMapScores') -> 'ActivationMapScores':
-        """Scores of the images of both operands."""
+        """Return the scores of the images of both operands."""
         if self.settings != other.settings:
             raise ValueError(
                 'Scores can be added that have the same settings, not '
@@ -172,7 +172,7 @@ class ActivationMapScores:
         """Compute all measures of the images added so far.
 
         Returns:
-            Measures by name, NaN if there was nothing to count:
+            Measures by name; NaN if there are no cases:
 
             - ``auprc_pooled``, ``auroc_pooled``, ``prevalence_pooled``
             - ``dice_pooled``, ``iou_pooled`` at the threshold; ``dice_best_pooled``,
@@ -214,7 +214,7 @@ class ActivationMapScores:
         hits: LesionHits,
         counted: dict[str, int],
     ) -> dict:
-        """Measures of one image with a lesion."""
+        """Compute the measures of one image with a lesion."""
         ranking = rank_pixels(activation, mask)
         dice = _ratio(2 * counted['overlap'], counted['predicted'] + counted['inside'])
         dice_best, _ = ranking.best_dice()

@@ -9,22 +9,22 @@ from .pixel_ranking import rank_pixels
 def binary_rates(
     scores: npt.ArrayLike, labels: npt.ArrayLike, threshold: float = 0.5
 ) -> dict:
-    """Accuracy, sensitivity, specificity, precision and F1 at a threshold.
+    """Compute accuracy, sensitivity, specificity, precision and F1 at a threshold.
 
-    A case is called positive where its score is *above* the threshold, as the
-    argmax of two softmax scores does at 0.5.
+    A case is classified as positive if its score is *above* the threshold, as with the
+    argmax of two softmax scores at 0.5.
 
     Args:
         scores: Score of the positive class; higher is more certain.
         labels: 1 or True for positive cases, 0 for negative cases.
-        threshold: Cases with a score above this value are called positive.
+        threshold: Cases with a score above this value are classified as positive.
 
     Returns:
-        ``accuracy``, ``sensitivity`` (share of positives called positive, also
-        named recall), ``specificity`` (share of negatives called negative),
-        ``precision`` (share of positives among those called positive) and ``f1``
-        (the harmonic mean of precision and sensitivity), each in [0, 1], higher is
-        better, NaN if there is no such case.
+        ``accuracy``, ``sensitivity`` (fraction of positives classified as positive,
+        also called recall), ``specificity`` (fraction of negatives classified as
+        negative), ``precision`` (fraction of positives among the cases classified as
+        positive) and ``f1`` (the harmonic mean of precision and sensitivity), each in
+        [0, 1], higher is better, NaN without such cases.
 
     Shape:
         - scores, labels: (N,)
@@ -40,7 +40,7 @@ def binary_rates(
         sensitivity=_mean(right[labels]),
         specificity=_mean(right[~labels]),
         precision=_mean(labels[called]),
-        # 2 TP / (2 TP + FP + FN): 0, not NaN, where nothing is called positive
+        # 2 TP / (2 TP + FP + FN): 0, not NaN, if no case is classified as positive
         f1=2 * _mean(called & labels) / _mean(called * 1 + labels)
         if (called | labels).any()
         else float('nan'),
@@ -48,10 +48,10 @@ def binary_rates(
 
 
 def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
-    """Vertices of the ROC curve, from (0, 0) to (1, 1).
+    """Compute the vertices of the ROC curve, from (0, 0) to (1, 1).
 
-    Cases with equal scores enter together, so a tie gives a slanted line. The order of
-    the cases does not matter.
+    Cases with equal scores are added together, so a tie gives a slanted line. The order
+    of the cases does not matter.
 
     Args:
         scores: See :func:`binary_rates`.
@@ -59,8 +59,8 @@ def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
 
     Returns:
         ``false_positive_rate``, ``true_positive_rate`` and ``thresholds``
-        (cases of at least that score are called positive; infinity first) of
-        the vertices; the rates are NaN where a class has no case.
+        (cases with at least this score are classified as positive; infinity first) of
+        the vertices. Rates are NaN if a class has no cases.
 
     Shape:
         - scores, labels: (N,)
@@ -71,7 +71,7 @@ def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
             label is neither 0 nor 1.
     """
     scores, labels = _checked(scores, labels)
-    values, place = np.unique(-scores, return_inverse=True)  # surest first
+    values, place = np.unique(-scores, return_inverse=True)  # highest first
     positives = np.bincount(place[labels], minlength=len(values)).cumsum()
     negatives = np.bincount(place[~labels], minlength=len(values)).cumsum()
     num_positives, num_negatives = labels.sum(), (~labels).sum()
@@ -86,7 +86,7 @@ def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
 
 
 def binary_areas(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
-    """Areas under the ROC curve and under the precision-recall curve.
+    """Compute the areas under the ROC curve and the precision-recall curve.
 
     Args:
         scores: See :func:`binary_rates`.
@@ -94,10 +94,10 @@ def binary_areas(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
 
     Returns:
         ``auc``, the probability that a positive case has a higher score than a negative
-        case, where equal scores count one half (guessing: 0.5); and ``auprc``,
+        case, where ties count one half (random guessing: 0.5); and ``auprc``,
         ``sum_n (R_n - R_{n-1}) P_n`` over the distinct scores in descending order,
-        without interpolation (guessing: the share of positives). Both are in [0, 1],
-        higher is better, and NaN without the cases that they need.
+        without interpolation (random guessing: the fraction of positives). Both are in
+        [0, 1], higher is better, and NaN without the cases that they need.
 
     Shape:
         - scores, labels: (N,)
@@ -110,7 +110,7 @@ def binary_areas(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
 
 
 def log_loss(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Mean cross-entropy of the scores, in nats; lower is better.
+    """Compute the mean cross-entropy of the scores, in nats; lower is better.
 
     Scores are clipped to [1e-7, 1 - 1e-7] so that the loss is finite. NaN without
     cases.

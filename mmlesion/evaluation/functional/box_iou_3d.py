@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 
 def box_iou_3d(boxes1: ArrayLike, boxes2: ArrayLike, mode: str = 'iou') -> np.ndarray:
-    r"""Overlap of axis-aligned 3-D boxes.
+    r"""Compute the overlap of axis-aligned 3-D boxes.
 
     .. math::
         \mathrm{IoU}(a, b) = \frac{|a \cap b|}{|a| + |b| - |a \cap b|}

@@ -16,20 +16,20 @@ def deeplesion_subgroups(
 
     Source: Q. Tao et al., Improving deep lesion detection using 3D contextual
     and spatial attention, MICCAI 2019, Table 2.
-    Differs from it in: a slice interval of exactly 2.5 mm, which the paper leaves out
+    Differs from it in: a slice interval of exactly 2.5 mm, which the paper omits
     (3 of the 4,912 lesions of the test set), counts as a wide interval.
 
     Args:
         lesion_type: Coarse type: 1 bone, 2 abdomen, 3 mediastinum, 4 liver, 5 lung,
-            6 kidney, 7 soft tissue, 8 pelvis. Other values are in no group.
-        diameter_mm: Long diameter in mm. NaN is in no group.
+            6 kidney, 7 soft tissue, 8 pelvis. Other values belong to no group.
+        diameter_mm: Long diameter in mm. NaN belongs to no group.
         interval_mm: Slice interval of the lesion's scan in mm. NaN and values <= 0 are
-            in no group.
+            belong to no group.
 
     Returns:
         Boolean masks in the order of the table: 'LU', 'ME', 'LV', 'ST', 'PV', 'AB',
         'KD', 'BN', '<10 mm', '10-30 mm', '>30 mm', 'interval <2.5 mm', 'interval
-        >=2.5 mm'. Groups of properties that are not given are left out.
+        >=2.5 mm'. Groups of missing properties are omitted.
 
     Shape:
         - arguments and masks: (L,)

@@ -25,18 +25,19 @@ def froc(
 
     Source: K. Yan, M. Bagheri, R. M. Summers, 3DCE, MICCAI 2018, Sec. 3 and the
     released evaluation code.
-    Differs from it in: boxes of equal score count together (there, in the order of the
-    sort); the curve is flat behind its end (``legacy`` extrapolates).
+    Differs from it in: boxes with equal scores are counted together (there, in the
+    order of the sort); the curve is constant after its end (``legacy`` extrapolates).
 
     Args:
         pred_boxes: Boxes of each image, (x1, y1, x2, y2) in pixels. An empty list
-            stands for an image without boxes.
+            means an image without boxes.
         pred_scores: Scores of the boxes, higher is more certain.
         gt_boxes: Lesions of each image, (x1, y1, x2, y2) in pixels.
-        iou_thr: Smallest IoU of a hit.
+        iou_thr: Minimum IoU of a hit.
         plus_one: Whether the sides of a box are ``x2 - x1 + 1`` pixels, as in the
             authors' code.
-        legacy: Read the curve as the authors, see :meth:`FROCCurve.sensitivity_at`.
+        legacy: Read the curve as in the authors' code; see
+            :meth:`FROCCurve.sensitivity_at`.
 
     Returns:
         The curve. Sensitivity is in [0, 1], and higher is better; it is 0 without boxes

@@ -59,28 +59,28 @@ def froc_3d(
     seed: int = 0,
     groups: Sequence | None = None,
 ) -> FROC3D:
-    r"""FROC curve of 3-D findings, with one of four rules of what a hit is.
+    r"""Compute the FROC curve of 3-D findings with one of four criteria for a hit.
 
     - ``'iou'``: the IoU of the 3-D boxes is at least ``iou_thr``.
     - ``'iobb'``: the intersection over the box of the finding is at least ``iou_thr``
       (Yan et al., IEEE TMI 2020, with 0.3).
     - ``'p3d'``: for lesions with a box in one slice. The finding contains the slice,
       and the 2-D IoU there is at least ``iou_thr`` (Cai et al., IEEE TMI 2021, with
-      0.5). Differs in: the cross section of the 3-D box is taken, as by Yan et al.;
-      Cai et al. take the box that their tracker has in the slice.
+      0.5). Differs from it in: the cross section of the 3-D box is used, as by Yan et
+      al. Cai et al. use the box of their tracker in the slice.
     - ``'center'``: the center of the finding is closer to the center of the lesion
       than the radius of the lesion (LUNA16).
 
-    A lesion is hit from the score of its best finding on. A finding that hits no
-    lesion is a false positive. Further findings on a lesion that is already hit, and
-    findings that hit only excluded lesions, are neither hits nor false positives.
-    Scans without lesions count in the number of scans.
+    A lesion is hit at all thresholds up to the score of its best finding. A finding
+    that hits no lesion is a false positive. Further findings on a lesion that is
+    already hit, and findings that hit only excluded lesions, are neither hits nor false
+    positives. Scans without lesions count in the number of scans.
 
     Source of the ``'center'`` rule, of the excluded lesions and of the bootstrap over
     scans: Setio et al., "Validation, comparison, and combination of algorithms for
     automatic detection of pulmonary nodules in computed tomography images: the
     LUNA16 challenge", Med. Image Anal. 2017, and its evaluation script. Differs from
-    the script in: findings of equal score count together.
+    the script in: findings with equal scores are counted together.
 
     Args:
         findings: For each scan, boxes (x1, y1, z1, x2, y2, z2) of outer edges in mm or
@@ -89,14 +89,14 @@ def froc_3d(
         lesions: For each scan, boxes as above, or (x, y, z, radius) in mm for
             ``'center'``.
         rule: ``'iou'``, ``'iobb'``, ``'p3d'`` or ``'center'``.
-        iou_thr: Lowest overlap of a hit.
+        iou_thr: Minimum overlap of a hit.
         excluded: For each scan, a mask of lesions that do not count. None counts
             all.
         fps: False positives per scan at which to read the sensitivity.
         num_resamples: Bootstrap resamples of scans; 0 for no intervals.
         confidence: Confidence level of the intervals.
-        seed: Seed of the bootstrap.
-        groups: Patient of each scan, who is resampled; by default, each scan.
+        seed: Random seed of the bootstrap.
+        groups: Patient of each scan. Patients are resampled; by default, scans.
 
     Shape:
         - findings[i]: (F_i, 6) or (F_i, 3)
@@ -169,7 +169,7 @@ def _match(
     rule: str,
     iou_thr: float,
 ) -> FROCMatches:
-    """All pairs of a finding and a lesion that it hits."""
+    """Return all pairs of a finding and a lesion that it hits."""
     hit_box, hit_lesion = [], []
     first_box = first_lesion = 0
     for boxes, lesions in zip(found, truth):
@@ -199,7 +199,7 @@ def _match(
 
 
 def _cross_section_iou(boxes: np.ndarray, lesions: np.ndarray) -> np.ndarray:
-    """2-D IoU in the middle slice of each lesion, 0 if the finding misses the slice."""
+    """Return the 2-D IoU in the middle slice of each lesion, 0 outside the finding."""
     middle = (lesions[:, 2] + lesions[:, 5]) / 2
     inside = (boxes[:, 2, None] <= middle) & (middle <= boxes[:, 5, None])
     flat_boxes, flat_lesions = boxes.copy(), lesions.copy()

@@ -74,8 +74,8 @@ def bootstrap_froc(
     fp_point = box_point[false]
     fp_patient = patient[matches.box_image[false]]
 
-    # Only the false positives up to the largest of ``fps`` matter, a small part of all
-    # boxes. If they do not suffice for a resample, all false positives are used.
+    # Only the false positives up to the largest of ``fps`` are needed, a small part of
+    # all boxes. If they do not suffice for a resample, all false positives are used.
     limit = int(fps.max(initial=0) * matches.num_images * 1.25) + 100
     if limit < len(fp_point):
         limit = int(np.searchsorted(fp_point, fp_point[limit], 'right'))
@@ -97,10 +97,10 @@ def bootstrap_froc(
 def percentile_interval(
     samples: npt.ArrayLike, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the bounds between which a fraction of the samples lies.
+    """Compute a percentile interval of samples.
 
     Args:
-        samples: Resampled values along the first axis. NaN are left out.
+        samples: Resampled values along the first axis. NaN values are ignored.
         confidence: The fraction, in (0, 1).
 
     Returns:

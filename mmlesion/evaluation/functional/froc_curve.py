@@ -1,4 +1,4 @@
-"""A FROC curve and the numbers that are read from it."""
+"""FROC curve and the sensitivities at given false positives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,16 +53,16 @@ class FROCCurve:
         """Return the sensitivity at given false positives per image.
 
         Between two points the sensitivity is interpolated linearly. If several points
-        have exactly the given number of false positives, the last point counts, with
-        the highest sensitivity. Behind the last point (:attr:`last_fp`) the curve is
-        flat. Before the first point it is the line from (0, 0). Without lesions the
+        have exactly the given number of false positives, the last point is used, with
+        the highest sensitivity. After the last point (:attr:`last_fp`) the curve is
+        constant. Before the first point it is the line from (0, 0). Without lesions the
         sensitivity is NaN; without boxes it is 0.
 
         With ``legacy`` the function is ``scipy.interpolate.interp1d(...,
         fill_value='extrapolate')``, as in the authors' code, to reproduce published
-        numbers: of several points with the given number the first point counts, and
-        outside the curve the line through its last (first) two points, which can be
-        infinite, NaN, negative or above 1. With fewer than two points it is NaN.
+        numbers: of several points with the given number, the first point is used, and
+        outside the curve, the line through its last (first) two points is used, which
+        can be infinite, NaN, negative or above 1. With fewer than two points it is NaN.
         Source: K. Yan et al., 3DCE, MICCAI 2018 (released evaluation code).
 
         Args:
@@ -98,7 +98,7 @@ class FROCCurve:
     def vertices(self) -> 'FROCCurve':
         """Return the same curve without the points on straight lines.
 
-        All values of :meth:`sensitivity_at` stay the same. Thousands of consecutive
+        All values of :meth:`sensitivity_at` are unchanged. Thousands of consecutive
         boxes that hit nothing become two points.
         """
         count = len(self.scores)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .box_iou import box_iou
 from .froc_curve import FROCCurve
 
-# Box-lesion pairs compared at a time: bounds the memory to some 200 MB.
+# Box-lesion pairs compared at a time, which limits the memory to about 200 MB.
 PAIRS_AT_ONCE = 2_000_000
 
 
@@ -50,7 +50,7 @@ class FROCMatches:
 
     @cached_property
     def ranking(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes in descending order of score, their points, the scores of the points.
+        """Boxes in descending order of score, with their points on the curve.
 
         Boxes of equal score share a point of the curve, because no threshold separates
         them. The curve therefore does not depend on the order of images or boxes.
@@ -73,9 +73,9 @@ class FROCMatches:
 
         Args:
             lesions: Mask (L,) of the lesions that count. By default, all count.
-            others: What a box is that hits only lesions that do not count. ``'fp'``: a
-                false positive, as the authors of 3DCE said about their subgroups.
-                ``'ignore'``: neither a hit nor a false positive.
+            others: How to count a box that hits only lesions that do not count.
+                ``'fp'``: a false positive, as in the subgroups of 3DCE according to
+                its authors. ``'ignore'``: neither a hit nor a false positive.
 
         Returns:
             ``lesion_point`` (L,), which is the number of points for a lesion that is
@@ -113,13 +113,13 @@ class FROCMatches:
     ) -> FROCCurve:
         """Return the FROC curve of all lesions or of a subgroup.
 
-        All boxes of all images count, and all images are in the denominator, also for a
-        subgroup of the lesions.
+        All boxes of all images are used, and all images are in the denominator, also
+        for a subgroup of the lesions.
 
         Args:
             lesions: See :meth:`events`.
             others: See :meth:`events`.
-            legacy: Read the curve as the authors, see
+            legacy: Read the curve as in the authors' code; see
                 :meth:`FROCCurve.sensitivity_at`.
         """
         lesion_point, is_fp = self.events(lesions, others)
@@ -154,7 +154,7 @@ def match_boxes(
         pred_boxes: Boxes of each image, (x1, y1, x2, y2) in pixels.
         pred_scores: Scores of the boxes, higher is more certain.
         gt_boxes: Lesions of each image, (x1, y1, x2, y2) in pixels.
-        iou_thr: Smallest IoU of a hit, in (0, 1].
+        iou_thr: Minimum IoU of a hit, in (0, 1].
         plus_one: See :func:`box_iou`.
 
     Shape:

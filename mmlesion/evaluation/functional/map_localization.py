@@ -14,7 +14,7 @@ class LesionHits(NamedTuple):
 
     Attributes:
         num_lesions: Connected components of the mask.
-        num_hit: Lesions with the peak of a spot on them.
+        num_hit: Number of lesions with the peak of a spot on them.
         num_spots: Connected components of the map at the threshold.
         num_false: Spots without a peak on a lesion.
     """
@@ -28,17 +28,17 @@ class LesionHits(NamedTuple):
 def pointing_game(
     activation: np.ndarray, mask: np.ndarray, tolerance_px: float = 0
 ) -> float:
-    """Whether the map's maximum lies on a lesion.
+    """Return whether the maximum of the map is on a lesion.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
     2016, Sec. 5.1, where a hit may miss by 15 pixels. Differs from it in: if several
-    pixels have the largest value, the result is the share of these pixels that hit.
+    pixels have the largest value, the result is the fraction of these pixels that hit.
     The result of a constant map therefore does not depend on the order of its pixels.
 
     Args:
         activation: Map.
         mask: Mask of the lesions.
-        tolerance_px: Largest Euclidean distance of a hit from the mask, in pixels.
+        tolerance_px: Maximum Euclidean distance of a hit from the mask, in pixels.
 
     Shape:
         - activation, mask: (H, W)
@@ -53,7 +53,7 @@ def pointing_game(
 
 
 def energy_inside(activation: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the map's positive part that lies on the lesions.
+    """Compute the fraction of the positive part of the map that is on the lesions.
 
     ``sum_{p in mask} max(a_p, 0) / sum_p max(a_p, 0)``. A constant map has the
     prevalence. Source: Wang et al., Score-CAM, CVPR workshops 2020, Sec. 4.3.
@@ -85,14 +85,14 @@ def lesion_hits(
 
     Spots are the connected components of the map at the threshold; lesions are those
     of the mask. Pixels that share a corner are connected. A lesion is hit if the
-    maximum of a spot lies on it or within the tolerance. A large spot that covers a
+    maximum of a spot is on it or within the tolerance. A large spot that covers a
     lesion does not hit it unless its maximum does.
 
     Args:
         activation: Map.
         mask: Mask of the lesions.
-        threshold: Smallest value of a pixel of a spot.
-        tolerance_px: Largest Euclidean distance of a peak from a lesion, in pixels.
+        threshold: Minimum value of a pixel of a spot.
+        tolerance_px: Maximum Euclidean distance of a peak from a lesion, in pixels.
 
     Shape:
         - activation, mask: (H, W)
@@ -121,12 +121,12 @@ def lesion_hits(
 
 
 def _labeled(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Label of the connected component of each pixel, and number of components."""
+    """Return the component label of each pixel, and the number of components."""
     return cast(tuple[np.ndarray, int], ndimage.label(mask, _NEIGHBORS))
 
 
 def _near(mask: np.ndarray, tolerance_px: float) -> np.ndarray:
-    """The mask and all pixels within the tolerance around it."""
+    """Return the mask dilated by the tolerance."""
     if tolerance_px <= 0:
         return mask
     return cast(np.ndarray, ndimage.distance_transform_edt(~mask)) <= tolerance_px

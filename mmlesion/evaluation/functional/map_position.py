@@ -8,12 +8,12 @@ from scipy import ndimage
 
 
 class MapPosition(NamedTuple):
-    """Distance of a map from the structure that it should mark, and chance levels.
+    """Distance of a map from its target structure, and chance levels.
 
     Attributes:
         distance_mm: Distance of the maximum of the map from the structure; 0 inside.
         chance_mm: Mean distance of a random voxel from the structure.
-        chance_within: Share of the voxels within the tolerance.
+        chance_within: Fraction of the voxels within the tolerance.
         dice: Dice at the best threshold of this map.
         chance_dice: Dice of a constant map, which marks all voxels.
     """
@@ -36,9 +36,9 @@ def map_position(
 
     Args:
         activation: Map.
-        mask: Mask of the structure, which may reach outside of ``inside``.
-        inside: Mask of the allowed region, such as the lung in a sub-region. Other
-            voxels count neither for the map nor for chance.
+        mask: Mask of the structure, which may extend beyond ``inside``.
+        inside: Mask of the allowed region, such as the lung in a lung region. Other
+            voxels are ignored for the map and for chance.
         spacing_mm: Voxel size (z, y, x).
         tolerance_mm: Distance in mm for ``chance_within``.
 
@@ -47,7 +47,7 @@ def map_position(
 
     Returns:
         Distances in mm (lower is better) and Dice in [0, 1] (higher is better). If
-        several voxels have the largest value, their mean distance counts. A constant
+        several voxels have the largest value, their mean distance is used. A constant
         map therefore has the distance of chance.
 
     Raises:
@@ -83,7 +83,7 @@ def map_position(
 
 
 def _best_dice(values: np.ndarray, hits: np.ndarray, total: int) -> float:
-    """Largest Dice over all thresholds."""
+    """Return the largest Dice over all thresholds."""
     order = np.argsort(-values, kind='stable')
     found = np.cumsum(hits[order])
     dice = 2 * found / (np.arange(1, hits.size + 1) + total)

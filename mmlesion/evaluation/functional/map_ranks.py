@@ -9,9 +9,9 @@ from .pixel_ranking import rank_pixels
 
 
 def relevance_rank_accuracy(activation: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the highest pixels that lie on the lesion.
+    """Compute the fraction of the highest pixels that are on the lesion.
 
-    As many pixels count as the mask has. If equal values leave open which pixels are
+    The number of pixels is that of the mask. If ties leave open which pixels are
     the highest, the result is the expectation of a random choice among them.
 
     Source: Arras, Osman & Samek, "CLEVR-XAI", Information Fusion 2022, Eq. 6.
@@ -41,10 +41,10 @@ def relevance_rank_accuracy(activation: np.ndarray, mask: np.ndarray) -> float:
 def band_auprc(
     activation: np.ndarray, mask: np.ndarray, width_px: float = 2
 ) -> tuple[float, float]:
-    """AUPRC of the pixels near the outline of the lesion.
+    """Compute the AUPRC of the pixels near the outline of the lesion.
 
     Only pixels at most ``width_px`` from the other side of the outline count, inside
-    and outside. A map that marks the place of the lesion but not its outline gets
+    and outside. A map that marks the position of the lesion but not its outline gets
     about the prevalence.
 
     Args:
@@ -78,10 +78,10 @@ def band_auprc(
 
 
 def sparseness(activation: np.ndarray) -> float:
-    """Gini index of the absolute values of a map.
+    """Compute the Gini index of the absolute values of a map.
 
-    0 if all pixels are alike, near 1 if few pixels have all of the map. It tells
-    whether a map is concentrated, not whether it is right.
+    The index is 0 if all pixels are equal, and near 1 if few pixels contain the whole
+    map. It states whether a map is concentrated, not whether it is right.
 
     Source: Chalasani et al., "Concise Explanations of Neural Networks using Adversarial
     Training", ICML 2020, Sec. 4.

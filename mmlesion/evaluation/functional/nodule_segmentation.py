@@ -14,11 +14,13 @@ class SliceScore:
     Attributes:
         num_nodules: Number of true nodules.
         num_found: Number of true nodules that the segmentation touches.
-        called: Whether anything was segmented.
+        called: Whether the segmentation is not empty.
         dice: Dice of the segmentation and all true nodules, in [0, 1]. It is 0 if
             nothing was segmented, and NaN in a slice without a nodule.
         area_mm2: Area of the true nodules in mm2.
         predicted_area_mm2: Area of the segmentation in mm2.
+        peak_mm: Distance from the peak of the activation map to the nearest pixel of a
+            nodule, 0 inside, NaN without a map or without a nodule.
     """
 
     num_nodules: int
@@ -27,6 +29,7 @@ class SliceScore:
     dice: float
     area_mm2: float
     predicted_area_mm2: float
+    peak_mm: float = math.nan
 
     @property
     def doa_mm2(self) -> float:
@@ -40,7 +43,10 @@ class SliceScore:
 
 
 def score_slice(
-    predicted: np.ndarray, nodules: np.ndarray, spacing_mm: Sequence[float]
+    predicted: np.ndarray,
+    nodules: np.ndarray,
+    spacing_mm: Sequence[float],
+    activation_map: np.ndarray | None = None,
 ) -> SliceScore:
     r"""Compare a segmentation with the true nodules of a slice.
 
@@ -59,9 +65,10 @@ def score_slice(
         predicted: Segmentation, 0 or False outside.
         nodules: Number of the true nodule at each pixel, 0 outside.
         spacing_mm: Pixel size (y, x).
+        activation_map: Map whose peak is compared with the nodules.
 
     Shape:
-        - predicted, nodules: (H, W)
+        - predicted, nodules, activation_map: (H, W)
 
     Returns:
         Comparison of the segmentation with the true nodules.
@@ -91,6 +98,7 @@ def score_slice(
         dice=2 * len(shared) / sum(sizes) if sizes[1] else math.nan,
         area_mm2=sizes[1] * pixel_mm2,
         predicted_area_mm2=sizes[0] * pixel_mm2,
+        peak_mm=_peak_distance(activation_map, truth, spacing_mm),
     )
 
 
@@ -99,14 +107,18 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
 
     The rates are computed from slices with one nodule and slices without nodules:
 
-    - ``tpr``: share of slices with a nodule in which it was found;
-    - ``fpr``: share of slices without a nodule in which something was segmented;
-    - ``fpr_nodule``: share of slices with a nodule where something was segmented,
-      but not the nodule;
+    - ``tpr``: fraction of slices with a nodule in which it was found;
+    - ``fpr``: fraction of slices without a nodule with a non-empty segmentation;
+    - ``fpr_nodule``: fraction of slices with a nodule and a non-empty segmentation
+      that misses the nodule;
     - ``dice_mean``, ``dice_std``: over all slices with a nodule;
     - ``tp_dice_mean``, ``tp_dice_std``: over the slices in which it was found;
     - ``tp_doa_mean``, ``tp_doa_std``: absolute difference of the areas in mm2 over
-      the same slices, lower is better.
+      the same slices, lower is better;
+    - ``peak_in``: share of the slices with a nodule and a segmentation in which the
+      peak of the activation map lies inside the nodule;
+    - ``peak_mm_median``: median distance of the peak from the nodule over the same
+      slices, lower is better.
 
     Standard deviations are divided by the number of values. A rate without slices is
     NaN. Of the ``num_two`` slices with two nodules, both nodules were found in
@@ -128,6 +140,7 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
     none = [each for each in scores if each.num_nodules == 0]
     two = [each for each in scores if each.num_nodules == 2]
     found = [each for each in one if each.num_found]
+    peaks = [e.peak_mm for e in one if e.called and not math.isnan(e.peak_mm)]
     return dict(
         tpr=_share(each.num_found for each in one),
         fpr=_share(each.called for each in none),
@@ -135,6 +148,8 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
         **_mean_and_deviation('dice', (each.dice for each in one)),
         **_mean_and_deviation('tp_dice', (each.dice for each in found)),
         **_mean_and_deviation('tp_doa', (each.doa_mm2 for each in found)),
+        peak_in=_share(peak == 0 for peak in peaks),
+        peak_mm_median=float(np.median(peaks)) if peaks else math.nan,
         two_both=sum(each.num_found == 2 for each in two),
         two_one=sum(each.num_found == 1 for each in two),
         num_two=len(two),
@@ -146,7 +161,7 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
 def scores_by_size(
     scores: Iterable[SliceScore], edges_mm: Sequence[float]
 ) -> list[dict[str, float]]:
-    """TP Dice and TP DOA by the size of the nodule (Fig. 3 of the paper).
+    """Compute TP Dice and TP DOA by nodule size (Fig. 3 of the paper).
 
     Args:
         scores: Score of each slice. Only slices with one nodule that was found are
@@ -182,6 +197,23 @@ def scores_by_size(
             )
         )
     return rows
+
+
+def _peak_distance(
+    activation_map: np.ndarray | None, truth: np.ndarray, spacing_mm: Sequence[float]
+) -> float:
+    """Distance in mm from the peak of a map to the nearest pixel of a nodule."""
+    if activation_map is None or not truth.any():
+        return math.nan
+    activation_map = np.asarray(activation_map)
+    if activation_map.shape != truth.shape:
+        raise ValueError(
+            f'the activation map has shape {activation_map.shape}, the true nodules '
+            f'{truth.shape}; expected the same (H, W)'
+        )
+    peak = np.unravel_index(int(activation_map.argmax()), truth.shape)
+    steps = (np.argwhere(truth) - np.array(peak)) * np.asarray(spacing_mm)
+    return float(np.sqrt((steps**2).sum(1).min()))
 
 
 def _share(flags: Iterable[int]) -> float:

@@ -32,24 +32,24 @@ def paired_bootstrap(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> PairedDifference:
-    """Mean difference of paired values, resampled by group.
+    """Compute the mean difference of paired values with a bootstrap over groups.
 
     Each resample draws as many groups as there are, with replacement, and takes all
     their cases. Cases of one patient are not independent, so the groups are the
     patients.
 
     Args:
-        first: Values of one method, one per case. Cases without a value (NaN) in
-            either method are left out.
+        first: Values of one method, one per case. Cases with NaN in
+            either method are omitted.
         second: Values of the other method on the same cases.
         groups: Group of each case.
-        confidence: Share of the resamples inside the interval.
+        confidence: Confidence level of the interval.
         num_resamples: Number of resamples.
         seed: Seed of the draws, which depend on the sorted groups.
 
     Returns:
-        The difference; its ends are NaN with fewer than two groups, and everything is
-        NaN without a case.
+        The difference. The bounds are NaN with fewer than two groups, and all values
+        are NaN without a case.
 
     Raises:
         ValueError: If the lengths differ or ``confidence`` is not within 0 and 1.

@@ -80,7 +80,7 @@ class PixelHistogram:
                 self._count()
 
     def __add__(self, other: 'PixelHistogram') -> 'PixelHistogram':
-        """Histogram of the pixels of both operands."""
+        """Return the histogram of the pixels of both operands."""
         if self.num_bins != other.num_bins:
             raise ValueError(
                 'Histograms can be added that have the same num_bins, not '
@@ -95,7 +95,7 @@ class PixelHistogram:
         return total
 
     def ranking(self) -> PixelRanking:
-        """Ranking of all pixels. A bin is represented by its smallest value."""
+        """Return the ranking of all pixels, with the smallest value of each bin."""
         self._count()
         values, counts = [], []
         if self._positive.counts is not None:
@@ -157,7 +157,7 @@ class _Bins:
         self.counts: np.ndarray | None = None
 
     def values(self, upper: bool = False) -> np.ndarray:
-        """Smallest (or largest) value of each bin in increasing order."""
+        """Return the smallest (or largest) value of each bin in increasing order."""
         assert self.counts is not None
         keys = self.first + np.arange(self.counts.shape[1], dtype=np.int64)
         patterns = keys << self.shift
@@ -219,7 +219,7 @@ class _Bins:
 
 
 def _merged(counts: np.ndarray, first: int, halvings: int) -> tuple[np.ndarray, int]:
-    """Counts of bins ``2**halvings`` times as wide, and the key of the first bin."""
+    """Return counts of bins ``2**halvings`` times as wide, and the first key."""
     if halvings == 0:
         return counts, first
     width = 1 << halvings

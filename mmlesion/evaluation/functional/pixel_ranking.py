@@ -10,7 +10,7 @@ class PixelRanking:
     """Numbers of pixels inside and outside of a mask by value of a map.
 
     There is one entry for each distinct value (or bin of a histogram) in descending
-    order. Values without a pixel inside the mask may be left out, because they change
+    order. Values without a pixel inside the mask may be omitted, because they change
     neither the areas under the curves nor the best Dice.
 
     Attributes:
@@ -34,7 +34,7 @@ class PixelRanking:
 
     @property
     def prevalence(self) -> float:
-        """Share of the mask in all pixels, which is the AUPRC of guessing."""
+        """Fraction of the mask in all pixels, which is the AUPRC of random guessing."""
         return self.num_inside / self.num_pixels if self.num_pixels else np.nan
 
     @property
@@ -55,7 +55,7 @@ class PixelRanking:
         """Area under the ROC curve, in [0, 1], higher is better; guessing is 0.5.
 
         Probability that a pixel inside the mask has a larger value than a pixel
-        outside; equal values count one half. NaN if there is no pixel of either kind.
+        outside; ties count one half. NaN if there are no pixels of either kind.
         """
         num_beside = self.num_pixels - self.num_inside
         if not (self.num_inside and num_beside):
@@ -64,7 +64,7 @@ class PixelRanking:
         return float(1 - np.sum(self.inside * above) / self.num_inside / num_beside)
 
     def best_dice(self) -> tuple[float, float]:
-        """Largest Dice over all thresholds, and its threshold.
+        """Return the largest Dice over all thresholds, and its threshold.
 
         The IoU, ``dice / (2 - dice)``, is largest at the same threshold. The threshold
         is chosen with the mask, so the result is an upper bound. To report the Dice of

@@ -8,11 +8,11 @@ def bootstrap_runs(
 ) -> np.ndarray:
     """Resample the training runs of bootstrap samples over patients.
 
-    Sample r of every run must come from the same draw of patients. For each sample, as
-    many runs as there are are drawn with replacement, and their mean is returned. The
-    spread of the result contains the choice of the patients and the randomness of the
-    training. With ``second``, the result is the difference of the means, with the same
-    draw of runs for both models: run k of both models had the same seed.
+    Sample r of every run must use the same resample of patients. For each sample, S of
+    the S runs are drawn with replacement, and their mean is returned. The spread of the
+    result includes the sampling of patients and the randomness of the training. With
+    ``second``, the result is the difference of the means, with the same draw of runs
+    for both models: run k of both models must have the same seed.
 
     Args:
         first: Samples of the runs of one model.

@@ -26,15 +26,15 @@ class ActivationMapMetric(BaseMetric):
     Each data sample has a map and lesions. The lesions are, in this order, a mask
     (``mask_key``; see ``planes`` for a mask with channels),
     ``instances`` of the meta information (``bbox`` in pixels of the original
-    picture, scaled by ``scale_factor`` where given, else by ``img_shape`` over
+    image, scaled by ``scale_factor`` if given, otherwise by ``img_shape`` over
     ``ori_shape``), or ``gt_instances.bboxes`` (pixels of the network's input).
-    Boxes become circles, as in the paper. Instances with ``ignore_flag`` are left out.
+    Boxes become circles, as in the paper. Instances with ``ignore_flag`` are omitted.
 
     The metric returns the numbers of
     :meth:`mmlesion.evaluation.functional.ActivationMapScores.compute`: AUPRC over
     all pixels and as mean over the images, with the prevalence, which is the AUPRC of
-    guessing; AUROC; Dice and IoU at the given and at the best threshold; pointing
-    game, energy inside the mask, and hit rate of lesions. ``save_best=
+    random guessing; AUROC; Dice and IoU at the given and at the best threshold;
+    pointing game, energy inside the mask, and hit rate of lesions. ``save_best=
     'map/auprc_mean'`` keeps the best checkpoint.
 
     Memory does not grow with the number of images, and processes exchange one
@@ -46,19 +46,19 @@ class ActivationMapMetric(BaseMetric):
     ``prefix``.
 
     Args:
-        threshold: Smallest value of a marked pixel, for Dice, IoU and the hit rate.
-        normalize: ``'none'`` uses the maps as they are; ``'image'`` scales each map to
+        threshold: Minimum value of a marked pixel for Dice, IoU and the hit rate.
+        normalize: ``'none'`` uses the maps unchanged; ``'image'`` scales each map to
             0..1, as in the paper.
-        tolerance_px: Largest distance of a peak from a lesion that it hits, in pixels.
-        with_empty: Count images without a lesion in the pooled numbers. By default
-            they are left out, as in the paper.
+        tolerance_px: Maximum distance of a peak from a lesion that it hits, in pixels.
+        with_empty: Whether to include images without a lesion in the pooled numbers. By
+            default they are omitted, as in the paper.
         form: Shape of a lesion inside its box: ``'circle'``, ``'ellipse'`` or
             ``'box'``.
         resize: ``'bilinear'`` resizes maps to the size of the mask, or of the network's
             input for boxes. By default, a different size is an error.
         num_bins: Number of bins of the histogram, see
             :class:`mmlesion.evaluation.functional.PixelHistogram`.
-        planes: Slices of a mask with channels that count. ``'middle'`` uses the middle
+        planes: Slices of a mask with channels to evaluate. ``'middle'`` uses the middle
             slice, which is the key slice. ``'each'`` uses each slice as an image, which
             is compared with the one map of all slices. A map with channels is handled
             in the same way.
@@ -76,7 +76,7 @@ class ActivationMapMetric(BaseMetric):
     Raises:
         ValueError: If a sample has no map, or neither mask nor boxes; if the sizes of
             map and mask differ; or if a value is not finite. The message names the
-            picture.
+            image.
     """
 
     default_prefix = 'map'
@@ -109,7 +109,7 @@ class ActivationMapMetric(BaseMetric):
                 f"ActivationMapMetric: planes must be 'middle' or 'each', got "
                 f'{planes!r}.'
             )
-        boxes_to_mask([], (1, 1), form)  # raises if the form is unknown
+        boxes_to_mask([], (1, 1), form)  # raises an error if the form is unknown
         self.settings: dict[str, Any] = dict(
             threshold=threshold,
             normalize=normalize,
@@ -206,7 +206,7 @@ class ActivationMapMetric(BaseMetric):
         self._pending = []
 
     def _planes_of(self, array: np.ndarray) -> list:
-        """Slices that count, (H, W) each."""
+        """Return the slices to evaluate, (H, W) each."""
         if array.ndim == 2:
             return [array]
         if self.planes == 'each':

@@ -1,4 +1,4 @@
-"""Metric for binary classifiers."""
+"""Rates of a binary classifier."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,15 +20,16 @@ class BinaryClassificationMetric(BaseMetric):
     MMPretrain and ``PackInputs``. The metric returns ``accuracy``, ``sensitivity``
     (recall), ``specificity``, ``precision`` and ``f1`` at the threshold, ``auc`` (area
     under the ROC curve), ``auprc`` (area under the precision-recall curve, where
-    guessing gives the share of positives) and ``log_loss`` (cross-entropy in nats,
-    lower is better). All except the last are in [0, 1], and higher is better. A number
-    is NaN if a class that it needs has no case.
+    random guessing gives the fraction of positives) and ``log_loss`` (cross-entropy in
+    nats, lower is better). All except the last are in [0, 1], and higher is better. A
+    number is NaN if a class that it needs has no case.
 
     Args:
         positive: Label of the positive class. Defaults to 1.
-        threshold: Cases with a score above this value are called positive.
+        threshold: Cases with a score above this value are classified as positive.
         case_keys: Keys of the meta information; the first that exists names the case
             in the file.
+        score_key: Key of the scores of both classes in the data sample.
         outfile_prefix: Write score and label of each case to
             ``<outfile_prefix>.scores.json``.
         collect_device: Device on which processes exchange results, ``'cpu'`` or
@@ -46,6 +47,7 @@ class BinaryClassificationMetric(BaseMetric):
         positive: int = 1,
         threshold: float = 0.5,
         case_keys: Sequence[str] = ('nodule_id', 'img_path', 'sample_idx'),
+        score_key: str = 'pred_score',
         outfile_prefix: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -54,6 +56,7 @@ class BinaryClassificationMetric(BaseMetric):
         self.positive = positive
         self.threshold = threshold
         self.case_keys = tuple(case_keys)
+        self.score_key = score_key
         self.outfile_prefix = outfile_prefix
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -63,12 +66,12 @@ class BinaryClassificationMetric(BaseMetric):
                 (sample[key] for key in self.case_keys if key in sample),
                 f'case {len(self.results)}',
             )
-            if 'pred_score' not in sample or 'gt_label' not in sample:
+            if self.score_key not in sample or 'gt_label' not in sample:
                 raise ValueError(
-                    f'{name}: BinaryClassificationMetric needs pred_score and '
+                    f'{name}: BinaryClassificationMetric needs {self.score_key} and '
                     'gt_label, as mmpretrain classifiers and PackInputs give them.'
                 )
-            scores = _array(sample['pred_score'])
+            scores = _array(sample[self.score_key])
             label = _array(sample['gt_label'])
             if self.positive >= len(scores) or len(label) != 1:
                 raise ValueError(

@@ -20,7 +20,7 @@ from ..functional import (
     percentile_interval,
 )
 
-#: Keys of a lesion beside its box that define subgroups.
+#: Keys of a lesion that define subgroups.
 LESION_KEYS = ('lesion_type', 'diameter_mm')
 
 
@@ -32,7 +32,7 @@ class FROCMetric(BaseMetric):
     data sample and its lesions: ``instances`` of the metadata, or without these
     ``gt_instances.bboxes``. Both are in the pixels of ``ori_shape``, for a cropped
     slice in the pixels of the crop: sensitivity does not depend on the origin.
-    Instances with ``ignore_flag`` are left out.
+    Instances with ``ignore_flag`` are omitted.
 
     The metric returns ``sens@0.5``, ``sens@1``, ... and ``mean_0.5_4``, the mean over
     ``mean_fps``. All are in [0, 1], and higher is better. They are 0 without boxes and
@@ -40,30 +40,30 @@ class FROCMetric(BaseMetric):
 
     The log also contains the subgroups of Table 2 of the paper, if the instances have
     ``lesion_type`` and ``diameter_mm`` and the metadata ``interval_mm``, and bootstrap
-    intervals over ``patient``. In a subgroup only its own lesions count, but all images
-    and all boxes: a box on a lesion of another subgroup is a false positive, as for the
-    authors of 3DCE.
+    intervals over ``patient``. In a subgroup, only its own lesions are counted, but all
+    images and all boxes are used: a box on a lesion of another subgroup is a false
+    positive, as in 3DCE.
 
     A warning is logged if the curve ends before the largest of ``fps`` and
     ``mean_fps``. This happens if the detector drops boxes by a score threshold or a
     largest number of boxes (0.05 and 100 in most configs of mmdet). The sensitivity
-    behind the end is that of the end, so it is too low.
+    after the end is that of the end, so it is too low.
 
     Args:
         fps: False positives per image at which the sensitivity is reported.
         mean_fps: False positives per image of the reported mean.
         subgroup_fps: False positives per image for the subgroups, 4 in the paper.
-        iou_thr: Smallest IoU of a hit.
+        iou_thr: Minimum IoU of a hit.
         plus_one: Whether the sides of a box are ``x2 - x1 + 1`` pixels.
-        label: Count boxes and lesions of this label only. By default, all labels are
+        label: Use only boxes and lesions with this label. By default, all labels are
             lesions.
-        others: What a box on a lesion of another subgroup is, ``'fp'`` or
+        others: How to count a box on a lesion of another subgroup, ``'fp'`` or
             ``'ignore'``.
-        legacy: Extrapolate the curve as the authors' code, see
+        legacy: Extrapolate the curve as in the authors' code; see
             :meth:`mmlesion.evaluation.functional.FROCCurve.sensitivity_at`.
         num_resamples: Number of bootstrap resamples; 0 for no intervals.
         confidence: Confidence level of the intervals.
-        seed: Seed of the bootstrap.
+        seed: Random seed of the bootstrap.
         outfile_prefix: Write all numbers and the whole curve to
             ``<outfile_prefix>.froc.json``.
         collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.
@@ -75,7 +75,7 @@ class FROCMetric(BaseMetric):
 
     Raises:
         ValueError: If an argument is out of range, or if a box or score is NaN or
-            infinite; the sentence names the image.
+            infinite. The message names the image.
     """
 
     default_prefix = 'froc'
@@ -174,7 +174,7 @@ class FROCMetric(BaseMetric):
         """Compute, log and write the table of all images.
 
         Args:
-            results: What :meth:`process` kept.
+            results: Results of :meth:`process`.
 
         Returns:
             Sensitivities by name.
@@ -269,7 +269,7 @@ class FROCMetric(BaseMetric):
 
     @staticmethod
     def _subgroups(results: list, matches: FROCMatches) -> dict[str, np.ndarray]:
-        """Return the masks of the subgroups of which the properties are known."""
+        """Return the masks of the subgroups with known properties."""
         lesion_type = _column(
             value for result in results for value in result['lesion_type']
         )
@@ -322,7 +322,7 @@ class FROCMetric(BaseMetric):
         return row
 
     def _warn_short_curve(self, last_fp: float) -> None:
-        """Warn if a sensitivity is asked for behind the end of the curve."""
+        """Warn if a sensitivity is requested after the end of the curve."""
         beyond = sorted({fp for fp in (*self.fps, *self.mean_fps) if fp > last_fp})
         if beyond:
             MMLogger.get_current_instance().warning(
@@ -379,7 +379,7 @@ class FROCMetric(BaseMetric):
 
 
 def _check_lesions(boxes: np.ndarray, name: str) -> None:
-    """Raise if a lesion's box is no box; names the image."""
+    """Raise an error for an invalid lesion box."""
     wrong = ~np.isfinite(boxes).all(1) | (boxes[:, 2:] < boxes[:, :2]).any(1)
     if wrong.any():
         raise ValueError(

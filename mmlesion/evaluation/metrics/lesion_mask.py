@@ -15,12 +15,13 @@ def lesion_mask(
     mask_key: str = 'gt_mask',
     form: str = 'circle',
 ) -> np.ndarray:
-    """Lesions of one data sample, on the grid of the network's input.
+    """Return the lesion mask of a data sample on the grid of the network input.
 
-    They are, in this order, a mask (``mask_key``), ``instances`` of the meta
+    They are, in this order, a mask (``mask_key``, or ``mask`` as
+    ``mmlesion.LoadLIDCSlice`` reads it), ``instances`` of the meta
     information (``bbox`` in pixels of ``ori_shape``, scaled by ``scale_factor`` where
     given, else by ``img_shape`` over ``ori_shape``), or ``gt_instances.bboxes``
-    (pixels of the network's input). An instance with ``ignore_flag`` is left out.
+    (pixels of the network's input). An instance with ``ignore_flag`` is omitted.
 
     Args:
         sample: The data sample, as a dict.
@@ -40,6 +41,8 @@ def lesion_mask(
         ValueError: If there is neither a mask nor a box, or the mask is not 2-D or 3-D
             or has a NaN.
     """
+    if sample.get(mask_key) is None and sample.get('mask') is not None:
+        mask_key = 'mask'
     if sample.get(mask_key) is not None:
         values = as_array(sample[mask_key])
         if values.ndim not in (2, 3):
@@ -71,7 +74,7 @@ def lesion_mask(
 
 
 def _boxes_of_instances(sample: Mapping[str, Any], shape: tuple) -> np.ndarray:
-    """Boxes in pixels of the network's input, (N, 4)."""
+    """Return boxes in pixels of the network input, (N, 4)."""
     boxes = [
         instance['bbox']
         for instance in sample['instances']
@@ -86,7 +89,7 @@ def _boxes_of_instances(sample: Mapping[str, Any], shape: tuple) -> np.ndarray:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Array of a tensor (also bfloat16) or of numbers."""
+    """Convert a tensor (also bfloat16) or numbers to an array."""
     if hasattr(values, 'detach'):
         values = values.detach().cpu()
         values = values.float() if values.is_floating_point() else values

@@ -1,4 +1,4 @@
-"""Metric for nodule segmentation in slices."""
+"""Measures of nodule segmentation in slices."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,10 @@ _COLUMNS = (
     ('Dice', 'dice'),
     ('TP Dice', 'tp_dice'),
     ('TP DOA (mm2)', 'tp_doa'),
+    ('Peak in', 'peak_in'),
 )
+#: Lists of the masks of all nodules, which replace a mask of the first nodule.
+_MASKS_OF_ALL = dict(coarse_mask='coarse_masks', fine_mask='nodule_masks')
 
 
 @METRICS.register_module()
@@ -37,13 +40,19 @@ class NoduleSegmentationMetric(BaseMetric):
     without slices. ``save_best='nodule/fine/dice_mean'`` keeps the best checkpoint.
 
     In a slice with two nodules, ``fine_mask`` is replaced by the union of
-    ``nodule_masks``, a list with one mask per nodule, if the model returns it.
+    ``nodule_masks``, a list with one mask per nodule, if the model returns it, and
+    ``coarse_mask`` by the union of ``coarse_masks``. ``peak_in`` is measured if the
+    model returns its activation map as ``map``.
+
+    Rows of ``chance_keys`` are segmentations that need no network. They are printed
+    below the others, because a rate says nothing without the rate of chance.
 
     Source: Feng et al., Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules, MICCAI 2017, Sec. 3.2.
 
     Args:
         mask_keys: Keys of the segmentations in the data sample.
+        chance_keys: Keys of segmentations without a network.
         reference: Published rows by title, which are logged below the computed rows:
             ``tpr``, ``fpr``, ``fpr_nodule`` as numbers; ``dice``, ``tp_dice``,
             ``tp_doa`` as pairs (mean, deviation).
@@ -70,6 +79,7 @@ class NoduleSegmentationMetric(BaseMetric):
     def __init__(
         self,
         mask_keys: Sequence[str] = ('coarse_mask', 'fine_mask'),
+        chance_keys: Sequence[str] = (),
         reference: dict[str, dict] | None = None,
         outfile_prefix: str | None = None,
         collect_device: str = 'cpu',
@@ -77,9 +87,14 @@ class NoduleSegmentationMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.mask_keys = tuple(mask_keys)
+        self.chance_keys = tuple(chance_keys)
         self.reference = reference or {}
         self.outfile_prefix = outfile_prefix
         self.rows: list[dict] = []
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return self.mask_keys + self.chance_keys
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Score each slice."""
@@ -87,7 +102,7 @@ class NoduleSegmentationMetric(BaseMetric):
             name = sample.get('img_id') or sample.get('img_path', 'a slice')
             absent = [
                 key
-                for key in ('mask', 'spacing_mm', *self.mask_keys)
+                for key in ('mask', 'spacing_mm', *self._keys)
                 if sample.get(key) is None
             ]
             if absent:
@@ -98,14 +113,21 @@ class NoduleSegmentationMetric(BaseMetric):
                     'PackInputs.'
                 )
             nodules = _plane(sample['mask'])
-            regions = sample.get('nodule_masks')
-            for key in self.mask_keys:
+            activation_map = sample.get('map')
+            for key in self._keys:
                 predicted = _plane(sample[key])
+                regions = sample.get(_MASKS_OF_ALL.get(key, ''))
                 # background and two nodules
-                if regions and key == 'fine_mask' and len(np.unique(nodules)) == 3:
+                if regions and len(np.unique(nodules)) == 3:
                     predicted = np.any([_plane(region) for region in regions], 0)
+                with_map = activation_map is not None and key in self.mask_keys
                 try:
-                    score = score_slice(predicted, nodules, sample['spacing_mm'])
+                    score = score_slice(
+                        predicted,
+                        nodules,
+                        sample['spacing_mm'],
+                        _plane(activation_map) if with_map else None,
+                    )
                 except ValueError as error:
                     raise ValueError(f"{name}: '{key}': {error}") from None
                 self.results.append(
@@ -127,7 +149,7 @@ class NoduleSegmentationMetric(BaseMetric):
             Measures by name with the prefix.
         """
         # Each segmentation of a slice has one result
-        return super().evaluate(size * len(self.mask_keys))
+        return super().evaluate(size * len(self._keys))
 
     def compute_metrics(self, results: list) -> dict:
         """Compute and log the table, and write the slices."""
@@ -149,7 +171,7 @@ class NoduleSegmentationMetric(BaseMetric):
 
 
 def slice_scores(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
-    """Scores of one kind of segmentation.
+    """Return the scores of one kind of segmentation.
 
     Args:
         rows: Rows of :class:`NoduleSegmentationMetric`.
@@ -167,7 +189,7 @@ def slice_scores(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
 
 
 def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
-    """Lines of a table as in the paper, with published rows below computed rows."""
+    """Format a table as in the paper, with published rows below computed rows."""
     rows = [('', *(title for title, _ in _COLUMNS))]
     for name, table in tables.items():
         rows.append(

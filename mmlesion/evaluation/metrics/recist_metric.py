@@ -25,7 +25,7 @@ class RECISTMetric(BaseMetric):
 
     The metric needs ``instances`` among the metadata of the samples, with ``bbox``,
     ``diameter_px`` and ``diameter_mm`` as by ``DeepLesionDataset``. Instances with
-    ``ignore_flag`` are left out. Boxes, masks and lesions are in the pixels of
+    ``ignore_flag`` are omitted. Boxes, masks and lesions are in the pixels of
     ``ori_shape``.
 
     The metric returns ``long_error_mm`` and ``short_error_mm``, the mean absolute
@@ -34,8 +34,8 @@ class RECISTMetric(BaseMetric):
     are NaN if no lesion is found. Compare errors of two detectors only with ``found``.
 
     Args:
-        iou_thr: Smallest IoU of a prediction and its lesion.
-        score_thr: Smallest score of a prediction.
+        iou_thr: Minimum IoU of a prediction and its lesion.
+        score_thr: Minimum score of a prediction.
         margin_px: Margin of a box around the ends of the diameters, 5 in DeepLesion.
         collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.
         prefix: Prefix of the returned names, by default ``'recist'``.
@@ -73,7 +73,7 @@ class RECISTMetric(BaseMetric):
 
         Raises:
             ValueError: If a sample has no ``instances``, or a lesion no diameters. The
-                sentence names the image.
+                message names the image.
         """
         for sample in data_samples:
             name = sample.get('img_path') or f'image {sample.get("img_id")}'
@@ -108,7 +108,7 @@ class RECISTMetric(BaseMetric):
         """Compute the means over all lesions.
 
         Args:
-            results: What :meth:`process` kept.
+            results: Results of :meth:`process`.
 
         Returns:
             Errors in mm and the fraction of the lesions that are found.

@@ -1,4 +1,4 @@
-"""Any metric in the pixels of the whole slice."""
+"""Wrapper that evaluates metrics in the pixels of the whole slice."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,8 @@ from mmlesion.registry import METRICS
 class WholeSliceMetric(BaseMetric):
     """Evaluate a metric of any library in the pixels of the whole slice.
 
-    Predictions and lesions of a cropped slice are in the pixels of the crop. That is
-    enough for a metric that takes both from the data samples. A metric that takes
+    Predictions and lesions of a cropped slice are in the pixels of the crop. This is
+    sufficient for a metric that uses both from the data samples. A metric that reads
     its ground truth from a file (``CocoMetric`` with ``ann_file``) or that writes
     boxes to a file (``DumpDetResults``) needs the pixels of the whole slice.
 
@@ -37,7 +37,7 @@ class WholeSliceMetric(BaseMetric):
         self.metric.dataset_meta = dataset_meta
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Move the samples to the whole slice and hand them to the metric.
+        """Convert the samples to the whole slice and pass them to the metric.
 
         Args:
             data_batch: Batch of the data loader.
@@ -48,11 +48,11 @@ class WholeSliceMetric(BaseMetric):
         )
 
     def compute_metrics(self, results: list) -> dict:
-        """Not used: :meth:`evaluate` is that of the metric."""
+        """Not used, because :meth:`evaluate` calls the metric."""
         return self.metric.compute_metrics(results)
 
     def evaluate(self, size: int) -> dict:
-        """Return the numbers of the metric.
+        """Return the results of the metric.
 
         Args:
             size: Number of samples of the data set.

@@ -19,6 +19,10 @@ class MultiGAPVGG(BaseModule):
     conv5_3. Two branches add conv4_3, and three branches add conv3_3.
     :class:`MultiGAPHead` averages the branches.
 
+    With ``num_stages=4``, the network ends with conv4_3. Its maps have stride 8, and
+    a cell sees a smaller part of the slice, so that a response lies closer to the
+    structure that causes it.
+
     Parameters are named as in mmpretrain's ``VGG``, whose published weights load by
     ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone')``. The other
     entries of ``init_cfg`` initialize the branches.
@@ -31,9 +35,10 @@ class MultiGAPVGG(BaseModule):
     Args:
         num_gaps: Number of branches, 1 to 3.
         depth: 11, 13, 16 or 19.
-        width: Channels of the first stage. The stages have 1, 2, 4, 8 and 8 times as
-            many channels. 64 is the published VGG.
-        branch_channels: Output channels of each branch.
+        num_stages: Number of stages, 3 to 5.
+        width: Maps of the first stage; the stages have 1, 2, 4, 8 and 8 times as
+            many. 64 is the published VGG.
+        branch_channels: Maps of each branch.
         norm_cfg: Normalization after each convolution of the stages and branches, for
             training from scratch.
         init_cfg: Initialization.
@@ -41,16 +46,18 @@ class MultiGAPVGG(BaseModule):
     Shape:
         - Input: (N, 3, H, W).
         - Output: a tuple of num_gaps tensors (N, branch_channels, H / s, W / s),
-          the finest first; s = 16, then 8 and 4 for the earlier stages.
+          the finest first; s = 16 for the fifth stage, 8 and 4 for the fourth and
+          third.
 
     Raises:
-        ValueError: If ``num_gaps`` or ``depth`` is not one of the values above.
+        ValueError: If ``num_gaps``, ``depth`` or ``num_stages`` has another value.
     """
 
     def __init__(
         self,
         num_gaps: int = 1,
         depth: int = 16,
+        num_stages: int = 5,
         width: int = 64,
         branch_channels: int = 1024,
         norm_cfg: dict | None = None,
@@ -65,9 +72,13 @@ class MultiGAPVGG(BaseModule):
                 'MultiGAPVGG: num_gaps must be 1, 2 or 3 and depth one of '
                 f'{list(VGG.arch_settings)}, got {num_gaps} and {depth}.'
             )
+        if num_stages not in (3, 4, 5):
+            raise ValueError(
+                f'MultiGAPVGG: num_stages must be 3, 4 or 5, got {num_stages}.'
+            )
         layers, ends, widths = [], [], []
         channels = 3
-        for stage, num_convs in enumerate(VGG.arch_settings[depth]):
+        for stage, num_convs in enumerate(VGG.arch_settings[depth][:num_stages]):
             widths.append(width * min(2**stage, 8))
             for _ in range(num_convs):
                 layers.append(
@@ -79,7 +90,7 @@ class MultiGAPVGG(BaseModule):
             ends.append(len(layers))
             layers.append(nn.MaxPool2d(2))
         self.ends = ends[-num_gaps:]
-        self.features = nn.Sequential(*layers[:-1])  # without pool5
+        self.features = nn.Sequential(*layers[:-1])  # without the last pooling
         self.branches = nn.ModuleList(
             ConvModule(
                 channels, branch_channels, 3, padding=1, bias=True, norm_cfg=norm_cfg

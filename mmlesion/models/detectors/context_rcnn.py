@@ -280,7 +280,7 @@ class ContextRCNN(TwoStageDetector):
         shapes: Sequence[Sequence[int]],
         batch: PaddedBatch | None,
     ) -> tuple[Tensor, Tensor]:
-        """Steps 1 and 2: features of the M images, and attended features."""
+        """Run steps 1 and 2: features of the M images, and attended features."""
         with zero_padding(batch, self.backbone):
             feats = self.extract_images(batch_inputs)
         if batch is not None:

@@ -45,7 +45,7 @@ class _MaxSoftmax(torch.autograd.Function):
 def max_softmax(
     logits: Tensor, dim: int | Sequence[int], temperature: float = 1.0
 ) -> Tensor:
-    r"""Softmax over ``dim`` divided by its maximum over ``dim``.
+    r"""Compute the softmax over ``dim`` divided by its maximum.
 
     .. math::
         \frac{\mathrm{softmax}(x / T)}{\max \mathrm{softmax}(x / T)}

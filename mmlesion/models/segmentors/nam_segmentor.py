@@ -1,22 +1,26 @@
-"""Weakly-supervised segmentor by nodule activation maps (NAM)."""
+"""Segmentor of nodules that is trained on labels of slices (NAM)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.model import BaseModel
+from scipy import ndimage
 from torch import Tensor, nn
 
 from mmlesion.attribution import resize_map
 from mmlesion.registry import MODELS
 from mmlesion.segmentation import (
-    activation_change,
+    REFINEMENTS,
+    CandidateScreen,
+    chance_masks,
     nodule_candidates,
     phase_means,
     prominent_blobs,
-    residual_maps,
+    refine_candidate,
     scope_within,
+    shift_map,
 )
 
 
@@ -35,6 +39,9 @@ class NAMSegmentor(BaseModel):
     the candidate. The finer map of ``multi_gap`` narrows the scope. The checkpoint
     contains both networks.
 
+    The buffer ``map_shift_px`` translates the maps of the two networks, see
+    :meth:`fit_map_shift`. It is zero in checkpoints without it.
+
     Source: Feng et al., "Discriminative Localization in CNNs for Weakly-Supervised
     Segmentation of Pulmonary Nodules", MICCAI 2017, Sec. 2.2. The paper leaves open
     the two fractions that define a blob, the smoothness of the phases, and the value
@@ -46,14 +53,29 @@ class NAMSegmentor(BaseModel):
             ``multi_gap``, its ``init_cfg`` should name its checkpoint
             (``prefix='classifier'`` for a checkpoint of this class).
         multi_gap: Config of the same kind with two or three GAPs.
+        from_classifier: Initialize ``multi_gap`` with the features, the deepest branch
+            and the weights of the head of ``classifier``, so that both compute the
+            same map at first, and train only its branches and head.
         window_hu: HU of the input values 0 and 255.
-        num_nodules: Maximum number of nodules in a positive slice, one per blob.
+        num_nodules: Maximum number of nodules in a positive slice.
+        several: Search for further nodules: ``'watershed'`` takes the next blobs of
+            the map; ``'repeat'`` paints over each nodule that was found and takes the
+            most prominent blob of the new map.
         positive: Label of slices with a nodule.
+        log_odds: Subtract the maps of the other classes from the map of nodules.
         prominence, level: See :func:`prominent_blobs`.
+        scope_margin_px: Width of the band that enlarges each scope.
         num_phases: See :func:`phase_means`.
-        smoothness_hu: Square root of ``smoothness`` in :func:`segment_phases`.
-        fill_hu: HU that replaces a candidate. Defaults to the mean of the darkest phase
-            of the slice, which is lung.
+        smoothness_hu: Square root of ``smoothness`` in
+            :func:`segment_phases`.
+        edge: See :func:`nodule_candidates`.
+        refine: Refinement of the chosen candidate, ``'opening'`` or
+            ``'random_walker'``, see :func:`refine_candidate`. Default is none.
+        fill_hu: HU that replaces a candidate. Defaults to the darkest phase of the
+            slice, lung.
+        chance_radius_px: Add the segmentations of :func:`chance_masks` to each
+            data sample, with discs of this radius, and segment every slice. See
+            below.
         data_preprocessor: Config of the data preprocessor of both networks.
         init_cfg: Initialization.
 
@@ -63,34 +85,75 @@ class NAMSegmentor(BaseModel):
     - ``map``: nodule activation map of ``classifier``, float (H, W);
     - ``coarse_mask``, ``fine_mask``, ``scope``: masks of the most prominent blob, bool
       (H, W);
-    - ``nodule_masks``: list of fine masks, one per blob, at most ``num_nodules``.
+    - ``coarse_masks``, ``nodule_masks``: lists of the coarse and fine masks of all
+      nodules, at most ``num_nodules``;
+    - ``multi_gap_score``: scores of the classes by ``multi_gap``, if there is one.
 
     All masks of a slice that is classified as negative are empty. ``fine_mask`` and
     ``coarse_mask`` are also empty if no pixel in the scope is brighter than lung.
 
+    With ``chance_radius_px``, ``any_coarse_mask`` and ``any_fine_mask`` are the masks
+    whatever the class of the slice, and ``middle_disc_mask``, ``random_disc_mask`` and
+    ``whole_image_mask`` are the segmentations without a network.
+
     Raises:
-        ValueError: If ``classifier`` has more than one GAP, or ``num_nodules`` is
-            below 1.
+        ValueError: If ``classifier`` has more than one GAP, ``num_nodules`` is
+            below 1, or ``several`` or ``refine`` is unknown.
     """
+
+    map_shift_px: Tensor
 
     def __init__(
         self,
         classifier: dict,
         multi_gap: dict | None = None,
+        from_classifier: bool = False,
         window_hu: tuple[float, float] = (-1000.0, 400.0),
         num_nodules: int = 1,
+        several: str = 'watershed',
         positive: int = 1,
+        log_odds: bool = False,
         prominence: float = 0.25,
         level: float = 0.5,
+        scope_margin_px: int = 0,
         num_phases: int = 4,
         smoothness_hu: float = 100.0,
+        edge: float = 0.5,
+        refine: str | None = None,
         fill_hu: float | None = None,
+        chance_radius_px: float | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.classifier = MODELS.build(classifier)
-        self.multi_gap = None if multi_gap is None else MODELS.build(multi_gap)
+        self.multi_gap: Any = None if multi_gap is None else MODELS.build(multi_gap)
+        self._check_arguments(num_nodules, several, refine)
+        self.from_classifier = from_classifier
+        if self.multi_gap is not None:
+            self.classifier.requires_grad_(False)
+        if self.multi_gap is not None and self.from_classifier:
+            self.multi_gap.backbone.features.requires_grad_(False)
+        low, high = window_hu
+        self.window_hu = (low, high)
+        self.num_nodules = num_nodules
+        self.several = several
+        self.positive = positive
+        self.log_odds = log_odds
+        self.blob_cfg = dict(prominence=prominence, level=level)
+        self.scope_margin_px = scope_margin_px
+        self.num_phases = num_phases
+        self.smoothness = smoothness_hu**2
+        self.edge = edge
+        self.refine = refine
+        self.fill_hu = fill_hu
+        self.chance_radius_px = chance_radius_px
+        # Rows and columns, of classifier and multi_gap
+        self.register_buffer('map_shift_px', torch.zeros(2, 2))
+
+    def _check_arguments(
+        self, num_nodules: int, several: str, refine: str | None
+    ) -> None:
         if len(getattr(self.classifier.backbone, 'branches', ())) != 1:
             raise ValueError(
                 'NAMSegmentor: classifier must have a MultiGAPVGG with '
@@ -100,16 +163,14 @@ class NAMSegmentor(BaseModel):
             raise ValueError(
                 f'NAMSegmentor: num_nodules must be 1 or more, got {num_nodules}.'
             )
-        if self.multi_gap is not None:
-            self.classifier.requires_grad_(False)
-        low, high = window_hu
-        self.window_hu = (low, high)
-        self.num_nodules = num_nodules
-        self.positive = positive
-        self.blob_cfg = dict(prominence=prominence, level=level)
-        self.num_phases = num_phases
-        self.smoothness = smoothness_hu**2
-        self.fill_hu = fill_hu
+        for name, value, known in (
+            ('several', several, ('watershed', 'repeat')),
+            ('refine', refine, (None, *REFINEMENTS)),
+        ):
+            if value not in known:
+                raise ValueError(
+                    f'NAMSegmentor: {name} must be one of {known}, got {value!r}.'
+                )
 
     @property
     def trained(self) -> nn.Module:
@@ -123,65 +184,116 @@ class NAMSegmentor(BaseModel):
         return self.trained(inputs, data_samples, mode)
 
     def train(self, mode: bool = True) -> 'NAMSegmentor':
-        """Set the training mode; a frozen classifier stays in evaluation mode."""
+        """Set the training mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         if self.multi_gap is not None:
             self.classifier.eval()
+        if self.multi_gap is not None and self.from_classifier:
+            self.multi_gap.backbone.features.eval()
         return self
+
+    def init_weights(self) -> None:
+        """Initialize both networks; see ``from_classifier``."""
+        super().init_weights()
+        source, target = self.classifier, self.multi_gap
+        if target is None or not self.from_classifier:
+            return
+        target.backbone.features.load_state_dict(source.backbone.features.state_dict())
+        deepest = source.backbone.branches[-1].state_dict()
+        target.backbone.branches[-1].load_state_dict(deepest)
+        with torch.no_grad():
+            weight = target.head.fc.weight.zero_()
+            weight[:, -source.head.fc.in_features :] = source.head.fc.weight
+            if target.head.fc.bias is not None and source.head.fc.bias is not None:
+                target.head.fc.bias.copy_(source.head.fc.bias)
 
     @torch.no_grad()
     def test_step(self, data: Any) -> list:
-        """Classify and segment a batch.
+        """Classify and segment a batch, slice by slice.
 
         Args:
             data: Dictionary of ``inputs`` and ``data_samples``.
         """
-        slices = list(data['inputs'])
-        batch = self.data_preprocessor(data, False)
-        inputs = batch['inputs']
-        feats = self.classifier.extract_feat(inputs)
-        samples = self.classifier.head.predict(feats, batch.get('data_samples'))
-        maps = self._maps(self.classifier, feats, inputs)
-        finer = None
-        if self.multi_gap is not None:
-            finer = self._maps(
-                self.multi_gap, self.multi_gap.extract_feat(inputs), inputs
-            )
-        for index, (sample, each) in enumerate(zip(samples, slices)):
-            height, width = each.shape[-2:]  # smaller slices in a batch are padded
-            nodule_map = maps[index, :height, :width]
-            found = []
-            if int(sample.pred_label) == self.positive:
-                found = self._segment(
-                    each,
-                    inputs[index, :, :height, :width],
-                    nodule_map,
-                    None if finer is None else finer[index, :height, :width],
-                )
-            empty = torch.zeros(height, width, dtype=torch.bool)
-            first = found[0] if found else SegmentedNodule(empty, empty, empty)
-            sample.set_field(nodule_map, 'map')
-            sample.set_field(first.scope, 'scope')
-            sample.set_field(first.coarse, 'coarse_mask')
-            sample.set_field(first.fine, 'fine_mask')
-            sample.set_field([nodule.fine for nodule in found], 'nodule_masks')
-        return samples
-
-    def _maps(self, network: Any, feats: Sequence[Tensor], inputs: Tensor) -> Tensor:
-        """Return maps at the size of the inputs, (N, H, W), on the CPU."""
-        maps = network.head.activation_maps(feats, map='equation')[
-            :, self.positive, None
+        given = data.get('data_samples') or [None] * len(data['inputs'])
+        return [
+            self._predict(image, sample) for image, sample in zip(data['inputs'], given)
         ]
-        return resize_map(maps.float(), inputs.shape[2:])[:, 0].cpu()
 
-    def _segment(
-        self,
-        image: Tensor,
-        inputs: Tensor,
-        nodule_map: Tensor,
-        finer_map: Tensor | None,
-    ) -> list['SegmentedNodule']:
-        """Segment the nodules of a slice, ordered by the prominence of their blobs."""
+    @torch.no_grad()
+    def fit_map_shift(self, slices: Iterable[Tensor], max_side_px: int = 64) -> int:
+        """Measure how far the maps lie beside the nodules, without any mask.
+
+        In each slice that is classified as positive, the parts of the whole slice are
+        painted over one by one. The part whose removal changes the map most is taken
+        for the nodule. The median distance from the peak of the map to the middle of
+        this part is stored in ``map_shift_px``.
+
+        Args:
+            slices: Slices, (C, H, W) each, as in ``inputs`` of a batch.
+            max_side_px: Larger parts, such as the chest wall, are left out.
+
+        Returns:
+            Number of slices that were used. ``map_shift_px`` is zero if there is none.
+        """
+        was_training = self.training
+        self.eval()
+        self.map_shift_px.zero_()
+        offsets = []
+        for image in slices:
+            seen = self._look(image)
+            if int(seen.scores.argmax()) != self.positive:
+                continue
+            everywhere = np.ones(seen.image_hu.shape, bool)
+            parts = _smaller_parts(self._candidates(seen, everywhere), max_side_px)
+            if not parts.any():
+                continue
+            chosen = 1 + int(seen.screen.changes(parts).argmax())
+            middle = np.argwhere(parts == chosen).mean(0)
+            maps = [seen.screen.map(), seen.finer]
+            peaks = [_peak(each) for each in maps if each is not None]
+            offsets.append(np.stack([middle - peak for peak in peaks]))
+        if offsets:
+            shift = torch.from_numpy(np.median(np.stack(offsets), 0))
+            self.map_shift_px[: len(shift)] = shift.to(self.map_shift_px)
+        self.train(was_training)
+        return len(offsets)
+
+    def _predict(self, image: Tensor, sample: Any) -> Any:
+        """Classify and segment one slice."""
+        seen = self._look(image)
+        (sample,) = self.classifier.head.predict(
+            [seen.screen.features[None]], None if sample is None else [sample]
+        )
+        height, width = seen.image_hu.shape
+        called = int(sample.pred_label) == self.positive
+        found = []
+        if called or self.chance_radius_px is not None:
+            found = self._segment(seen)
+        empty = torch.zeros(height, width, dtype=torch.bool)
+        nothing = SegmentedNodule(empty, empty, empty)
+        if self.chance_radius_px is not None:
+            first = found[0] if found else nothing
+            sample.set_field(first.coarse, 'any_coarse_mask')
+            sample.set_field(first.fine, 'any_fine_mask')
+            for name, mask in chance_masks(
+                seen.image_hu, seen.means, self.smoothness, self.chance_radius_px
+            ).items():
+                sample.set_field(torch.from_numpy(mask), f'{name}_mask')
+        found = found if called else []
+        first = found[0] if found else nothing
+        sample.set_field(seen.screen.map(), 'map')
+        sample.set_field(first.scope, 'scope')
+        sample.set_field(first.coarse, 'coarse_mask')
+        sample.set_field(first.fine, 'fine_mask')
+        sample.set_field([nodule.coarse for nodule in found], 'coarse_masks')
+        sample.set_field([nodule.fine for nodule in found], 'nodule_masks')
+        if seen.finer_scores is not None:
+            sample.set_field(seen.finer_scores, 'multi_gap_score')
+        return sample
+
+    def _look(self, image: Tensor) -> '_SeenSlice':
+        """Run the networks on one slice."""
+        inputs = self.data_preprocessor(dict(inputs=[image]), False)['inputs']
         low, high = self.window_hu
         gray = image[len(image) // 2].float().cpu().numpy()  # (H, W), 0..255
         image_hu = low + gray * ((high - low) / 255)
@@ -189,45 +301,87 @@ class NAMSegmentor(BaseModel):
         fill_hu = means[0] if self.fill_hu is None else self.fill_hu
         gray_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
         fill = self.data_preprocessor(dict(inputs=[gray_fill]))['inputs'][0, :, 0, 0]
-        found = []
-        for blob in prominent_blobs(nodule_map.numpy(), **self.blob_cfg)[
-            : self.num_nodules
-        ]:
-            scope = blob.mask
-            if finer_map is not None:
-                scope = scope_within(finer_map.numpy(), scope, **self.blob_cfg)
-            candidates = nodule_candidates(image_hu, scope, means, self.smoothness)
-            fine = candidates == self._chosen(candidates, blob.mask, inputs, fill)
-            found.append(
-                SegmentedNodule(
-                    *(
-                        torch.from_numpy(mask)
-                        for mask in (scope, candidates > 0, fine & (candidates > 0))
-                    )
-                )
-            )
+        # The preprocessor can pad the slice to a multiple of a size.
+        inputs = inputs[:, :, : image_hu.shape[0], : image_hu.shape[1]]
+        weights = self.classifier.head.fc.weight
+        screen = CandidateScreen(
+            self.classifier.backbone.deepest_path(),
+            weights[self.positive] - self._others(weights[None])[0],
+            inputs[0],
+            fill,
+            self.map_shift_px[0].tolist(),
+        )
+        scores = self.classifier.head([screen.features[None]])[0]
+        finer = finer_scores = None
+        if self.multi_gap is not None:
+            feats = self.multi_gap.extract_feat(inputs)
+            finer_scores = self.multi_gap.head(feats)[0].softmax(0).cpu()
+            maps = self.multi_gap.head.activation_maps(feats, map='equation').float()
+            maps = maps[:, self.positive] - self._others(maps)
+            full = resize_map(maps[:, None], inputs.shape[2:])[0, 0]
+            finer = shift_map(full, self.map_shift_px[1].tolist()).cpu()
+        return _SeenSlice(image_hu, means, scores, screen, finer, finer_scores)
+
+    def _others(self, values: Tensor) -> Tensor:
+        """Mean of the other classes, (N, C, ...) -> (N, ...); 0 without log-odds."""
+        if not self.log_odds:
+            return torch.zeros_like(values[:, 0])
+        others = [k for k in range(values.shape[1]) if k != self.positive]
+        return values[:, others].mean(1)
+
+    def _segment(self, seen: '_SeenSlice') -> list['SegmentedNodule']:
+        """Segment the nodules of a slice, the most prominent first."""
+        found: list[SegmentedNodule] = []
+        nodule_map = seen.screen.map().numpy()
+        painted = np.zeros(nodule_map.shape, bool)
+        while len(found) < self.num_nodules:
+            blobs = prominent_blobs(nodule_map, **self.blob_cfg)
+            if self.several == 'watershed':
+                return [
+                    self._nodule(seen, blob.mask) for blob in blobs[: self.num_nodules]
+                ]
+            if not blobs:
+                break
+            nodule = self._nodule(seen, blobs[0].mask)
+            found.append(nodule)
+            removed = nodule.fine.numpy() & ~painted
+            if not removed.any():
+                break
+            painted |= removed
+            nodule_map = seen.screen.map_without(painted).numpy()
         return found
 
-    def _chosen(
-        self, candidates: np.ndarray, scope: np.ndarray, inputs: Tensor, fill: Tensor
-    ) -> int:
-        """Return the label of the candidate whose removal changes the map most."""
-        count = candidates.max()
-        if count < 2:
-            return count
-        masks = np.arange(1, count + 1)[:, None, None] == candidates
-        backbone, head = self.classifier.backbone, self.classifier.head
-        original, residual = residual_maps(
-            backbone.deepest_path(),
-            head.fc.weight[self.positive],
-            inputs,
-            torch.from_numpy(masks).to(inputs.device),
-            fill,
+    def _nodule(self, seen: '_SeenSlice', blob: np.ndarray) -> 'SegmentedNodule':
+        """Segment the nodule of one blob."""
+        scope = blob
+        if seen.finer is not None:
+            scope = scope_within(seen.finer.numpy(), blob, **self.blob_cfg)
+        if self.scope_margin_px:
+            outside = ndimage.distance_transform_edt(~scope)
+            scope = np.asarray(outside) <= self.scope_margin_px
+        candidates = self._candidates(seen, scope)
+        fine = np.zeros(scope.shape, bool)
+        if candidates.any():
+            chosen = 1
+            if candidates.max() > 1:
+                chosen += int(seen.screen.changes(candidates, blob).argmax())
+            fine = candidates == chosen
+            if self.refine is not None:
+                fine = refine_candidate(seen.image_hu, fine, self.refine)
+        masks = (scope, candidates > 0, fine)
+        return SegmentedNodule(*(torch.from_numpy(mask) for mask in masks))
+
+    def _candidates(self, seen: '_SeenSlice', scope: np.ndarray) -> np.ndarray:
+        return nodule_candidates(
+            seen.image_hu, scope, seen.means, self.smoothness, edge=self.edge
         )
-        change = activation_change(
-            original, residual, torch.from_numpy(scope).to(inputs.device)
-        )
-        return int(change.argmax()) + 1
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Load weights; checkpoints of earlier versions have no ``map_shift_px``."""
+        state_dict.setdefault(f'{prefix}map_shift_px', torch.zeros(2, 2))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class SegmentedNodule(NamedTuple):
@@ -236,3 +390,29 @@ class SegmentedNodule(NamedTuple):
     scope: Tensor
     coarse: Tensor
     fine: Tensor
+
+
+class _SeenSlice(NamedTuple):
+    """A slice in HU with its phases, and what the networks say about it."""
+
+    image_hu: np.ndarray  # (H, W)
+    means: np.ndarray
+    scores: Tensor  # (num_classes, )
+    screen: CandidateScreen
+    finer: Tensor | None  # (H, W)
+    finer_scores: Tensor | None
+
+
+def _smaller_parts(candidates: np.ndarray, max_side_px: int) -> np.ndarray:
+    """Keep the candidates whose box has no longer side, numbered from 1."""
+    kept = np.zeros_like(candidates)
+    number = 0
+    for index, box in enumerate(ndimage.find_objects(candidates), 1):
+        if max(side.stop - side.start for side in box) <= max_side_px:
+            number += 1
+            kept[box][candidates[box] == index] = number
+    return kept
+
+
+def _peak(nodule_map: Tensor) -> np.ndarray:
+    return np.array(np.unravel_index(int(nodule_map.argmax()), nodule_map.shape))

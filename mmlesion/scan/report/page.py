@@ -110,7 +110,7 @@ def page_content(
     maps: FindingMaps,
     threshold: float | None = None,
 ) -> dict[str, Any]:
-    """Everything the page shows, as plain JSON.
+    """Return the content of the page as plain JSON.
 
     Positions are voxels (i, j, k) of the volume's array, in the order (x, y, z).
     """
@@ -237,7 +237,7 @@ def _map(each: FindingMap) -> dict[str, Any]:
 
 
 def _froc(froc: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Curve for the page: scores fall, false positives and sensitivity rise."""
+    """Return the curve for the page, sorted by decreasing score."""
     if not froc or not len(froc.get('scores', ())):
         return None
     curve = {
@@ -270,13 +270,13 @@ def _packed(content: bytes) -> str:
 
 
 def script_json(content: Any) -> str:
-    """JSON that may stand inside a script element."""
+    """Return JSON that can be embedded in a script element."""
     text = json.dumps(plain_json(content), allow_nan=False, separators=(',', ':'))
     return text.replace('<', '\\u003c')
 
 
 def escape(text: str) -> str:
-    """Text for HTML, also inside attributes."""
+    """Escape a text for HTML, also inside attributes."""
     for sign, name in (('&', 'amp'), ('<', 'lt'), ('>', 'gt'), ('"', 'quot')):
         text = text.replace(sign, f'&{name};')
     return text
@@ -294,7 +294,7 @@ def write_assets(folder: str | os.PathLike) -> None:
 
 
 def linked_assets(assets: str, data: list[str]) -> tuple[str, str]:
-    """Elements that load styles and scripts from files beside the page."""
+    """Return HTML elements that load styles and scripts from files."""
     styles = '\n'.join(
         f'<link rel="stylesheet" href="{assets}/{name}">' for name in _STYLES
     )
@@ -304,7 +304,7 @@ def linked_assets(assets: str, data: list[str]) -> tuple[str, str]:
 
 
 def inline_assets(data: str) -> tuple[str, str]:
-    """Elements that hold styles and scripts, with NiiVue's license."""
+    """Return HTML elements that contain styles and scripts, with NiiVue's license."""
 
     def read(*parts: str) -> str:
         return _HERE.joinpath(*parts).read_text(encoding='utf-8')

@@ -43,8 +43,9 @@ class ExplainFindings(ScanStep):
 
     Args:
         method: Name of a method that explains any score, such as ``'GradCAM'``, see
-            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM, whose
-            maps of boxes lie inside the box more than those of Grad-CAM.
+            :func:`mmlesion.explain.methods.find_method`. Defaults to
+            TwoScaleCAM, whose maps of boxes lie inside the box more than those of other
+            methods.
         layers: Layer to map. Defaults to the layer of the last feature maps.
         attention: Whether to add the attention of detectors that have it.
         insertion_deletion: Whether to measure how the score follows the map.
@@ -174,7 +175,7 @@ class ExplainFindings(ScanStep):
     def _insertion_deletion(
         self, model: Any, data: dict, heat: Tensor, box: np.ndarray
     ) -> dict[str, float]:
-        """Areas under the score of the box while pixels come and go."""
+        """Return the areas under the insertion and deletion curves of the box."""
         batch = model.data_preprocessor(pseudo_collate([copy.deepcopy(data)]), False)
         inputs, (sample,) = batch['inputs'], batch['data_samples']
 
@@ -212,7 +213,7 @@ class ExplainFindings(ScanStep):
 
 
 def _matching_box(sample: Any, wanted: np.ndarray) -> int | None:
-    """Index of the predicted box that overlaps the wanted box most."""
+    """Return the index of the predicted box with the largest overlap."""
     boxes = boxes_in_slice(
         getattr(sample.pred_instances.bboxes, 'tensor', sample.pred_instances.bboxes),
         sample.metainfo.get('crop_offset'),

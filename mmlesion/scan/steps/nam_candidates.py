@@ -13,12 +13,7 @@ from mmengine.registry import DefaultScope
 from mmlesion.ct import CTVolume
 from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.segmentation import (
-    activation_change,
-    nodule_candidates,
-    phase_means,
-    residual_maps,
-)
+from mmlesion.segmentation import CandidateScreen, nodule_candidates, phase_means
 
 _OUTSIDE_HU = -1024  # air
 _LOADER = 'LoadLIDCSlice'
@@ -42,7 +37,7 @@ class NAMCandidates:
             ``Config``.
         checkpoint: Checkpoint of exactly this network.
         crop_px: Sides of the crop, as in the prepared training data.
-        device: Such as ``'cpu'``. Defaults to the GPU, if any.
+        device: Such as ``'cpu'``. Defaults to the GPU if available.
 
     Raises:
         ValueError: If the config is no NAM network or its test pipeline begins with
@@ -75,7 +70,7 @@ class NAMCandidates:
             self.pipeline = Compose(steps[1:])
 
     def place(self, volume: CTVolume) -> tuple[int, int]:
-        """First row and column of the crop of all slices of a scan."""
+        """Return first row and column of the crop for all slices of a scan."""
         try:
             with warnings.catch_warnings():
                 # Which lung is the left one does not matter for the crop
@@ -139,11 +134,12 @@ class NAMCandidates:
         masks = candidates == numbers[:, None, None]
         best = 0
         if len(numbers) > 1:
-            best = self._most_seen(inputs, masks, scope, float(means[0]))
+            numbered = (masks * np.arange(1, len(masks) + 1)[:, None, None]).sum(0)
+            best = self._most_seen(inputs, numbered, scope, float(means[0]))
         return masks[best][box]
 
     def _inputs(self, cut: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Normalized input of the network, and the HU that it contains."""
+        """Return the normalized network input, and its HU."""
         img = np.repeat(cut.astype(np.float32)[..., None], self.channels, axis=2)
         with DefaultScope.overwrite_default_scope(self.scope):
             packed: Any = self.pipeline(
@@ -163,23 +159,21 @@ class NAMCandidates:
     def _most_seen(
         self,
         inputs: torch.Tensor,
-        masks: np.ndarray,
+        candidates: np.ndarray,
         scope: np.ndarray,
         lung_hu: float,
     ) -> int:
-        """Index of the mask whose removal changes the map most."""
+        """Index of the candidate whose removal changes the map most."""
         model = self.model
         low, high = model.window_hu
         fill_hu = lung_hu if model.fill_hu is None else model.fill_hu
         gray = torch.full((self.channels, 1, 1), (fill_hu - low) * 255 / (high - low))
         fill = model.data_preprocessor(dict(inputs=[gray]))['inputs'][0, :, 0, 0]
-        classifier = model.classifier
-        original, residual = residual_maps(
-            classifier.backbone.deepest_path(),
-            classifier.head.fc.weight[model.positive],
+        screen = CandidateScreen(
+            model.classifier.backbone.deepest_path(),
+            model.classifier.head.fc.weight[model.positive],
             inputs,
-            torch.from_numpy(masks).to(inputs.device),
             fill,
+            model.map_shift_px[0].tolist(),
         )
-        region = torch.from_numpy(scope).to(inputs.device)
-        return int(activation_change(original, residual, region).argmax())
+        return int(screen.changes(candidates, scope).argmax())

@@ -16,12 +16,9 @@ from mmlesion.segmentation import nodule_candidates, phase_means
 
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
+from .in_lung import in_lung
 from .nam_candidates import NAMCandidates
 from .scan_step import ScanCase, ScanStep
-
-#: A lesion counts as surrounded by lung if this share of its box is darker than
-#: LUNG_HU; only there do candidates separate it from its surroundings.
-LUNG_SHARE, LUNG_HU = 0.15, -500.0
 
 
 @SCAN_STEPS.register_module()
@@ -51,7 +48,7 @@ class OutlineFindings(ScanStep):
         config: Config of the NAM network; only with ``'nam'``.
         checkpoint: Checkpoint of the NAM network; only with ``'nam'``.
         crop_px: Sides of the slices with which the NAM network was trained.
-        device: Device of the NAM network. Defaults to the GPU, if any.
+        device: Device of the NAM network. Defaults to the GPU if available.
         **kwargs: As :class:`ScanStep`.
 
     Raises:
@@ -121,7 +118,7 @@ class OutlineFindings(ScanStep):
     def _candidates(
         self, volume: CTVolume, lower: np.ndarray, upper: np.ndarray
     ) -> FindingMap | None:
-        """Mask by candidates, or None where they do not separate the lesion."""
+        """Return a mask from candidates, or None if they do not separate the lesion."""
         first = np.maximum(np.rint(lower + 0.5), 0).astype(int)
         last = np.minimum(np.rint(upper + 0.5), volume.shape).astype(int)
         if (last <= first).any():
@@ -129,7 +126,7 @@ class OutlineFindings(ScanStep):
         box = tuple(slice(a, b) for a, b in zip(first, last))
         region = np.asarray(volume.array[box], np.float32)
         middle = len(region) // 2
-        if (region[middle] < LUNG_HU).mean() < LUNG_SHARE:
+        if not in_lung(volume, lower, upper):
             return None
         ellipse = box_ellipsoid(
             np.array([-0.5, -0.5, -0.5]), np.array(region.shape) - 0.5
@@ -158,7 +155,7 @@ class OutlineFindings(ScanStep):
     def _best_candidate(
         self, plane: np.ndarray, center: np.ndarray, means: np.ndarray
     ) -> np.ndarray:
-        """Candidate with the most pixels in ``center`` less those outside."""
+        """Return the candidate with the most pixels inside minus outside ``center``."""
         scope = np.ones(plane.shape, bool)
         numbers = nodule_candidates(plane, scope, means, self.smoothness)
         count = int(numbers.max()) + 1
@@ -173,7 +170,7 @@ class OutlineFindings(ScanStep):
 def mask_axes_mm(
     mask: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> tuple[float, float]:
-    """Long and short axis of a mask in its largest slice.
+    """Measure the long and short axis of a mask in its largest slice.
 
     The long axis is the largest distance of two points of the outline, which runs
     between the pixels. The short axis is the extent perpendicular to it.

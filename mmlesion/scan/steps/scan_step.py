@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mmlesion.ct import CTVolume
+from mmlesion.engine.zoo import PREFIX as ZOO_PREFIX
+from mmlesion.engine.zoo import zoo_model
 from mmlesion.version import __version__
 
 from ..finding import Finding, ScanResult, StepRecord
@@ -69,7 +71,7 @@ class ScanStep(ABC):
         case.result.provenance = [*kept, self.record]
 
     def chosen(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Findings that the step treats."""
+        """Return the findings that the step processes."""
         high = [each for each in findings if each.score >= self.score_thr]
         order = sorted(high, key=lambda each: -each.score)
         return order[: self.max_findings]
@@ -94,18 +96,23 @@ class ScanStep(ABC):
             self.name,
             config=Path(config).name,
             checkpoint=Path(checkpoint).name,
-            checkpoint_sha256=file_sha256(checkpoint) if checkpoint else '',
+            checkpoint_sha256=checkpoint_sha256(checkpoint) if checkpoint else '',
             settings=settings,
             version=__version__,
         )
 
 
-def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a local file; empty for an address."""
-    if not os.path.isfile(path):
+def checkpoint_sha256(checkpoint: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a checkpoint file or of a model of the zoo.
+
+    Empty for another address than ``mmlesion://``.
+    """
+    if str(checkpoint).startswith(ZOO_PREFIX):
+        return zoo_model(str(checkpoint)).sha256
+    if not os.path.isfile(checkpoint):
         return ''
     digest = hashlib.sha256()
-    with open(path, 'rb') as file:
+    with open(checkpoint, 'rb') as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

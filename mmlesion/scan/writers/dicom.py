@@ -116,7 +116,7 @@ def _write(
 
 
 def _header(path: str) -> pydicom.Dataset:
-    """Header of a source image, with empty values for what it may lack."""
+    """Read the header of a source image; missing required values are empty."""
     header = pydicom.dcmread(path, stop_before_pixels=True)
     for name in _REQUIRED_EMPTY:
         if name not in header:
@@ -153,7 +153,7 @@ def _segmentation(
     sources: Sequence[pydicom.Dataset],
     uids: dict[str, str],
 ) -> hd.seg.Segmentation:
-    """Binary segmentation with a segment for each finding in ``used``."""
+    """Return a binary segmentation with one segment per finding in ``used``."""
     findings = {each.id: each for each in result.findings}
     descriptions = []
     for number, key in enumerate(used, start=1):
@@ -205,7 +205,7 @@ def _report(
     sources: Sequence[pydicom.Dataset],
     uids: dict[str, str],
 ) -> Comprehensive3DSR:
-    """Structured report with the measurements of all findings."""
+    """Return a structured report with the measurements of all findings."""
     device = ObserverContext(
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
@@ -252,7 +252,7 @@ def _measurements(
     MeasurementsAndQualitativeEvaluations
     | VolumetricROIMeasurementsAndQualitativeEvaluations
 ):
-    """Measurements of a finding, with its segment where it has one."""
+    """Return the measurements of a finding, with its segment if available."""
     name, version = _algorithm(finding, result)
     algorithm = AlgorithmIdentification(name=name, version=version)
     outline = finding.extras.get('outline', {})

@@ -87,7 +87,7 @@ def write_formats(
 def complete_outlines(
     result: ScanResult, volume: CTVolume, maps: FindingMaps
 ) -> FindingMaps:
-    """Outlines of all findings; the ellipsoid of the box where there is none."""
+    """Return the outlines of all findings; missing outlines become ellipsoids."""
     return {
         each.id: dict(
             outline=maps.get(each.id, {}).get('outline')

@@ -50,7 +50,7 @@ def array_in_source(array: np.ndarray, volume: CTVolume) -> np.ndarray:
 
 
 def image_in_source(array: np.ndarray, volume: CTVolume) -> sitk.Image:
-    """Image with the geometry of the file, see :func:`array_in_source`."""
+    """Return an image with the geometry of the file; see :func:`array_in_source`."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array_in_source(array, volume)))
     grid = volume.source_grid
     image.SetSpacing(grid.spacing_mm)

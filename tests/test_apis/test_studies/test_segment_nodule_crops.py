@@ -65,6 +65,21 @@ def test_scores_of_drawn_nodules(tmp_path):
     assert table[2].startswith('| 1 | 2 | 1.0 | ') and len(table) == 4
 
 
+@pytest.mark.parametrize('refine', ['opening', 'random_walker'])
+def test_refinement_cuts_an_attached_vessel_off(tmp_path, refine):
+    z, y, x = np.mgrid[:3, :48, :48]
+    ball = np.hypot(y - 24, x - 24) <= 8
+    image = np.where(ball | (np.abs(y - 24) <= 2), 30, -860).astype(np.int16)
+    for kind, array in (('image', image), ('mask', ball.astype(np.uint8))):
+        (tmp_path / kind).mkdir()
+        write_volume(tmp_path / kind / 'a.nii.gz', CTVolume(array, SPACING_MM))
+    folders = tmp_path / 'image', tmp_path / 'mask'
+    (plain,) = segment_nodule_crops(*folders, scopes=[2])
+    (refined,) = segment_nodule_crops(*folders, scopes=[2], refine=refine)
+    assert refined.fine > plain.fine + 0.05 and refined.volume > plain.volume + 0.05
+    assert refined.coarse == plain.coarse
+
+
 def test_the_command(tmp_path, capsys):
     write_crop(tmp_path, 'a', 6)
     folders = [str(tmp_path / 'image'), str(tmp_path / 'mask')]
@@ -83,7 +98,7 @@ def test_bad_input(tmp_path):
         segment_nodule_crops(images, masks, smoothness_hu=-5)
     with pytest.raises(ValueError, match='are the folders of images and masks swapped'):
         segment_nodule_crops(masks, images)
-    with pytest.raises(FileNotFoundError, match='expected volumes there'):
+    with pytest.raises(FileNotFoundError, match='expected volume files'):
         segment_nodule_crops(tmp_path, masks)
     write_volume(
         masks / 'a.nii.gz', CTVolume(np.zeros((5, 40, 40), np.uint8), SPACING_MM)

@@ -234,12 +234,12 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
         (
             [axial, config(root, 'coronal', 'fungus_ball')],
             [checkpoint] * 2,
-            'networks of one sign in the sub-regions, got cavity, fungus_ball',
+            'networks of one sign in the lung regions, got cavity, fungus_ball',
         ),
         (
             [config(root, task='disease')],
             [checkpoint],
-            'networks of one sign in the sub-regions, got disease',
+            'networks of one sign in the lung regions, got disease',
         ),
         ([Config(dict(model=dict()))], [checkpoint], 'expected a test_dataloader'),
     ):
@@ -355,7 +355,7 @@ def test_one_scan_with_a_mask_of_ones_own(root, checkpoint, tmp_path):
     with pytest.raises(ValueError, match='mask is on another grid'):
         smaller = CTVolume(scan.array[2:], scan.spacing_mm, scan.origin)
         find_signs(smaller, [config(root)], [checkpoint], tmp_path / 'o', path)
-    with pytest.raises(ValueError, match='one sign in the sub-regions, got disease'):
+    with pytest.raises(ValueError, match='one sign in the lung regions, got disease'):
         find_signs(scan, [config(root, task='disease')], [checkpoint], tmp_path / 'o')
     with pytest.raises(ValueError, match='another view'):
         find_signs(scan, [config(root)] * 2, [checkpoint] * 2, tmp_path / 'o')

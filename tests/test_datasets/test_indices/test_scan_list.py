@@ -44,12 +44,12 @@ def test_no_sign_and_other_columns(tmp_path):
         (['a,P1,1,,yes,,,,,'], 'row 2: left_upper_cavity must be 0, 1 or empty'),
         (['a,,1,,,,,,,'], 'row 2: patient is empty'),
         ([',P1,1,,,,,,,'], 'row 2: scan is empty'),
-        (['a,P1,1'], 'row 2: expected one cell for each column'),
+        (['a,P1,1'], 'row 2: expected one cell per column'),
         (
             ['a,P1,1,,,,,,,', 'x/../a,P1,1,,,,,,,'],
-            'row 3: scan x/../a is in row 2 already',
+            'row 3: scan x/../a is already in row 2',
         ),
-        ([], 'there is no row'),
+        ([], 'the file has no rows'),
     ],
 )
 def test_bad_rows_are_told(tmp_path, rows, message):
@@ -62,9 +62,9 @@ def test_bad_rows_are_told(tmp_path, rows, message):
     [
         (
             ['a,P1,train', 'b,P1,test'],
-            "row 3: patient P1 is of split 'test', but of 'train' in row 2",
+            "row 3: patient P1 is in split 'test', but in split 'train' in row 2",
         ),
-        (['a,P1,train', 'b,P2,'], 'row 3: split is empty, but other rows have one'),
+        (['a,P1,train', 'b,P2,'], 'row 3: split is empty, but other rows have a split'),
         (['a,P1,dev'], 'row 2: split must be one of train, val, test or empty'),
     ],
 )

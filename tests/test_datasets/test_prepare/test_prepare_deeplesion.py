@@ -244,7 +244,9 @@ def test_the_command_line(data):
     assert (
         result.stdout.strip()
         .splitlines()[-1]
-        .startswith('8 series are ready (0 were there before); wrote 72 slices')
+        .startswith(
+            '8 series are ready (0 of them from an earlier run); wrote 72 slices'
+        )
     )
     assert '1 series of the csv are not on disk' in result.stdout
     check_whole(data)

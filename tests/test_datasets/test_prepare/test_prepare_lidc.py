@@ -164,7 +164,9 @@ def test_an_xml_of_another_series_is_said(tree, tmp_path):
     (other,) = (root / 'LIDC-IDRI-0002').rglob('*.xml')
     shutil.copy(other, xml)
     (problem, *_) = problems_of(root, tmp_path / 'out')
-    assert 'the XML is of series' in problem and 'but the DICOM files of' in problem
+    assert (
+        'the XML belongs to series' in problem and 'but the DICOM files to' in problem
+    )
 
 
 def test_an_outline_beyond_the_images_is_said(tree, tmp_path):
@@ -175,8 +177,8 @@ def test_an_outline_beyond_the_images_is_said(tree, tmp_path):
     xml.write_text(text[:at] + '<xCoord>300' + text[text.index('<', at + 8) :])
     done = prepare_lidc(str(root), str(tmp_path / 'out'), progress=False)
     (problem,) = done.problems
-    assert 'an outline up to the pixel (300, ' in problem
-    assert 'but the DICOM files have 128 x 128' in problem
+    assert 'an outline up to pixel (300, ' in problem
+    assert 'but the DICOM images have 128 x 128' in problem
 
 
 def test_a_broken_and_a_missing_xml_are_said_and_an_archive_helps(
@@ -187,10 +189,10 @@ def test_a_broken_and_a_missing_xml_are_said_and_an_archive_helps(
     whole = xml.read_bytes()
     xml.write_bytes(whole[:-50])
     (problem,) = problems_of(root, tmp_path / 'out')
-    assert problem.startswith(f'{xml}: line ') and 'broken or cut off' in problem
+    assert problem.startswith(f'{xml}: line ') and 'malformed or truncated' in problem
     xml.unlink()
     (problem,) = problems_of(root, tmp_path / 'out2')
-    assert 'no XML of its series' in problem
+    assert 'no XML file of its series' in problem
     done = prepare_lidc(str(root), str(tmp_path / 'out3'), str(phantom), progress=False)
     assert not done.problems and {row.patient for row in done.rows} >= {
         'LIDC-IDRI-0001'
@@ -280,7 +282,7 @@ def test_a_crop_that_shows_no_nodule_of_the_xml_is_said(phantom, tmp_path):
         progress=False,
     )
     (problem,) = done.problems
-    assert path.name in problem and 'has this mask' in problem
+    assert path.name in problem and 'matches this mask' in problem
 
 
 def test_the_command_prepares_and_says_what_is_wrong(tree, tmp_path):
@@ -297,10 +299,10 @@ def test_the_command_prepares_and_says_what_is_wrong(tree, tmp_path):
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert ' patients are ready (0 were there before)' in done.stdout
+    assert ' patients are ready (0 of them from an earlier run)' in done.stdout
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('error: ') and 'slices are missing' in last
-    assert 'so 1 could not be prepared (listed in problems.txt)' in last
+    assert '1 could not be prepared (listed in problems.txt)' in last
 
 
 @pytest.mark.skipif(

@@ -58,7 +58,9 @@ def test_as_many_with_as_without_of_each_crop(crops):
 
 
 def test_pixels_are_magnified_twice_around_the_middle(crops):
-    prepare_lidc_crop_slices(str(crops / 'voi'), str(crops / 'out'), size=100)
+    prepare_lidc_crop_slices(
+        str(crops / 'voi'), str(crops / 'out'), size=100, placement='middle'
+    )
     name = 'LIDC-IDRI-0002_R_1.slices'
     with SliceArchive(crops / 'out' / 'slice_masks' / name) as archive:
         (number,) = archive.stored
@@ -76,8 +78,44 @@ def test_pixels_are_magnified_twice_around_the_middle(crops):
 
 def test_a_nodule_that_is_cut_off_is_left_out(crops):
     write_crop(crops / 'voi', 'LIDC-IDRI-0003_R_1', [2, 3], center=(6, 22))
-    done = prepare_lidc_crop_slices(str(crops / 'voi'), str(crops / 'out'), size=64)
+    done = prepare_lidc_crop_slices(
+        str(crops / 'voi'), str(crops / 'out'), size=64, placement='middle'
+    )
     assert done.cut_off == 2 and done.series == 2
+    # At a random place, all of the nodule is in the square
+    done = prepare_lidc_crop_slices(str(crops / 'voi'), str(crops / 'out'), size=64)
+    assert done.cut_off == 0 and done.series == 3
+
+
+def test_nodules_lie_anywhere_in_the_square(tmp_path):
+    """Their middle is spread over the square; mask, pixels and offset agree."""
+    for number in range(24):
+        write_crop(tmp_path / 'voi', f'LIDC-IDRI-{number:04d}_R_1', [2])
+    done = prepare_lidc_crop_slices(str(tmp_path / 'voi'), str(tmp_path / 'out'))
+    middles, visible = [], []
+    for row in done.rows:
+        if not row.num_nodules:
+            continue
+        name = f'{row.series_uid}.slices'
+        with SliceArchive(tmp_path / 'out' / 'slice_masks' / name) as archive:
+            mask = archive.read(row.slice_number)
+        with SliceArchive(tmp_path / 'out' / 'slices' / name) as archive:
+            image = archive.read(row.slice_number)
+        assert mask.sum() == 16 * 16 and (image[mask > 0] > -600).all()
+        middle = np.argwhere(mask).mean(0) + 0.5
+        # The nodule of 8 pixels has its middle at (20, 22) in the crop
+        np.testing.assert_allclose(
+            middle + (row.offset_y_px, row.offset_x_px), (40, 44)
+        )
+        middles.append(middle)
+        visible.append((image != -850).sum())
+    assert len(middles) == 24
+    assert (np.std(middles, 0) > 20).all() and len(set(visible)) > 12
+    assert (np.abs(np.array(middles) - 64) > 40).any(0).all()
+    with pytest.raises(ValueError, match="placement must be one of .* got 'left'"):
+        prepare_lidc_crop_slices(
+            str(tmp_path / 'voi'), str(tmp_path / 'out'), placement='left'
+        )
 
 
 def test_a_bad_crop_is_named_and_the_others_are_prepared(crops):
@@ -90,10 +128,10 @@ def test_a_bad_crop_is_named_and_the_others_are_prepared(crops):
 
 
 def test_what_cannot_be_done_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match='expected volumes there'):
+    with pytest.raises(FileNotFoundError, match='expected volume files'):
         prepare_lidc_crop_slices(str(tmp_path), str(tmp_path / 'out'))
     write_crop(tmp_path / 'voi', 'LIDC-IDRI-0001_R_1', range(6))
-    with pytest.raises(ValueError, match='no crop has slices both with and without'):
+    with pytest.raises(ValueError, match='no crop has slices with and without'):
         prepare_lidc_crop_slices(str(tmp_path / 'voi'), str(tmp_path / 'out'))
     assert not (tmp_path / 'out' / 'slices.csv').exists()
     with pytest.raises(ValueError, match='size must be 1 or more'):

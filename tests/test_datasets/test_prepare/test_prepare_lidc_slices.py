@@ -12,6 +12,7 @@ from mmlesion.ct.dicom import write_dicom_image
 from mmlesion.ct.lung_crop import place_crop
 from mmlesion.datasets.indices.slice_index import read_slice_index
 from mmlesion.datasets.prepare import prepare_lidc_slices
+from mmlesion.datasets.prepare.lidc_slices import find_nodules
 from mmlesion.datasets.sources.lidc_consensus import match_readers, reader_votes
 from mmlesion.datasets.sources.lidc_series import find_lidc_series, slice_at
 from mmlesion.phantom import write_lidc
@@ -283,7 +284,7 @@ def test_what_is_wrong_with_a_series_is_said_and_the_others_are_prepared(
     assert {row.patient for row in done.rows} == {'LIDC-IDRI-0002'}
     (problem,) = done.problems
     assert str(xml.parent) in problem and 'slices are missing' in problem
-    with pytest.raises(ValueError, match='so 1 series could not be prepared'):
+    with pytest.raises(ValueError, match='1 series could not be prepared'):
         done.check()
 
 
@@ -293,3 +294,25 @@ def test_what_is_wrong_with_a_series_is_said_and_the_others_are_prepared(
 def test_wrong_arguments_are_told(tmp_path, change):
     with pytest.raises(ValueError, match='must be 1 or more'):
         prepare_lidc_slices(str(tmp_path), str(tmp_path), progress=False, **change)
+
+
+def test_fewer_readers_than_two_are_refused(tmp_path):
+    with pytest.raises(ValueError, match='min_readers must be 2 or more, but is 1'):
+        prepare_lidc_slices(str(tmp_path), str(tmp_path / 'out'), min_readers=1)
+
+
+def test_nodules_of_fewer_readers_are_marked_but_not_positive(phantom):
+    kept = left_out = 0
+    for series in find_lidc_series(str(phantom)):
+        volume, reading = series.read_volume(), series.find_reading({})
+        labels, marked = find_nodules(volume, reading, min_readers=4)
+        expected = set()
+        for group in match_readers(reading.nodules):
+            votes, _ = reader_votes(group, lambda z, v=volume: slice_at(v, z))
+            agreed = {number for number, plane in votes.items() if plane.max() >= 2}
+            expected |= agreed if len(group) >= 4 else set()
+            left_out += len(agreed) if len(group) < 4 else 0
+        assert set(labels) == expected
+        kept += len(expected)
+        assert marked == find_nodules(volume, reading)[1]
+    assert kept or left_out

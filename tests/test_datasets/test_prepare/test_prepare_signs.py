@@ -143,7 +143,7 @@ def test_what_cannot_be_prepared_is_told_and_the_others_are(scans):
     assert problems == sorted(done.problems)
     assert problems[0].startswith('s0.nii.gz: ') and 'cut off' in problems[0]
     assert problems[1].startswith('s1.nii.gz: ') and 'no air' in problems[1]
-    with pytest.raises(ValueError, match='so 2 scans could not be prepared'):
+    with pytest.raises(ValueError, match='2 scans could not be prepared'):
         done.check()
     (scans / 's2.nii.gz').unlink()
     with pytest.raises(ValueError, match='none of 3 scans could be prepared'):
@@ -177,15 +177,15 @@ def test_the_command_line(scans, capsys):
     ]
     assert main(arguments) == 0
     assert capsys.readouterr().out == (
-        '3 scans of 3 patients are ready (0 were there before), with 63 projections; '
-        '0 sub-regions are without lung.\n'
+        '3 scans of 3 patients are ready (0 of them from an earlier run), '
+        'with 63 projections; 0 lung regions contain no lung.\n'
     )
     assert (scans / 'projections.csv').exists()  # beside the list
     (scans / 's1.nii.gz').unlink()
     assert main(arguments) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        'error: s1.nii.gz: no such file or folder; so 1 scans could not be '
-        'prepared (listed in problems.txt), all others are'
+        'error: s1.nii.gz: no such file or folder; 1 scans could not be '
+        'prepared (listed in problems.txt), the others are ready'
     )
 
 

@@ -63,19 +63,19 @@ def test_the_other_columns_may_be_absent_or_empty(tiny):
 @pytest.mark.parametrize(
     'fields, reason',
     [
-        (dict(Study_index='1.5'), "Study_index must be an integer, but holds '1.5'"),
+        (dict(Study_index='1.5'), "Study_index must be an integer, but contains '1.5'"),
         (dict(Series_ID='x'), 'Series_ID must be numeric'),
-        (dict(Measurement_coordinates='1, 2, 3'), r'must hold 8 number\(s\)'),
+        (dict(Measurement_coordinates='1, 2, 3'), r'must contain 8 number\(s\)'),
         (
             dict(Lesion_diameters_Pixel_='20, 18'),
             'has 18, but the ends in Measurement_coordinates are 15 pixels apart',
         ),
         (dict(Normalized_lesion_location='0.25, 0.5, 1.5'), r'must be in \[0, 1\]'),
-        (dict(DICOM_windows='275, -175'), 'DICOM_windows must rise'),
+        (dict(DICOM_windows='275, -175'), 'DICOM_windows must ascend'),
         (dict(Patient_gender='female'), "must be F, M or O, but is 'female'"),
         (dict(Patient_age='-1'), 'Patient_age must not be negative'),
-        (dict(Patient_age='old'), "Patient_age must be numeric, but holds 'old'"),
-        (dict(Slice_range='14, 6'), "Slice_range must rise, but is '14, 6'"),
+        (dict(Patient_age='old'), "Patient_age must be numeric, but contains 'old'"),
+        (dict(Slice_range='14, 6'), "Slice_range must ascend, but is '14, 6'"),
     ],
 )
 def test_a_malformed_cell_of_the_other_columns(tiny, fields, reason):
@@ -128,7 +128,7 @@ def test_missing_columns_are_named(tiny):
     )
     with pytest.raises(
         ValueError,
-        match=r'DL_info.csv: row 1 lacks the '
+        match=r'DL_info.csv: row 1: missing '
         r'column\(s\) Bounding_boxes, Image_size',
     ):
         read_deeplesion_csv(path)
@@ -138,26 +138,26 @@ def test_missing_columns_are_named(tiny):
     'fields, reason',
     [
         (dict(File_name='a.png'), "'<series>_<slice>.png', but is 'a.png'"),
-        (dict(File_name='../000001_01_01_010.png'), 'File_name must read'),
+        (dict(File_name='../000001_01_01_010.png'), 'File_name must have the form'),
         (dict(Key_slice_index='11'), 'Key_slice_index is 11'),
-        (dict(Bounding_boxes='1, 2, 3'), r'must hold 4 number\(s\)'),
-        (dict(Bounding_boxes='1, 2, 3, x'), "must be numeric, but holds 'x'"),
+        (dict(Bounding_boxes='1, 2, 3'), r'must contain 4 number\(s\)'),
+        (dict(Bounding_boxes='1, 2, 3, x'), "must be numeric, but contains 'x'"),
         (dict(Bounding_boxes='1, 2, 3, nan'), 'must be finite'),
         (dict(Bounding_boxes='11, 13, 11, 43'), 'has no area'),
         (dict(Bounding_boxes='31, 13, 11, 43'), r'\(31, 13, 11, 43\) has no area'),
         (
             dict(Bounding_boxes='11, 13, 90, 43'),
-            'lies outside the image of 64 x 64 pixels',
+            'is outside the image of 64 x 64 pixels',
         ),
-        (dict(Bounding_boxes='-30, 13, 20, 43'), 'lies outside the image'),
-        (dict(Bounding_boxes='66, 13, 70, 43'), 'lies outside the image'),
+        (dict(Bounding_boxes='-30, 13, 20, 43'), 'is outside the image'),
+        (dict(Bounding_boxes='66, 13, 70, 43'), 'is outside the image'),
         (dict(Train_Val_Test='4'), 'must be 1, 2 or 3, but is 4'),
         (dict(Train_Val_Test='1.5'), 'an integer'),
         (dict(Coarse_lesion_type='9'), 'must be -1 or 1 to 8'),
-        (dict(Spacing_mm_px_='0, 0, 5'), 'one positive pixel size'),
-        (dict(Spacing_mm_px_='0.8, 0.4, 5'), 'one positive pixel size'),
+        (dict(Spacing_mm_px_='0, 0, 5'), 'same positive pixel size'),
+        (dict(Spacing_mm_px_='0.8, 0.4, 5'), 'same positive pixel size'),
         (dict(Image_size='64, 0'), 'Image_size must be positive'),
-        (dict(Possibly_noisy=''), "Possibly_noisy must be numeric, but holds ''"),
+        (dict(Possibly_noisy=''), "Possibly_noisy must be numeric, but contains ''"),
     ],
 )
 def test_a_malformed_row_is_named(tiny, fields, reason):

@@ -109,11 +109,11 @@ LAUGHS = (
 @pytest.mark.parametrize(
     'content, sentence',
     [
-        (b'', 'line 1: the XML is broken or cut off'),
-        (b'\x00\x01\x02', 'line 1: the XML is broken or cut off'),
-        (xml(nodule())[:-9], 'line 2: the XML is broken or cut off'),
-        (b'<html/>', r"expected an XML of LIDC-IDRI .* but it is a 'html'"),
-        (xml(nodule(), uid=' '), 'does not say which series it is of'),
+        (b'', 'line 1: the XML is malformed or truncated'),
+        (b'\x00\x01\x02', 'line 1: the XML is malformed or truncated'),
+        (xml(nodule())[:-9], 'line 2: the XML is malformed or truncated'),
+        (b'<html/>', r"expected an XML of LIDC-IDRI .* but the root element is 'html'"),
+        (xml(nodule(), uid=' '), 'does not name its series'),
         (LAUGHS, 'line 2: a document type declaration'),
         (LAUGHS.decode().encode('utf-16'), 'line 2: a document type declaration'),
         (
@@ -122,7 +122,7 @@ LAUGHS = (
         ),
         (b'<?xml version="1.0" encoding="none-such"?><a/>', 'line 1: the XML'),
         (b'<?xml version="1.0" encoding="shift_jis"?><a/>', 'line 1: the XML'),
-        (b'<a>' * 100_000, 'the XML is broken or cut off'),
+        (b'<a>' * 100_000, 'the XML is malformed or truncated'),
         (
             xml(nodule(malignancy=6)),
             "nodule '7' of reader 1: malignancy must be from 1 to 5, but is 6",
@@ -147,10 +147,10 @@ LAUGHS = (
         ),
         (
             xml(nodule(rois=roi(points=((5, 4096), (5, 2))))),
-            r'the point \(5, 4096\) lies '
-            'in no image',
+            r'the point \(5, 4096\) is '
+            'outside any image',
         ),
-        (xml(nodule(rois=roi(inclusion='FALSE'))), 'there are holes only'),
+        (xml(nodule(rois=roi(inclusion='FALSE'))), 'there are only holes'),
     ],
 )
 def test_what_is_wrong_is_one_sentence_that_names_the_file(content, sentence):
@@ -164,7 +164,7 @@ def test_what_is_wrong_is_one_sentence_that_names_the_file(content, sentence):
 
 def test_deep_nesting_and_a_huge_file_do_not_hang():
     deep = b'<LidcReadMessage>' + b'<a>' * 200_000 + b'</a>' * 200_000
-    with pytest.raises(ValueError, match='does not say which series'):
+    with pytest.raises(ValueError, match='does not name its series'):
         parse_lidc_xml(deep + b'</LidcReadMessage>', 'a.xml')
     with pytest.raises(ValueError, match='more than 32 MiB are refused'):
         parse_lidc_xml(b' ' * (2**25 + 1), 'a.xml')
@@ -233,14 +233,16 @@ def test_copies_count_once_and_contradictions_are_said(tmp_path):
     write_archive(
         tmp_path / 'b.tar.xz', {'1.xml': xml(nodule()), '2.xml': xml(nodule(margin=1))}
     )
-    with pytest.raises(ValueError, match='2.xml: it differs from .*1.xml, which is of'):
+    with pytest.raises(
+        ValueError, match='2.xml: it differs from .*1.xml, which belongs to'
+    ):
         read_lidc_readings(tmp_path / 'b.tar.xz')
 
 
 def test_missing_and_broken_archives_are_said(tmp_path):
     with pytest.raises(FileNotFoundError, match='no such file'):
         read_lidc_readings(tmp_path / 'a.xml')
-    with pytest.raises(FileNotFoundError, match='no XML file is in it'):
+    with pytest.raises(FileNotFoundError, match='contains no XML file'):
         read_lidc_readings(tmp_path)
     write_archive(tmp_path / 'a.tar.xz', {'1.xml': xml(nodule()) + b' ' * 5000})
     content = (tmp_path / 'a.tar.xz').read_bytes()

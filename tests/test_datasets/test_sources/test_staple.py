@@ -53,5 +53,5 @@ def test_neither_the_field_of_view_nor_the_place_in_it_matters():
     'masks', [np.zeros((2, 3, 3, 3)), np.ones((3, 3, 3)), np.zeros((0, 3, 3, 3))]
 )
 def test_nothing_to_merge_is_told(masks):
-    with pytest.raises(ValueError, match='STAPLE needs masks'):
+    with pytest.raises(ValueError, match='STAPLE needs non-empty masks'):
         staple_consensus(masks, (1, 1, 1))

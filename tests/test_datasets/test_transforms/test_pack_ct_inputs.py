@@ -78,7 +78,10 @@ def test_the_position_of_the_crop_is_kept_and_unknown_keys_are_left_out():
     'steps, expected',
     [
         ([CROP, dict(type='PackDetInputs')], "drops the position of the crop: add 'cr"),
-        ([SPACING, stock((9, 9)), dict(type='PackDetInputs')], 'pack by mmlesion.Pack'),
+        (
+            [SPACING, stock((9, 9)), dict(type='PackDetInputs')],
+            'pack with mmlesion.Pack',
+        ),
         (
             [
                 SPACING,

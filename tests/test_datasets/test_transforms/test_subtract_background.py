@@ -49,5 +49,5 @@ def test_smoothed_it_is_a_difference_of_gaussians():
         for sigma in (1.0, 3.0)
     )
     np.testing.assert_allclose(out, wide - narrow, atol=1e-4)
-    with pytest.raises(ValueError, match='from 0 to below sigma_px=3'):
+    with pytest.raises(ValueError, match='at least 0 and below sigma_px=3'):
         SubtractBackground(3.0, smooth_px=3.0)

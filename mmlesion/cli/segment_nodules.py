@@ -1,0 +1,94 @@
+"""Outline the nodules of one chest CT with a network trained on labels of slices.
+
+Example:
+    python tools/segment_nodules.py SCAN --out work_dirs/nodules --report \
+        --model configs/nam_1gap_lidc.py CHECKPOINT
+"""
+
+import argparse
+
+from .arguments import add_config_options, read_config, zoo_name
+from .scan_outputs import add_output_arguments, outputs_from_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command line.
+
+    Args:
+        parser: Parser that receives the arguments.
+    """
+    parser.add_argument('scan', help='DICOM folder, NIfTI, MetaImage or NRRD file')
+    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument(
+        '--model',
+        nargs='+',
+        required=True,
+        metavar=('CONFIG', 'CHECKPOINT'),
+        help='config of a NAMSegmentor and its checkpoint, or a model of the zoo',
+    )
+    add_config_options(parser)
+    parser.add_argument(
+        '--truth', metavar='PATH', help='label file of the true nodules, for 3-D Dice'
+    )
+    parser.add_argument(
+        '--size',
+        type=int,
+        help='side of the square around the lungs in pixels (default: of the config)',
+    )
+    parser.add_argument(
+        '--zoom',
+        type=int,
+        help='magnification of the slices (default: of the config)',
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.5,
+        help='smallest probability of a slice (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--min-slices',
+        type=int,
+        default=2,
+        help='smallest number of neighboring slices of a nodule (default: %(default)s)',
+    )
+    add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Outline the nodules and print their sizes.
+
+    Args:
+        args: The parsed arguments.
+    """
+    from mmlesion.apis.studies import nodule_table, segment_nodules
+    from mmlesion.apis.studies.segment_nodules import SegmentOptions
+
+    config, checkpoint = _model(args.model)
+    result = segment_nodules(
+        args.scan,
+        read_config(config, args.cfg_options, args.trust_checkpoint),
+        checkpoint,
+        args.out,
+        SegmentOptions(args.size, args.zoom, args.score_thr, args.min_slices),
+        args.truth,
+        outputs_from_arguments(args, 'Lung nodules'),
+    )
+    for warning in result.warnings:
+        print(f'warning: {warning}')
+    print(nodule_table(result))
+
+
+def _model(words: list[str]) -> tuple[str, str]:
+    """Config and checkpoint of ``--model``."""
+    from mmlesion.engine.zoo import PREFIX
+
+    name = zoo_name(words[0])
+    if len(words) == 1 and name is not None:
+        return words[0], PREFIX + name
+    if len(words) != 2:
+        raise ValueError(
+            '--model needs a config and a checkpoint, or a model of the zoo, got '
+            f'{" ".join(words)}'
+        )
+    return words[0], words[1]

@@ -1,0 +1,31 @@
+"""Translation of activation maps."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def shift_map(maps: Tensor, shift_px: Sequence[float]) -> Tensor:
+    """Translate maps by whole pixels.
+
+    A network that was trained from scratch on labels of slices can respond beside a
+    nodule: the pooled score does not depend on where the response lies. The
+    displacement is nearly the same in all slices and is undone by this translation.
+    The border values are repeated.
+
+    Args:
+        maps: Maps.
+        shift_px: Displacement (rows, columns) of the content, rounded to whole pixels.
+
+    Returns:
+        Translated maps.
+
+    Shape:
+        - maps, output: (..., H, W)
+    """
+    height, width = maps.shape[-2:]
+    rows, columns = (round(float(value)) for value in shift_px)
+    y = (torch.arange(height, device=maps.device) - rows).clamp(0, height - 1)
+    x = (torch.arange(width, device=maps.device) - columns).clamp(0, width - 1)
+    return maps[..., y[:, None], x]

@@ -1,0 +1,174 @@
+"""Nodules of a scan in 3-D: place, size, files, truth; read back by SimpleITK."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+pytest.importorskip('mmpretrain', reason='a model of classifiers of mmpretrain')
+from mmpretrain.registry import MODELS  # noqa: E402
+
+from mmlesion.cli import main  # noqa: E402
+
+MEAN, STD = 127.5, 63.75
+SPACING = (0.8, 0.7, 2.0)  # x, y, z
+CENTERS = {1: (20, 60, 5), 2: (70, 30, 8)}  # x, y, z
+RADII_MM = {1: 6.0, 2: 4.5}
+
+CONFIG = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='mmlesion.NAMSegmentor',
+    classifier=dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='mmlesion.MultiGAPVGG', num_gaps=1, depth=11, num_stages=3, width=4,
+            branch_channels=4,
+        ),
+        head=dict(type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[4]),
+    ),
+    data_preprocessor=dict(
+        type='ClsDataPreprocessor', num_classes=2, mean=[127.5] * 3, std=[63.75] * 3
+    ),
+    num_nodules=2,
+    several='repeat',
+    level=0.2,
+    scope_margin_px=4,
+)
+test_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='mmlesion.LoadLIDCSlice', with_mask=True),
+            dict(type='mmlesion.WindowHU', window=(-1000, 400)),
+            dict(type='PackInputs'),
+        ]
+    )
+)
+scan_slices = dict(size=96, zoom=1)
+"""
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    """Config and checkpoint of a network that passes on brightness above lung."""
+    folder = tmp_path_factory.mktemp('model')
+    path = folder / 'nam.py'
+    path.write_text(CONFIG)
+    cfg = Config.fromfile(path)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        network = MODELS.build(cfg.model)
+    with torch.no_grad():
+        for name, parameter in network.classifier.named_parameters():
+            parameter.zero_()
+            if name.endswith('conv.weight'):
+                parameter[0, 0, 1, 1] = 1.0
+            if name == 'backbone.features.0.conv.bias':
+                parameter[0] = -(60 - MEAN) / STD
+        network.classifier.head.fc.weight[:, 0] = torch.tensor([-1.0, 1.0])
+    torch.save(dict(state_dict=network.state_dict()), folder / 'nam.pth')
+    return str(path), str(folder / 'nam.pth')
+
+
+def draw():
+    """Lung in a frame of soft tissue; two balls. HU and truth, (z, y, x)."""
+    shape = (14, 90, 84)
+    z, y, x = np.mgrid[: shape[0], : shape[1], : shape[2]]
+    truth = np.zeros(shape, np.uint8)
+    for number, center in CENTERS.items():
+        steps = [(axis - at) * mm for axis, at, mm in zip((x, y, z), center, SPACING)]
+        truth[np.sqrt(sum(step**2 for step in steps)) <= RADII_MM[number]] = number
+    hu = np.where(truth > 0, 40, -860).astype(np.int16)
+    return hu, truth
+
+
+@pytest.fixture(params=['plain', 'flipped', 'turned'])
+def scan(request, tmp_path):
+    """Files of scan and truth, stored in several orders of the voxels."""
+    paths = []
+    for name, array in zip(('scan', 'truth'), draw()):
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(SPACING)
+        image.SetOrigin((-30.0, 12.0, 100.0))
+        if request.param == 'flipped':
+            image = sitk.Flip(image, (True, False, True))
+        if request.param == 'turned':
+            image = sitk.PermuteAxes(image, (2, 0, 1))
+        paths.append(tmp_path / f'{name}.nii.gz')
+        sitk.WriteImage(image, str(paths[-1]))
+    return paths
+
+
+def test_nodules_are_found_in_3d_in_any_order_of_the_voxels(
+    scan, model, tmp_path, capsys
+):
+    out = tmp_path / 'out'
+    words = [str(scan[0]), '--out', str(out), '--model', *model]
+    words += ['--truth', str(scan[1]), '--report', 'html']
+    assert main(['segment-nodules', *words]) == 0
+    assert '2 nodules' in capsys.readouterr().out and (out / 'report.html').is_file()
+    labels = sitk.ReadImage(str(out / 'findings.nii.gz'))
+    truth = sitk.ReadImage(str(scan[1]))
+    assert labels.GetSize() == truth.GetSize()
+    np.testing.assert_allclose(labels.GetDirection(), truth.GetDirection(), atol=1e-6)
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(sitk.Cast(labels > 0, sitk.sitkUInt8), sitk.Cast(truth > 0, 1))
+    content = json.loads((out / 'findings.json').read_text())
+    known = content['extras']['truth']
+    assert overlap.GetDiceCoefficient() > 0.95
+    assert known['dice'] == pytest.approx(overlap.GetDiceCoefficient(), abs=1e-4)
+    assert min(known['nodules'].values()) > 0.95
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(truth)
+    for finding in content['findings']:
+        distances = {
+            number: np.linalg.norm(
+                np.subtract(shape.GetCentroid(number), finding['center_mm'])
+            )
+            for number in CENTERS
+        }
+        number = min(distances, key=distances.get)
+        assert distances[number] < 1.5
+        outline = finding['extras']['outline']
+        true_ml = shape.GetPhysicalSize(number) / 1000
+        assert outline['volume_ml'] == pytest.approx(true_ml, rel=0.1)
+        # The largest slice of a ball is a disc
+        for name in ('long_axis_mm', 'short_axis_mm'):
+            assert outline[name] == pytest.approx(2 * RADII_MM[number], abs=1.6)
+        assert finding['label'] == 'nodule' and 0.5 < finding['score'] <= 1
+    assert len(content['findings']) == 2
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--score-thr', '2'], 'score_thr must lie in'),
+        (['--min-slices', '0'], 'min_slices must be 1 or more'),
+        (['--truth', 'absent.nii.gz'], 'absent.nii.gz'),
+        (['--cfg-options', 'model.type=ImageClassifier'], 'config of a NAMSegmentor'),
+    ],
+)
+def test_bad_input_is_one_sentence(words, message, model, tmp_path, capsys):
+    image = sitk.GetImageFromArray(draw()[0])
+    sitk.WriteImage(image, str(tmp_path / 'scan.nii.gz'))
+    out = tmp_path / 'out'
+    base = [str(tmp_path / 'scan.nii.gz'), '--out', str(out), '--model', *model]
+    assert main(['segment-nodules', *base, *words]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count('\n') == 1
+    assert not out.exists()
+
+
+def test_a_truth_of_another_grid_is_refused(model, tmp_path, capsys):
+    hu, truth = draw()
+    for name, array in (('scan', hu), ('truth', truth[1:])):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f'{name}.nii.gz'))
+    words = [str(tmp_path / 'scan.nii.gz'), '--out', str(tmp_path / 'out')]
+    words += ['--model', *model, '--truth', str(tmp_path / 'truth.nii.gz')]
+    assert main(['segment-nodules', *words]) == 1
+    assert 'on the grid of the scan' in capsys.readouterr().err
+    assert main(['segment-nodules', *words[:3], '--model', model[0]]) == 1
+    assert 'needs a config and a checkpoint' in capsys.readouterr().err
