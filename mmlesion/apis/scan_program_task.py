@@ -57,7 +57,7 @@ class ProgramTask:
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings on which the results depend, as plain values."""
+        """Return the settings that determine the results, as plain values."""
         records = [self.program.detector.record]
         records += [step.record for step in self.program.steps]
         return dict(
