@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmlesion.files import write_json
+from mmlesion.files import plain_table, write_json
 from mmlesion.registry import METRICS
 
 from ..functional import (
@@ -423,14 +423,4 @@ def _table(
         )
     if counts is not None:
         rows.append(('lesions', [str(count) for count in counts]))
-    head = max(len(title) for title, _ in rows)
-    widths = [
-        max(len(cells[index]) for _, cells in rows) for index in range(len(columns))
-    ]
-    return [
-        '  '.join(
-            [title.ljust(head)]
-            + [cell.rjust(width) for cell, width in zip(cells, widths)]
-        )
-        for title, cells in rows
-    ]
+    return plain_table([[title, *cells] for title, cells in rows])

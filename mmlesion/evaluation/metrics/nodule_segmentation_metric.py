@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmlesion.files import write_csv_table
+from mmlesion.files import plain_table, write_csv_table
 from mmlesion.registry import METRICS
 
 from ..functional import SliceScore, nodule_segmentation_table, score_slice
@@ -209,14 +209,7 @@ def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
         (title, *(_cell(row.get(key, math.nan)) for _, key in _COLUMNS))
         for title, row in reference.items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        '  '.join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-        )
-        for row in rows
-    ]
+    lines = plain_table(rows)
     any_table = next(iter(tables.values()), nodule_segmentation_table(()))
     lines.insert(
         0,
