@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlesion.files import PARTIAL_SUFFIX
-from mmlesion.scan.reading import Scan
+from mmlesion.scan.reading import LoadedScan
 
 from .scan_detector import ScanOptions
 from .scan_program import CaseOutputs, ScanProgram, write_case
@@ -51,11 +51,13 @@ class ProgramTask:
         cfg = Config.fromfile(self.config)
         cfg.merge_from_dict(dict(self.overrides))
         cfg.trust_checkpoint = self.trust_checkpoint
-        checkpoint = self.checkpoint and os.path.abspath(self.checkpoint)
+        checkpoint = self.checkpoint
+        if checkpoint and '://' not in checkpoint:  # not an address
+            checkpoint = os.path.abspath(checkpoint)
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings on which the results depend, as plain values."""
+        """Return the settings that determine the results, as plain values."""
         records = [self.program.detector.record]
         records += [step.record for step in self.program.steps]
         return dict(
@@ -64,7 +66,7 @@ class ProgramTask:
             report=self.outputs.report,
         )
 
-    def __call__(self, scan: Scan, folder: Path) -> None:
+    def __call__(self, scan: LoadedScan, folder: Path) -> None:
         """Run all steps on a scan and write the results to a folder."""
         name = folder.name.removesuffix(PARTIAL_SUFFIX)
         write_case(folder, self.program(scan), replace(self.outputs, title=name))
