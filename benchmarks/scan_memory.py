@@ -2,8 +2,8 @@
 
 Scans of 300, 600 and 1,200 slices of 512 x 512 pixels, 2 mm apart, as NIfTI files; the
 VGG16 detector with random weights in float32 on one core. A process of its own reads
-each scan, detects in the first 20 key slices at 2 mm, then detects in the whole scan at
-every 120 mm, links and writes findings (JSON, csv, label map). Its largest resident set
+each scan, detects in the first 16 key slices at 2 mm, then detects in the whole scan at
+every 240 mm, links and writes findings (JSON, csv, label map). Its largest resident set
 is the peak. After 14 key slices at 2 mm the window of features is full, and later key
 slices replace features by others of the same size, so that the peak does not depend on
 how many of them follow.
@@ -29,7 +29,7 @@ from mmlesion.ct import CTVolume, write_volume
 from .whole_scan import build
 
 DEPTHS, SIDE = (300, 600, 1200), 512
-KEY_SLICES, EVERY_MM = 20, 120.0
+KEY_SLICES, EVERY_MM = 16, 240.0
 
 
 def write_scan(path, depth):

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .formats import use_one_thread
 from .programs import ROOT, Program, make_programs
 
 #: Outcomes in the order of the table.
@@ -209,6 +210,7 @@ class Run:
         status = 1
         try:
             os.setsid()
+            use_one_thread()
             os.chdir(ROOT)
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0), os.dup2(null, 1), os.dup2(self.errors.fileno(), 2)

@@ -63,6 +63,15 @@ def after(place: int) -> Callable[[int, Any, Any], bool]:
     return lambda first, *_: first >= place
 
 
+def use_one_thread() -> None:
+    """Compute with one thread: thread pools do not live on in a forked process."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
 def digest(*arrays: Any) -> str:
     """Hash of arrays and values, the same for equal ones."""
     found = hashlib.sha256()

@@ -1,5 +1,6 @@
 # Find (3DCE with attention), outline (candidates of NAM), judge (HESAM) and explain.
-# Checkpoints are those of trainings with the configs named here; `outline` comes
+# The classifier is shipped with the package; the detector must be trained with the
+# config named here. `outline` comes
 # before `classify`, which then cuts its patch around the outline. With a trained NAM
 # network, its choice of the candidate replaces the rule of `candidates`:
 #     outline = dict(type='OutlineFindings', method='nam',
@@ -13,7 +14,7 @@ outline = dict(type='OutlineFindings', method='candidates')
 classify = dict(
     type='ClassifyFindings',
     config='configs/hesam_lidc_11c.py',
-    checkpoint='work_dirs/hesam_lidc_11c/best.pth',
+    checkpoint='mmlesion://hesam_lidc_11c',
     positive='malignant',
 )
 explain = dict(type='ExplainFindings', insertion_deletion=False, max_findings=10)

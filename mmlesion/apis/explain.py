@@ -30,7 +30,7 @@ class ExplainOptions:
 
     Attributes:
         methods: Methods, see :func:`mmlesion.explain.methods.find_method`. Defaults to
-            GradCAM for a classifier and to LayerCAM for a detector.
+            GradCAM for a classifier and to TwoScaleCAM for a detector.
         layers: Target layers. Defaults to the layer with the last feature maps.
             Attention methods, and heads that compute their own maps, need none.
         targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the data

@@ -1,6 +1,5 @@
 """Detection of lesions in whole CT scans."""
 
-import hashlib
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from mmlesion.scan.key_slice_detection import KeySliceDetection
 from mmlesion.scan.linking import LinkOptions, link_boxes
 from mmlesion.scan.reading import Scan, detection_volume, read_scan
 from mmlesion.scan.results import make_result
+from mmlesion.scan.steps import checkpoint_sha256
 from mmlesion.version import __version__
 
 PRECISIONS = dict(
@@ -126,7 +126,7 @@ class ScanDetector:
             'detect',
             config=Path(config.filename or '').name,
             checkpoint=Path(checkpoint).name,
-            checkpoint_sha256=_sha256(checkpoint),
+            checkpoint_sha256=checkpoint_sha256(checkpoint),
             settings=dict(
                 every_mm=options.every_mm,
                 precision=self.precision,
@@ -220,14 +220,3 @@ def _read_curve(path: str) -> dict[str, Any]:
         raise ValueError(
             f'{path}: expected a file that tools/evaluate_scans.py --out wrote'
         ) from None
-
-
-def _sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a local file; empty for an address."""
-    if not os.path.isfile(path):
-        return ''
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

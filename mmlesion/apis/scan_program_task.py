@@ -51,11 +51,13 @@ class ProgramTask:
         cfg = Config.fromfile(self.config)
         cfg.merge_from_dict(dict(self.overrides))
         cfg.trust_checkpoint = self.trust_checkpoint
-        checkpoint = self.checkpoint and os.path.abspath(self.checkpoint)
+        checkpoint = self.checkpoint
+        if checkpoint and '://' not in checkpoint:  # not an address
+            checkpoint = os.path.abspath(checkpoint)
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings on which the results depend, as plain values."""
+        """Return the settings that determine the results, as plain values."""
         records = [self.program.detector.record]
         records += [step.record for step in self.program.steps]
         return dict(

@@ -14,7 +14,7 @@ from .attention import AttentionMap, AttentionRollout
 from .base import ActivationMap
 from .cam import CAM
 from .control import CenterMap, EdgeMap, IntensityMap, RandomMap
-from .default_layer import last_feature_layer
+from .default_layer import finer_feature_layer, last_feature_layer
 from .eigen import EigenCAM
 from .gradient import (
     ODAM,
@@ -35,6 +35,7 @@ from .score import ScoreCAM
 from .slice_importance import SliceImportance
 from .soft import HESAM, SoftActivationMap
 from .stability import map_similarity, max_sensitivity
+from .two_scale import TwoScaleCAM
 
 __all__ = [
     'CAM',
@@ -62,6 +63,8 @@ __all__ = [
     'SliceImportance',
     'SmoothGrad',
     'SoftActivationMap',
+    'TwoScaleCAM',
+    'finer_feature_layer',
     'insertion_deletion',
     'last_feature_layer',
     'map_similarity',

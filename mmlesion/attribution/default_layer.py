@@ -61,6 +61,69 @@ def last_feature_layer(
     )
 
 
+def finer_feature_layer(
+    model: nn.Module, inputs: Any, layer: str, forward: Callable | None = None
+) -> str | None:
+    """Find the last layer of finer resolution before a layer, by forward passes.
+
+    The search begins inside of the layer and continues in the modules around it.
+
+    Args:
+        model: Any model.
+        inputs: See :class:`ActivationMap`.
+        layer: Name of the layer.
+        forward: See :class:`ActivationMap`.
+
+    Returns:
+        Name of the last layer before it that puts out one map of the same batch and
+        rank, with 1.5 to 4 times as many rows and columns; None if there is none.
+    """
+    if '#' in layer:  # one of several maps
+        return None
+    within = layer
+    while True:
+        root = find_layer(model, within) if within else model
+        if isinstance(root, (nn.ModuleList, nn.ModuleDict)):  # never runs as a whole
+            within = within.rpartition('.')[0]
+            continue
+        target: list[Tensor] = []
+        handle = find_layer(model, layer).register_forward_hook(
+            lambda module, args, output, found=target: found.extend(_maps(output))
+        )
+        try:
+            stages, _ = _run(model, root, within, inputs, forward)
+        finally:
+            handle.remove()
+        if len(target) != 1:  # a pyramid, or a layer that runs on several levels
+            return None
+        names = [name for name, _ in stages]
+        if layer in names:  # what runs behind the layer is no part of it
+            stages = stages[: names.index(layer)]
+        finer = [
+            name
+            for name, found in stages
+            if not layer.startswith(f'{name}.')
+            and len(found) == 1
+            and _is_finer(found[0], target[0])
+        ]
+        if finer:
+            return finer[-1]
+        if not within:
+            return None
+        within = within.rpartition('.')[0]
+
+
+def _is_finer(each: Tensor, other: Tensor) -> bool:
+    return (
+        each.dim() == other.dim() > 3
+        and len(each) == len(other)
+        and all(
+            1.5 <= fine / coarse <= 4
+            for fine, coarse in zip(each.shape[2:], other.shape[2:])
+        )
+    )
+
+
 def _find_backbone(model: nn.Module, inputs: Any, forward: Callable | None) -> str:
     """Name of the only backbone that runs in the forward pass, or an empty name."""
     if isinstance(getattr(model, 'backbone', None), nn.Module):

@@ -159,7 +159,7 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
     )
     return ProgramTask(
         os.path.abspath(args.config),
-        args.checkpoint and os.path.abspath(args.checkpoint),
+        _absolute(args.checkpoint),
         args.device,
         options,
         # The page of a scan links to the list of all scans.
@@ -194,3 +194,10 @@ def _report(
         from mmlesion.scan.report import write_list_page
 
         print(f'List of scans: {write_list_page(args.out)}')
+
+
+def _absolute(checkpoint: str | None) -> str | None:
+    """The path of a file, as workers may run in another folder; an address as it is."""
+    if checkpoint is None or '://' in checkpoint:
+        return checkpoint
+    return os.path.abspath(checkpoint)

@@ -35,10 +35,11 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='NAME',
-        help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM; for classes also '
-        'CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, IntegratedGradients, '
-        'SmoothGrad, Occlusion, LeGrad, AttentionMap, AttentionRollout, or any '
-        'registered method (default: LayerCAM for a detector, else GradCAM)',
+        help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM, TwoScaleCAM; for '
+        'classes also CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, '
+        'IntegratedGradients, SmoothGrad, Occlusion, LeGrad, AttentionMap, '
+        'AttentionRollout, or any '
+        'registered method (default: TwoScaleCAM for a detector, else GradCAM)',
     )
     parser.add_argument(
         '--score',

@@ -15,6 +15,7 @@ INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 STOPPED = 'Stopped. Run the same command again to go on.'
 # A program that has not ended by itself is ended; what it writes is complete or absent
 _SECONDS = 4.0
+_LAST = b'\0'  # no signal has the number 0
 _guarded = False
 
 
@@ -74,14 +75,16 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = hook
-        sender.close()
+        # Closing is not enough: forked workers hold copies of the socket
+        sender.send(_LAST)
         watch.join()
+        sender.close()
         receiver.close()
 
 
 def _watch(receiver: socket.socket, ended: threading.Event) -> None:
     """End the process if it lives for seconds after Ctrl-C."""
-    while number := receiver.recv(1):
+    while (number := receiver.recv(1)) != _LAST:
         if number[0] == signal.SIGINT:
             if not ended.wait(_SECONDS):
                 _end()

@@ -37,12 +37,14 @@ class ZooModel:
         config: Path of the config below ``configs/``.
         sha256: SHA-256 of the file of weights.
         classes: Names of the classes that the model predicts.
+        scope: Package of the model, ``'mmpretrain'`` or ``'mmdet'``.
     """
 
     name: str
     config: str
     sha256: str
     classes: tuple[str, ...]
+    scope: str = 'mmpretrain'
 
     @property
     def config_path(self) -> Path:
@@ -83,7 +85,9 @@ def zoo_models() -> Mapping[str, ZooModel]:
             f'{path}: no such file; this installation of mmlesion has no model zoo'
         )
     return {
-        name: ZooModel(name, row['config'], row['sha256'], tuple(row['classes']))
+        name: ZooModel(
+            name, row['config'], row['sha256'], tuple(row['classes']), row['scope']
+        )
         for name, row in json.loads(path.read_text(encoding='utf-8')).items()
     }
 
@@ -149,6 +153,7 @@ def add_to_zoo(
     config: str,
     state_dict: Mapping[str, torch.Tensor],
     classes: tuple[str, ...],
+    scope: str = 'mmpretrain',
     folder: Path | None = None,
 ) -> ZooModel:
     """Write the weights of a model in float16 and list the model.
@@ -158,6 +163,7 @@ def add_to_zoo(
         config: Path of the config below ``configs/``.
         state_dict: The weights.
         classes: Names of the classes that the model predicts.
+        scope: Package of the model, ``'mmpretrain'`` or ``'mmdet'``.
         folder: Folder of the zoo. Defaults to that of this checkout.
 
     Returns:
@@ -175,7 +181,7 @@ def add_to_zoo(
     path = folder / f'{name}.safetensors'
     save_file(tensors, path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    model = ZooModel(name, config, sha256, tuple(classes))
+    model = ZooModel(name, config, sha256, tuple(classes), scope)
     index_path = folder / INDEX_NAME
     index = json.loads(index_path.read_text()) if index_path.exists() else {}
     row = asdict(model)
@@ -198,6 +204,8 @@ def register_zoo() -> None:
     from modelindex.models.Model import Model
 
     for model in zoo_models().values():
+        if model.scope != 'mmpretrain':
+            continue
         name = f'mmlesion::{model.name}'
         if not ModelHub.has(name):
             ModelHub._models_dict[name] = Model(

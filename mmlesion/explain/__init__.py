@@ -1,1 +1,1 @@
-"""Activation maps of samples: inputs, methods by name, detections, placement, files."""
+"""Activation maps of samples: inputs, methods, detections, placement, output files."""

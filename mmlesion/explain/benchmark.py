@@ -1,4 +1,4 @@
-"""Benchmark of maps: methods and controls, measured on the same cases."""
+"""Benchmark of attribution methods and controls on the same cases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from mmlesion.evaluation.functional import PixelHistogram
 from .measures import ALL_MEASURES, MapBatch, build_measures, first_map
 from .methods import Method, MethodSpec, find_method
 
-#: Maps that do not depend on the model; in every table.
+#: Control maps that do not depend on the model, included in every table.
 CONTROLS = ('RandomMap', 'CenterMap', 'IntensityMap', 'EdgeMap')
 
 
@@ -28,7 +28,7 @@ class MapCases:
         masks: Lesion masks at the size of the input.
         names: Name of each case.
         groups: Patient of each case. Defaults to the names.
-        labels: Label of each case, for ``target='label'`` and for the numbers by label.
+        labels: Label of each case, for ``target='label'`` and for the means by label.
 
     Shape:
         - inputs: (B, C, H, W)
@@ -70,11 +70,11 @@ class MapCases:
 
 
 class MapBenchmark:
-    """Measures maps of several methods on the same cases.
+    """Evaluation of the maps of several methods on the same cases.
 
     Cases are added batch by batch, also of several models (folds). The controls
-    :data:`CONTROLS` are measured with the methods. A case without a lesion has no
-    localization numbers; they are NaN and are left out of the means.
+    :data:`CONTROLS` are evaluated as well. A case without a lesion has no
+    localization measures: they are NaN and are ignored by the means.
 
     Args:
         methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.
@@ -82,7 +82,7 @@ class MapBenchmark:
         target: ``'predicted'``, ``'label'``, or a class.
         score: Explained score, see :class:`~mmlesion.attribution.ActivationMap`.
         layers: Layers of the methods that need layers.
-        controls: Measure the controls, too.
+        controls: Whether to evaluate the controls.
 
     Raises:
         ValueError: If a method, measure or target is unknown.
@@ -117,21 +117,23 @@ class MapBenchmark:
         self.histograms: dict[str, PixelHistogram] = {}
 
     def update(self, model: nn.Module, cases: MapCases, suffix: str = '') -> None:
-        """Measure a batch.
+        """Evaluate a batch.
 
         Args:
             model: The model.
             cases: The batch.
             suffix: Added to the names of the methods, such as ``' (untrained)'``. The
-                controls are then left out.
+                controls are then omitted.
 
         Raises:
-            ValueError: If the cases do not fit, or a method does not fit the model.
+            ValueError: If the cases are inconsistent, or a method does not support the
+                model.
         """
         cases.check()
         classes, num_classes, scores = self._classes(model, cases)
         for method in [*self.methods, *([] if suffix else self.controls)]:
-            # heads draw their own maps; layers are for the methods that need them
+            # Heads compute their own maps, so layers are passed only to methods that
+            # need them.
             layers = self.layers if method.kind.needs_layers else ()
             built = method(model, layers, score=self.score)
 
@@ -240,7 +242,7 @@ def benchmark_table(
 
     Args:
         numbers: Numbers by method, from :meth:`MapBenchmark.compute`.
-        measures: Names of the columns; names that no method has are left out.
+        measures: Names of the columns; names without values are omitted.
     """
     shown = [name for name in measures if any(name in row for row in numbers.values())]
     cells = [['method', *shown]]

@@ -23,14 +23,14 @@ def cases_of(
     """Convert a batch of packed samples to cases of a benchmark.
 
     Args:
-        model: Its data preprocessor makes the input.
-        batch: Samples as the pipeline packs them.
-        mask_key: Key of the mask; of a mask with slices, the middle slice counts.
+        model: Model whose data preprocessor computes the input.
+        batch: Packed samples.
+        mask_key: Key of the mask; for a mask with slices, the middle slice is used.
         group_key: Key of the patient; without it, each case is its own group.
 
     Raises:
-        ValueError: If a sample has no lesion mask and no boxes, or its mask does not
-            fit.
+        ValueError: If a sample has no lesion mask and no boxes, or its mask has the
+            wrong size.
     """
     samples = [each['data_samples'] for each in batch]
     collated = pseudo_collate(list(batch))
@@ -48,7 +48,7 @@ def cases_of(
                 f'{name}: the mask has {mask.shape} pixels and the input {size}; '
                 'expected the same'
             )
-        padded = np.zeros(size, bool)  # the network's input may be padded
+        padded = np.zeros(size, bool)  # the network input may be padded
         padded[: mask.shape[0], : mask.shape[1]] = mask
         masks.append(padded)
         names.append(name)

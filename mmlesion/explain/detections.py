@@ -48,26 +48,26 @@ def detection_titles(
 
 
 class DetectionScores:
-    """Scores of chosen detections, in the graph of the forward pass.
+    """Scores of selected detections, connected to the graph of the forward pass.
 
-    ``forward`` runs the detector as in testing; the object itself is the target
-    that reads the scores. The scores of a two-stage detector stay in the graph through
-    RoIAlign (or position-sensitive pooling) and NMS. A dense head detaches its scores;
-    the anchor of each box is then found in the output of the head by its score and
-    box.
+    ``forward`` runs the detector as in testing. The object itself is the target
+    that reads the scores. The scores of a two-stage detector are connected to the graph
+    through RoIAlign (or position-sensitive pooling) and NMS. A dense head detaches its
+    scores; the anchor of a detection is therefore found in the outputs of the head by
+    its score and box.
 
     Args:
         model: An MMDetection 3.x detector.
         indices: Indices in ``pred_instances`` of the detections to explain. Defaults
-            to the detections of the highest scores.
-        score_thr: Smallest score of a detection that is chosen by default.
-        max_detections: Largest number of detections that are chosen by default.
+            to the detections with the highest scores.
+        score_thr: Minimum score of a detection that is selected by default.
+        max_detections: Maximum number of detections that are selected by default.
         anchors: Pairs (anchor, class) of a dense head, explained instead of
-            detections. Anchors are counted through all levels in the order of the
+            detections. Anchors are numbered over all levels in the order of the
             head.
         score: ``'probability'`` (``'auto'``) is the score of the
-            box; ``'log_odds'`` is log(p / (1 - p)), which differs in the scale of the
-            map only; a callable maps the scores (K, ) to other scores (K, ).
+            box; ``'log_odds'`` is log(p / (1 - p)), which only changes the scale of the
+            map; a callable maps the scores (K, ) to other scores (K, ).
 
     Raises:
         NoDetectionError: If no detection reaches ``score_thr``.
@@ -111,7 +111,7 @@ class DetectionScores:
 
     def forward(self, batch: dict[str, Any]) -> Any:
         """Predict one collated sample, with scores connected to the graph."""
-        batch = copy.deepcopy(batch)  # predictions are written into the samples
+        batch = copy.deepcopy(batch)  # predictions are stored in the samples
         batch = self.model.data_preprocessor(batch, False)
 
         def keep(head, inputs, output):
@@ -206,7 +206,7 @@ class DetectionScores:
                     f'detection {index} cannot be traced to an anchor: '
                     f'{type(self.dense).__name__} changes the scores of its output'
                 )
-            if len(same) > 1:  # equal scores: the nearest box
+            if len(same) > 1:  # equal scores: use the nearest box
                 boxes = self._boxes(sample, same)
                 far = (boxes - found.bboxes[index].to(boxes)).abs().sum(1)
                 same = same[far.argmin()[None]]
@@ -250,16 +250,16 @@ def explain_detections(
 ) -> tuple[Tensor | dict[str, Tensor], Any, list]:
     """Compute maps that explain single boxes of an image.
 
-    All boxes share one pass through the detector.
+    All boxes share one forward pass.
 
     Args:
-        model: An MMDetection 3.x detector, of one or two stages.
-        data: One sample as the test pipeline packs it, ``inputs`` and
+        model: A one-stage or two-stage detector of MMDetection 3.x.
+        data: One sample packed by the test pipeline, with ``inputs`` and
             ``data_samples``.
-        layers: Layers to map, e.g.
+        layers: Target layers, e.g.
             ``backbone.layer4``.
         method: A method that explains any score, see
-            :func:`mmlesion.explain.methods.find_method`. Defaults to LayerCAM.
+            :func:`mmlesion.explain.methods.find_method`. Defaults to TwoScaleCAM.
         indices: See :class:`DetectionScores`.
         score_thr: See :class:`DetectionScores`.
         max_detections: See :class:`DetectionScores`.
@@ -268,9 +268,9 @@ def explain_detections(
         **kwargs: Further keyword arguments of ``method``.
 
     Returns:
-        Raw maps as of ``method``, (1, K, h, w), or a dict of several
+        Raw maps of ``method``, (1, K, h, w), or a dict for several
         layers; the sample with its predictions; and the indices (or anchors)
-        of the K.
+        of the K maps.
 
     Raises:
         NoDetectionError: If no detection reaches ``score_thr``.

@@ -1,4 +1,4 @@
-"""Maps of one sample: classes of a classifier, boxes of a detector."""
+"""Explainers of single samples: classes of a classifier, boxes of a detector."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +25,8 @@ class _Explainer:
         model: The trained model.
         methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.
         layers: Layers to map. Defaults to the layer of the last feature maps.
-        targets: What is explained; see the subclasses.
-        score: Which score of a class or box is explained; see the subclasses.
+        targets: Targets to explain; see the subclasses.
+        score: Score of a class or box to explain; see the subclasses.
     """
 
     detections = False
@@ -58,19 +58,19 @@ class _Explainer:
 
 
 class ClassExplainer(_Explainer):
-    """Explains classes of a classifier of MMPretrain.
+    """Explainer of classes of a classifier of MMPretrain.
 
     Args:
         model: The trained classifier.
         methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.
         layers: Layers to map. Defaults to the layer of the last feature maps.
-        targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the
+        targets: Classes by index or name, ``'predicted'``, or ``'label'`` of the
             data set.
-        score: Score of a class, as of
+        score: Score of a class; see
             :class:`~mmlesion.attribution.ActivationMap`. Defaults to the log-odds of
-            two classes, or the logit of more.
-        slices: ``'occlusion'`` or ``'gradient'`` also measures how much each slice
-            of the input contributes, see
+            two classes, or the logit for more classes.
+        slices: ``'occlusion'`` or ``'gradient'`` also measures the contribution of each
+            slice of the input; see
             :class:`~mmlesion.attribution.SliceImportance`.
     """
 
@@ -91,14 +91,14 @@ class ClassExplainer(_Explainer):
 
         Args:
             name: Name of the sample, for error messages.
-            data: The sample as the pipeline packs it.
+            data: The packed sample.
 
         Returns:
             Its maps.
 
         Raises:
-            ValueError: If the model is no classifier, a class does not exist, or the
-                sample has no label although the label is a target.
+            ValueError: If the model is not a classifier, a class does not exist, or the
+                sample has no label although ``'label'`` is a target.
         """
         batch = pseudo_collate([data])
         with torch.no_grad():
@@ -121,7 +121,7 @@ class ClassExplainer(_Explainer):
                 raw = explainer(inputs, [classes])
             for title, each in by_title(method.name, raw).items():
                 each = split_by_target(each)
-                # Attention is the same for every class.
+                # Attention does not depend on the class.
                 maps[title] = each.expand(len(classes), *each.shape[1:])
         shares = None
         if self.slices is not None:
@@ -168,17 +168,17 @@ class ClassExplainer(_Explainer):
 
 
 class BoxExplainer(_Explainer):
-    """Explains single boxes of a detector of MMDetection, each by its own score.
+    """Explainer of single boxes of a detector of MMDetection, each by its own score.
 
     Args:
         model: The trained detector.
         methods: Methods that explain any score, see
             :func:`~mmlesion.explain.methods.find_method`.
         layers: Layers to map. Defaults to the layer of the last feature maps.
-        targets: Numbers of boxes in the order of prediction, or ``'predicted'`` for
-            the boxes of the highest scores.
-        score_thr: Smallest score of an explained box.
-        max_detections: Largest number of explained boxes of an image.
+        targets: Indices of boxes in the order of prediction, or ``'predicted'`` for
+            the boxes with the highest scores.
+        score_thr: Minimum score of an explained box.
+        max_detections: Maximum number of explained boxes per image.
         score: Score of a box: ``'probability'``, ``'log_odds'`` or a callable; see
             :class:`~mmlesion.explain.detections.DetectionScores`.
     """
@@ -216,7 +216,7 @@ class BoxExplainer(_Explainer):
 
         Args:
             name: Name of the sample, for error messages.
-            data: The sample as the pipeline packs it.
+            data: The packed sample.
 
         Returns:
             Its maps, one per box.

@@ -1,9 +1,10 @@
-"""Inputs of explanations: files, or the test data set of a config."""
+"""Inputs of explanations: files or the test data set of a config."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import cv2
@@ -34,7 +35,7 @@ from .names import sample_name
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 SCAN_SUFFIXES = (*VOLUME_SUFFIXES, '.dcm')
-# Suffixes that the first step of a pipeline can read, besides .npy.
+# Suffixes that the first step of a pipeline can read, in addition to .npy.
 READABLE = dict(
     LoadImageFromFile=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
     LoadRadiograph=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
@@ -45,20 +46,20 @@ MIDDLE = 'middle'
 
 
 class ExplainInputs:
-    """Samples as the test pipeline of a config packs them, one after the other.
+    """Iterable of samples packed by the test pipeline of a config.
 
     Without ``images``, the samples are those of the test data set of the config. With
     ``images``, files replace the data that the first step of the pipeline reads:
 
-    - a picture, a radiograph or a nodule's patches: read by that step;
-    - a crop (NIfTI, MetaImage, NRRD) with a nodule in its middle, for
+    - an image, a radiograph or the patches of a nodule: read by that step;
+    - a crop (NIfTI, MetaImage, NRRD) with a nodule in its center, for
       ``LoadNodulePatch``: the patches are cut for a nodule of ``diameter_mm``;
     - an array (``.npy``), (H, W) or (channels, H, W), with the values that the step
       would return: HU, or gray values;
     - a scan (DICOM folder, NIfTI, MetaImage, NRRD): the stack that
-      ``LoadSliceStack`` would make of each slice in ``slices``, or of the middle
+      ``LoadSliceStack`` would return for each slice in ``slices``, or for the middle
       slice; for ``LoadImageFromFile``, the windowed slice in three channels;
-    - a 16-bit PNG of DeepLesion: found in the test data set, which knows its spacing.
+    - a 16-bit PNG of DeepLesion: looked up in the test data set, which has its spacing.
 
     Args:
         cfg: The config. Its default scope must be set.
@@ -66,7 +67,7 @@ class ExplainInputs:
         slices: Indices of the slices of scans, counted from 0 at the feet.
         window: HU of black and white of a scan for
             ``LoadImageFromFile``. Defaults to the smallest and largest value.
-        max_images: Largest number of samples.
+        max_images: Maximum number of samples.
         diameter_mm: Diameter of the nodule in each crop. Estimated by default.
 
     Yields:
@@ -76,7 +77,7 @@ class ExplainInputs:
 
     Raises:
         FileNotFoundError: If the file or folder does not exist.
-        ValueError: If a file is damaged, or is not of a kind that the config reads.
+        ValueError: If a file is damaged or has a format that the config does not read.
     """
 
     def __init__(
@@ -278,7 +279,7 @@ class ExplainInputs:
         return self.first.get('channels', 3)
 
     def _gray(self, values: np.ndarray) -> np.ndarray:
-        """Convert values to an 8-bit picture with three channels."""
+        """Convert values to an 8-bit image with three channels."""
         if values.ndim == 2:
             values = values[..., None].repeat(3, 2)
         window = self.window or (float(values.min()), float(values.max()))
@@ -304,7 +305,7 @@ class ExplainInputs:
 
 
 def stem_of(path: Path) -> str:
-    """Name of a file without its suffix, or name of a folder."""
+    """Return the name of a file without its suffix, or the name of a folder."""
     name = path.name or path.resolve().name
     if path.is_dir():
         return name
@@ -316,7 +317,7 @@ def stem_of(path: Path) -> str:
 
 @lru_cache(maxsize=1)
 def _volume(path: str) -> CTVolume:
-    """Read a scan. The latest scan is cached because its slices follow each other."""
+    """Read a scan. The last scan is cached, because its slices are consecutive."""
     return read_volume(path)
 
 
@@ -347,8 +348,9 @@ def _check_slice(index: int | str, count: int, path: Path) -> int:
 def _array(path: Path, channels: int) -> np.ndarray:
     """Read an array file as (H, W, channels)."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+        # The map of the file checks the shape in the header before memory is taken
+        array = np.load(path, mmap_mode='r', allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError):
         raise ValueError(f'{path}: not readable as an array of NumPy') from None
     if array.ndim == 2:
         array = array[None].repeat(channels, 0)
@@ -376,7 +378,7 @@ def _stack(volume: CTVolume, index: int, load: Any, path: Path) -> dict[str, Any
             f'{column_mm:g} mm; resample the scan first'
         )
     last = len(volume.array) - 1
-    # DeepLesion numbers its slices from the head to the feet.
+    # In DeepLesion, slices are numbered from the head to the feet.
     planes = [
         sum(
             np.float32(weight) * volume.array[min(max(index - offset, 0), last)]

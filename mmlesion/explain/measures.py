@@ -1,4 +1,4 @@
-"""Measures of maps by name: against a mask, and against the model."""
+"""Registered measures of maps, with a lesion mask or with the model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ from mmlesion.registry import MAP_MEASURES
 
 @dataclass
 class MapBatch:
-    """Maps of one method for a batch, with what measures may need.
+    """Maps of one method for a batch, and the inputs of the measures.
 
     Attributes:
-        model: The model that is explained.
+        model: The explained model.
         inputs: Input of the model.
         maps: One map per sample, at the size of the input.
         masks: Masks of the lesions.
         classes: The explained class of each sample.
         num_classes: Number of classes of the model.
         score: The explained score, see :class:`~mmlesion.attribution.ActivationMap`.
-        explain: Maps (B, 1, \\*grid) for other inputs and classes (B, ).
+        explain: Function from other inputs and classes (B, ) to maps (B, 1, \\*grid).
         depends_on_model: Whether the maps depend on the model.
 
     Shape:
@@ -58,9 +58,9 @@ class MapBatch:
 
 
 class MapMeasure:
-    """Base class of measures: numbers for each sample of a batch.
+    """Base class of measures, which return values for each sample of a batch.
 
-    A measure of your own implements :meth:`__call__` and is registered with
+    A custom measure implements :meth:`__call__` and is registered with
     ``@MAP_MEASURES.register_module()``.
     """
 
@@ -68,7 +68,7 @@ class MapMeasure:
         """Measure a batch.
 
         Returns:
-            Values (B,) by name, NaN where a measure does not exist.
+            Values (B,) by name, NaN if a measure is undefined.
         """
         raise NotImplementedError
 
@@ -105,11 +105,11 @@ class MaskMeasure(MapMeasure):
 
 @MAP_MEASURES.register_module()
 class MapLocalization(MaskMeasure):
-    """Measures of how well the map localizes the lesion.
+    """Localization of the lesion by the map.
 
     ``auprc`` and ``auroc`` over the pixels of each image, ``prevalence`` (the AUPRC of
-    guessing), ``pointing`` (pointing game), ``rank_accuracy`` (relevance rank
-    accuracy) and ``energy`` (share of the positive part inside).
+    random guessing), ``pointing`` (pointing game), ``rank_accuracy`` (relevance rank
+    accuracy) and ``energy`` (fraction of the positive part inside).
     """
 
     def measure_image(
@@ -129,7 +129,7 @@ class MapLocalization(MaskMeasure):
 
 @MAP_MEASURES.register_module()
 class MapOutline(MaskMeasure):
-    """Measures of how well the map shows the outline of the lesion.
+    """Accuracy of the map at the outline of the lesion.
 
     ``band_auprc`` and ``band_prevalence`` of the pixels near the outline.
 
@@ -160,7 +160,7 @@ class MapSparseness(MapMeasure):
 
 @MAP_MEASURES.register_module()
 class MapInsertionDeletion(MapMeasure):
-    """Measures of how the score changes when pixels follow the order of the map.
+    """Insertion and deletion of pixels in the order of the map.
 
     ``insertion_<baseline>``, ``deletion_<baseline>``, the areas under the curves of the
     probability of the explained class, and ``difference_<baseline>`` of both.
@@ -169,7 +169,7 @@ class MapInsertionDeletion(MapMeasure):
         baselines: Values of a missing pixel: ``'blur'``, ``'mean'`` or a number in the
             values of the network's input.
         num_steps: Number of steps between no pixel and all pixels.
-        chunk_size: Images in one pass.
+        chunk_size: Number of images in one pass.
     """
 
     def __init__(
@@ -206,11 +206,11 @@ class MapInsertionDeletion(MapMeasure):
 
 @MAP_MEASURES.register_module()
 class MapROAD(MapMeasure):
-    """``road``: remove the most and the least relevant pixels, and fill the gaps.
+    """``road``: remove and impute the most and the least relevant pixels.
 
     Args:
-        shares: Shares of the pixels that are removed.
-        seed: Seed of the noise.
+        shares: Fractions of removed pixels.
+        seed: Random seed of the noise.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class MapSensitivity(MapMeasure):
     """``max_sensitivity``: largest change of the map under small input changes.
 
     Args:
-        radius: Largest change of a value, as a share of the range of the image.
+        radius: Maximum change of a value as a fraction of the value range of the image.
         samples: Number of random changes.
         seed: Random seed of the changes.
     """
@@ -263,7 +263,8 @@ class MapSensitivity(MapMeasure):
 class MapParameterRandomization(MapMeasure):
     """``randomized``: similarity with the map of a model whose weights are shuffled.
 
-    All parameters are shuffled. Near 0, the map depends on what the model has learned.
+    All parameters are shuffled. A value near 0 means that the map depends on the
+    parameters.
 
     Args:
         seed: Random seed of the shuffling.
@@ -292,8 +293,8 @@ class MapParameterRandomization(MapMeasure):
 class MapRandomLogit(MapMeasure):
     """``other_class``: similarity with the map of the next class.
 
-    The scores of two classes with log-odds are each other's negative, and so are their
-    maps by most methods: -1.
+    The log-odds of two classes have opposite signs, and so have their maps
+    for most methods, which gives -1.
     """
 
     def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
@@ -333,7 +334,7 @@ def build_measures(specs: Sequence) -> list[MapMeasure]:
     return measures
 
 
-#: All measures with their defaults, the cheap ones first.
+#: All measures with their defaults, the fastest first.
 ALL_MEASURES = (
     'MapLocalization',
     'MapOutline',
@@ -350,7 +351,7 @@ def first_map(maps: Tensor | dict[str, Tensor]) -> Tensor:
     """Return the single map of each sample, (B, 1, \\*grid).
 
     Raises:
-        ValueError: If a method put out several maps.
+        ValueError: If a method returned several maps.
     """
     if isinstance(maps, dict):
         raise ValueError(

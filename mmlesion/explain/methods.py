@@ -1,4 +1,4 @@
-"""Attribution methods by name."""
+"""Selection of attribution methods by name."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +11,17 @@ from mmlesion import attribution
 from mmlesion.attribution import ActivationMap
 from mmlesion.registry import ATTRIBUTIONS
 
-#: What a method can be given as: a name, a config with ``type``, or a class.
+#: Specification of a method: a name, a config with ``type``, or a class.
 MethodSpec = str | Mapping[str, Any] | type[ActivationMap]
 
-#: Defaults where no method is named. The map of a detected box by Grad-CAM has most of
-#: its energy outside of the box, see docs/results.md.
+#: Default methods. For a detected box, the map of Grad-CAM has most of
+#: its energy outside the box; see docs/results.md.
 DEFAULT_METHOD = 'GradCAM'
-DEFAULT_DETECTION_METHOD = 'LayerCAM'
+DEFAULT_DETECTION_METHOD = 'TwoScaleCAM'
 
 for _name in attribution.__all__:
     _kind = getattr(attribution, _name)
-    # a method has its own `compute`; SliceImportance puts out no maps
+    # A method implements `compute`; SliceImportance does not return maps.
     if (
         isinstance(_kind, type)
         and issubclass(_kind, ActivationMap)
@@ -51,13 +51,13 @@ class Method:
 
         Args:
             model: The model.
-            layers: Layers to map; ignored by a method that takes none.
+            layers: Target layers; ignored by methods without layers.
             **kwargs: Further keyword arguments of the class. Options of the method
-                come before them.
+                have priority.
 
         Raises:
-            ValueError: If the method needs layers and none is given, or the model
-                cannot have it.
+            ValueError: If the method needs layers but none are given, or the model
+                does not support it.
         """
         options: dict[str, Any] = {**kwargs, **self.options}
         if 'layers' in options:
@@ -76,7 +76,7 @@ def method_names(detections: bool = False) -> list[str]:
     """Return the names of the registered methods.
 
     Args:
-        detections: Only methods that explain single detections.
+        detections: Whether to return only methods that explain single detections.
     """
     return sorted(
         name
@@ -94,7 +94,7 @@ def find_method(spec: MethodSpec | Method, detections: bool = False) -> Method:
             :class:`~mmlesion.attribution.ActivationMap`. A class that is registered in
             :data:`mmlesion.registry.ATTRIBUTIONS` has a name. ``name`` in a config is
             the title of its maps.
-        detections: The method must explain single detections.
+        detections: Whether the method must explain single detections.
 
     Raises:
         TypeError: If ``spec`` is something else.

@@ -13,15 +13,15 @@ from mmlesion.ct import CTVolume, boxes_in_slice
 def map_on_input(
     raw: Tensor, size: Sequence[int], padded_size: Sequence[int] | None = None
 ) -> Tensor:
-    """Resize the raw maps of one sample to the pixels of its picture.
+    """Resize the raw maps of one sample to the pixels of its input image.
 
     Args:
-        raw: Maps on the grid of a layer. If the layer sees M slices of each sample
-            one by one, (K, M, h, w), the maps of the middle slice are used.
-        size: Rows and columns of the picture (or depth, rows and
-            columns), as the pipeline packs it.
-        padded_size: Size of the padded input of the network. The padding lies below
-            and to the right. Defaults to ``size``.
+        raw: Maps on the grid of a layer. If the layer processes M slices of each sample
+            separately, (K, M, h, w), the maps of the middle slice are used.
+        size: Rows and columns of the packed image (or depth, rows and
+            columns).
+        padded_size: Size of the padded network input. The padding is at the bottom
+            and on the right. Defaults to ``size``.
 
     Shape:
         - raw: (K, *grid)
@@ -30,7 +30,7 @@ def map_on_input(
     Returns:
         Maps, float32.
     """
-    if not len(raw):  # no box reached the score
+    if not len(raw):  # no box above the score threshold
         return raw.new_zeros(0, *size)
     padded_size = padded_size or size
     if raw.dim() - 1 > len(padded_size):
@@ -42,11 +42,11 @@ def map_on_input(
 def boxes_on_input(
     data_sample: Any, predicted: Any, indices: Sequence[int]
 ) -> np.ndarray:
-    """Convert predicted boxes to the pixels of the picture that the network sees.
+    """Convert predicted boxes to the pixels of the network input.
 
     Args:
-        data_sample: Sample as the pipeline packed it.
-        predicted: Sample with predictions in the pixels of the original picture, or
+        data_sample: Packed sample.
+        predicted: Sample with predictions in the pixels of the original image, or
             of the crop if the slice was cropped.
         indices: Indices of the boxes.
 
@@ -67,12 +67,12 @@ def map_volume(full: np.ndarray, data_sample: Any) -> CTVolume:
     """Convert a map to a volume at its position in the scan.
 
     Args:
-        full: Map on the pixels of the picture that the network sees.
+        full: Map on the pixels of the network input.
         data_sample: Sample with ``crop_offset``, ``ori_shape`` and ``scale_factor`` of
-            the picture, and with ``scan_geometry`` (a :class:`CTVolume` of the first
+            the image, and with ``scan_geometry`` (a :class:`CTVolume` of the first
             voxel of the whole slice) or ``spacing_mm`` (pixel size in mm). Without
-            both, or if a transform cut the picture without recording where, the
-            volume has voxels of 1 mm at the origin.
+            both, or if a transform cropped the image without recording the position,
+            the volume has voxels of 1 mm at the origin.
 
     Shape:
         - full: (H, W) or (D, H, W)

@@ -1,4 +1,4 @@
-"""Files of the maps of one sample: pictures, arrays, volumes and a description."""
+"""Output files of the maps of one sample: figures, arrays, volumes and JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from mmlesion.visualization.map_overlay import overlay_rows, slice_bars
 
 from .placement import map_on_input, map_volume
 
-#: Kinds of files that :func:`write_sample_maps` writes.
+#: Output formats of :func:`write_sample_maps`.
 FORMATS = ('png', 'npy', 'nii.gz', 'json')
 
 
@@ -25,17 +25,17 @@ class SampleMaps:
     """Maps of one sample by one or more methods, for K classes or boxes.
 
     Attributes:
-        maps: Raw maps by title (the method, and the layer where there are more).
+        maps: Raw maps by title (the method, and the layer if there are several).
         titles: Name and score of each class or box.
         explained: Description of each class or box, for JSON.
-        layers: Names of the mapped layers.
-        input_size: Rows and columns of the network's input, padding included (or
+        layers: Names of the target layers.
+        input_size: Rows and columns of the network input, including padding (or
             depth, rows and columns).
-        boxes_px: Explained boxes in pixels of the network's input; None for classes.
+        boxes_px: Explained boxes in pixels of the network input; None for classes.
         slice_shares: Contribution of each slice of the input to each score.
 
     Shape:
-        - maps: (K, \\*grid), or (K, M, \\*grid) of a layer that sees M slices
+        - maps: (K, \\*grid), or (K, M, \\*grid) for a layer that processes M slices
         - boxes_px: (K, 4), xyxy
         - slice_shares: (K, slices)
     """
@@ -68,7 +68,7 @@ def split_by_target(raw: Tensor) -> Tensor:
 
 
 def by_title(method: str, raw: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name maps after the method, and after the layer where there are several."""
+    """Name maps by the method, and by the layer if there are several."""
     if not isinstance(raw, Mapping):
         return {method: raw}
     return {f'{method} {layer}': maps for layer, maps in raw.items()}
@@ -90,24 +90,24 @@ def write_sample_maps(
 
     - ``<name>.png``: one row per class or box: the image, and one overlay per map
       with the map's smallest and largest value as its title;
-    - ``<name>_<title>.npy``: raw float32 maps on the layer's grid;
+    - ``<name>_<title>.npy``: raw float32 maps on the grid of the layer;
     - ``<name>_<title>.nii.gz``: the largest map at each pixel of the image, in the
-      scan's place where the sample knows it;
+      position of the scan if it is known;
     - ``<name>.json``: the classes or boxes, layers and methods, which maps are zero
-      everywhere, and the contribution of each slice where it was measured.
+      everywhere, and the contribution of each slice if it was measured.
 
     Args:
-        folder: Folder of the files; it is created.
+        folder: Output folder; created if needed.
         name: Name of the sample.
-        image: The network's picture as the pipeline packs it.
+        image: The packed input image.
         sample: Data sample, which may have ``spacing_mm``, ``crop_offset``,
             ``scale_factor`` and ``scan_geometry``.
         found: The maps.
-        formats: Kinds of files, of :data:`FORMATS`.
-        window: HU of black and white in the picture.
-        to_hu: Turns the network's gray values into HU, for ``window``.
-        value_range: Raw values at the two ends of the colors. By default each map
-            has its own.
+        formats: Output formats from :data:`FORMATS`.
+        window: HU of black and white in the figure.
+        to_hu: Function from gray values of the network input to HU, for ``window``.
+        value_range: Raw values at the two ends of the colors. By default, each map
+            has its own range.
 
     Shape:
         - image: (C, H, W) or (C, D, H, W)
@@ -165,15 +165,15 @@ def draw_sample_maps(
     to_hu: Callable[[Tensor], Tensor] | None = None,
     value_range: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Draw one row per class or box: the image beside an overlay of each map.
+    """Draw one row per class or box: the image and an overlay of each map.
 
     Args:
-        image: The network's picture as the pipeline packs it; its middle channel
-            is drawn, of a volume the middle slice.
+        image: The packed input image. Its middle channel
+            (or middle slice of a volume) is drawn.
         found: The maps.
-        full: The maps at the size of the image, if they are known.
-        window: HU of black and white in the picture.
-        to_hu: Turns the network's gray values into HU, for ``window``.
+        full: The maps at the size of the image, if available.
+        window: HU of black and white in the figure.
+        to_hu: Function from gray values of the network input to HU, for ``window``.
         value_range: Raw values at the two ends of the colors.
 
     Shape:
@@ -181,7 +181,7 @@ def draw_sample_maps(
         - output: (rows, columns, 3), RGB
 
     Returns:
-        The picture, uint8.
+        The figure, uint8.
     """
     if full is None:
         full = {
@@ -203,7 +203,7 @@ def draw_sample_maps(
         if colors.dim() == 4:
             colors = colors[:, colors.shape[1] // 2]
         for (_, panels), values, raw in zip(rows, colors, maps):
-            # The title distinguishes an empty map from a weak map.
+            # The value range in the title distinguishes an empty map from a weak map.
             ends = '' if value_range else f' {raw.min():.2g} to {raw.max():.2g}'
             panels[f'{title}{ends}'] = values.cpu().numpy()
     ends = (

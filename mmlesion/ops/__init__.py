@@ -1,7 +1,7 @@
 """Position-sensitive RoI pooling: plain functions on tensors.
 
-Needs torch, and mmcv's ordinary RoIAlign; no compiled code of our own, so both
-run wherever those two run.
+They need torch and mmcv's ordinary RoIAlign, but no other compiled code, so they
+run on any device that mmcv supports.
 """
 
 from .ps_roi_align import ps_roi_align

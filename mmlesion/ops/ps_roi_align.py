@@ -1,4 +1,4 @@
-"""Position-sensitive RoIAlign as one ordinary RoIAlign."""
+"""Position-sensitive RoIAlign, computed by one ordinary RoIAlign."""
 
 import torch
 from mmcv.ops import roi_align
@@ -32,7 +32,7 @@ def ps_roi_align(
     many values as needed.
 
     Half-precision maps are pooled in float32 (a coordinate of 60.03 is not a
-    half-precision number) and the result is cast back.
+    half-precision number), and the result is cast back.
 
     Args:
         input: Maps. Channel ``(c*k + i)*k + j`` belongs to output
@@ -42,11 +42,11 @@ def ps_roi_align(
             They receive no gradient. Samples more than one cell outside the map
             are zero. A RoI with NaN or infinity gives zeros. A RoI with swapped
             corners has no size.
-        output_size: Bins k on a side.
+        output_size: Number of bins k per side.
         spatial_scale: Cells of the map for each pixel, 1/8 at stride 8. Half a cell
-            is subtracted afterwards, as by ``aligned=True`` of MMCV.
-        sampling_ratio: Samples on a side of each bin. 0 takes as many as the bin
-            has cells, rounded up; the cost then grows with the box.
+            is subtracted afterward, as with ``aligned=True`` in MMCV.
+        sampling_ratio: Samples per side of each bin. 0 uses as many as the bin
+            has cells, rounded up, so the cost grows with the box.
 
     Returns:
         Pooled values, in the type of ``input``.
@@ -57,7 +57,7 @@ def ps_roi_align(
         - output: (R, C, k, k)
 
     Raises:
-        ValueError: If the shapes do not fit, or on the CPU a batch index is out
+        ValueError: If the shapes are inconsistent, or on the CPU a batch index is out
             of range.
     """
     channels, k = check_ps_roi_inputs(input, rois, output_size, 'ps_roi_align')
@@ -88,9 +88,9 @@ def cut_rois(
 
     Args:
         rois: Batch index and box of each RoI.
-        k: Bins on a side.
+        k: Number of bins per side.
         spatial_scale: Cells of the map for each pixel.
-        adaptive: Whether the number of samples follows from the size of the bins.
+        adaptive: Whether the number of samples depends on the size of the bins.
 
     Returns:
         Batch index and box of each bin.
@@ -98,13 +98,13 @@ def cut_rois(
     Shape:
         - rois: (R, 5) in pixels
         - output: (R*k*k, 5), bins row by row; the batch index points into maps
-          of which the k*k bins of an image follow one another
+          in which the k*k bins of an image are consecutive
     """
-    # float64: the bin edges of a box 500 pixels away from the origin keep
+    # float64, so that the bin edges of a box 500 pixels from the origin keep
     # their digits.
     rois = rois.double()
     boxes = rois[:, 1:] * spatial_scale
-    # Two cells outside every map, where RoIAlign reads zeros.
+    # A position two cells outside every map, where RoIAlign reads zeros.
     nowhere = boxes.new_tensor([-9.0, -9.0, -8.0, -8.0])
     boxes = torch.where(boxes.isfinite().all(1, keepdim=True), boxes, nowhere)
 
@@ -114,8 +114,8 @@ def cut_rois(
     starts = boxes[:, None, :2] + index[None, :, None] * step[:, None]  # (R, k, 2)
     size = step
     if adaptive:
-        # A bin of exactly n cells may come out as n + 1e-6 in float32, and its
-        # number of samples, rounded up, as n + 1.
+        # A bin of exactly n cells may become n + 1e-6 in float32, and its
+        # number of samples, rounded up, n + 1.
         near_integer = (step - step.round()).abs() < 1e-5
         size = torch.where(near_integer, step - 1e-5, step).clamp(min=0)
     ends = starts + size[:, None]

@@ -1,4 +1,4 @@
-"""Checks of the inputs of the two position-sensitive poolings."""
+"""Checks of the inputs of position-sensitive pooling."""
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ def check_ps_roi_inputs(
     Args:
         input: Maps.
         rois: Batch index and box of each RoI.
-        output_size: Bins k on a side.
-        name: Name of the pooling in the messages.
+        output_size: Number of bins k per side.
+        name: Name of the pooling for error messages.
 
     Returns:
         Channels C of the output, and k.
@@ -23,7 +23,7 @@ def check_ps_roi_inputs(
         - rois: (R, 5) as (batch index, x1, y1, x2, y2)
 
     Raises:
-        ValueError: If an argument does not fit; the message contains its name and
+        ValueError: If an argument is invalid. The message contains its name and
             the expected value.
     """
     k = int(output_size)
@@ -50,7 +50,7 @@ def check_ps_roi_inputs(
             f'{name}: input is on {input.device} but rois are on {rois.device}.'
         )
     # On the CPU an index out of range would read foreign memory. On a GPU the check
-    # would make the host wait for the device, so it is skipped.
+    # would synchronize the host with the device, so it is skipped.
     if rois.device.type == 'cpu' and len(rois):
         low, high = rois[:, 0].min().item(), rois[:, 0].max().item()
         if not (low >= 0 and high < input.size(0)):
@@ -69,7 +69,7 @@ def compute_dtype(tensor: Tensor) -> torch.dtype:
 def empty_output(input: Tensor, channels: int, k: int) -> Tensor:
     """Return an empty output, (0, C, k, k), that depends on ``input``.
 
-    A batch without RoIs then gives gradients of zero. Distributed training would wait
+    A batch without RoIs then has zero gradients. Distributed training would wait
     for missing gradients.
     """
     return input[:0].sum(dim=(2, 3)).reshape(0, channels, k, k)

@@ -1,4 +1,4 @@
-"""Position-sensitive RoI pooling from a summed-area table."""
+"""Position-sensitive RoI pooling with a summed-area table."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ def ps_roi_pool(
 ) -> Tensor:
     r"""Pool RoIs by position-sensitive RoI pooling with MXNet's quantization.
 
-    The mean over whole cells of bin (i, j), from its own group of maps:
+    The output is the mean over whole cells of bin (i, j), from its own group of maps:
 
     .. math::
         y_{r,c,i,j} = \frac{1}{|bin_{ij}|} \sum_{(u,v) \in bin_{ij}(r)}
         x_{n_r,\,(c k + i) k + j}(u, v)
 
-    Rows of bin i, with s the scale (columns alike):
+    Rows of bin i, with scale s (columns in the same way):
     ``start = round(y1) * s``, ``end = (round(y2) + 1) * s``,
     ``step = max(end - start, 0.1) / k``, cells from ``floor(i*step + start)`` to
     ``ceil((i+1)*step + start)`` (exclusive), clipped to the map. Neighboring
@@ -30,21 +30,21 @@ def ps_roi_pool(
     Source: J. Dai et al., R-FCN, NIPS 2016, Eq. 1, with the rounding of MXNet's
     ``contrib.PSROIPooling``, on which 3DCE was trained.
     Differs from it in: the sum of a bin of any size is read from a summed-area table
-    in four look-ups. The table is float64: in float32, small bins far
+    with four look-ups. The table is float64, because in float32, small bins far
     from the origin would be differences of large sums.
 
-    Not ``torchvision.ops.ps_roi_pool``, which rounds both ends to whole cells
+    This is not ``torchvision.ops.ps_roi_pool``, which rounds both ends to whole cells
     and never reads the last row and column of the map.
 
     The bin edges are computed in the dtype of ``rois`` (float32 for half
-    precision), step by step as MXNet does. A NaN or infinity in a map reaches
-    all bins below and right of it.
+    precision), step by step as MXNet does. A NaN or infinity in a map affects
+    all bins below and to the right of it.
 
     Args:
         input: Maps. Channel ``(c*k + i)*k + j`` belongs to output
             channel ``c`` and bin (row i, column j).
         rois: Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
-            the image. No gradient flows to them. A RoI that holds NaN or
+            the image. They receive no gradient. A RoI with NaN or
             infinity gives zeros.
         output_size: k, number of bins per side.
         spatial_scale: Cells of the map per pixel, 1/8 at stride 8.
@@ -58,7 +58,7 @@ def ps_roi_pool(
         - output: (R, C, k, k)
 
     Raises:
-        ValueError: If the shapes do not fit, or on the CPU a batch index is out
+        ValueError: If the shapes are inconsistent, or on the CPU a batch index is out
             of range.
     """
     channels, k = check_ps_roi_inputs(input, rois, output_size, 'ps_roi_pool')
@@ -131,12 +131,12 @@ def bin_corners(
     Returns:
         Row numbers (4, R*k*k) of the corners top-left, top-right,
         bottom-left and bottom-right in a table laid out as
-        (N, k*k, H+1, W+1), and the bins' numbers of cells (R*k*k,).
+        (N, k*k, H+1, W+1), and the number of cells in each bin (R*k*k,).
     """
     boxes = rois[:, 1:].to(compute_dtype(rois))
     left, right = _bin_edges(boxes[:, 0], boxes[:, 2], k, spatial_scale, width)
     top, bottom = _bin_edges(boxes[:, 1], boxes[:, 3], k, spatial_scale, height)
-    # An empty or broken RoI reads the same corner four times: sum 0.
+    # An empty or invalid RoI reads the same corner four times, which gives sum 0.
     empty = (left >= right)[:, None] | (top >= bottom)[:, :, None]
     empty = empty | ~boxes.isfinite().all(1)[:, None, None]  # (R, k, k)
 

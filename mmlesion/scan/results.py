@@ -1,4 +1,4 @@
-"""The result of a scan from linked boxes."""
+"""Conversion of linked boxes to the result of a scan."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,16 +23,16 @@ def make_result(
     warnings: Sequence[str] = (),
     froc: dict[str, Any] | None = None,
 ) -> ScanResult:
-    """Express linked boxes in voxels of the file and in mm.
+    """Convert linked boxes to voxels of the file and to mm.
 
     Args:
-        scan: The scan as it was read.
+        scan: The scan after reading.
         detection: Detection in the key slices of the scan.
-        linked: Linked boxes by decreasing score.
+        linked: Linked boxes in descending order of score.
         options: The linking rule.
         record: Record of the detection step.
         classes: Names of the classes.
-        warnings: Sentences in addition to the warnings of the scan.
+        warnings: Sentences that are added to the warnings of the scan.
         froc: FROC curve of the detector as a dictionary.
     """
     volume = detection.volume

@@ -25,11 +25,11 @@ def nodule_candidates(
     from lung to the median of the part are removed. The connected regions that remain
     are the candidates.
 
-    A vessel or the chest wall that reaches into the scope is a candidate too, cut off
+    A vessel or the chest wall that extends into the scope is also a candidate, cut off
     at the edge of the scope. A nodule that touches it belongs to the same candidate.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2, "Coarse Segmentation". The paper
-    does not define which phases make candidates, or their edges.
+    does not define the phases of candidates or their edges.
 
     Args:
         image: HU (or any other intensities), (H, W) or (H, W, C).
@@ -42,8 +42,8 @@ def nodule_candidates(
             larger than that.
 
     Returns:
-        Int64 (H, W): 0 outside of the candidates, the number of the candidate inside.
-        Candidate 1 is the largest. All zero if there is no candidate.
+        Int64 (H, W): 0 outside the candidates, the number of the candidate inside.
+        Candidate 1 is the largest. All values are 0 if there is no candidate.
 
     Raises:
         ValueError: If the scope is empty, its size differs from the image, or ``edge``

@@ -25,10 +25,10 @@ def segment_phases(
 
     with pairs of the 8-neighborhood, w = 1 across an edge and
     :math:`1/\sqrt 2` across a corner. The initial label is that of the nearest mean. A
-    sweep gives each pixel the label of least energy given its neighbors, and keeps the
-    old label in a tie. Even and odd rows and columns divide the pixels into four sets
-    without neighbors in a set, so all pixels of a set are updated at once with the
-    same result as one after the other, and the energy never rises. The algorithm stops
+    sweep assigns to each pixel the label with the lowest energy given its neighbors,
+    and keeps the old label in a tie. Even and odd rows and columns divide the pixels
+    into four sets. No two pixels of a set are neighbors, so a simultaneous update of a
+    set equals a sequential update, and the energy never increases. The algorithm stops
     when a sweep changes no label.
 
     Source: Besag, "On the Statistical Analysis of Dirty Pictures", J. R. Stat. Soc.
@@ -37,7 +37,7 @@ def segment_phases(
     in that the means are fixed (see :func:`phase_means`).
 
     Args:
-        image: (H, W), or (H, W, C). The scales of the channels weigh them.
+        image: (H, W), or (H, W, C). The scale of a channel is its weight.
         means: Means of the K phases, (K, ) or (K, C), in units of the image.
         smoothness: :math:`\beta`, in squared units of the image.
         max_sweeps: Maximum number of sweeps.
@@ -46,7 +46,7 @@ def segment_phases(
         Int64 (H, W), phases from 0, in the order of ``means``.
 
     Raises:
-        ValueError: If the shapes do not fit, the image is not finite, or
+        ValueError: If the shapes are inconsistent, the image is not finite, or
             ``smoothness`` is negative.
     """
     cost = _data_term(image, means)  # (K, H, W)
@@ -54,7 +54,7 @@ def segment_phases(
         raise ValueError(f'smoothness must not be negative, got {smoothness}.')
     labels = cost.argmin(0)
     height, width = labels.shape
-    # Flat, with a frame of the label K, which stands for no phase
+    # Flattened, with a border of label K, which means no phase.
     framed = np.pad(labels, 1, constant_values=len(cost)).ravel()
     neighbors = [
         (dy * (width + 2) + dx, np.float32(smoothness * weight))
@@ -110,7 +110,7 @@ def _data_term(image: np.ndarray, means: np.ndarray) -> np.ndarray:
 def _undecided(
     cost: np.ndarray, smoothness: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return places in the framed image and costs of pixels whose label may change.
+    """Return positions in the framed image and costs of pixels whose label may change.
 
     The other pixels keep their label: the costs of their two nearest means differ by
     more than the weight of all neighbors together.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-#: HU between which intensities are told apart: air to dense tissue. Ours; the
+#: HU range of the intensities, from air to dense tissue. Our choice; it is the
 #: window of the nodule data sets.
 PHASE_WINDOW_HU = (-1000.0, 400.0)
 
@@ -15,33 +15,34 @@ def phase_means(
 ) -> np.ndarray:
     r"""Estimate the phase means of a slice from its whole intensity distribution.
 
-    The means of the piecewise constant model without its smoothness term: pixels
-    go to the nearest mean, means move to their pixels, until nothing moves. They
-    start in the middle of ``num_phases`` equal parts of ``value_range``, not at
-    quantiles: a nodule is a few of a thousand pixels, and phases that start where
-    the pixels are split the lung and the chest wall among themselves. A phase
-    without pixels keeps its start.
+    These are the means of the piecewise constant model without its smoothness term
+    (k-means): pixels are assigned to the nearest mean and means are recomputed from
+    their pixels until convergence. The initial means are the centers of ``num_phases``
+    equal parts of ``value_range``, not quantiles. A nodule covers a few of a thousand
+    pixels, and phases that start at quantiles would only divide the lung and the chest
+    wall. A phase without pixels keeps its initial value.
 
-    In a chest CT the four phases come to lie near lung, partial volume, soft
-    tissue and bone. Estimate them once, on the whole slice: in the small part
-    around a nodule the distribution is another.
+    In chest CT, the four phases are near lung, partial volume, soft tissue and bone.
+    Estimate them once on the whole slice, because the small region around a nodule has
+    a different distribution.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2 ("phase number equal to four as
-    determined by global intensity distribution"). The paper does not say how.
+    determined by global intensity distribution"). The paper does not specify the
+    method.
 
     Args:
-        image: Intensities, any shape; or of C channels, (H, W, C) or any shape
-            whose last size is C, where ``value_range`` holds C pairs.
+        image: Intensities of any shape; or with C channels, (H, W, C) or any shape
+            whose last size is C, if ``value_range`` contains C pairs.
         num_phases: Number of phases K.
         value_range: Lower and upper end of the range, or one pair per channel;
-            values beyond are clipped. By default a window in HU.
-        max_rounds: Most rounds.
+            values outside are clipped. Defaults to a window in HU.
+        max_rounds: Maximum number of iterations.
 
     Returns:
-        Float64, ascending means (K, ); of channels, (K, C).
+        Float64, ascending means (K, ), or (K, C) for channels.
 
     Raises:
-        ValueError: The image is empty or not finite, or the range is empty.
+        ValueError: If the image is empty or not finite, or the range is empty.
     """
     limits = np.atleast_2d(np.asarray(value_range, float))  # (C, 2)
     if limits.shape[1] != 2 or not (limits[:, 0] < limits[:, 1]).all():
@@ -60,7 +61,7 @@ def phase_means(
     pixels = np.clip(pixels, limits[:, 0], limits[:, 1])
     parts = (np.arange(num_phases) + 0.5) / num_phases
     means = limits[:, 0] + parts[:, None] * (limits[:, 1] - limits[:, 0])  # (K, C)
-    # equal pixels move alike: a windowed slice has few hundred different ones
+    # Group equal values: a windowed slice has only a few hundred different values.
     values, counts = np.unique(pixels, axis=0, return_counts=True)
     for _ in range(max_rounds):
         nearest = ((values[None] - means[:, None]) ** 2).sum(2).argmin(0)

@@ -28,14 +28,14 @@ def prominent_blobs(
     """Find the blobs of an activation map, the most prominent first.
 
     Heights are measured from the median of the map, which is that of the background,
-    because a nodule covers a small part of a slice. A peak is a maximum that rises at
-    least ``prominence`` times the height of the highest peak above the median and above
-    all passes to a higher peak (h-maxima). A watershed from the peaks divides the map
-    into basins. A blob is the part of a basin that is connected with the peak and
-    reaches ``level`` times its height. Blobs are ordered by height.
+    because a nodule covers a small part of a slice. A peak is a maximum that exceeds
+    both the median and every saddle on the way to a higher peak by at least
+    ``prominence`` times the height of the highest peak (h-maxima). A watershed from the
+    peaks divides the map into basins. A blob is the part of a basin that is connected
+    to the peak and has at least ``level`` times its height. Blobs are sorted by height.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2 ("the most prominent blob in the
-    NAM processed via watershed"). The paper does not define "prominent" and gives
+    NAM processed via watershed"). The paper does not define "prominent" and states
     neither number.
 
     Args:
@@ -44,7 +44,7 @@ def prominent_blobs(
         level: Fraction of the height of a peak, in (0, 1).
 
     Returns:
-        Blobs. The list is empty if the map nowhere rises above its median.
+        Blobs. The list is empty if the map does not exceed its median anywhere.
 
     Raises:
         ValueError: If the map is not 2-D or not finite, or a fraction is not in (0, 1).
@@ -92,7 +92,7 @@ def scope_within(
         level: See :func:`prominent_blobs`.
 
     Returns:
-        The scope C, (H, W) bool; ``outer`` if no blob lies inside.
+        The scope C, (H, W) bool; ``outer`` if no blob is inside.
 
     Raises:
         ValueError: If the sizes differ, or as :func:`prominent_blobs`.

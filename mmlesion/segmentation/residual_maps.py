@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmlesion.attribution import resize_map
 
-# Layers whose output at a pixel depends on that pixel alone.
+# Layers whose output at a pixel depends only on that pixel.
 POINTWISE = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.Dropout)
 
 

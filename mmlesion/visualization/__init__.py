@@ -1,4 +1,4 @@
-"""Pictures: detections on CT, attention, FROC curves."""
+"""Figures: detections on CT, attention, activation maps, FROC and ROC curves."""
 
 from .attention_figure import (
     draw_contextual_attention,

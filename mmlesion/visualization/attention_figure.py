@@ -31,14 +31,14 @@ def draw_contextual_attention(
     feature map, and shows the vector :math:`C''^{y,x} \in \mathbb{R}^M`.
 
     Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 2. The paper does not say which
-    channels it shows. This figure shows the mean over all channels, and the channel
+    channels are shown. This figure shows the mean over all channels, and the channel
     whose weights vary most over slices and cells of the lesion.
 
     Args:
         weights: Attention divided by its maximum over M, in
             [0, 1].
-        slices_hu: Middle slice of each triple as the network sees it, in HU, padded
-            as the features.
+        slices_hu: Middle slice of each triple in the network input, in HU, padded
+            like the features.
         box_px: Box of the lesion, xyxy pixels of ``slices_hu``.
         out_file: PNG to write.
         title: Name of the sample.
@@ -49,7 +49,7 @@ def draw_contextual_attention(
         - slices_hu: (M, H, W).
 
     Raises:
-        ValueError: If the shapes of weights and slices do not fit.
+        ValueError: If the shapes of weights and slices are inconsistent.
     """
     rows, cols = _lesion_cells(weights, slices_hu, box_px)
     lesion = weights[:, :, rows, cols]
@@ -124,20 +124,20 @@ def draw_spatial_attention(
     title: str = '',
     window: tuple[float, float] | None = None,
 ) -> None:
-    r"""Draw where the features of each slice are kept.
+    r"""Draw the spatial attention of each slice.
 
     The rows are the slices, the mean of the attention over the channels, and one
     channel. The columns are the M images; K is the key image.
 
     Source: Tao et al., MICCAI 2019, Sec. 4 and Fig. 3. The paper does not say which
-    channels it shows. This figure shows the mean over all channels, and the channel
+    channels are shown. This figure shows the mean over all channels, and the channel
     that varies most over the images and their cells.
 
     Args:
         weights: Attention divided by its maximum over the cells
             of each channel, in [0, 1].
-        slices_hu: Middle slice of each triple as the network sees it, in HU, padded
-            as the features.
+        slices_hu: Middle slice of each triple in the network input, in HU, padded
+            like the features.
         box_px: Box of the lesion, xyxy pixels of ``slices_hu``. No box by default.
         out_file: PNG to write.
         title: Name of the sample.
@@ -148,7 +148,7 @@ def draw_spatial_attention(
         - slices_hu: (M, H, W).
 
     Raises:
-        ValueError: If the shapes of weights and slices do not fit.
+        ValueError: If the shapes of weights and slices are inconsistent.
     """
     _check(weights, slices_hu)
     channel = weights.var(axis=(0, 2, 3)).argmax()
@@ -156,7 +156,7 @@ def draw_spatial_attention(
     boxes = [] if box_px is None else [box_px]
     window = window or choose_window(slices_hu[len(names) // 2], boxes)
     height, width = slices_hu.shape[1:]
-    side = 2.2  # inches, of one picture; 1.06 with its gap
+    side = 2.2  # inches per panel; 1.06 includes the gap
     total_width = 1.06 * side * len(names) + 2.2
     total_height = 3 * 1.1 * side * height / width + 1.0
     figure = Figure(figsize=(total_width, total_height))
@@ -226,7 +226,7 @@ def _check(weights: np.ndarray, slices_hu: np.ndarray) -> None:
 def _range(mean: np.ndarray) -> tuple[float, float]:
     """Color range of a mean over channels.
 
-    Channels peak in different places, so their mean varies little and needs its own
+    Channels peak at different positions, so their mean varies little and needs its own
     range. The range has a minimum width for constant means.
     """
     high = max(mean.max(), 0.05)
@@ -262,7 +262,7 @@ def _patches(
     top = int(round((y1 + y2) / 2 - side / 2))
     padded = np.pad(
         slices_hu, ((0, 0), (side, side), (side, side)), constant_values=-1024
-    )  # air beyond the border
+    )  # air outside the border
     top_p, left_p = max(top + side, 0), max(left + side, 0)
     box = (x1 - left, y1 - top, x2 - left, y2 - top)
     return [

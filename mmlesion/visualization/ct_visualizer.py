@@ -1,4 +1,4 @@
-"""Detections on windowed CT slices, in the colors of Tao et al."""
+"""Visualizer of detections on windowed CT slices, in the colors of Tao et al."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ _LONG_SIDE_PX = 1024
 def choose_window(
     img_hu: np.ndarray, boxes_px: np.ndarray | Sequence[Sequence[float]]
 ) -> tuple[float, float]:
-    """Choose the display window from the surroundings of the first box.
+    """Choose the display window by the surroundings of the first box.
 
     The lung window is chosen if more than a third of the box, extended by 15 pixels on
     each side, is below -500 HU (aerated lung). Otherwise, and without a box, the soft
@@ -62,18 +62,18 @@ class CTVisualizer(Visualizer):
 
     Ground truth is blue, true positives are green, false positives are red (Tao et
     al., MICCAI 2019, Fig. 4). A detection is a true positive if its IoU with any
-    lesion is at least ``iou_thr``. A second hit on a lesion, which the FROC does not
-    count, is green, too.
+    lesion is at least ``iou_thr``. A second hit on a lesion, which FROC does not
+    count, is green as well.
 
-    MMDetection's visualizer needs 8-bit pictures. This class reads the slice in HU
+    MMDetection's visualizer needs 8-bit images. This class reads the slice in HU
     and enlarges small slices, so that lesions of 5 pixels are visible.
 
     Args:
         name: Name of the instance.
-        window: Lower and upper end of the display window in HU. By default chosen by
-            :func:`choose_window`.
-        iou_thr: Smallest IoU of a true positive.
-        max_boxes: Largest number of detections, those with the highest scores. A FROC
+        window: Lower and upper end of the display window in HU. By default, it is
+            chosen by :func:`choose_window`.
+        iou_thr: Minimum IoU of a true positive.
+        max_boxes: Maximum number of detections, sorted by score. A FROC
             table contains at most 16 false positives per image.
         **kwargs: As :class:`mmengine.visualization.Visualizer`.
     """
@@ -107,8 +107,8 @@ class CTVisualizer(Visualizer):
             gt_boxes: Lesions, (x1, y1, x2, y2) in pixels of the slice.
             pred_boxes: Detections, (x1, y1, x2, y2) in pixels of the slice.
             pred_scores: Scores of the detections.
-            title: Title above the picture.
-            score_thr: Smallest score of a detection.
+            title: Title above the image.
+            score_thr: Minimum score of a detection.
 
         Shape:
             - img_hu: (H, W).
@@ -117,14 +117,14 @@ class CTVisualizer(Visualizer):
             - output: (H', W', 3) with max(H', W') about 1024.
 
         Returns:
-            Picture with a title and a legend, uint8, RGB.
+            Image with a title and a legend, uint8, RGB.
         """
         gt_boxes = np.asarray(gt_boxes, float).reshape(-1, 4)
         pred_boxes = np.asarray(pred_boxes, float).reshape(-1, 4)
         pred_scores = np.asarray(pred_scores, float).reshape(-1)
         order = pred_scores.argsort(kind='stable')[-self.max_boxes :]
         order = order[pred_scores[order] >= score_thr]
-        # The best comes last, so that it is drawn on top.
+        # The best detection is last, so that it is drawn on top.
         pred_boxes, pred_scores = pred_boxes[order], pred_scores[order]
         hits = np.zeros(len(pred_boxes), bool)
         if len(gt_boxes) and len(pred_boxes):
@@ -173,37 +173,37 @@ class CTVisualizer(Visualizer):
         pred_score_thr: float = 0.3,
         step: int = 0,
     ) -> None:
-        """Draw a sample and show it, write it, or give it to the backends.
+        """Draw a sample and show it, write it, or pass it to the backends.
 
-        Each process of a distributed test writes the files of its own samples.
+        Each process of a distributed test writes the files of its samples.
 
         Args:
-            name: Title, and name of the picture for the backends.
+            name: Title, and name of the image for the backends.
             image: Whole slice in HU. By default, and if it
-                is a color picture, the slice is read from the sample's
+                is a color image, the slice is read from the sample's
                 ``img_path``.
             data_sample: ``DetDataSample``. Predictions in the pixels of the original
-                image, for a cropped slice those of the crop; ``crop_offset`` moves
+                image, or of the crop for a cropped slice; ``crop_offset`` moves
                 them to the whole slice. Ground truth is its ``instances``, or,
-                without these, ``gt_instances``. The sample is not changed.
+                without them, ``gt_instances``. The sample is not modified.
             draw_gt: Whether to draw ground truth. Without ground truth all detections
                 are red.
             draw_pred: Whether to draw detections.
             show: Whether to open a window.
-            wait_time: Seconds for which the window stays open; 0 until a key is
+            wait_time: Display time of the window in seconds; 0 waits until a key is
                 pressed.
             out_file: File to write.
-            pred_score_thr: Smallest score of a detection.
+            pred_score_thr: Minimum score of a detection.
             step: Step for the backends.
 
         Shape:
             - image: (H, W).
 
         Raises:
-            ValueError: If ``image`` is not a single slice, or is not the slice that
-                the boxes belong to.
+            ValueError: If ``image`` is not a single slice, or is not the slice to which
+                the boxes belong.
         """
-        if image is None or np.ndim(image) == 3:  # or mmdet's 8-bit picture
+        if image is None or np.ndim(image) == 3:  # or mmdet's 8-bit image
             image = read_slice_hu(data_sample.img_path)
         if np.ndim(image) != 2:
             raise ValueError(
@@ -225,7 +225,7 @@ class CTVisualizer(Visualizer):
             name,
             pred_score_thr,
         )
-        self.set_image(picture)  # for get_image, as Visualizer
+        self.set_image(picture)  # for get_image, as in Visualizer
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
@@ -235,7 +235,7 @@ class CTVisualizer(Visualizer):
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write a picture. Its folder is created if needed.
+    """Write an image. Its folder is created if needed.
 
     Args:
         path: File to write. The suffix selects the format.
@@ -288,7 +288,7 @@ def _draw_box(
     color: tuple[int, int, int],
     text: str = '',
 ) -> None:
-    # Pixel i of the slice covers [i, i + 1) * scale of the picture
+    # Pixel i of the slice covers [i, i + 1) * scale of the enlarged image
     x1, y1 = (box_px[:2] * scale).round().astype(int)
     x2, y2 = ((box_px[2:] + 1) * scale).round().astype(int)
     cv2.rectangle(picture, (x1, y1), (x2, y2), color, 2, cv2.LINE_AA)
@@ -314,7 +314,7 @@ def _draw_box(
 def _text_row(
     width: int, entries: Sequence[tuple[str, tuple[int, int, int] | None]]
 ) -> np.ndarray:
-    """Return a black strip with texts, each behind a square of its color.
+    """Return a black strip with texts, each after a square of its color.
 
     The font size is reduced until the texts fit.
     """

@@ -1,4 +1,4 @@
-"""Pictures of FROC curves."""
+"""Figures of FROC curves."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 from mmlesion.evaluation.functional import FROCCurve
 
 _FP_TICKS = (0.125, 0.25, 0.5, 1, 2, 4, 8, 16)
-_FP_MARKS = (0.5, 1, 2, 4, 8, 16)  # where the papers read the curve
+_FP_MARKS = (0.5, 1, 2, 4, 8, 16)  # false positives per image in the papers
 
 
 def draw_froc(
@@ -30,13 +30,13 @@ def draw_froc(
             :meth:`FROCCurve.to_dict`.
         out_file: PNG to write.
         intervals: Lower and upper bound of the sensitivity by false positives per
-            image, for some of the names. They are drawn as a band.
+            image, for some of the names, drawn as a band.
         title: Title.
-        fp_named: False positives per image at which the legend states the
+        fp_named: False positives per image at which the legend shows the
             sensitivity.
 
     Raises:
-        ValueError: If there is no curve, or a mapping is not that of a curve.
+        ValueError: If there is no curve, or a mapping is not a valid curve.
     """
     if not curves:
         raise ValueError('There is no FROC curve to draw.')

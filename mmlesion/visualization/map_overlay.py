@@ -1,4 +1,4 @@
-"""Overlays of activation maps on the input picture."""
+"""Overlays of activation maps on the input image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,22 +17,22 @@ def overlay_map(
     opacity: float = 0.5,
     limits: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """Color a picture by a map. Strong values of the map cover more of the picture.
+    """Color an image by a map. The opacity increases with the value of the map.
 
     Args:
         picture: Gray values of any range.
-        heat: Map in [0, 1]. The picture stays gray where the map is 0.
+        heat: Map in [0, 1]. The image remains gray where the map is 0.
         opacity: Opacity of the color where the map is 1.
         limits: Gray values of black and white. Defaults to the smallest and largest
-            value of the picture.
+            value of the image.
 
     Shape:
         - picture: (H, W)
-        - heat: (h, w), resized to the picture
+        - heat: (h, w), resized to the image
         - output: (H, W, 3)
 
     Returns:
-        Picture, uint8, RGB.
+        Image, uint8, RGB.
 
     Raises:
         ValueError: If the map is not within [0, 1], or an array is not 2-D.
@@ -67,24 +67,24 @@ def overlays_side_by_side(
     limits: tuple[float, float] | None = None,
     box_px: Sequence[float] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw the picture alone and under each map, side by side, with titles.
+    """Draw the image alone and with each map side by side, with titles.
 
     Args:
         picture: See :func:`overlay_map`.
         maps: Maps in [0, 1] by title.
-        least_side: Small pictures are enlarged by a whole factor to about this many
+        least_side: Small images are enlarged by an integer factor to about this many
             pixels.
-        most_side: Large pictures are shrunk to this many pixels.
-        title: Title of the picture alone.
+        most_side: Large images are reduced to this many pixels.
+        title: Title of the image without map.
         limits: See :func:`overlay_map`.
-        box_px: Box to draw, xyxy pixels of the picture.
+        box_px: Box to draw, xyxy pixels of the image.
 
     Shape:
         - picture: (H, W)
         - output: (H', W', 3)
 
     Returns:
-        Picture, uint8, RGB.
+        Image, uint8, RGB.
     """
     picture = np.asarray(picture, np.float32)
     limits = limits or (float(picture.min()), float(picture.max()))
@@ -121,7 +121,7 @@ def overlay_rows(
         picture: See :func:`overlay_map`.
         rows: Title of each row, and its maps in [0, 1] by title.
         ends: Labels of 0 and 1 at the ends of the color bar.
-        boxes_px: One box per row, xyxy pixels of the picture.
+        boxes_px: One box per row, xyxy pixels of the image.
         **kwargs: Further arguments of :func:`overlays_side_by_side`.
 
     Shape:
@@ -129,7 +129,7 @@ def overlay_rows(
         - output: (H', W', 3)
 
     Returns:
-        Picture, uint8, RGB.
+        Image, uint8, RGB.
     """
     boxes = [None] * len(rows) if boxes_px is None else boxes_px
     table = np.concatenate(
@@ -152,19 +152,19 @@ def slice_bars(shares: np.ndarray, height: int, width: int = 140) -> np.ndarray:
     """Draw bars of the contribution of each slice, one block per class or box.
 
     The first slice is at the top. Bars to the right support the class, bars to the
-    left speak against it; the longest bar of a block fills its half.
+    left oppose it. The longest bar of a block fills its half.
 
     Args:
         shares: Contributions.
-        height: Height of the picture in pixels.
-        width: Width of the picture in pixels.
+        height: Height of the figure in pixels.
+        width: Width of the figure in pixels.
 
     Shape:
         - shares: (K, slices)
         - output: (height, width, 3)
 
     Returns:
-        Picture, uint8, RGB.
+        Image, uint8, RGB.
     """
     picture = np.zeros((height, width, 3), np.uint8)
     edges = np.linspace(0, height, len(shares) + 1).round().astype(int)
@@ -185,7 +185,7 @@ def slice_bars(shares: np.ndarray, height: int, width: int = 140) -> np.ndarray:
 
 
 def _title(text: str, width: int) -> np.ndarray:
-    """Draw a text on a black strip. The font shrinks until the text fits."""
+    """Draw a text on a black strip, with a font size that fits."""
     strip = np.zeros((_TITLE_PX, width, 3), np.uint8)
     size = 0.42
     while (

@@ -24,16 +24,16 @@ def draw_nodule_maps(
     columns: Sequence[str] | None = None,
     title: str = '',
 ) -> None:
-    """Draw pictures in a row, and below them a row of maps for each method.
+    """Draw images in a row, and below them one row of maps per method.
 
     The malignancy score is written under each map, in red if it is on the wrong side
-    of 0.5. The outline of the nodule is drawn on every picture and map.
+    of 0.5. The outline of the nodule is drawn on every image and map.
 
     Source: Lei et al., arXiv 1810.12494, Figs. 5 and 6 (slices of one nodule as
     columns) and Fig. 1 (nodules as columns). Differs from it in: the outline.
 
     Args:
-        pictures: Gray values. Each picture has its own scale.
+        pictures: Images with gray values. Each image has its own scale.
         masks: Nodule masks, bool.
         labels: Label of each column, 1 for malignant and 0 for benign.
         maps: Maps in [0, 1] by name of the method.
@@ -48,7 +48,7 @@ def draw_nodule_maps(
         - scores: each (K,)
 
     Raises:
-        ValueError: If there is no column, or the numbers of pictures, masks, labels,
+        ValueError: If there is no column, or the numbers of images, masks, labels,
             maps and scores differ.
     """
     count = len(pictures)

@@ -30,7 +30,7 @@ def nodule_panels(
 
     Panels: the slice; its map with the scope ("no nodule" if the scope is empty); the
     coarse segmentation within the scope; the fine segmentation. The true nodules are
-    outlined in green in every panel. A step that is not given has no panel.
+    outlined in green in every panel. Missing steps have no panel.
 
     Source: Feng et al., MICCAI 2017, Fig. 2. Differs from it in: the panel of the fine
     segmentation is added.
@@ -42,16 +42,16 @@ def nodule_panels(
         scope: Region in which candidates are searched, bool.
         coarse: Coarse segmentation, bool.
         fine: Fine segmentation, bool.
-        least_side: Small pictures are enlarged by a whole factor to about this many
+        least_side: Small images are enlarged by an integer factor to about this many
             pixels.
 
     Shape:
         - picture, truth, scope, coarse, fine: (H, W)
-        - activation_map: (h, w), resized to the picture
+        - activation_map: (h, w), resized to the slice
         - output: (H', W', 3)
 
     Returns:
-        Picture, uint8, RGB.
+        Image, uint8, RGB.
     """
     picture = np.asarray(picture, np.float32)
     panels: list[tuple[str, np.ndarray | None, dict]] = [('slice', None, {})]
@@ -91,7 +91,7 @@ def draw_size_curves(
     out_file: str | Path,
     title: str = 'Segmentation of found nodules',
 ) -> None:
-    """Draw Dice and difference of areas against the size of the nodule.
+    """Draw Dice and area difference against the nodule size.
 
     Means with standard deviations by diameter bin. A bin without nodules has no point.
 
@@ -115,7 +115,7 @@ def draw_size_curves(
         axes = figure.add_subplot(1, 2, place)
         for shift, (name, rows) in enumerate(curves.items()):
             rows = [row for row in rows if row['count']]
-            # Shifted so that the bars of two methods do not overlap
+            # Shift the points so that the bars of two methods do not overlap.
             middles = [
                 (row['low_mm'] + row['high_mm']) / 2
                 + 0.25 * (shift - (len(curves) - 1) / 2)
@@ -145,7 +145,7 @@ def draw_size_curves(
 def _outline(
     panel: np.ndarray, mask: np.ndarray, factor: int, color: tuple[int, int, int]
 ) -> None:
-    """Draw the outer border of a mask on an enlarged picture."""
+    """Draw the outer border of a mask on an enlarged image."""
     mask = np.asarray(mask) != 0
     large = mask.astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
     found, _ = cv2.findContours(

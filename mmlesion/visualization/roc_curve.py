@@ -1,4 +1,4 @@
-"""Pictures of ROC curves and of training curves."""
+"""Figures of ROC curves and training curves."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def draw_roc(
 ) -> None:
     """Draw ROC curves, and the mean of several curves.
 
-    The mean is that of the sensitivities at equal false positive rates. Its band is
+    The mean is taken over the sensitivities at equal false positive rates. Its band is
     one standard deviation wide to each side.
 
     Args:

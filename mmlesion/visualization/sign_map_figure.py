@@ -7,7 +7,7 @@ import numpy as np
 
 from .map_overlay import overlay_map
 
-#: HU of black and white. Shows both lungs and soft tissue.
+#: HU of black and white, which shows lungs and soft tissue.
 SLICE_WINDOW_HU = (-1350.0, 250.0)
 
 _PANEL_PX = 220
@@ -31,7 +31,7 @@ def draw_sign_map(
     """Draw the maps of one lung region of a scan.
 
     Each view has a row of five panels: the slice through the maximum; this slice with
-    the map of the view over the lung region; the projection that the network sees; the
+    the map of the view over the lung region; the projection (network input); the
     projection with its map; the slice with the 3-D position map, its maximum and the
     true outline.
 
@@ -41,9 +41,9 @@ def draw_sign_map(
     Args:
         array: Scan in HU.
         spacing_mm: Voxel size (z, y, x).
-        part: Slices of the lung region, from :func:`mmlesion.ct.region_slices`.
-        maps: Raw map of each view, with the head on top.
-        projections: 8-bit RGB pictures of the same views.
+        part: Index ranges of the lung region, from :func:`mmlesion.ct.region_slices`.
+        maps: Raw map of each view, with the head at the top.
+        projections: 8-bit RGB projections of the same views.
         position: Position map of the whole scan, in [0, 1].
         place: Voxel (z, y, x) of its maximum in the lung region.
         truth: Mask of the sign.
@@ -55,7 +55,7 @@ def draw_sign_map(
         - output: (H', W', 3)
 
     Returns:
-        Picture, uint8, RGB.
+        Figure, uint8, RGB.
     """
     rows = []
     for view, raw in maps.items():
@@ -145,7 +145,7 @@ def _panel(
     outline: np.ndarray | None = None,
     pixel: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Fit a picture into a square panel with its physical aspect ratio."""
+    """Fit an image into a square panel with its physical aspect ratio."""
     size = np.multiply(picture.shape[:2], pixel_mm)
     height, width = np.maximum(
         np.round(size / size.max() * (_PANEL_PX - 4)).astype(int), 1

@@ -271,7 +271,7 @@ def test_a_scan_for_our_detector(detector, tmp_path):
     )
     (report,) = run(detector, tmp_path / 'out', tmp_path / 'ct.mha', score_thr=0)
     assert report['name'] == 'ct_004'
-    volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_004_LayerCAM.nii.gz'))
+    volume = SimpleITK.ReadImage(str(tmp_path / 'out/ct_004_TwoScaleCAM.nii.gz'))
     assert volume.GetSize() == (56, 48, 1)  # the body alone
     assert volume.GetOrigin() == pytest.approx((4 * 0.8, 8 * 0.8, 50 + 4 * 5), abs=1e-4)
     # The stack is that of LoadSliceStack: 2 mm between physical slices of 5 mm, from
@@ -312,7 +312,7 @@ def test_the_hook_and_the_metric_in_a_test_of_our_detector(detector, tmp_path):
     assert numbers['map/num_images'] == 2 and 'froc/sens@4' in numbers
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]['data_samples']
     series, number = Path(sample.img_path).parts[-2:]
-    stem = tmp_path / f'maps/{series}_{number[:-4]}_LayerCAM'
+    stem = tmp_path / f'maps/{series}_{number[:-4]}_TwoScaleCAM'
     assert np.load(f'{stem}.npy').shape[:2] == (2, 5)
     volume = SimpleITK.ReadImage(f'{stem}.nii.gz')
     # of the body that was cut out, in mm of the whole slice
@@ -332,7 +332,7 @@ def test_a_stock_detector_with_padding(retinanet, tmp_path):
         retinanet, tmp_path / 'out', tmp_path / 'p.png', score_thr=0, max_detections=3
     )
     assert report['layers'] == ['backbone.layer4']
-    assert np.load(tmp_path / 'out/p_LayerCAM.npy').shape == (3, 2, 3)
+    assert np.load(tmp_path / 'out/p_TwoScaleCAM.npy').shape == (3, 4, 6)
     (report,) = run(
         retinanet,
         tmp_path / 'out',

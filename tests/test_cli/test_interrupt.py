@@ -1,6 +1,7 @@
 """Ctrl-C ends every program within seconds, with one line and status 130."""
 
 import importlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from mmlesion.cli import COMMANDS, interrupt, main
-from mmlesion.cli.interrupt import STOPPED
+from mmlesion.cli.interrupt import STOPPED, end_on_interrupt
 
 posix = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system')
 
@@ -114,3 +115,26 @@ def test_forked_workers_leave_the_interrupt_to_their_parent():
             ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             os._exit(0 if ignored and signal.set_wakeup_fd(-1) == -1 else 1)
         assert os.waitpid(pid, 0)[1] == 0
+
+
+@posix
+def test_a_program_ends_while_a_worker_lives():
+    """A forked worker holds copies of what the program has open."""
+    receiver, sender = multiprocessing.Pipe(False)
+    worker = multiprocessing.get_context('fork').Process(
+        target=receiver.recv, daemon=True
+    )
+    done = threading.Event()
+
+    def end():
+        if not done.wait(20):
+            sender.send(None)  # ends the worker, so that the test fails in time
+
+    threading.Thread(target=end, daemon=True).start()
+    started = time.monotonic()
+    with end_on_interrupt():
+        worker.start()
+    assert worker.is_alive() and time.monotonic() - started < 10
+    done.set()
+    sender.send(None)
+    worker.join()

@@ -248,7 +248,7 @@ def test_validation_shows_a_row_for_each_box(runner):
     hook = ActivationMapHook('conv', max_detections=1)
     hook.before_val_iter(runner, 0, detection_batch())
     name, image, _ = runner.visualizer.shown
-    assert name == 'val_000001_01_01_007_LayerCAM'
+    assert name == 'val_000001_01_01_007_TwoScaleCAM'
     assert image.shape == (22 + 12 * 12, 2 * 16 * 12 + 64, 3)
 
 

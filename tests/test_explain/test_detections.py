@@ -204,11 +204,11 @@ def test_anchors_by_number_and_the_map_lies_where_they_lie(retinanet):
     assert abs(rows - 2).max() <= 2 and abs(cols - 13).max() <= 2
 
 
-def test_layer_cam_is_the_default_and_log_odds_scale_it(retinanet):
+def test_two_scale_cam_is_the_default_and_log_odds_scale_it(retinanet):
     data = sample(3)
     chosen = dict(layers=['backbone.layer4'], indices=[0])
     maps, found, _ = explain_detections(retinanet, data, **chosen)
-    named, _, _ = explain_detections(retinanet, data, method='LayerCAM', **chosen)
+    named, _, _ = explain_detections(retinanet, data, method='TwoScaleCAM', **chosen)
     assert torch.equal(maps, named)
     odds, _, _ = explain_detections(retinanet, data, score='log_odds', **chosen)
     p = found.pred_instances.scores[0].detach()

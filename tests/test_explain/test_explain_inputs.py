@@ -81,6 +81,15 @@ def damaged(folder, name, content=b'no picture'):
     return path
 
 
+HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (999999, 999999)}"
+
+
+def npy_file(header):
+    """A small array file with a header."""
+    header = header.ljust(117) + '\n'
+    return b'\x93NUMPY\x01\x00' + bytes([118, 0]) + header.encode() + bytes(64)
+
+
 def array_file(folder, array):
     np.save(folder / 'x.npy', array)
     return folder / 'x.npy'
@@ -98,6 +107,14 @@ def array_file(folder, array):
         (lambda f: damaged(f, 'a.png'), r'a\.png: not readable as a picture'),
         (lambda f: damaged(f, 'a.mha'), r'a\.mha: not readable as an image'),
         (lambda f: damaged(f, 'a.npy'), r'a\.npy: not readable as an array'),
+        (
+            lambda f: damaged(f, 'a.npy', npy_file("{'shape': (2,")),
+            r'a\.npy: not readable as an array',
+        ),
+        (
+            lambda f: damaged(f, 'a.npy', npy_file(HUGE)),
+            r'a\.npy: not readable as an array',
+        ),
         (
             lambda f: array_file(f, np.zeros((5, 4, 4))),
             r'expected numbers of shape \(H, W\) or \(3, H, W\), '

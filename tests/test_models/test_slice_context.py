@@ -74,6 +74,21 @@ def test_far_slices_reach_the_key_slice(context):
     assert (x.grad.abs().sum((0, 2, 3)) > 0).all()
 
 
+@pytest.mark.parametrize(
+    'memory_format', [torch.contiguous_format, torch.channels_last]
+)
+def test_asymmetric_context_is_the_same_with_and_without_gradient(memory_format):
+    """Both ways equal the equation, in any memory format."""
+    layer = AsymmetricContext(6, 5)
+    torch.nn.init.normal_(layer.mix)
+    x = torch.randn(10, 6, 4, 3).contiguous(memory_format=memory_format)
+    x = x.unflatten(0, (2, 5))
+    right = torch.einsum('mlc,nmchw->nlchw', layer.mix, x)
+    torch.testing.assert_close(layer(x), right)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), right)
+
+
 def test_asymmetric_mixing_by_hand():
     layer = AsymmetricContext(2, 3)
     torch.nn.init.normal_(layer.mix)

@@ -59,7 +59,7 @@ class ActivationMapHook(Hook):
         layers: Layers of the model. Methods that use attention, the maps of the head,
             or the input do not need layers.
         method: A method, see :func:`mmlesion.explain.methods.find_method`. Defaults to
-            LayerCAM for a detector and to GradCAM for a classifier. Boxes need a
+            TwoScaleCAM for a detector and to GradCAM for a classifier. Boxes need a
             method that explains any score.
         target: Class index; ``'label'`` for the ``gt_label`` of each sample; or a
             callable from the output of the model to one score per sample. Defaults to

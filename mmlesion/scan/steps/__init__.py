@@ -3,7 +3,7 @@
 from .classify_findings import ClassifyFindings
 from .explain_findings import ExplainFindings, move_map
 from .outline_findings import OutlineFindings, mask_axes_mm
-from .scan_step import ScanCase, ScanStep
+from .scan_step import ScanCase, ScanStep, checkpoint_sha256
 
 __all__ = [
     'ClassifyFindings',
@@ -11,6 +11,7 @@ __all__ = [
     'OutlineFindings',
     'ScanCase',
     'ScanStep',
+    'checkpoint_sha256',
     'mask_axes_mm',
     'move_map',
 ]

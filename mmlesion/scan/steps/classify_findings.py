@@ -1,4 +1,4 @@
-"""Probability that a finding is malignant, with the map of its classifier."""
+"""Probability of malignancy of a finding, with the map of the classifier."""
 
 import os
 import tempfile
@@ -19,41 +19,49 @@ from mmlesion.ct.nodule_patches import (
 )
 from mmlesion.datasets.sources.lidc_consensus import equivalent_diameter
 from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.registry import SCAN_STEPS
+from mmlesion.registry import DATASETS, SCAN_STEPS
 
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
+from .in_lung import in_lung
 from .scan_step import ScanCase, ScanStep
+
+#: Margin of a box in which lung is looked for; a box may lie close to its nodule.
+_MARGIN_MM = 5.0
 
 
 @SCAN_STEPS.register_module()
 class ClassifyFindings(ScanStep):
     """Classify findings with a nodule classifier, such as HESAM.
 
-    The patch is cut by :func:`mmlesion.ct.nodule_patches.cut_nodule_patches`, which
-    also cuts those of :class:`mmlesion.datasets.LIDCNoduleDataset`, and goes
-    through the test pipeline of the config. Its position is the middle of the
-    outline, and its size follows from the equivalent diameter of the outline. A
-    finding without an outline takes the ellipsoid of its box and the mean of its
-    diameters.
+    The patch is cut out by :func:`mmlesion.ct.nodule_patches.cut_nodule_patches`, as in
+    :class:`mmlesion.datasets.LIDCNoduleDataset`, and processed by the test pipeline of
+    the config. Its center is the center of the outline, and its size is derived from
+    the equivalent diameter of the outline. For a finding without an outline, the
+    ellipsoid inside its box and the mean of its diameters are used.
+
+    Findings that are not surrounded by lung are left out by default, because the
+    classifiers learned from nodules of the lung.
 
     Values: ``probability``, ``class`` and ``diameter_mm`` of the patch. The map
-    ``class_map`` is the head's own map of the positive class, where the head has
-    one, without its negative part and divided by its maximum.
+    ``class_map`` is the map of the positive class from the head, if the head computes
+    one. Negative values are set to 0, and the map is divided by its maximum.
 
     Source: Lei et al., arXiv 1810.12494.
 
     Args:
         config: Config of the classifier, a path or a ``Config``.
         checkpoint: Checkpoint of exactly this classifier.
-        positive: Name of the class whose probability is reported. If the
-            checkpoint does not name it, the last class is taken.
+        positive: Name of the class whose probability is reported. The names of the
+            classes are those of the checkpoint, else those of the data set of the
+            config.
+        lung_only: Whether to classify only findings in the lungs.
         device: Such as ``'cpu'``. Defaults to the GPU if available.
-        **kwargs: As :class:`ScanStep`.
+        **kwargs: Arguments of :class:`ScanStep`.
 
     Raises:
         ValueError: If the pipeline of the config does not begin with
-            ``LoadNodulePatch``.
+            ``LoadNodulePatch``, or ``positive`` is no class.
     """
 
     name = 'classify'
@@ -63,6 +71,7 @@ class ClassifyFindings(ScanStep):
         config: str | os.PathLike[str] | Config,
         checkpoint: str | os.PathLike[str],
         positive: str = 'malignant',
+        lung_only: bool = True,
         device: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -81,19 +90,36 @@ class ClassifyFindings(ScanStep):
         with DefaultScope.overwrite_default_scope(self.scope):
             self.model: Any = load_trained_model(cfg, checkpoint, device)
             self.pipeline = Compose(steps)
-        names = list(self.model.dataset_meta.get('classes') or ())
-        self.positive = names.index(positive) if positive in names else -1
-        self.set_record(cfg.filename or '', checkpoint, positive=positive)
+            dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
+        names = self.model.dataset_meta.get('classes')
+        self.classes = list(
+            names or getattr(dataset, 'METAINFO', {}).get('classes', ())
+        )
+        if positive not in self.classes:
+            raise ValueError(
+                f'{cfg.filename}: expected positive to be one of the classes '
+                f'{", ".join(self.classes) or "of the checkpoint (none are named)"}, '
+                f'but it is {positive!r}'
+            )
+        self.positive = self.classes.index(positive)
+        self.lung_only = lung_only
+        self.set_record(
+            cfg.filename or '', checkpoint, positive=positive, lung_only=lung_only
+        )
 
-    def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any]:
-        """Classify one finding."""
+    def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any] | None:
+        """Classify one finding; None if it does not lie in lung."""
         volume = case.volume
+        box = finding.box.to_volume(volume)
+        margin = np.array([0, _MARGIN_MM, _MARGIN_MM]) / volume.spacing_mm
+        if self.lung_only and not in_lung(volume, box[0] - margin, box[1] + margin):
+            return None
         mask = np.zeros(volume.shape, bool)
         outline = case.maps.get(finding.id, {}).get('outline')
         if outline is not None:
             outline.paint(mask, True)
         if outline is None or not mask.any():
-            box_ellipsoid(*finding.box.to_volume(volume)).paint(mask, True)
+            box_ellipsoid(*box).paint(mask, True)
             diameter = (finding.long_diameter_mm + finding.short_diameter_mm) / 2
         else:
             voxel_mm3 = float(np.prod(volume.spacing_mm))
@@ -110,12 +136,10 @@ class ClassifyFindings(ScanStep):
             case.maps.setdefault(finding.id, {})['class_map'] = self._placed(
                 heat, center, diameter, volume.spacing_mm
             )
-        names = list(self.model.dataset_meta.get('classes') or ())
-        best = int(np.argmax(scores))
         return dict(
             probability=round(float(scores[self.positive]), 6),
             diameter_mm=round(diameter, 3),
-            **{'class': names[best] if names else str(best)},
+            **{'class': self.classes[int(np.argmax(scores))]},
         )
 
     @torch.no_grad()
@@ -138,7 +162,7 @@ class ClassifyFindings(ScanStep):
         diameter_mm: float,
         spacing_mm: tuple[float, float, float],
     ) -> FindingMap:
-        """Put a map of the patch where the patch was cut, one slice thick."""
+        """Place a map of the patch in the volume, one slice thick."""
         half = np.array(
             [0.5 * spacing_mm[0], *[SIDES_IN_DIAMETERS[0] * diameter_mm / 2] * 2]
         )

@@ -49,7 +49,7 @@ def test_the_explained_box_is_that_of_the_finding(explained):
     assert len(values['contextual_weights']) == 3
     assert 0 < max(values['contextual_weights']) <= 1
     assert 0 <= values['deletion'] <= 1 and 0 <= values['insertion'] <= 1
-    assert best.provenance[-1].settings['method'] == 'LayerCAM'
+    assert best.provenance[-1].settings['method'] == 'TwoScaleCAM'
     others = [each for each in explained.result.findings if each is not best]
     assert all('explain' not in each.extras for each in others)
 
@@ -70,7 +70,7 @@ def test_maps_lie_in_mm_where_placement_of_maps_puts_them(explained, detector):
     index = int(sample.pred_instances.scores.argmax())
     layer = best.extras['explain']['layer']
     raw, explained_sample, _ = explain_detections(
-        detector.model, data, [layer], 'LayerCAM', [index]
+        detector.model, data, [layer], 'TwoScaleCAM', [index]
     )
     raw = raw.transpose(0, 1)[:, 0] if len(raw) == 1 else raw.transpose(0, 1)
     full = map_on_input(

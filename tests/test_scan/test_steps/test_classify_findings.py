@@ -86,3 +86,48 @@ def test_the_map_lies_where_the_patch_was_cut(classifier, small_scan):
     assert np.subtract(found.upper, found.lower) == pytest.approx(
         (1, 2 * diameter, 2 * diameter), abs=1e-2
     )
+
+
+def test_names_of_classes_without_those_of_the_checkpoint(
+    classifier, small_scan, tmp_path
+):
+    _, checkpoint, model = classifier
+    path = tmp_path / 'nameless.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    found = {}
+    for file, positive in ((checkpoint, 'malignant'), (path, 'benign')):
+        volume, result, _ = small_scan()
+        step = ClassifyFindings(CONFIG, file, positive, device='cpu', max_findings=1)
+        step(ScanCase(volume, result))
+        found[positive] = result.findings[0].extras['classify']
+    assert found['malignant']['class'] == found['benign']['class']
+    assert found['malignant']['probability'] == pytest.approx(
+        1 - found['benign']['probability'], abs=1e-5
+    )
+    with pytest.raises(ValueError, match="benign, malignant, but it is 'bad'"):
+        ClassifyFindings(CONFIG, checkpoint, 'bad', device='cpu')
+
+
+def test_findings_outside_the_lungs(classifier, small_scan):
+    _, checkpoint, _ = classifier
+    for lung_only, classified in ((True, [True, False]), (False, [True, True])):
+        volume, result, _ = small_scan()
+        step = ClassifyFindings(CONFIG, checkpoint, lung_only=lung_only, device='cpu')
+        step(ScanCase(volume, result))
+        values = [each.extras.get('classify', {}) for each in result.findings]
+        assert ['class' in each for each in values] == classified
+
+
+def test_the_weights_of_the_zoo(small_scan):
+    config = CONFIG.parents[1] / 'hesam_lidc_11c.py'
+    name = 'mmlesion://hesam_lidc_11c'
+    step = ClassifyFindings(config, name, device='cpu', max_findings=1)
+    volume, result, _ = small_scan()
+    case = ScanCase(volume, result)
+    step(case)
+    values = result.findings[0].extras['classify']
+    assert values['class'] in ('benign', 'malignant')
+    assert case.maps[1]['class_map'].values.max() == 1
+    weights = CONFIG.parents[2] / 'zoo/hesam_lidc_11c.safetensors'
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert result.findings[0].provenance[-1].checkpoint_sha256 == digest

@@ -1,0 +1,95 @@
+"""Which map explains a box: energy of the maps of a detector inside their own boxes.
+
+Reads the detector and the data of ``make demo``. For each box with a score of at least
+0.3 on the test slices (at most three an image), a map of each method is computed at the
+layer that ``explain`` takes by default. The control is the share of the image that the
+box covers, which is the energy inside of a uniform map.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.apis import init_detector
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS
+from scipy.stats import spearmanr
+
+from mmlesion.attribution import last_feature_layer
+from mmlesion.explain.detections import NoDetectionError, explain_detections
+from mmlesion.explain.methods import DEFAULT_DETECTION_METHOD
+from mmlesion.explain.placement import boxes_on_input, map_on_input
+from mmlesion.explain.writer import split_by_target
+
+CONFIG = 'configs/phantom/phantom_3dce_csatt_15slice.py'
+DEMO = Path('work_dirs/demo')
+METHODS = ('TwoScaleCAM', 'LayerCAM', 'GradCAM', 'GradCAMPlusPlus', 'HiResCAM', 'ODAM')
+SLICES = 30
+TARGET = 0.7
+
+
+def _inside(one_map, box):
+    """Share of the positive energy in the box, and whether the maximum lies in it."""
+    x1, y1, x2, y2 = np.rint(box).astype(int)
+    positive = one_map.clip(0)
+    window = slice(max(y1, 0), max(y2, 0)), slice(max(x1, 0), max(x2, 0))
+    total = positive.sum()
+    if total <= 0:
+        return 0.0, False
+    y, x = np.unravel_index(positive.argmax(), positive.shape)
+    return float(positive[window].sum() / total), bool(x1 <= x < x2 and y1 <= y < y2)
+
+
+def _measure(model, dataset, layer, method):
+    energy, hits, zeros, shares, alike = [], [], 0, [], []
+    for number in range(min(SLICES, len(dataset))):
+        data = dataset[number]
+        sample = data['data_samples']
+        try:
+            raw, predicted, indices = explain_detections(
+                model, data, layer, method, score_thr=0.3, max_detections=3
+            )
+        except NoDetectionError:
+            continue
+        size = data['inputs'].shape[-2:]
+        padded = predicted.get('batch_input_shape') or size
+        maps = map_on_input(split_by_target(raw).detach(), size, padded).cpu().numpy()
+        for one_map, box in zip(maps, boxes_on_input(sample, predicted, indices)):
+            share, hit = _inside(one_map, box)
+            energy.append(share)
+            hits.append(hit)
+            zeros += not one_map.any()
+            shares.append((box[2] - box[0]) * (box[3] - box[1]) / np.prod(size))
+        for one in range(len(maps)):
+            for other in range(one):
+                alike.append(spearmanr(maps[one].ravel(), maps[other].ravel())[0])
+    return energy, hits, zeros, shares, alike
+
+
+def run():
+    """Rows of the table, the default method first."""
+    checkpoints = sorted(DEMO.glob('best_*.pth'))
+    if not checkpoints:
+        raise FileNotFoundError(f'{DEMO}: no best_*.pth; run make demo first')
+    torch.manual_seed(0)
+    model = init_detector(CONFIG, str(checkpoints[-1]), device='cpu')
+    dataset = DATASETS.build({**model.cfg.test_dataloader.dataset, '_scope_': 'mmdet'})
+    layer = last_feature_layer(model, pseudo_collate([dataset[0]]), model.test_step)
+    rows = []
+    for method in METHODS:
+        energy, hits, zeros, shares, alike = _measure(model, dataset, layer, method)
+        rows.append(
+            dict(
+                what=f'{method}, energy inside, {len(energy)} boxes, layer {layer}',
+                ours=float(np.mean(energy)),
+                peer=float(np.mean(shares)),
+                peer_name='uniform map',
+                unit='share',
+                ratio=float(np.mean(energy) / np.mean(shares)),
+                target=f'>= {TARGET}' if method == DEFAULT_DETECTION_METHOD else None,
+                note=f'{method}: maximum inside {np.mean(hits):.3f}, {zeros} maps of '
+                f'zeros, mean rank correlation of boxes of one image '
+                f'{np.mean(alike) if alike else float("nan"):.3f}',
+            )
+        )
+    return rows
