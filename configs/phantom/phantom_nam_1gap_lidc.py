@@ -17,6 +17,7 @@ test_dataloader = dict(dataset=dict(data_root=data_root))
 small = dict(width=8, branch_channels=64)
 model = dict(
     num_nodules=2,
+    level=0.3,
     classifier=dict(backbone=small, head=dict(in_channels=[64])),
 )
 train_cfg = dict(max_epochs=9, val_interval=3)
