@@ -1,4 +1,4 @@
-"""Cost of screening ten candidates, in forward passes of the same network.
+"""Benchmark of screening ten candidates, in forward passes of the same network.
 
 The network is the one-GAP VGG16 on 384 x 384 pixels. The ten candidates are squares in
 a scope of 64 x 64 px (about 45 mm in LIDC-IDRI), or of 96 x 96 px for the largest. Our
