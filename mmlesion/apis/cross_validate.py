@@ -24,7 +24,7 @@ from mmlesion.files import plain_table, remove_partial, write_json, write_text
 from mmlesion.visualization import draw_epoch_curves, draw_roc
 
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
-SPLITS = ('train', 'val', 'test')
+SPLIT_NAMES = ('train', 'val', 'test')
 # Settings that may differ between the run that wrote a fold and the run that resumes.
 NOT_COMPARED = (
     'work_dir',
@@ -175,7 +175,7 @@ def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
     cfg.resume = True  # from the last checkpoint in work_dir, if any
     cfg.load_from = None
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         loader: Any = cfg.get(f'{split}_dataloader')
         if loader is None:
             raise ValueError(

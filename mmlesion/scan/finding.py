@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmlesion.ct import CTVolume, VoxelGrid
-
-Triple = tuple[float, float, float]
+from mmlesion.ct.geometry import Triple
 
 #: Version of :meth:`ScanResult.to_dict`. The first number changes when a reader of
 #: the old format would misread the new one.

@@ -23,7 +23,7 @@ from mmlesion.files import (
 )
 
 from .identity import Identity
-from .reading import Scan, read_scan
+from .reading import LoadedScan, read_scan
 
 #: The folder of a scan is complete if it contains this file.
 FINDINGS_FILE = 'findings.json'
@@ -41,7 +41,7 @@ class ScanTask(Protocol):
         """Return the settings that determine the results, as plain values."""
         ...
 
-    def __call__(self, scan: Scan, folder: Path) -> None:
+    def __call__(self, scan: LoadedScan, folder: Path) -> None:
         """Write the results of a scan, including ``findings.json``, to a folder."""
         ...
 
@@ -220,14 +220,14 @@ def _read_and_run(
 ) -> str | None:
     """Read a scan and run the task in a worker of a cluster."""
     try:
-        scan: Scan | Exception = read_scan(path, series_uid)
+        scan: LoadedScan | Exception = read_scan(path, series_uid)
     except (OSError, ValueError) as error:
         scan = error
     return _run_task(scan, Path(out), name, task)
 
 
 def _run_task(
-    scan: Scan | Exception, out: Path, name: str, task: ScanTask
+    scan: LoadedScan | Exception, out: Path, name: str, task: ScanTask
 ) -> str | None:
     """Write all results of a scan, or none.
 

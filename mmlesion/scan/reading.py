@@ -23,8 +23,8 @@ _SQUARE = 1e-3
 
 
 @dataclass(frozen=True)
-class Scan:
-    """Scan after reading.
+class LoadedScan:
+    """LoadedScan after reading.
 
     Attributes:
         path: Path of the scan; ``'volume'`` for a volume in memory.
@@ -39,7 +39,7 @@ class Scan:
 
 def read_scan(
     scan: str | os.PathLike[str] | CTVolume, series_uid: str | None = None
-) -> Scan:
+) -> LoadedScan:
     """Read a scan and check that it is plausible as a CT scan in HU.
 
     Args:
@@ -67,7 +67,7 @@ def read_scan(
         volume = read_volume(path, series_uid)
     assert volume.source is not None
     warnings += volume.source.warnings
-    return Scan(path, volume, (*warnings, *_check(volume, path)))
+    return LoadedScan(path, volume, (*warnings, *_check(volume, path)))
 
 
 def _check(volume: CTVolume, path: str) -> list[str]:

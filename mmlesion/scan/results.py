@@ -10,11 +10,11 @@ from mmlesion.ct import CTVolume
 from .finding import Box3D, Finding, ScanResult, SliceBox, StepRecord
 from .key_slice_detection import KeySliceDetection
 from .linking import LinkedBoxes, LinkOptions
-from .reading import Scan
+from .reading import LoadedScan
 
 
 def make_result(
-    scan: Scan,
+    scan: LoadedScan,
     detection: KeySliceDetection,
     linked: Sequence[LinkedBoxes],
     options: LinkOptions,

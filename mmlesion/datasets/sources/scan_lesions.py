@@ -1,4 +1,4 @@
-"""Reader of lesions of whole scans: a csv of boxes or masks, or COCO JSON."""
+"""Reader of the lesions of whole scans from a csv or COCO JSON."""
 
 import csv
 import math
@@ -13,7 +13,7 @@ from .coco import read_coco, xyxy
 
 #: Columns of a box in a csv: the first and last voxel (inclusive, from 0) along the
 #: three axes of the file.
-BOX_COLUMNS = ('i1', 'j1', 'k1', 'i2', 'j2', 'k2')
+CORNER_COLUMNS = ('i1', 'j1', 'k1', 'i2', 'j2', 'k2')
 
 _SPLITS = ('train', 'val', 'test')
 
@@ -34,13 +34,13 @@ class VoxelBox:
 
 
 @dataclass(frozen=True)
-class SliceBox:
+class LesionSliceBox:
     """Box of a lesion in pixels of one axial slice.
 
     Attributes:
         index: Number of the slice, from 0 at the feet.
-        box_px: (x1, y1, x2, y2) in 0-based pixels; x rises to the left of the patient,
-            y to the back.
+        box_px: (x1, y1, x2, y2) in 0-based pixels; x increases to the left of the
+            patient, y to the back.
         where: File and annotation, for error messages.
         image_size: Width and height in pixels that the file states.
     """
@@ -57,9 +57,9 @@ class ScanLesions:
 
     Attributes:
         scan: Path of the scan.
-        where: File and row where the scan is named first, for error messages.
+        where: File and row of the first occurrence of the scan, for error messages.
         patient: Name of the patient.
-        split: ``'train'``, ``'val'`` or ``'test'``; None where the file tells none.
+        split: ``'train'``, ``'val'`` or ``'test'``; None if the file has no split.
         masks: Paths of label files. Each connected region of a label is a lesion.
         boxes: Boxes of lesions.
     """
@@ -69,29 +69,29 @@ class ScanLesions:
     patient: str
     split: str | None
     masks: tuple[str, ...]
-    boxes: tuple[VoxelBox | SliceBox, ...]
+    boxes: tuple[VoxelBox | LesionSliceBox, ...]
 
 
 def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
-    """Read which lesions scans have.
+    """Read the lesions of scans.
 
-    A csv has a row for each box or mask. Its columns are ``scan`` and either ``mask``
+    A csv has one row per box or mask. Its columns are ``scan`` and either ``mask``
     (a label file) or ``i1, j1, k1, i2, j2, k2`` (:class:`VoxelBox`); ``patient`` (by
     default the scan) and ``split`` are optional. Paths are relative to the csv.
 
     In COCO JSON, ``file_name`` of an image is ``<scan>#<slice>``
     (:class:`~mmlesion.ct.ScanSlice`) and a box is in pixels of that slice
-    (:class:`SliceBox`); ``patient`` and ``split`` of an image are optional.
+    (:class:`LesionSliceBox`); ``patient`` and ``split`` of an image are optional.
 
     Args:
-        path: The file; a name that ends in ``.json`` is COCO JSON.
+        path: The file. A file name that ends in ``.json`` indicates COCO JSON.
 
     Returns:
         The scans that have lesions, in the order of the file.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is malformed or empty; the sentence names the row.
+        ValueError: If the file is malformed or empty. The message names the row.
     """
     path = os.fspath(path)
     rows = _coco_rows(path) if path.lower().endswith('.json') else _csv_rows(path)
@@ -109,7 +109,7 @@ def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
         else:
             entry['boxes'].append(row['box'])
     if not scans:
-        raise ValueError(f'{path}: the file names no lesion')
+        raise ValueError(f'{path}: the file contains no lesion')
     _check_patients(scans)
     return [
         ScanLesions(
@@ -144,11 +144,11 @@ def _csv_rows(path: str) -> list[dict]:
         with open(path, newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file, strict=True)
             columns = reader.fieldnames or ()
-            boxes = set(BOX_COLUMNS) <= set(columns)
+            boxes = set(CORNER_COLUMNS) <= set(columns)
             if 'scan' not in columns or not (boxes or 'mask' in columns):
                 raise ValueError(
                     f"{path}: expected the columns 'scan' and 'mask', or 'scan' and "
-                    f'{", ".join(BOX_COLUMNS)}, but found {", ".join(columns)}'
+                    f'{", ".join(CORNER_COLUMNS)}, but found {", ".join(columns)}'
                 )
             return [
                 _csv_row(cells, osp.dirname(path), f'{path}: row {reader.line_num}')
@@ -163,12 +163,12 @@ def _csv_row(cells: dict, folder: str, where: str) -> dict:
         raise ValueError(f'{where}: expected one cell per column')
     cells = {key: cell.strip() for key, cell in cells.items()}
     if not cells['scan']:
-        raise ValueError(f'{where}: the scan is not named')
+        raise ValueError(f'{where}: the cell scan is empty')
     mask = cells.get('mask', '')
-    given = [cells.get(name, '') for name in BOX_COLUMNS]
+    given = [cells.get(name, '') for name in CORNER_COLUMNS]
     if bool(mask) == any(given):
         raise ValueError(
-            f'{where}: expected either a mask or a box ({", ".join(BOX_COLUMNS)})'
+            f'{where}: expected either a mask or a box ({", ".join(CORNER_COLUMNS)})'
         )
     return dict(
         scan=osp.join(folder, cells['scan']),
@@ -182,14 +182,15 @@ def _csv_row(cells: dict, folder: str, where: str) -> dict:
 
 def _voxel_box(given: list[str], where: str) -> VoxelBox:
     numbers = []
-    for name, cell in zip(BOX_COLUMNS, given):
+    for name, cell in zip(CORNER_COLUMNS, given):
         if not re.fullmatch(r'-?\d+(\.\d+)?', cell, re.ASCII):
             raise ValueError(f'{where}: {name} must be a voxel, but is {cell!r}')
         numbers.append(float(cell))
     first, last = numbers[:3], numbers[3:]
     if any(one > other for one, other in zip(first, last)):
         raise ValueError(
-            f'{where}: the box ends before it begins; expected i1 <= i2, j1 <= j2 and '
+            f'{where}: the corners of the box are swapped; expected i1 <= i2, j1 <= '
+            'j2 and '
             'k1 <= k2'
         )
     return VoxelBox((*first,), (*last,), where)
@@ -222,7 +223,7 @@ def _coco_rows(path: str) -> list[dict]:
                 patient=str(image.get('patient') or name.rpartition('#')[0]),
                 split=_split(image.get('split'), where),
                 mask=None,
-                box=SliceBox(
+                box=LesionSliceBox(
                     place.index, box, where, (image['width'], image['height'])
                 ),
             )

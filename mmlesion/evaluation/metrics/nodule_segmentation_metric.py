@@ -155,7 +155,7 @@ class NoduleSegmentationMetric(BaseMetric):
         """Compute and log the table, and write the slices."""
         self.rows = results
         tables = {
-            name: nodule_segmentation_table(scores_of(results, name))
+            name: nodule_segmentation_table(slice_scores(results, name))
             for name in dict.fromkeys(row['segmentation'] for row in results)
         }
         MMLogger.get_current_instance().info(
@@ -170,7 +170,7 @@ class NoduleSegmentationMetric(BaseMetric):
         }
 
 
-def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
+def slice_scores(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
     """Return the scores of one kind of segmentation.
 
     Args:

@@ -17,7 +17,7 @@ from .tables import (
 )
 
 #: Formats by name. ``dicom`` needs a DICOM series and the package highdicom.
-FORMATS = ('json', 'csv', 'nifti', 'slicer', 'dicom')
+RESULT_FORMATS = ('json', 'csv', 'nifti', 'slicer', 'dicom')
 
 
 def write_formats(
@@ -39,7 +39,7 @@ def write_formats(
         result: The findings.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
         maps: Masks and maps of the findings.
-        formats: Names of :data:`FORMATS`.
+        formats: Names of :data:`RESULT_FORMATS`.
         keep_identity: Whether names, IDs and dates of the patient, such as those
             in the path of a scan, may stay in JSON. DICOM files always contain the
             patient of the source.
@@ -51,10 +51,11 @@ def write_formats(
         ValueError: If a format is unknown or does not fit the scan.
         ModuleNotFoundError: If ``dicom`` is requested without highdicom.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
+    unknown = sorted(set(formats) - set(RESULT_FORMATS))
     if unknown:
         raise ValueError(
-            f'unknown format {unknown[0]!r}; expected one of {", ".join(FORMATS)}'
+            f'unknown format {unknown[0]!r}; expected one of '
+            + ', '.join(RESULT_FORMATS)
         )
     folder = Path(folder)
     identity = None if keep_identity else Identity.of_volume(volume)

@@ -16,7 +16,7 @@ from .source_grid import image_in_source
 
 #: Columns of ``findings.csv``. Positions in mm are DICOM patient coordinates (x to
 #: the left, y to the back, z to the head); i, j, k are voxels of the file.
-CSV_COLUMNS = (
+FINDING_COLUMNS = (
     'id',
     'label',
     'score',
@@ -59,8 +59,8 @@ def write_findings_json(
 
 
 def write_findings_csv(path: str | os.PathLike, result: ScanResult) -> None:
-    """Write one row per finding with :data:`CSV_COLUMNS`."""
-    write_csv_table(path, CSV_COLUMNS, [_csv_row(each) for each in result.findings])
+    """Write one row per finding with :data:`FINDING_COLUMNS`."""
+    write_csv_table(path, FINDING_COLUMNS, [_csv_row(each) for each in result.findings])
 
 
 def _csv_row(finding: Finding) -> dict[str, Any]:
