@@ -26,7 +26,7 @@ _NUM_PLANES = len(SLICE_OFFSETS_MM) + len(SIDES_IN_DIAMETERS) - 1
 PHYSICAL_SIDE_MM = 32
 
 #: HU of what lies outside of a :class:`NoduleExtent`.
-AIR_HU = -1000
+OUTSIDE_HU = -1000
 
 #: Planes of the four data sets of the paper (Tab. 2): the middle slice of the
 #: nodule; that slice in squares of 2, 3 and 4 diameters; 11 and 21 slices from -z

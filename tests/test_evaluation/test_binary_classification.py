@@ -146,6 +146,8 @@ def test_metric(tmp_path):
             'auc',
             'auprc',
             'log_loss',
+            'brier',
+            'ece',
         )
     }
     cases = json.loads((tmp_path / 'a' / 'test.scores.json').read_text())

@@ -27,7 +27,7 @@ from mmlesion.evaluation.functional import (
 from mmlesion.files import atomic_path, write_json
 from mmlesion.visualization import draw_reliability
 
-POSITIVE = 1
+_POSITIVE = 1
 
 
 def calibrate(
@@ -194,7 +194,7 @@ def _predict(
                         'A temperature is fitted for two classes, got '
                         f'{len(sample.pred_score)}.'
                     )
-                scores.append(float(sample.pred_score[POSITIVE]))
+                scores.append(float(sample.pred_score[_POSITIVE]))
                 labels.append(int(sample.gt_label))
     return np.array(scores), np.array(labels)
 

@@ -33,7 +33,7 @@ METHODS = (
 )
 
 #: Metrics of the csv; those with a title are columns of the Markdown table.
-METRICS = {
+_METRICS = {
     'binary/accuracy': 'accuracy',
     'binary/sensitivity': 'sensitivity',
     'binary/specificity': 'specificity',
@@ -43,7 +43,7 @@ METRICS = {
     'binary/ece': 'ECE',
 }
 
-COLUMNS = ('method', 'inputs', 'fold', 'seed', 'epochs', *METRICS)
+COLUMNS = ('method', 'inputs', 'fold', 'seed', 'epochs', *_METRICS)
 
 
 @dataclass
@@ -116,7 +116,7 @@ def train_nodule_table(
         for fold in range(options.num_folds):
             values = {
                 name: summary['metrics'][name]['values'][fold]
-                for name in METRICS
+                for name in _METRICS
                 if name in summary['metrics']
             }
             about = dict(method=method, inputs=inputs, fold=fold, seed=seed)
@@ -168,15 +168,15 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
         rows: Rows of ``table.csv``.
     """
     lines = [
-        f'| method | inputs | {" | ".join(METRICS.values())} | folds |',
-        '|---' * (3 + len(METRICS)) + '|',
+        f'| method | inputs | {" | ".join(_METRICS.values())} | folds |',
+        '|---' * (3 + len(_METRICS)) + '|',
     ]
     for method, inputs in dict.fromkeys((row['method'], row['inputs']) for row in rows):
         chosen = [
             row for row in rows if (row['method'], row['inputs']) == (method, inputs)
         ]
         cells = []
-        for name in METRICS:
+        for name in _METRICS:
             values = [row.get(name, np.nan) for row in chosen]
             deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
             cells.append(f'{np.mean(values):.3f} ± {deviation:.3f}')

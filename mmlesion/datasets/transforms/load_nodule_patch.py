@@ -6,8 +6,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmlesion.ct.nodule_patches import (
-    AIR_HU,
     INPUT_PLANES,
+    OUTSIDE_HU,
     PHYSICAL_PLANES,
     NoduleExtent,
     NodulePatches,
@@ -125,10 +125,10 @@ class LoadNodulePatch(BaseTransform):
         if self.extent is not None:
             side = results.get('side', 2)
             shown = self.extent.visible(self.inputs, side)
-            image, mask = np.where(shown, image, AIR_HU), np.where(shown, mask, 0)
+            image, mask = np.where(shown, image, OUTSIDE_HU), np.where(shown, mask, 0)
             if physical is not None:
                 shown = self.extent.visible(self.inputs, side, physical=True)
-                physical = np.where(shown, physical, AIR_HU)
+                physical = np.where(shown, physical, OUTSIDE_HU)
         if physical is not None:
             image = np.concatenate([image, physical])
         results['img'] = np.ascontiguousarray(image.transpose(1, 2, 0), np.float32)

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from .binary_classification import binary_areas
 
 #: Rating between the two classes, on the scale from 1 to 5.
-MIDDLE = 3.0
+UNDECIDED_RATING = 3.0
 
-#: Bins of the distance of a mean rating from :data:`MIDDLE`.
+#: Bins of the distance of a mean rating from :data:`UNDECIDED_RATING`.
 CERTAINTY_BINS = ((0.0, 0.5), (0.5, 1.0), (1.0, 1.5), (1.5, 2.0))
 
 
@@ -55,7 +55,7 @@ def certainty_of(means: npt.ArrayLike) -> np.ndarray:
     Shape:
         - means, output: (N,)
     """
-    distance = np.abs(np.asarray(means, np.float64) - MIDDLE)
+    distance = np.abs(np.asarray(means, np.float64) - UNDECIDED_RATING)
     upper = [high for _, high in CERTAINTY_BINS]
     return np.where(distance == 0, -1, np.searchsorted(upper, distance - 1e-9))
 
@@ -77,7 +77,7 @@ def accuracy_by_certainty(
         One pair for each of :data:`CERTAINTY_BINS`; the accuracy of no cases is NaN.
     """
     means = np.asarray(means, np.float64)
-    right = (np.asarray(scores) > threshold) == (means > MIDDLE)
+    right = (np.asarray(scores) > threshold) == (means > UNDECIDED_RATING)
     return _by_certainty(right, means)
 
 
@@ -106,7 +106,7 @@ def _by_certainty(right: np.ndarray, means: np.ndarray) -> list[tuple[int, float
 
 def _agreement(ratings: Iterable[Sequence[int]], count: int) -> dict[str, float]:
     shown, hidden = _comparisons(ratings, count)
-    positive = hidden > MIDDLE
+    positive = hidden > UNDECIDED_RATING
     return dict(
         auc=binary_areas(shown, positive)['auc'],
         accuracy=float(_right(shown, hidden).mean()) if len(shown) else float('nan'),
@@ -122,11 +122,15 @@ def _comparisons(
     for case in ratings:
         for chosen in combinations(range(len(case)), count):
             others = [case[i] for i in range(len(case)) if i not in chosen]
-            if others and np.mean(others) != MIDDLE:
+            if others and np.mean(others) != UNDECIDED_RATING:
                 pairs.append((np.mean([case[i] for i in chosen]), np.mean(others)))
     found = np.array(pairs, np.float64).reshape(-1, 2)
     return found[:, 0], found[:, 1]
 
 
 def _right(shown: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    return np.where(shown == MIDDLE, 0.5, (shown > MIDDLE) == (hidden > MIDDLE))
+    return np.where(
+        shown == UNDECIDED_RATING,
+        0.5,
+        (shown > UNDECIDED_RATING) == (hidden > UNDECIDED_RATING),
+    )
