@@ -202,6 +202,8 @@ class Run:
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
             start_new_session=True,
+            # A campaign in the background of a shell ignores Ctrl-C itself
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         process.returncode = 0  # this class waits for it
         return process.pid
