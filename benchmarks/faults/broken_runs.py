@@ -300,7 +300,7 @@ def _interrupt_start(
     program: Program, out: Path, rng: random.Random, duration: float
 ) -> str:
     # The first hundredths of a second are the startup of Python
-    return _interrupted(Run(program, out, cold=True), rng.uniform(0.15, 5))
+    return _interrupted(Run(program, out, cold=True), rng.uniform(0.6, 5))
 
 
 def _interrupted(run: Run, seconds: float) -> str:
