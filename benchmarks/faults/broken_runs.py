@@ -17,8 +17,10 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from .formats import use_one_thread
 from .programs import ROOT, Program, make_programs
 
 #: Outcomes in the order of the table.
@@ -209,6 +211,7 @@ class Run:
         status = 1
         try:
             os.setsid()
+            use_one_thread()
             os.chdir(ROOT)
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0), os.dup2(null, 1), os.dup2(self.errors.fileno(), 2)
@@ -323,16 +326,15 @@ def _twice(program: Program, out: Path, rng: random.Random, duration: float) -> 
 def _full_disk(program: Program, out: Path, rng: random.Random, duration: float) -> str:
     size = int(10 ** rng.uniform(3.5, 6.5))
     with _small_disk(out.parent, size) as disk:
-        limit = None
-        if not disk:
-
-            def limit() -> None:
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-        run = Run(program, out, prepare=limit)
+        run = Run(program, out, prepare=None if disk else partial(_limit_files, size))
         run.wait(_WALL_SECONDS)
     return _problem(run)
+
+
+def _limit_files(size: int) -> None:
+    """Let no file of this process grow beyond a size."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def _read_only(program: Program, out: Path, rng: random.Random, duration: float) -> str:

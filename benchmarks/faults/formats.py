@@ -63,6 +63,15 @@ def after(place: int) -> Callable[[int, Any, Any], bool]:
     return lambda first, *_: first >= place
 
 
+def use_one_thread() -> None:
+    """Compute with one thread: thread pools do not live on in a forked process."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
 def digest(*arrays: Any) -> str:
     """Hash of arrays and values, the same for equal ones."""
     found = hashlib.sha256()
@@ -191,14 +200,15 @@ def _compressed_dicom(root: Path, dicom: Format) -> list[Format]:
     """The series in run lengths, if pydicom is there to write it."""
     try:
         import pydicom
+        from pydicom.uid import ExplicitVRLittleEndian, RLELossless
     except ImportError:
         return []
     folder = new_folder(root, 'dicom RLE')
     shutil.copytree(dicom.path.parent, folder / 'series')
     for path in (folder / 'series').glob('*.dcm'):
         slice_ = pydicom.dcmread(path)
-        slice_.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        slice_.compress(pydicom.uid.RLELossless)
+        slice_.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        slice_.compress(RLELossless)
         slice_.save_as(path)
     path = folder / 'series' / dicom.path.name
     return [replace(dicom, name='dicom RLE', path=path, knowable=never, damage=mutate)]

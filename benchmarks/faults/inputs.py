@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .formats import Format, make_formats
+from .formats import Format, make_formats, use_one_thread
 from .mutations import first_difference
 
 #: Outcomes in the order of the table.
@@ -116,6 +116,7 @@ def _read_batch(form: Format, whole: Any, seed: int, numbers: range) -> list[tup
 
 
 def _read_all(form: Format, whole: Any, seed: int, numbers: list, sender: Any) -> None:
+    use_one_thread()
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import contents
 from .formats import Format, always, never, new_folder
 
@@ -210,7 +212,7 @@ def _lists(root: Path) -> list[Format]:
         'a.txt',
     )
     for name in 'ab':
-        write_volume(listed.folder / f'{name}.nii', CTVolume([[[0]]]))
+        write_volume(listed.folder / f'{name}.nii', CTVolume(np.zeros((1, 1, 1))))
     return [
         _text(
             root, 'scans.csv', scans, lambda f: repr(read_scan_list(f / 'scans.csv'))
@@ -299,7 +301,15 @@ def _results(root: Path) -> list[Format]:
         4.0,
     )
     found = ScanResult(
-        'a', 'nifti', '', CTVolume([[[0]]]).grid, 2, (1.0, 1.0, 1.0), 1.0, {}, [finding]
+        'a',
+        'nifti',
+        '',
+        CTVolume(np.zeros((1, 1, 1))).grid,
+        2,
+        (1.0, 1.0, 1.0),
+        1.0,
+        {},
+        [finding],
     )
     metrics = dict(mean=0.76, std=0.01, values=[0.75, 0.77])
     summary = dict(
@@ -332,7 +342,9 @@ def _overrides(root: Path) -> list[Format]:
 
     def read(folder: Path) -> str:
         line = (folder / 'a.txt').read_bytes().decode()
-        return '' if line == _OVERRIDES[0] else read_config(config, [line]).dump()
+        return (
+            '' if line == _OVERRIDES[0] else repr(read_config(config, [line]).to_dict())
+        )
 
     def choose(damage: Callable) -> Callable:
         def chosen(content: bytes, rng: random.Random, text: bool) -> bytes:

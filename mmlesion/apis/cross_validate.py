@@ -20,11 +20,11 @@ from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.engine.work_dir import lock_work_dir
 from mmlesion.evaluation.functional import binary_areas, roc_curve
-from mmlesion.files import remove_partial, write_json, write_text
+from mmlesion.files import plain_table, remove_partial, write_json, write_text
 from mmlesion.visualization import draw_epoch_curves, draw_roc
 
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
-SPLITS = ('train', 'val', 'test')
+SPLIT_NAMES = ('train', 'val', 'test')
 # Settings that may differ between the run that wrote a fold and the run that resumes.
 NOT_COMPARED = (
     'work_dir',
@@ -147,16 +147,17 @@ def cross_validation_table(summary: dict) -> str:
         for name, row in summary['metrics'].items()
         if _is_printed(name, summary['metrics'])
     }
-    width = max(map(len, printed), default=0)
     lines = [
         f'{summary["num_folds"]} folds, seed {summary["seed"]}: mean, standard '
         'deviation, value by fold'
     ]
-    for name, row in printed.items():
-        values = '  '.join(f'{value:.4f}' for value in row['values'])
-        lines.append(
-            f'{name.ljust(width)}  {row["mean"]:.4f}  {row["std"]:.4f}  | {values}'
-        )
+    lines += plain_table(
+        [
+            [name, f'{row["mean"]:.4f}', f'{row["std"]:.4f}', '|']
+            + [f'{value:.4f}' for value in row['values']]
+            for name, row in printed.items()
+        ]
+    )
     return '\n'.join(lines)
 
 
@@ -174,7 +175,7 @@ def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
     cfg.resume = True  # from the last checkpoint in work_dir, if any
     cfg.load_from = None
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         loader: Any = cfg.get(f'{split}_dataloader')
         if loader is None:
             raise ValueError(

@@ -1,14 +1,15 @@
 """Testing of checkpoints."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 
 from mmlesion.engine.lesion_runner import LesionRunner
-from mmlesion.evaluation.metrics import WholeSliceMetric
+from mmlesion.evaluation.metrics import FROCMetric, WholeSliceMetric
 from mmlesion.visualization import draw_froc
 
 #: Default number of samples for attention figures.
@@ -70,11 +71,9 @@ def evaluate(
     if amp:
         _use_mixed_precision(cfg)
     if show or show_dir:
-        hook = cfg.setdefault('default_hooks', ConfigDict()).get('visualization')
-        if hook is None or hook.type != 'mmlesion.CTVisualizationHook':
-            hook = ConfigDict(type='mmlesion.CTVisualizationHook')
-        hook.update(draw=True, show=show, wait_time=wait_time, test_out_dir=show_dir)
-        cfg.default_hooks.visualization = hook
+        _draw_overlays(
+            cfg, draw=True, show=show, wait_time=wait_time, test_out_dir=show_dir
+        )
     if attention is None and show_dir and _has_attention(cfg):
         attention = ATTENTION_SAMPLES
     if attention is not None:
@@ -86,7 +85,7 @@ def evaluate(
                 out_dir=str(Path(show_dir or cfg.work_dir) / 'attention'),
             ),
         ]
-    json_files = _request_json(cfg)
+    _request_json(cfg)
 
     runner = LesionRunner.from_cfg(cfg)
     if out is not None:
@@ -97,10 +96,18 @@ def evaluate(
         )
     metrics = runner.test()
     if is_main_process():
-        for path in json_files:
-            _draw_curve(path)
-            runner.logger.info(f'FROC curve: {path.with_suffix(".png")}')
+        for metric in runner.test_evaluator.metrics:
+            if isinstance(metric, FROCMetric):
+                _draw_curve(metric, runner)
     return metrics
+
+
+def _draw_overlays(cfg: Config, **settings: Any) -> None:
+    hook = cfg.setdefault('default_hooks', ConfigDict()).get('visualization')
+    if hook is None or hook.type != 'mmlesion.CTVisualizationHook':
+        hook = ConfigDict(type='mmlesion.CTVisualizationHook')
+    hook.update(settings)
+    cfg.default_hooks.visualization = hook
 
 
 def _augment(cfg: Config) -> None:
@@ -123,34 +130,33 @@ def _has_attention(cfg: Config) -> bool:
     return isinstance(neck, dict) and neck.get('type') == 'mmlesion.ContextNeck'
 
 
-def _request_json(cfg: Config) -> list[Path]:
-    """Configure each FROCMetric to write a JSON file, and return the files."""
+def _request_json(cfg: Config) -> None:
+    """Configure each FROCMetric to write a JSON file."""
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    files = []
-    for evaluator in evaluators:
-        if str(evaluator.type).split('.')[-1] != 'FROCMetric':
-            continue
+    found = [
+        each for each in evaluators if str(each.type).split('.')[-1] == 'FROCMetric'
+    ]
+    for number, evaluator in enumerate(found):
         if evaluator.get('outfile_prefix') is None:
-            evaluator.outfile_prefix = str(
-                Path(cfg.work_dir) / f'test{len(files) or ""}'
-            )
-        files.append(Path(f'{evaluator.outfile_prefix}.froc.json'))
-    return files
+            evaluator.outfile_prefix = str(Path(cfg.work_dir) / f'test{number or ""}')
 
 
-def _draw_curve(path: Path) -> None:
-    report = json.loads(path.read_text())
+def _draw_curve(metric: FROCMetric, runner: LesionRunner) -> None:
+    path = Path(f'{metric.outfile_prefix}.froc.png')
+    report, curve = metric.report, metric.curve
+    assert report is not None and curve is not None  # the test has ended
     total = report['overall']
     bounds = {
         fp: pair
-        for fp, pair in zip(total['fps'], total.get('interval') or [])
-        if None not in pair
+        for fp, pair in zip(total['fps'], total.get('interval', []))
+        if np.isfinite(pair).all()
     }
     draw_froc(
-        {'all lesions': report['curve']},
-        path.with_suffix('.png'),
+        {'all lesions': curve},
+        path,
         intervals={'all lesions': bounds},
         title=f'FROC, {report["num_images"]} images of '
         f'{report["num_patients"]} patients',
     )
+    runner.logger.info(f'FROC curve: {path}')

@@ -18,7 +18,7 @@ from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.inputs import ScanPipeline
 from mmlesion.scan.key_slice_detection import KeySliceDetection
 from mmlesion.scan.linking import LinkOptions, link_boxes
-from mmlesion.scan.reading import Scan, detection_volume, read_scan
+from mmlesion.scan.reading import LoadedScan, detection_volume, read_scan
 from mmlesion.scan.results import make_result
 from mmlesion.scan.steps import checkpoint_sha256
 from mmlesion.version import __version__
@@ -144,7 +144,7 @@ class ScanDetector:
 
     def __call__(
         self,
-        scan: str | os.PathLike[str] | CTVolume | Scan,
+        scan: str | os.PathLike[str] | CTVolume | LoadedScan,
         series_uid: str | None = None,
     ) -> ScanResult:
         """Detect lesions in one scan.
@@ -159,7 +159,7 @@ class ScanDetector:
             FileNotFoundError: If the file or folder does not exist.
             ValueError: If the scan cannot be read or is not a CT scan in HU.
         """
-        if not isinstance(scan, Scan):
+        if not isinstance(scan, LoadedScan):
             scan = read_scan(scan, series_uid)
         volume, warnings = detection_volume(scan.volume)
         detection = self.key_slices(volume)

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlesion.registry import SCAN_STEPS
-from mmlesion.scan.reading import Scan, read_scan
+from mmlesion.scan.reading import LoadedScan, read_scan
 from mmlesion.scan.report import write_page, write_thumbnail
 from mmlesion.scan.report.list_page import PAGE_FILE, THUMBNAIL_FILE
 from mmlesion.scan.steps import ScanCase, ScanStep
@@ -73,7 +73,7 @@ class ScanProgram:
         self.steps = [build_step(step, device, path) for step in steps[1:]]
 
     def __call__(
-        self, scan: str | os.PathLike[str] | Scan, series_uid: str | None = None
+        self, scan: str | os.PathLike[str] | LoadedScan, series_uid: str | None = None
     ) -> ScanCase:
         """Run all steps on a scan.
 
@@ -86,7 +86,7 @@ class ScanProgram:
             FileNotFoundError: If the file or folder does not exist.
             ValueError: If the scan cannot be read or is not a CT scan in HU.
         """
-        found = scan if isinstance(scan, Scan) else read_scan(scan, series_uid)
+        found = scan if isinstance(scan, LoadedScan) else read_scan(scan, series_uid)
         case = ScanCase(found.volume, self.detector(found), detector=self.detector)
         for step in self.steps:
             step(case)
@@ -135,7 +135,7 @@ class CaseOutputs:
     """Files that are written for a scan.
 
     Args:
-        formats: Names of :data:`mmlesion.scan.writers.FORMATS`.
+        formats: Names of :data:`mmlesion.scan.writers.RESULT_FORMATS`.
         report: ``'folder'`` for a page with its files, ``'html'`` for one file that
             contains everything, None for no page.
         title: Heading of the page.

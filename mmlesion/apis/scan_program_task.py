@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmlesion.files import PARTIAL_SUFFIX
-from mmlesion.scan.reading import Scan
+from mmlesion.scan.reading import LoadedScan
 
 from .scan_detector import ScanOptions
 from .scan_program import CaseOutputs, ScanProgram, write_case
@@ -57,7 +57,7 @@ class ProgramTask:
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings on which the results depend, as plain values."""
+        """Return the settings that determine the results, as plain values."""
         records = [self.program.detector.record]
         records += [step.record for step in self.program.steps]
         return dict(
@@ -66,7 +66,7 @@ class ProgramTask:
             report=self.outputs.report,
         )
 
-    def __call__(self, scan: Scan, folder: Path) -> None:
+    def __call__(self, scan: LoadedScan, folder: Path) -> None:
         """Run all steps on a scan and write the results to a folder."""
         name = folder.name.removesuffix(PARTIAL_SUFFIX)
         write_case(folder, self.program(scan), replace(self.outputs, title=name))

@@ -1,4 +1,4 @@
-"""Arguments that several programs share, and the configs read from them."""
+"""Arguments that are shared by several programs, and the configs they select."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='let the checkpoint run the code that it carries; without this flag '
-        'such a checkpoint is refused',
+        help='allow the checkpoint to run code that it contains; without this flag, '
+        'such a checkpoint is rejected',
     )
 
 
 def add_common_arguments(
     parser: argparse.ArgumentParser, distributed: bool = True
 ) -> None:
-    """Add the arguments that training and testing share; the flags are MMDetection's.
+    """Add the arguments shared by training and testing, named as in MMDetection.
 
     Args:
         parser: Parser that receives the arguments.
@@ -45,7 +45,7 @@ def add_common_arguments(
     parser.set_defaults(launcher='none', local_rank=0)
     parser.add_argument(
         '--work-dir',
-        help="folder of logs and results (default: the config's work_dir, or "
+        help="output folder (default: the config's work_dir, or "
         'work_dirs/<name of the config>)',
     )
     add_config_options(parser)
@@ -77,7 +77,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='checkpoint of exactly this model; leave it out for a model of the zoo',
+        help='checkpoint of this model; omit it for a model of the zoo',
     )
 
 
@@ -91,7 +91,7 @@ def checkpoint_from_arguments(args: argparse.Namespace) -> str:
         args: The parsed arguments; ``images`` may be changed.
 
     Returns:
-        File or address of the checkpoint.
+        Path or URL of the checkpoint.
 
     Raises:
         ValueError: If there is no checkpoint.
@@ -104,7 +104,7 @@ def checkpoint_from_arguments(args: argparse.Namespace) -> str:
         if args.checkpoint is None:
             return zoo_model(args.config).address
     if args.checkpoint is None:
-        raise ValueError(f'{args.config}: a checkpoint is needed as second argument')
+        raise ValueError(f'{args.config}: expected a checkpoint as second argument')
     return args.checkpoint
 
 
@@ -131,8 +131,9 @@ def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--inputs',
         metavar='1c|3c|11c|21c',
-        help='slices or scales of each nodule, for the configs *_lidc_11c.py; the '
-        'name of the default work directory ends with this value',
+        help='number of slices or scales of each nodule, for the configs '
+        '*_lidc_11c.py; the value is appended to the name of the default work '
+        'directory',
     )
 
 
@@ -141,7 +142,7 @@ def add_model_pairs(parser: argparse.ArgumentParser, meaning: str) -> None:
 
     Args:
         parser: Parser that receives the arguments.
-        meaning: Networks that the command needs, for the help.
+        meaning: Help text that describes the networks.
     """
     parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT', help=meaning)
     add_config_options(parser)
@@ -155,7 +156,7 @@ def read_config(
     Args:
         path: A file, ``package::folder/file.py`` for a config of an installed
             package, or the name of a model of the zoo.
-        cfg_options: Overrides, ``KEY=VALUE`` each.
+        cfg_options: Overrides in the form ``KEY=VALUE``.
         trust_checkpoint: Whether a checkpoint may run code.
 
     Returns:
@@ -189,7 +190,7 @@ def read_config(
 
 
 def zoo_name(text: str) -> str | None:
-    """Return the name of a model of the zoo, or None for another text.
+    """Return the name of a model of the zoo, or None if the argument is not one.
 
     Args:
         text: The argument ``config``: ``hesam_lidc_11c``,
@@ -207,16 +208,16 @@ def zoo_name(text: str) -> str | None:
 
 
 def parse_overrides(pairs: list[str]) -> dict:
-    """Read overrides as mmengine's ``DictAction`` does.
+    """Parse overrides in the same way as mmengine's ``DictAction``.
 
     Args:
-        pairs: ``KEY=VALUE`` each.
+        pairs: Overrides in the form ``KEY=VALUE``.
 
     Returns:
         The values by key.
 
     Raises:
-        ValueError: If a text has no ``=``.
+        ValueError: If an override has no ``=``.
     """
     from mmengine.config import DictAction
 
@@ -225,7 +226,7 @@ def parse_overrides(pairs: list[str]) -> dict:
         raise ValueError(f'--cfg-options {wrong[0]}: expected KEY=VALUE')
     parser = argparse.ArgumentParser()
     parser.add_argument('--pairs', nargs='+', action=DictAction, default={})
-    # The = keeps a value that begins with a minus sign.
+    # The = allows values that begin with a minus sign.
     found: dict = {}
     for pair in pairs:
         try:
@@ -253,7 +254,7 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        name = args.config.rpartition('::')[2]  # a file, or a name of the zoo
+        name = args.config.rpartition('::')[2]  # a file or a model of the zoo
         cfg.work_dir = os.path.join('work_dirs', Path(name).stem)
     if getattr(args, 'inputs', None) is not None:
         from mmlesion.apis import set_nodule_inputs
@@ -280,7 +281,7 @@ def config_pairs(
         FileNotFoundError: If a config does not exist.
     """
     if len(args.models) % 2:
-        raise ValueError(f'{args.models[-1]}: a checkpoint for each config is needed')
+        raise ValueError(f'{args.models[-1]}: expected a checkpoint for each config')
     configs = [
         read_config(path, args.cfg_options, args.trust_checkpoint)
         for path in args.models[::2]
@@ -289,7 +290,7 @@ def config_pairs(
 
 
 def training_config(args: argparse.Namespace) -> Config:
-    """Read the config of a training, with mixed precision where ``--amp`` is given.
+    """Read the config of a training run; apply mixed precision if ``--amp`` is set.
 
     Args:
         args: See :func:`config_from_arguments`; also has ``amp``.
@@ -310,8 +311,8 @@ def use_mixed_precision(cfg: Config) -> None:
         cfg: The config; its ``optim_wrapper`` is changed in place.
 
     Raises:
-        ValueError: If a detector is to be trained on a CPU, for which MMCV's
-            operators have no bfloat16.
+        ValueError: If the model is a detector and there is no GPU, because MMCV's
+            operators do not support bfloat16 on a CPU.
     """
     from mmengine.device import get_device
 
@@ -320,8 +321,8 @@ def use_mixed_precision(cfg: Config) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     elif cfg.get('default_scope') == 'mmdet':
         raise ValueError(
-            '--amp needs a GPU for detectors: this machine has none, and the '
-            'operators of MMCV have no bfloat16 on a CPU.'
+            '--amp needs a GPU for detectors: this machine has no GPU, and the '
+            'operators of MMCV do not support bfloat16 on a CPU.'
         )
     else:
         cfg.optim_wrapper.type = 'mmlesion.Bf16OptimWrapper'

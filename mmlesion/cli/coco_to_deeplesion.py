@@ -1,6 +1,6 @@
-"""Write COCO JSON of deeplesion-to-coco in the format of DeepLesion's DL_info.csv.
+"""Convert COCO JSON from deeplesion-to-coco to the format of DeepLesion's DL_info.csv.
 
-Boxes that another tool has changed are taken from the COCO file.
+The boxes are those of the COCO file, also if another tool has changed them.
 
   mmlesion coco-to-deeplesion test.json DL_info.csv
 """
@@ -17,11 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     parser.add_argument('coco', help='COCO file')
-    parser.add_argument('csv', help='csv to write')
+    parser.add_argument('csv', help='output csv')
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert.
+    """Convert the file.
 
     Args:
         args: The parsed arguments.

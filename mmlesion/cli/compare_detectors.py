@@ -1,8 +1,8 @@
 """Train detectors with several seeds and compare them by FROC, with intervals.
 
-Without configs: the rows of Tables 1 and 3 of Tao et al. (MICCAI 2019) on generated
-data. After an interruption the same command resumes. The folder of the results holds
-table.md, table.csv and table.json.
+Without configs, the rows of Tables 1 and 3 of Tao et al. (MICCAI 2019) on generated
+data are compared. After an interruption, the same command resumes. The output folder
+contains table.md, table.csv and table.json.
 
   mmlesion compare-detectors --out work_dirs/tables --phantom 400 60 150 160
   mmlesion compare-detectors CONFIG CONFIG --out work_dirs/pair --cpu-minutes 5
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-#: Tables 1 and 3, and two detectors of the modern track.
+#: Detectors of Tables 1 and 3, and two modern detectors.
 TABLES_1_AND_3 = (
     'phantom_rfcn_3slice',
     'phantom_3dce_9slice',
@@ -38,44 +38,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'configs', nargs='*', help='configs (default: the rows of Tables 1 and 3)'
     )
-    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
         '--seeds', nargs='+', type=int, default=[0, 1, 2], help='default: 0 1 2'
     )
     parser.add_argument(
-        '--reference', help='name of the config from which the others are subtracted'
+        '--reference', help='name of the config with which the others are compared'
     )
-    parser.add_argument('--data', metavar='DIR', help='data set of all configs')
+    parser.add_argument(
+        '--data', metavar='DIR', help='root folder of the data set for all configs'
+    )
     parser.add_argument(
         '--phantom',
         nargs=4,
         type=int,
         metavar=('TRAIN', 'VAL', 'TEST', 'SIZE'),
-        help='generate the data set first: key slices of each split, and pixels',
+        help='generate the data set first: numbers of key slices of the splits, and '
+        'image size',
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument('--epochs', type=int, help='epochs of all configs')
+    length.add_argument('--epochs', type=int, help='number of epochs of all configs')
     length.add_argument(
         '--cpu-minutes',
         type=float,
-        help='CPU time of each training; the epochs follow from it',
+        help='CPU time of each training run, which determines the number of epochs',
     )
     parser.add_argument('--images', type=int, help='number of training images')
-    parser.add_argument('--width', type=int, help='channels of the first layer')
+    parser.add_argument(
+        '--width', type=int, help='number of channels of the first layer'
+    )
     parser.add_argument(
         '--split',
         choices=['val', 'test'],
         default='test',
-        help='split that is compared; val to choose a recipe (default: %(default)s)',
+        help='split for the comparison; use val to select a recipe (default: '
+        '%(default)s)',
     )
-    parser.add_argument('--resamples', type=int, default=2000, help='of the bootstrap')
+    parser.add_argument(
+        '--resamples', type=int, default=2000, help='number of bootstrap resamples'
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', metavar='KEY=VALUE', help='override all configs'
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, test and compare.
+    """Train, test and compare the detectors.
 
     Args:
         args: The parsed arguments.

@@ -24,18 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     add_model_pairs(parser, 'config and checkpoint of each network, alternating')
-    parser.add_argument('--out', required=True, help='folder of the pictures')
+    parser.add_argument('--out', required=True, help='output folder of the figures')
     parser.add_argument(
         '--nodules',
         nargs='+',
-        help='nodule_id of nodules, or file names of images (default: a random choice)',
+        help='nodule_id of nodules, or file names of images (default: a random sample)',
     )
     parser.add_argument(
         '--num', type=int, default=6, help='number of nodules or images'
     )
-    parser.add_argument('--seed', type=int, default=0, help='random seed of the choice')
+    parser.add_argument('--seed', type=int, default=0, help='random seed of the sample')
     parser.add_argument(
-        '--slices', type=int, default=5, help='single slices shown of each nodule'
+        '--slices',
+        type=int,
+        default=5,
+        help='number of single slices shown for each nodule',
     )
 
 

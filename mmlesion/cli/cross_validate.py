@@ -1,6 +1,6 @@
 """Train and test a config on each fold of a cross-validation.
 
-After an interruption the same command resumes. Results:
+After an interruption, the same command resumes. Output files:
 cross_validation.json, roc.png and epochs.png in the work directory.
 """
 
@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     parser.add_argument(
-        'config', help='config whose data sets take fold, num_folds and seed'
+        'config',
+        help='config whose data sets have the arguments fold, num_folds and seed',
     )
     parser.add_argument('--folds', type=int, default=5, help='number of folds')
     parser.add_argument(
@@ -35,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--test-only',
         action='store_true',
-        help='test the finished folds of the work directory again with the current '
-        'metrics of the config, e.g. to compare its maps with the nodules',
+        help='test the complete folds of the work directory again with the current '
+        'metrics of the config, e.g. to compare the maps with the nodules',
     )
     add_common_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Cross-validate.
+    """Run the cross-validation.
 
     Args:
         args: The parsed arguments.

@@ -1,6 +1,6 @@
-"""Write the lesions of DeepLesion's DL_info.csv as COCO JSON.
+"""Convert the lesions of DeepLesion's DL_info.csv to COCO JSON.
 
-The file has all columns of the csv, and coco-to-deeplesion gives the csv back.
+The file has all columns of the csv; coco-to-deeplesion restores the csv.
 
   mmlesion deeplesion-to-coco data/DeepLesion/DL_info.csv test.json --split test
 """
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     parser.add_argument('csv', help='DL_info.csv, or a csv with its columns')
-    parser.add_argument('coco', help='COCO file to write')
+    parser.add_argument('coco', help='output COCO file')
     parser.add_argument(
         '--split',
         choices=['train', 'val', 'test', 'all'],
@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--drop-noisy',
         action='store_true',
-        help='leave out lesions that are flagged as noisy, and key slices without '
+        help='omit lesions that are flagged as noisy, and key slices without '
         'other lesions',
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert.
+    """Convert the file.
 
     Args:
         args: The parsed arguments.

@@ -1,8 +1,9 @@
 """Detect lesions in whole CT scans.
 
 SCAN is a DICOM folder, a NIfTI, MetaImage or NRRD file, a folder of such scans, or a
-text file with one scan per line. Each scan gets a folder in OUT with findings.json.
-After an interruption, the same command resumes and keeps complete scans.
+text file with one scan per line. The results of a scan, such as findings.json, are
+written to a subfolder of OUT. After an interruption, the same command resumes and skips
+complete scans.
 """
 
 from __future__ import annotations
@@ -28,22 +29,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument('scan', help='scan, folder of scans or list of scans')
     parser.add_argument(
-        '--config', help='config of a detector, or scan config with further steps'
+        '--config', help='config of a detector, or scan config with additional steps'
     )
     parser.add_argument(
         '--checkpoint',
         help='checkpoint of the detector (default: as in the scan config)',
     )
-    parser.add_argument('--out', metavar='DIR', help='folder of the results')
+    parser.add_argument('--out', metavar='DIR', help='output folder')
     parser.add_argument(
         '--series',
         metavar='UID',
-        help='DICOM series of a folder with several (default: the largest axial CT)',
+        help='DICOM series, if the folder contains several (default: the largest '
+        'axial CT)',
     )
     parser.add_argument(
         '--list-series', action='store_true', help='list the DICOM series and exit'
     )
-    parser.add_argument('--device', help='such as cpu or cuda:0 (default: the GPU)')
+    parser.add_argument(
+        '--device', help='device such as cpu or cuda:0 (default: the GPU if available)'
+    )
     _add_detection(parser.add_argument_group('detection'))
     _add_many_scans(parser.add_argument_group('many scans'))
     add_output_arguments(parser)
@@ -55,31 +59,32 @@ def _add_detection(group: argparse._ArgumentGroup) -> None:
         '--every',
         type=float,
         metavar='MM',
-        help="distance of key slices (default: that of the config's slices, 2 mm)",
+        help='distance between key slices (default: slice distance in the config, 2 '
+        'mm)',
     )
     group.add_argument(
         '--precision',
         choices=['auto', 'float32', 'float16', 'bfloat16'],
         default='auto',
-        help='number type of the backbone; auto: float16 on a GPU, float32 on a CPU',
+        help='data type of the backbone; auto: float16 on a GPU, float32 on a CPU',
     )
     group.add_argument(
         '--score-thr',
         type=float,
         default=0.1,
-        help='lowest score of a box (default: %(default)s)',
+        help='minimum score of a box (default: %(default)s)',
     )
     group.add_argument(
         '--slice-by-slice',
         action='store_true',
-        help='run each key slice on its own, cropped to its own body, as the test '
-        'pipeline does: no shared features, several times slower',
+        help='process each key slice separately, cropped to its own body, as in the '
+        'test pipeline; this disables shared features and is several times slower',
     )
     group.add_argument(
         '--froc',
         metavar='JSON',
-        help='curve of evaluate_scans.py --out for this detector; the page then shows '
-        'the expected false positives at a threshold',
+        help='FROC curve of this detector from evaluate_scans.py --out; the page then '
+        'shows the expected false positives at a threshold',
     )
 
 
@@ -89,7 +94,7 @@ def _add_many_scans(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=1,
         metavar='N',
-        help='processes that read scans ahead (default: %(default)s)',
+        help='number of processes that read scans in advance (default: %(default)s)',
     )
     group.add_argument(
         '--dask',
@@ -97,15 +102,21 @@ def _add_many_scans(group: argparse._ArgumentGroup) -> None:
         help="address of a Dask scheduler, or 'local' to start --workers processes",
     )
     group.add_argument(
-        '--workers', type=int, default=2, metavar='N', help='processes of --dask local'
+        '--workers',
+        type=int,
+        default=2,
+        metavar='N',
+        help='number of processes for --dask local',
     )
     group.add_argument(
-        '--retry', action='store_true', help='try failed scans of an earlier run again'
+        '--retry',
+        action='store_true',
+        help='repeat scans that failed in an earlier run',
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Detect.
+    """Detect lesions in the scans.
 
     Args:
         args: The parsed arguments.
@@ -116,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
         print('\n'.join(str(each) for each in list_series(args.scan)))
         return
     if not args.config or not args.out:
-        raise ValueError('--config and --out are needed')
+        raise ValueError('expected --config and --out')
     from mmlesion.scan.find_scans import find_scans
     from mmlesion.scan.identity import names_without_identity
     from mmlesion.scan.many_scans import run_scans
@@ -126,7 +137,7 @@ def run(args: argparse.Namespace) -> None:
         scans = names_without_identity(scans)
     if args.series and len(scans) > 1:
         raise ValueError(
-            f'--series chooses a series of one DICOM folder, but {args.scan} holds '
+            f'--series selects a series of one DICOM folder, but {args.scan} contains '
             f'{len(scans)} scans'
         )
     summary = run_scans(
@@ -197,7 +208,7 @@ def _report(
 
 
 def _absolute(checkpoint: str | None) -> str | None:
-    """The path of a file, as workers may run in another folder; an address as it is."""
+    """Return an absolute path, since workers may run in another folder; keep a URL."""
     if checkpoint is None or '://' in checkpoint:
         return checkpoint
     return os.path.abspath(checkpoint)

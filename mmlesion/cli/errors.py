@@ -1,4 +1,4 @@
-"""Exit of the programs on bad input and on an interrupt."""
+"""Exit status and messages of the programs on bad input and on an interrupt."""
 
 import functools
 import os
@@ -12,12 +12,12 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, KeyError)
 
 
 def exit_on_user_error(program: Callable[..., object]) -> Callable[..., int]:
-    """Make a program end with one sentence on bad input.
+    """Make a program exit with one sentence on bad input.
 
-    Bad input is what this package reports as ``ValueError``, ``OSError`` (a missing
+    This package reports bad input as ``ValueError``, ``OSError`` (a missing
     file, a full disk), ``FloatingPointError`` (a NaN loss), or ``KeyError`` and
     ``ImportError`` with a sentence. Other exceptions keep their traceback. If
-    ``MMLESION_DEBUG`` is set in the environment, all exceptions keep it.
+    ``MMLESION_DEBUG`` is set in the environment, all exceptions show the traceback.
 
     Args:
         program: The program. Its return value is ignored.
@@ -33,7 +33,7 @@ def exit_on_user_error(program: Callable[..., object]) -> Callable[..., int]:
             try:
                 program(*args, **kwargs)
             except BaseException as error:
-                # Libraries turn an interrupt into errors of their own
+                # Libraries convert an interrupt to their own errors
                 if interrupted() or isinstance(error, KeyboardInterrupt):
                     print(STOPPED, file=sys.stderr)
                     return INTERRUPTED
@@ -56,9 +56,9 @@ def error_sentence(error: BaseException) -> str:
         error: The exception, which may come from a worker of a data loader.
 
     Returns:
-        The message without the worker's traceback.
+        The message without the traceback of the worker.
     """
-    # A KeyError shows its message in quotes.
+    # str() of a KeyError puts the message in quotes.
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     if isinstance(error, OSError) and error.strerror:
         text = ': '.join(filter(None, [str(error.filename or ''), error.strerror]))

@@ -1,7 +1,7 @@
-"""Measure findings of whole scans against a list of lesions by a 3-D FROC curve.
+"""Evaluate findings of whole scans against a list of lesions by a 3-D FROC curve.
 
-The list is a csv, or a pickle of re-annotated sub-volumes of DeepLesion, which is read
-without running code from it:
+The list is a csv, or a pickle of re-annotated sub-volumes of DeepLesion. Code in a
+pickle is never run.
 
   mmlesion evaluate-scans OUT truth.csv
   mmlesion evaluate-scans OUT DeepLesion_manual_1K_test_release.pkl --format manual-1k
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Parser that receives the arguments.
     """
-    parser.add_argument('results', help='folder of the results of detect_scan.py')
+    parser.add_argument('results', help='output folder of detect_scan.py')
     parser.add_argument(
         'truth',
         help='csv of the lesions: scan, center_x_mm, center_y_mm, center_z_mm, '
@@ -48,45 +48,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--rule',
         choices=['center', 'iou', 'iobb', 'p3d'],
-        help='a hit: center closer than the radius (LUNA16); IoU of the 3-D boxes; '
-        'intersection over the box of the finding; 2-D IoU in the annotated slice '
-        '(default: center for csv, iobb for pickles)',
+        help='definition of a hit: center closer than the radius (LUNA16); IoU of the '
+        '3-D boxes; intersection over the box of the finding; 2-D IoU in the '
+        'annotated slice (default: center for csv, iobb for pickles)',
     )
     parser.add_argument(
         '--iou-thr',
         type=float,
-        help='lowest overlap (default: 0.1 for csv, 0.3 for pickles)',
+        help='minimum overlap (default: 0.1 for csv, 0.3 for pickles)',
     )
     parser.add_argument(
         '--per',
         choices=['volume', 'scan'],
         default='volume',
-        help='pickles: false positives per sub-volume or per scan, of which several '
-        'sub-volumes may be annotated (default: %(default)s)',
+        help='only for pickles: false positives per sub-volume or per scan; several '
+        'sub-volumes of a scan may be annotated (default: %(default)s)',
     )
     parser.add_argument(
         '--unlisted-are-empty',
         action='store_true',
-        help='scans that the csv does not name have no lesions',
+        help='treat scans that are not in the csv as scans without lesions',
     )
     parser.add_argument(
         '--best-slice-only',
         action='store_true',
-        help='measure the box of the best slice in place of the 3-D box',
+        help='evaluate the box of the best slice instead of the 3-D box',
     )
     parser.add_argument(
-        '--resamples', type=int, default=1000, help='bootstrap resamples of scans'
+        '--resamples',
+        type=int,
+        default=1000,
+        help='number of bootstrap resamples of scans',
     )
     parser.add_argument(
         '--seed', type=int, default=0, help='random seed of the bootstrap'
     )
     parser.add_argument(
-        '--out', metavar='JSON', help='write the curve and the table to a file'
+        '--out', metavar='JSON', help='output file of the curve and the table'
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate.
+    """Evaluate the findings.
 
     Args:
         args: The parsed arguments.
@@ -142,7 +145,7 @@ def _evaluate(
 
         if args.best_slice_only or args.unlisted_are_empty:
             raise ValueError(
-                '--best-slice-only and --unlisted-are-empty are for a csv of lesions'
+                '--best-slice-only and --unlisted-are-empty need a csv of lesions'
             )
         truth = read_sub_volumes(args.truth, args.format, args.split)
         return evaluate_sub_volumes(

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'images',
         nargs='?',
-        help='picture, radiograph, scan, patches (.slices), array (.npy), or a '
+        help='image, radiograph, scan, patches (.slices), array (.npy), or a '
         "folder of such files (default: the config's test data set)",
     )
     _add_methods(parser)
@@ -38,20 +38,20 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         help='GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ODAM, TwoScaleCAM; for '
         'classes also CAM, SoftActivationMap, HESAM, ScoreCAM, EigenCAM, '
         'IntegratedGradients, SmoothGrad, Occlusion, LeGrad, AttentionMap, '
-        'AttentionRollout, or any '
-        'registered method (default: TwoScaleCAM for a detector, else GradCAM)',
+        'AttentionRollout, or any registered method (default: TwoScaleCAM for a '
+        'detector, else GradCAM)',
     )
     parser.add_argument(
         '--score',
         default='auto',
         choices=['auto', 'logit', 'log_odds', 'probability'],
-        help='score of a class or box that is explained (default: log-odds of two '
+        help='explained score of a class or box (default: log-odds of two '
         'classes, logit of more, probability of a box)',
     )
     parser.add_argument(
         '--slice-shares',
         choices=['occlusion', 'gradient'],
-        help='also measure and draw how much each slice of the input contributes',
+        help='also compute and draw the contribution of each slice of the input',
     )
     parser.add_argument(
         '--target',
@@ -59,15 +59,16 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         default=['predicted'],
         type=_class_or_number,
         help="classes by number or name, 'predicted' or 'label'; for a detector, "
-        "numbers of boxes or 'predicted' for the best boxes (default: predicted)",
+        "numbers of boxes, or 'predicted' for the boxes with the highest scores "
+        '(default: predicted)',
     )
     parser.add_argument(
         '--layers',
         nargs='+',
         default=[],
         metavar='NAME',
-        help='layers to map, such as backbone.layer4 (default: the layer of the last '
-        'feature maps)',
+        help='layers for the map, such as backbone.layer4 (default: the layer of the '
+        'last feature maps)',
     )
 
 
@@ -78,7 +79,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='CT window of the pictures in HU, e.g. -160 240; without WindowHU in the '
+        help='CT window of the figures in HU, e.g. -160 240; without WindowHU in the '
         'config, also the window of scans in the input of the network',
     )
     parser.add_argument(
@@ -86,7 +87,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=('LOW', 'HIGH'),
-        help='raw values at the two ends of the colors, the same for all maps '
+        help='raw values at both ends of the color scale, the same for all maps '
         '(default: minimum and maximum of each map)',
     )
     parser.add_argument(
@@ -94,7 +95,8 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         type=int,
         metavar='N',
-        help='slices of a scan, from 0 at the feet (default: the middle slice)',
+        help='slices of a scan, numbered from 0 at the feet (default: the middle '
+        'slice)',
     )
     parser.add_argument(
         '--max-images', type=int, metavar='N', help='explain only the first N images'
@@ -109,19 +111,19 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         '--score-thr',
         type=float,
         default=0.3,
-        help='lowest score of a box (default: %(default)s)',
+        help='minimum score of a box (default: %(default)s)',
     )
     parser.add_argument(
         '--max-detections',
         type=int,
         default=5,
         metavar='N',
-        help='largest number of boxes of an image (default: %(default)s)',
+        help='maximum number of boxes of an image (default: %(default)s)',
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Explain.
+    """Draw the maps.
 
     Args:
         args: The parsed arguments.
@@ -150,5 +152,5 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _class_or_number(text: str) -> int | str:
-    """Convert ``'1'`` to 1; other texts remain texts."""
+    """Convert ``'1'`` to 1; other strings are not converted."""
     return int(text) if text.isdigit() else text

@@ -1,7 +1,8 @@
 """Export a trained network to torch.export (.pt2) or ONNX (.onnx).
 
-A classifier returns class probabilities, a detector returns feature maps. The file is
-loaded again and compared with the model before it gets its final name.
+The exported classifier returns class probabilities, the exported detector feature maps.
+The file is loaded again and compared with the model before it is renamed to its final
+name.
 """
 
 import argparse
@@ -16,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
-    parser.add_argument('out', help='file to write: NAME.pt2 or NAME.onnx')
+    parser.add_argument('checkpoint', help='checkpoint of this model')
+    parser.add_argument('out', help='output file: NAME.pt2 or NAME.onnx')
     parser.add_argument(
         '--size',
         nargs=2,
@@ -29,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--channels',
         type=int,
-        help='channels of the images (default: as in the config)',
+        help='number of channels of the images (default: as in the config)',
     )
     add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export.
+    """Export the network.
 
     Args:
         args: The parsed arguments.
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
     print(f'{done["file"]}: images {done["inputs"]}, results {done["outputs"]}')
     if done['preprocessor']:
         print(
-            'Images are normalized before: {mean}, {std}'.format(**done['preprocessor'])
+            'Images must be normalized first: mean {mean}, std {std}'.format(
+                **done['preprocessor']
+            )
         )
     print(f'Largest difference from the model: {done["difference"]:.1e} of the range')

@@ -1,4 +1,4 @@
-"""Find pathological signs in one chest CT, without any preparation.
+"""Find pathological signs in one chest CT without prepared data.
 
 Example:
     python tools/find_signs.py SCAN --out work_dirs/signs --report --models \
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     parser.add_argument('scan', help='DICOM folder, NIfTI, MetaImage or NRRD file')
-    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
         '--models',
         nargs='+',
@@ -32,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--lung-mask',
         metavar='PATH',
-        help='lung mask of another program in place of the built-in one: label file, '
-        'DICOM segmentation, or folder of lung_*.nii.gz of TotalSegmentator',
+        help='lung mask of another program instead of the built-in mask: label file, '
+        'DICOM segmentation, or folder of lung_*.nii.gz from TotalSegmentator',
     )
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.5,
-        help='smallest probability of a finding (default: %(default)s)',
+        help='minimum probability of a finding (default: %(default)s)',
     )
     parser.add_argument(
         '--combination',
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         default=(216, 256, 256),
         metavar=('Z', 'Y', 'X'),
-        help='size that the training scans were scaled to (default: 216 256 256)',
+        help='size to which the training scans were scaled (default: 216 256 256)',
     )
     add_output_arguments(parser)
 

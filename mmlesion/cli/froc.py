@@ -1,4 +1,4 @@
-"""Evaluate predicted boxes of any detector from a file by a FROC curve.
+"""Evaluate a file of predicted boxes of any detector by a FROC curve.
 
 The truth is COCO JSON or DeepLesion's DL_info.csv; the predictions are COCO results, or
 a csv with file_name (or image_id), x1, y1, x2, y2 and score, in 0-based pixels.
@@ -40,19 +40,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--iou-thr',
         type=float,
         default=0.5,
-        help='lowest IoU of a hit (default: %(default)s)',
+        help='minimum IoU of a hit (default: %(default)s)',
     )
     parser.add_argument(
-        '--resamples', type=int, default=1000, help='bootstrap resamples of patients'
+        '--resamples',
+        type=int,
+        default=1000,
+        help='number of bootstrap resamples of patients',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
     parser.add_argument(
-        '--out', metavar='JSON', help='write the curve and the table to a file'
+        '--seed', type=int, default=0, help='random seed of the bootstrap'
+    )
+    parser.add_argument(
+        '--out', metavar='JSON', help='output file of the curve and the table'
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate.
+    """Evaluate the boxes.
 
     Args:
         args: The parsed arguments.
@@ -84,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
     if found['last_fp'] < FPS[-1]:
         print(
             f'note: the curve ends at {found["last_fp"]:.3g} false positives per '
-            'image; the sensitivity behind is that of the end'
+            'image; beyond, the sensitivity at the end is used'
         )
     if args.out:
         write_json(Path(args.out), found, indent=1)
@@ -107,7 +112,7 @@ def _evaluate(images: list[ImageBoxes], args: argparse.Namespace) -> dict:
         args.iou_thr,
     )
     curve = matches.curve()
-    # An image without a patient counts as a patient.
+    # An image without a patient is treated as a separate patient.
     patients = [
         f'image {place}' if image.patient is None else f'patient {image.patient}'
         for place, image in enumerate(images)

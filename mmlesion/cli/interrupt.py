@@ -1,4 +1,4 @@
-"""Ctrl-C: a program ends within seconds and prints one line."""
+"""Handling of Ctrl-C: a program exits within seconds and prints one line."""
 
 import _thread
 import os
@@ -11,26 +11,27 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
-STOPPED = 'Stopped. Run the same command again to go on.'
-# A program that has not ended by itself is ended; what it writes is complete or absent
+INTERRUPTED = 130  # exit status after Ctrl-C
+STOPPED = 'Stopped. Run the same command again to resume.'
+# The process is killed after this time. Output files are complete or absent.
 _SECONDS = 4.0
-_LAST = b'\0'  # no signal has the number 0
+_LAST = b'\0'  # there is no signal 0
 _guarded = False
 
 
 @contextmanager
 def end_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Make Ctrl-C end the program, whatever it is doing.
+    """Make Ctrl-C end the program in any state.
 
     The first Ctrl-C raises ``KeyboardInterrupt`` as usual. A library may lose that
     exception or take long to clean up; the process is therefore ended after four
     seconds, or by a second Ctrl-C. Forked workers ignore Ctrl-C: they end with the
-    process that started them, without tracebacks of their own. In a thread other than
-    the main thread, and where a host has set a handler of its own, nothing is changed.
+    parent process, without their own tracebacks. In a thread other than
+    the main thread, and if the host program has installed a handler, nothing is
+    changed.
 
     Yields:
-        Function that tells whether Ctrl-C was pressed.
+        Function that returns whether Ctrl-C was pressed.
     """
     global _guarded
     main_thread = threading.current_thread() is threading.main_thread()
@@ -58,7 +59,7 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
         else:
             hook(unraisable)
 
-    # Signals reach the socket also while a library keeps Python from running `press`
+    # The socket receives signals even while a library prevents `press` from running
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     hook, sys.unraisablehook = sys.unraisablehook, ignore
@@ -75,7 +76,7 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = hook
-        # Closing is not enough: forked workers hold copies of the socket
+        # Closing is not enough, because forked workers have copies of the socket
         sender.send(_LAST)
         watch.join()
         sender.close()
@@ -83,7 +84,7 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def _watch(receiver: socket.socket, ended: threading.Event) -> None:
-    """End the process if it lives for seconds after Ctrl-C."""
+    """End the process if it is still alive several seconds after Ctrl-C."""
     while (number := receiver.recv(1)) != _LAST:
         if number[0] == signal.SIGINT:
             if not ended.wait(_SECONDS):

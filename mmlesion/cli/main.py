@@ -11,11 +11,11 @@ from .errors import exit_on_user_error
 
 #: Subcommands: name, then (module of this package, one line of help).
 COMMANDS = {
-    'train': ('train', 'train a detector, classifier or segmentor by a config'),
-    'test': ('test', 'test a checkpoint: metrics, pictures, predictions'),
+    'train': ('train', 'train a detector, classifier or segmentor from a config'),
+    'test': ('test', 'test a checkpoint: metrics, figures, predictions'),
     'cross-validate': ('cross_validate', 'train and test a config on each fold'),
     'detect': ('detect_scan', 'detect lesions in whole CT scans'),
-    'evaluate-scans': ('evaluate_scans', 'measure findings of scans by 3-D FROC'),
+    'evaluate-scans': ('evaluate_scans', 'evaluate findings of scans by 3-D FROC'),
     'explain': ('explain', 'draw activation maps of images, scans or a test set'),
     'compare-maps': ('compare_maps', 'draw maps of several networks side by side'),
     'measure-attention': (
@@ -36,7 +36,7 @@ COMMANDS = {
     'prepare': ('prepare_data', 'prepare a public data set for training'),
     'deeplesion-to-coco': ('deeplesion_to_coco', 'write DL_info.csv as COCO JSON'),
     'coco-to-deeplesion': ('coco_to_deeplesion', 'write COCO JSON as DL_info.csv'),
-    'froc': ('froc', 'evaluate boxes of any detector from a file by FROC'),
+    'froc': ('froc', 'evaluate a file of boxes of any detector by FROC'),
     'phantom': ('make_phantom', 'generate a simulated data set'),
 }
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
 
     Args:
         argv: Arguments, without the program's name. Defaults to ``sys.argv[1:]``.
-        command: Subcommand, for a program that has only this one; by default the
+        command: Subcommand, for a program with only one. Defaults to the
             first argument.
 
     Returns:
@@ -69,8 +69,8 @@ def _run(argv: Sequence[str] | None, command: str | None) -> None:
         prog=prog,
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Bad input ends the program with one sentence. Set MMLESION_DEBUG=1 '
-        'for the traceback.',
+        epilog='On bad input, the program prints one sentence. Set MMLESION_DEBUG=1 '
+        'to show the traceback.',
     )
     module.add_arguments(parser)
     args = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Make a simulated data set in the layout of a public one.
+"""Generate a simulated data set in the layout of a public data set.
 
 Examples:
     python tools/make_phantom.py deeplesion --out data/phantom/DeepLesion \
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     layouts = parser.add_subparsers(dest='dataset', required=True, metavar='layout')
     both = argparse.ArgumentParser(add_help=False)
-    both.add_argument('--out', required=True, help='folder to make')
+    both.add_argument('--out', required=True, help='output folder')
     both.add_argument('--seed', type=int, default=0)
     both.add_argument('--workers', type=int, default=1, help='number of processes')
 
@@ -40,14 +40,20 @@ def _add_deeplesion(layouts: Any, both: argparse.ArgumentParser) -> None:
     parser = layouts.add_parser(
         'deeplesion', parents=[both], help='key slices with lesions, as PNG'
     )
-    parser.add_argument('--train', type=int, default=400, help='training key slices')
-    parser.add_argument('--val', type=int, default=60, help='validation key slices')
-    parser.add_argument('--test', type=int, default=150, help='test key slices')
+    parser.add_argument(
+        '--train', type=int, default=400, help='number of training key slices'
+    )
+    parser.add_argument(
+        '--val', type=int, default=60, help='number of validation key slices'
+    )
+    parser.add_argument(
+        '--test', type=int, default=150, help='number of test key slices'
+    )
     parser.add_argument(
         '--size',
         type=int,
         default=512,
-        help='pixels per side; below 512 only a part of the body is reconstructed',
+        help='pixels per side; below 512, only a part of the body is reconstructed',
     )
     parser.add_argument(
         '--context-mm',
@@ -75,10 +81,13 @@ def _add_node21(layouts: Any, both: argparse.ArgumentParser) -> None:
         'node21', parents=[both], help='chest radiographs with nodules, as MetaImage'
     )
     parser.add_argument(
-        '--with-nodules', type=int, default=150, help='radiographs with nodules'
+        '--with-nodules',
+        type=int,
+        default=150,
+        help='number of radiographs with nodules',
     )
     parser.add_argument(
-        '--without', type=int, default=150, help='radiographs without nodules'
+        '--without', type=int, default=150, help='number of radiographs without nodules'
     )
     parser.add_argument('--size', type=int, default=1024, help='pixels per side')
     parser.add_argument('--pictures-per-patient', type=int, default=4)
@@ -113,7 +122,7 @@ def _add_signs(layouts: Any, both: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--size', type=int, default=128, help='pixels per side')
     parser.add_argument(
-        '--max-visits', type=int, default=8, help='largest number of scans per patient'
+        '--max-visits', type=int, default=8, help='maximum number of scans per patient'
     )
 
 

@@ -1,8 +1,8 @@
 """Measure the attention of a trained detector at the lesions of its test data.
 
-Figs. 2 and 3 of Tao et al. (MICCAI 2019) as numbers: spatial attention inside and
-outside the lesions, and contextual attention by image. The masks of generated data tell
-which images contain a lesion.
+The measures quantify Figs. 2 and 3 of Tao et al. (MICCAI 2019): spatial attention
+inside and outside the lesions, and contextual attention by image. The masks of
+generated data tell which images contain a lesion.
 
   mmlesion measure-attention CONFIG CHECKPOINT --out work_dirs/attention
 """
@@ -21,18 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     parser.add_argument('config', help='config of a ContextRCNN with attention')
-    parser.add_argument('checkpoint', help='checkpoint of exactly this model')
-    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument('checkpoint', help='checkpoint of this model')
+    parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
         '--masks', help='folder <series>/<slice>.png of masks, as in generated data'
     )
-    parser.add_argument('--max-images', type=int, help='number of key slices')
-    parser.add_argument('--seed', type=int, default=0, help='of the control boxes')
+    parser.add_argument('--max-images', type=int, help='maximum number of key slices')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='random seed of the control boxes'
+    )
     add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure.
+    """Measure the attention.
 
     Args:
         args: The parsed arguments.

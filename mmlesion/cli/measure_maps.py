@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_pairs(
         parser, 'config and checkpoint of each network or fold, alternating'
     )
-    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
         '--name',
         nargs='+',
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=['GradCAM', 'HiResCAM'],
         metavar='NAME',
         help='attribution methods (default: GradCAM HiResCAM); '
-        'SoftActivationMap:equation is the equation map of a head',
+        'SoftActivationMap:equation is the map by the equation of a head',
     )
     parser.add_argument(
         '--measure',
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'MapInsertionDeletion MapROAD',
     )
     parser.add_argument(
-        '--layers', nargs='+', default=[], metavar='NAME', help='layers to map'
+        '--layers', nargs='+', default=[], metavar='NAME', help='layers for the maps'
     )
     parser.add_argument(
         '--target',
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--no-untrained',
         action='store_true',
-        help='leave out the network with random weights',
+        help='omit the network with random weights',
     )
 
 
@@ -114,6 +114,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _method(text: str) -> str | dict:
-    """Read ``'SoftActivationMap:equation'``, a method and a definition of the map."""
+    """Parse ``'SoftActivationMap:equation'``, a method and a definition of the map."""
     name, _, kind = text.partition(':')
     return dict(type=name, map=kind, name=text) if kind else name

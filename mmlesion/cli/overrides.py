@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Top-level settings that are read even if a config does not have them
+# Top-level settings that are read even if they are not in the config
 _TOP = {
     'auto_scale_lr',
     'backend_args',
@@ -51,7 +51,7 @@ _TOP = {
     'visualizer',
     'work_dir',
 }
-# Keys that the builder of an object reads, not the object
+# Keys that are read by the builder of an object instead of the object
 _OF_BUILDERS = {
     '_delete_',
     '_scope_',
@@ -62,7 +62,7 @@ _OF_BUILDERS = {
     'priority',
     'type',
 }
-# Settings of dicts without a type
+# Settings of dictionaries without a type
 _UNTYPED = {
     'train_cfg': {
         'by_epoch',
@@ -78,7 +78,7 @@ _UNTYPED = {
 }
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _OF_LOADERS = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'diff_rank_seed'}
-# Smallest values of numbers at any depth
+# Minimum values of numbers at any depth
 _LEAST = {
     'batch_size': 1,
     'max_epochs': 1,
@@ -97,8 +97,9 @@ def check_overrides(cfg: Config, options: dict[str, Any]) -> None:
         options: Values by dotted key.
 
     Raises:
-        ValueError: If nothing reads a key (the message names the most similar known
-            key), or a value has another type than the value that it replaces.
+        ValueError: If a key is never read (the message names the most similar known
+            key), or the type of a value differs from that of the value that it
+            replaces.
     """
     for key, value in options.items():
         _check_one(cfg, key, value)
@@ -148,13 +149,13 @@ def _check_one(cfg: Config, key: str, value: Any) -> None:
             if not part.isdecimal() or int(part) >= len(parent):
                 raise ValueError(
                     f'--cfg-options {key}: {path} has the entries 0 to '
-                    f'{len(parent) - 1}, but {part!r} is asked for'
+                    f'{len(parent) - 1}, but got {part!r}'
                 )
             parent = parent[int(part)]
             continue
         if not isinstance(parent, dict):
             if parent is None:
-                return  # a setting that is switched on
+                return  # a setting that is enabled
             raise ValueError(
                 f'--cfg-options {key}: {path} is {parent!r:.80}, which has no {part!r}'
             )
@@ -166,7 +167,7 @@ def _check_one(cfg: Config, key: str, value: Any) -> None:
 
 
 def _check_new(cfg: Config, key: str, path: list[str], parent: dict, name: str) -> None:
-    """Raise if nothing reads a setting that the config does not have."""
+    """Raise an error if a setting that is not in the config is never read."""
     known = _known_names(cfg, path, parent)
     if known is None:
         close = difflib.get_close_matches(name, map(str, parent), 1, 0.8)
@@ -177,7 +178,9 @@ def _check_new(cfg: Config, key: str, path: list[str], parent: dict, name: str) 
         return
     close = difflib.get_close_matches(name, sorted({*known, *map(str, parent)}), 1, 0.5)
     nearest = (
-        f'; the nearest known one is {".".join([*path, close[0]])}' if close else ''
+        f'; the most similar known key is {".".join([*path, close[0]])}'
+        if close
+        else ''
     )
     raise ValueError(
         f'--cfg-options {key}: nothing reads {".".join([*path, name])}{nearest}'
@@ -242,7 +245,7 @@ def _find_class(cfg: Config, kind: Any) -> Any:
 
 
 def _check_kind(cfg: Config, key: str, old: Any, new: Any) -> None:
-    """Raise if a value has another type than the value that it replaces."""
+    """Raise an error if the type of a value differs from that of the replaced value."""
     name = key.rpartition('.')[2]
     if name == 'type' and isinstance(old, str):
         if isinstance(new, str) and _find_class(cfg, new) is not None:
@@ -250,7 +253,7 @@ def _check_kind(cfg: Config, key: str, old: Any, new: Any) -> None:
         nearest = _nearest_type(cfg, old, str(new))
         raise ValueError(
             f'--cfg-options {key}: there is no {new!r:.80}'
-            + (f'; the nearest known one is {nearest}' if nearest else '')
+            + (f'; the most similar known type is {nearest}' if nearest else '')
         )
     number = isinstance(old, (int, float)) and not isinstance(old, bool)
     for fits, wanted in (

@@ -36,14 +36,14 @@ def _add_data_set(
         name: Name of the data set.
         source: Option that names the data, and its help, separated by ``': '``.
         root: Default of this option.
-        help: Line in the list of the data sets.
+        help: One line for the list of the data sets.
         description: Description of the data set.
     """
     command = commands.add_parser(
         name,
         help=help,
         description=(
-            description + ' The command may be stopped at any time and run again.'
+            description + ' The command can be interrupted at any time and run again.'
         ),
     )
     option, about = source.split(': ')
@@ -74,10 +74,11 @@ def _add_workers(parser: argparse.ArgumentParser, number: int | None) -> None:
 def _add_other_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--crops',
-        help='folder with image/ and nodule_mask/ of nodules, in place of DICOM',
+        help='folder with image/ and nodule_mask/ of nodules, instead of DICOM',
     )
     parser.add_argument(
-        '--xml', help='folder or tar archive of XML files outside the DICOM folders'
+        '--xml',
+        help='folder or tar archive of XML files, if they are not in the DICOM folders',
     )
 
 
@@ -88,13 +89,15 @@ def _add_deeplesion(commands: Any) -> None:
         '--data-root: folder of DL_info.csv and Images_png',
         'data/DeepLesion',
         'cache the slices of DeepLesion',
-        'Write the slices to a cache, which is faster to read than the PNGs and takes '
+        'Write the slices to a cache, which is faster to read than the PNG files and '
+        'takes '
         'about as much disk space.',
     )
     parser.add_argument(
         '--num-slices',
         type=int,
-        help='store only what stacks of this many slices need (default: all slices)',
+        help='store only the slices that stacks of this number of slices need '
+        '(default: all slices)',
     )
     _add_workers(parser, None)
 
@@ -105,8 +108,8 @@ def _add_lidc(commands: Any) -> None:
         'lidc',
         '--data-root: tree of DICOM and XML',
         'data/LIDC-IDRI',
-        'cut the nodules of LIDC-IDRI',
-        'Write nodules.csv and the patches of all nodules that three readers rated.',
+        'cut out the nodules of LIDC-IDRI',
+        'Write nodules.csv and the patches of all nodules rated by three readers.',
     )
     parser.add_argument(
         '--crop-list', help='csv of the crops: patient_id, nodule_id, seriesuid'
@@ -121,7 +124,7 @@ def _add_lidc(commands: Any) -> None:
         '--max-shift',
         type=float,
         default=0,
-        help='shift patches at random by up to this many diameters, so that the '
+        help='shift patches randomly by up to this number of diameters, so that the '
         'nodule is not always in the middle (default: %(default)s)',
     )
     parser.add_argument('--seed', type=int, default=0, help='random seed of the shifts')
@@ -134,8 +137,8 @@ def _add_lidc_slices(commands: Any) -> None:
         'lidc-slices',
         '--data-root: tree of DICOM and XML',
         'data/LIDC-IDRI',
-        'cut slices of LIDC-IDRI with and without nodules',
-        'Write slices.csv and, around the lungs, slices and masks of nodules.',
+        'cut out slices of LIDC-IDRI with and without nodules',
+        'Write slices.csv, slices cropped around the lungs, and masks of nodules.',
     )
     parser.add_argument(
         '--size',
@@ -146,10 +149,13 @@ def _add_lidc_slices(commands: Any) -> None:
         '--max-negatives',
         type=int,
         default=20,
-        help='largest number of slices without a nodule per series (default: 20)',
+        help='maximum number of slices without a nodule per series (default: 20)',
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='random seed of the choice of these slices'
+        '--seed',
+        type=int,
+        default=0,
+        help='random seed of the selection of these slices',
     )
     parser.add_argument(
         '--min-readers',
@@ -159,7 +165,7 @@ def _add_lidc_slices(commands: Any) -> None:
     parser.add_argument(
         '--placement',
         choices=('random', 'middle'),
-        help='place of the nodules of --crops in the slices (default: random)',
+        help='position of the nodules of --crops in the slices (default: random)',
     )
     _add_other_files(parser)
     _add_workers(parser, 1)
@@ -171,8 +177,8 @@ def _add_signs(commands: Any) -> None:
         'signs',
         '--scans: csv of scans and labels',
         'data/signs/scans.csv',
-        'project the lungs of scans',
-        'Write projections.csv and pictures.',
+        'compute projections of the lungs of scans',
+        'Write projections.csv and images.',
     )
     parser.add_argument(
         '--grid',
@@ -203,7 +209,7 @@ def _add_scans(commands: Any) -> None:
         'scans',
         '--lesions: csv (scan and mask, or scan and i1 j1 k1 i2 j2 k2) or COCO JSON',
         'data/scans/lesions.csv',
-        'write own scans with boxes or masks in the layout of DeepLesion',
+        'write your own scans with boxes or masks in the layout of DeepLesion',
         'Write DL_info.csv and Images_png from scans (DICOM folders, NIfTI, MetaImage, '
         'NRRD) and their lesions.',
     )
@@ -211,7 +217,7 @@ def _add_scans(commands: Any) -> None:
         '--seed',
         type=int,
         default=0,
-        help='random seed of the division into training, validation and test, where '
+        help='random seed of the split into training, validation and test, if '
         'the table has no splits (default: %(default)s)',
     )
     _add_workers(parser, None)
@@ -260,7 +266,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_crop_options(options: dict, crops: bool) -> None:
-    """Raise if an option of slices does not fit their source."""
+    """Raise an error if an option of slices does not fit their source."""
     if 'placement' in options and not crops:
         raise ValueError('--placement needs --crops')
     if 'min_readers' in options and crops:

@@ -1,6 +1,6 @@
 """Print one table of several experiments: mean ± deviation over folds, or a test.
 
-Examples for Table 1 of the NODE21 paper and for the numbers of SAPSAM:
+Examples for Table 1 of the NODE21 paper and for the results of SAPSAM:
     python tools/results_table.py work_dirs/maps_{deit,densenet121,patchconvnet}_node21
     python tools/results_table.py work_dirs/psam_*
 """

@@ -1,4 +1,4 @@
-"""Arguments that choose what is written of a scan."""
+"""Arguments that select the output files of a scan."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='folder',
         choices=['folder', 'html'],
-        help='write a page for the browser: a folder (default), or one html file '
-        'that holds everything',
+        help='write a page for the browser: a folder (default) or one html file '
+        'that contains everything',
     )
     group.add_argument(
         '--window',
         choices=_WINDOWS,
         default='lung',
-        help='first window of the page (default: %(default)s)',
+        help='initial window of the page (default: %(default)s)',
     )
     group.add_argument(
         '--show-thr',
         type=float,
         metavar='SCORE',
-        help='lowest score of the findings that the page shows first (default: 0.5, '
-        'or the score of the best finding)',
+        help='initial score threshold of the page (default: 0.5, '
+        'or less if the highest score is lower)',
     )
     group.add_argument(
         '--keep-identity',
         action='store_true',
-        help='keep names, IDs and dates of the patient in names of results, JSON, csv '
+        help='keep names, IDs and dates of the patient in file names, JSON, csv '
         'and page',
     )
 
@@ -63,17 +63,17 @@ def outputs_from_arguments(
     shared_assets: str | None = None,
     back: str | None = None,
 ) -> CaseOutputs:
-    """Return what is written of a scan.
+    """Return the output settings of a scan.
 
     Args:
         args: The parsed arguments.
         title: Heading of the page.
-        shared_assets: As :class:`mmlesion.apis.scan_program.CaseOutputs`.
-        back: As :class:`mmlesion.apis.scan_program.CaseOutputs`.
+        shared_assets: See :class:`mmlesion.apis.scan_program.CaseOutputs`.
+        back: See :class:`mmlesion.apis.scan_program.CaseOutputs`.
     """
     from mmlesion.apis.scan_program import CaseOutputs
 
-    # `findings.json` marks a complete folder, so it is always written.
+    # `findings.json` is always written, because it marks a complete folder.
     formats = tuple(dict.fromkeys((*args.formats, 'json')))
     return CaseOutputs(
         formats=formats,

@@ -1,6 +1,6 @@
 """Segment nodule crops inside scopes of several sizes and compare with masks.
 
-The program runs the part of mmlesion.NAMSegmentor that needs no network.
+This is the part of mmlesion.NAMSegmentor that needs no network.
 
 Example:
     python tools/segment_nodule_crops.py IMAGES MASKS --scopes 1.2 1.5 2
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='refinement of the largest candidate (default: none)',
     )
     parser.add_argument(
-        '--out', metavar='CSV', help='file with a row for each crop and scope'
+        '--out', metavar='CSV', help='output file with one row per crop and scope'
     )
 
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     parser.add_argument('scan', help='DICOM folder, NIfTI, MetaImage or NRRD file')
-    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
         '--model',
         nargs='+',
@@ -33,24 +33,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--size',
         type=int,
-        help='side of the square around the lungs in pixels (default: of the config)',
+        help='side of the square around the lungs in pixels (default: as in the '
+        'config)',
     )
     parser.add_argument(
         '--zoom',
         type=int,
-        help='magnification of the slices (default: of the config)',
+        help='magnification of the slices (default: as in the config)',
     )
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.5,
-        help='smallest probability of a slice (default: %(default)s)',
+        help='minimum probability of a slice (default: %(default)s)',
     )
     parser.add_argument(
         '--min-slices',
         type=int,
         default=2,
-        help='smallest number of neighboring slices of a nodule (default: %(default)s)',
+        help='minimum number of neighboring slices of a nodule (default: %(default)s)',
     )
     add_output_arguments(parser)
 
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _model(words: list[str]) -> tuple[str, str]:
-    """Config and checkpoint of ``--model``."""
+    """Return config and checkpoint of ``--model``."""
     from mmlesion.engine.zoo import PREFIX
 
     name = zoo_name(words[0])
@@ -88,7 +89,7 @@ def _model(words: list[str]) -> tuple[str, str]:
         return words[0], PREFIX + name
     if len(words) != 2:
         raise ValueError(
-            '--model needs a config and a checkpoint, or a model of the zoo, got '
+            '--model needs a config and a checkpoint, or a model of the zoo, but got '
             f'{" ".join(words)}'
         )
     return words[0], words[1]

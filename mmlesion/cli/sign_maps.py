@@ -1,4 +1,4 @@
-"""Locate a pathological sign in 3-D by networks of several views.
+"""Locate a pathological sign in 3-D from networks of several views.
 
 Example with the masks of generated scans as truth:
     python tools/sign_maps.py --out work_dirs/cavity_maps \
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser that receives the arguments.
     """
     add_model_pairs(parser, 'config and checkpoint of each view, alternating')
-    parser.add_argument('--out', required=True, help='folder of the results')
+    parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
         '--split',
         default='test',
@@ -46,17 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--layer',
-        help='layer to map in all networks (default: layer of the last feature maps)',
+        help='layer for the maps of all networks (default: layer of the last feature '
+        'maps)',
     )
     parser.add_argument(
         '--threshold',
         type=float,
         default=0.5,
-        help='mean probability above which a lung region is positive, such as the best '
+        help='mean probability above which a lung region is positive, e.g. the best '
         'threshold of --split val (default: %(default)s)',
     )
     parser.add_argument(
-        '--max-scans', type=int, metavar='N', help='only the first N scans'
+        '--max-scans', type=int, metavar='N', help='maximum number of scans'
     )
 
 

@@ -20,38 +20,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_common_arguments(parser)
     add_inputs_argument(parser)
-    parser.add_argument(
-        '--out', metavar='PKL', help='pickle of the predictions to write'
-    )
+    parser.add_argument('--out', metavar='PKL', help='output pickle of the predictions')
     parser.add_argument(
         '--show', action='store_true', help='show each overlay in a window'
     )
     parser.add_argument(
         '--show-dir',
         metavar='DIR',
-        help='folder of overlays on windowed CT: ground truth in blue, true positives '
-        'in green, false positives in red; figures of the attention of a model are '
-        'written to DIR/attention',
+        help='output folder of overlays on windowed CT: ground truth in blue, true '
+        'positives in green, false positives in red; attention figures are written to '
+        'DIR/attention',
     )
     parser.add_argument(
         '--wait-time',
         type=float,
         default=2,
         metavar='SECONDS',
-        help='time for which --show shows each overlay',
+        help='display time of each overlay with --show',
     )
     parser.add_argument(
         '--attention',
         nargs='+',
         metavar='NAME',
-        help='key slices whose attention is drawn, with names as in DL_info.csv '
+        help='key slices for the attention figures, with names as in DL_info.csv '
         '(000001_01_01_109), or a number N for the first N key slices with lesions '
         '(default with --show-dir: 3)',
     )
     parser.add_argument(
         '--tta',
         action='store_true',
-        help="test-time augmentation by the config's tta_model, tta_pipeline",
+        help='test-time augmentation with tta_model and tta_pipeline of the config',
     )
     parser.add_argument(
         '--amp',
@@ -61,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Test.
+    """Test the model.
 
     Args:
         args: The parsed arguments.

@@ -1,4 +1,4 @@
-"""Train a detector, classifier or segmentor by a config."""
+"""Train a detector, classifier or segmentor from a config."""
 
 import argparse
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help="scale the learning rate by the batch size, from the config's "
+        help="scale the learning rate with the batch size, relative to the config's "
         'auto_scale_lr.base_batch_size',
     )
     parser.add_argument(
@@ -31,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='resume from this checkpoint, or, without a name, from the last '
+        help='resume from this checkpoint; without a name, from the last '
         'one in the work directory',
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train.
+    """Train the model.
 
     Args:
         args: The parsed arguments.

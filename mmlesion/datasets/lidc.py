@@ -11,7 +11,7 @@ from mmlesion.registry import DATASETS
 
 from .indices.nodule_index import (
     ATTRIBUTES,
-    INDEX_NAME,
+    NODULE_INDEX_NAME,
     PATCH_FOLDER,
     NoduleRow,
     read_nodule_index,
@@ -63,7 +63,7 @@ class LIDCNoduleDataset(BaseDataset):
 
     def __init__(
         self,
-        ann_file: str = INDEX_NAME,
+        ann_file: str = NODULE_INDEX_NAME,
         data_prefix: dict | None = None,
         split: str = 'all',
         fold: int | None = None,

@@ -12,7 +12,7 @@ from mmlesion.registry import DATASETS
 from .indices.patient_folds import patient_folds
 from .indices.scan_list import (
     PROJECTION_INDEX_NAME,
-    SPLITS,
+    SCAN_SPLITS,
     ScanRow,
     projection_path,
     read_scan_list,
@@ -89,7 +89,7 @@ class LungProjectionDataset(BaseDataset):
     ) -> None:
         for name, value, known in (
             ('view', view, VIEWS),
-            ('split', split, (*SPLITS, 'all')),
+            ('split', split, (*SCAN_SPLITS, 'all')),
             ('balance', balance, (True, False, 'level')),
         ):
             if value not in known:

@@ -17,7 +17,7 @@ from .indices.patient_folds import patient_folds
 #: Coordinates above this value are rejected.
 MAX_SIDE_PX = 32768
 
-COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label')
+NODE21_COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label')
 
 
 @DATASETS.register_module()
@@ -170,10 +170,11 @@ def read_node21_csv(path: str | os.PathLike) -> list[dict]:
 
 def _read_pictures(reader: csv.DictReader, path: str | os.PathLike) -> list[dict]:
     pictures = {}
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    missing = [name for name in NODE21_COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise ValueError(
-            f'{path}: column {missing[0]!r} is missing; expected ' + ', '.join(COLUMNS)
+            f'{path}: column {missing[0]!r} is missing; expected '
+            + ', '.join(NODE21_COLUMNS)
         )
     for row, cells in enumerate(reader, start=2):
         where = f'{path}, row {row}'

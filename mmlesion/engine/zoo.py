@@ -25,7 +25,7 @@ from mmlesion.files import write_json
 
 #: Prefix of the addresses of weights.
 PREFIX = 'mmlesion://'
-INDEX_NAME = 'zoo.json'
+ZOO_INDEX_NAME = 'zoo.json'
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def zoo_models() -> Mapping[str, ZooModel]:
     Raises:
         FileNotFoundError: If the package was installed without the zoo.
     """
-    path = zoo_folder() / INDEX_NAME
+    path = zoo_folder() / ZOO_INDEX_NAME
     if not path.is_file():
         raise FileNotFoundError(
             f'{path}: no such file; this installation of mmlesion has no model zoo'
@@ -132,8 +132,8 @@ def read_zoo_weights(name: str, map_location: Any = 'cpu') -> dict[str, Any]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != model.sha256:
         raise ValueError(
-            f'{path}: the SHA-256 differs from the one in {INDEX_NAME}; the file is '
-            'damaged or belongs to another version of mmlesion'
+            f'{path}: the SHA-256 differs from the one in {ZOO_INDEX_NAME}; the file '
+            'is damaged or belongs to another version of mmlesion'
         )
     try:
         tensors = load_safetensors(content)
@@ -182,7 +182,7 @@ def add_to_zoo(
     save_file(tensors, path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     model = ZooModel(name, config, sha256, tuple(classes), scope)
-    index_path = folder / INDEX_NAME
+    index_path = folder / ZOO_INDEX_NAME
     index = json.loads(index_path.read_text()) if index_path.exists() else {}
     row = asdict(model)
     index[row.pop('name')] = row
@@ -198,7 +198,7 @@ def register_zoo() -> None:
     ``mmpretrain.list_models('mmlesion*')`` know the models afterwards. Nothing
     happens where MMPretrain or the zoo is not installed.
     """
-    if find_spec('mmpretrain') is None or not (zoo_folder() / INDEX_NAME).is_file():
+    if find_spec('mmpretrain') is None or not (zoo_folder() / ZOO_INDEX_NAME).is_file():
         return
     from mmpretrain.apis.model import ModelHub
     from modelindex.models.Model import Model

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmlesion.attribution import ActivationMap, normalize_map, resize_map
 from mmlesion.attribution.targets import class_indices, logits_of
 from mmlesion.evaluation.functional import PixelHistogram
+from mmlesion.files import markdown_table
 
 from .measures import ALL_MEASURES, MapBatch, build_measures, first_map
 from .methods import Method, MethodSpec, find_method
@@ -249,11 +250,7 @@ def benchmark_table(
     for method, row in numbers.items():
         values = [row.get(name, np.nan) for name in shown]
         cells.append([method, *('-' if np.isnan(v) else f'{v:.3f}' for v in values)])
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    cells.insert(1, ['-' * width for width in widths])
-    return '\n'.join(
-        '| ' + ' | '.join(map(str.ljust, row, widths)) + ' |' for row in cells
-    )
+    return markdown_table(cells)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from mmlesion.visualization.map_overlay import overlay_rows, slice_bars
 from .placement import map_on_input, map_volume
 
 #: Output formats of :func:`write_sample_maps`.
-FORMATS = ('png', 'npy', 'nii.gz', 'json')
+MAP_FORMATS = ('png', 'npy', 'nii.gz', 'json')
 
 
 @dataclass
@@ -81,7 +81,7 @@ def write_sample_maps(
     sample: Any,
     found: SampleMaps,
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = MAP_FORMATS,
     window: Sequence[float] | None = None,
     to_hu: Callable[[Tensor], Tensor] | None = None,
     value_range: Sequence[float] | None = None,
@@ -103,7 +103,7 @@ def write_sample_maps(
         sample: Data sample, which may have ``spacing_mm``, ``crop_offset``,
             ``scale_factor`` and ``scan_geometry``.
         found: The maps.
-        formats: Output formats from :data:`FORMATS`.
+        formats: Output formats from :data:`MAP_FORMATS`.
         window: HU of black and white in the figure.
         to_hu: Function from gray values of the network input to HU, for ``window``.
         value_range: Raw values at the two ends of the colors. By default, each map

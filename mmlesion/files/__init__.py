@@ -20,6 +20,7 @@ from .made_from import describe_files, files_match, list_files
 from .names import is_file_name, path_in
 from .parallel import map_ahead, run_in_parallel
 from .problems import write_problems
+from .tables import markdown_table, plain_table
 from .text import read_text
 
 __all__ = [
@@ -33,8 +34,10 @@ __all__ = [
     'list_files',
     'lock_folder',
     'map_ahead',
+    'markdown_table',
     'path_in',
     'plain_json',
+    'plain_table',
     'read_csv_rows',
     'read_text',
     'remove_partial',

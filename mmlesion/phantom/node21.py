@@ -17,7 +17,7 @@ from .scan import paint_anatomy
 
 # Increased whenever a seed gives different images, so that versions are not mixed.
 RADIOGRAPH_VERSION = 1
-COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label', 'patient')
+RADIOGRAPH_COLUMNS = ('img_name', 'x', 'y', 'width', 'height', 'label', 'patient')
 # Attenuation of water at about 70 keV in 1/cm; a radiograph shows its path integral.
 WATER_PER_CM = 0.19
 FIELD_MM = 350.0
@@ -282,7 +282,7 @@ def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     )
     with open(partial / 'metadata.csv', 'w', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(COLUMNS)
+        writer.writerow(RADIOGRAPH_COLUMNS)
         writer.writerows(sorted(itertools.chain(*rows)))
 
 

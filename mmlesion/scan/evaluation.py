@@ -1,4 +1,4 @@
-"""Findings of many scans against a list of lesions."""
+"""Evaluation of the findings of many scans against a list of lesions."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from .many_scans import FINDINGS_FILE
 
 _CENTER = ('center_x_mm', 'center_y_mm', 'center_z_mm')
 _BOX = ('lower_i', 'lower_j', 'lower_k', 'upper_i', 'upper_j', 'upper_k')
-#: Names of columns in the annotations of LUNA16, and ours.
+#: Column names in the annotations of LUNA16, and the names used here.
 _LUNA16 = dict(
     seriesuid='scan',
     coordX='center_x_mm',
@@ -50,8 +50,8 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
     coordinates, LPS) and ``long_diameter_mm``, or the names of LUNA16's annotations
     (``seriesuid``, ``coordX``, ``coordY``, ``coordZ``, ``diameter_mm``). Optional:
     ``lower_i`` ... ``upper_k``, the box in voxels of the file with outer edges, and
-    ``excluded``, 1 for a lesion that does not count. A row with empty positions
-    stands for a scan without lesions. Other columns are ignored.
+    ``excluded``, 1 for a lesion that does not count. A row without a position
+    denotes a scan without lesions. Other columns are ignored.
 
     Args:
         path: The csv.
@@ -61,7 +61,7 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If a column is missing or a cell is no number; the message names
+        ValueError: If a column is missing or a cell is not a number. The message names
             the row.
     """
     path = os.fspath(path)
@@ -88,7 +88,7 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
 
 
 def _add_lesion(scans: dict[str, TruthScan], row: dict[str, str], where: str) -> None:
-    """Add the lesion of a row to those of its scan."""
+    """Add the lesion of a row to the lesions of its scan."""
     if None in row or None in row.values():
         raise ValueError(f'{where}: expected one cell per column')
     name = row['scan'].strip()
@@ -120,7 +120,7 @@ def read_results(folder: str | os.PathLike[str]) -> dict[str, ScanResult]:
         Results by the name of their folder.
 
     Raises:
-        ValueError: If there are none or a file cannot be read.
+        ValueError: If the folder contains no findings or a file cannot be read.
     """
     paths = sorted(Path(folder).glob(f'*/{FINDINGS_FILE}'))
     if not paths:
@@ -154,10 +154,10 @@ def evaluate_results(
         results: From :func:`read_results`.
         truth: From :func:`read_truth`.
         rule: ``'center'`` (LUNA16) or ``'iou'`` of the boxes in voxels.
-        iou_thr: Lowest IoU of a hit.
-        unlisted_are_empty: Count results of scans that the list does not name as
-            scans without lesions; otherwise they are an error.
-        best_slice_only: Take the box of the best slice in place of the 3-D box, which
+        iou_thr: Smallest IoU of a hit.
+        unlisted_are_empty: Treat results whose scan is not in the list as scans
+            without lesions. By default, they are an error.
+        best_slice_only: Use the box of the best slice instead of the 3-D box, which
             shows the effect of linking.
         fps: False positives per scan at which to read the sensitivity.
         num_resamples: Bootstrap resamples of scans.
@@ -180,7 +180,7 @@ def evaluate_results(
     unlisted = sorted(set(results) - set(by_scan))
     if unlisted and not unlisted_are_empty:
         raise ValueError(
-            f'{len(unlisted)} results are of scans that the list does not name, such '
+            f'{len(unlisted)} results belong to scans that are not in the list, such '
             f'as {unlisted[0]}; add a row with empty positions for a scan without '
             'lesions'
         )
@@ -213,7 +213,7 @@ def evaluate_results(
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f'{name} is no number of JSON')
+    raise ValueError(f'{name} is not a JSON number')
 
 
 def _number(row: dict[str, str], name: str, where: str) -> float:

@@ -1,4 +1,4 @@
-"""The scans in a folder or a list, and names for their results."""
+"""Search for scans in a folder or a list, and names for their results."""
 
 import os
 import re
@@ -13,20 +13,20 @@ LIST_SUFFIX = '.txt'
 
 
 def find_scans(path: str | os.PathLike[str]) -> dict[str, Path]:
-    """Find the scans that a path stands for.
+    """Find the scans that a path denotes.
 
     - A NIfTI, MetaImage or NRRD file is one scan.
-    - A text file (``.txt``) lists one scan per line, relative to its folder; empty
+    - A text file (``.txt``) lists one scan per line, relative to its folder. Empty
       lines and lines that begin with ``#`` are skipped.
-    - A folder with volume files or subfolders stands for these, at any depth. A
-      folder with other files only is one DICOM scan.
+    - A folder that contains volume files or subfolders denotes all scans in it, at any
+      depth. A folder that contains only other files is one DICOM scan.
 
     Args:
         path: File or folder.
 
     Returns:
-        Paths of the scans by name. Names are made of the path below ``path``, are
-        unique and are valid names of folders.
+        Paths of the scans by name. A name is derived from the path below ``path``, is
+        unique and is a valid folder name.
 
     Raises:
         FileNotFoundError: If the file or folder does not exist.
@@ -64,7 +64,7 @@ def _in_folder(folder: Path) -> list[Path]:
         each.is_file() and not each.name.lower().endswith(VOLUME_SUFFIXES)
         for each in entries
     )
-    # Files without a known suffix beside volumes or subfolders are notes
+    # Files without a known suffix beside volumes or subfolders are not scans
     return found or ([folder] if others else [])
 
 

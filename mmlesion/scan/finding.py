@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from mmlesion.ct import CTVolume, VoxelGrid
+from mmlesion.ct.geometry import Triple
 
-Triple = tuple[float, float, float]
-
-#: Version of :meth:`ScanResult.to_dict`. The first number changes when a
-#: reader of the old form would misread the new one.
+#: Version of :meth:`ScanResult.to_dict`. The first number changes when a reader of
+#: the old format would misread the new one.
 SCHEMA_VERSION = '1.0'
 
 
@@ -22,8 +21,8 @@ class Box3D:
     a box around this voxel alone has the corners n - 0.5 and n + 0.5.
 
     Args:
-        lower: Lowest index along (i, j, k).
-        upper: Highest index along (i, j, k).
+        lower: Lower corner (i, j, k).
+        upper: Upper corner (i, j, k).
     """
 
     lower: Triple
@@ -41,7 +40,7 @@ class Box3D:
         return choices.reshape(3, 8).T
 
     def to_mm(self, grid: VoxelGrid) -> tuple[Triple, Triple]:
-        """Return the lowest and highest corner in mm, LPS.
+        """Return the lower and upper corner in mm, LPS.
 
         For an oblique scan this is the smallest box along the patient axes that
         encloses the box.
@@ -50,7 +49,7 @@ class Box3D:
         return _triple(corners.min(0)), _triple(corners.max(0))
 
     def to_volume(self, volume: CTVolume) -> np.ndarray:
-        """Return the lowest and highest corner in the array of ``volume``, (z, y, x).
+        """Return the lower and upper corner in the array of ``volume``, (z, y, x).
 
         Shape:
             - output: (2, 3).
@@ -61,7 +60,7 @@ class Box3D:
 
 @dataclass(frozen=True)
 class SliceBox:
-    """Box that the detector found in one slice.
+    """Box detected in one slice.
 
     Args:
         slice_index: Index of the slice in the file, along
@@ -77,7 +76,7 @@ class SliceBox:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """Step of the program, with its model and settings.
+    """Record of a processing step with its model and settings.
 
     Args:
         step: Name of the step, such as ``'detect'``.
@@ -105,8 +104,8 @@ class Finding:
         score: Score in [0, 1].
         box: 3-D box in voxels of the file.
         center_mm: Center of the box (x, y, z) in mm, LPS.
-        box_mm: Lowest and highest corner of the box in mm, LPS, along the
-            patient axes.
+        box_mm: Lower and upper corner of the box in mm, LPS, along the patient
+            axes.
         best_slice: Index in the file, along the slice axis, of the slice with
             the highest score.
         slices: Boxes of the slices that were linked, sorted by slice.
@@ -114,8 +113,8 @@ class Finding:
         short_diameter_mm: Short diameter in that slice.
         label: Name of the class.
         extras: Values of later steps, by the name of the step. Values must be
-            plain lists, dictionaries, texts and numbers.
-        provenance: Steps that made or extended the finding, in order.
+            plain lists, dictionaries, strings and numbers.
+        provenance: Steps that created or extended the finding, in order.
     """
 
     id: int
@@ -144,7 +143,7 @@ class Finding:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> 'Finding':
-        """Read the result of :meth:`to_dict`, also if it was stored as JSON."""
+        """Restore a finding from the result of :meth:`to_dict`, also after JSON."""
         lower, upper = values['box_mm']
         return cls(
             **dict(
@@ -174,18 +173,18 @@ class ScanResult:
         slice_axis: Axis of the file (0, 1 or 2 for i, j or k) along which the
             axial slices lie.
         field_of_view_mm: Extent of the file along (i, j, k).
-        largest_spacing_mm: Largest voxel side.
-        detection_grid: Grid on which the detector worked, as taken from the
-            test pipeline of its config: ``key_slices`` (number),
-            ``key_slice_step_mm``, ``num_slices`` and ``interval_mm`` of the
-            stack, ``pipeline`` (the transforms) and ``crop`` (body box).
+        largest_spacing_mm: Largest side of a voxel.
+        detection_grid: Grid of the detector, from the test pipeline of its config:
+            ``key_slices`` (number), ``key_slice_step_mm``, ``num_slices`` and
+            ``interval_mm`` of the stack, ``pipeline`` (the transforms) and ``crop``
+            (body box).
         findings: Findings by decreasing score.
         slice_numbers: DICOM: InstanceNumber of each slice, in the order of the
             index along ``slice_axis``; empty for other files.
         warnings: Sentences on repairs and assumptions.
         provenance: Steps that ran on the scan, in order.
-        froc: FROC curve of the detector as
-            :meth:`mmlesion.evaluation.functional.FROCCurve.to_dict` gives it.
+        froc: FROC curve of the detector, from
+            :meth:`mmlesion.evaluation.functional.FROCCurve.to_dict`.
         extras: Values of later steps for the whole scan.
     """
 
@@ -222,10 +221,10 @@ class ScanResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> 'ScanResult':
-        """Read the result of :meth:`to_dict`, also if it was stored as JSON.
+        """Restore a result from the result of :meth:`to_dict`, also after JSON.
 
         Raises:
-            ValueError: If the schema version is another one or a key is missing.
+            ValueError: If the schema version differs or a key is missing.
         """
         if not isinstance(values, dict):
             raise ValueError(

@@ -11,23 +11,23 @@ Corner = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class FindingMap:
-    """A mask or map that covers a box of the volume's array.
+    """Mask or map that covers a box of the volume's array.
 
-    The values need not have the resolution of the volume: they divide the box
-    into equal cells. A map of one slice has one layer, as thick as the slice.
+    The resolution of the values may differ from that of the volume: the values divide
+    the box into equal cells. A map of one slice has one layer, as thick as the slice.
 
     Args:
         values: Mask (bool), or map in [0, 1] (float).
-        lower: Lowest edge of the box (z, y, x) in voxel indices of the array.
+        lower: Lower corner of the box (z, y, x) in voxel indices of the array.
             A voxel with index n covers n - 0.5 to n + 0.5.
-        upper: Highest edge of the box.
+        upper: Upper corner of the box.
 
     Shape:
         - values: (D, H, W).
 
     Raises:
-        ValueError: If the values are not 3-D, the box is empty, or a map leaves
-            [0, 1].
+        ValueError: If the values are not 3-D, the box is empty, or a value of a map
+            is outside [0, 1].
     """
 
     values: np.ndarray
@@ -44,13 +44,13 @@ class FindingMap:
         least, largest = float(self.values.min()), float(self.values.max())
         if not 0 <= least <= largest <= 1:
             raise ValueError(
-                f'values of a map must be in [0, 1], but reach from {least:g} to '
+                f'values of a map must be in [0, 1], but range from {least:g} to '
                 f'{largest:g}'
             )
 
     @classmethod
     def at_voxels(cls, values: np.ndarray, start: tuple[int, int, int]) -> 'FindingMap':
-        """Map with a value for each voxel, beginning at voxel ``start`` (z, y, x)."""
+        """Return a map with one value per voxel, from voxel ``start`` (z, y, x) on."""
         z, y, x = (n - 0.5 for n in start)
         depth, height, width = values.shape
         return cls(values, (z, y, x), (z + depth, y + height, x + width))
@@ -63,7 +63,7 @@ class FindingMap:
             label: Value to write.
 
         Raises:
-            ValueError: If the map has another resolution than the volume.
+            ValueError: If the resolution of the map differs from that of the volume.
         """
         start = np.asarray(self.lower) + 0.5
         sides = np.asarray(self.upper) - self.lower
@@ -94,8 +94,8 @@ def box_ellipsoid(lower: np.ndarray, upper: np.ndarray) -> FindingMap:
     """Return the ellipsoid inside a box as a mask with at least one voxel.
 
     Args:
-        lower: Lowest edge of the box (z, y, x) in voxel indices of the array.
-        upper: Highest edge of the box.
+        lower: Lower corner of the box (z, y, x) in voxel indices of the array.
+        upper: Upper corner of the box.
 
     Shape:
         - lower, upper: (3,).
@@ -118,9 +118,10 @@ def box_ellipsoid(lower: np.ndarray, upper: np.ndarray) -> FindingMap:
 
 
 def label_array(volume: CTVolume, maps: FindingMaps) -> np.ndarray:
-    """Label map of all outlines on the voxels of the volume's array.
+    """Combine all outlines to a label map on the voxels of the volume's array.
 
-    A voxel has the id of its finding. Where outlines overlap, the lower id wins.
+    The value of a voxel is the id of its finding. Where outlines overlap, the lower id
+    is used.
 
     Returns:
         Integer array with the shape of the volume; 0 is background.

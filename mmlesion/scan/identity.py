@@ -1,4 +1,4 @@
-"""Identity of the patient, kept out of what is written."""
+"""Detection and removal of the patient's identity in results."""
 
 import hashlib
 import os
@@ -17,12 +17,12 @@ _DATES = ('0010|0030', '0008|0020', '0008|0021', '0008|0022', '0008|0023')
 
 
 class Identity:
-    """Texts that contain a name of the patient or a date of the examination.
+    """Strings that identify the patient or the date of the examination.
 
     Args:
-        names: Names and numbers: a text is replaced if it contains one of them as
+        names: Names and numbers. A string is replaced if it contains one of them as
             a word.
-        dates: Dates as YYYYMMDD: a text is replaced if it contains one of them,
+        dates: Dates as YYYYMMDD. A string is replaced if it contains one of them,
             also as YYYY-MM-DD.
     """
 
@@ -43,7 +43,7 @@ class Identity:
     def of_volume(cls, volume: CTVolume) -> 'Identity':
         """Read the identity from the DICOM files of a volume.
 
-        Other formats contain no identity; texts then remain unchanged.
+        Other formats contain no identity, so strings remain unchanged.
         """
         paths = volume.source.slice_paths if volume.source else ()
         return cls.of_file(paths[0]) if paths else cls(set(), set())
@@ -88,16 +88,16 @@ class Identity:
         return cls(names, dates)
 
     def is_in(self, text: str) -> bool:
-        """Return whether a text contains a part of the identity."""
+        """Return whether a string contains a part of the identity."""
         if any(date in text for date in self._dates):
             return True
         return bool(self._names and self._names.search(text))
 
     def remove(self, content: Any) -> Any:
-        """Replace every text that holds a part of the identity, at any depth.
+        """Replace every string that contains a part of the identity, at any depth.
 
-        The replacement ``removed-xxxxxxxx`` is the same for the same text, so that
-        two results of one scan still match.
+        The replacement ``removed-xxxxxxxx`` is the same for equal strings, so two
+        results of one scan still match.
         """
         if isinstance(content, dict):
             return {key: self.remove(value) for key, value in content.items()}
@@ -111,7 +111,7 @@ class Identity:
 def names_without_identity(scans: Mapping[str, Path]) -> dict[str, Path]:
     """Replace the names of scans that contain a part of the identity.
 
-    Names of scans become names of folders, headings of pages and rows of lists.
+    The names of scans are used as folder names, page titles and table rows.
 
     Args:
         scans: Paths by name, see :func:`mmlesion.scan.find_scans.find_scans`.
@@ -120,7 +120,7 @@ def names_without_identity(scans: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _words(value: str) -> set[str]:
-    """Return a value, and the parts of a name with more than two letters."""
+    """Return a value and the parts of a name with more than two letters."""
     value = value.strip()
     parts = {part for part in re.split(r'[\^= ,]+', value) if len(part) > 2}
     return parts | {value} if len(value) > 1 else parts

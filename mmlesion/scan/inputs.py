@@ -1,4 +1,4 @@
-"""Network inputs of a whole scan, made by the test pipeline of a config."""
+"""Network inputs of a whole scan from the test pipeline of a config."""
 
 from typing import Any
 
@@ -18,18 +18,18 @@ CROP = 'CropToBody'
 
 
 class ScanPipeline:
-    """The test pipeline of a detection config, fed with slices of a scan.
+    """Test pipeline of a detection config, applied to slices of a scan.
 
-    The first transform, which reads a key slice and its neighbors from files, is
-    replaced by slices of the scan. All other steps, such as window, crop and pixel
-    size, follow the config.
+    The first transform reads a key slice and its neighbors from files and is replaced
+    by slices of the scan. All other transforms, such as window, crop and pixel size,
+    are those of the config.
 
     Args:
         cfg: Config with a ``test_dataloader`` whose pipeline begins with
             ``LoadSliceStack``.
 
     Raises:
-        ValueError: If the pipeline begins with another transform.
+        ValueError: If the pipeline begins with a different transform.
     """
 
     def __init__(self, cfg: Config) -> None:
@@ -57,8 +57,8 @@ class ScanPipeline:
         """Compute the body box of a slice with the settings of the config.
 
         Returns:
-            (x0, y0, x1, y1), the end exclusive; None if the config does not crop
-            or no body was found.
+            (x0, y0, x1, y1), the end exclusive. None if the config does not crop or no
+            body was found.
         """
         if self.crop is None:
             return None
@@ -80,9 +80,9 @@ class ScanPipeline:
 
         Args:
             planes: Channels in HU.
-            key_slice_hu: Slice from which the body is cropped.
+            key_slice_hu: Slice that determines the body crop.
             volume: The scan, for its spacing.
-            crop_box: Box to crop to, instead of the body in ``key_slice_hu``.
+            crop_box: Box to crop to instead of the body in ``key_slice_hu``.
 
         Shape:
             - planes: (C, H, W).
@@ -119,8 +119,8 @@ class ScanInputs:
         pipeline: Test pipeline.
         volume: The scan with square pixels.
         keys: Key slices.
-        crop_box: Box of the scan to crop to; None crops each key slice to its
-            own body.
+        crop_box: Box of the scan to crop to; None crops each key slice to its own
+            body.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class ScanInputs:
             numbers: Grid numbers of the images.
 
         Returns:
-            A tensor (windows * slices_per_image, h, w) for each image, and a
-            data sample with the meta information that all of them share.
+            A tensor (windows * slices_per_image, h, w) for each image, and a data
+            sample with the meta information that all images share.
         """
         per_image = [self.keys.image_channels(number) for number in numbers]
         places: dict[Channel, int] = {}
@@ -159,7 +159,8 @@ class ScanInputs:
                 places.setdefault(channel, len(places))
         planes = self._reader.stack(list(places))
         packed = self.pipeline.run(planes, planes[0], self.volume, self.crop_box)
-        # Transforms may show each slice in several windows, window by window
+        # Transforms may add a channel per window; the channels of a window are
+        # consecutive
         inputs = packed['inputs'].unflatten(0, (-1, len(places)))  # (K, C, h, w)
         images = [
             inputs[:, [places[channel] for channel in channels]].flatten(0, 1)
@@ -173,11 +174,11 @@ def scan_body_box(
 ) -> tuple[int, int, int, int] | None:
     """Return the smallest box that contains the body of every key slice.
 
-    Key slices between two slices of the scan are represented by the slice below.
+    A key slice between two slices of the scan is represented by the lower slice index.
 
     Returns:
-        (x0, y0, x1, y1), the end exclusive; None if the config does not crop or
-        no slice shows a body.
+        (x0, y0, x1, y1), the end exclusive. None if the config does not crop or no
+        slice contains a body.
     """
     indices = sorted({int(keys.position(number)) for number in keys.numbers()})
     boxes = [pipeline.body_box(volume.array[index]) for index in indices]
@@ -190,7 +191,7 @@ def scan_body_box(
 
 
 def pack(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Collate packed samples to one batch of a data preprocessor."""
+    """Collate packed samples to one batch for a data preprocessor."""
     return dict(
         inputs=[sample['inputs'] for sample in samples],
         data_samples=[sample['data_samples'] for sample in samples],

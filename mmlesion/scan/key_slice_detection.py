@@ -1,4 +1,4 @@
-"""Boxes of the key slices of a scan."""
+"""Detection in the key slices of a scan."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ from .shared_features import SharedFeatures
 
 @dataclass(frozen=True)
 class KeySliceBoxes:
-    """Boxes that a detector found in one key slice.
+    """Boxes detected in one key slice.
 
     Attributes:
-        position: Position of the key slice in slices of the scan.
-        boxes: (x1, y1, x2, y2) in pixels of the scan; integers are pixel centers
-            and the corner pixels belong to the box, as in DeepLesion.
-        scores: Scores, falling.
+        position: Position of the key slice, in slices of the scan.
+        boxes: (x1, y1, x2, y2) in pixels of the scan. Integers are pixel centers, and
+            the corner pixels belong to the box, as in DeepLesion.
+        scores: Scores in descending order.
         labels: Class numbers.
 
     Shape:
@@ -45,22 +45,22 @@ class KeySliceDetection:
     Args:
         model: Detector in evaluation mode.
         pipeline: Test pipeline of its config.
-        volume: The scan as axial slices with square pixels, in the order of the
-            slices that the detector was trained with.
-        every_mm: Requested distance of key slices, see
+        volume: Axial slices of the scan with square pixels, in the slice order of the
+            training data.
+        every_mm: Requested distance between key slices, see
             :func:`~mmlesion.scan.key_slices.plan_key_slices`.
         share: Compute the features of each image once. Defaults to True if the
-            detector has images to share.
-        crop: ``'scan'``: crop all slices to the box that holds the body of every
-            key slice. ``'slice'``: crop each key slice to its own body, as the test
-            pipeline does. Shared features need one crop, so the default is
-            ``'scan'`` with them and ``'slice'`` without.
-        batch_images: Images in a batch of the backbone.
-        batch_keys: Key slices in a batch of the heads.
-        autocast: Type in which the backbone computes; None for float32.
+            detector supports it.
+        crop: ``'scan'`` crops all slices to the box that contains the body of every
+            key slice; ``'slice'`` crops each key slice to its own body, as in the
+            test pipeline. Shared features need one crop, so the default is ``'scan'``
+            with shared features and ``'slice'`` without.
+        batch_images: Number of images in a batch of the backbone.
+        batch_keys: Number of key slices in a batch of the heads.
+        autocast: Data type of the backbone; None means float32.
 
     Raises:
-        ValueError: If sharing is asked for where it is not possible.
+        ValueError: If sharing is requested but not supported.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class KeySliceDetection:
 
     @torch.no_grad()
     def _predict(self, numbers: list[int]) -> list[Any]:
-        """Detect in key slices that share nothing."""
+        """Detect in key slices without shared features."""
         data = pack([self.inputs.stack(number) for number in numbers])
         if self.autocast is None:
             return self.model.test_step(data)
@@ -149,9 +149,9 @@ class KeySliceDetection:
 
 @contextmanager
 def _autocast_backbone(backbone: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Let a backbone compute in ``dtype`` and return float32.
+    """Run a backbone in ``dtype`` and return float32.
 
-    Operators behind it, such as MMCV's NMS, do not know other types on a CPU.
+    Later operators, such as MMCV's NMS, do not support other types on a CPU.
     """
     compute = backbone.forward
 
@@ -170,7 +170,7 @@ def _autocast_backbone(backbone: nn.Module, dtype: torch.dtype) -> Iterator[None
 
 
 def key_slice_boxes(position: float, sample: Any) -> KeySliceBoxes:
-    """Return boxes in pixels of the whole slice, by decreasing score."""
+    """Return boxes in pixels of the whole slice, in descending order of score."""
     found = sample.pred_instances
     boxes = getattr(found.bboxes, 'tensor', found.bboxes)
     boxes = boxes_in_slice(

@@ -8,41 +8,41 @@ import numpy as np
 
 from mmlesion.ct import CTVolume, plan_slices
 
-#: Positions closer than this to a physical slice take that slice alone.
+#: A position closer than this to a physical slice uses that slice only.
 _ON_SLICE = 1e-3
 
-#: Weighted positions that make one channel: (position in slices, weight), ...
+#: Weighted positions that are summed to one channel: (position in slices, weight), ...
 Channel = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class KeySlices:
-    r"""Positions of key slices, and of the images around them.
+    r"""Positions of key slices and of the images around them.
 
     An image is one input of the backbone: ``slices_per_image`` neighboring channels,
-    three in 3DCE. A key slice at position z looks at M images, whose
-    centers lie at :math:`z + t s j`, :math:`j = -(M-1)/2 \ldots (M-1)/2`, for a
-    distance s of neighboring channels and t channels from an image to the next
-    (t = 3 in 3DCE). All images lie on a grid of distance
+    three in 3DCE. A key slice at position z uses M images with centers at
+    :math:`z + t s j`, :math:`j = -(M-1)/2 \ldots (M-1)/2`, where s is the distance
+    between neighboring channels and t the number of channels from an image to the next
+    (t = 3 in 3DCE). All images lie on a grid with the step
 
     .. math:: g = t s / q
 
-    with a whole number q, and key slices at every ``stride``-th position of this
-    grid. Key slices whose distance is a multiple of t s therefore share images.
-    Position 0 is the first slice of the scan. Channels of images and stacks are in
-    the order of the slices.
+    with an integer q, and key slices lie at every ``stride``-th position of this grid.
+    Key slices whose distance is a multiple of t s therefore share images. Position 0
+    is the first slice of the scan. Channels of images and stacks are in the order of
+    the slices.
 
     Args:
-        num_slices: Channels of a stack.
-        interval_mm: Distance s of neighboring channels; 0 repeats the key slice.
-        spacing_mm: Distance of the slices of the scan.
+        num_slices: Number of channels of a stack.
+        interval_mm: Distance s between neighboring channels; 0 repeats the key slice.
+        spacing_mm: Distance between the slices of the scan.
         depth: Number of slices of the scan.
-        step_mm: Distance g of the grid.
-        stride: Grid steps from a key slice to the next.
+        step_mm: Step g of the grid.
+        stride: Number of grid steps from a key slice to the next.
         interpolation: ``'exact'`` or ``'legacy'``, see
             :func:`mmlesion.ct.plan_slices`.
-        slices_per_image: Channels of an image.
-        image_stride: Channels t from an image to the next.
+        slices_per_image: Number of channels of an image.
+        image_stride: Number of channels t from an image to the next.
     """
 
     num_slices: int
@@ -57,12 +57,12 @@ class KeySlices:
 
     @property
     def num_images(self) -> int:
-        """Images of a stack, M."""
+        """Number of images of a stack, M."""
         return (self.num_slices - self.slices_per_image) // self.image_stride + 1
 
     @property
     def key_step_mm(self) -> float:
-        """Distance of neighboring key slices."""
+        """Distance between neighboring key slices."""
         return self.step_mm * self.stride
 
     def numbers(self) -> list[int]:
@@ -72,14 +72,14 @@ class KeySlices:
         return list(range(0, last + 1, self.stride))
 
     def position(self, number: int) -> float:
-        """Return the position of a grid number in slices of the scan."""
+        """Return the position of a grid number, in slices of the scan."""
         return self._on_scan(number * self.step_mm / self.spacing_mm)
 
     def images_of(self, number: int) -> list[int]:
         """Return the grid numbers of the M images of a key slice.
 
-        Beyond an end of the scan the last slice is repeated. All images there
-        are equal and have one number.
+        Beyond the ends of the scan, the first or last slice is repeated. All images
+        there are equal and have one number.
         """
         half = self.num_images // 2
         apart = round(self.image_stride * self.interval_mm / self.step_mm)
@@ -135,15 +135,15 @@ def plan_key_slices(
 
     Args:
         volume: The scan as axial slices.
-        num_slices: Channels of a stack; from the test pipeline.
-        interval_mm: Distance of channels; from the test pipeline.
-        interpolation: Interpolation rule; from the test pipeline.
-        every_mm: Requested distance of key slices. Where several images make a
-            stack, it is rounded to a fraction (1, 1/2, 1/3, ...) or a multiple
-            of the distance of images, 6 mm in 3DCE, so that key slices share
-            images. Defaults to ``interval_mm``; in thicker scans to the slice
-            distance where that is such a fraction, so that key slices are
-            slices of the scan instead of interpolated ones.
+        num_slices: Number of channels of a stack, from the test pipeline.
+        interval_mm: Distance between channels, from the test pipeline.
+        interpolation: Interpolation rule, from the test pipeline.
+        every_mm: Requested distance between key slices. If a stack consists of
+            several images, the distance is rounded to a fraction (1, 1/2, 1/3, ...)
+            or a multiple of the distance between images, 6 mm in 3DCE, so that key
+            slices share images. Defaults to ``interval_mm``. In thicker scans it
+            defaults to the slice distance if that is such a fraction, so that key
+            slices are slices of the scan instead of interpolated slices.
         slices_per_image: See :class:`KeySlices`.
         image_stride: See :class:`KeySlices`.
 
@@ -181,11 +181,11 @@ def plan_key_slices(
 
 
 class SliceReader:
-    """Slices of a scan at any position, interpolated linearly.
+    """Reader of slices at any position of a scan, with linear interpolation.
 
     Args:
         array: The scan, (D, H, W).
-        keep: Number of interpolated slices that are kept for the next request.
+        keep: Number of interpolated slices that are cached.
     """
 
     def __init__(self, array: np.ndarray, keep: int = 32) -> None:
@@ -209,7 +209,7 @@ class SliceReader:
         return self._blended[position]
 
     def stack(self, channels: list[Channel]) -> np.ndarray:
-        """Return channels as planes. Shape (C, H, W), float32."""
+        """Return channels as an array. Shape (C, H, W), float32."""
         planes = np.empty((len(channels), *self._array.shape[1:]), np.float32)
         for index, channel in enumerate(channels):
             plane = planes[index]

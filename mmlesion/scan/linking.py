@@ -12,33 +12,33 @@ from .key_slice_detection import KeySliceBoxes
 
 @dataclass(frozen=True)
 class LinkOptions:
-    """Rule by which boxes of key slices become findings.
+    """Rule that links the boxes of key slices to findings.
 
-    1. Boxes with a score below ``score_thr``, and all but the ``max_per_slice``
-       best of a slice, are left out.
-    2. The best box that belongs to no finding starts one. The finding grows up and
-       down, slice by slice: it takes the free box of its class with the largest IoU
+    1. Boxes with a score below ``score_thr`` are dropped, and only the
+       ``max_per_slice`` boxes with the highest scores of each slice are kept.
+    2. The unused box with the highest score starts a finding. The finding grows up and
+       down, slice by slice: it takes the unused box of its class with the largest IoU
        with its last box, if this IoU is at least ``iou_thr``. Up to ``max_gap``
        slices without such a box are skipped; after more slices, the finding ends.
-       This is repeated until no box is free.
-    3. Slices at both ends whose score is below ``end_ratio`` times the best score
+       This step is repeated until all boxes are used.
+    3. Slices at both ends whose score is below ``end_ratio`` times the highest score
        of the finding are cut off.
-    4. The 3-D box is the smallest that encloses the boxes of the slices, each as
-       thick as the distance of key slices. The score is the best of the slices
-       (``'max'``) or their mean (``'mean'``).
+    4. The 3-D box is the smallest box that encloses the boxes of the slices, each as
+       thick as the distance between key slices. The score is the maximum (``'max'``)
+       or the mean (``'mean'``) of the scores of the slices.
     5. 3-D non-maximum suppression: of two findings of a class whose 3-D boxes have
-       an IoU above ``nms_iou_thr``, the one with the lower score is dropped. The
-       ``max_findings`` best remain.
+       an IoU above ``nms_iou_thr``, the finding with the lower score is dropped. The
+       ``max_findings`` findings with the highest scores remain.
 
     Args:
-        score_thr: Lowest score of a box.
-        max_per_slice: Largest number of boxes of a slice.
-        iou_thr: Lowest IoU of boxes in neighboring slices.
-        max_gap: Largest number of consecutive key slices without a box in a finding.
-        end_ratio: See rule 3; 0 keeps all slices.
+        score_thr: Minimum score of a box.
+        max_per_slice: Maximum number of boxes of a slice.
+        iou_thr: Minimum IoU of boxes in neighboring slices.
+        max_gap: Maximum number of consecutive key slices without a box in a finding.
+        end_ratio: See step 3; 0 keeps all slices.
         score: ``'max'`` or ``'mean'``.
-        nms_iou_thr: See rule 5; 1 keeps all findings.
-        max_findings: Largest number of findings of a scan.
+        nms_iou_thr: See step 5; 1 keeps all findings.
+        max_findings: Maximum number of findings of a scan.
         box_margin_px: Pixels by which the boxes of the training data exceed the
             lesion on each side; 5 in DeepLesion (Yan et al., J. Med. Imaging 2018).
             Diameters are measured without this margin.
@@ -80,7 +80,7 @@ class LinkedBoxes:
         score: Score of the finding.
         label: Class number.
         slices: Indices of the key slices.
-        positions: Positions of these slices in slices of the scan.
+        positions: Positions of these slices, in slices of the scan.
         boxes: Boxes (x1, y1, x2, y2) in pixels.
         scores: Scores of the boxes.
         box: (x1, y1, z1, x2, y2, z2), outer edges in voxels of the scan.
@@ -101,7 +101,7 @@ class LinkedBoxes:
 
     @property
     def best(self) -> int:
-        """Place of the slice with the highest score."""
+        """Index of the slice with the highest score."""
         return int(self.scores.argmax())
 
 
@@ -115,16 +115,16 @@ def link_boxes(
 
     Args:
         key_slices: Boxes of all key slices, by increasing position.
-        step: Distance of key slices in slices of the scan.
-        depth: Slices of the scan.
+        step: Distance between key slices, in slices of the scan.
+        depth: Number of slices of the scan.
         options: The rule.
 
     Returns:
-        Findings by decreasing score.
+        Findings in descending order of score.
     """
     kept = [_best_boxes(each, options) for each in key_slices]
     free = [np.ones(len(scores), bool) for _, scores, _ in kept]
-    # By decreasing score; equal scores by slice, so the order is always the same
+    # Equal scores are sorted by slice, so that the order is reproducible
     seeds = sorted(
         (-score, index, place)
         for index, (_, scores, _) in enumerate(kept)
@@ -199,7 +199,7 @@ def _finding(
     depth: int,
     options: LinkOptions,
 ) -> LinkedBoxes:
-    """Cut off weak ends and enclose the rest."""
+    """Cut off ends with low scores and enclose the remaining boxes."""
     scores = np.array([kept[index][1][place] for index, place in members])
     strong = np.flatnonzero(scores >= options.end_ratio * scores.max())
     inside = slice(strong[0], strong[-1] + 1)

@@ -1,4 +1,4 @@
-"""Runs over many scans: resumable, in one process or on a Dask cluster."""
+"""Resumable runs over many scans, in one process or on a Dask cluster."""
 
 import errno
 import json
@@ -23,25 +23,25 @@ from mmlesion.files import (
 )
 
 from .identity import Identity
-from .reading import Scan, read_scan
+from .reading import LoadedScan, read_scan
 
-#: A folder of a scan that holds this file is complete.
+#: The folder of a scan is complete if it contains this file.
 FINDINGS_FILE = 'findings.json'
 FAILURES_FILE = 'failures.csv'
 RUN_FILE = 'run.json'
 
-#: Errors of the system, not of a scan: a full disk or no right to write.
+#: System errors that are independent of the scan: full disk or missing permission.
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ECHILD)
 
 
 class ScanTask(Protocol):
-    """Task for each scan. It can be pickled, because it is sent to workers."""
+    """Task that is run on each scan. It must support pickle, because workers get it."""
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings on which the results depend, as plain values."""
+        """Return the settings that determine the results, as plain values."""
         ...
 
-    def __call__(self, scan: Scan, folder: Path) -> None:
+    def __call__(self, scan: LoadedScan, folder: Path) -> None:
         """Write the results of a scan, including ``findings.json``, to a folder."""
         ...
 
@@ -53,7 +53,7 @@ class FailureRow:
     Attributes:
         name: Name of the scan.
         scan: Path of the scan.
-        reason: Sentence on why the scan has no findings.
+        reason: Sentence that explains why the scan has no findings.
     """
 
     name: str
@@ -66,8 +66,8 @@ class RunSummary:
     """Outcome of a run.
 
     Attributes:
-        done: Names of the scans of this run.
-        before: Names of the scans that were complete before.
+        done: Names of the scans completed in this run.
+        before: Names of the scans completed in earlier runs.
         failures: Scans without findings.
     """
 
@@ -88,30 +88,31 @@ def run_scans(
     progress: bool = True,
     keep_identity: bool = False,
 ) -> RunSummary:
-    """Run a task on scans; a scan that is complete is never computed again.
+    """Run a task on scans. Scans that are already complete are skipped.
 
-    Results of a scan are written to a folder with the ending ``.partial``, which is
-    renamed when it is complete. A process that is killed at any moment leaves complete
-    folders and partial folders, and the next run removes the partial folders. A scan
-    that cannot be read or processed gets a row in ``failures.csv``, and the run
-    continues with the other scans.
+    The results of a scan are written to a folder with the suffix ``.partial``, which is
+    renamed when it is complete. If the process is killed, complete folders and partial
+    folders remain; the next run removes the partial folders. A scan that cannot be read
+    or processed gets a row in ``failures.csv``, and the run continues with the other
+    scans.
 
     Args:
         scans: Paths by name, see :func:`mmlesion.scan.find_scans.find_scans`.
-        out_dir: Folder of the results.
-        task: Task for each scan.
-        series_uid: DICOM: UID of the series, for a single scan.
-        readers: Processes that read scans ahead of the task; 0 reads in this process.
+        out_dir: Output folder.
+        task: Task that is run on each scan.
+        series_uid: DICOM: UID of the series; only for a single scan.
+        readers: Number of processes that read scans in advance; 0 reads in this
+            process.
         dask: Address of a Dask scheduler, or ``'local'`` to start ``workers``
-            processes. Workers need the same paths and this package.
-        workers: Processes of ``'local'``.
+            processes. Workers need access to the same paths and to this package.
+        workers: Number of processes for ``'local'``.
         retry: Repeat scans that failed in an earlier run.
         progress: Whether to show a progress bar.
         keep_identity: Whether names, IDs and dates of the patient may stay in
             ``failures.csv``.
 
     Raises:
-        ValueError: If the folder contains results of other settings.
+        ValueError: If the folder contains results with different settings.
         BlockingIOError: If another run writes to the folder.
         OSError: If results cannot be written.
     """
@@ -185,7 +186,7 @@ def _run_on_dask(
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            # None means no dashboard; the type is inferred from the default
+            # None disables the dashboard; the type is inferred from the default
             dashboard_address=None,  # pyright: ignore[reportArgumentType]
         )
         if address == 'local'
@@ -219,19 +220,19 @@ def _read_and_run(
 ) -> str | None:
     """Read a scan and run the task in a worker of a cluster."""
     try:
-        scan: Scan | Exception = read_scan(path, series_uid)
+        scan: LoadedScan | Exception = read_scan(path, series_uid)
     except (OSError, ValueError) as error:
         scan = error
     return _run_task(scan, Path(out), name, task)
 
 
 def _run_task(
-    scan: Scan | Exception, out: Path, name: str, task: ScanTask
+    scan: LoadedScan | Exception, out: Path, name: str, task: ScanTask
 ) -> str | None:
-    """Write the results of a scan completely or not at all.
+    """Write all results of a scan, or none.
 
     Returns:
-        None, or why there are no results.
+        None, or the reason why there are no results.
     """
     if isinstance(scan, Exception):
         return _sentence(scan)
@@ -265,7 +266,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _check_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Check that earlier results were made with the same settings."""
+    """Check that earlier results have the same settings."""
     settings = json.loads(json.dumps(settings))
     if not path.is_file():
         write_json(path, settings, indent=2)
@@ -279,7 +280,7 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
     )
     if differing:
         raise ValueError(
-            f'{path.parent}: the folder holds results with another '
+            f'{path.parent}: the folder contains results with a different '
             f'{", ".join(differing)}; use another folder'
         )
 

@@ -1,4 +1,4 @@
-"""Findings that are masks instead of boxes of a detector."""
+"""Findings that are defined by masks instead of boxes of a detector."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from .steps.outline_findings import mask_axes_mm
 def empty_result(
     path: str, volume: CTVolume, record: StepRecord, warnings: Sequence[str] = ()
 ) -> ScanResult:
-    """Result of a scan without findings.
+    """Return the result of a scan without findings.
 
     Args:
         path: Path of the scan.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
-        record: The step that is going to add findings.
+        record: Record of the step that adds findings later.
         warnings: Sentences on repairs and assumptions.
     """
     source = volume.source
@@ -59,7 +59,7 @@ def finding_of_mask(
         volume: The scan.
         outline: Mask with a value for each voxel of a box of the volume.
         slice_scores: Score of each layer of the mask. Layers without a voxel of the
-            mask are left out.
+            mask are omitted.
     """
     mask = outline.values > 0
     start = np.rint(np.asarray(outline.lower) + 0.5).astype(int)
@@ -92,7 +92,7 @@ def finding_of_mask(
 
 
 def outline_values(finding: Finding, volume: CTVolume, mask: np.ndarray) -> dict:
-    """Values of ``extras['outline']``, as those of the step ``OutlineFindings``.
+    """Return values for ``extras['outline']``, as in the step ``OutlineFindings``.
 
     Shape:
         - mask: (D, H, W) bool
@@ -108,13 +108,13 @@ def outline_values(finding: Finding, volume: CTVolume, mask: np.ndarray) -> dict
 
 
 def _slice_axis(volume: CTVolume) -> int:
-    """Axis of the file along which the axial slices lie."""
+    """Return the axis of the file along which the axial slices lie."""
     ways = np.asarray(volume.source_grid.direction).T @ volume.direction[:, 2]
     return int(np.abs(ways).argmax())
 
 
 def _box_in_file(first: np.ndarray, last: np.ndarray, volume: CTVolume) -> Box3D:
-    """Box around the voxels from first to last (z, y, x), in voxels of the file."""
+    """Return the box from ``first`` to ``last`` (z, y, x) in voxels of the file."""
     corners = volume.index_to_source(np.array([first - 0.5, last + 0.5]))
     (i0, j0, k0), (i1, j1, k1) = np.round(np.sort(corners, axis=0), 6).tolist()
     return Box3D((i0, j0, k0), (i1, j1, k1))

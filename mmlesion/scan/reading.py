@@ -14,17 +14,17 @@ from mmlesion.ct import (
     resample,
 )
 
-#: Sides of CT voxels; sizes outside are a wrong unit or a broken header.
+#: Range of sides of CT voxels. Other sizes indicate a wrong unit or header.
 _SIDES_MM = (0.05, 30.0)
 #: CT of a body contains air, about -1000 HU, and soft tissue, about 0 to 100 HU.
 _AIR_HU, _TISSUE_HU = -500, -200
-#: Pixels whose sides differ by less than this share count as square.
+#: Pixels whose sides differ by less than this fraction are treated as square.
 _SQUARE = 1e-3
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A scan that was read.
+class LoadedScan:
+    """LoadedScan after reading.
 
     Attributes:
         path: Path of the scan; ``'volume'`` for a volume in memory.
@@ -39,8 +39,8 @@ class Scan:
 
 def read_scan(
     scan: str | os.PathLike[str] | CTVolume, series_uid: str | None = None
-) -> Scan:
-    """Read a scan and check that it can be a CT in HU.
+) -> LoadedScan:
+    """Read a scan and check that it is plausible as a CT scan in HU.
 
     Args:
         scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, or a volume.
@@ -67,7 +67,7 @@ def read_scan(
         volume = read_volume(path, series_uid)
     assert volume.source is not None
     warnings += volume.source.warnings
-    return Scan(path, volume, (*warnings, *_check(volume, path)))
+    return LoadedScan(path, volume, (*warnings, *_check(volume, path)))
 
 
 def _check(volume: CTVolume, path: str) -> list[str]:
@@ -78,8 +78,8 @@ def _check(volume: CTVolume, path: str) -> list[str]:
         <= (_SIDES_MM[1])
     ):
         raise ValueError(
-            f'{path}: voxels of {volume.spacing_mm} mm (z, y, x) are no CT; expected '
-            f'sides of {_SIDES_MM[0]} to {_SIDES_MM[1]} mm'
+            f'{path}: voxels of {volume.spacing_mm} mm (z, y, x) are not CT voxels; '
+            f'expected sides of {_SIDES_MM[0]} to {_SIDES_MM[1]} mm'
         )
     low, high = float(volume.array.min()), float(volume.array.max())
     if low == high:
@@ -95,15 +95,15 @@ def _check(volume: CTVolume, path: str) -> list[str]:
 
 
 def detection_volume(volume: CTVolume) -> tuple[CTVolume, list[str]]:
-    """Give a scan the form of the training slices.
+    """Convert a scan to the geometry of the training slices.
 
-    Slices run from the head to the feet, as in DeepLesion, whose slice numbers rise
-    toward the feet. Pixels are square: other pixels are resampled in the plane to
-    their shorter side. Positions in the result convert to the file through
-    :meth:`CTVolume.index_to_source`.
+    Slices run from head to feet, as in DeepLesion, whose slice numbers increase toward
+    the feet. Pixels are square: other pixels are resampled in the plane to their
+    shorter side. :meth:`CTVolume.index_to_source` converts positions in the result to
+    positions in the file.
 
     Returns:
-        The scan and sentences about what was changed.
+        The scan and sentences that describe the changes.
     """
     warnings = []
     slice_mm, row_mm, column_mm = volume.spacing_mm

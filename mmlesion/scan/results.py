@@ -1,4 +1,4 @@
-"""The result of a scan from linked boxes."""
+"""Conversion of linked boxes to the result of a scan."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from mmlesion.ct import CTVolume
 from .finding import Box3D, Finding, ScanResult, SliceBox, StepRecord
 from .key_slice_detection import KeySliceDetection
 from .linking import LinkedBoxes, LinkOptions
-from .reading import Scan
+from .reading import LoadedScan
 
 
 def make_result(
-    scan: Scan,
+    scan: LoadedScan,
     detection: KeySliceDetection,
     linked: Sequence[LinkedBoxes],
     options: LinkOptions,
@@ -23,16 +23,16 @@ def make_result(
     warnings: Sequence[str] = (),
     froc: dict[str, Any] | None = None,
 ) -> ScanResult:
-    """Express linked boxes in voxels of the file and in mm.
+    """Convert linked boxes to voxels of the file and to mm.
 
     Args:
-        scan: The scan as it was read.
+        scan: The scan after reading.
         detection: Detection in the key slices of the scan.
-        linked: Linked boxes by decreasing score.
+        linked: Linked boxes in descending order of score.
         options: The linking rule.
         record: Record of the detection step.
         classes: Names of the classes.
-        warnings: Sentences in addition to the warnings of the scan.
+        warnings: Sentences that are added to the warnings of the scan.
         froc: FROC curve of the detector as a dictionary.
     """
     volume = detection.volume

@@ -1,4 +1,4 @@
-"""Features of images that the key slices of a scan share."""
+"""Features of images that are shared by the key slices of a scan."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,24 +15,24 @@ from .inputs import ScanInputs
 
 
 class SharedFeatures:
-    """Runs a slice-stack detector over a scan, each image once.
+    """Runner of a slice-stack detector on a scan that computes each image once.
 
-    The backbone sees each image once. Its features are kept in a window that moves
-    through the scan: an image is dropped when no further key slice looks at it, so
-    memory does not grow with the scan. The detector itself is not changed. While
-    it predicts, its :class:`SliceBackbone` returns the stacked features of the
-    window instead of computing them.
+    The features of the images are kept in a window that moves through the scan. An
+    image is dropped when no later key slice needs it, so memory does not increase with
+    the length of the scan. The detector itself is not changed. During prediction, its
+    :class:`SliceBackbone` returns the stacked features of the window instead of
+    computing them.
 
-    Convolutions that run on the features of single images, such as the one of the
+    Convolutions that are applied to the features of single images, such as that of the
     contextual attention, are also computed once for each image.
 
     Args:
         model: Detector in evaluation mode with a :class:`SliceBackbone`.
         inputs: Inputs of the scan.
-        batch_images: Images in a batch of the backbone.
-        autocast: Type in which the backbone computes; None for float32. Everything
-            behind the backbone computes in float32, since boxes lose up to two
-            pixels in half precision.
+        batch_images: Number of images in a batch of the backbone.
+        autocast: Data type of the backbone; None means float32. Everything behind the
+            backbone is computed in float32, since half precision shifts boxes by up
+            to two pixels.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class SharedFeatures:
         """Detect lesions in key slices.
 
         Args:
-            numbers: Grid numbers of the key slices, rising.
-            following: The next key slice that will be asked for. Images that it
-                and later key slices do not look at are dropped.
+            numbers: Grid numbers of the key slices, in ascending order.
+            following: Next key slice that will be requested. Images that neither it nor
+                later key slices need are dropped.
 
         Returns:
             Data samples with ``pred_instances``, as ``model.predict`` returns them.
@@ -113,7 +113,7 @@ class SharedFeatures:
             with torch.autocast(self.device.type, self.autocast, enabled=enabled):
                 levels = self.model.backbone(data['inputs'])
             for place, image in enumerate(batch):
-                # A clone, for a view would keep the whole batch in memory
+                # A clone, because a view would keep the whole batch in memory
                 self._levels[image] = tuple(level[place].clone() for level in levels)
 
     def _drop_before(self, first: int) -> None:
@@ -157,7 +157,7 @@ class SharedFeatures:
     ) -> Any:
         """Return a convolution that computes each image of the window once."""
         convolve = module.forward
-        # The same memory in the same shape: single images, not yet changed
+        # The same memory with the same shape: unchanged single images
         images = {stack.data_ptr(): stack.flatten(0, 1) for stack in stacks}
 
         def forward(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Findings in sub-volumes of DeepLesion against re-annotations in 3-D."""
+"""Evaluation in sub-volumes of DeepLesion against 3-D re-annotations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from mmlesion.evaluation.functional import FROC3D, LUNA16_FPS, froc_3d
 
 from .finding import Finding, ScanResult
 
-#: Directions of DL_save_nifti.py: columns to the left, rows to the back, slices down.
+#: Axes in DL_save_nifti.py: columns to the left, rows to the back, slices downward.
 _DIRECTIONS = (('L', 'R'), ('P', 'A'), ('I', 'S'))
 
 
@@ -25,10 +25,10 @@ def evaluate_sub_volumes(
 ) -> FROC3D:
     """Compute the FROC curve of findings against re-annotated sub-volumes.
 
-    Yan et al. (IEEE TMI 2020) count a hit from an intersection over the detected box of
-    0.3 (``'iobb'``), Cai et al. (IEEE TMI 2021) from an IoU of 0.5 in the annotated
-    slice (``'p3d'``). Both divide the false positives by the number of sub-volumes.
-    Intervals resample patients.
+    A hit is an intersection over the detected box of 0.3 (``'iobb'``) in Yan et al.
+    (IEEE TMI 2020) and an IoU of 0.5 in the annotated slice (``'p3d'``) in Cai et al.
+    (IEEE TMI 2021). Both divide the false positives by the number of sub-volumes. The
+    confidence intervals resample patients.
 
     Args:
         results: Result of each sub-volume by name, from
@@ -37,7 +37,7 @@ def evaluate_sub_volumes(
         truth: From
             :func:`mmlesion.datasets.sources.deeplesion_volumes.read_sub_volumes`.
         rule: ``'iou'``, ``'iobb'`` or ``'p3d'``, see :func:`froc_3d`.
-        iou_thr: Smallest overlap of a hit.
+        iou_thr: Minimum overlap of a hit.
         per: Denominator of the false positives: ``'volume'``, or ``'scan'`` for the
             series, of which several sub-volumes may be annotated.
         fps: False positives per volume or scan at which the sensitivity is read.
@@ -46,7 +46,7 @@ def evaluate_sub_volumes(
 
     Raises:
         ValueError: If a sub-volume has no result, a result belongs to no sub-volume, or
-            a file has another number of slices than its name says.
+            the number of slices of a file differs from its name.
     """
     if rule == 'center' or per not in ('volume', 'scan'):
         raise ValueError(

@@ -6,9 +6,9 @@ from .attention_figure import (
     slice_names,
 )
 from .ct_visualizer import CTVisualizer, choose_window, write_picture
-from .froc_curve import draw_froc
+from .froc_figure import draw_froc
 from .nodule_map_figure import draw_nodule_maps
-from .nodule_segmentation import draw_size_curves, nodule_panels
+from .nodule_panels import draw_size_curves, nodule_panels
 from .roc_curve import draw_epoch_curves, draw_roc
 from .sign_map_figure import draw_sign_map
 

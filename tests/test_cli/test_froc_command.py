@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmlesion.cli.main import main
-from mmlesion.datasets.sources.deeplesion_csv import COLUMNS
+from mmlesion.datasets.sources.deeplesion_csv import REQUIRED_COLUMNS
 
 pytest.importorskip('mmdet')
 
@@ -64,7 +64,7 @@ def case(tmp_path):
                     Train_Val_Test=3,
                 )
             )
-    write_table(tmp_path / 'DL_info.csv', COLUMNS, rows)
+    write_table(tmp_path / 'DL_info.csv', REQUIRED_COLUMNS, rows)
     return samples
 
 

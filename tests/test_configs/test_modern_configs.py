@@ -41,6 +41,12 @@ def test_one_step_and_validation(name, train_one_step):
     train_one_step(cfg)
 
 
+def test_the_detector_for_generated_data(train_one_step):
+    cfg = Config.fromfile(ROOT.parent / 'phantom/phantom_atss_r18_fpn_15slice.py')
+    runner = train_one_step(cfg)
+    assert sum(p.numel() for p in runner.model.parameters()) < 2e6
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_recipe(name):
     cfg = Config.fromfile(ROOT / f'{name}.py')

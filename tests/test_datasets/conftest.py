@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import write_png_hu
-from mmlesion.datasets.sources.deeplesion_csv import COLUMNS
+from mmlesion.datasets.sources.deeplesion_csv import REQUIRED_COLUMNS
 
 ROW = dict(
     File_name='000001_01_01_010.png',
@@ -43,7 +43,7 @@ class TinyDeepLesion:
         )
         return self
 
-    def write(self, columns=COLUMNS):
+    def write(self, columns=REQUIRED_COLUMNS):
         """Write the csv; its path."""
         path = self.root / 'DL_info.csv'
         with open(path, 'w', newline='') as file:

@@ -100,7 +100,7 @@ def test_what_is_measured_is_told_case_by_case(benchmark):
         'road',
         '|',
     ]
-    assert '| HiResCAM             | 1.000 |' in table
+    assert '| HiResCAM             | 1.000   |' in table
 
 
 def test_a_case_without_a_lesion_and_one_class_have_documented_values():

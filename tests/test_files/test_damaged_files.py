@@ -122,7 +122,7 @@ def test_a_row_of_the_truth_that_cannot_be_meant(tmp_path, row, message):
         ('[]', 'expected the findings of a scan, but it is a list'),
         ('1', 'but it is a int'),
         ('null', 'but it is a NoneType'),
-        ('{"schema_version": "1.0", "score": NaN}', 'NaN is no number of JSON'),
+        ('{"schema_version": "1.0", "score": NaN}', 'NaN is not a JSON number'),
         ('[' * 100_000, 'recursion'),
     ],
 )

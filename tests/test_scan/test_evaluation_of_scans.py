@@ -84,7 +84,7 @@ def test_names_that_do_not_fit(folder):
     with pytest.raises(ValueError, match='scan z of the list has 0 results'):
         evaluate_results(results, {**truth, 'z': truth['a']})
     del truth['c']
-    with pytest.raises(ValueError, match='does not name, such as c'):
+    with pytest.raises(ValueError, match='not in the list, such as c'):
         evaluate_results(results, truth)
     found = evaluate_results(results, truth, unlisted_are_empty=True, fps=(1,))
     assert found.curve.num_images == 3

@@ -6,7 +6,7 @@ import pytest
 
 from mmlesion.evaluation.functional import scores_by_size
 from mmlesion.visualization import draw_size_curves, nodule_panels
-from mmlesion.visualization.nodule_segmentation import OUTLINE_COLORS
+from mmlesion.visualization.nodule_panels import OUTLINE_COLORS
 
 TRUTH = np.zeros((40, 40), np.uint8)
 TRUTH[10:20, 12:22] = 1

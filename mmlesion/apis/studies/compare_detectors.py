@@ -148,7 +148,9 @@ def _prepared(
     if options.split == 'val':
         cfg.test_dataloader = cfg.val_dataloader
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-        if not str(evaluator.get('type')).endswith('FROCMetric'):
+        if isinstance(evaluator, list) or not str(evaluator.type).endswith(
+            'FROCMetric'
+        ):
             raise ValueError(f'{cfg.filename}: the only metric must be FROCMetric.')
         evaluator.num_resamples = 0
     if options.epochs is not None:

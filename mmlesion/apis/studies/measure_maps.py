@@ -20,7 +20,7 @@ from mmlesion.explain.methods import MethodSpec
 from mmlesion.files import write_csv_table, write_json, write_text
 
 #: Columns of the printed table.
-COLUMNS = (
+TABLE_COLUMNS = (
     'auprc',
     'auprc_pooled',
     'auroc_pooled',
@@ -199,7 +199,9 @@ def _write(
     for name, each in benchmarks.items():
         columns = list(dict.fromkeys(key for row in each.rows for key in row))
         write_csv_table(folder / f'{name}.csv', columns, each.rows)
-    tables = [f'{name}\n\n{benchmark_table(means[name], COLUMNS)}\n' for name in means]
+    tables = [
+        f'{name}\n\n{benchmark_table(means[name], TABLE_COLUMNS)}\n' for name in means
+    ]
     write_text(folder / 'maps.md', '\n'.join(tables))
     return means
 

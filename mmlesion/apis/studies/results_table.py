@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmlesion.files import markdown_table
+
 SUMMARY = 'cross_validation.json'
 
 
@@ -59,11 +61,7 @@ def results_table(
         cells.append(
             [Path(folder).name, *map(_cell, metrics), str(summary['num_folds'])]
         )
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    cells.insert(1, ['-' * width for width in widths])
-    return '\n'.join(
-        '| ' + ' | '.join(map(str.ljust, row, widths)) + ' |' for row in cells
-    )
+    return markdown_table(cells)
 
 
 def _read(folder: Path) -> dict[str, Any]:

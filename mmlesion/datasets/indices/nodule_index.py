@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from mmlesion.files import is_file_name, read_csv_rows, write_csv_rows
 
 #: File name of the index. The folder of patches is next to it.
-INDEX_NAME = 'nodules.csv'
+NODULE_INDEX_NAME = 'nodules.csv'
 PATCH_FOLDER = 'patches'
 
 

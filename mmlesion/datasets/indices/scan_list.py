@@ -11,7 +11,7 @@ from mmlesion.files import is_file_name, write_csv_table
 
 #: File name of the index of prepared projections.
 PROJECTION_INDEX_NAME = 'projections.csv'
-SPLITS = ('train', 'val', 'test')
+SCAN_SPLITS = ('train', 'val', 'test')
 _PREPARED = ('folder', 'rotations', 'empty')
 
 
@@ -174,9 +174,9 @@ def _parse_row(cells: dict, signs: list[str], where: str) -> ScanRow:
         for sign in signs
     }
     split = cells.get('split', '')
-    if split not in ('', *SPLITS):
+    if split not in ('', *SCAN_SPLITS):
         raise ValueError(
-            f'{where}: split must be one of {", ".join(SPLITS)} or empty, '
+            f'{where}: split must be one of {", ".join(SCAN_SPLITS)} or empty, '
             f'but is {split!r}'
         )
     rotations = cells.get('rotations', '0')

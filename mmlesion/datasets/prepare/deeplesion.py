@@ -18,7 +18,7 @@ from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
 from mmlesion.datasets.sources.deeplesion_row import LesionRow
 from mmlesion.files import lock_folder, run_in_parallel
 
-from .made_from import is_up_to_date, write_note
+from .source_notes import is_up_to_date, write_note
 
 
 @dataclass

@@ -26,7 +26,7 @@ from mmlesion.datasets.sources.lidc_xml import (
 from mmlesion.datasets.sources.nodule_crops import read_nodule_crop
 from mmlesion.files import list_files
 
-from .nodule_writer import Nodule, PreparedLIDC, Series, write_nodules
+from .nodule_writer import NoduleToCut, PreparedLIDC, Series, write_nodules
 
 # Minimum Dice between the mask of a crop and the union of all readers' outlines
 _SAME_NODULE = 0.7
@@ -148,7 +148,7 @@ def _find_in_series(series: LIDCSeries, readings: dict[str, LIDCReading]) -> tup
     reading = series.find_reading(readings)
     read = lru_cache(1)(series.read_volume)
     return series.series_uid, [
-        Nodule(
+        NoduleToCut(
             f'{series.patient}_{series.series_uid[-6:]}_{number}',
             group,
             partial(_locate_in_series, read, group),
@@ -195,7 +195,7 @@ def _find_in_crop(
         )
     assert mask is not None
     found = volume, mask
-    return series_uid, [Nodule(nodule_id, group, lambda: found)]
+    return series_uid, [NoduleToCut(nodule_id, group, lambda: found)]
 
 
 def _align_with_crop(

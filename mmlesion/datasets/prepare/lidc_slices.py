@@ -43,7 +43,7 @@ from mmlesion.files import (
     write_problems,
 )
 
-from .made_from import digest_nodules, read_json_dict
+from .source_notes import digest_nodules, read_json_dict
 
 #: Text file with one line per series that could not be prepared, if any.
 SLICE_PROBLEMS_NAME = 'slice_problems.txt'

@@ -22,7 +22,7 @@ from mmlesion.ct.nodule_patches import (
 )
 from mmlesion.datasets.indices.nodule_index import (
     ATTRIBUTES,
-    INDEX_NAME,
+    NODULE_INDEX_NAME,
     PATCH_FOLDER,
     NoduleRow,
     write_nodule_index,
@@ -36,7 +36,7 @@ from mmlesion.datasets.sources.lidc_consensus import (
 from mmlesion.datasets.sources.lidc_xml import RATINGS, ReaderNodule
 from mmlesion.files import lock_folder, path_in, write_problems
 
-from .made_from import digest_nodules, is_up_to_date, write_note
+from .source_notes import digest_nodules, is_up_to_date, write_note
 
 #: Progress of the preparation, one JSON row per line.
 JOURNAL_NAME = 'journal.jsonl'
@@ -46,7 +46,7 @@ PROBLEMS_NAME = 'problems.txt'
 
 
 @dataclass(frozen=True)
-class Nodule:
+class NoduleToCut:
     """A nodule to prepare.
 
     Attributes:
@@ -73,7 +73,7 @@ class Series:
 
     name: str
     patient: str
-    find: Callable[[], tuple[str, Sequence[Nodule]]]
+    find: Callable[[], tuple[str, Sequence[NoduleToCut]]]
     paths: tuple[str, ...] = ()
 
 
@@ -193,7 +193,7 @@ def write_nodules(
                 + f'; no nodule of {total} series could be prepared'
             )
         # The journal stays, so that a later run can reuse the finished nodules.
-        write_nodule_index(osp.join(out_dir, INDEX_NAME), done.rows)
+        write_nodule_index(osp.join(out_dir, NODULE_INDEX_NAME), done.rows)
     return done
 
 
@@ -257,7 +257,7 @@ def _write_series(
     done.rows += rows
 
 
-def _cut(nodule: Nodule, geometry: PatchGeometry) -> tuple[float, NodulePatches]:
+def _cut(nodule: NoduleToCut, geometry: PatchGeometry) -> tuple[float, NodulePatches]:
     """Return the diameter of a nodule in mm and its patches."""
     volume, mask = nodule.locate()
     diameter_mm = equivalent_diameter(

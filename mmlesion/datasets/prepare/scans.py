@@ -32,8 +32,13 @@ from mmlesion.files import (
 
 from ..sources.deeplesion_csv import write_deeplesion_csv
 from ..sources.deeplesion_row import SPLITS, LesionRow, check_box
-from ..sources.scan_lesions import ScanLesions, SliceBox, VoxelBox, read_scan_lesions
-from .made_from import is_up_to_date, write_note
+from ..sources.scan_lesions import (
+    LesionSliceBox,
+    ScanLesions,
+    VoxelBox,
+    read_scan_lesions,
+)
+from .source_notes import is_up_to_date, write_note
 
 _TABLE, _IMAGES, _RECORDS = 'DL_info.csv', 'Images_png', 'scans'
 _PROBLEMS = 'left_out.txt'
@@ -273,11 +278,11 @@ def _find_lesions(lesions: ScanLesions, volume: CTVolume, series: str) -> list[d
 
 
 def _in_key_slice(
-    box: VoxelBox | SliceBox, volume: CTVolume
+    box: VoxelBox | LesionSliceBox, volume: CTVolume
 ) -> tuple[int, tuple[float, ...]]:
     """Return key slice z and (x1, y1, x2, y2), the borders of the outer pixels."""
     depth, height, width = volume.shape
-    if isinstance(box, SliceBox):
+    if isinstance(box, LesionSliceBox):
         if box.image_size != (width, height):
             raise ValueError(
                 f'{box.where}: the image is said to have {box.image_size[0]} x '

@@ -48,8 +48,8 @@ from mmlesion.files import (
     write_problems,
 )
 
-from .made_from import read_json_dict
 from .nodule_writer import PROBLEMS_NAME
+from .source_notes import read_json_dict
 
 #: Folder of the projections, next to the index.
 PROJECTION_FOLDER = 'projections'

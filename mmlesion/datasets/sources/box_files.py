@@ -12,7 +12,7 @@ from .deeplesion_csv import read_deeplesion_csv
 from .deeplesion_row import SPLITS
 
 #: Columns of predictions in a csv file, in addition to ``file_name`` or ``image_id``.
-CSV_COLUMNS = ('x1', 'y1', 'x2', 'y2', 'score')
+FILE_COLUMNS = ('x1', 'y1', 'x2', 'y2', 'score')
 
 
 @dataclass
@@ -173,17 +173,17 @@ def _csv_entries(path: str) -> Iterator[tuple[str, tuple, tuple, Any]]:
             rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f'{path}: not a csv text file ({error})') from None
-    missing = [name for name in CSV_COLUMNS if name not in header]
+    missing = [name for name in FILE_COLUMNS if name not in header]
     if missing:
         raise ValueError(f'{path}: row 1: missing column(s) ' + ', '.join(missing))
     for number, row in rows:
         where = f'{path}: row {number}'
         try:
-            *box, score = (float(row[name]) for name in CSV_COLUMNS)
+            *box, score = (float(row[name]) for name in FILE_COLUMNS)
         except (TypeError, ValueError):
             raise ValueError(
-                f'{where}: {", ".join(CSV_COLUMNS)} must be numeric, but are '
-                f'{[row[name] for name in CSV_COLUMNS]}'
+                f'{where}: {", ".join(FILE_COLUMNS)} must be numeric, but are '
+                f'{[row[name] for name in FILE_COLUMNS]}'
             ) from None
         kind, key = _key(row, where)
         if kind == 'image_id' and key.isdecimal():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmlesion.files import write_json
 
 from .coco import read_coco, xyxy
-from .deeplesion_csv import COLUMNS, lesion_cells
+from .deeplesion_csv import REQUIRED_COLUMNS, lesion_cells
 from .deeplesion_row import LesionRow, parse_lesion_row
 
 #: Columns that are stored in fields of COCO instead of attributes.
@@ -99,7 +99,7 @@ def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
     """
     path = os.fspath(path)
     coco = read_coco(path)
-    needed = [name for name in COLUMNS if name not in _COCO_COLUMNS]
+    needed = [name for name in REQUIRED_COLUMNS if name not in _COCO_COLUMNS]
     rows = []
     for annotation in coco.annotations:
         where = f'{path}: annotation {annotation["id"]!r}'

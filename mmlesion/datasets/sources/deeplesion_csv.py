@@ -11,7 +11,7 @@ from mmlesion.files import write_csv_table
 from .deeplesion_row import LesionRow, parse_lesion_row
 
 #: Required columns.
-COLUMNS = (
+REQUIRED_COLUMNS = (
     'File_name',
     'Patient_index',
     'Key_slice_index',
@@ -57,10 +57,11 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
     header = next(reader, None)
     if header is None:
         raise ValueError(
-            f'{path}: the file is empty; expected the columns ' + ', '.join(COLUMNS)
+            f'{path}: the file is empty; expected the columns '
+            + ', '.join(REQUIRED_COLUMNS)
         )
     header = [name.strip() for name in header]
-    missing = [name for name in COLUMNS if name not in header]
+    missing = [name for name in REQUIRED_COLUMNS if name not in header]
     if missing:
         raise ValueError(f'{path}: row 1: missing column(s) ' + ', '.join(missing))
     places = {name: header.index(name) for name in DL_INFO_COLUMNS if name in header}

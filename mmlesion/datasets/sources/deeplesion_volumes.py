@@ -31,7 +31,7 @@ import numpy as np
 
 from .plain_pickle import read_plain_pickle
 
-FORMATS = ('lesion-harvester', 'manual-1k')
+VOLUME_FORMATS = ('lesion-harvester', 'manual-1k')
 _NAME = re.compile(r'(\d+_\d+_\d+)_(\d+)-(\d+)')
 _ENDINGS = ('.annot', '.nii.gz', '.nii')
 
@@ -80,8 +80,10 @@ def read_sub_volumes(
         ValueError: If the file holds code or has another format. The message names the
             sub-volume.
     """
-    if kind not in FORMATS:
-        raise ValueError(f'the format must be one of {FORMATS}, but is {kind!r}.')
+    if kind not in VOLUME_FORMATS:
+        raise ValueError(
+            f'the format must be one of {VOLUME_FORMATS}, but is {kind!r}.'
+        )
     content = read_plain_pickle(path)
     if kind == 'manual-1k' and isinstance(content, dict) and 'test' in content:
         if split not in content:

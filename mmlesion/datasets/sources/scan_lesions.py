@@ -13,7 +13,7 @@ from .coco import read_coco, xyxy
 
 #: Columns of a box in a csv: the first and last voxel (inclusive, from 0) along the
 #: three axes of the file.
-BOX_COLUMNS = ('i1', 'j1', 'k1', 'i2', 'j2', 'k2')
+CORNER_COLUMNS = ('i1', 'j1', 'k1', 'i2', 'j2', 'k2')
 
 _SPLITS = ('train', 'val', 'test')
 
@@ -34,7 +34,7 @@ class VoxelBox:
 
 
 @dataclass(frozen=True)
-class SliceBox:
+class LesionSliceBox:
     """Box of a lesion in pixels of one axial slice.
 
     Attributes:
@@ -69,7 +69,7 @@ class ScanLesions:
     patient: str
     split: str | None
     masks: tuple[str, ...]
-    boxes: tuple[VoxelBox | SliceBox, ...]
+    boxes: tuple[VoxelBox | LesionSliceBox, ...]
 
 
 def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
@@ -81,7 +81,7 @@ def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
 
     In COCO JSON, ``file_name`` of an image is ``<scan>#<slice>``
     (:class:`~mmlesion.ct.ScanSlice`) and a box is in pixels of that slice
-    (:class:`SliceBox`); ``patient`` and ``split`` of an image are optional.
+    (:class:`LesionSliceBox`); ``patient`` and ``split`` of an image are optional.
 
     Args:
         path: The file; a name that ends in ``.json`` is COCO JSON.
@@ -144,11 +144,11 @@ def _csv_rows(path: str) -> list[dict]:
         with open(path, newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file, strict=True)
             columns = reader.fieldnames or ()
-            boxes = set(BOX_COLUMNS) <= set(columns)
+            boxes = set(CORNER_COLUMNS) <= set(columns)
             if 'scan' not in columns or not (boxes or 'mask' in columns):
                 raise ValueError(
                     f"{path}: expected the columns 'scan' and 'mask', or 'scan' and "
-                    f'{", ".join(BOX_COLUMNS)}, but found {", ".join(columns)}'
+                    f'{", ".join(CORNER_COLUMNS)}, but found {", ".join(columns)}'
                 )
             return [
                 _csv_row(cells, osp.dirname(path), f'{path}: row {reader.line_num}')
@@ -165,10 +165,10 @@ def _csv_row(cells: dict, folder: str, where: str) -> dict:
     if not cells['scan']:
         raise ValueError(f'{where}: the scan is not named')
     mask = cells.get('mask', '')
-    given = [cells.get(name, '') for name in BOX_COLUMNS]
+    given = [cells.get(name, '') for name in CORNER_COLUMNS]
     if bool(mask) == any(given):
         raise ValueError(
-            f'{where}: expected either a mask or a box ({", ".join(BOX_COLUMNS)})'
+            f'{where}: expected either a mask or a box ({", ".join(CORNER_COLUMNS)})'
         )
     return dict(
         scan=osp.join(folder, cells['scan']),
@@ -182,7 +182,7 @@ def _csv_row(cells: dict, folder: str, where: str) -> dict:
 
 def _voxel_box(given: list[str], where: str) -> VoxelBox:
     numbers = []
-    for name, cell in zip(BOX_COLUMNS, given):
+    for name, cell in zip(CORNER_COLUMNS, given):
         if not re.fullmatch(r'-?\d+(\.\d+)?', cell, re.ASCII):
             raise ValueError(f'{where}: {name} must be a voxel, but is {cell!r}')
         numbers.append(float(cell))
@@ -222,7 +222,7 @@ def _coco_rows(path: str) -> list[dict]:
                 patient=str(image.get('patient') or name.rpartition('#')[0]),
                 split=_split(image.get('split'), where),
                 mask=None,
-                box=SliceBox(
+                box=LesionSliceBox(
                     place.index, box, where, (image['width'], image['height'])
                 ),
             )

@@ -29,7 +29,7 @@ from mmlesion.explain.methods import (
 from mmlesion.explain.names import sample_name
 from mmlesion.explain.placement import boxes_on_input, map_on_input
 from mmlesion.explain.writer import (
-    FORMATS,
+    MAP_FORMATS,
     SampleMaps,
     draw_sample_maps,
     split_by_target,
@@ -109,9 +109,9 @@ class ActivationMapHook(Hook):
                 f'method {self._method.name if self._method else DEFAULT_METHOD} '
                 'needs layers, for instance backbone.layer4'
             )
-        wrong = sorted(set(formats) - set(FORMATS))
+        wrong = sorted(set(formats) - set(MAP_FORMATS))
         if wrong:
-            raise ValueError(f'formats must be of {FORMATS}, got {wrong[0]!r}')
+            raise ValueError(f'formats must be of {MAP_FORMATS}, got {wrong[0]!r}')
         if size not in ('input', None):
             raise ValueError(f"size must be 'input' or None, got {size!r}")
         if not (

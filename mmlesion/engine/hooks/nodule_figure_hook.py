@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmlesion.evaluation.functional import scores_by_size
-from mmlesion.evaluation.metrics import NoduleSegmentationMetric, scores_of
+from mmlesion.evaluation.metrics import NoduleSegmentationMetric, slice_scores
 from mmlesion.registry import HOOKS
 from mmlesion.visualization import draw_size_curves, nodule_panels, write_picture
 
@@ -99,7 +99,7 @@ class NoduleFigureHook(Hook):
                 draw_size_curves(
                     {
                         name: scores_by_size(
-                            scores_of(metric.rows, name), self.edges_mm
+                            slice_scores(metric.rows, name), self.edges_mm
                         )
                         for name in names
                     },

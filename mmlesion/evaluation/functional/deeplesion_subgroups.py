@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: Coarse_lesion_type of DL_info.csv, in the order of Table 2 of the paper.
-LESION_TYPES = dict(LU=5, ME=3, LV=4, ST=7, PV=8, AB=2, KD=6, BN=1)
+TABLE2_TYPES = dict(LU=5, ME=3, LV=4, ST=7, PV=8, AB=2, KD=6, BN=1)
 
 
 def deeplesion_subgroups(
@@ -37,7 +37,7 @@ def deeplesion_subgroups(
     groups = {}
     if lesion_type is not None:
         lesion_type = np.asarray(lesion_type)
-        for name, number in LESION_TYPES.items():
+        for name, number in TABLE2_TYPES.items():
             groups[name] = lesion_type == number
     if diameter_mm is not None:
         diameter_mm = np.asarray(diameter_mm, dtype=np.float64)

@@ -3,7 +3,7 @@
 from .activation_map_metric import ActivationMapMetric
 from .binary_classification_metric import BinaryClassificationMetric
 from .froc_metric import FROCMetric
-from .nodule_segmentation_metric import NoduleSegmentationMetric, scores_of
+from .nodule_segmentation_metric import NoduleSegmentationMetric, slice_scores
 from .recist_metric import RECISTMetric
 from .whole_slice_metric import WholeSliceMetric
 
@@ -14,5 +14,5 @@ __all__ = [
     'NoduleSegmentationMetric',
     'RECISTMetric',
     'WholeSliceMetric',
-    'scores_of',
+    'slice_scores',
 ]

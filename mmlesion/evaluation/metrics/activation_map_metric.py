@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from mmlesion.deprecation import old_arguments
-from mmlesion.files import write_json
+from mmlesion.files import plain_table, write_json
 from mmlesion.registry import METRICS
 
 from ..functional import ActivationMapScores, boxes_to_mask
@@ -258,14 +258,7 @@ class ActivationMapMetric(BaseMetric):
                     percent(f'{name}_std'),
                 )
             )
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = [
-            '  '.join(
-                [row[0].ljust(widths[0])]
-                + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-            )
-            for row in rows
-        ]
+        lines = plain_table(rows)
         lines.insert(
             0,
             (

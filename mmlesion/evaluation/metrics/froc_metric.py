@@ -8,10 +8,11 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmlesion.files import write_json
+from mmlesion.files import plain_table, write_json
 from mmlesion.registry import METRICS
 
 from ..functional import (
+    FROCCurve,
     FROCMatches,
     bootstrap_froc,
     deeplesion_subgroups,
@@ -124,6 +125,8 @@ class FROCMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.matches: FROCMatches | None = None
         self.patients = np.zeros(0, str)
+        self.curve: FROCCurve | None = None
+        self.report: dict[str, Any] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the boxes, scores and lesions of each sample.
@@ -196,24 +199,23 @@ class FROCMetric(BaseMetric):
         }
         self._log(total, subgroups, matches, patients)
         self._warn_short_curve(curve.last_fp)
+        self.curve = curve
+        self.report = dict(
+            num_images=matches.num_images,
+            num_lesions=matches.num_lesions,
+            num_patients=len(np.unique(patients)),
+            iou_thr=self.iou_thr,
+            plus_one=self.plus_one,
+            legacy=self.legacy,
+            confidence=self.confidence,
+            num_resamples=self.num_resamples,
+            seed=self.seed,
+            others=self.others,
+            overall=total,
+            subgroups=subgroups,
+        )
         if self.outfile_prefix:
-            self._write(
-                dict(
-                    num_images=matches.num_images,
-                    num_lesions=matches.num_lesions,
-                    num_patients=len(np.unique(patients)),
-                    iou_thr=self.iou_thr,
-                    plus_one=self.plus_one,
-                    legacy=self.legacy,
-                    confidence=self.confidence,
-                    num_resamples=self.num_resamples,
-                    seed=self.seed,
-                    others=self.others,
-                    overall=total,
-                    subgroups=subgroups,
-                    curve=curve.vertices().to_dict(),
-                )
-            )
+            self._write(dict(self.report, curve=curve.vertices().to_dict()))
         metrics = {
             f'sens@{fp:g}': value for fp, value in zip(self.fps, total['sensitivity'])
         }
@@ -421,14 +423,4 @@ def _table(
         )
     if counts is not None:
         rows.append(('lesions', [str(count) for count in counts]))
-    head = max(len(title) for title, _ in rows)
-    widths = [
-        max(len(cells[index]) for _, cells in rows) for index in range(len(columns))
-    ]
-    return [
-        '  '.join(
-            [title.ljust(head)]
-            + [cell.rjust(width) for cell, width in zip(cells, widths)]
-        )
-        for title, cells in rows
-    ]
+    return plain_table([[title, *cells] for title, cells in rows])

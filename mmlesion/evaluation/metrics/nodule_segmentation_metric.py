@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmlesion.files import write_csv_table
+from mmlesion.files import plain_table, write_csv_table
 from mmlesion.registry import METRICS
 
 from ..functional import SliceScore, nodule_segmentation_table, score_slice
@@ -155,7 +155,7 @@ class NoduleSegmentationMetric(BaseMetric):
         """Compute and log the table, and write the slices."""
         self.rows = results
         tables = {
-            name: nodule_segmentation_table(scores_of(results, name))
+            name: nodule_segmentation_table(slice_scores(results, name))
             for name in dict.fromkeys(row['segmentation'] for row in results)
         }
         MMLogger.get_current_instance().info(
@@ -170,7 +170,7 @@ class NoduleSegmentationMetric(BaseMetric):
         }
 
 
-def scores_of(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
+def slice_scores(rows: Sequence[dict], segmentation: str) -> list[SliceScore]:
     """Return the scores of one kind of segmentation.
 
     Args:
@@ -209,14 +209,7 @@ def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
         (title, *(_cell(row.get(key, math.nan)) for _, key in _COLUMNS))
         for title, row in reference.items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        '  '.join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-        )
-        for row in rows
-    ]
+    lines = plain_table(rows)
     any_table = next(iter(tables.values()), nodule_segmentation_table(()))
     lines.insert(
         0,

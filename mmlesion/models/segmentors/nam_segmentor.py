@@ -270,7 +270,7 @@ class NAMSegmentor(BaseModel):
         if called or self.chance_radius_px is not None:
             found = self._segment(seen)
         empty = torch.zeros(height, width, dtype=torch.bool)
-        nothing = Nodule(empty, empty, empty)
+        nothing = SegmentedNodule(empty, empty, empty)
         if self.chance_radius_px is not None:
             first = found[0] if found else nothing
             sample.set_field(first.coarse, 'any_coarse_mask')
@@ -299,8 +299,8 @@ class NAMSegmentor(BaseModel):
         image_hu = low + gray * ((high - low) / 255)
         means = phase_means(image_hu, self.num_phases, self.window_hu)
         fill_hu = means[0] if self.fill_hu is None else self.fill_hu
-        grey_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
-        fill = self.data_preprocessor(dict(inputs=[grey_fill]))['inputs'][0, :, 0, 0]
+        gray_fill = torch.full((len(image), 1, 1), (fill_hu - low) * 255 / (high - low))
+        fill = self.data_preprocessor(dict(inputs=[gray_fill]))['inputs'][0, :, 0, 0]
         # The preprocessor can pad the slice to a multiple of a size.
         inputs = inputs[:, :, : image_hu.shape[0], : image_hu.shape[1]]
         weights = self.classifier.head.fc.weight
@@ -329,9 +329,9 @@ class NAMSegmentor(BaseModel):
         others = [k for k in range(values.shape[1]) if k != self.positive]
         return values[:, others].mean(1)
 
-    def _segment(self, seen: '_SeenSlice') -> list['Nodule']:
+    def _segment(self, seen: '_SeenSlice') -> list['SegmentedNodule']:
         """Segment the nodules of a slice, the most prominent first."""
-        found: list[Nodule] = []
+        found: list[SegmentedNodule] = []
         nodule_map = seen.screen.map().numpy()
         painted = np.zeros(nodule_map.shape, bool)
         while len(found) < self.num_nodules:
@@ -351,7 +351,7 @@ class NAMSegmentor(BaseModel):
             nodule_map = seen.screen.map_without(painted).numpy()
         return found
 
-    def _nodule(self, seen: '_SeenSlice', blob: np.ndarray) -> 'Nodule':
+    def _nodule(self, seen: '_SeenSlice', blob: np.ndarray) -> 'SegmentedNodule':
         """Segment the nodule of one blob."""
         scope = blob
         if seen.finer is not None:
@@ -369,7 +369,7 @@ class NAMSegmentor(BaseModel):
             if self.refine is not None:
                 fine = refine_candidate(seen.image_hu, fine, self.refine)
         masks = (scope, candidates > 0, fine)
-        return Nodule(*(torch.from_numpy(mask) for mask in masks))
+        return SegmentedNodule(*(torch.from_numpy(mask) for mask in masks))
 
     def _candidates(self, seen: '_SeenSlice', scope: np.ndarray) -> np.ndarray:
         return nodule_candidates(
@@ -384,7 +384,7 @@ class NAMSegmentor(BaseModel):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-class Nodule(NamedTuple):
+class SegmentedNodule(NamedTuple):
     """Masks of a nodule: scope, all candidates in the scope, selected candidate."""
 
     scope: Tensor

@@ -1,4 +1,4 @@
-"""The list of scans and the small picture of each."""
+"""The list page of scans and the thumbnail of each scan."""
 
 import json
 import os
@@ -32,19 +32,19 @@ def write_list_page(
 ) -> Path:
     """Write ``index.html`` that lists the scans of a folder.
 
-    A scan is a folder below with ``findings.json`` and ``report/index.html``, at
-    any depth. The list is sortable, and a click on a scan opens its page.
+    A scan is a subfolder, at any depth, with ``findings.json`` and
+    ``report/index.html``. The list is sortable, and a click on a scan opens its page.
 
     Args:
         folder: Folder of the results.
         title: Heading of the list.
-        threshold: Score from which findings count at first.
+        threshold: Initial score threshold for counting findings.
 
     Returns:
-        The file to open.
+        Path of the page.
 
     Raises:
-        ValueError: If a file of findings cannot be read.
+        ValueError: If a findings file cannot be read.
     """
     folder = Path(folder)
     scans = [
@@ -98,9 +98,9 @@ def write_thumbnail(
     """Write a PNG of the slice of a finding with its box.
 
     Args:
-        path: The PNG.
+        path: Output path of the PNG.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
-        finding: The finding; None takes the middle slice without a box.
+        finding: The finding; None shows the middle slice without a box.
         window: Window in HU.
     """
     lower = upper = None

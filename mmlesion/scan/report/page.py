@@ -1,4 +1,4 @@
-"""The page of one scan: viewer, findings and maps, readable offline."""
+"""The page of one scan with viewer, findings and maps, which works offline."""
 
 import base64
 import gzip
@@ -27,9 +27,9 @@ _STYLES = ('page.css',)
 _SCRIPTS = ('viewer.js', 'page.js')
 _LIST_SCRIPT = 'list.js'
 _NIIVUE = ('niivue.umd.js', 'LICENSE.txt')
-#: Values that a CT scanner stores; the page holds 16 bits.
+#: Range of values that a CT scanner stores. The page stores 16 bits.
 _HU_RANGE = (-1024, 3071)
-#: Windows of the page, in the order of page.js.
+#: Windows of the page, in the same order as in page.js.
 WINDOWS = ('lung', 'soft tissue', 'bone', 'liver')
 
 
@@ -47,27 +47,26 @@ def write_page(
 ) -> Path:
     """Write the page of a scan.
 
-    The page opens from the disk and requests nothing from a network: its content
-    security policy forbids that.
+    The page opens from the disk. Its content security policy forbids network requests.
 
     Args:
-        out: A file ``.html`` that holds everything, or a folder for
+        out: A file ``.html`` that contains everything, or a folder for
             ``index.html``, ``scan.js`` and ``assets``.
         result: The findings.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
         maps: Masks and maps of the findings.
         title: Heading of the page.
-        threshold: Score from which findings are shown first; by default 0.5, or
-            lower if the best finding has a lower score.
-        window: First window, one of :data:`WINDOWS`.
+        threshold: Initial score threshold for displayed findings. Defaults to 0.5, or
+            less if the highest score is lower.
+        window: Initial window, one of :data:`WINDOWS`.
         shared_assets: Relative path of a folder of :func:`write_assets` that
             several pages share.
         back: Relative path of the list of scans.
         keep_identity: Whether names, IDs and dates of the patient may stay in
-            texts such as the title and warnings.
+            strings such as the title and warnings.
 
     Returns:
-        The file to open.
+        Path of the page.
 
     Raises:
         ValueError: If the window or the kind of a map is unknown.
@@ -80,7 +79,7 @@ def write_page(
     if not keep_identity:
         identity = Identity.of_volume(volume)
         content['about'] = identity.remove(content['about'])
-        for each in content['findings']:  # not the maps: these are no text
+        for each in content['findings']:  # maps contain no text
             each['facts'] = identity.remove(each['facts'])
         title = identity.remove(title)
     data = f'window.SCAN = {script_json(content)};'
@@ -112,7 +111,7 @@ def page_content(
 ) -> dict[str, Any]:
     """Return the content of the page as plain JSON.
 
-    Positions are voxels (i, j, k) of the volume's array, in the order (x, y, z).
+    Positions are voxels of the volume's array, in the order (x, y, z).
     """
     best = max((each.score for each in result.findings), default=0.5)
     if threshold is None:
@@ -160,7 +159,7 @@ def _finding(
         (each for each in finding.slices if each.slice_index == finding.best_slice),
         None,
     )
-    if best is not None:  # the slice of the best score, not that of the center
+    if best is not None:  # slice with the highest score
         target = best.box.to_volume(volume).mean(0)
     judged = finding.extras.get('classify', {}).get('probability')
     unknown = sorted(set(maps) - set(MAP_KINDS))

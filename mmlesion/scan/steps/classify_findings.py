@@ -1,4 +1,4 @@
-"""Probability that a finding is malignant, with the map of its classifier."""
+"""Probability of malignancy of a finding, with the map of the classifier."""
 
 import os
 import tempfile
@@ -34,19 +34,18 @@ _MARGIN_MM = 5.0
 class ClassifyFindings(ScanStep):
     """Classify findings with a nodule classifier, such as HESAM.
 
-    The patch is cut by :func:`mmlesion.ct.nodule_patches.cut_nodule_patches`, which
-    also cuts those of :class:`mmlesion.datasets.LIDCNoduleDataset`, and goes
-    through the test pipeline of the config. Its position is the middle of the
-    outline, and its size follows from the equivalent diameter of the outline. A
-    finding without an outline takes the ellipsoid of its box and the mean of its
-    diameters.
+    The patch is cut out by :func:`mmlesion.ct.nodule_patches.cut_nodule_patches`, as in
+    :class:`mmlesion.datasets.LIDCNoduleDataset`, and processed by the test pipeline of
+    the config. Its center is the center of the outline, and its size is derived from
+    the equivalent diameter of the outline. For a finding without an outline, the
+    ellipsoid inside its box and the mean of its diameters are used.
 
     Findings that are not surrounded by lung are left out by default, because the
     classifiers learned from nodules of the lung.
 
     Values: ``probability``, ``class`` and ``diameter_mm`` of the patch. The map
-    ``class_map`` is the head's own map of the positive class, where the head has
-    one, without its negative part and divided by its maximum.
+    ``class_map`` is the map of the positive class from the head, if the head computes
+    one. Negative values are set to 0, and the map is divided by its maximum.
 
     Source: Lei et al., arXiv 1810.12494.
 
@@ -58,7 +57,7 @@ class ClassifyFindings(ScanStep):
             config.
         lung_only: Whether to classify only findings in the lungs.
         device: Such as ``'cpu'``. Defaults to the GPU if available.
-        **kwargs: As :class:`ScanStep`.
+        **kwargs: Arguments of :class:`ScanStep`.
 
     Raises:
         ValueError: If the pipeline of the config does not begin with
@@ -163,7 +162,7 @@ class ClassifyFindings(ScanStep):
         diameter_mm: float,
         spacing_mm: tuple[float, float, float],
     ) -> FindingMap:
-        """Put a map of the patch where the patch was cut, one slice thick."""
+        """Place a map of the patch in the volume, one slice thick."""
         half = np.array(
             [0.5 * spacing_mm[0], *[SIDES_IN_DIAMETERS[0] * diameter_mm / 2] * 2]
         )

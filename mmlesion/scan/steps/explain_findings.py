@@ -1,4 +1,4 @@
-"""Why the detector found a lesion: map of the score, attention, insertion, deletion."""
+"""Explanation of a finding: score map, attention, insertion and deletion."""
 
 import copy
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from ..finding_map import FindingMap
 from ..reading import detection_volume
 from .scan_step import ScanCase, ScanStep
 
-#: A box of the key slice is that of a finding from this overlap on.
+#: Minimum IoU of a predicted box in the key slice and the box of the finding.
 _SAME_BOX = 0.3
 
 
@@ -31,30 +31,30 @@ _SAME_BOX = 0.3
 class ExplainFindings(ScanStep):
     """Explain the score of findings in their best key slice.
 
-    Maps, each without its negative part and divided by its maximum:
-    ``score_map``, the map of the score of the box by ``method``; ``attention``, the
-    mean spatial attention over the channels of the key image, or without spatial
-    attention the contextual one.
+    The maps have no negative values and are divided by their maximum. ``score_map`` is
+    the map of the score of the box by ``method``. ``attention`` is the mean spatial
+    attention over the channels of the key image, or the contextual attention in
+    detectors without spatial attention.
 
     Values: ``method``, ``layer``, ``box_score`` of the box in the key slice;
     ``contextual_weights``, the mean contextual attention in the box for each image
-    of the stack; and with ``insertion_deletion`` the areas ``insertion`` (higher
-    is better) and ``deletion`` (lower is better) under the score of the box.
+    of the stack; and with ``insertion_deletion`` the areas ``insertion`` (higher is
+    better) and ``deletion`` (lower is better) under the curves of the score.
 
     Args:
-        method: Name of a method that explains any score, such as ``'GradCAM'``, see
-            :func:`mmlesion.explain.methods.find_method`. Defaults to
-            TwoScaleCAM, whose maps of boxes lie inside the box more than those of other
+        method: Name of a method that explains arbitrary scores, such as ``'GradCAM'``,
+            see :func:`mmlesion.explain.methods.find_method`. Defaults to TwoScaleCAM,
+            whose maps are concentrated inside the box more than those of other
             methods.
-        layers: Layer to map. Defaults to the layer of the last feature maps.
-        attention: Whether to add the attention of detectors that have it.
-        insertion_deletion: Whether to measure how the score follows the map.
-        num_steps: Steps of these curves.
-        max_findings: As :class:`ScanStep`.
-        **kwargs: As :class:`ScanStep`.
+        layers: Layer for the map. Defaults to the layer of the last feature maps.
+        attention: Whether to add the attention of detectors that compute it.
+        insertion_deletion: Whether to compute the insertion and deletion curves.
+        num_steps: Number of steps of these curves.
+        max_findings: See :class:`ScanStep`.
+        **kwargs: Arguments of :class:`ScanStep`.
 
     Raises:
-        ValueError: If the method explains no boxes.
+        ValueError: If the method cannot explain boxes.
     """
 
     name = 'explain'
@@ -82,7 +82,7 @@ class ExplainFindings(ScanStep):
         )
 
     def prepare(self, case: ScanCase) -> None:
-        """Plan the key slices of the scan as the detector does.
+        """Plan the key slices of the scan in the same way as the detector.
 
         Raises:
             ValueError: If the case has no detector.
@@ -93,7 +93,7 @@ class ExplainFindings(ScanStep):
         self._keys = case.detector.key_slices(volume)
 
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any] | None:
-        """Explain one finding; None if the key slice has no box at its place."""
+        """Explain one finding; return None if the key slice has no matching box."""
         keys, model = self._keys, case.detector.model
         best = next(
             each for each in finding.slices if each.slice_index == finding.best_slice
@@ -103,7 +103,7 @@ class ExplainFindings(ScanStep):
         plan = keys.keys
         number = min(plan.numbers(), key=lambda n: abs(plan.position(n) - z))
         data = keys.inputs.stack(number)
-        # Edges of voxels to the corner pixels that a box of the detector contains.
+        # Convert edges of voxels to corner pixels that belong to the box.
         wanted = [lower[2] + 0.5, lower[1] + 0.5, upper[2] - 0.5, upper[1] - 0.5]
         with torch.no_grad():
             (sample,) = model.test_step(pseudo_collate([copy.deepcopy(data)]))
@@ -147,7 +147,7 @@ class ExplainFindings(ScanStep):
     def _attention(
         self, model: Any, data: dict, box: np.ndarray, values: dict[str, Any]
     ) -> dict[str, Tensor]:
-        """Map of the attention of the key image, on the network's picture."""
+        """Return the attention map of the key image, on the grid of the input."""
         if not hasattr(model, 'attention_maps'):
             return {}
         batch = model.data_preprocessor(pseudo_collate([copy.deepcopy(data)]), False)
@@ -228,7 +228,7 @@ def _matching_box(sample: Any, wanted: np.ndarray) -> int | None:
 def _map_on_volume(
     heat: Tensor, position: float, sample: Any, volume: CTVolume
 ) -> FindingMap | None:
-    """Put a map of the network's picture on the voxels of the volume."""
+    """Transfer a map of the network input to the voxels of the volume."""
     values = heat.detach().float().clamp(min=0).cpu().numpy()
     if not values.max() > 0:
         return None
@@ -247,8 +247,8 @@ def move_map(each: FindingMap, source: CTVolume, target: CTVolume) -> FindingMap
 
     Args:
         each: Map on the voxels of ``source``.
-        source: Volume in which the map was made.
-        target: Volume of the same scan; axes may be reversed or of another spacing.
+        source: Volume on which the map was computed.
+        target: Volume of the same scan; axes may be reversed or have another spacing.
     """
     corners = target.world_to_index(
         source.index_to_world(np.array([each.lower, each.upper]))

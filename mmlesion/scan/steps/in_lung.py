@@ -14,8 +14,8 @@ def in_lung(volume: CTVolume, lower: np.ndarray, upper: np.ndarray) -> bool:
 
     Args:
         volume: The scan in HU.
-        lower: Lowest edge of the box (z, y, x) in voxel indices of the array.
-        upper: Highest edge of the box.
+        lower: Lower corner of the box (z, y, x) in voxel indices of the array.
+        upper: Upper corner of the box.
 
     Shape:
         - lower, upper: (3,).

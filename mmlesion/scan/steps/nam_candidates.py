@@ -1,4 +1,4 @@
-"""Candidates of a nodule, chosen by a NAM network."""
+"""Selection of a nodule candidate by a NAM network."""
 
 import os
 import warnings
@@ -20,13 +20,13 @@ _LOADER = 'LoadLIDCSlice'
 
 
 class NAMCandidates:
-    """Finds the candidate in a box of a slice that a NAM network sees most.
+    """Selector of the candidate with the largest effect on a nodule activation map.
 
-    The slice is cropped as :func:`mmlesion.datasets.prepare.prepare_lidc_slices` does
-    for the training and goes through the test pipeline of the config. The candidates
-    are those of :func:`mmlesion.segmentation.nodule_candidates` inside the box. The
-    chosen candidate changes the nodule activation map inside the box most when it is
-    painted over.
+    The slice is cropped as in :func:`mmlesion.datasets.prepare.prepare_lidc_slices` and
+    processed by the test pipeline of the config. The candidates are those of
+    :func:`mmlesion.segmentation.nodule_candidates` inside the box. The selected
+    candidate is the one whose removal from the image changes the nodule activation map
+    inside the box most.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2 and Eq. 4. Differs from it in: the
     scope is the box of a finding instead of a blob of the activation map, so that the
@@ -35,13 +35,13 @@ class NAMCandidates:
     Args:
         config: Config of a :class:`mmlesion.models.NAMSegmentor`, a path or a
             ``Config``.
-        checkpoint: Checkpoint of exactly this network.
-        crop_px: Sides of the crop, as in the prepared training data.
-        device: Such as ``'cpu'``. Defaults to the GPU if available.
+        checkpoint: Checkpoint of this network.
+        crop_px: Size of the crop, as in the prepared training data.
+        device: For example ``'cpu'``. Defaults to the GPU if available.
 
     Raises:
-        ValueError: If the config is no NAM network or its test pipeline begins with
-            another transform than ``LoadLIDCSlice``.
+        ValueError: If the config is not a NAM network or its test pipeline does not
+            begin with ``LoadLIDCSlice``.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class NAMCandidates:
             self.pipeline = Compose(steps[1:])
 
     def place(self, volume: CTVolume) -> tuple[int, int]:
-        """Return first row and column of the crop for all slices of a scan."""
+        """Return the first row and column of the crop for all slices of a scan."""
         try:
             with warnings.catch_warnings():
-                # Which lung is the left one does not matter for the crop
+                # The crop does not depend on which lung is the left one
                 warnings.simplefilter('ignore')
                 return place_crop(volume, self.crop_px)[0]
         except ValueError:  # no lungs
@@ -88,20 +88,20 @@ class NAMCandidates:
         start: tuple[int, int],
         center: np.ndarray,
     ) -> np.ndarray:
-        """Choose the candidate inside a box of a slice.
+        """Select the candidate inside a box of a slice.
 
         Args:
             plane_hu: The whole slice.
-            corner: From :meth:`place`. The crop is moved where the box lies outside.
+            corner: From :meth:`place`. The crop is moved if the box lies outside.
             start: First row and column of the box.
-            center: Pixels of the box of which a candidate must contain at least one.
+            center: Pixels of the box; a candidate must contain at least one of them.
 
         Shape:
             - plane_hu: (H, W).
             - center, output: (h, w), the size of the box.
 
         Returns:
-            Mask of the candidate, empty without a candidate.
+            Mask of the candidate; empty if there is no candidate.
 
         Raises:
             ValueError: If the box exceeds the crop or the pipeline changes its size.
@@ -139,7 +139,7 @@ class NAMCandidates:
         return masks[best][box]
 
     def _inputs(self, cut: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Return the normalized network input, and its HU."""
+        """Return the normalized network input and its HU values."""
         img = np.repeat(cut.astype(np.float32)[..., None], self.channels, axis=2)
         with DefaultScope.overwrite_default_scope(self.scope):
             packed: Any = self.pipeline(
@@ -163,7 +163,7 @@ class NAMCandidates:
         scope: np.ndarray,
         lung_hu: float,
     ) -> int:
-        """Index of the candidate whose removal changes the map most."""
+        """Return the index of the candidate whose removal changes the map most."""
         model = self.model
         low, high = model.window_hu
         fill_hu = lung_hu if model.fill_hu is None else model.fill_hu

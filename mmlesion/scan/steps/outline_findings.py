@@ -23,16 +23,16 @@ from .scan_step import ScanCase, ScanStep
 
 @SCAN_STEPS.register_module()
 class OutlineFindings(ScanStep):
-    """Outline findings by NAM's candidates or by the ellipsoid of their box.
+    """Outline findings with NAM's candidates or with the ellipsoid of their box.
 
-    Candidates are the connected bright parts inside the box of a finding, slice by
-    slice (:func:`mmlesion.segmentation.nodule_candidates`). ``method='nam'`` takes the
-    candidate that a NAM network sees most (:class:`NAMCandidates`);
-    ``method='candidates'`` needs no network and takes the candidate that covers the
-    ellipse of the box best. The candidates of all slices that are connected with the
-    middle one make the mask. Lesions that are not surrounded by lung, or without a
-    candidate, get the ellipsoid. ``extras['outline']`` of a finding contains the
-    ``method`` used.
+    Candidates are the connected bright regions inside the box of a finding, slice by
+    slice (:func:`mmlesion.segmentation.nodule_candidates`). ``method='nam'`` selects
+    the candidate with the largest effect on a NAM network (:class:`NAMCandidates`).
+    ``method='candidates'`` needs no network and selects the candidate that best covers
+    the ellipse of the box. The mask consists of the selected candidates of all slices
+    that are connected with the candidate of the middle slice. Lesions that are not
+    surrounded by lung or have no candidate get the ellipsoid.
+    ``extras['outline']`` of a finding contains the ``method`` used.
 
     Values: ``method``, ``volume_ml``, ``long_axis_mm``, ``short_axis_mm`` (see
     :func:`mask_axes_mm`) and ``num_voxels``. The mask is the map ``outline``.
@@ -47,9 +47,9 @@ class OutlineFindings(ScanStep):
         smoothness_hu: Square root of the smoothness of the phases.
         config: Config of the NAM network; only with ``'nam'``.
         checkpoint: Checkpoint of the NAM network; only with ``'nam'``.
-        crop_px: Sides of the slices with which the NAM network was trained.
+        crop_px: Size of the slices on which the NAM network was trained.
         device: Device of the NAM network. Defaults to the GPU if available.
-        **kwargs: As :class:`ScanStep`.
+        **kwargs: Arguments of :class:`ScanStep`.
 
     Raises:
         ValueError: If the method is unknown, ``'nam'`` has no config and checkpoint,
@@ -91,7 +91,7 @@ class OutlineFindings(ScanStep):
             )
 
     def prepare(self, case: ScanCase) -> None:
-        """Place the crop in which the network sees the slices of the scan."""
+        """Determine the crop of the network for the slices of the scan."""
         if self.network is not None:
             self.corner = self.network.place(case.volume)
 
@@ -133,7 +133,7 @@ class OutlineFindings(ScanStep):
         )
         center = ellipse.values[middle] > 0
         if self.network is None:
-            # The phases of the slice: a small box has another distribution
+            # The phases of the whole slice: a small box has a different distribution
             means = phase_means(volume.array[first[0] + middle], self.num_phases)
             planes = [self._best_candidate(plane, center, means) for plane in region]
         else:
@@ -172,7 +172,7 @@ def mask_axes_mm(
 ) -> tuple[float, float]:
     """Measure the long and short axis of a mask in its largest slice.
 
-    The long axis is the largest distance of two points of the outline, which runs
+    The long axis is the largest distance between two points of the outline, which runs
     between the pixels. The short axis is the extent perpendicular to it.
 
     Args:

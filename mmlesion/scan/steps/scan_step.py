@@ -19,13 +19,13 @@ from ..finding_map import FindingMaps
 
 @dataclass
 class ScanCase:
-    """One scan on its way through the steps.
+    """One scan while the steps process it.
 
     Args:
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
         result: Findings of the detection.
         maps: Masks and maps of the findings, on the voxels of ``volume``.
-        detector: The :class:`mmlesion.apis.ScanDetector` that made the result,
+        detector: The :class:`mmlesion.apis.ScanDetector` that produced the result,
             for steps that explain it.
     """
 
@@ -36,15 +36,15 @@ class ScanCase:
 
 
 class ScanStep(ABC):
-    """Adds values, and possibly a mask or map, to findings.
+    """Step that adds values, and possibly a mask or map, to findings.
 
     The values are stored under :attr:`name` in ``Finding.extras``; a
     :class:`StepRecord` with config, checkpoint hash and settings is added to the
     finding and to the result.
 
     Args:
-        score_thr: Smallest score of a finding that the step treats.
-        max_findings: Largest number of findings, those of the highest scores.
+        score_thr: Minimum score of a finding that is processed.
+        max_findings: Maximum number of findings, in descending order of score.
 
     Raises:
         ValueError: If ``max_findings`` is not positive.
@@ -77,11 +77,11 @@ class ScanStep(ABC):
         return order[: self.max_findings]
 
     def prepare(self, case: ScanCase) -> None:  # noqa: B027
-        """Compute what all findings of a scan need; by default nothing."""
+        """Compute what all findings of a scan need. The default does nothing."""
 
     @abstractmethod
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any] | None:
-        """Return plain values for JSON, or None to leave the finding as it is."""
+        """Return plain values for JSON, or None to leave the finding unchanged."""
 
     def set_record(
         self,
@@ -89,7 +89,7 @@ class ScanStep(ABC):
         checkpoint: str | os.PathLike = '',
         **settings: Any,
     ) -> None:
-        """Set what is recorded of the step: names of files, hash and settings."""
+        """Set the record of the step: file names, hash and settings."""
         settings['score_thr'] = self.score_thr
         settings['max_findings'] = self.max_findings
         self.record = StepRecord(

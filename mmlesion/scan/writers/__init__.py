@@ -1,9 +1,9 @@
 """Findings of a scan in the formats that other programs read."""
 
-from .formats import FORMATS, complete_outlines, write_formats
+from .formats import RESULT_FORMATS, complete_outlines, write_formats
 from .source_grid import array_in_source, image_in_source
 from .tables import (
-    CSV_COLUMNS,
+    FINDING_COLUMNS,
     write_findings_csv,
     write_findings_json,
     write_label_map,
@@ -11,8 +11,8 @@ from .tables import (
 )
 
 __all__ = [
-    'CSV_COLUMNS',
-    'FORMATS',
+    'FINDING_COLUMNS',
+    'RESULT_FORMATS',
     'array_in_source',
     'complete_outlines',
     'image_in_source',

@@ -36,7 +36,7 @@ from .source_grid import array_in_source
 
 _MANUFACTURER, _MODEL = 'mmlesion', 'mmlesion scan'
 _SEG_SERIES, _SR_SERIES = 901, 902
-#: Attributes that the standard requires in a study and that some files lack.
+#: Attributes of a study that the standard requires and that some files lack.
 _REQUIRED_EMPTY = (
     'PatientID',
     'PatientName',
@@ -55,13 +55,13 @@ def write_dicom_reports(
 ) -> list[Path]:
     """Write ``findings.seg.dcm`` and ``findings.sr.dcm``.
 
-    Both refer to the source images and carry the patient and study of the
-    source, as the standard requires. The segmentation has one segment for each
-    outlined finding. Without findings neither file is written. UIDs follow
-    from the series and the findings, so that a second run writes the same UIDs.
+    Both refer to the source images and contain the patient and study of the source, as
+    the standard requires. The segmentation has one segment for each outlined finding.
+    Without findings, neither file is written. UIDs are derived from the series and the
+    findings, so a second run writes the same UIDs.
 
     Args:
-        folder: Folder of the two files.
+        folder: Output folder.
         result: The findings.
         volume: The scan, read from a DICOM series with one file per slice or from one
             enhanced multi-frame file.
@@ -98,7 +98,8 @@ def _write(
     written, segmentation, evidence = [], None, [first]
     if used:
         if _is_multi_frame(first):
-            # All frames in the order of the file, also those left out as scout views
+            # All frames in the order of the file, including those omitted as scout
+            # views
             frames = np.zeros(
                 (int(first.NumberOfFrames), *labels.shape[1:]), labels.dtype
             )
@@ -138,7 +139,7 @@ def _uids(series_uid: str, result: ScanResult) -> dict[str, str]:
 
 
 def _algorithm(finding: Finding | None, result: ScanResult) -> tuple[str, str]:
-    """Name and version of the detector: its config and checkpoint."""
+    """Return name and version of the detector: its config and checkpoint."""
     records = finding.provenance if finding else result.provenance
     detect = next((each for each in records if each.step == 'detect'), None)
     config = os.path.basename(detect.config) if detect else ''
@@ -225,7 +226,7 @@ def _report(
         procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
-        # The image library of highdicom describes files of one slice only
+        # The image library of highdicom supports only files of one slice
         referenced_images=None if _is_multi_frame(sources[0]) else sources,
     )
     evidence = [*sources, *([segmentation] if segmentation is not None else [])]
@@ -285,7 +286,7 @@ def _measurements(
         finding_type=codes.SCT.Lesion,
         algorithm_id=algorithm,
         measurements=[
-            # Values are decimal strings of at most 16 characters.
+            # Decimal strings have at most 16 characters.
             Measurement(name=code, value=float(f'{value:.6g}'), unit=unit)
             for code, value, unit in values
         ],

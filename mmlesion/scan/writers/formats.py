@@ -1,4 +1,4 @@
-"""Writing of all formats of a scan's findings."""
+"""Writer of all formats of a scan's findings."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .tables import (
 )
 
 #: Formats by name. ``dicom`` needs a DICOM series and the package highdicom.
-FORMATS = ('json', 'csv', 'nifti', 'slicer', 'dicom')
+RESULT_FORMATS = ('json', 'csv', 'nifti', 'slicer', 'dicom')
 
 
 def write_formats(
@@ -30,18 +30,18 @@ def write_formats(
 ) -> list[Path]:
     """Write the findings of a scan in several formats.
 
-    A finding without an outline gets the ellipsoid inside its box in the label
-    map and in the DICOM segmentation. ``findings.json`` is written last, so that
-    the folder is complete once it exists.
+    In the label map and the DICOM segmentation, a finding without an outline is
+    represented by the ellipsoid inside its box. ``findings.json`` is written last, so
+    the folder is complete if it exists.
 
     Args:
-        folder: Folder of the files. Existing files are replaced.
+        folder: Output folder. Existing files are replaced.
         result: The findings.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
         maps: Masks and maps of the findings.
-        formats: Names of :data:`FORMATS`.
+        formats: Names of :data:`RESULT_FORMATS`.
         keep_identity: Whether names, IDs and dates of the patient, such as those
-            in the path of a scan, may stay in JSON. DICOM files always carry the
+            in the path of a scan, may stay in JSON. DICOM files always contain the
             patient of the source.
 
     Returns:
@@ -49,12 +49,13 @@ def write_formats(
 
     Raises:
         ValueError: If a format is unknown or does not fit the scan.
-        ModuleNotFoundError: If ``dicom`` is asked for without highdicom.
+        ModuleNotFoundError: If ``dicom`` is requested without highdicom.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
+    unknown = sorted(set(formats) - set(RESULT_FORMATS))
     if unknown:
         raise ValueError(
-            f'unknown format {unknown[0]!r}; expected one of {", ".join(FORMATS)}'
+            f'unknown format {unknown[0]!r}; expected one of '
+            + ', '.join(RESULT_FORMATS)
         )
     folder = Path(folder)
     identity = None if keep_identity else Identity.of_volume(volume)

@@ -20,7 +20,7 @@ def array_in_source(array: np.ndarray, volume: CTVolume) -> np.ndarray:
         - output: (K, J, I), the reversed order of the file's indices.
 
     Raises:
-        ValueError: If the voxels of the volume are not those of its file.
+        ValueError: If the volume was resampled.
     """
     zero = volume.index_to_source((0, 0, 0))
     steps = np.array([volume.index_to_source(unit) - zero for unit in np.eye(3)])

@@ -1,4 +1,4 @@
-"""Findings as JSON, CSV, label map and markups of 3D Slicer."""
+"""Findings as JSON, CSV, label map and markups for 3D Slicer."""
 
 import os
 from pathlib import Path
@@ -14,9 +14,9 @@ from ..finding_map import FindingMaps, label_array
 from ..identity import Identity
 from .source_grid import image_in_source
 
-#: Columns of ``findings.csv``. Positions in mm are DICOM's patient coordinates
-#: (x to the left, y to the back, z to the head); i, j, k are voxels of the file.
-CSV_COLUMNS = (
+#: Columns of ``findings.csv``. Positions in mm are DICOM patient coordinates (x to
+#: the left, y to the back, z to the head); i, j, k are voxels of the file.
+FINDING_COLUMNS = (
     'id',
     'label',
     'score',
@@ -48,10 +48,9 @@ def write_findings_json(
 ) -> None:
     """Write ``findings.json``; its schema is documented in docs/findings.md.
 
-    Args:
-        path: The file.
-        result: The findings.
-        identity: What must not be in the file; None keeps everything.
+    path: Output path.
+    result: The findings.
+    identity: Identity to remove; None removes nothing.
     """
     content = result.to_dict()
     if identity is not None:
@@ -60,8 +59,8 @@ def write_findings_json(
 
 
 def write_findings_csv(path: str | os.PathLike, result: ScanResult) -> None:
-    """Write one row per finding with :data:`CSV_COLUMNS`."""
-    write_csv_table(path, CSV_COLUMNS, [_csv_row(each) for each in result.findings])
+    """Write one row per finding with :data:`FINDING_COLUMNS`."""
+    write_csv_table(path, FINDING_COLUMNS, [_csv_row(each) for each in result.findings])
 
 
 def _csv_row(finding: Finding) -> dict[str, Any]:

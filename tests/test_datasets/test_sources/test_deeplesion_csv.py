@@ -7,7 +7,7 @@ import pytest
 
 from mmlesion.ct.deeplesion_columns import DL_INFO_COLUMNS
 from mmlesion.datasets.sources.deeplesion_csv import (
-    COLUMNS,
+    REQUIRED_COLUMNS,
     read_deeplesion_csv,
     write_deeplesion_csv,
 )
@@ -53,7 +53,7 @@ def test_all_columns(tiny):
 
 def test_the_other_columns_may_be_absent_or_empty(tiny):
     (absent,) = read_deeplesion_csv(tiny.add().write())
-    empty = dict.fromkeys(set(DL_INFO_COLUMNS) - set(COLUMNS), '')
+    empty = dict.fromkeys(set(DL_INFO_COLUMNS) - set(REQUIRED_COLUMNS), '')
     tiny.rows[0].update(empty, Patient_age='NaN')
     (empty,) = read_deeplesion_csv(tiny.write(DL_INFO_COLUMNS))
     assert absent == empty
@@ -103,7 +103,7 @@ def test_a_missing_interval_is_nan(tiny, written):
 
 def test_columns_in_any_order_and_more_of_them(tiny):
     tiny.add(Patient_age='')
-    path = tiny.write(['Patient_age', *reversed(COLUMNS)])
+    path = tiny.write(['Patient_age', *reversed(REQUIRED_COLUMNS)])
     assert read_deeplesion_csv(path)[0].box_px == (10, 12, 30, 42)
 
 
@@ -120,7 +120,11 @@ def test_missing_and_empty_file(tmp_path):
 
 def test_missing_columns_are_named(tiny):
     path = tiny.add().write(
-        [name for name in COLUMNS if name not in ('Image_size', 'Bounding_boxes')]
+        [
+            name
+            for name in REQUIRED_COLUMNS
+            if name not in ('Image_size', 'Bounding_boxes')
+        ]
     )
     with pytest.raises(
         ValueError,

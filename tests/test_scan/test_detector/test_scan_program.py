@@ -20,7 +20,7 @@ from mmlesion.scan import ScanResult
 from mmlesion.scan.linking import LinkOptions
 from mmlesion.scan.many_scans import run_scans
 from mmlesion.scan.report import WINDOWS, write_list_page
-from mmlesion.scan.writers import FORMATS
+from mmlesion.scan.writers import RESULT_FORMATS
 
 LINK = LinkOptions(score_thr=0.0, max_per_slice=10, box_margin_px=0)
 
@@ -129,7 +129,7 @@ def test_arguments_of_the_command_line_are_those_of_the_writers():
     outputs = outputs_from_arguments(args, 'A scan')
     assert outputs.formats == ('dicom', 'json') and outputs.report == 'folder'
     assert outputs.keep_identity and outputs.window in WINDOWS
-    every = parser.parse_args(['--formats', *FORMATS, '--report', 'html'])
+    every = parser.parse_args(['--formats', *RESULT_FORMATS, '--report', 'html'])
     assert outputs_from_arguments(every, '').report == 'html'
     for window in WINDOWS:
         parser.parse_args(['--window', window])
