@@ -1,16 +1,16 @@
-"""Speed and memory, each measured against a named peer in the same run.
+"""Benchmarks of speed and memory, each against a named peer in the same run.
 
 A benchmark is a module of this folder with ``run() -> list[dict]``. Each dict is
 one row of the table that ``python -m benchmarks`` prints:
 
-- ``what``: what was done, with its size.
+- ``what``: description of the task, with its size.
 - ``ours``, ``peer``: numbers in ``unit`` (``'s'``, ``'ms'``, ``'samples/s'``,
-  ``'MiB'``); ``peer`` may be None where a rate alone is asked for.
-- ``peer_name``: who was measured beside ours.
-- ``ratio``: how many times better ours is, above 1 if it is; None without a peer.
-- ``target``: a number is the least ``ratio``; a text such as ``'>= 10'`` or
-  ``'< 3'`` is about ``ours``; None if nothing is asked.
-- ``note``: optional words.
+  ``'MiB'``); ``peer`` may be None if only a rate is measured.
+- ``peer_name``: description of the peer.
+- ``ratio``: factor by which ours is better, above 1 if it is; None without a peer.
+- ``target``: a number is the minimum ``ratio``; a string such as ``'>= 10'`` or
+  ``'< 3'`` refers to ``ours``; None if there is no target.
+- ``note``: optional remark.
 """
 
 import statistics
@@ -20,14 +20,14 @@ __all__ = ['alternate']
 
 
 def alternate(ours, peer, min_seconds=2.0, min_repeats=5, max_repeats=200):
-    """Time two callables in turns, so that both see the same machine.
+    """Time two callables in turns, so that both run under the same conditions.
 
     Args:
         ours (callable): Called without arguments.
-        peer (callable): Likewise.
-        min_seconds (float): Go on until both together took that long.
-        min_repeats (int): Least number of turns, after one that is not timed.
-        max_repeats (int): Most turns.
+        peer (callable): Called without arguments.
+        min_seconds (float): Minimum total time of both.
+        min_repeats (int): Minimum number of turns, after one that is not timed.
+        max_repeats (int): Maximum number of turns.
 
     Returns:
         tuple[float, float]: Median seconds of one call of ``ours`` and of

@@ -14,7 +14,7 @@ COMPARISONS = {'>=': operator.ge, '<=': operator.le, '>': operator.gt, '<': oper
 
 
 def available():
-    """Names of the modules of this folder that hold a benchmark."""
+    """Return the names of the modules of this folder that contain a benchmark."""
     folder = str(Path(__file__).parent)
     return sorted(
         module.name
@@ -24,7 +24,7 @@ def available():
 
 
 def met(row):
-    """Whether a row reaches its target; None where it has none.
+    """Return whether a row reaches its target; None if it has no target.
 
     Raises:
         ValueError: If the target is neither a number nor a comparison.
@@ -41,7 +41,7 @@ def met(row):
             except (IndexError, ValueError):
                 break
     raise ValueError(
-        f'target of "{row["what"]}" is {target!r}; expected a number (least '
+        f'target of "{row["what"]}" is {target!r}; expected a number (minimum '
         'ratio) or a comparison with ours such as ">= 10"'
     )
 
@@ -49,8 +49,8 @@ def met(row):
 def collect(names, package='benchmarks'):
     """Run benchmarks by name.
 
-    One that cannot run here (a missing package, no GPU, no data) becomes a row
-    with its reason, and the others still run.
+    A benchmark that cannot run (missing package, GPU or data) becomes a row
+    with the reason, and the others still run.
 
     Returns:
         list[dict]: Rows as described in ``benchmarks/__init__.py``, each with
@@ -77,7 +77,7 @@ def collect(names, package='benchmarks'):
 
 
 def table(rows):
-    """Rows as aligned text, notes below."""
+    """Return the rows as aligned text with notes below."""
 
     def number(value, form='.4g'):
         return '-' if value is None else format(value, form)
@@ -125,7 +125,7 @@ def main(argv=None):
             f'no benchmark named {", ".join(unknown)}; there are '
             f'{", ".join(available())}'
         )
-    # What libraries print while they load is no part of the table.
+    # Output of libraries during import is not part of the table.
     with contextlib.redirect_stdout(sys.stderr):
         rows = collect(args.names or available())
     print(json.dumps(rows, indent=2) if args.json else table(rows))

@@ -1,7 +1,7 @@
-"""Pixel AUPRC of 200 maps of 224 x 224 pixels: 10 million pixels.
+"""Benchmark of the pixel AUPRC of 200 maps of 224 x 224 pixels (10 million pixels).
 
-The peers sort all pixels at once: scikit-learn where it is installed, and NumPy as
-scikit-learn does it. Ours counts image after image and remembers no pixel.
+The peers sort all pixels at once: scikit-learn, if installed, and the same algorithm
+in NumPy. Ours processes one image at a time and stores no pixels.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ NUM_IMAGES, SIDE = 200, 224
 
 
 def data_set(seed=0):
-    """Raw rectified maps, a little higher on a lesion of 0.5 % of the pixels."""
+    """Return raw rectified maps, slightly higher on a lesion of 0.5 % of the pixels."""
     rng = np.random.default_rng(seed)
     maps = rng.normal(size=(NUM_IMAGES, SIDE, SIDE)).astype(np.float32)
     masks = np.zeros(maps.shape, dtype=bool)
@@ -27,7 +27,7 @@ def data_set(seed=0):
 
 
 def streamed(maps, masks):
-    """Pooled AUPRC, one image at a time."""
+    """Compute the pooled AUPRC one image at a time."""
     histogram = PixelHistogram()
     for activation, mask in zip(maps, masks):
         histogram.update(activation, mask)
@@ -35,7 +35,7 @@ def streamed(maps, masks):
 
 
 def sorted_auprc(maps, masks):
-    """Pooled AUPRC as scikit-learn computes it, in NumPy alone."""
+    """Compute the pooled AUPRC with scikit-learn's algorithm in NumPy."""
     scores, labels = maps.ravel(), masks.ravel()
     order = np.argsort(scores, kind='mergesort')[::-1]
     scores, labels = scores[order], labels[order]

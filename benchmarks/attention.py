@@ -1,6 +1,6 @@
-"""Attention weights exp((x - max x) / T) against softmax divided by maximum.
+"""Benchmark of attention weights exp((x - max x) / T) against softmax / maximum.
 
-The size is the paper's: 512 channels, 5 images, a typical slice of 290 x 340
+The size is that of the paper: 512 channels, 5 images, a typical slice of 290 x 340
 pixels at stride 8. Memory is the peak of a forward and backward pass.
 """
 
@@ -11,7 +11,7 @@ from mmlesion.models.layers import max_softmax
 
 
 def softmax_over_max(logits, dim, temperature):
-    """Eqs. 2 and 3 (6 and 7) of the paper as they stand."""
+    """Compute Eqs. 2 and 3 (6 and 7) of the paper literally."""
     if not isinstance(dim, int):  # softmax takes one dimension
         flat = logits.flatten(-2)
         return softmax_over_max(flat, -1, temperature).view_as(logits)
@@ -20,7 +20,7 @@ def softmax_over_max(logits, dim, temperature):
 
 
 def peak_bytes(step, device):
-    """Most bytes that one call of ``step`` holds at a time."""
+    """Return the peak memory of one call of ``step`` in bytes."""
     if device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

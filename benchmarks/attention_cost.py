@@ -1,4 +1,4 @@
-"""Cost of the attention for 3, 5 and 7 images: the paper's "no heavy overhead".
+"""Benchmark of the cost of attention for 3, 5 and 7 images ("no heavy overhead").
 
 ``configs/3dce_csatt_15slice.py`` at full size with random weights, with and
 without attention: inference of one key slice, peak memory of a training step.

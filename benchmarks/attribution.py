@@ -1,9 +1,9 @@
-"""Cost of activation maps, in forward passes of the same network.
+"""Benchmark of the cost of activation maps, in forward passes of the same network.
 
 ResNet-18, 224 x 224, batch 8, last stage, against captum's LayerGradCam and
-pytorch-grad-cam where they are installed; Integrated Gradients at 64 x 64 against
-captum's. All functions take turns in one process, and the fastest turn of each
-counts. On a CPU, the time is CPU time, so that other programs do not count.
+pytorch-grad-cam, if installed; Integrated Gradients at 64 x 64 against
+captum's. All functions run in turns in one process, and the minimum time of each
+is used. On a CPU, it is CPU time, which excludes other programs.
 """
 
 import time
@@ -17,9 +17,9 @@ CLASSES = 5
 
 
 def fastest(functions, budget=40.0, repeats=12):
-    """Least seconds of each function, all called in turns.
+    """Return the minimum seconds of each function, called in turns.
 
-    Stops after ``repeats`` turns, or after three once ``budget`` seconds are
+    Stops after ``repeats`` turns, or after three turns if ``budget`` seconds are
     spent.
     """
     on_gpu = torch.cuda.is_available()
@@ -39,7 +39,7 @@ def fastest(functions, budget=40.0, repeats=12):
 
 
 def captum_maps(model, layer, images, classes):
-    """``maps()`` for one class, ``maps(k)`` for k, one after another."""
+    """Return ``maps()`` for one class and ``maps(k)`` for k classes in sequence."""
     from captum.attr import LayerGradCam
 
     peer = LayerGradCam(model, layer)
@@ -49,7 +49,7 @@ def captum_maps(model, layer, images, classes):
 
 
 def grad_cam_maps(model, layer, images, classes):
-    """Likewise, by pytorch-grad-cam."""
+    """Return the functions of :func:`captum_maps` with pytorch-grad-cam."""
     from pytorch_grad_cam import GradCAM as Peer
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -64,14 +64,14 @@ PEERS = {'captum': captum_maps, 'pytorch-grad-cam': grad_cam_maps}
 
 
 def difference(model, layer, images, classes):
-    """Largest difference from captum's maps."""
+    """Return the largest difference from captum's maps."""
     ours = GradCAM(model, [layer], relu=False)(images, classes)
     peer = captum_maps(model, model.get_submodule(layer), images, classes)()
     return (ours - torch.cat(peer, 1)).abs().max().item()
 
 
 def integrated_gradients(model, device, steps=32):
-    """Row of Integrated Gradients, batch 8, 64 x 64, 32 images in one pass."""
+    """Return the row of Integrated Gradients: batch 8, 64 x 64, 32 images per pass."""
     images = torch.randn(8, 3, 64, 64, device=device)
     classes = torch.arange(8, device=device)
     method = IntegratedGradients(model, steps=steps, batch_size=32)

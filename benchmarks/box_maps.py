@@ -1,9 +1,9 @@
-"""Which map explains a box: energy of the maps of a detector inside their own boxes.
+"""Benchmark of box explanations: energy of the maps of a detector inside their boxes.
 
-Reads the detector and the data of ``make demo``. For each box with a score of at least
-0.3 on the test slices (at most three an image), a map of each method is computed at the
-layer that ``explain`` takes by default. The control is the share of the image that the
-box covers, which is the energy inside of a uniform map.
+The benchmark needs the detector and the data of ``make demo``. For each box with a
+score of at least 0.3 on the test slices (at most three per image), a map of each method
+is computed at the default layer of ``explain``. The control is the fraction of the
+image that the box covers, which is the energy of a uniform map inside the box.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ TARGET = 0.7
 
 
 def _inside(one_map, box):
-    """Share of the positive energy in the box, and whether the maximum lies in it."""
+    """Return the fraction of the energy inside the box, and whether the maximum is."""
     x1, y1, x2, y2 = np.rint(box).astype(int)
     positive = one_map.clip(0)
     window = slice(max(y1, 0), max(y2, 0)), slice(max(x1, 0), max(x2, 0))
@@ -67,7 +67,7 @@ def _measure(model, dataset, layer, method):
 
 
 def run():
-    """Rows of the table, the default method first."""
+    """Return the rows of the table, with the default method first."""
     checkpoints = sorted(DEMO.glob('best_*.pth'))
     if not checkpoints:
         raise FileNotFoundError(f'{DEMO}: no best_*.pth; run make demo first')

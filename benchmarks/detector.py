@@ -1,10 +1,10 @@
-"""The full 15-slice detector on a GPU: training with AMP, and inference.
+"""Benchmark of the full 15-slice detector on a GPU: training with AMP, and inference.
 
-``configs/3dce_csatt_15slice.py`` as it stands, on random pictures of 296 x 344
+The benchmark runs ``configs/3dce_csatt_15slice.py`` on random images of 296 x 344
 pixels, the typical size of DeepLesion after cropping and resizing, and of
 512 x 512, the largest. The peer of the training is the same model in single
-precision. Published for 15 slices: 5.5 samples/s in training and 71 ms a key
-slice, on one GPU of unstated kind (a public log of the authors' MXNet code).
+precision. Published values for 15 slices: 5.5 samples/s in training and 71 ms per key
+slice on one GPU of unknown type (public log of the authors' MXNet code).
 """
 
 import logging
@@ -23,7 +23,7 @@ BATCH = 8
 
 
 def build(device, num_images=5):
-    """The detector with random weights, since none can be fetched here."""
+    """Build the detector with random weights."""
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
@@ -39,7 +39,7 @@ def build(device, num_images=5):
 
 
 def samples(number, height, width, device, num_slices=15):
-    """Inputs as the data preprocessor gives them, one lesion each."""
+    """Return inputs as from the data preprocessor, with one lesion each."""
     from mmdet.structures import DetDataSample
 
     inputs = torch.randn(number, num_slices, height, width, device=device) * 50
@@ -62,7 +62,7 @@ def samples(number, height, width, device, num_slices=15):
 
 
 def seconds_per_call(function, device, repeats=20):
-    """Mean over ``repeats`` calls after three that are not timed."""
+    """Return the mean seconds of ``repeats`` calls after three that are not timed."""
     for i in range(3 + repeats):
         if i == 3:
             if device == 'cuda':
@@ -75,7 +75,7 @@ def seconds_per_call(function, device, repeats=20):
 
 
 def training_step(model, optimizer, batch, amp, device):
-    """Forward, backward, clip, step, as the config's OptimWrapper."""
+    """Return a function that runs a training step like the config's OptimWrapper."""
     scaler = torch.amp.GradScaler(device, enabled=amp)
 
     def step():

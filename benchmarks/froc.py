@@ -1,8 +1,8 @@
-"""FROC of a whole test set against the loop over boxes that others use.
+"""Benchmark of the FROC curve of a whole test set against a loop over boxes.
 
-The size is DeepLesion's test split: 4,817 images, 4,912 lesions, 300 boxes an
-image. The loop is 3DCE's, restated: boxes by decreasing score, one at a time,
-compared with the lesions of their image by NumPy. It runs over all boxes, once.
+The size is that of DeepLesion's test split: 4,817 images, 4,912 lesions, 300 boxes per
+image. The loop reimplements that of 3DCE: boxes in descending order of score, one at a
+time, compared with the lesions of their image by NumPy. It runs over all boxes once.
 """
 
 import statistics
@@ -22,7 +22,7 @@ FPS = [0.5, 1, 2, 4, 8, 16]
 
 
 def test_set(seed=0):
-    """Lesions, and boxes of which some lie near a lesion."""
+    """Return lesions, and boxes of which some are near a lesion."""
     rng = np.random.default_rng(seed)
     image = np.r_[:NUM_IMAGES, rng.integers(0, NUM_IMAGES, NUM_LESIONS - NUM_IMAGES)]
     pred_boxes, pred_scores, gt_boxes = [], [], []
@@ -45,7 +45,7 @@ def test_set(seed=0):
 
 
 def loop_over_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5):
-    """False positives per image and sensitivity after each box."""
+    """Return false positives per image and sensitivity after each box."""
     image = np.repeat(np.arange(len(pred_boxes)), [len(s) for s in pred_scores])
     boxes, scores = np.concatenate(pred_boxes), np.concatenate(pred_scores)
     found = [np.zeros(len(lesions), dtype=bool) for lesions in gt_boxes]
@@ -69,7 +69,7 @@ def loop_over_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5):
 
 
 def iou_one(box, lesions):
-    """Overlap of one box with some, sides of x2 - x1 + 1."""
+    """Return the IoU of one box with several; sides are x2 - x1 + 1."""
     width = (
         np.minimum(box[2], lesions[:, 2]) - np.maximum(box[0], lesions[:, 0]) + 1
     ).clip(0)
@@ -83,14 +83,14 @@ def iou_one(box, lesions):
 
 
 def timed(function):
-    """Seconds of one call, and its result."""
+    """Return the seconds of one call and its result."""
     before = time.perf_counter()
     result = function()
     return time.perf_counter() - before, result
 
 
 def run():
-    """Measure the curve against the loop, and the bootstrap alone."""
+    """Measure the curve against the loop, and the bootstrap separately."""
     case = test_set()
     assert np.allclose(
         iou_one(case[0][0][0], case[2][0]),
@@ -102,7 +102,7 @@ def run():
         return curve, curve.sensitivity_at(FPS)
 
     ours()
-    # The loop takes half a minute: once, with ours before and after it.
+    # The loop takes half a minute, so it runs once between two runs of ours.
     times = [timed(ours)[0] for _ in range(2)]
     peer, (fp_per_image, sensitivity) = timed(lambda: loop_over_boxes(*case))
     times += [timed(ours)[0] for _ in range(3)]

@@ -1,7 +1,7 @@
-"""Phases of a slice: ours beside a loop over pixels and DIPY's sweep.
+"""Benchmark of phases of a slice against a loop over pixels and DIPY's sweep.
 
-A simulated 384 x 384 slice with a nodule, four phases. All take turns in one process
-and the least of each one's turns counts, in core time.
+The input is a simulated 384 x 384 slice with a nodule and four phases. All functions
+run in turns in one process, and the minimum CPU time of each is used.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from mmlesion.segmentation import phase_means, segment_phases
 from .attribution import fastest
 
 SMOOTHNESS = 100.0**2
-PART = 64  # side of what the loop over pixels can do while one waits
+PART = 64  # size of the part for the slow loop over pixels
 
 
 def loop_over_pixels(image, means):
-    """Iterated conditional modes as one writes it down."""
+    """Run a direct implementation of iterated conditional modes."""
     height, width = image.shape
     data = [
         [[(value - mean) ** 2 for mean in means] for value in row]
@@ -44,7 +44,7 @@ def loop_over_pixels(image, means):
 
 
 def dipy_sweeps(image, means, sweeps):
-    """As many sweeps of DIPY's (6 neighbors in 3-D, here 4, one weight)."""
+    """Run a number of DIPY's sweeps (6 neighbors in 3-D, here 4, one weight)."""
     from dipy.segment.mrf import ConstantObservationModel, IteratedConditionalModes
 
     model, modes = ConstantObservationModel(), IteratedConditionalModes()

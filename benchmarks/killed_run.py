@@ -1,11 +1,12 @@
-"""A run over 100 scans that is killed and resumed, against an unbroken one.
+"""Benchmark of a run over 100 scans that is killed and resumed.
 
 100 small generated scans, 3 of them cut off, go through ``mmlesion detect`` with a
-detector of random weights and two processes that read ahead. The run is killed with
-SIGKILL five times, at random moments after each 15 further results, and started again
-by the same command. Checked are: equal results, failures in ``failures.csv``, and that
-no file of a complete scan changes afterwards, so that nothing is computed twice. The
-same is done with ``--dask local --workers 2``, where the whole process group is killed.
+detector with random weights and two processes that read in advance. The run is killed
+with SIGKILL five times, at random moments after every 15 results, and started again
+with the same command. The results must equal those of an uninterrupted run, failures
+must be in ``failures.csv``, and no file of a complete scan may change afterwards. The
+same is repeated with ``--dask local --workers 2``, where the whole process group is
+killed.
 
 ``python -m benchmarks.killed_run FOLDER`` keeps the results in a folder.
 """
@@ -33,7 +34,7 @@ SCANS, BROKEN, KILLS, RESULTS_PER_RUN = 100, (17, 52, 99), 5, 15
 
 
 def write_detector(folder):
-    """Config and checkpoint of a small detector of nine slices, random weights."""
+    """Write config and checkpoint of a small nine-slice detector, random weights."""
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
@@ -54,7 +55,7 @@ def write_detector(folder):
 
 
 def write_scans(folder):
-    """Small bodies with texture; three files are cut off."""
+    """Write small bodies with texture; three files are truncated."""
     folder.mkdir()
     for number in range(1, SCANS + 1):
         rng = np.random.default_rng(number)
@@ -67,7 +68,7 @@ def write_scans(folder):
 
 
 def start(folder, out, *options):
-    """The program in a process group of its own."""
+    """Start the program in its own process group."""
     return subprocess.Popen(
         [
             *(sys.executable, 'tools/detect_scan.py', str(folder / 'scans')),
@@ -82,7 +83,7 @@ def start(folder, out, *options):
 
 
 def complete(out):
-    """State of the files of all complete scans: name, number and time of change."""
+    """Return name, number and modification time of the files of all complete scans."""
     return {
         str(path): (path.stat().st_ino, path.stat().st_mtime_ns)
         for found in out.glob('*/findings.json')
@@ -92,7 +93,7 @@ def complete(out):
 
 
 def killed(folder, out, *options):
-    """Kill and resume; the number of kills and of files that changed later."""
+    """Kill and resume; return the numbers of kills and of files that changed later."""
     rng, kills, changed, before = random.Random(0), 0, 0, {}
     for _ in range(4 * KILLS):
         process = start(folder, out, *options)
@@ -114,7 +115,7 @@ def killed(folder, out, *options):
 
 
 def findings(out):
-    """Content of all results by scan."""
+    """Return the content of all results by scan."""
     return {
         path.parent.name: json.loads(path.read_text())
         for path in out.glob('*/findings.json')
@@ -122,7 +123,7 @@ def findings(out):
 
 
 def measure(folder):
-    """Rows of the table."""
+    """Return the rows of the table."""
     write_detector(folder)
     write_scans(folder / 'scans')
     assert start(folder, folder / 'unbroken', '--readers', '2').wait() == 0
@@ -156,7 +157,7 @@ def measure(folder):
 
 
 def run():
-    """Rows of the table."""
+    """Return the rows of the table."""
     with tempfile.TemporaryDirectory() as folder:
         return measure(Path(folder))
 

@@ -1,8 +1,8 @@
-"""Lung masks and sides in cropped fields of view, and scans without lungs.
+"""Benchmark of lung masks and sides in cropped fields of view and without lungs.
 
-Generated chests of four patients, 4 mm pixels, 6 mm slices, and the real chest CT
-beside the project, if it is there. A crop is compared with the mask and the sides of
-the whole scan in that field of view.
+The scans are generated chests of four patients (4 mm pixels, 6 mm slices) and the real
+chest CT next to the project, if available. A crop is compared with the mask and the
+sides of the whole scan in that field of view.
 """
 
 import itertools
@@ -22,7 +22,7 @@ LEVELS_MM = dict(chest=(-30, 300), abdomen=(345, 470), pelvis=(470, 690))
 
 
 def generated(seed, part, pixel_mm=4.0, step_mm=6.0):
-    """A part of a generated patient as a scan."""
+    """Return a part of a generated patient as a scan."""
     rng = np.random.default_rng(seed)
     patient, protocol = Patient(rng), Protocol.draw(rng)
     z = np.arange(*LEVELS_MM[part], step_mm) * patient.scale_z
@@ -37,7 +37,7 @@ def generated(seed, part, pixel_mm=4.0, step_mm=6.0):
 
 
 def six_sides(shape):
-    """Fields of view without 25 or 50 % of the scan on one of its six sides."""
+    """Return fields of view without 25 or 50 % of the scan on one of its six sides."""
     for axis, share, first in itertools.product(range(3), (0.25, 0.5), (False, True)):
         cut = round(share * shape[axis])
         part = [slice(None)] * 3
@@ -46,7 +46,7 @@ def six_sides(shape):
 
 
 def one_lung(shape):
-    """Fields of view with one lung or a part of it."""
+    """Return fields of view with one lung or a part of it."""
     shares = (
         ((0, 1), (0, 1), (0.57, 1)),
         ((0, 1), (0, 1), (0, 0.43)),
@@ -60,7 +60,7 @@ def one_lung(shape):
 
 
 def variants(scan):
-    """The scan turned, stored otherwise, with two slices and with gaps."""
+    """Return variants: rotated, differently stored, with two slices, with gaps."""
     for degrees in (-25, -10, 10, 25):
         turn = dict(angle=degrees, axes=(1, 2), reshape=False)
         yield (
@@ -97,7 +97,7 @@ def _agreement(found, expected):
 
 
 def run():
-    """Measure Dice, share of the right side, and refusals."""
+    """Measure the Dice, the fraction on the correct side, and rejections."""
     scans = {'generated': [generated(seed, 'chest') for seed in range(4)]}
     if REAL.is_file():
         scans['real'] = [read_volume(REAL)]
@@ -125,7 +125,7 @@ def run():
                 )
             rows.append(
                 _row(
-                    f'{name}: sides right, share of volume',
+                    f'{name}: correct sides, fraction of volume',
                     [share for scan in each for share in _sides(scan)],
                     0.98,
                 )
@@ -135,7 +135,7 @@ def run():
             for seed in range(6)
             for part in ('abdomen', 'pelvis')
         ]
-    rows.append(_row('generated abdomens and pelves refused', refused, 1))
+    rows.append(_row('generated abdomens and pelves rejected', refused, 1))
     return rows
 
 
@@ -170,5 +170,5 @@ def _row(what, values, target):
         peer_name=None,
         ratio=None,
         target=f'>= {target}',
-        note=f'least of {len(values)}, mean {np.mean(values):.4f}',
+        note=f'minimum of {len(values)}, mean {np.mean(values):.4f}',
     )

@@ -1,11 +1,11 @@
-"""The refined lung mask of 512 x 512 slices against the well-known notebook's way.
+"""Benchmark of the refined lung mask against the method of a public notebook.
 
-The peer restates the steps of "improved lung segmentation using watershed" (Kaggle,
+The peer reimplements "improved lung segmentation using watershed" (Kaggle,
 Data Science Bowl 2017) with SciPy and scikit-image, slice by slice. With the notebook's
-footprints ours gives the same mask to the bit, which is asserted in the run.
+footprints, our mask is identical, which is checked in the run.
 
-Slices are of a generated chest, 512 x 512 at 0.74 mm. Times are those that the one
-thread spent computing, whatever else the machine does meanwhile.
+The slices are those of a generated chest, 512 x 512 at 0.74 mm. Times are CPU times of
+one thread.
 """
 
 import statistics
@@ -27,18 +27,18 @@ NOTEBOOK_THRESHOLD_HU = -400
 
 
 def octagon():
-    """The 7 x 7 octagon, iterated 8 times: 49 x 49."""
+    """Return the 7 x 7 octagon iterated 8 times: 49 x 49."""
     y, x = np.abs(np.mgrid[-3:4, -3:4])
     return ndimage.iterate_structure(x + y <= 4, 8)
 
 
 def diamond(radius):
-    """What so many dilations by SciPy's default cross make of a pixel."""
+    """Return a pixel after ``radius`` dilations by SciPy's default cross."""
     y, x = np.abs(np.mgrid[-radius : radius + 1, -radius : radius + 1])
     return x + y <= radius
 
 
-#: The notebook's way as arguments of ``lung_mask``.
+#: The method of the notebook as arguments of ``lung_mask``.
 NOTEBOOK_STEPS = WatershedSteps(
     intermediate=diamond(10),
     external=diamond(55),
@@ -51,7 +51,7 @@ NOTEBOOK_STEPS = WatershedSteps(
 
 
 def notebook_mask(slice_hu):
-    """The peer: (H, W) bool of one slice."""
+    """Return the mask of one slice by the peer, (H, W) bool."""
     internal = clear_border(slice_hu < NOTEBOOK_THRESHOLD_HU)
     labels = label(internal)
     areas = sorted(region.area for region in regionprops(labels))
@@ -74,7 +74,7 @@ def notebook_mask(slice_hu):
 
 @lru_cache
 def chest(seed=0, spacing_mm=0.74, levels_mm=(20, 60, 100, 140, 180, 220)):
-    """Slices of a generated chest, from the feet to the head, as a scan."""
+    """Return slices of a generated chest, from feet to head, as a scan."""
     rng = np.random.default_rng(seed)
     patient, protocol = Patient(rng), Protocol.draw(rng)
     z = np.asarray(levels_mm, float)
@@ -88,7 +88,7 @@ def chest(seed=0, spacing_mm=0.74, levels_mm=(20, 60, 100, 140, 180, 220)):
 
 
 def like_notebook(volume):
-    """Our mask of one slice after the other, as the notebook would have it."""
+    """Return our mask slice by slice, with the steps of the notebook."""
     return np.concatenate(
         [
             lung_mask(
@@ -103,7 +103,7 @@ def like_notebook(volume):
 
 
 def peak_bytes(function):
-    """Most memory that one call holds beyond what was there before."""
+    """Return the peak memory that one call allocates."""
     tracemalloc.start()
     try:
         function()
@@ -113,7 +113,7 @@ def peak_bytes(function):
 
 
 def core_seconds(*functions, repeats=3):
-    """Median seconds of a core that each takes, called in turns."""
+    """Return the median CPU seconds of each function, called in turns."""
     taken = [[] for _ in functions]
     for _ in range(repeats):
         for function, times in zip(functions, taken):
@@ -163,7 +163,7 @@ def _measure():
             )
             for target in (10, '< 0.15')
         ]
-    # 5 mm slices, as many as make the memory that does not grow with them small
+    # enough 5 mm slices that constant memory is negligible
     thick = CTVolume(volume.array.repeat(8, 0), (5.0, *volume.spacing_mm[1:]))
     for method in ('threshold', 'watershed'):
         size, peak = thick.array.nbytes, peak_bytes(lambda: lung_mask(thick, method))

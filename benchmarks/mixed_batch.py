@@ -1,7 +1,7 @@
-"""Prediction of images of different sizes: one padded batch against one by one.
+"""Benchmark of prediction for images of different sizes in one padded batch.
 
 ``configs/3dce_csatt_15slice.py`` with random weights on eight random stacks of
-different sizes, as DeepLesion has them after cropping and resizing. The peer is the
+different sizes, as in DeepLesion after cropping and resizing. The peer is the
 same model, image by image. Both give the same boxes, which is checked.
 """
 
@@ -25,7 +25,7 @@ SIZES = (
 
 
 def make_batch(sizes, device):
-    """Return each image alone, all images in one batch, and their samples."""
+    """Return the separate images, all images in one batch, and their samples."""
     images, batch_samples = [], []
     height = max(size[0] for size in sizes)
     width = max(size[1] for size in sizes)
@@ -75,7 +75,9 @@ def run(device=None, sizes=SIZES, repeats=1):
         if len(found) != len(expected) or not torch.allclose(
             found.scores, expected.scores, atol=1e-4
         ):
-            raise RuntimeError('the boxes of the batch are not those of single images')
+            raise RuntimeError(
+                'the boxes of the batch differ from those of single images'
+            )
     best = {way: len(sizes) / min(values) for way, values in seconds.items()}
     return [
         dict(

@@ -1,9 +1,9 @@
-"""Projections of a 256 x 256 x 216 scan: one pass against masked means of numpy.
+"""Benchmark of projections of a 256 x 256 x 216 scan against masked means of NumPy.
 
-7 areas (the lungs and six lung regions), 3 ranges of HU, 3 axes, on one core, after the
-mask. The peer takes each of the 63 by ``numpy.ma.mean`` from the part of the scan, as
-one would write it at first. Of ours, too, the pictures of all 27 rotations of a scan,
-the turning included.
+There are 7 areas (the lungs and six lung regions), 3 HU ranges and 3 axes. Times are
+those of one core after the mask. The peer computes each of the 63 projections by
+``numpy.ma.mean`` from the part of the scan. Another row is the time of our projections
+after a rotation of the scan, including the rotation.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ from mmlesion.ct import (
 
 
 def masked_means(array, mask):
-    """The peer: a dict of (area, axis, range)."""
+    """Return the projections of the peer by (area, axis, range)."""
     parts = dict(whole=(slice(None),) * 3, **region_slices(array.shape))
     means = {}
     for area, part in parts.items():
@@ -36,7 +36,7 @@ def masked_means(array, mask):
 
 
 def chest(seed=0):
-    """Two ellipsoids of lung in soft tissue, with noise; HU and mask."""
+    """Return HU and mask of two lung ellipsoids in soft tissue with noise."""
     z, y, x = np.ogrid[: GRID_SHAPE[0], : GRID_SHAPE[1], : GRID_SHAPE[2]]
     mask = np.zeros(GRID_SHAPE, bool)
     for middle in (78, 178):
@@ -48,7 +48,7 @@ def chest(seed=0):
 
 
 def run():
-    """Rows of the table; see ``benchmarks/__init__.py``."""
+    """Return the rows of the table, see ``benchmarks/__init__.py``."""
     threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -90,13 +90,13 @@ def _measure():
             target='< 2',
         ),
         dict(
-            what=f'{what}, after a turn of scan and mask',
+            what=f'{what}, after a rotation of scan and mask',
             ours=turned,
             peer=None,
             unit='s',
             peer_name=None,
             ratio=None,
             target=None,
-            note='27 of these make the training pictures of a scan',
+            note='27 of these are the training images of a scan',
         ),
     ]

@@ -1,8 +1,8 @@
-"""Position-sensitive pooling against RoIAlign-and-gather.
+"""Benchmark of position-sensitive pooling against RoIAlign-and-gather.
 
-The size is the paper's: 490 = 10 x 7 x 7 maps of 64 x 64 cells (512 pixels at
-stride 8), 300 boxes in a test and 64 (32 a sample, batch 2) in a training step.
-The peer pools all 490 maps into 7 x 7 bins and keeps of each map its own bin.
+The size is that of the paper: 490 = 10 x 7 x 7 maps of 64 x 64 cells (512 pixels at
+stride 8), 300 boxes in a test and 64 (32 per sample, batch 2) in a training step.
+The peer pools all 490 maps into 7 x 7 bins and keeps one bin of each map.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ CHANNELS, K, CELLS, SCALE = 10, 7, 64, 1 / 8
 
 
 def roi_align_and_gather(maps, rois):
-    """The identity that everyone has at hand."""
+    """Pool with RoIAlign, then select the bin of each map."""
     pooled = roi_align(maps, rois, (K, K), SCALE, 2, 'avg', True)
     pooled = pooled.view(len(rois), CHANNELS, K, K, K, K)
     i, j = (
@@ -27,20 +27,20 @@ def roi_align_and_gather(maps, rois):
 
 
 def ours_align(maps, rois):
-    """One RoIAlign on folded maps."""
+    """Pool with one RoIAlign on folded maps."""
     return ps_roi_align(maps, rois, K, SCALE, 2)
 
 
 def ours_pool(maps, rois):
-    """MXNet's quantization from a summed-area table."""
+    """Pool with MXNet's quantization from a summed-area table."""
     return ps_roi_pool(maps, rois, K, SCALE)
 
 
 def torchvision_align():
-    """The operator of torchvision as a function, or None and the reason.
+    """Return the operator of torchvision as a function, or None and the reason.
 
-    Its Python part may import without its compiled part, see
-    ``mmlesion.compat``: then it is the call that fails.
+    The import may succeed without the compiled part, see
+    ``mmlesion.compat``; in this case, the call fails.
     """
     try:
         from torchvision.ops import ps_roi_align as operator
@@ -53,7 +53,7 @@ def torchvision_align():
 
 
 def case(num_images, num_rois, device):
-    """Maps, and boxes of 10 to 110 pixels."""
+    """Return maps, and boxes of 10 to 110 pixels."""
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(num_images, CHANNELS * K * K, CELLS, CELLS, generator=generator)
     image = torch.arange(num_rois)[:, None] % num_images
@@ -80,7 +80,7 @@ def forward_backward(function, maps, rois):
 
 
 def compare(name, num_images, num_rois, step, device, torchvision):
-    """Rows of one size on one device."""
+    """Return the rows of one size on one device."""
     maps, rois = case(num_images, num_rois, device)
     error = (
         (ours_align(maps, rois) - roi_align_and_gather(maps, rois)).abs().max().item()
@@ -101,7 +101,7 @@ def compare(name, num_images, num_rois, step, device, torchvision):
             roi_align_and_gather,
             'RoIAlign-and-gather',
             None,
-            'another quantization than the peer',
+            'different quantization from the peer',
         ),
     ]
     if torchvision is not None:
@@ -138,8 +138,8 @@ def compare(name, num_images, num_rois, step, device, torchvision):
 def run():
     """Measure on the CPU, and on a GPU if there is one.
 
-    The CPU works with one thread: that is all that mmcv's RoIAlign uses, and
-    copies shared by several threads wait where other programs hold the cores.
+    The CPU uses one thread, because mmcv's RoIAlign uses only one, and copies
+    with several threads are slow if other programs use the cores.
     """
     torchvision, reason = torchvision_align()
     rows = []
@@ -156,7 +156,7 @@ def run():
     if torchvision is None:
         rows.append(
             dict(
-                what='beside torchvision.ops.ps_roi_align',
+                what='comparison with torchvision.ops.ps_roi_align',
                 ours=None,
                 peer=None,
                 unit='ms',

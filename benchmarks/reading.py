@@ -1,19 +1,19 @@
-"""Reading 9 slices of 512 x 512: ours from PNGs and cache against the authors' way.
+"""Benchmark of reading 9 slices of 512 x 512 from PNG and cache.
 
-One core, one sample after the other, from the key slice's path to what the
-network gets: (9, h, w) float32, the mean of 50 subtracted. The
-peer is the reading of 3DCE (Yan et al., ``load_ct_img.py``) restated: each slice
-looked up by ``os.path.exists``, decoded PNG by PNG, interpolated, merged and
-windowed in float64 on the whole image, the border found by SciPy's opening,
-cropped, resized, transposed. Like theirs, it decodes a slice once per sample,
-so that decoding costs both the same; what is beyond it is a row of its own.
+The benchmark uses one core and reads one sample after the other, from the path of the
+key slice to the network input: (9, h, w) float32, with the mean of 50 subtracted. The
+peer reimplements the reader of 3DCE (Yan et al., ``load_ct_img.py``): each slice is
+looked up by ``os.path.exists``, decoded from PNG, interpolated, merged and
+windowed in float64 on the whole image, the border is found by SciPy's opening, and the
+image is cropped, resized, transposed. Like theirs, it decodes a slice once per sample,
+so the cost of decoding is the same for both; the remaining cost is a separate row.
 
-Times are those that the one thread spent computing: samples per second *of a core*,
-whatever else the machine does meanwhile; the files are in the system's cache.
+Rates are samples per second *of CPU time* of one thread. The files are in the system's
+cache.
 
-The slices are the real 13-slice sub-volume of DeepLesion where that lies beside
-the project, else generated ones. As real sub-volumes are 5 mm (49 % of
-DeepLesion) or 1 mm (48 %) apart, both are measured.
+The slices are the real 13-slice sub-volume of DeepLesion, if it is next to
+the project, otherwise generated slices. The slice interval is 5 mm (49 % of
+DeepLesion) or 1 mm (48 %), so both are measured.
 """
 
 import os
@@ -45,7 +45,7 @@ REAL = (
 
 
 def authors_reading(key_path, slice_interval_mm, spacing_mm):
-    """The peer: (9, h, w) float32."""
+    """Read a sample with the peer, (9, h, w) float32."""
     folder, name = os.path.split(key_path)
     key = int(name[:-4])
     decoded = {}
@@ -95,7 +95,7 @@ def authors_reading(key_path, slice_interval_mm, spacing_mm):
 
 
 def our_reading(cache_dir=None, interpolation='exact'):
-    """Our four transforms as one call (path, interval, spacing) -> stack."""
+    """Return our four transforms as one function (path, interval, spacing) -> stack."""
     transforms = (
         LoadSliceStack(NUM_SLICES, interpolation=interpolation, cache_dir=cache_dir),
         CropToBody(),
@@ -120,7 +120,7 @@ def our_reading(cache_dir=None, interpolation='exact'):
 
 
 def write_slices(folder, seed=0):
-    """13 generated slices: an elliptic body on a table, with noise."""
+    """Write 13 generated slices: an elliptic body on a table, with noise."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[:512, :512]
     body = ((columns - 256) / 250) ** 2 + ((rows - 256) / 165) ** 2 < 1
@@ -133,7 +133,7 @@ def write_slices(folder, seed=0):
 
 
 def core_seconds(*functions, repeats=25):
-    """Median seconds of a core that each takes, called in turns."""
+    """Return the median CPU seconds of each function, called in turns."""
     taken = [[] for _ in functions]
     for _ in range(repeats + 1):
         for function, times in zip(functions, taken):
@@ -144,7 +144,7 @@ def core_seconds(*functions, repeats=25):
 
 
 def decode_only(key_path, slice_interval_mm):
-    """Decode the slices that a sample needs: no way of reading PNGs avoids it."""
+    """Decode the slices of a sample, which every reader of PNG files must do."""
     folder, name = os.path.split(key_path)
     offsets = {
         offset
@@ -158,7 +158,7 @@ def decode_only(key_path, slice_interval_mm):
 
 
 def run():
-    """Rows of the table; see ``benchmarks/__init__.py``."""
+    """Return the rows of the table, see ``benchmarks/__init__.py``."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)  # one core
     try:
@@ -192,7 +192,7 @@ def _measure(folder):
 
 def _measure_interval(key_path, interval_mm, cache_dir, what):
     sample = key_path, interval_mm, 0.9375
-    peer_name = "3DCE's reading, restated"
+    peer_name = "3DCE's reader, reimplemented"
     ours, cached, peer, decoding = core_seconds(
         partial(our_reading(), *sample),
         partial(our_reading(cache_dir), *sample),

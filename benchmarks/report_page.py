@@ -1,9 +1,9 @@
-"""Time until the page of a scan reacts, in headless Chromium without a GPU.
+"""Benchmark of the time until the page of a scan responds, in headless Chromium.
 
 The scan has 300 slices with the noise of a scanner, so that it compresses as badly as
-a real scan. Measured is the time from the call of the page until its list of findings,
-keys and sliders react and the first finding is shown. WebGL runs on the processor, so
-this is slower than any computer with a graphics card.
+a real scan. The benchmark measures the time from loading the page until its list of
+findings, keys and sliders respond and the first finding is shown. WebGL runs on the
+CPU, so this is slower than any computer with a graphics card.
 """
 
 import shutil
@@ -27,7 +27,7 @@ FLAGS = [
 
 
 def _scan(slices, side):
-    """A cylinder of water in air with noise, and ten findings."""
+    """Return a cylinder of water in air with noise, and ten findings."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:side, :side] - side / 2
     plane = np.where(np.hypot(y, x) < 0.4 * side, 40, -1000)
@@ -59,7 +59,7 @@ def _scan(slices, side):
 
 
 def run():
-    """Rows of the table."""
+    """Return the rows of the table."""
     from playwright.sync_api import sync_playwright
 
     browser_path = shutil.which('chromium') or shutil.which('google-chrome')
@@ -81,7 +81,7 @@ def run():
                 page.close()
             rows.append(
                 dict(
-                    what=f'page of 300 slices of {side} x {side} until it reacts',
+                    what=f'page of 300 slices of {side} x {side} until it responds',
                     ours=round(min(seconds), 2),
                     unit='s, best of 3',
                     target='<= 3' if side == 256 else None,

@@ -1,10 +1,10 @@
-"""Cost of screening ten candidates, in forward passes of the same network.
+"""Benchmark of screening ten candidates, in forward passes of the same network.
 
 The network is the one-GAP VGG16 on 384 x 384 pixels. The ten candidates are squares in
 a scope of 64 x 64 px (about 45 mm in LIDC-IDRI), or of 96 x 96 px for the largest. Our
 time includes the forward pass of the unchanged slice, whose features are reused. The
-peer puts the ten whole slices into one batch. The functions take turns in one process,
-and the least time of each counts (core time on a CPU).
+peer processes the ten whole slices in one batch. The functions run in turns in one
+process, and the minimum time of each is used (CPU time on a CPU).
 """
 
 import torch

@@ -1,14 +1,14 @@
-"""Peak memory of detection in long scans, with the full-size 15-slice detector.
+"""Benchmark of the peak memory of detection in long scans.
 
-Scans of 300, 600 and 1,200 slices of 512 x 512 pixels, 2 mm apart, as NIfTI files; the
-VGG16 detector with random weights in float32 on one core. A process of its own reads
-each scan, detects in the first 16 key slices at 2 mm, then detects in the whole scan at
-every 240 mm, links and writes findings (JSON, csv, label map). Its largest resident set
-is the peak. After 14 key slices at 2 mm the window of features is full, and later key
-slices replace features by others of the same size, so that the peak does not depend on
-how many of them follow.
+The scans have 300, 600 and 1,200 slices of 512 x 512 pixels at a distance of 2 mm, as
+NIfTI files. The full-size 15-slice VGG16 detector has random weights and runs in
+float32 on one core. A separate process reads each scan, detects in the first 16 key
+slices at 2 mm, then detects in the whole scan at every 240 mm, links and writes
+findings (JSON, csv, label map). Its largest resident set is the peak. After 14 key
+slices at 2 mm, the window of features is full, and later key slices replace features by
+others of the same size, so that the peak does not depend on how many of them follow.
 
-The row of a long scan compares its peak, less the voxels that it has more, with the
+The row of a long scan compares its peak, without its additional voxels, with the
 peak of 300 slices. ``python -m benchmarks.scan_memory SCAN CONFIG CHECKPOINT`` prints
 the peak of one process in MiB.
 """
@@ -33,7 +33,7 @@ KEY_SLICES, EVERY_MM = 16, 240.0
 
 
 def write_scan(path, depth):
-    """A body that fills the slices, with texture that repeats every 50 slices."""
+    """Write a body that fills the slices, with texture that repeats every 50 slices."""
     rng = np.random.default_rng(0)
     tile = rng.integers(-200, 300, (50, SIDE, SIDE), dtype=np.int16)
     array = np.concatenate([tile] * (depth // 50))
@@ -41,7 +41,7 @@ def write_scan(path, depth):
 
 
 def peak_mib(scan, config, checkpoint):
-    """Peak memory of a process that detects in a scan."""
+    """Return the peak memory of a process that detects in a scan, in MiB."""
     done = subprocess.run(
         [
             *(sys.executable, '-m', 'benchmarks.scan_memory'),
@@ -55,7 +55,7 @@ def peak_mib(scan, config, checkpoint):
 
 
 def run():
-    """One row per scan."""
+    """Return one row per scan."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         model, cfg = build(15)

@@ -1,11 +1,11 @@
-"""Slice archive: read time and size against its first format and PNG.
+"""Benchmark of the slice archive: read time and size against its first format and PNG.
 
 The peer stores the high bytes of HU + 32768 with zlib at level 1 and the low bytes
 uncompressed, as the archive did in version 0.1. Both sides check a CRC-32 for each
 slice. The times are CPU times of one thread; the files are in the system's cache.
 
-The slices are the DeepLesion slices beside the project, or generated slices where
-these are absent.
+The slices are the DeepLesion slices next to the project, or generated slices if
+these are not available.
 """
 
 import tempfile
@@ -46,7 +46,7 @@ def unpack_first_format(file, offset, shape, packed, crc):
 
 
 def run():
-    """Rows of the table; see ``benchmarks/__init__.py``."""
+    """Return the rows of the table, see ``benchmarks/__init__.py``."""
     from numcodecs import blosc
 
     threads, blosc.use_threads = blosc.use_threads, False  # one core

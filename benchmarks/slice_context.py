@@ -1,9 +1,9 @@
-"""3-D context in a 2-D network against a plain 3-D network of equal depth.
+"""Benchmark of 3-D context in a 2-D network against a 3-D network of equal depth.
 
 Ours is ``SliceBackbone`` on 9 slices with a context layer before each spatial
-convolution. The peer is the same ResNet with 3x3x3 kernels in place of 3x3 and the same
-seven images as its depth. Both compute all levels of the pyramid for all seven images,
-forward, in inference mode.
+convolution. The peer is the same ResNet with 3x3x3 kernels instead of 3x3 and the same
+seven images as depth. Both compute all pyramid levels for all seven images
+in inference mode.
 """
 
 import torch
@@ -19,7 +19,7 @@ CONTEXTS = ('AsymmetricContext', 'ShiftContext', 'Pseudo3DContext')
 
 
 def inflate(network: nn.Module) -> nn.Module:
-    """Make a plain 3-D network of a 2-D ResNet, in place; stride 1 along z."""
+    """Convert a 2-D ResNet to a 3-D network in place, with stride 1 along z."""
     for name, module in list(network.named_children()):
         if isinstance(module, nn.Conv2d):
             depth = 3 if module.kernel_size[0] > 1 else 1
@@ -45,7 +45,7 @@ def inflate(network: nn.Module) -> nn.Module:
 
 
 def run() -> list[dict]:
-    """Time the networks; one row for each depth and context."""
+    """Time the networks; return one row for each depth and context."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     torch.manual_seed(0)
     stack = torch.randn(1, NUM_IMAGES + 2, SIDE, SIDE, device=device)

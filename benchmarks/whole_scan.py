@@ -1,11 +1,11 @@
-"""A whole scan with features shared between key slices, against key slice by key slice.
+"""Benchmark of whole scans with features shared between key slices.
 
-The full-size VGG16 detectors of 15 and 21 slices with contextual and spatial attention
-and random weights, on one core and slices of 320 x 320 pixels, 2 mm apart. CPU time of
-the process, so that other programs on the machine do not count. The peer runs every
-key slice through the test pipeline and the whole detector. Both give the same boxes,
-which is checked. Times are per key slice, after the first key slices, whose images the
-window does not hold yet.
+The detectors are the full-size VGG16 detectors of 15 and 21 slices with contextual and
+spatial attention and random weights, on one core and slices of 320 x 320 pixels at a
+distance of 2 mm. Times are CPU times of the process, which exclude other programs. The
+peer runs every key slice through the test pipeline and the whole detector. Both give
+the same boxes, which is checked. Times are per key slice, without the first key slices,
+whose images are not in the window yet.
 """
 
 import time
@@ -23,7 +23,7 @@ SIDE = 320
 
 
 def build(num_slices):
-    """The detector with random weights, and its config."""
+    """Return the detector with random weights and its config."""
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
@@ -41,14 +41,14 @@ def build(num_slices):
 
 
 def scan(depth, side):
-    """A body that fills the slices, with texture, in slices from head to feet."""
+    """Return a body with texture that fills the slices, from head to feet."""
     rng = np.random.default_rng(0)
     array = rng.integers(-200, 300, (depth, side, side), dtype=np.int16)
     return CTVolume(array, (2.0, 0.8, 0.8))
 
 
 def seconds_per_key_slice(model, cfg, volume, skip, count, **kwargs):
-    """Mean CPU time of key slices after the first ``skip``, and their boxes."""
+    """Return the mean CPU time of key slices after ``skip``, and their boxes."""
     from mmlesion.scan.inputs import ScanPipeline
     from mmlesion.scan.key_slice_detection import KeySliceDetection
 
@@ -66,7 +66,7 @@ def seconds_per_key_slice(model, cfg, volume, skip, count, **kwargs):
 
 
 def compare(num_slices):
-    """One row of the table."""
+    """Return one row of the table."""
     model, cfg = build(num_slices)
     reach = num_slices // 2
     volume = scan(2 * reach + 26, SIDE)
@@ -74,7 +74,7 @@ def compare(num_slices):
     ours, shared = seconds_per_key_slice(
         model, cfg, volume, skip, 12, share=True, batch_images=1
     )
-    # The same slices without the rest of the scan: the peer needs no window
+    # The same slices without the rest of the scan, because the peer needs no window
     alone = CTVolume(volume.array[skip - reach :], volume.spacing_mm)
     peer, single = seconds_per_key_slice(
         model, cfg, alone, reach, 3, share=False, crop='scan'
@@ -95,7 +95,7 @@ def compare(num_slices):
 
 
 def run():
-    """All rows."""
+    """Return all rows."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

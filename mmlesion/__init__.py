@@ -1,6 +1,6 @@
-"""Lesion detection in CT, and maps that show why a network said so.
+"""Lesion detection in CT, and maps that explain predictions of networks.
 
-Importing this package costs nothing: OpenMMLab finds the components through
+Importing this package loads no other modules. OpenMMLab finds the components through
 :mod:`mmlesion.registry` when a config names ``mmlesion.X``.
 """
 

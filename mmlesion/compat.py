@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from .torchvision_operators import declare_schemas, is_missing_operator
 
-# Half-open ranges: the first version that works, the first that does not. The lower
+# Half-open ranges: first compatible version, first incompatible version. The lower
 # bounds are the last releases of the original distributions, which share their import
 # names with the maintained `onedl-*` set; the operators of onedl-mmcv need torch 2.4.
 PYTHON_RANGE = ('3.10', '3.13')
@@ -29,7 +29,7 @@ MODULE_RANGES = dict(
     mmdet=('3.3.0', '4'),
     mmpretrain=('1.2.0', '2'),
 )
-# Distributions that install a module of this name.
+# Distributions that install a module with this name.
 DISTRIBUTIONS = dict(
     mmengine=('onedl-mmengine', 'mmengine', 'mmengine-lite'),
     mmcv=('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'),
@@ -39,16 +39,16 @@ DISTRIBUTIONS = dict(
 REQUIRED = ('mmengine', 'mmcv')
 HINT = (
     'See "Installation" in README.md: requirements/onedl.txt and '
-    'requirements/openmmlab.txt are two sets that work.'
+    'requirements/openmmlab.txt are two compatible sets.'
 )
 
 
 class VersionError(ImportError):
-    """An installed version, or a mixture of packages, that cannot work."""
+    """An installed version or combination of packages is not supported."""
 
 
 def check_versions() -> None:
-    """Report all installed versions that cannot work in one error.
+    """Report all incompatible installed versions in one error.
 
     The hosts (mmdet, mmpretrain) are optional; MMEngine, MMCV and torch are required.
     The version of a module without distribution metadata (a source checkout) is not
@@ -56,7 +56,7 @@ def check_versions() -> None:
 
     Raises:
         VersionError: If Python, torch or an OpenMMLab package is missing or
-            out of the range that works, or if two distributions of one module are
+            outside the supported range, or if two distributions of one module are
             installed. The message lists all problems.
     """
     found, problems = _installed_modules()
@@ -77,7 +77,7 @@ def check_versions() -> None:
                 f'{mmcv} {mmcv_version} has been built without its operators, '
                 f'which {mmdet} needs (build it with MMCV_WITH_OPS=1)'
             )
-        # mmdet asserts this itself, but only once it is imported.
+        # mmdet checks this, too, but only when it is imported.
         if (
             mmdet == 'mmdet'
             and Version(mmdet_version) < Version('3.4')
@@ -89,7 +89,7 @@ def check_versions() -> None:
             )
     if problems:
         raise VersionError(
-            'mmlesion cannot run with what is installed: '
+            'mmlesion cannot run with the installed packages: '
             + '; '.join(problems)
             + '. '
             + HINT
@@ -101,11 +101,11 @@ def check_versions() -> None:
         and torch is not None
         and Version(torch) >= Version('2.6')
     ):
-        # No error: training from scratch and single components do work.
+        # Not an error: training from scratch and single components work.
         warnings.warn(
             f'{name} {version} cannot load checkpoints with torch {torch}, '
-            'because torch 2.6 and later load weights only unless told '
-            'otherwise: its own resuming, testing and pretrained weights will '
+            'because torch 2.6 and later load only weights by '
+            'default: resuming, testing and pretrained weights will '
             'fail. Use torch 2.4 or 2.5, or onedl-mmengine.',
             stacklevel=2,
         )
@@ -117,8 +117,8 @@ def declare_torchvision_operators() -> bool:
     See :mod:`mmlesion.torchvision_operators`.
 
     Returns:
-        Whether the schemas had to be declared (False where torchvision
-        is absent or imports by itself).
+        Whether the schemas had to be declared (False if torchvision
+        is not installed or can be imported without changes).
     """
     if importlib.util.find_spec('torchvision') is None:
         return False
@@ -136,7 +136,7 @@ def declare_torchvision_operators() -> bool:
 
 
 def silence_optional_packages() -> None:
-    """Keep MMDetection quiet about optional packages that are not installed.
+    """Suppress MMDetection's messages about optional packages that are not installed.
 
     ``print_log`` of MMEngine prints messages without a logger at any level, and mmdet
     reports at the level DEBUG that OneDL is not installed.
@@ -159,11 +159,11 @@ def installed_config(name: str) -> str:
     """Return the file of a config of this package by its path below ``configs``.
 
     Args:
-        name: E.g. ``'3dce/3dce_9slice.py'``, or the file name alone, which is
+        name: E.g. ``'3dce/3dce_9slice.py'``, or only the file name, which is
             unique below ``configs`` except in ``_base_``.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
         FileNotFoundError: If the config does not exist.
@@ -174,7 +174,7 @@ def installed_config(name: str) -> str:
     path = folder / name
     if path.is_file():
         return str(path)
-    # The headline config of a paper lies beside the folder of the paper.
+    # The main config of a paper is next to the folder of the paper.
     others = [folder / path.name, *sorted(folder.glob(f'[!_]*/{path.name}'))]
     for other in others:
         if other.is_file():
@@ -183,7 +183,7 @@ def installed_config(name: str) -> str:
 
 
 def name_config_package() -> None:
-    """Let ``'mmlesion::...'`` name the configs of mmlesion, as ``'mmdet::...'`` does.
+    """Register ``'mmlesion::...'`` as a prefix for configs, like ``'mmdet::...'``.
 
     MMEngine resolves the prefix only for packages in its own list, so this function
     adds an entry. MMEngine would also give all parts of an inherited config the scope
@@ -202,7 +202,8 @@ def name_config_package() -> None:
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
         package, separator, name = cfg_path.partition('::')
         if separator and package == 'mmlesion':
-            # Without a scope: the default scope of the config, which is the host's.
+            # Without a scope, so that the default scope of the config (the host) is
+            # used.
             return installed_config(name), None
         return find(cfg_path, filename)
 
@@ -213,7 +214,7 @@ def name_config_package() -> None:
         return get(cfg_path, pretrained)
 
     Config._get_cfg_path = staticmethod(get_cfg_path)
-    # The package `mmengine.hub` holds a second reference to the function.
+    # The package `mmengine.hub` has a second reference to the function.
     vars(sys.modules['mmengine.hub'])['get_config'] = hub.get_config = get_config
 
 
@@ -226,8 +227,8 @@ def _installed_modules() -> tuple[dict[str, tuple[str, str]], list[str]]:
         if len(installed) > 1:
             both = ' and '.join(f'{n} {v}' for n, v in installed)
             problems.append(
-                f'{both} are installed over one another (both are imported as '
-                f'`{module}`; uninstall both, then install one)'
+                f'{both} are both installed (both are imported as '
+                f'`{module}`; uninstall both, then install one of them)'
             )
         elif installed:
             found[module] = installed[0]
@@ -237,7 +238,7 @@ def _installed_modules() -> tuple[dict[str, tuple[str, str]], list[str]]:
 
 
 def _has_operators(distribution: str) -> bool:
-    """Return whether a distribution holds the compiled module of MMCV."""
+    """Return whether a distribution contains the compiled module of MMCV."""
     files = metadata.files(distribution)  # None if it does not list them
     return files is None or any(path.name.startswith('_ext.') for path in files)
 

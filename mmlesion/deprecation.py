@@ -17,7 +17,7 @@ def old_names(module: str, **names: str) -> Callable[[str], Any]:
 
     Args:
         module: Name of the module.
-        names: New place ``module:name`` of each old name.
+        names: New location ``module:name`` of each old name.
     """
 
     def find(name: str) -> Any:

@@ -1,6 +1,6 @@
 """Registries of scope ``mmlesion``, children of MMEngine's.
 
-A config running under ``default_scope='mmdet'`` (or ``'mmpretrain'``) writes
+A config with ``default_scope='mmdet'`` (or ``'mmpretrain'``) contains
 ``type='mmlesion.X'``. MMEngine then imports this module by itself, and the
 ``locations`` below import the modules that register ``X``: no
 ``custom_imports`` is needed.

@@ -1,9 +1,9 @@
-"""Import of a torchvision whose compiled operators cannot load.
+"""Import of torchvision if its compiled operators cannot be loaded.
 
-A torchvision wheel that was built for CUDA fails at import beside a CPU-only torch
-with ``operator torchvision::nms does not exist``. mmpretrain, and with it mmdet's
-model modules, imports torchvision. Its Python part imports after the schemas of the
-missing operators have been declared. The operators themselves stay unavailable;
+The import of a torchvision wheel built for CUDA fails with a CPU-only torch
+and ``operator torchvision::nms does not exist``. mmpretrain, and therefore mmdet's
+model modules, imports torchvision. Its Python part can be imported after the schemas of
+the missing operators have been declared. The operators themselves remain unavailable;
 mmdet, mmpretrain and mmlesion do not use them.
 """
 
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, cast
 
 _OPERATORS = ('nms', 'qnms')
-_libraries: list[Any] = []  # the schemas live as long as the object that defined them
+_libraries: list[Any] = []  # keeps the schemas alive
 
 
 def declare_schemas() -> None:
@@ -36,17 +36,17 @@ def is_missing_operator(error: RuntimeError) -> bool:
 
 
 def install_finder() -> None:
-    """Repair the import of torchvision in this process when it takes place.
+    """Prepare this process for the import of torchvision.
 
     ``make install`` calls this function from a ``.pth`` file if the installed
-    torchvision needs it, so that it also holds for programs that do not import
-    mmlesion. Nothing is imported until a program imports torchvision.
+    torchvision needs it, so that programs that do not import mmlesion work, too. This
+    function itself imports no other modules.
     """
     sys.meta_path.insert(0, _TorchvisionFinder())
 
 
 class _TorchvisionFinder:
-    """Finder that gives torchvision a loader with a second attempt."""
+    """Finder that adds a second attempt to the loader of torchvision."""
 
     def find_spec(
         self,

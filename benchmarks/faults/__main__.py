@@ -20,16 +20,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 1 if an input or a run was not handled well.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--minutes', type=float, default=2.0, help='how long')
-    parser.add_argument('--seed', type=int, default=0, help='of all damages')
+    parser.add_argument('--minutes', type=float, default=2.0, help='duration')
+    parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument(
         '--programs',
         type=float,
         default=0.5,
         metavar='SHARE',
-        help='share of the time for broken runs of programs (default: %(default)s)',
+        help='fraction of the time for interrupted runs of programs (default: '
+        '%(default)s)',
     )
-    parser.add_argument('--inputs', type=int, metavar='N', help='inputs at most')
+    parser.add_argument(
+        '--inputs', type=int, metavar='N', help='maximum number of inputs'
+    )
     parser.add_argument('--keep', type=Path, metavar='DIR', help='keep failing inputs')
     args = parser.parse_args(argv)
     seconds = 60 * args.minutes
@@ -48,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def table(counts: dict[str, Counter], outcomes: Sequence[str]) -> str:
-    """Markdown table of outcomes, with a row of sums.
+    """Return a Markdown table of outcomes, with a row of sums.
 
     Args:
-        counts: Outcomes by what was tried.
+        counts: Outcomes by format or fault.
         outcomes: Columns.
 
     Returns:

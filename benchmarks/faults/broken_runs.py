@@ -1,4 +1,4 @@
-"""Whole command lines that are killed, interrupted, started twice or out of disk."""
+"""Command lines that are killed, interrupted, started twice or run out of disk."""
 
 import atexit
 import contextlib
@@ -32,18 +32,18 @@ _INTERRUPT_SECONDS = 5
 def run_programs(
     seed: int, deadline: float, most: int | None = None
 ) -> tuple[dict[str, Counter], list[str]]:
-    """Break programs in every way until the time is over.
+    """Run programs with every kind of fault until the time is over.
 
     Each broken run is followed by the same command, whose results must equal those of
     an unbroken run.
 
     Args:
-        seed: Of the moments.
+        seed: Random seed of the moments.
         deadline: When to stop, by ``time.monotonic``.
-        most: Broken runs at most.
+        most: Maximum number of broken runs.
 
     Returns:
-        Outcomes of each way, and a line for each run not handled well.
+        Outcomes of each fault, and a line for each run with a wrong outcome.
     """
     rng = random.Random(seed)
     counts: dict[str, Counter] = {}
@@ -75,9 +75,9 @@ def run_programs(
 
 
 def _prepare(root: Path) -> list[Program]:
-    """Inputs of the programs; the libraries are then loaded in this process.
+    """Write the inputs of the programs and load the libraries in this process.
 
-    Forked from here, a program starts at once; its own code is all that runs.
+    A program that is forked from this process starts immediately.
     """
     os.environ['MPLBACKEND'] = 'agg'
     import matplotlib.pyplot  # noqa: F401
@@ -99,7 +99,7 @@ def _prepare(root: Path) -> list[Program]:
 
 
 def _unbroken(program: Program, root: Path) -> tuple[dict, float]:
-    """Results of an unbroken run and its seconds."""
+    """Return the results of an uninterrupted run and its seconds."""
     out = root / 'whole' / program.name.replace(' ', '_')
     started = time.monotonic()
     run = Run(program, out)
@@ -134,7 +134,7 @@ def _break_once(
 
 
 def results(program: Program, out: Path) -> dict[str, str]:
-    """Hashes of a program's results by name; of a checkpoint those of its weights."""
+    """Return hashes of a program's results by name; of checkpoints, only weights."""
     found = {}
     for pattern in program.patterns:
         for path in out.glob(pattern):
@@ -166,12 +166,12 @@ def _hash(path: Path) -> str:
 
 
 class Run:
-    """A program in a process of its own, with its own group of processes.
+    """A program in a separate process with its own process group.
 
     Args:
         program: The program.
         out: Its output folder.
-        cold: Start Python anew in place of forking this process.
+        cold: Start a new Python process instead of forking this process.
         prepare: Called in the process before the program.
     """
 
@@ -207,7 +207,7 @@ class Run:
         return process.pid
 
     def _become_program(self, prepare: Callable[[], object] | None) -> None:
-        """Run the program in the forked process and end it as Python would."""
+        """Run the program in the forked process and exit like Python."""
         status = 1
         try:
             os.setsid()
@@ -233,7 +233,7 @@ class Run:
             os._exit(status)
 
     def wait(self, seconds: float) -> int | None:
-        """Exit status, or None if the program still runs."""
+        """Return the exit status, or None if the program still runs."""
         deadline = time.monotonic() + seconds
         while self.status is None and time.monotonic() < deadline:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -247,14 +247,14 @@ class Run:
         return self.status
 
     def kill(self) -> None:
-        """Kill the program, but not its workers, as the system may."""
+        """Kill the program but not its workers, as the system may do."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self.status = -signal.SIGKILL
 
     def interrupt(self) -> None:
-        """Interrupt the group of processes, as Ctrl-C does."""
+        """Interrupt the process group, as with Ctrl-C."""
         if self.status is None:
             os.killpg(self.pid, signal.SIGINT)
 
@@ -271,7 +271,7 @@ class Run:
 
 
 def _problem(run: Run) -> str:
-    """What is unclear in the end of a run that could not succeed."""
+    """Return what is unclear about the end of a run that could not succeed."""
     if 'Traceback' in run.text():
         return f'a traceback: {run.words()}'
     if run.status not in (0, 1, 130):
@@ -286,7 +286,7 @@ def _kill(program: Program, out: Path, rng: random.Random, duration: float) -> s
         run = Run(program, out)
         run.wait(rng.uniform(0, 1) * duration)
         run.kill()
-    time.sleep(0.7)  # workers see that their parent is gone
+    time.sleep(0.7)  # workers detect that their parent is gone
     return ''
 
 
@@ -297,7 +297,7 @@ def _interrupt(program: Program, out: Path, rng: random.Random, duration: float)
 def _interrupt_start(
     program: Program, out: Path, rng: random.Random, duration: float
 ) -> str:
-    # The first hundredths of a second belong to Python itself
+    # The first hundredths of a second are the startup of Python
     return _interrupted(Run(program, out, cold=True), rng.uniform(0.15, 5))
 
 
@@ -345,7 +345,7 @@ def _read_only(program: Program, out: Path, rng: random.Random, duration: float)
             subprocess.run(options, check=True)
         elif os.geteuid() == 0:
             out.rmdir()
-            return ''  # permissions do not hold root back
+            return ''  # permissions have no effect for root
         else:
             out.chmod(0o555)
             out.parent.chmod(0o555)
@@ -360,22 +360,22 @@ def _read_only(program: Program, out: Path, rng: random.Random, duration: float)
         out.chmod(0o755)
         out.rmdir() if not left else None
     if not run.status:
-        return 'succeeded in spite of it'
+        return 'succeeded despite the fault'
     return f'left {left}' if left else _problem(run)
 
 
 @contextlib.contextmanager
 def _small_disk(folder: Path, size: int) -> Iterator[bool]:
-    """A disk of few bytes in place of a folder, where this process may mount one.
+    """Mount a small disk over a folder if this process may mount one.
 
-    What is written to the disk lies in the folder afterwards.
+    Afterwards, the folder contains the files that were written to the disk.
 
     Args:
         folder: An empty folder.
         size: Bytes of the disk.
 
     Yields:
-        Whether there is a disk.
+        Whether the disk was mounted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mount = ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)]

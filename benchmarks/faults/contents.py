@@ -1,6 +1,6 @@
-"""Changed contents in whole containers: check sums and structure stay valid.
+"""Changed contents in valid containers with valid checksums and structure.
 
-Damage of bytes seldom passes a check sum. These changes rewrite a field and close the
+Damaged bytes rarely pass a checksum. These changes rewrite a field and close the
 container again, as a faulty program or an attacker would.
 """
 
@@ -51,12 +51,12 @@ _NIFTI = (
 
 
 def dicom_geometry(content: bytes, rng: random.Random, text: bool) -> bytes:
-    """Change a tag that tells the place and shape of a slice."""
+    """Change a tag that defines the position or shape of a slice."""
     return _dicom_tag(content, rng, _GEOMETRY)
 
 
 def dicom_tag(content: bytes, rng: random.Random, text: bool) -> bytes:
-    """Change another tag that the reader takes."""
+    """Change another tag that the reader uses."""
     return _dicom_tag(content, rng, _OTHER)
 
 
@@ -136,7 +136,7 @@ def _calls() -> list[_Call]:
 
 
 def checkpoint_code(content: bytes, rng: random.Random, text: bool) -> bytes:
-    """Put a call of a function anywhere into a checkpoint."""
+    """Insert a function call at a random position of a checkpoint."""
     import torch
 
     saved = torch.load(io.BytesIO(content), weights_only=True)
@@ -154,7 +154,7 @@ def checkpoint_code(content: bytes, rng: random.Random, text: bool) -> bytes:
 
 
 def checkpoint_content(content: bytes, rng: random.Random, text: bool) -> bytes:
-    """Replace weights or parts of a checkpoint by values that cannot be meant."""
+    """Replace weights or parts of a checkpoint by implausible values."""
     import torch
 
     saved = torch.load(io.BytesIO(content), weights_only=True)
@@ -192,7 +192,7 @@ def checkpoint_content(content: bytes, rng: random.Random, text: bool) -> bytes:
 
 
 def slice_archive(content: bytes, rng: random.Random, text: bool) -> bytes:
-    """Change a field of the index or a frame of a slice archive, and its check sums."""
+    """Change a field of the index or a frame of a slice archive, and its checksums."""
     _, count, _, size = _ARCHIVE.unpack_from(content)
     whole = bytearray(content)
     record = _ARCHIVE.size + rng.randrange(count) * _RECORD.size
@@ -202,7 +202,7 @@ def slice_archive(content: bytes, rng: random.Random, text: bool) -> bytes:
         which = rng.choice((0, 1, 2, 3, 5))
         fields[which] = rng.choice(values if which < 3 else values[1:])
         _RECORD.pack_into(whole, record, *fields)
-    else:  # the frame itself: its header tells the unpacked size
+    else:  # the frame itself; its header contains the unpacked size
         place = fields[5] + rng.randrange(rng.choice((16, fields[3])))
         whole[place] = rng.randrange(256)
         frame = whole[fields[5] : fields[5] + fields[3]]
@@ -216,7 +216,7 @@ def slice_archive(content: bytes, rng: random.Random, text: bool) -> bytes:
 
 
 def misspelled_override(content: bytes, rng: random.Random, text: bool) -> bytes:
-    """Misspell a part of a key, so that nothing reads it."""
+    """Misspell a part of a key, so that it is unknown."""
     key, _, value = content.decode().partition('=')
     parts = key.split('.')
     which = rng.choice([n for n, part in enumerate(parts) if not part.isdigit()])
@@ -232,7 +232,7 @@ def misspelled_override(content: bytes, rng: random.Random, text: bool) -> bytes
 
 
 def odd_override(content: bytes, rng: random.Random, text: bool) -> bytes:
-    """Give a key a value that may not be meant."""
+    """Assign a possibly implausible value to a key."""
     key = content.decode().partition('=')[0]
     words = (*NUMBERS, *NAMES, 'abc', 'None', 'True', '[]', '[1,2', '{}', '-3', '(1,)')
     return f'{key}={rng.choice(words)}'.encode()

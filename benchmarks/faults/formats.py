@@ -1,4 +1,4 @@
-"""The input formats of the package: a whole file, its reader, and its check."""
+"""Input formats of the package, each with a valid file, a reader and a check."""
 
 import hashlib
 import random
@@ -17,19 +17,19 @@ from .mutations import mutate
 
 @dataclass
 class Format:
-    """One kind of input.
+    """One input format.
 
     Attributes:
-        name: What the table calls it.
-        path: The whole file, inside of a folder that is copied for each input.
-        read: Gives something comparable from the folder.
-        knowable: Whether an accepted difference contradicts what the format holds,
-            by the first byte that differs, and the two results.
+        name: Name in the table.
+        path: The valid file, in a folder that is copied for each input.
+        read: Function that reads the folder and returns a comparable value.
+        knowable: Function that returns whether a difference can be detected from the
+            format, given the first byte that differs and the two results.
         text: Whether the file is text.
         above: Folders above the file that belong to the input.
-        damage: Damages the content by a generator.
-        words: What an error may name in place of the file.
-        batch: Inputs in a turn; fewer where reading takes long.
+        damage: Function that damages the content randomly.
+        words: Words that an error may contain instead of the file name.
+        batch: Number of inputs in a turn; fewer if reading is slow.
     """
 
     name: str
@@ -49,22 +49,22 @@ class Format:
 
 
 def always(*_: Any) -> bool:
-    """Check sums cover the whole file."""
+    """Return True: checksums cover the whole file."""
     return True
 
 
 def never(*_: Any) -> bool:
-    """Nothing in the format tells a changed value from the right one."""
+    """Return False: the format cannot detect a changed value."""
     return False
 
 
 def after(place: int) -> Callable[[int, Any, Any], bool]:
-    """Check sums cover what follows the header."""
+    """Return a check for formats whose checksums cover everything after the header."""
     return lambda first, *_: first >= place
 
 
 def use_one_thread() -> None:
-    """Compute with one thread: thread pools do not live on in a forked process."""
+    """Compute with one thread, because thread pools do not survive a fork."""
     import cv2
     import torch
 
@@ -73,7 +73,7 @@ def use_one_thread() -> None:
 
 
 def digest(*arrays: Any) -> str:
-    """Hash of arrays and values, the same for equal ones."""
+    """Return a hash of arrays and values that is the same for equal values."""
     found = hashlib.sha256()
     for array in arrays:
         array = np.asarray(array)
@@ -83,7 +83,7 @@ def digest(*arrays: Any) -> str:
 
 
 def make_formats(root: Path) -> list[Format]:
-    """Write a whole file of each format.
+    """Write a valid file of each format.
 
     Args:
         root: Empty folder; a subfolder is made for each format.
@@ -197,7 +197,7 @@ def _volumes(root: Path, volume: Any) -> list[Format]:
 
 
 def _compressed_dicom(root: Path, dicom: Format) -> list[Format]:
-    """The series in run lengths, if pydicom is there to write it."""
+    """Return the series with run-length encoding, if pydicom is installed."""
     try:
         import pydicom
         from pydicom.uid import ExplicitVRLittleEndian, RLELossless

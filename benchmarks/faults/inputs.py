@@ -42,14 +42,14 @@ def run_inputs(
     """Damage and read files until the time is over.
 
     Args:
-        seed: Of the damages.
+        seed: Random seed of the damage.
         deadline: When to stop, by ``time.monotonic``.
-        most: Inputs at most.
-        keep: Folder where inputs that were not handled well are kept.
-        batch: Inputs of a format in a turn. Defaults to the number of the format.
+        most: Maximum number of inputs.
+        keep: Folder for inputs with a wrong outcome.
+        batch: Number of inputs of a format in a turn. Defaults to that of the format.
 
     Returns:
-        Outcomes of each format, and a line for each input not handled well.
+        Outcomes of each format, and a line for each input with a wrong outcome.
     """
     counts: dict[str, Counter] = {}
     failures: list[str] = []
@@ -80,13 +80,13 @@ def run_inputs(
 
 
 def damaged(form: Format, seed: int, number: int) -> bytes:
-    """The input of a number, always the same."""
+    """Return the damaged input with a number; it is reproducible."""
     rng = random.Random(f'{seed} {form.name} {number}')
     return form.damage(form.path.read_bytes(), rng, form.text)
 
 
 def _read_batch(form: Format, whole: Any, seed: int, numbers: range) -> list[tuple]:
-    """Read inputs in a process of their own; go on after one that ends it."""
+    """Read inputs in a separate process; continue after an input that ends it."""
     context = multiprocessing.get_context('fork')
     results: list[tuple] = []
     left = list(numbers)
@@ -134,7 +134,7 @@ def _read_all(form: Format, whole: Any, seed: int, numbers: list, sender: Any) -
         with tempfile.TemporaryDirectory() as root:
             folder = Path(root) / 'data'
             shutil.copytree(form.folder, folder)
-            os.chdir(root)  # where code in a file would write
+            os.chdir(root)  # folder in which code in a file would write
             (folder / form.path.relative_to(form.folder)).write_bytes(content)
             outcome = _read_one(form, folder, whole, original, content)
             left = [path.name for path in Path(root).iterdir() if path != folder]

@@ -1,4 +1,4 @@
-"""Random damage to bytes and to text, by a generator."""
+"""Random damage to bytes and text."""
 
 import random
 import re
@@ -26,8 +26,8 @@ def mutate(content: bytes, rng: random.Random, text: bool) -> bytes:
 
     Args:
         content: The file.
-        rng: Source of everything random.
-        text: Whether the file is text, whose numbers and lines are damaged as well.
+        rng: Random generator.
+        text: Whether the file is text, whose numbers and lines are also damaged.
 
     Returns:
         The damaged file.
@@ -41,7 +41,7 @@ def mutate(content: bytes, rng: random.Random, text: bool) -> bytes:
 
 
 def first_difference(one: bytes, other: bytes) -> int:
-    """Place of the first byte that differs; the shorter length if none does."""
+    """Return the index of the first byte that differs, or the shorter length."""
     for place, (a, b) in enumerate(zip(one, other)):
         if a != b:
             return place
@@ -54,7 +54,7 @@ def _span(content: bytes, rng: random.Random) -> slice:
 
 
 def _flip_bit(content: bytes, rng: random.Random) -> bytes:
-    # Headers are small: half of the flips hit them
+    # Headers are small, so half of the flips are in the first bytes
     reach = min(len(content), rng.choice((400, len(content))))
     place = rng.randrange(reach)
     return (

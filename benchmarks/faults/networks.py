@@ -1,4 +1,4 @@
-"""Checkpoints, and scans and pictures on their way through a network."""
+"""Damaged checkpoints, and damaged scans and images as network inputs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,7 +64,7 @@ def _checkpoints(root: Path) -> list[Format]:
 
 
 def small_detector(folder: Path) -> tuple[Any, Path]:
-    """Config of the phantom's detector with few channels, and random weights.
+    """Write a config of the phantom's detector with few channels, and random weights.
 
     Args:
         folder: Existing folder of the files.
@@ -98,7 +98,7 @@ def small_detector(folder: Path) -> tuple[Any, Path]:
 
 
 def make_scan(depth: int = 12, size: int = 64) -> Any:
-    """A body with texture in air."""
+    """Return a body with texture in air."""
     import numpy as np
     from scipy import ndimage
 
@@ -113,7 +113,7 @@ def make_scan(depth: int = 12, size: int = 64) -> Any:
 
 
 def _detection(root: Path) -> list[Format]:
-    """Whole scans through ScanDetector, and slices through mmdet's DetInferencer."""
+    """Return formats for ScanDetector (scans) and mmdet's DetInferencer (slices)."""
     from mmdet.apis import DetInferencer
 
     from mmlesion.apis import ScanDetector, ScanOptions
@@ -176,7 +176,7 @@ def _detection(root: Path) -> list[Format]:
 
 
 def _explanation(root: Path) -> list[Format]:
-    """Pictures, radiographs, arrays and scans through explain."""
+    """Return formats for explain: images, radiographs, arrays and scans."""
     import numpy as np
     import torch
     from mmengine.config import Config

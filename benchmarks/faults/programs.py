@@ -1,4 +1,4 @@
-"""The programs of the package on small inputs, each with results to compare."""
+"""The programs of the package with small inputs and comparable results."""
 
 import shutil
 from collections.abc import Sequence
@@ -81,10 +81,10 @@ class Program:
     """A command line whose results can be compared.
 
     Attributes:
-        name: What the table calls it.
-        arguments: After ``mmlesion``; ``{out}`` is its output folder.
-        patterns: Files of the output folder that are results.
-        in_folder: Whether the output folder must exist before.
+        name: Name in the table.
+        arguments: Arguments after ``mmlesion``; ``{out}`` is the output folder.
+        patterns: File patterns of the results in the output folder.
+        in_folder: Whether the output folder must exist before the run.
     """
 
     name: str
@@ -113,7 +113,7 @@ def make_programs(root: Path) -> list[Program]:
 
 
 def _command(*parts: str | Path) -> list[str]:
-    """Split texts at spaces, but not paths."""
+    """Split strings, but not paths, at spaces."""
     return [
         word
         for part in parts
@@ -299,7 +299,7 @@ def _sign_maps(root: Path) -> list[Program]:
 
 
 def _files(root: Path) -> list[Program]:
-    """Programs that write one file."""
+    """Return the programs that write one file."""
     import numpy as np
 
     from mmlesion.cli import main

@@ -1,4 +1,4 @@
-"""Tables, lists and XML: a whole file, its reader and its check."""
+"""Tables, lists and XML, each with a valid file, a reader and a check."""
 
 import json
 import random
@@ -26,7 +26,7 @@ _OVERRIDES = (
 
 
 def make_tables(root: Path) -> list[Format]:
-    """Write a whole file of each kind.
+    """Write a valid file of each kind.
 
     Args:
         root: Folder; a subfolder is made for each format.
@@ -163,7 +163,7 @@ def _phantom(root: Path) -> list[Format]:
 def _text(
     root: Path, name: str, content: str, read: Callable, file: str | None = None
 ) -> Format:
-    """A text format of one file without check sums."""
+    """Return a text format of one file without checksums."""
     folder = new_folder(root, name)
     path = folder / (file or name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def _text(
 
 
 def _lists(root: Path) -> list[Format]:
-    """Lists of scans, of projections and of key slices."""
+    """Return the lists of scans, projections and key slices."""
     from mmlesion.ct import REGIONS, CTVolume, write_volume
     from mmlesion.datasets import DeepLesionDataset
     from mmlesion.datasets.indices.scan_list import read_scan_list
@@ -229,7 +229,7 @@ def _lists(root: Path) -> list[Format]:
 
 
 def _boxes(root: Path) -> list[Format]:
-    """Lesions and predicted boxes of other programs."""
+    """Return the formats for lesions and predicted boxes of other programs."""
     from mmlesion.datasets.sources.box_files import read_box_files
     from mmlesion.datasets.sources.deeplesion_coco import (
         read_deeplesion_coco,
@@ -278,7 +278,7 @@ def _boxes(root: Path) -> list[Format]:
 
 
 def _results(root: Path) -> list[Format]:
-    """Results that other programs of the package read."""
+    """Return results that other programs of the package read."""
     from mmlesion.apis.studies import results_table
     from mmlesion.ct import CTVolume
     from mmlesion.scan import Box3D, Finding, ScanResult, SliceBox
@@ -334,7 +334,7 @@ def _results(root: Path) -> list[Format]:
 
 
 def _overrides(root: Path) -> list[Format]:
-    """Overrides of a config on the command line."""
+    """Return formats for overrides of a config on the command line."""
     from mmlesion.cli.arguments import read_config
 
     config = str(_ROOT / 'configs' / '3dce_csatt_15slice.py')

@@ -1,5 +1,5 @@
 # Faster R-CNN, 3 slices: a row of the public logs of Yan et al., MICCAI 2018.
-# MMDetection's own detector and heads on the backbone, anchors, targets and
+# MMDetection's detector and heads with the backbone, anchors, targets and
 # losses of 3DCE.
 _base_ = [
     '../_base_/models/3dce_vgg16.py',
@@ -28,7 +28,7 @@ model = dict(
             type='mmlesion.DropoutBBoxHead',
             in_channels=512,
             fc_out_channels=2048,  # 3DCE code
-            dropout=0.5,  # 3DCE code, behind each of the two layers
+            dropout=0.5,  # 3DCE code, after each of the two layers
             roi_feat_size=7,
             num_classes=1,
             bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),

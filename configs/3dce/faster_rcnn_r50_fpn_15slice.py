@@ -1,5 +1,5 @@
-# MMDetection's Faster R-CNN (ResNet-50, FPN) on 15 slices, by config alone:
-# SliceBackbone and SliceNeck are all that it takes. `load_from` takes mmdet's COCO weights.
+# MMDetection's Faster R-CNN (ResNet-50, FPN) on 15 slices, which only needs SliceBackbone
+# and SliceNeck. `load_from` loads mmdet's COCO weights.
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
     '../_base_/datasets/deeplesion.py',

@@ -1,4 +1,4 @@
-# Plain R-FCN, 3 slices, the bins vote: Dai et al., NIPS 2016; a row of the
+# Original R-FCN with voting of bins, 3 slices: Dai et al., NIPS 2016; a row of the
 # public logs of Yan et al., MICCAI 2018.
 _base_ = './rfcn_3slice.py'
 model = dict(

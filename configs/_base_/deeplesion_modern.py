@@ -1,18 +1,18 @@
 # DeepLesion and a training recipe for full experiment configs of mmdet.
 #
-# All top-level names differ from those of mmdet, so that this file may stand beside any
-# of its experiments in `_base_`; a config takes over what it wants:
+# All top-level names differ from those of mmdet, so this file can be combined with any
+# of its experiments in `_base_`. A config selects the parts it needs:
 #
 #     _base_ = ['mmdet::atss/atss_r50_fpn_1x_coco.py', '../_base_/deeplesion_modern.py']
 #     train_dataloader = dict(_delete_=True, **_base_.deeplesion.train_dataloader)
 #
-# The pipeline hands over int16 HU; the data preprocessor windows on the device.
+# The pipeline returns int16 HU; the data preprocessor applies windows on the device.
 # All numbers are ours unless a source is named.
 ct_load = dict(
     type='mmlesion.LoadSliceStack',
     num_slices=15,
     interval_mm=2.0,  # 3DCE code
-    cache_dir=None,  # the folder that tools/prepare_data.py made, if any
+    cache_dir=None,  # the folder written by tools/prepare_data.py, if any
 )
 ct_geometry = [
     dict(type='mmlesion.CropToBody'),  # 3DCE code
@@ -36,7 +36,7 @@ ct_test_pipeline = [
     # after the geometry: ground truth in the pixels of ori_shape
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='mmlesion.PackCTInputs'),
-    # mmdet's DetInferencer asks for a step of this name; this one does nothing
+    # mmdet's DetInferencer requires a step of this name; this one does nothing
     dict(type='LoadImageFromFile', _scope_='mmlesion'),
 ]
 ct_dataset = dict(
@@ -100,9 +100,11 @@ slice_neck = dict(
     mode='concat',
     position='laterals',
 )
-trainable = dict(init_cfg=None, frozen_stages=-1, norm_eval=False)  # all of a ResNet
+trainable = dict(
+    init_cfg=None, frozen_stages=-1, norm_eval=False
+)  # trains all layers of a ResNet
 
-# Large batches: warm-up, AdamW, cosine. For SGD, scale the rate of 3DCE's recipe (0.001
+# Large batches: warm-up, AdamW, cosine schedule. For SGD, scale the rate of 3DCE (0.001
 # at a batch of 2) with the batch size: 0.008 at 16, 0.016 at 32.
 recipe = dict(
     train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1),

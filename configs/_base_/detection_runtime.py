@@ -1,6 +1,6 @@
 _base_ = 'mmdet::_base_/default_runtime.py'
 default_hooks = dict(
-    # 3DCE's code keeps the epoch with the best sensitivity at 4 FP per image
+    # 3DCE's code selects the epoch with the best sensitivity at 4 FP per image
     checkpoint=dict(
         interval=1, save_best='froc/sens@4', rule='greater', max_keep_ckpts=2
     ),

@@ -1,10 +1,10 @@
-# Networks with activation maps of their own: the test measures the exact map of the
-# head, the map of the paper's equation, and Grad-CAM at the same features, against the
-# mask of the nodule. Explained are the log-odds of the predicted class.
+# Runtime of networks whose heads compute activation maps. The test compares the exact map
+# of the head, the map of the paper's equation, and Grad-CAM at the same features with the
+# mask of the nodule. The maps explain the log-odds of the predicted class.
 _base_ = './lidc_runtime.py'
 maps = dict(
     type='mmlesion.ActivationMapHook', interval=None
-)  # not after each epoch: two more passes through the network
+)  # not after each epoch, because maps need two more passes
 custom_hooks = [
     *_base_.custom_hooks,
     dict(**maps, method='SoftActivationMap', key='head_map'),
@@ -16,9 +16,9 @@ custom_hooks = [
     ),
     dict(**maps, method='GradCAM', layers='backbone#0', key='gradcam'),
 ]
-# Middle slice (planes='each': all of them, one by one); each map from 0 to 1, as in
-# Behrendt et al., Sec. 2.4, without which the pooled numbers would compare raw
-# evidence between nodules.
+# Middle slice (planes='each': each slice separately). Maps are scaled to [0, 1], as in
+# Behrendt et al., Sec. 2.4; otherwise, pooled measures would compare unscaled
+# values of different nodules.
 measure = dict(
     type='mmlesion.ActivationMapMetric',
     mask_key='mask',

@@ -12,8 +12,8 @@ custom_hooks = [
 ]
 randomness = dict(seed=0)
 val_evaluator = dict(type='mmlesion.BinaryClassificationMetric', case_keys=('img_id',))
-# Table 1; each experiment adds the rows of the paper. Rows of slices whatever their
-# class, and of segmentations without a network, are ours.
+# Table 1; each experiment adds the rows of the paper. The rows for slices of any
+# class, and for segmentations without a network, are ours.
 test_evaluator = [
     val_evaluator,
     dict(

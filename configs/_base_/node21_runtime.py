@@ -1,5 +1,5 @@
-# Training and measuring of Behrendt et al., Quantitative evaluation of activation
-# maps: the numbers of their Table 1.
+# Training and evaluation of Behrendt et al., Quantitative evaluation of activation
+# maps, Table 1.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 default_hooks = dict(
     logger=dict(interval=20),
@@ -12,12 +12,12 @@ custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
     dict(type='mmlesion.NonFiniteLossHook'),
 ]
-# Grad-CAM "concerning the last layer", Sec. 2.3, which each config names.
+# Grad-CAM "concerning the last layer", Sec. 2.3; each config defines the layer.
 gradcam = dict(
     type='mmlesion.ActivationMapHook',
     method='GradCAM',
     target=1,  # the class with nodules
-    score='logit',  # as the paper; the default for two classes is their log-odds
+    score='logit',  # as in the paper; the default for two classes is log-odds
     key='gradcam',
     interval=None,
 )  # in the test alone
@@ -30,9 +30,9 @@ test_evaluator = [
     val_evaluator,
     dict(**maps_metric, map_key='gradcam', prefix='gradcam'),
 ]
-# Columns of tools/results_table.py: Table 1. The paper does not say whether its
-# pixel AUPRC is of all pixels together or the mean of the images'; both are here,
-# beside what guessing gets.
+# Columns of tools/results_table.py: Table 1. The paper does not state whether its
+# pixel AUPRC is pooled over all pixels or averaged over images; both are shown,
+# together with the value for chance.
 table = {
     'AUPRC': 'binary/auprc',
     'AUROC': 'binary/auc',

@@ -11,8 +11,8 @@ custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
     dict(type='mmlesion.NonFiniteLossHook'),
 ]
-# MMEngine logs the mean of ten values of all that has "loss" in its name; the
-# validation's own is meant
+# MMEngine averages ten values of all entries with "loss" in the name; here, the
+# value of the validation is used
 log_processor = dict(
     by_epoch=True, mean_pattern=r'^(?!.*log_loss).*(loss|time|data_time|grad_norm)'
 )

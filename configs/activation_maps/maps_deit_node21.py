@@ -1,5 +1,5 @@
-# DeiT: Behrendt et al., Quantitative evaluation of activation maps, Table 1. They do
-# not name its size (small is ours), nor whether it has a distillation token (none).
+# DeiT: Behrendt et al., Quantitative evaluation of activation maps, Table 1. The paper
+# states neither its size (ours: small) nor a distillation token (ours: none).
 _base_ = [
     '../_base_/datasets/node21.py',
     '../_base_/schedules/node21.py',

@@ -1,5 +1,5 @@
 # PatchConvNet: Behrendt et al., Quantitative evaluation of activation maps, Table 1.
-# They do not name its size; S60 is ours.
+# The paper does not state its size; S60 is ours.
 _base_ = [
     '../_base_/datasets/node21.py',
     '../_base_/schedules/node21.py',

@@ -1,20 +1,20 @@
 # PN-SAMP on D_11C: Wu et al., ISBI 2018, arXiv 1802.03584, as a row of Lei et al.,
-# arXiv 1810.12494, Table 1. Only the abstract of Wu et al. was at hand: from it are
-# the U-Net's three tasks and the mixed windows; all numbers are ours.
+# arXiv 1810.12494, Table 1. Only the abstract of Wu et al. was available. It states
+# the three tasks of the U-Net and the mixed windows; all numbers are ours.
 _base_ = [
     '../_base_/models/nodule_classifier.py',
     '../_base_/datasets/lidc_nodules.py',
     '../_base_/schedules/lidc.py',
     '../_base_/lidc_runtime.py',
 ]
-# "mixes multiple WW/WC": that of the other rows, lung, soft tissue
+# "mixes multiple WW/WC": window of the other rows, lung, soft tissue
 mix = dict(
     type='mmlesion.MixWindowsHU', windows=[(-1000, 400), (-1350, 150), (-160, 240)]
 )
 pack = dict(_base_.pack, algorithm_keys=('attributes',))
 train_pipeline = [
     _base_.load,
-    # before mixing: the channels are still the slices in order
+    # before mixing, when the channels are still the slices in order
     dict(type='mmlesion.RandomSymmetry', flip_slices=True),
     mix,
     pack,
@@ -33,7 +33,7 @@ model = dict(
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-# The segmentation on the middle slice; Dice and IoU at 0.5 are the mask's.
+# Segmentation of the middle slice; Dice and IoU of the mask at 0.5.
 test_evaluator = [
     _base_.val_evaluator,
     dict(

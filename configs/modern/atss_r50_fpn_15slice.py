@@ -1,5 +1,5 @@
 # ATSS (Zhang et al., CVPR 2020), ResNet-50 with FPN, on 15 slices; the five images
-# are fused behind the lateral convolutions.
+# are fused after the lateral convolutions.
 _base_ = ['mmdet::atss/atss_r50_fpn_1x_coco.py', '../_base_/deeplesion_modern.py']
 model = dict(
     data_preprocessor=dict(_delete_=True, **_base_.ct_preprocessor),

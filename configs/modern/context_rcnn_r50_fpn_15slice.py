@@ -1,5 +1,5 @@
-# 3DCE with contextual and spatial attention on ResNet-50 with FPN: each image passes the
-# pyramid, and the level of stride 8 takes the place of the features of VGG16.
+# 3DCE with contextual and spatial attention on ResNet-50 with FPN. The FPN processes each
+# image, and its level of stride 8 replaces the features of VGG16.
 _base_ = [
     '../_base_/models/3dce_csatt_vgg16.py',
     '../_base_/deeplesion_modern.py',

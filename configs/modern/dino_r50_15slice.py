@@ -1,5 +1,5 @@
 # DINO with four scales (Zhang et al., ICLR 2023), ResNet-50, on 15 slices; the five
-# images are fused behind the channel mapper.
+# images are fused after the channel mapper.
 _base_ = [
     'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py',
     '../_base_/deeplesion_modern.py',
@@ -29,7 +29,7 @@ test_dataloader = dict(_delete_=True, **_base_.deeplesion.test_dataloader)
 val_evaluator = dict(_delete_=True, **_base_.deeplesion.evaluator)
 test_evaluator = val_evaluator
 train_cfg = dict(_delete_=True, **_base_.recipe.train_cfg)
-# clip_grad and lr_mult as in mmdet's config
+# clip_grad and lr_mult are those of mmdet's config
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4))
 param_scheduler = _base_.recipe.param_scheduler
 auto_scale_lr = _base_.recipe.auto_scale_lr

@@ -1,5 +1,5 @@
-# Faster R-CNN, ResNet-50 with FPN, on 9 slices, made a 3-D network by asymmetric context
-# fusion (Yang et al., A3D, MICCAI 2021, on DenseNet-121 and 7 slices there).
+# Faster R-CNN, ResNet-50 with FPN, on 9 slices, extended to 3-D by asymmetric context
+# fusion (A3D, Yang et al., MICCAI 2021, who use DenseNet-121 and 7 slices).
 _base_ = [
     'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     '../_base_/deeplesion_modern.py',
@@ -12,7 +12,7 @@ model = dict(
         backbone=dict(
             _base_.model.backbone, init_cfg=None, frozen_stages=-1, norm_eval=False
         ),
-        stride=1,  # overlapping triples: the 7 inner slices are the middles of images
+        stride=1,  # overlapping triples: the 7 inner slices are the middle slices of images
         context=dict(type='mmlesion.AsymmetricContext', num_images=7),
     ),
     neck=dict(

@@ -1,5 +1,5 @@
 # Mask R-CNN (He et al., ICCV 2017), ResNet-50 with FPN, on 15 slices; the masks are
-# drawn from the two diameters of each lesion.
+# generated from the two diameters of each lesion.
 _base_ = [
     'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
     '../_base_/deeplesion_modern.py',

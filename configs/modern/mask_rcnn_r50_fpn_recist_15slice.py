@@ -1,6 +1,6 @@
-# Mask R-CNN of mask_rcnn_r50_fpn_15slice.py with the lesion type as an auxiliary target.
-# The test measures the long and the short diameter of the predicted masks beside FROC.
-# DeepLesion's official training split has no types: their loss is then zero.
+# mask_rcnn_r50_fpn_15slice.py with the lesion type as an auxiliary target.
+# In addition to FROC, the test measures both diameters of the predicted masks.
+# DeepLesion's official training split has no types, so the loss of the type is zero.
 _base_ = './mask_rcnn_r50_fpn_15slice.py'
 model = dict(
     roi_head=dict(type='mmlesion.LesionTypeRoIHead', num_types=8, type_loss_weight=0.2)

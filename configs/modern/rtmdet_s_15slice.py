@@ -1,5 +1,5 @@
 # RTMDet-s (Lyu et al., 2022) on 15 slices. Its neck has no lateral convolutions: the
-# features of the backbone are fused, by attention along z.
+# features of the backbone are fused by attention along z.
 _base_ = ['mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py', '../_base_/deeplesion_modern.py']
 model = dict(
     data_preprocessor=dict(_delete_=True, **_base_.ct_preprocessor),

@@ -1,10 +1,10 @@
-# configs/nam_1gap_lidc.py on slices of crops around nodules (data/README.md), with a
-# small network from scratch and therefore with batch normalization. All numbers here
-# are ours.
+# configs/nam_1gap_lidc.py for slices of crops around nodules (data/README.md), with a
+# small network trained from scratch, and therefore batch normalization. All numbers
+# here are ours.
 #
-# A network that learns from scratch with global average pooling may respond beside the
-# nodule. Four stages (stride 8), log-sum-exp pooling and the fitted shift of the map
-# (MapShiftHook) keep the response on it.
+# A network trained from scratch with global average pooling may respond next to the
+# nodule. Four stages (stride 8), log-sum-exp pooling and the estimated shift of the map
+# (MapShiftHook) keep the response on the nodule.
 _base_ = '../nam_1gap_lidc.py'
 data_root = 'data/LIDC-crops/'
 pipeline = [
@@ -33,7 +33,7 @@ small = dict(
 )
 pooling = dict(pooling='lse', sharpness=3.0, map='equation')
 model = dict(
-    # of the window's 0..255: -2..2
+    # maps the window range 0..255 to -2..2
     data_preprocessor=dict(mean=[127.5] * 3, std=[63.75] * 3),
     num_nodules=1,
     several='repeat',

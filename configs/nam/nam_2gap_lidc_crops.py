@@ -1,6 +1,6 @@
-# nam_1gap_lidc_crops.py with a second network of two GAPs, which narrows the scope. It
-# keeps the features of the one-GAP network: the branches and the head are trained, each
-# branch also alone. All numbers here are ours.
+# nam_1gap_lidc_crops.py with a second network with two GAPs, which narrows the scope. It
+# keeps the features of the one-GAP network. The branches and the head are trained, each
+# branch also with its own loss. All numbers here are ours.
 _base_ = './nam_1gap_lidc_crops.py'
 model = dict(
     from_classifier=True,
@@ -28,7 +28,7 @@ model = dict(
 train_cfg = dict(max_epochs=5, val_interval=1)
 test_evaluator = [
     *_base_.test_evaluator,
-    # the network of several GAPs itself; the rows above classify by one GAP
+    # network with several GAPs; the rows above use one GAP for classification
     dict(
         type='mmlesion.BinaryClassificationMetric',
         case_keys=('img_id',),

@@ -27,7 +27,7 @@ test_evaluator = [
             ),
         },
     ),
-    # the network of several GAPs itself; the rows above classify by one GAP
+    # network with several GAPs; the rows above use one GAP for classification
     dict(
         type='mmlesion.BinaryClassificationMetric',
         case_keys=('img_id',),

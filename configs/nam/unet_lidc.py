@@ -1,12 +1,12 @@
-# The supervised U-net that Feng et al., MICCAI 2017, compare with, Sec. 3.2 and
-# Table 1: it learns from the masks.
+# Supervised U-net, the reference method in Feng et al., MICCAI 2017, Sec. 3.2 and
+# Table 1. It is trained on masks.
 _base_ = ['../_base_/datasets/lidc_slices.py', '../_base_/nam_runtime.py']
 model = dict(
     type='ImageClassifier',
-    # of the window's 0..255: -2..2
+    # maps the window range 0..255 to -2..2
     data_preprocessor=dict(num_classes=2, mean=[127.5], std=[63.75]),
-    # "An adapted model based on U-net architecture": how is not said; three levels,
-    # padded convolutions, 64 to 512 maps are ours
+    # "An adapted model based on U-net architecture", without details; three levels,
+    # padded convolutions and 64 to 512 maps are ours
     backbone=dict(type='mmlesion.UNet', in_channels=1, code_channels=512),
     head=dict(type='mmlesion.DiceMaskHead', in_channels=64),
 )
@@ -22,7 +22,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='Adam', lr=2e-4)
 )  # Sec. 3.2
-# "learning decay (0.999)"; each epoch is ours
+# "learning decay (0.999)"; decay per epoch is ours
 param_scheduler = dict(type='ExponentialLR', gamma=0.999, by_epoch=True)
 
 custom_hooks = [

@@ -1,5 +1,5 @@
-# configs/3dce_csatt_15slice.py shrunk to the generated data: what `make demo`
-# trains on two CPU cores. All numbers here are ours.
+# configs/3dce_csatt_15slice.py shrunk to the generated data. `make demo`
+# trains this config on two CPU cores. All numbers here are ours.
 _base_ = [
     '../_base_/models/3dce_csatt_vgg16.py',
     '../_base_/datasets/phantom.py',

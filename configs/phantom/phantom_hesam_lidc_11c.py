@@ -1,6 +1,6 @@
 # configs/hesam_lidc_11c.py shrunk to the generated data of 120 patients: data,
-# training and test take less than 5 minutes on two CPU cores (data/README.md has the
-# commands). All numbers here are ours.
+# training and test take less than 5 minutes on two CPU cores (commands in
+# data/README.md). All numbers here are ours.
 _base_ = '../hesam_lidc_11c.py'
 data_root = 'data/phantom/LIDC-IDRI/'
 train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(data_root=data_root))

@@ -11,7 +11,7 @@ model = dict(
         arch=dict(growth_rate=12, depths=[2, 2, 2], init_channels=16),
         in_channels=1,
     ),
-    # Nearer to the maximum than the mean: a nodule is in one or two of 16 places.
+    # Closer to the maximum than to the mean: a nodule is in one or two of 16 cells.
     neck=dict(type='GeneralizedMeanPooling'),
     head=dict(type='LinearClsHead', num_classes=2, in_channels=46),
 )

@@ -1,12 +1,12 @@
-# configs/activation_maps/maps_patchconvnet_node21.py shrunk to the generated data. All numbers here
-# are ours.
+# configs/activation_maps/maps_patchconvnet_node21.py shrunk to the generated data. All
+# numbers here are ours.
 _base_ = [
     '../_base_/datasets/node21_phantom.py',
     '../_base_/schedules/node21_phantom.py',
     '../_base_/node21_attention_runtime.py',
 ]
-# Patches are 16 pixels wide: twice the others' picture gives as many of them. Without
-# the smoothing it learnt the noise of its training pictures.
+# Patches are 16 pixels wide, so images of twice the size give the same number. Without
+# smoothing, the network learned the noise of the training images.
 load = [
     dict(type='mmlesion.LoadRadiograph', channels=1),
     dict(type='Resize', scale=(128, 128), interpolation='area'),
@@ -36,7 +36,7 @@ model = dict(
     neck=None,
     head=dict(type='LinearClsHead', num_classes=2, in_channels=64),
 )
-optim_wrapper = dict(optimizer=dict(lr=5e-4))  # as maps_deit_node21.py
+optim_wrapper = dict(optimizer=dict(lr=5e-4))  # as in maps_deit_node21.py
 train_cfg = dict(max_epochs=50, val_interval=5)
 custom_hooks = [
     *_base_.custom_hooks,

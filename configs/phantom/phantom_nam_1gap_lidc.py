@@ -1,5 +1,5 @@
-# configs/nam/nam_1gap_lidc_crops.py, smaller still, for the whole slices of 160 x 160
-# pixels of 300 generated patients (data/README.md has the commands). All numbers here
+# Smaller version of configs/nam/nam_1gap_lidc_crops.py for whole slices of 160 x 160
+# pixels of 300 generated patients (commands in data/README.md). All numbers here
 # are ours.
 _base_ = '../nam/nam_1gap_lidc_crops.py'
 data_root = 'data/phantom/LIDC-slices/'
@@ -22,7 +22,7 @@ model = dict(
 )
 train_cfg = dict(max_epochs=20)
 optim_wrapper = dict(optimizer=dict(weight_decay=0.02))
-# The paper's numbers belong to other data.
+# The paper's results were measured on other data.
 test_evaluator = [
     *_base_.test_evaluator[:1],
     dict(

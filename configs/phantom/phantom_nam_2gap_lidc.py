@@ -1,6 +1,6 @@
 # configs/nam/nam_2gap_lidc.py shrunk to the generated data. It needs the checkpoint of
-# phantom_nam_1gap_lidc.py, whose features it keeps: the branches and the head are
-# trained, each branch also alone. All numbers here are ours.
+# phantom_nam_1gap_lidc.py, whose features it keeps. The branches and the head are
+# trained, each branch also with its own loss. All numbers here are ours.
 _base_ = './phantom_nam_1gap_lidc.py'
 model = dict(
     from_classifier=True,
@@ -28,7 +28,7 @@ model = dict(
 train_cfg = dict(max_epochs=6, val_interval=1)
 test_evaluator = [
     *_base_.test_evaluator,
-    # the network of several GAPs itself; the rows above classify by one GAP
+    # network with several GAPs; the rows above use one GAP for classification
     dict(
         type='mmlesion.BinaryClassificationMetric',
         case_keys=('img_id',),

@@ -1,16 +1,16 @@
-# configs/psam_cavity_vgg19_axial.py shrunk to the generated scans and to two cores: a
-# small VGG from scratch. All numbers here are ours. data/README.md has the commands
-# that make the data. The other psam_*.py of this folder inherit from here.
+# configs/psam_cavity_vgg19_axial.py shrunk to the generated scans and two cores, with a
+# small VGG from scratch. All numbers here are ours. data/README.md has the commands for
+# the data. The other psam_*.py of this folder inherit from this config.
 _base_ = '../psam_cavity_vgg19_axial.py'
 data_root = 'data/phantom/signs/'
 loader = dict(num_workers=1, dataset=dict(data_root=data_root, num_rotations=3))
 load, *affine, pack = _base_.train_pipeline
 train_pipeline = [
     load,
-    # left and right lungs mirror each other
+    # left and right lungs are mirror images
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    # Turning and scaling blur small pictures. Networks that saw none unturned called
-    # a third of the very cavities they had learnt from.
+    # Rotation and scaling blur small images. Networks without unchanged training images
+    # recognized only a third of the cavities in the training data.
     dict(type='RandomApply', transforms=affine, prob=0.5),
     pack,
 ]
@@ -27,10 +27,10 @@ model = dict(
         type='mmlesion.VGGStride8',
         depth=11,
         width=12,
-        out_indices=(2,),  # of stride 4: fine maps, to say where a sign is
+        out_indices=(2,),  # stride 4, for maps with precise positions
         with_bn=True,
     ),
-    # A sign is a small part of a picture, which its mean over the picture hides
+    # A sign is a small part of an image and has little effect on the mean
     neck=dict(type='GeneralizedMeanPooling'),
     head=dict(
         in_channels=48,

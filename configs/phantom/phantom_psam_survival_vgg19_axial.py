@@ -1,6 +1,6 @@
-# configs/sapsam/psam_survival_vgg19_axial.py on the generated scans, from the network of
-# disease; its best checkpoint is named by --cfg-options load_from=FILE. Those who are
-# tested are tested there, too.
+# configs/sapsam/psam_survival_vgg19_axial.py on the generated scans, initialized from the
+# best checkpoint of the disease network (--cfg-options load_from=FILE). The test patients
+# of this config are also test patients of the disease network.
 _base_ = './phantom_psam_disease_vgg19_axial.py'
 load_from = 'work_dirs/phantom_psam_disease_vgg19_axial/epoch_100.pth'
 survival = dict(dataset=dict(task='survival', num_val_folds=0))

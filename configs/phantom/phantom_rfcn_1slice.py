@@ -1,4 +1,4 @@
-# The key slice alone, three times over: what a picture without depth can tell.
+# Only the key slice, repeated three times, as a control without depth information.
 _base_ = './phantom_rfcn_3slice.py'
 load_slices = dict(interval_mm=0)
 train_pipeline = [dict(_base_.load_slices, interval_mm=0), *_base_.train_pipeline[1:]]

@@ -1,5 +1,5 @@
-# Zusag et al., SAPSAM, Sec. 3.1: disease by VGG19, on axial projections.
-# The paper counts 12 networks of disease; two architectures and three views are 6.
+# Zusag et al., SAPSAM, Sec. 3.1: disease, VGG19 on axial projections.
+# The paper reports 12 networks for disease; two architectures and three views give 6.
 _base_ = [
     '../_base_/models/projection_vgg19.py',
     '../_base_/datasets/lung_projections.py',

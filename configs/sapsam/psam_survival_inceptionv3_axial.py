@@ -1,9 +1,9 @@
-# Zusag et al., SAPSAM, Sec. 3.3: survival of two years by InceptionV3, on axial
-# projections, from the network of disease. The paper counts 21 networks: nine of
-# signs, and twelve of two tasks, two architectures and three views. That survival was
-# learned with both architectures is an assumption from that number.
-# --cfg-options load_from=FILE names the best checkpoint of the network of disease; see
-# psam_survival_vgg19_axial.py for the patients that both networks hold out.
+# Zusag et al., SAPSAM, Sec. 3.3: two-year survival, InceptionV3 on axial projections,
+# initialized from the disease network. The paper reports 21 networks: nine for signs, and
+# twelve for two tasks, two architectures and three views. From this number, we assume
+# that survival was trained with both architectures.
+# --cfg-options load_from=FILE selects the best checkpoint of the disease network; see
+# psam_survival_vgg19_axial.py for the test patients of both networks.
 _base_ = './psam_disease_inceptionv3_axial.py'
 load_from = 'work_dirs/psam_disease_inceptionv3_axial/epoch_60.pth'
 survival = dict(dataset=dict(task='survival', num_folds=3, num_val_folds=0))

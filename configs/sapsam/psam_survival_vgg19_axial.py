@@ -1,8 +1,8 @@
-# Zusag et al., SAPSAM, Sec. 3.3: survival of two years on axial projections,
-# from the network of disease; name its best checkpoint by --cfg-options load_from=FILE.
-# Patients that are tested here may have trained that network, of which the paper says
-# nothing either; without a column "split" in the list of scans, train it with
-# num_folds=3 too, and the same patients are held out of both.
+# Zusag et al., SAPSAM, Sec. 3.3: two-year survival on axial projections, initialized from
+# the best checkpoint of the disease network (--cfg-options load_from=FILE). Test patients
+# of this config may be training patients of that network; the paper does not discuss this.
+# If the list of scans has no column "split", train the disease network with num_folds=3,
+# too, so that both networks have the same test patients.
 _base_ = './psam_disease_vgg19_axial.py'
 load_from = 'work_dirs/psam_disease_vgg19_axial/epoch_60.pth'
 # "(N=510) training cases and (N=255) testing cases", "No validation set was used"

@@ -1,8 +1,7 @@
-# Find (3DCE with attention), outline (candidates of NAM), judge (HESAM) and explain.
-# The classifier is shipped with the package; the detector must be trained with the
-# config named here. `outline` comes
-# before `classify`, which then cuts its patch around the outline. With a trained NAM
-# network, its choice of the candidate replaces the rule of `candidates`:
+# Detect (3DCE with attention), outline (candidates of NAM), classify (HESAM) and explain.
+# The classifier is included in the package; the detector must be trained with the config
+# named here. `outline` precedes `classify`, which cuts out its patch around the outline. A
+# trained NAM network can select the candidates instead of the rule of `candidates`:
 #     outline = dict(type='OutlineFindings', method='nam',
 #                    config='configs/nam_1gap_lidc.py', checkpoint='...')
 detect = dict(

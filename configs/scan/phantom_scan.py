@@ -1,6 +1,6 @@
-# The steps of `make demo`: the detector that it trained, outlines and explanations.
+# Steps of `make demo`: detection, outlines and explanations.
 # Add ClassifyFindings with a checkpoint of configs/phantom/phantom_hesam_lidc_11c.py
-# for the malignancy.
+# for malignancy.
 detect = dict(
     type='DetectLesions',
     config='configs/phantom/phantom_3dce_csatt_15slice.py',

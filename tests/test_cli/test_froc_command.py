@@ -205,7 +205,7 @@ def test_images_without_predictions_count_and_are_reported(case, tmp_path, capsy
         ('000001_01_01_000.png,1,2,3,nan,.5', 'row 2: box and score must be finite'),
         ('000001_01_01_000.png,1,2,3,4,', 'row 2: x1, y1, x2, y2, score must be'),
         ('000001_01_01_000.png,9,2,3,4,.5', 'must have x1 <= x2'),
-        ('000001_01_01_000.png,90,2,93,4,.5', 'lie in 000001_01_01_000.png of 64 x'),
+        ('000001_01_01_000.png,90,2,93,4,.5', 'be inside 000001_01_01_000.png of 64 x'),
         (',1,2,3,4,.5', "row 2 needs 'file_name' or 'image_id'"),
     ],
 )

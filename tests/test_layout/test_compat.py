@@ -75,7 +75,7 @@ def test_sets_that_work_pass_in_silence(check, distributions):
         ({'onedl-mmpretrain': '1.0.0'}, 'onedl-mmpretrain 1.0.0 is installed'),
         (
             {'mmcv': '2.1.0'},
-            'onedl-mmcv 2.3.6 and mmcv 2.1.0 are installed over one another',
+            'onedl-mmcv 2.3.6 and mmcv 2.1.0 are both installed',
         ),
         ({'mmcv-lite': '2.1.0'}, 'onedl-mmcv 2.3.6 and mmcv-lite 2.1.0'),
         (

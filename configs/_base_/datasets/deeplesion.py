@@ -1,12 +1,12 @@
-# DeepLesion, official split, read as 3DCE does (Yan et al., MICCAI 2018, and
-# its code), with 15 slices. data/README.md says how to get and prepare it.
+# DeepLesion, official split, read as in 3DCE (Yan et al., MICCAI 2018, and
+# its code), with 15 slices. data/README.md explains download and preparation.
 data_root = 'data/DeepLesion/'
-cache_dir = None  # the folder that tools/prepare_data.py made, if any
+cache_dir = None  # the folder written by tools/prepare_data.py, if any
 load_slices = dict(
     type='mmlesion.LoadSliceStack',
     num_slices=15,
     interval_mm=2.0,  # 3DCE code
-    # ours; 'legacy' repeats the interpolation slip of 3DCE's code
+    # ours; 'legacy' reproduces the interpolation error of 3DCE's code
     interpolation='exact',
     cache_dir=cache_dir,
 )
@@ -20,7 +20,7 @@ pack = dict(type='mmlesion.PackCTInputs')
 train_pipeline = [
     load_slices,
     load_boxes,
-    *preprocess,  # no flip, no other augmentation, as 3DCE's code
+    *preprocess,  # no flip or other augmentation, as in 3DCE's code
     pack,
 ]
 test_pipeline = [
@@ -28,11 +28,11 @@ test_pipeline = [
     *preprocess,
     load_boxes,  # after the geometry: ground truth in the pixels of ori_shape
     pack,
-    # mmdet's DetInferencer asks for a step of this name; this one does nothing
+    # mmdet's DetInferencer requires a step of this name; this one does nothing
     dict(type='LoadImageFromFile', _scope_='mmlesion'),
 ]
-# tools/test.py --tta: left and right, two scales. The flip comes before the resizing:
-# mmdet mirrors boxes about ori_shape, which only then is exact at odd widths.
+# tools/test.py --tta: horizontal flip, two scales. The flip precedes the resizing,
+# because mmdet flips boxes within ori_shape, which is otherwise inexact at odd widths.
 tta_pipeline = [
     load_slices,
     *preprocess[:2],
@@ -63,7 +63,7 @@ dataset = dict(
 train_dataloader = dict(
     batch_size=2,  # 3DCE code; Tao Sec. 3
     num_workers=4,
-    # workers of their own for each epoch: a resumed training draws the same
+    # new workers for each epoch: a resumed training draws the same
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline),

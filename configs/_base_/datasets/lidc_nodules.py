@@ -1,10 +1,10 @@
 # Nodules of LIDC-IDRI, 11 slices of 1 mm, squares of twice the diameter on
 # 32 x 32 (D_11C). Source: Lei et al., arXiv 1810.12494, "Data Preparation".
-# data/README.md says how to get and prepare them. The folds of
-# tools/cross_validate.py keep each patient in one fold; the paper does not say
-# that its folds do.
+# data/README.md explains download and preparation. The folds of
+# tools/cross_validate.py keep each patient in one fold; the paper does not state
+# this for its folds.
 data_root = 'data/LIDC-IDRI/'
-inputs = '11c'  # --inputs chooses 1c, 3c or 21c
+inputs = '11c'  # --inputs selects 1c, 3c or 21c
 meta_keys = (
     'nodule_id',
     'patient',
@@ -37,13 +37,13 @@ dataset = dict(
 train_dataloader = dict(
     batch_size=32,  # "Nodule Classification Using Volume Data"
     num_workers=1,
-    # workers of their own for each epoch: a resumed training draws the same
+    # new workers for each epoch: a resumed training draws the same
     persistent_workers=False,
     drop_last=True,  # batch normalization
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline),
 )
-# The test fold after each epoch, for curves alone: no epoch is chosen by it.
+# The test fold is evaluated after each epoch for curves only, not for selection.
 val_dataloader = dict(
     batch_size=64,
     num_workers=1,

@@ -1,6 +1,6 @@
 # Slices of LIDC-IDRI with and without nodules, 384 x 384. Source: Feng et al.,
 # Discriminative Localization in CNNs for Weakly-Supervised Segmentation of Pulmonary
-# Nodules, MICCAI 2017, Sec. 3.1. data/README.md says how to get and prepare them.
+# Nodules, MICCAI 2017, Sec. 3.1. data/README.md explains download and preparation.
 data_root = 'data/LIDC-IDRI/'
 meta_keys = (
     'img_id',
@@ -17,9 +17,9 @@ meta_keys = (
 
 window = dict(type='mmlesion.WindowHU', window=(-1000, 400))  # ours
 pack = dict(type='PackInputs', meta_keys=meta_keys)
-# the paper names no augmentation
+# the paper mentions no augmentation
 train_pipeline = [dict(type='mmlesion.LoadLIDCSlice'), window, pack]
-# the masks are for Table 1 alone
+# the masks are only used for Table 1
 test_pipeline = [dict(type='mmlesion.LoadLIDCSlice', with_mask=True), window, pack]
 
 dataset = dict(
@@ -28,7 +28,7 @@ dataset = dict(
 train_dataloader = dict(
     batch_size=30,  # Sec. 3.2
     num_workers=2,
-    # workers of their own for each epoch: a resumed training draws the same
+    # new workers for each epoch: a resumed training draws the same
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline),

@@ -1,5 +1,5 @@
-# Projections of lungs. Source: Zusag et al., SAPSAM, Sec. 2.3. data/README.md says how
-# to prepare a list of scans. Configs add task and view.
+# Projections of lungs. Source: Zusag et al., SAPSAM, Sec. 2.3. data/README.md explains
+# the list of scans. Configs add task and view.
 data_root = 'data/signs/'
 meta_keys = (
     'img_id',
@@ -27,7 +27,7 @@ train_pipeline = [
     dict(type='PILToNumpy', to_bgr=True),
     dict(type='PackInputs', meta_keys=meta_keys),
 ]
-# Projections keep their size: the paper does not say that it changes it
+# Projections keep their size; the paper mentions no resizing
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='PackInputs', meta_keys=meta_keys),
@@ -36,14 +36,14 @@ dataset = dict(
     type='mmlesion.LungProjectionDataset',
     data_root=data_root,
     fold=0,
-    num_folds=5,  # a fifth is tested: Sec. 3.1, see the data set
-    num_val_folds=8,  # ours: a tenth of all validates
+    num_folds=5,  # a fifth for testing: Sec. 3.1, see the data set
+    num_val_folds=8,  # ours: a tenth of all cases for validation
     seed=0,
 )  # ours: the authors' split is not published
 train_dataloader = dict(
     batch_size=32,  # Secs. 3.1 and 3.2
     num_workers=2,
-    # workers of their own for each epoch: a resumed training draws the same
+    # new workers for each epoch: a resumed training draws the same
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline),

@@ -1,13 +1,13 @@
-# Generated radiographs in NODE21's layout (data/README.md has the command), for small
+# Generated radiographs in NODE21's layout (command in data/README.md), for small
 # networks from scratch. All numbers here are ours.
 _base_ = './node21.py'
 data_root = 'data/phantom/NODE21/'
-size = 64  # 5.5 mm a pixel: vessels fade, nodules stay 3 to 5 pixels wide
+size = 64  # 5.5 mm per pixel: vessels fade, nodules remain 3 to 5 pixels wide
 load = [
     dict(type='mmlesion.LoadRadiograph', channels=1),
     dict(type='Resize', scale=(size, size), interpolation='area'),
-    # The body's own contrast is several times that of a nodule; in trials of 5 to 10
-    # epochs without this step the loss stayed at ln 2.
+    # The contrast of the body is several times that of a nodule; in trials of 5 to 10
+    # epochs without this step, the loss remained at ln 2.
     dict(type='mmlesion.SubtractBackground', sigma_px=3),
 ]
 pack = dict(type='PackInputs', meta_keys=_base_.meta_keys)

@@ -1,21 +1,21 @@
-# 3DCE (improved R-FCN on slice triples), the model of both papers' tables.
-# Source: Yan et al., MICCAI 2018 (code: CADLab/lesion_detector_3DCE), below
-# "3DCE"; Tao et al., MICCAI 2019, below "Tao".
+# 3DCE (improved R-FCN on slice triples), the model in the tables of both papers.
+# Source: Yan et al., MICCAI 2018 (code: CADLab/lesion_detector_3DCE), cited as
+# "3DCE"; Tao et al., MICCAI 2019, cited as "Tao".
 #
-# Where we differ from the authors' code by choice:
+# Deliberate differences from the authors' code:
 # - the RPN and its losses run on the key image alone; theirs runs on all M and
-#   ignores the others: same result, less work;
-# - ground truth of a sample is never padded with (0, 0, 0, 0) boxes that become
-#   anchors' targets, as it is there when a batch mixes box counts;
+#   ignores the others; the result is the same;
+# - ground truth is not padded with (0, 0, 0, 0) boxes that become targets of
+#   anchors, as in their code for batches with different numbers of boxes;
 # - sampled RoIs are not repeated to fill 32, nor proposals to fill 300;
-# - RoIs are pooled by position-sensitive RoIAlign; roi_op='pool' is theirs;
-# - IoU of anchors and RoIs is computed without +1 (FROC's has it);
-# - proposals under 8 px of the *resized* image go; theirs scales the 8 px.
+# - RoIs are pooled by position-sensitive RoIAlign; they use roi_op='pool';
+# - IoU of anchors and RoIs is computed without +1 (unlike the IoU of FROC);
+# - proposals under 8 px of the *resized* image are dropped; theirs scales the 8 px.
 model = dict(
     type='mmlesion.ContextRCNN',
     data_preprocessor=dict(
         type='DetDataPreprocessor',
-        mean=[50.0],  # 3DCE config.PIXEL_MEANS, on the 0..255 window
+        mean=[50.0],  # 3DCE config.PIXEL_MEANS, in the range 0..255
         std=[1.0],  # Caffe weights; 57.6 with torchvision's
         pad_size_divisor=8,
     ),
@@ -80,7 +80,7 @@ model = dict(
                 type='MaxIoUAssigner',
                 pos_iou_thr=0.7,
                 neg_iou_thr=0.3,
-                # the best anchor of a lesion counts whatever its IoU
+                # the best anchor of a lesion is positive for any IoU
                 min_pos_iou=1e-6,
                 match_low_quality=True,
             ),
@@ -111,7 +111,7 @@ model = dict(
             ),
             sampler=dict(
                 type='RandomSampler',
-                num=32,  # for each sample, not each batch
+                num=32,  # per sample, not per batch
                 pos_fraction=0.25,
                 neg_pos_ub=-1,
                 add_gt_as_proposals=True,

@@ -1,7 +1,7 @@
-# DenseNet121-CAM: poolings between the dense blocks with stride 1, and no
-# maximum pooling after the first convolution, whose stride leaves 16 x 16. (The
-# caption names the "final pooling layer"; without the first, too, the maps would
-# be 8 x 8, and it says 16 x 16.)
+# DenseNet121-CAM: pooling between the dense blocks has stride 1, and there is no
+# max pooling after the first convolution, whose stride gives 16 x 16 maps. (The
+# caption names only the "final pooling layer", but the stated size of 16 x 16
+# requires that the first max pooling is removed, too.)
 _base_ = './nodule_classifier.py'
 model = dict(
     backbone=dict(

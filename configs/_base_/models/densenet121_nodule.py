@@ -1,4 +1,4 @@
-# DenseNet121 as made for photographs, with as many input channels as slices.
+# Standard DenseNet121 with one input channel per slice.
 _base_ = './nodule_classifier.py'
 model = dict(
     backbone=dict(type='DenseNet', arch='121', in_channels=11),

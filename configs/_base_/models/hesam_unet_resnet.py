@@ -8,7 +8,7 @@ model = dict(
         in_channels=256,
         fusion='weight',  # Eqs. 7 and 8; 'feature' is Fig. 2
         feature_size=16,
-        pool_kernel=6,  # ours: 16 to 6 is given, not how
+        pool_kernel=6,  # ours: the paper states only the sizes 16 and 6
         pool_stride=2,
     ),
 )

@@ -1,4 +1,4 @@
-# A VGG16 that ends in one Conv+GAP: Feng et al., MICCAI 2017, Secs. 2.1 and 3.2.
+# VGG16 with one Conv+GAP at the end: Feng et al., MICCAI 2017, Secs. 2.1 and 3.2.
 imagenet = dict(
     type='Pretrained',  # Sec. 3.2
     prefix='backbone',
@@ -7,7 +7,8 @@ imagenet = dict(
 )
 model = dict(
     type='mmlesion.NAMSegmentor',
-    # of ImageNet, on which the weights were learned; a gray slice becomes 3 channels
+    # ImageNet statistics, as for the pretrained weights; a gray slice becomes 3
+    # channels
     data_preprocessor=dict(
         type='ClsDataPreprocessor',
         num_classes=2,
@@ -19,7 +20,7 @@ model = dict(
         backbone=dict(
             type='mmlesion.MultiGAPVGG',
             num_gaps=1,
-            branch_channels=1024,  # of Zhou et al., CVPR 2016: the paper gives none
+            branch_channels=1024,  # Zhou et al., CVPR 2016; not stated in the paper
             init_cfg=[dict(type='Kaiming', layer='Conv2d'), imagenet],
         ),
         head=dict(type='mmlesion.MultiGAPHead', num_classes=2, in_channels=[1024]),
@@ -27,7 +28,7 @@ model = dict(
     window_hu=(-1000, 400),  # of the data
     num_nodules=2,  # the top two blobs, for slices with two nodules, Sec. 3.2
     num_phases=4,  # Sec. 2.2
-    # ours, all of them: see mmlesion.segmentation
+    # the following values are ours: see mmlesion.segmentation
     prominence=0.25,
     level=0.5,
     smoothness_hu=100,

@@ -1,5 +1,5 @@
-# A second VGG16, with more Conv+GAP, narrows the scope of the first, which was trained
-# before and stays as it is: Feng et al., MICCAI 2017, Sec. 2.2.
+# A second VGG16 with more Conv+GAP layers narrows the scope of the first network, which
+# was trained before and is not changed: Feng et al., MICCAI 2017, Sec. 2.2.
 _base_ = './nam_vgg16.py'
 model = dict(
     classifier=dict(

@@ -1,7 +1,7 @@
-# What the networks on projections share.
+# Settings shared by all networks on projections.
 model = dict(
     type='ImageClassifier',
-    # of ImageNet, on which the weights were learnt
+    # ImageNet statistics, as for the pretrained weights
     data_preprocessor=dict(
         num_classes=2,
         mean=[123.675, 116.28, 103.53],

@@ -10,7 +10,7 @@ model = dict(
             'inception-v3_3rdparty_8xb32_in1k_20220615-dcd4d910.pth',
         ),
     ),
-    neck=dict(type='GlobalAveragePooling'),  # as Szegedy et al. have it
+    neck=dict(type='GlobalAveragePooling'),  # as in Szegedy et al.
     head=dict(
         type='mmlesion.MLPClsHead',
         num_classes=2,

@@ -5,7 +5,7 @@ model = dict(
         type='VGG',
         depth=19,
         frozen_stages=2,  # "frozen layers = the first two blocks", Sec. 3.1
-        # The maps of a lung region, 72 x 128 pixels, then have stride 16. After the
+        # The maps of a lung region of 72 x 128 pixels have stride 16. After the
         # last pooling they would have 2 x 4 cells.
         with_last_pool=False,
         init_cfg=dict(
@@ -15,8 +15,9 @@ model = dict(
             'vgg19_batch256_imagenet_20210208-e6920e4a.pth',
         ),
     ),
-    # The paper does not say how maps become numbers. The mean fits any size of picture.
-    # --cfg-options model.neck.type=GeneralizedMeanPooling lets a small sign count more.
+    # The paper does not state the pooling. The mean is defined for any image size.
+    # --cfg-options model.neck.type=GeneralizedMeanPooling gives small signs more
+    # weight.
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='mmlesion.MLPClsHead',

@@ -1,5 +1,5 @@
 # ResNet18-CAM: no pooling after the first convolution, strides of 1 in all
-# residual blocks; the first convolution's stride leaves 16 x 16.
+# residual blocks; the stride of the first convolution gives 16 x 16 maps.
 _base_ = './nodule_classifier.py'
 model = dict(
     backbone=dict(

@@ -1,4 +1,4 @@
-# ResNet18 as made for photographs, with as many input channels as slices.
+# Standard ResNet18 with one input channel per slice.
 _base_ = './nodule_classifier.py'
 model = dict(
     backbone=dict(type='ResNet', depth=18, in_channels=11),

@@ -1,4 +1,4 @@
-# VGG16-CAM: without its last four poolings (layers 5, 9, 13 and 17 of the host's
+# VGG16-CAM: without the last four pooling layers (5, 9, 13 and 17 of the host's
 # VGG16, after 2, 2, 3, 3 and 3 convolutions), with one fully connected layer.
 _base_ = './nodule_classifier.py'
 model = dict(

@@ -1,4 +1,4 @@
-# VGG16 as made for photographs: five poolings leave 1 x 1, then three layers.
+# Standard VGG16: five pooling layers give 1 x 1 maps, followed by three linear layers.
 _base_ = './nodule_classifier.py'
 model = dict(
     backbone=dict(

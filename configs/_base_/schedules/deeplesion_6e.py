@@ -1,4 +1,4 @@
-# 3DCE's schedule (code), which Tao et al., MICCAI 2019, Sec. 3, keep.
+# Schedule of 3DCE's code, also used by Tao et al., MICCAI 2019, Sec. 3.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -7,8 +7,8 @@ optim_wrapper = dict(
     optimizer=dict(
         type='SGD', lr=0.001, momentum=0.9, weight_decay=5e-4
     ),  # code of 3DCE and Tao; Tao Sec. 3 says 5e-5
-    clip_grad=dict(type='value', clip_value=5),  # 3DCE code, element by element
-    paramwise_cfg=dict(  # 3DCE code; layers that RTMDet shares count once
+    clip_grad=dict(type='value', clip_value=5),  # 3DCE code, element-wise
+    paramwise_cfg=dict(  # 3DCE code; shared layers of RTMDet are included once
         bias_lr_mult=2.0, bias_decay_mult=0.0, bypass_duplicate=True
     ),
 )

@@ -1,5 +1,5 @@
-# The paper: SGD, learning rate 5e-4, weight decay 1e-4, cross-entropy; neither
-# momentum nor epochs. From scratch on a few hundred nodules that is slow; ours:
+# Paper: SGD, learning rate 5e-4, weight decay 1e-4, cross-entropy; it states neither
+# momentum nor epochs. Training from scratch on a few hundred nodules is slow. Ours:
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

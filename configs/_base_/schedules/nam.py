@@ -11,5 +11,5 @@ optim_wrapper = dict(
         custom_keys=dict(branches=dict(lr_mult=10), head=dict(lr_mult=10))
     ),
 )
-# "learning decay (0.99)"; each epoch is ours
+# "learning decay (0.99)"; decay per epoch is ours
 param_scheduler = dict(type='ExponentialLR', gamma=0.99, by_epoch=True)

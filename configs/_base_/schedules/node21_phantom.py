@@ -1,5 +1,5 @@
-# From scratch, on about a thousand pictures: warm-up, then cosine. All numbers here
-# are ours.
+# Training from scratch on about a thousand images: warm-up, then cosine. All numbers
+# here are ours.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -1,4 +1,4 @@
-# From scratch, on a few hundred samples: warm-up, then cosine.
+# Training from scratch on a few hundred samples: warm-up, then cosine schedule.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=3)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -1,5 +1,5 @@
-# Zusag et al., SAPSAM, Sec. 3.1. They name neither a weight decay nor a schedule of the
-# learning rate.
+# Zusag et al., SAPSAM, Sec. 3.1. The paper states neither a weight decay nor a schedule
+# of the learning rate.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

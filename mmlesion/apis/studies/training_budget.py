@@ -1,5 +1,6 @@
 """Training schedules with equal CPU time."""
 
+import logging
 import time
 from typing import Any
 
@@ -61,7 +62,11 @@ def epochs_within(cfg: Config, seconds: float) -> int:
     torch.manual_seed(0)
     loader: Any = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     model = MODELS.build(cfg.model)
-    model.init_weights()
+    logging.disable(logging.INFO)  # the initialization of each parameter
+    try:
+        model.init_weights()
+    finally:
+        logging.disable(logging.NOTSET)
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     steps, measured = 0, 0.0

@@ -36,6 +36,23 @@ def config(name='phantom_rfcn_3slice'):
     return cfg
 
 
+def write_run(folder, every=1):
+    """A finished run of 20 patients, in which every n-th lesion is hit."""
+    number = np.arange(20)
+    np.savez(
+        folder / 'matches.npz',
+        num_images=20,
+        patients=number.astype(str),
+        box_image=number,
+        box_score=np.linspace(1, 0.5, 20),
+        lesion_image=number,
+        hit_box=number[::every],
+        hit_lesion=number[::every],
+    )
+    text = '{"epochs": 1, "parameters": 5, "cpu_minutes": null}'
+    (folder / 'result.json').write_text(text)
+
+
 def test_runs_are_read_again_and_compared(data, tmp_path, monkeypatch):
     """One run of one epoch; the second call trains nothing and finds the same."""
     options = ComparisonOptions(
@@ -60,20 +77,7 @@ def test_the_difference_is_that_of_the_hits(tmp_path, monkeypatch):
     """Model b hits the lesion of every patient, model a of every second."""
 
     def fake(cfg, folder):
-        number = np.arange(20)
-        every = 2 if 'rfcn' in cfg.experiment_name else 1
-        np.savez(
-            folder / 'matches.npz',
-            num_images=20,
-            patients=number.astype(str),
-            box_image=number,
-            box_score=np.linspace(1, 0.5, 20),
-            lesion_image=number,
-            hit_box=number[::every],
-            hit_lesion=number[::every],
-        )
-        text = '{"epochs": 1, "parameters": 5, "cpu_minutes": null}'
-        (folder / 'result.json').write_text(text)
+        write_run(folder, 2 if 'rfcn' in cfg.experiment_name else 1)
 
     monkeypatch.setattr(sys.modules[STUDY], '_train_and_test', fake)
     names = ('phantom_rfcn_3slice', 'phantom_3dce_15slice')
@@ -110,18 +114,26 @@ def test_a_schedule_is_stretched():
     assert cfg.train_cfg.val_interval == 2
 
 
-def test_epochs_of_a_budget(data, monkeypatch):
-    """Much time holds some epochs; no time holds none."""
+def test_epochs_of_a_budget(data, tmp_path, monkeypatch):
+    """Every seed of a model has the epochs that fit; no time holds none."""
     monkeypatch.setattr(training_budget, '_WARM_UP', 0)
     monkeypatch.setattr(training_budget, '_MEASURED', 1)
-    cfg = config()
-    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
-    cfg.train_dataloader.dataset.data_root = data
-    cfg.model.backbone.backbone.width = 2
-    cfg.model.rpn_head.in_channels = cfg.model.roi_head.in_channels = 16
-    assert 1 < training_budget.epochs_within(cfg, 100) < 10000
+    seen = []
+
+    def fake(cfg, folder):
+        seen.append((cfg.train_cfg.max_epochs, cfg.param_scheduler[1].T_max))
+        write_run(folder)
+
+    monkeypatch.setattr(sys.modules[STUDY], '_train_and_test', fake)
+    options = ComparisonOptions(
+        (0, 1), data_root=data, width=2, cpu_minutes=2, num_resamples=2
+    )
+    compare_detectors([config()], tmp_path, options)
+    assert len(seen) == 2 and len(set(seen)) == 1
+    assert 1 < seen[0][0] == seen[0][1] < 10000
+    options.cpu_minutes = 1e-6
     with pytest.raises(ValueError, match='one epoch takes'):
-        training_budget.epochs_within(cfg, 0.0001)
+        compare_detectors([config()], tmp_path, options)
 
 
 def test_the_rows_of_the_tables_exist():
