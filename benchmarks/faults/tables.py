@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -352,16 +353,13 @@ def _overrides(root: Path) -> list[Format]:
 
         return chosen
 
-    words = tuple(
-        sorted({'key', 'reads', 'expected', 'must', 'entries', 'there is no'})
-    )
+    words = ('--cfg-options', ' must be ')
     for name, damage, knowable in (
         ('override keys', contents.misspelled_override, always),
         ('override values', contents.odd_override, never),
     ):
         path = new_folder(root, name) / 'a.txt'
         path.write_text(_OVERRIDES[0])
-        made.append(
-            Format(name, path, read, knowable, True, damage=choose(damage), words=words)
-        )
+        form = Format(name, path, read, knowable, True, damage=choose(damage))
+        made.append(replace(form, words=words, batch=8))
     return made

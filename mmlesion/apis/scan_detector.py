@@ -118,7 +118,7 @@ class ScanDetector:
         self.options = options
         self.model: Any = load_trained_model(config, checkpoint, device)
         if not callable(getattr(self.model, 'extract_feat', None)):
-            raise ValueError(f'{config.filename}: the model is no detector')
+            raise ValueError(f'{config.filename}: the model is not a detector')
         self.pipeline = ScanPipeline(config)
         self.device = next(self.model.parameters()).device
         self.froc = None if options.froc is None else _read_curve(options.froc)

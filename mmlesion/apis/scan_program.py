@@ -100,7 +100,7 @@ def build_step(
 
     Args:
         step: ``type``, with or without ``mmlesion.``, and arguments.
-        device: Device of steps with a network and no device of their own.
+        device: Device of steps that run a network and do not define a device.
         path: The config, for error messages.
 
     Raises:

@@ -27,9 +27,9 @@ class ProgramTask:
         config: Path of a scan config or of the config of a detector.
         checkpoint: Path of the checkpoint of the detector; None selects the checkpoint
             of the scan config.
-        device: Device; None for the GPU, if any.
+        device: Device. None selects the GPU if available.
         options: Settings of the detector.
-        outputs: Files to write for each scan. The heading of a page is the name
+        outputs: Output files for each scan. The title of a page is the name
             of the folder of the scan.
         overrides: Values by key (``a.b.c``) that replace values of the config.
         trust_checkpoint: Whether the checkpoint may run code.
@@ -52,7 +52,7 @@ class ProgramTask:
         cfg.merge_from_dict(dict(self.overrides))
         cfg.trust_checkpoint = self.trust_checkpoint
         checkpoint = self.checkpoint
-        if checkpoint and '://' not in checkpoint:  # not an address
+        if checkpoint and '://' not in checkpoint:  # not a URL
             checkpoint = os.path.abspath(checkpoint)
         return ScanProgram(cfg, checkpoint, self.device, self.options)
 

@@ -97,7 +97,7 @@ def finer_feature_layer(
         if len(target) != 1:  # a pyramid, or a layer that runs on several levels
             return None
         names = [name for name, _ in stages]
-        if layer in names:  # what runs behind the layer is no part of it
+        if layer in names:  # modules that run after the layer are not part of it
             stages = stages[: names.index(layer)]
         finer = [
             name

@@ -170,7 +170,7 @@ def _check_new(cfg: Config, key: str, path: list[str], parent: dict, name: str) 
     """Raise an error if a setting that is not in the config is never read."""
     known = _known_names(cfg, path, parent)
     if known is None:
-        close = difflib.get_close_matches(name, map(str, parent), 1, 0.8)
+        close = difflib.get_close_matches(name, map(str, parent), 1, 0.65)
         known = set(close)
         if not close:
             return

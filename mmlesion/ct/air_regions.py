@@ -13,7 +13,7 @@ from .volume import CTVolume
 #: (-2000, -3024). Noise in air is above it.
 PADDING_HU = -1500
 
-#: Number of coarse pixels inside a region from which its density is trusted.
+#: Minimum number of coarse pixels inside a region for a reliable density.
 LEAST_CORE = 4
 
 #: Thickness of the wall around the lungs, which is larger nearly everywhere.
@@ -23,9 +23,9 @@ WALL_MM = 12.0
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 _GRID_MM = 2.5  # in-plane size of the coarse pixels on which density is measured
-# Free gas has a mean below the first and a standard deviation below the second value.
+# Free gas has a mean below the first value and a standard deviation below the second.
 _GAS_HU = ((-920.0, 38.0), (-950.0, 42.0), (-965.0, np.inf))
-_EMPTY_HU = -960.0  # pixels of the air around the patient are below it, lung is not
+_EMPTY_HU = -960.0  # air around the patient is below this value, lung is above
 _TISSUE_HU = -500.0  # between lung with its vessels and fat
 
 #: Columns of the table of regions.
@@ -159,7 +159,7 @@ def _slice_regions(
         air.view(np.uint8), connectivity=4
     )
     labels = labels.astype(np.min_scalar_type(count))
-    # Averaged over coarse pixels, so that noise is not mistaken for structure.
+    # Averaging over coarse pixels suppresses noise.
     small_hu, small = _coarse(slice_hu, labels, factors)
     size = [2 * round(0.3 * WALL_MM / mm) + 1 for mm in coarse_mm]
     tissue = (small_hu > _TISSUE_HU).view(np.uint8)

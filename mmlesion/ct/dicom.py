@@ -49,7 +49,7 @@ class DicomSeries:
         paths: File of each slice; the same file for all frames of a multi-frame file.
         numbers: InstanceNumber of each slice, -1 where a file has none; in
             multi-frame files the number of the frame.
-        warnings: What the reader left out or assumed, as sentences.
+        warnings: Sentences on omitted images and assumptions.
     """
 
     image: sitk.Image
@@ -63,8 +63,8 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
     """Read one CT series and check that its slices form a volume.
 
     A slice is a file, or a frame of an enhanced multi-frame file. Scout views in the
-    series are left out. Slices are sorted by their position, whatever the names of the
-    files and the order of the frames.
+    series are omitted. Slices are sorted by their position, independent of the names of
+    the files and the order of the frames.
 
     Args:
         folder: Folder of the series; subfolders are not searched.
@@ -77,7 +77,7 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
         ValueError: If there is no series, more than one or another modality, if
             slices are missing, repeated, unevenly spaced or tilted, if the
             files are of several patients, have no rescale intercept or another unit
-            than HU, are color pictures, or if a file is damaged.
+            than HU, are color images, or if a file is damaged.
         ModuleNotFoundError: If a file is multi-frame and pydicom is not installed.
     """
     uid, paths = _series_paths(folder, series_uid)

@@ -1,4 +1,4 @@
-"""The DICOM series of a folder."""
+"""Listing and selection of the DICOM series of a folder."""
 
 import os
 from collections.abc import Sequence
@@ -127,10 +127,10 @@ def series_files(folder: str) -> dict[str, tuple[str, ...]]:
     for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
         if _starts_like_dicom(os.path.join(folder, name)):
             raise ValueError(
-                f'{os.path.join(folder, name)}: the DICOM file is damaged or cut off'
+                f'{os.path.join(folder, name)}: the DICOM file is damaged or truncated'
             )
     if not found:
-        raise ValueError(f'{folder}: no DICOM series is in this folder')
+        raise ValueError(f'{folder}: the folder contains no DICOM series')
     return files
 
 

@@ -1,4 +1,4 @@
-"""Check of compressed DICOM pixel data before a library unpacks it."""
+"""Check of compressed DICOM pixel data before a library decompresses it."""
 
 import mmap
 import os
@@ -13,15 +13,15 @@ _META_BYTES = 4096
 
 
 def check_fragments(path: str | os.PathLike[str]) -> None:
-    """Raise if the fragments of compressed pixel data do not end where they should.
+    """Check that the fragments of compressed pixel data are complete.
 
-    GDCM takes gigabytes of memory for a file of 20 KB whose last fragment is cut off.
+    GDCM uses gigabytes of memory for a file of 20 KB whose last fragment is truncated.
 
     Args:
-        path: A DICOM file. Files without compressed pixel data pass.
+        path: A DICOM file. Files without compressed pixel data are accepted.
 
     Raises:
-        ValueError: If the fragments are cut off or their lengths are wrong.
+        ValueError: If the fragments are truncated or their lengths are wrong.
     """
     with open(path, 'rb') as file:
         head = file.read(_META_BYTES)

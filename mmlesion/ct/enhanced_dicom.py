@@ -1,4 +1,4 @@
-"""Enhanced multi-frame CT: headers and HU of the frames of a file."""
+"""Headers and HU of the frames of an enhanced multi-frame CT file."""
 
 import itertools
 import warnings
@@ -16,8 +16,8 @@ ENHANCED_CT = ('1.2.840.10008.5.1.4.1.1.2.1', '1.2.840.10008.5.1.4.1.1.2.2')
 def frame_headers(path: str) -> list[SliceHeader]:
     """Read the header of each frame of a multi-frame file.
 
-    Position, orientation, pixel size and rescale stand in the functional groups of
-    the frame or in those that all frames share (DICOM PS3.3, C.7.6.16).
+    Position, orientation, pixel size and rescale are in the functional groups of
+    the frame or in the shared functional groups (DICOM PS3.3, C.7.6.16).
 
     Args:
         path: File of one of the classes :data:`ENHANCED_CT`.
@@ -47,7 +47,7 @@ def frame_headers(path: str) -> list[SliceHeader]:
 def read_frames(path: str, frames: Sequence[int]) -> np.ndarray:
     """Read frames of a multi-frame file in HU.
 
-    Each frame is rescaled by its own slope and intercept. Frames without a rescale
+    Each frame is rescaled with its own slope and intercept. Frames without a rescale
     keep the stored values.
 
     Args:
@@ -58,8 +58,8 @@ def read_frames(path: str, frames: Sequence[int]) -> np.ndarray:
         - output: (len(frames), H, W).
 
     Returns:
-        Integers where all slopes and intercepts are whole numbers, int16 where all
-        values that the file can store fit; else float32.
+        Integers if all slopes and intercepts are integers (int16 if all
+        possible values fit), otherwise float32.
 
     Raises:
         ValueError: If the frames cannot be decoded.
@@ -96,7 +96,7 @@ def _stored_frames(dataset: Any, path: str, frames: Sequence[int]) -> Any:
     try:
         indices = [number - 1 for number in frames]
         yield from iter_pixels(dataset, indices=indices)
-    # pydicom has an error of its own kind for each way in which a file is damaged
+    # pydicom raises a different error type for each kind of damage
     except Exception as error:
         raise ValueError(
             f'{path}: the frames cannot be decoded ({last_line(error)}); is the file '
@@ -174,9 +174,11 @@ def _dataset(path: str, with_pixels: bool) -> Any:
         ) from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # values that break a rule of their type
+            warnings.simplefilter(
+                'ignore'
+            )  # values that violate the rules of their type
             return pydicom.dcmread(path, stop_before_pixels=not with_pixels)
-    except Exception as error:  # of many kinds, as above
+    except Exception as error:  # many types, as above
         raise ValueError(
             f'{path}: the file cannot be read ({last_line(error)})'
         ) from None

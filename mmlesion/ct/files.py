@@ -48,7 +48,7 @@ def read_volume(
         ValueError: If the file has another format, is damaged, not 3-D or too large,
             has no usable geometry or NaN voxels, or if a DICOM folder
             does not contain exactly one complete CT series.
-            does not hold exactly one complete CT series.
+            does not contain exactly one complete CT series.
     """
     path = os.fspath(path)
     try:

@@ -147,7 +147,7 @@ class SourceImage:
         slice_paths: DICOM only: the file of each slice, in the order of k.
         slice_numbers: DICOM only: InstanceNumber of each slice, in the order of k;
             -1 if missing.
-        warnings: Sentences about what the reader repaired or assumed.
+        warnings: Sentences on repairs and assumptions of the reader.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Label maps of other programs, read onto the voxels of a scan."""
+"""Reader of label maps of other programs on the voxels of a scan."""
 
 import os
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from .volume import CTVolume
 
 @dataclass(frozen=True)
 class ScanLabels:
-    """Labels of the voxels of a scan.
+    """Label map on the voxels of a scan.
 
     Args:
         array: Label of each voxel; 0 is background.
-        names: Name of each label of the file, empty where the format has no names.
+        names: Name of each label of the file; empty if the format has no names.
 
     Shape:
         - array: (D, H, W).
@@ -30,25 +30,25 @@ class ScanLabels:
 def read_labels(
     path: str | os.PathLike, scan: CTVolume, labels: Sequence[int] | None = None
 ) -> ScanLabels:
-    """Read a label map that another program made for a scan.
+    """Read a label map that another program created for a scan.
 
-    Accepted are a label file (NIfTI, MetaImage, NRRD), and the file of a DICOM
-    segmentation (SEG) or its folder. The voxels of the file may be stored in another
-    order than those of the scan, but must be the same voxels. A DICOM segmentation may
-    leave out slices and rows without labels.
+    The function accepts a label file (NIfTI, MetaImage, NRRD), and the file of a DICOM
+    segmentation (SEG) or its folder. The axis order of the file may differ
+    from that of the scan, but the voxels must be the same. A DICOM segmentation may
+    omit slices and rows without labels.
 
     Args:
         path: The file or folder.
-        scan: The scan as :func:`read_volume` returns it.
-        labels: Labels to keep, the others become 0. Defaults to all labels.
+        scan: The scan from :func:`read_volume`.
+        labels: Labels to keep; others are set to 0. Defaults to all labels.
 
     Returns:
         The labels on the voxels of the scan.
 
     Raises:
         FileNotFoundError: If the file or folder does not exist.
-        ModuleNotFoundError: If highdicom is needed and missing.
-        ValueError: If the file is damaged, is on another grid, or its values are no
+        ModuleNotFoundError: If highdicom is required but not installed.
+        ValueError: If the file is damaged or on another grid, or its values are not
             labels.
     """
     path = Path(path)
@@ -83,7 +83,7 @@ def _read_segmentation(
     if len(files) != 1:
         raise ValueError(
             f'{path}: expected the one file of a DICOM segmentation, or files '
-            f'lung_*.nii.gz, but the folder holds {len(files)} other files'
+            f'lung_*.nii.gz, but the folder contains {len(files)} other files'
         )
     try:
         segmentation = highdicom.seg.segread(files[0])

@@ -17,9 +17,9 @@ from .volume import CTVolume
 #: Maximum number of labels that are accepted as lungs or lobes if no labels are given:
 #: TotalSegmentator and lungmask have at most five lobes.
 _MOST_LABELS = 5
-_LUNG_HU = -300.0  # a higher mean is not lung, or not HU
-_SMALL_SHARE = 0.2  # of the larger lung: a smaller volume of air is not a lung
-_COVERED = 0.05  # of a lung's air: a mask that covers less misses this lung
+_LUNG_HU = -300.0  # a higher mean indicates no lung or no HU
+_SMALL_SHARE = 0.2  # minimum volume of air in a lung, relative to the larger lung
+_COVERED = 0.05  # minimum fraction of a lung's air inside the mask
 
 
 def read_lung_mask(
@@ -27,7 +27,7 @@ def read_lung_mask(
 ) -> np.ndarray:
     """Read the lung mask of another program for a scan.
 
-    Accepted are a label file (NIfTI, MetaImage, NRRD), such as the output of
+    The function accepts a label file (NIfTI, MetaImage, NRRD), such as the output of
     lungmask; a DICOM segmentation (SEG), or a folder with one; and a folder with the
     files ``lung_*.nii.gz`` of TotalSegmentator, whose union is used. The axis order of
     the file may differ from that of the scan, but the voxels must be the same.

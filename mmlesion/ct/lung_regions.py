@@ -7,9 +7,11 @@ from .air_regions import CROSS, LEAST_CORE, PADDING_HU, WALL_MM, AirRegions, air
 from .volume import CTVolume
 
 _GAS_MM3 = 1_500_000.0  # a larger volume is emphysema, not bowel gas
-_EMPTY_SHARE = 0.4  # least share of such pixels where that air meets the image's edge
-_WALL_SHARE = 0.4  # minimum share of a lung's surface with such a wall
-_BEYOND_SHARE = 0.5  # maximum share of a lung in rows of a slice without tissue
+_EMPTY_SHARE = (
+    0.4  # minimum fraction of such pixels where that air touches the image's edge
+)
+_WALL_SHARE = 0.4  # minimum fraction of a lung's surface with such a wall
+_BEYOND_SHARE = 0.5  # maximum fraction of a lung in rows of a slice without tissue
 _LUNG_MM2 = 1000.0  # a lung has this area in at least one slice, a sinus does not
 _LUNG_MM3 = 50_000.0  # minimum volume of lungs that the field of view does not cut
 _LUNG_SHARE = 0.1  # minimum volume of the second lung, relative to the larger lung
@@ -83,7 +85,7 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
     lowest, highest = np.inf, -np.inf
     for slice_hu in volume.array:
         if not np.isfinite(slice_hu).all():
-            raise ValueError('the scan holds values that are no numbers; expected HU')
+            raise ValueError('the scan contains NaN or infinite values; expected HU')
         measured = slice_hu[slice_hu >= PADDING_HU]
         if measured.size:
             lowest = min(lowest, measured.min())

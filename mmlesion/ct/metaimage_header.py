@@ -81,7 +81,7 @@ def check_metaimage(path: str) -> None:
     Raises:
         FileNotFoundError: If the file of the voxels is missing.
         ValueError: If the file is damaged or not a MetaImage, or refers to a file
-            outside its folder. The message states what was expected.
+            outside its folder. The message states the expected value.
     """
     with open(path, 'rb') as file:
         fields = _read_fields(file, path)

@@ -43,7 +43,7 @@ def check_nrrd(path: str) -> None:
     Raises:
         FileNotFoundError: If the file of the voxels is missing.
         ValueError: If the file is damaged or not NRRD, or refers to a file outside its
-            folder. The message states what was expected.
+            folder. The message states the expected value.
     """
     with open(path, 'rb') as file:
         fields = _read_fields(file, path)

@@ -26,7 +26,7 @@ def check_num_slices(num_slices: int) -> int:
 
     Raises:
         ValueError: If the number is not a multiple of 3, or M is even, so that there
-            is no middle triple.
+            is not a middle triple.
     """
     if (
         isinstance(num_slices, bool)

@@ -1,4 +1,4 @@
-"""Exclusive use of a work directory."""
+"""Lock of a work directory."""
 
 import os
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ _RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 @contextmanager
 def lock_work_dir(work_dir: str | os.PathLike) -> Iterator[None]:
-    """Keep other trainings out of a work directory.
+    """Prevent other training runs from using a work directory.
 
-    If a training has several processes, the first process holds the directory.
+    If a training run has several processes, the first process holds the lock.
 
     Args:
-        work_dir: The directory. It is created.
+        work_dir: The directory. It is created if necessary.
 
     Raises:
         BlockingIOError: If another process trains there. The message names the process.

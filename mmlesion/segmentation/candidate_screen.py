@@ -15,7 +15,7 @@ from .residual_maps import activation_change, layer_features, residual_maps
 class CandidateScreen:
     """Nodule activation map of one slice, and its change without candidates.
 
-    The features of the slice are computed once, when the object is made. All maps
+    The features of the slice are computed once, when the object is created. All maps
     have the size of the slice and are translated by ``shift_px``.
 
     Source: Feng et al., arXiv 1707.01086, Eqs. 2 and 4.
@@ -24,7 +24,7 @@ class CandidateScreen:
         layers: Layers of the network up to its feature maps, see
             :func:`residual_maps`.
         weights: Weights of the nodule class.
-        image: Slice as the first layer takes it.
+        image: Input of the first layer.
         fill: Value of each channel that replaces a candidate.
         shift_px: Translation of the maps, see :func:`shift_map`.
 
@@ -64,7 +64,7 @@ class CandidateScreen:
         )
 
     def map_without(self, mask: np.ndarray) -> Tensor:
-        """Return the map of the slice with one region painted over.
+        """Return the map of the slice with one region replaced by ``fill``.
 
         Args:
             mask: The region, not empty.
@@ -78,7 +78,7 @@ class CandidateScreen:
     def changes(
         self, candidates: np.ndarray, scope: np.ndarray | None = None
     ) -> np.ndarray:
-        """Change of the map without each candidate (Eq. 4).
+        """Compute the change of the map without each candidate (Eq. 4).
 
         Args:
             candidates: Number of the candidate of each pixel, 0 outside.

@@ -21,7 +21,7 @@ def nodule_candidates(
     The bounding box of the scope is divided into phases. The parts are the connected
     regions, inside the scope, of all phases brighter than the darkest (lung). With
     :func:`phase_means`, the second phase contains ground glass and the partial volume
-    around solid tissue. Pixels of a part whose value lies below ``edge`` of the way
+    around solid tissue. Pixels of a part whose value is below ``edge`` of the way
     from lung to the median of the part are removed. The connected regions that remain
     are the candidates.
 

@@ -409,7 +409,7 @@ def test_slices_that_are_not_there(detector, tmp_path):
     with pytest.raises(ValueError, match='a PNG does not say its spacing'):
         list(ExplainInputs(cfg, tmp_path / '7.png'))
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match='no DICOM series is in this folder'):
+    with pytest.raises(ValueError, match='the folder contains no DICOM series'):
         list(ExplainInputs(cfg, tmp_path / 'empty'))
 
 

@@ -27,6 +27,8 @@ def read(*options):
         ('train_dataloader.batch_size=0', r'batch_size must be an integer of 1'),
         ('train_dataloader.batchsize=2', r'nothing reads .*batch_size'),
         ('model.roi_head.bbox_head.num_classes=0', r'num_classes must be an integer'),
+        ('model.test_cfg.rctn.score_thr=0', r'nothing reads .*model\.test_cfg\.rcnn'),
+        ('model.test_cfg.rxn.nms_pre=9', r'nothing reads .*model\.test_cfg\.rpn'),
         ('model.bakbone.depth=3', r'nothing reads model\.bakbone.*model\.backbone'),
         (
             'train_dataloader.dataset.pipeline.0.num_slice=3',

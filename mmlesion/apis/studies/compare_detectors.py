@@ -192,7 +192,8 @@ def _run(cfg: Config, folder: Path) -> _Run:
     started = folder / 'fingerprint.txt'
     if started.is_file() and started.read_text() != fingerprint:
         raise ValueError(
-            f'{folder} holds a run of other settings; choose another folder for the '
+            f'{folder} contains a run with different settings; choose another folder '
+            'for the '
             'study, or remove it.'
         )
     if not (folder / RESULT_FILE).is_file():

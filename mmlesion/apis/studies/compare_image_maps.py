@@ -48,7 +48,7 @@ def compare_image_maps(
     The columns of ``images.png`` are the images, each with the outline of its lesions.
     Each ``mmlesion.ActivationMapHook`` of a config adds a row of maps, scaled from
     their minimum to their maximum. A config without this hook adds the map that its
-    head computes, such as the map of NAM. Below each map stands the predicted
+    head computes, such as the map of NAM. The text below each map is the predicted
     probability of a lesion, in red if it is on the wrong side of 0.5.
 
     Source: Behrendt et al., "Quantitative evaluation of activation maps for
@@ -58,7 +58,7 @@ def compare_image_maps(
     Args:
         configs: Configs of classifiers with the same test data.
         checkpoints: A checkpoint for each config.
-        out_dir: Folder of the picture.
+        out_dir: Output folder of the figure.
         images: Names of images, as of :func:`mmlesion.explain.names.sample_name`. By
             default, ``num`` images are chosen at random, two thirds with a lesion.
         num: Number of images.

@@ -160,7 +160,7 @@ def _add_findings(
 def _maps(
     found: FoundSign, region: str, at: tuple[int, int, int]
 ) -> dict[str, FindingMap]:
-    """Outline and map of a sub-region in the box of the outline."""
+    """Return outline and map of a lung region in the box of the outline."""
     part = found.parts[region]
     values = found.position[part]
     labels = np.empty(values.shape, np.int32)

@@ -1,4 +1,4 @@
-"""Attention of a trained detector at lesions, in numbers."""
+"""Quantitative comparison of a detector's attention inside and outside lesions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ SLICES_PER_IMAGE, SLICE_MM = 3, 2.0
 
 @dataclass
 class AttentionRow:
-    """Mean attention at a lesion; NaN where a number is not defined.
+    """Mean attention at a lesion; NaN if a value is not defined.
 
     Attributes:
         image: Name of the key slice.
@@ -31,15 +31,15 @@ class AttentionRow:
         lesion: Number of the lesion in the key slice, from 0.
         spatial_inside: Spatial attention in the box of the lesion, in the key image.
         spatial_outside: Spatial attention in the key image outside all boxes.
-        spatial_control: Spatial attention in the same box at a random place outside all
-            boxes.
+        spatial_control: Spatial attention in the same box at a random position outside
+            all boxes.
         contextual_inside: Contextual attention in the box, mean over images.
         contextual_outside: Contextual attention outside all boxes, mean over images.
         contextual_present: Contextual attention in the box, in the images whose slices
             contain the lesion.
         contextual_absent: The same in the images without the lesion.
-        contextual_by_image: Contextual attention in the box for each image, by rising
-            slice number.
+        contextual_by_image: Contextual attention in the box for each image, in the
+            order of slice numbers.
         images_with_lesion: Number of images whose slices contain the lesion; None
             without a mask.
     """
@@ -82,28 +82,28 @@ def measure_attention(
     """Measure the attention of a detector at the lesions of its test data.
 
     The attention is divided by its maximum over images (contextual) or positions
-    (spatial), as the network applies it, and averaged over channels. Written:
+    (spatial), as in the network, and averaged over channels. Output files:
     ``attention.csv`` (a row for each lesion) and ``attention.json`` (means, and
-    differences with the 95 % interval of a bootstrap over patients). Attention that
-    starts from zero is 1 everywhere, so an untrained network has no differences.
+    differences with the 95 % interval of a bootstrap over patients). Attention with
+    zero initialization is 1 everywhere, so an untrained network has no differences.
 
     Source: Tao et al., MICCAI 2019, Sec. 4, Figs. 2 and 3, which show single cases.
 
     Args:
         cfg: Config of a ContextRCNN with attention.
-        checkpoint: Its checkpoint.
-        out_dir: Folder of the results.
+        checkpoint: Checkpoint of the model.
+        out_dir: Output folder.
         masks: Folder ``<series>/<slice>.png`` with masks of all slices, as the
-            phantom's ``masks``: they tell which images contain the lesion.
+            phantom's ``masks``. They show which images contain the lesion.
         max_images: Number of key slices; None for all.
-        seed: Seed of the places of the control boxes.
+        seed: Random seed of the positions of the control boxes.
 
     Returns:
-        The content of ``attention.json``.
+        Content of ``attention.json``.
 
     Raises:
         ValueError: If the model has no attention, the test data have no lesions, or a
-            mask does not show a lesion in its box.
+            mask has no lesion in its box.
     """
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model: Any = load_trained_model(cfg, checkpoint)

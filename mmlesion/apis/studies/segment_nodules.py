@@ -56,7 +56,7 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_thr <= 1:
-            raise ValueError(f'score_thr must lie in [0, 1], but is {self.score_thr}')
+            raise ValueError(f'score_thr must be in [0, 1], but is {self.score_thr}')
         for name in ('size', 'zoom', 'min_slices'):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -106,7 +106,7 @@ def segment_nodules(
         outputs: Files to write. Defaults to JSON, CSV and a label map.
 
     Returns:
-        The findings by falling score.
+        Findings in descending order of score.
 
     Raises:
         FileNotFoundError: If the scan, the truth or the checkpoint does not exist.
@@ -217,7 +217,7 @@ class _SliceRun:
 
 
 def _paste(plane: np.ndarray, square: np.ndarray, corner: tuple[int, int]) -> None:
-    """Copy the part of a square that lies in a plane, in place."""
+    """Copy the part of a square that is inside a plane, in place."""
     y, x = corner
     target = plane[max(y, 0) : y + len(square), max(x, 0) : x + len(square)]
     top, left = max(-y, 0), max(-x, 0)
@@ -231,7 +231,7 @@ def _add_findings(
     min_slices: int,
     record: StepRecord,
 ) -> None:
-    """Join the masks of neighboring slices, and number them by falling score."""
+    """Join masks of neighboring slices and number them in descending order of score."""
     labels = np.empty(mask.shape, np.int32)
     ndimage.label(mask, np.ones((3, 3, 3)), output=labels)
     parts = []

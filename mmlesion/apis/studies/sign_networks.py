@@ -143,7 +143,7 @@ def find_sign(
 
     Raises:
         FileNotFoundError: If a projection does not exist.
-        ValueError: If no lung region has lung.
+        ValueError: If no lung region contains lung.
     """
     folder = Path(root) / row.folder
     regions = [region for region in REGIONS if region not in row.empty]
@@ -190,11 +190,11 @@ def sign_of_configs(configs: Sequence[Config], checkpoints: Sequence[str]) -> st
         The sign.
 
     Raises:
-        ValueError: If they are not, or a checkpoint is missing.
+        ValueError: If the configs do not match, or a checkpoint is missing.
     """
     if not configs or len(configs) != len(checkpoints):
         raise ValueError(
-            'One checkpoint for each config is needed, got '
+            'expected one checkpoint for each config, got '
             f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
         )
     views, tasks = [], []
@@ -213,7 +213,7 @@ def sign_of_configs(configs: Sequence[Config], checkpoints: Sequence[str]) -> st
         )
     if len(set(views)) < len(views):
         raise ValueError(
-            f'expected each network to be of another view, got {", ".join(views)}'
+            f'expected networks of different views, got {", ".join(views)}'
         )
     return tasks[0]
 
@@ -236,5 +236,5 @@ def _read_rgb(path: str) -> np.ndarray:
     """Read an 8-bit image as RGB."""
     picture = cv2.imread(path)
     if picture is None:
-        raise ValueError(f'{path}: the picture is damaged; prepare the scan again')
+        raise ValueError(f'{path}: the image is damaged; prepare the scan again')
     return picture[..., ::-1]

@@ -26,7 +26,7 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     """
     if epochs < 1 or 'max_epochs' not in cfg.train_cfg:
         raise ValueError(
-            f'{cfg.filename}: train_cfg.max_epochs and at least 1 epoch are needed, '
+            f'{cfg.filename}: expected train_cfg.max_epochs and at least 1 epoch, '
             f'got {epochs}.'
         )
     factor = epochs / cfg.train_cfg.max_epochs

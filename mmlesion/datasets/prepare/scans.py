@@ -1,4 +1,4 @@
-"""Own scans with boxes or masks, written in the layout of DeepLesion."""
+"""Conversion of scans with boxes or masks to the layout of DeepLesion."""
 
 import json
 import os
@@ -48,13 +48,13 @@ _VERSION = 1
 
 @dataclass
 class PreparedScans:
-    """What :func:`prepare_scans` did.
+    """Summary of :func:`prepare_scans`.
 
     Attributes:
-        lesions: Rows of the table.
-        scans: Scans in the table.
-        already_there: Scans that an earlier run had finished.
-        problems: A sentence for each scan that is left out.
+        lesions: Number of rows of the table.
+        scans: Number of scans in the table.
+        already_there: Number of scans that an earlier run completed.
+        problems: A sentence for each omitted scan.
     """
 
     lesions: int = 0
@@ -70,14 +70,14 @@ class PreparedScans:
         )
 
     def check(self) -> None:
-        """Raise if a scan could not be prepared.
+        """Check that all scans were prepared.
 
         Raises:
-            ValueError: If there are problems; the first is named.
+            ValueError: If there are problems. The message contains the first one.
         """
         if self.problems:
             raise ValueError(
-                f'{self.problems[0]}; {len(self.problems)} scans are left out, see '
+                f'{self.problems[0]}; {len(self.problems)} scans are omitted, see '
                 f'{_PROBLEMS}'
             )
 
@@ -90,7 +90,7 @@ def prepare_scans(
     overwrite: bool = False,
     progress: bool = True,
 ) -> PreparedScans:
-    """Write own scans in the layout of DeepLesion.
+    """Write scans with lesions in the layout of DeepLesion.
 
     The output is ``DL_info.csv`` and ``Images_png/<series>/<slice>.png``, which
     ``DeepLesionDataset`` reads, and ``scans/<series>.json`` with the path of the scan.
@@ -119,8 +119,8 @@ def prepare_scans(
     Raises:
         FileNotFoundError: If the table does not exist.
         ValueError: If the table is malformed, or no scan could be prepared.
-        OSError: If the disk is full, or another run holds the folder. Finished scans
-            stay.
+        OSError: If the disk is full, or another run uses the folder. Complete scans
+            are kept.
     """
     scans = read_scan_lesions(table)
     out_dir = out_dir or osp.dirname(osp.abspath(table))
@@ -191,7 +191,7 @@ def _patients(scans: list[ScanLesions]) -> list[str]:
 
 
 def _divide(scans: list[ScanLesions], seed: int) -> dict[str, str]:
-    """Split of each patient: that of the table, or a random one."""
+    """Return the split of each patient: that of the table, or a random one."""
     given = {lesions.patient: lesions.split for lesions in scans}
     free = sorted(patient for patient, split in given.items() if split is None)
     np.random.default_rng(seed).shuffle(free)
@@ -206,7 +206,7 @@ def _divide(scans: list[ScanLesions], seed: int) -> dict[str, str]:
 def _prepare_scan(
     lesions: ScanLesions, series: str, out_dir: str, overwrite: bool
 ) -> tuple[bool, list[dict]]:
-    """Write a series: (whether this run did, its lesions)."""
+    """Write a series; return whether this run wrote it, and its lesions."""
     for path in (lesions.scan, *lesions.masks):
         if not osp.exists(path):
             raise FileNotFoundError(f'{lesions.where}: {path}: no such file or folder')

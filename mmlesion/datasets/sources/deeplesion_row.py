@@ -1,4 +1,4 @@
-"""Rows of the official index of DeepLesion, with checks of their cells."""
+"""Parser of the rows of the official index of DeepLesion."""
 
 import math
 import re
@@ -218,7 +218,7 @@ def _parse_recist(fields: dict[str, str], where: str) -> tuple[float, ...]:
 
 
 def _parse_patient(fields: dict[str, str], where: str) -> dict:
-    """Return sex and age where they are given."""
+    """Return sex and age, if available."""
     values: dict = {}
     if fields.get('Patient_gender'):
         if fields['Patient_gender'] not in SEXES:

@@ -1,6 +1,6 @@
-"""Re-annotations of whole sub-volumes of DeepLesion, with boxes in 3-D.
+"""Reader of 3-D re-annotations of sub-volumes of DeepLesion.
 
-A sub-volume is a run of slices without a gap in the folder of a series. Its name is
+A sub-volume consists of consecutive slices in the folder of a series. Its name is
 ``PPPPPP_SS_RR_FFF-LLL``: the series, and the numbers of the first and the last slice,
 as ``DL_save_nifti.py`` of DeepLesion names its NIfTI files. Two sets are public:
 
@@ -8,17 +8,17 @@ as ``DL_save_nifti.py`` of DeepLesion names its NIfTI files. Two sets are public
   2021): pickles of a dictionary by sub-volume. ``3D-Box.pkl`` has a list of rows
   ``[x1, y1, x2, y2, z1, z2]`` for each. ``RECIST-Box-*.pkl`` and ``Revised-*.pkl`` have
   a dictionary ``{z: rows}`` of boxes in one slice, with z1 = z2 = z. z counts the
-  slices of the sub-volume from 0: the example of its README is slice 6 of 13.
+  slices of the sub-volume from 0; the example in its README is slice 6 of 13.
 - The manual 1K set (https://github.com/viggin/DeepLesion_manual_test_set; Yan et al.,
   IEEE TMI 2020): one pickle ``{'val': ..., 'test': ...}``, each a dictionary by
   sub-volume of arrays (n, 6) with rows ``[x1, y1, z1, x2, y2, z2]``. z is the slice
   number of the series, "not the slice indices of this sub-volume"
   (``evaluation_sample.py``).
 
-Known from the documentation and the evaluation programs of the two repositories; the
-pickles themselves were not at hand. Both programs count the sides of a box as
-``x2 - x1 + 1``, so corners are indices of the first and the last voxel. Neither source
-says whether x and y begin at 0 or at 1; 0 is assumed.
+The formats are known from the documentation and evaluation programs of the two
+repositories; the pickles themselves were not available. Both programs compute the sides
+of a box as ``x2 - x1 + 1``, so corners are indices of the first and the last voxel.
+Neither source states whether x and y begin at 0 or at 1; 0 is assumed.
 """
 
 import os
@@ -58,7 +58,7 @@ class SubVolume:
 
     @property
     def patient(self) -> str:
-        """Number of the patient, as text."""
+        """Number of the patient, as a string."""
         return self.series.partition('_')[0]
 
 
@@ -77,8 +77,8 @@ def read_sub_volumes(
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file holds code or has another format. The message names the
-            sub-volume.
+        ValueError: If the file contains code or has another format. The message names
+            the sub-volume.
     """
     if kind not in VOLUME_FORMATS:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""Elements of the XML files of LIDC-IDRI, read without entities."""
+"""Parser of the XML elements of LIDC-IDRI without entities."""
 
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 from mmlesion.files import check_limit
 
-# Elements that may occur in readings. All others are refused, not ignored.
+# Elements that may occur in readings. Other elements raise an error.
 _CHILDREN = {
     'readingSession': {
         'annotationVersion',
@@ -93,11 +93,11 @@ def name_of(element: ElementTree.Element) -> str:
 
 
 def check_elements(root: ElementTree.Element, source: str) -> None:
-    """Raise on unknown elements, whose marks would otherwise be lost silently.
+    """Check for unknown elements, which would otherwise be lost silently.
 
     Raises:
-        ValueError: If an element has another namespace than the root, or is unknown
-            at this position.
+        ValueError: If the namespace of an element differs from the root, or it is
+            unknown at this position.
     """
     namespace = root.tag[: root.tag.find('}') + 1]
     for element in root.iter():
@@ -127,17 +127,17 @@ def _in_namespace(parent: ElementTree.Element, name: str) -> str:
 
 
 def children(parent: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    """Return the child elements of a name."""
+    """Return the child elements with a name."""
     return parent.findall(_in_namespace(parent, name))
 
 
 def child(parent: ElementTree.Element, name: str) -> ElementTree.Element | None:
-    """Return the first child element of a name, None if there is none."""
+    """Return the first child element with a name, or None."""
     return parent.find(_in_namespace(parent, name))
 
 
 def text_of(parent: ElementTree.Element | None, name: str) -> str:
-    """Return the text of a child element, an empty text if there is none."""
+    """Return the text of a child element, or an empty string."""
     if parent is None:
         return ''
     return (parent.findtext(_in_namespace(parent, name)) or '').strip()

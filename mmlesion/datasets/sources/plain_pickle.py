@@ -1,4 +1,4 @@
-"""Pickles of plain data, read without running code from the file."""
+"""Reader of pickles of plain data that never runs code from the file."""
 
 import os
 import pickle
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-# Kinds of numpy.dtype that hold numbers and texts, and no Python objects.
+# Kinds of numpy.dtype with numbers and strings, without Python objects.
 _KINDS = 'biufSU'
 _CONTAINERS: dict[tuple[str, str], Callable] = {
     (module, name): kind
@@ -19,18 +19,18 @@ _CONTAINERS: dict[tuple[str, str], Callable] = {
         ('frozenset', frozenset),
         ('tuple', tuple),
         ('complex', complex),
-        ('bytes', lambda: b''),  # how protocol 2 writes no bytes
+        ('bytes', lambda: b''),  # representation of empty bytes in protocol 2
     )
 } | {('collections', 'OrderedDict'): dict}
 
 
 def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
-    """Read a pickle that holds only containers, numbers, texts and NumPy arrays.
+    """Read a pickle that contains only containers, numbers, strings and NumPy arrays.
 
     A pickle is a program: :func:`pickle.load` calls any function that the file names.
     Here, a name is looked up only in a list of types without side effects. NumPy arrays
     and scalars are rebuilt from their bytes, without NumPy's own functions for pickles.
-    Pickles of Python 2 are read as well; their byte strings become texts (latin-1).
+    Pickles of Python 2 are supported; their byte strings become strings (latin-1).
 
     Args:
         path: The pickle.
@@ -40,7 +40,8 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file names a function or another type, or is no pickle.
+        ValueError: If the file refers to a function or another type, or is not a
+            pickle.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -64,22 +65,22 @@ def read_plain_pickle(path: str | os.PathLike[str]) -> Any:
     ) as error:
         reason = str(error) or type(error).__name__
         raise ValueError(
-            f'{path}: the file is no readable pickle ({reason}).'
+            f'{path}: the file is not a readable pickle ({reason}).'
         ) from None
 
 
 class _RefusedError(Exception):
-    """The pickle asks for something that is not plain data."""
+    """The pickle contains something other than plain data."""
 
 
 class _DType:
-    """Stands for ``numpy.dtype`` while a pickle is read."""
+    """Stand-in for ``numpy.dtype`` while a pickle is read."""
 
     def __init__(self, text: Any, *_: Any) -> None:
         self.dtype = np.dtype(str(text))
         if self.dtype.kind not in _KINDS:
             raise _RefusedError(
-                f'the pickle has an array of type {text}; expected numbers or texts.'
+                f'the pickle has an array of type {text}; expected numbers or strings.'
             )
 
     def __setstate__(self, state: tuple) -> None:
@@ -89,7 +90,7 @@ class _DType:
 
 
 class _Array:
-    """Stands for ``numpy.ndarray`` while a pickle is read."""
+    """Stand-in for ``numpy.ndarray`` while a pickle is read."""
 
     value = np.zeros(0)
 
@@ -143,8 +144,8 @@ class _Unpickler(pickle.Unpickler):
             found = names.get(global_name)
         if found is None:
             raise _RefusedError(
-                f'the pickle asks for {module_name}.{global_name}, which is code; '
-                'expected only containers, numbers, texts and NumPy arrays.'
+                f'the pickle refers to {module_name}.{global_name}, which is code; '
+                'expected only containers, numbers, strings and NumPy arrays.'
             )
         return found
 

@@ -1,4 +1,4 @@
-"""Reader of lesions of whole scans: a csv of boxes or masks, or COCO JSON."""
+"""Reader of the lesions of whole scans from a csv or COCO JSON."""
 
 import csv
 import math
@@ -39,8 +39,8 @@ class LesionSliceBox:
 
     Attributes:
         index: Number of the slice, from 0 at the feet.
-        box_px: (x1, y1, x2, y2) in 0-based pixels; x rises to the left of the patient,
-            y to the back.
+        box_px: (x1, y1, x2, y2) in 0-based pixels; x increases to the left of the
+            patient, y to the back.
         where: File and annotation, for error messages.
         image_size: Width and height in pixels that the file states.
     """
@@ -57,9 +57,9 @@ class ScanLesions:
 
     Attributes:
         scan: Path of the scan.
-        where: File and row where the scan is named first, for error messages.
+        where: File and row of the first occurrence of the scan, for error messages.
         patient: Name of the patient.
-        split: ``'train'``, ``'val'`` or ``'test'``; None where the file tells none.
+        split: ``'train'``, ``'val'`` or ``'test'``; None if the file has no split.
         masks: Paths of label files. Each connected region of a label is a lesion.
         boxes: Boxes of lesions.
     """
@@ -73,9 +73,9 @@ class ScanLesions:
 
 
 def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
-    """Read which lesions scans have.
+    """Read the lesions of scans.
 
-    A csv has a row for each box or mask. Its columns are ``scan`` and either ``mask``
+    A csv has one row per box or mask. Its columns are ``scan`` and either ``mask``
     (a label file) or ``i1, j1, k1, i2, j2, k2`` (:class:`VoxelBox`); ``patient`` (by
     default the scan) and ``split`` are optional. Paths are relative to the csv.
 
@@ -84,14 +84,14 @@ def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
     (:class:`LesionSliceBox`); ``patient`` and ``split`` of an image are optional.
 
     Args:
-        path: The file; a name that ends in ``.json`` is COCO JSON.
+        path: The file. A file name that ends in ``.json`` indicates COCO JSON.
 
     Returns:
         The scans that have lesions, in the order of the file.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file is malformed or empty; the sentence names the row.
+        ValueError: If the file is malformed or empty. The message names the row.
     """
     path = os.fspath(path)
     rows = _coco_rows(path) if path.lower().endswith('.json') else _csv_rows(path)
@@ -109,7 +109,7 @@ def read_scan_lesions(path: str | os.PathLike) -> list[ScanLesions]:
         else:
             entry['boxes'].append(row['box'])
     if not scans:
-        raise ValueError(f'{path}: the file names no lesion')
+        raise ValueError(f'{path}: the file contains no lesion')
     _check_patients(scans)
     return [
         ScanLesions(
@@ -163,7 +163,7 @@ def _csv_row(cells: dict, folder: str, where: str) -> dict:
         raise ValueError(f'{where}: expected one cell per column')
     cells = {key: cell.strip() for key, cell in cells.items()}
     if not cells['scan']:
-        raise ValueError(f'{where}: the scan is not named')
+        raise ValueError(f'{where}: the cell scan is empty')
     mask = cells.get('mask', '')
     given = [cells.get(name, '') for name in CORNER_COLUMNS]
     if bool(mask) == any(given):
@@ -189,7 +189,8 @@ def _voxel_box(given: list[str], where: str) -> VoxelBox:
     first, last = numbers[:3], numbers[3:]
     if any(one > other for one, other in zip(first, last)):
         raise ValueError(
-            f'{where}: the box ends before it begins; expected i1 <= i2, j1 <= j2 and '
+            f'{where}: the corners of the box are swapped; expected i1 <= i2, j1 <= '
+            'j2 and '
             'k1 <= k2'
         )
     return VoxelBox((*first,), (*last,), where)

@@ -18,17 +18,17 @@ class LesionTypeRoIHead(StandardRoIHead):
     """mmdet's RoI head that also predicts the coarse type of each lesion.
 
     Two fully connected layers classify the pooled features of the positive RoIs.
-    Lesions of unknown type do not count in the loss, so that the head can be trained
-    with data of which a part is labeled. Predictions have ``lesion_types`` (0 to
+    Lesions of unknown type are excluded from the loss, so the head can be trained
+    on partially labeled data. Predictions have ``lesion_types`` (0 to
     ``num_types`` - 1) and ``type_scores`` for each box.
 
     Args:
-        *args: As ``StandardRoIHead``.
+        *args: Arguments of ``StandardRoIHead``.
         num_types: Number of types, 8 in DeepLesion.
-        type_channels: Channels of the hidden layer.
+        type_channels: Number of channels of the hidden layer.
         type_loss_weight: Weight of the loss.
-        **kwargs: As ``StandardRoIHead``. ``bbox_roi_extractor`` and ``bbox_head`` are
-            needed.
+        **kwargs: Arguments of ``StandardRoIHead``. ``bbox_roi_extractor`` and
+            ``bbox_head`` are required.
 
     Shape:
         - gt_instances.lesion_types of a sample: (L,), -1 for an unknown type, see
@@ -64,7 +64,7 @@ class LesionTypeRoIHead(StandardRoIHead):
             if 'lesion_types' not in sample.gt_instances:
                 raise ValueError(
                     f'{sample.get("img_path")}: LesionTypeRoIHead needs '
-                    'gt_instances.lesion_types; add LoadLesionTypes behind '
+                    'gt_instances.lesion_types; add LoadLesionTypes after '
                     'LoadAnnotations, and PackCTInputs.'
                 )
         self._types = [s.gt_instances.lesion_types for s in batch_data_samples]
@@ -85,7 +85,7 @@ class LesionTypeRoIHead(StandardRoIHead):
         )
         logits = self.type_head(positive)
         known = targets != UNKNOWN
-        # A sum over nothing is 0 and keeps the graph, which DDP needs
+        # An empty sum is 0 and remains in the graph, which DDP requires
         total = functional.cross_entropy(
             logits, targets, ignore_index=UNKNOWN, reduction='sum'
         )

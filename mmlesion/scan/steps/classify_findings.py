@@ -26,7 +26,7 @@ from ..finding_map import FindingMap, box_ellipsoid
 from .in_lung import in_lung
 from .scan_step import ScanCase, ScanStep
 
-#: Margin of a box in which lung is looked for; a box may lie close to its nodule.
+#: Margin of a box in the search for lung, because a box may be close to its nodule.
 _MARGIN_MM = 5.0
 
 
@@ -40,8 +40,8 @@ class ClassifyFindings(ScanStep):
     the equivalent diameter of the outline. For a finding without an outline, the
     ellipsoid inside its box and the mean of its diameters are used.
 
-    Findings that are not surrounded by lung are left out by default, because the
-    classifiers learned from nodules of the lung.
+    Findings that are not surrounded by lung are omitted by default, because the
+    classifiers are trained on lung nodules.
 
     Values: ``probability``, ``class`` and ``diameter_mm`` of the patch. The map
     ``class_map`` is the map of the positive class from the head, if the head computes
@@ -51,17 +51,17 @@ class ClassifyFindings(ScanStep):
 
     Args:
         config: Config of the classifier, a path or a ``Config``.
-        checkpoint: Checkpoint of exactly this classifier.
+        checkpoint: Checkpoint of this classifier.
         positive: Name of the class whose probability is reported. The names of the
-            classes are those of the checkpoint, else those of the data set of the
-            config.
+            classes are those of the checkpoint, or otherwise those of the data set of
+            the config.
         lung_only: Whether to classify only findings in the lungs.
-        device: Such as ``'cpu'``. Defaults to the GPU if available.
+        device: For example ``'cpu'``. Defaults to the GPU if available.
         **kwargs: Arguments of :class:`ScanStep`.
 
     Raises:
         ValueError: If the pipeline of the config does not begin with
-            ``LoadNodulePatch``, or ``positive`` is no class.
+            ``LoadNodulePatch``, or ``positive`` is not a class.
     """
 
     name = 'classify'
@@ -108,7 +108,7 @@ class ClassifyFindings(ScanStep):
         )
 
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any] | None:
-        """Classify one finding; None if it does not lie in lung."""
+        """Classify one finding; return None if it is not in the lungs."""
         volume = case.volume
         box = finding.box.to_volume(volume)
         margin = np.array([0, _MARGIN_MM, _MARGIN_MM]) / volume.spacing_mm

@@ -1,16 +1,16 @@
-"""Whether a finding lies in the lungs."""
+"""Check whether a finding is in the lungs."""
 
 import numpy as np
 
 from mmlesion.ct import CTVolume
 
-#: A finding lies in lung if this share of the middle slice of its box is darker than
-#: LUNG_HU.
+#: A finding is in the lungs if this fraction of the middle slice of its box is darker
+#: than LUNG_HU.
 LUNG_SHARE, LUNG_HU = 0.15, -500.0
 
 
 def in_lung(volume: CTVolume, lower: np.ndarray, upper: np.ndarray) -> bool:
-    """Check that lung surrounds a finding.
+    """Return whether lung surrounds a finding.
 
     Args:
         volume: The scan in HU.

@@ -69,7 +69,9 @@ def test_runs_are_read_again_and_compared(data, tmp_path, monkeypatch):
     again = compare_detectors([config()], tmp_path, options)
     assert comparison_table(again) == comparison_table(table)
     options.width = 3
-    with pytest.raises(ValueError, match='seed3 holds a run of other settings'):
+    with pytest.raises(
+        ValueError, match='seed3 contains a run with different settings'
+    ):
         compare_detectors([config()], tmp_path, options)
 
 

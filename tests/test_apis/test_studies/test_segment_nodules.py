@@ -145,7 +145,7 @@ def test_nodules_are_found_in_3d_in_any_order_of_the_voxels(
 @pytest.mark.parametrize(
     'words, message',
     [
-        (['--score-thr', '2'], 'score_thr must lie in'),
+        (['--score-thr', '2'], 'score_thr must be in'),
         (['--min-slices', '0'], 'min_slices must be 1 or more'),
         (['--truth', 'absent.nii.gz'], 'absent.nii.gz'),
         (['--cfg-options', 'model.type=ImageClassifier'], 'config of a NAMSegmentor'),

@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
     axial, coronal = config(root), config(root, 'coronal')
     for configs, checkpoints, sentence in (
         ([axial], [], 'One checkpoint for each config is needed, got 1 configs'),
-        ([axial, config(root)], [checkpoint] * 2, 'of another view, got axial, a'),
+        ([axial, config(root)], [checkpoint] * 2, 'of different views, got axial, a'),
         (
             [axial, config(root, 'coronal', 'fungus_ball')],
             [checkpoint] * 2,
@@ -357,7 +357,7 @@ def test_one_scan_with_a_mask_of_ones_own(root, checkpoint, tmp_path):
         find_signs(smaller, [config(root)], [checkpoint], tmp_path / 'o', path)
     with pytest.raises(ValueError, match='one sign in the lung regions, got disease'):
         find_signs(scan, [config(root, task='disease')], [checkpoint], tmp_path / 'o')
-    with pytest.raises(ValueError, match='another view'):
+    with pytest.raises(ValueError, match='different views'):
         find_signs(scan, [config(root)] * 2, [checkpoint] * 2, tmp_path / 'o')
 
 

@@ -161,9 +161,9 @@ def test_patients_are_never_divided(scans, tmp_path):
         (dict(k1=90, k2=91), 'row 2: .*outside'),
         (dict(i1=60, i2=70), 'row 2: .*outside'),
         (dict(i1='x'), "row 2: i1 must be a voxel, but is 'x'"),
-        (dict(i1=20, i2=2), 'row 2: the box ends before it begins'),
+        (dict(i1=20, i2=2), 'row 2: the corners of the box are swapped'),
         (dict(split='all'), 'row 2: split must be train, val or test'),
-        (dict(scan=''), 'row 2: the scan is not named'),
+        (dict(scan=''), 'row 2: the cell scan is empty'),
     ],
 )
 def test_malformed_rows_are_named(scans, tmp_path, change, message):
@@ -183,6 +183,6 @@ def test_one_bad_scan_does_not_stop_the_others(scans, tmp_path):
         _write(tmp_path / 'boxes.csv', rows), workers=1, progress=False
     )
     assert done.scans == 1
-    with pytest.raises(ValueError, match='row 2: .*; 1 scans are left out'):
+    with pytest.raises(ValueError, match='row 2: .*; 1 scans are omitted'):
         done.check()
     assert 'row 2' in (tmp_path / 'left_out.txt').read_text()

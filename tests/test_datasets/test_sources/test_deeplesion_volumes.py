@@ -56,7 +56,7 @@ def test_code_is_refused_and_not_run(
 ):
     monkeypatch.chdir(tmp_path)
     path = dump(tmp_path / 'x.pkl', {NAME: [_Code(function, argument)]}, protocol)
-    with pytest.raises(ValueError, match=r'x\.pkl: the pickle asks for .*, which is '):
+    with pytest.raises(ValueError, match=r'x\.pkl: the pickle refers to .*, which is '):
         read_sub_volumes(path, 'lesion-harvester')
     assert not (tmp_path / 'made').exists()
 
@@ -72,7 +72,7 @@ def test_objects_in_arrays_and_damaged_files(tmp_path):
             read_plain_pickle(path)
     # An array that claims more values than the file has
     path.write_bytes(whole.replace(b'K\t\x85', b'K\xff\x85'))
-    with pytest.raises(ValueError, match='no readable pickle'):
+    with pytest.raises(ValueError, match='not a readable pickle'):
         read_plain_pickle(path)
 
 
