@@ -37,11 +37,13 @@ model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[63.75] * 3),
     num_nodules=1,
     several='repeat',
-    refine='opening',
+    # The map of log-sum-exp is narrow. 0.2 of 0.12, 0.2, 0.3, 0.5 and 0.65, and no
+    # refinement, had the best Dice in the validation slices.
+    level=0.2,
     classifier=dict(backbone=small, head=dict(in_channels=[128], **pooling)),
 )
 
-train_cfg = dict(max_epochs=30, val_interval=2)
+train_cfg = dict(max_epochs=16, val_interval=4)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

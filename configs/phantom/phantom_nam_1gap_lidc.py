@@ -17,10 +17,10 @@ test_dataloader = dict(dataset=dict(data_root=data_root))
 small = dict(width=8, branch_channels=64)
 model = dict(
     num_nodules=2,
-    refine=None,
+    level=0.3,
     classifier=dict(backbone=small, head=dict(in_channels=[64])),
 )
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=9, val_interval=3)
 optim_wrapper = dict(optimizer=dict(weight_decay=0.02))
 # The paper's results were measured on other data.
 test_evaluator = [

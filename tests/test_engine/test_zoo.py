@@ -1,6 +1,7 @@
 """Weights of the zoo: written, checked, and loaded by name from everywhere."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,56 @@ def test_detectors_load_by_address_in_mmdet():
     for key, value in detector.state_dict().items():
         assert torch.equal(value, expected[key]), key
     assert f'mmlesion::{model.name}' not in mmpretrain.list_models('mmlesion*')
+
+
+#: Crops of test patients; their scores are in the card of nam_lidc_crops.
+NAM_CROPS = (
+    'LIDC-IDRI-0015_R_1',
+    'LIDC-IDRI-0016_R_6',
+    'LIDC-IDRI-0036_R_2',
+    'LIDC-IDRI-0039_R_5',
+    'LIDC-IDRI-0043_R_2',
+    'LIDC-IDRI-0043_R_3',
+    'LIDC-IDRI-0048_R_3',
+    'LIDC-IDRI-0050_R_1',
+    'LIDC-IDRI-0080_R_1',
+    'LIDC-IDRI-0080_R_2',
+)
+VOI = Path(__file__).resolve().parents[3] / 'shared/data/lidc/voi'
+
+
+@pytest.mark.skipif(not VOI.is_dir(), reason='../shared/data/lidc is absent')
+def test_the_scores_in_the_card_of_nam_are_reproduced(tmp_path):
+    from mmengine.dataset import pseudo_collate
+    from mmengine.registry import DATASETS
+
+    from mmlesion.datasets.prepare import prepare_lidc_crop_slices
+    from mmlesion.evaluation.metrics import NoduleSegmentationMetric
+
+    for kind in ('image', 'nodule_mask'):
+        (tmp_path / 'voi' / kind).mkdir(parents=True)
+        for name in NAM_CROPS:
+            path = f'{kind}/{name}.nii.gz'
+            (tmp_path / 'voi' / path).symlink_to(VOI / path)
+    prepare_lidc_crop_slices(
+        str(tmp_path / 'voi'), str(tmp_path / 'slices'), progress=False
+    )
+    model = zoo.zoo_model('nam_lidc_crops')
+    cfg = Config.fromfile(model.config_path)
+    cfg.test_dataloader.dataset.update(data_root=str(tmp_path / 'slices'), split='all')
+    metric = NoduleSegmentationMetric(mask_keys=('fine_mask',))
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        network = load_trained_model(cfg, model.address, 'cpu')
+        network.chance_radius_px = None
+        for index in range(len(dataset)):
+            (sample,) = network.test_step(pseudo_collate([dataset[index]]))
+            metric.process(None, [sample.to_dict()])
+    numbers = metric.evaluate(len(dataset))
+    card = re.search(
+        r'correctly:\nTPR (\S+), FPR (\S+), TP Dice (\S+)\.',
+        model.card_path.read_text(),
+    )
+    assert card is not None
+    for value, key in zip(card.groups(), ('tpr', 'fpr', 'tp_dice_mean')):
+        assert numbers[f'nodule/fine/{key}'] == pytest.approx(float(value), abs=1e-3)

@@ -345,7 +345,7 @@ class NAMSegmentor(BaseModel):
             nodule = self._nodule(seen, blobs[0].mask)
             found.append(nodule)
             removed = nodule.fine.numpy() & ~painted
-            if not removed.any():
+            if len(found) == self.num_nodules or not removed.any():
                 break
             painted |= removed
             nodule_map = seen.screen.map_without(painted).numpy()
