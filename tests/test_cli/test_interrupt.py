@@ -119,7 +119,7 @@ def test_forked_workers_leave_the_interrupt_to_their_parent():
 
 @posix
 def test_a_program_ends_while_a_worker_lives():
-    """A forked worker holds copies of what the program has open."""
+    """A forked worker has copies of the open files of the program."""
     receiver, sender = multiprocessing.Pipe(False)
     worker = multiprocessing.get_context('fork').Process(
         target=receiver.recv, daemon=True

@@ -21,7 +21,7 @@ class LoadNodulePatch(BaseTransform):
     Args:
         inputs: ``'1c'``: the slice through the center of the nodule, in a square
             of 2 diameters; ``'3c'``: this slice in squares of 2, 3 and 4
-            diameters; ``'11c'`` and ``'21c'``: 11 or 21 slices, 1 mm apart,
+            diameters; ``'11c'`` and ``'21c'``: 11 or 21 slices at a distance of 1 mm,
             from -z to +z, in squares of 2 diameters.
 
     Raises:
