@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.metrics import FROCMetric, WholeSliceMetric
@@ -142,7 +143,7 @@ def _request_json(cfg: Config) -> None:
             evaluator.outfile_prefix = str(Path(cfg.work_dir) / f'test{number or ""}')
 
 
-def _draw_curve(metric: FROCMetric, runner: LesionRunner) -> None:
+def _draw_curve(metric: FROCMetric, runner: Runner) -> None:
     path = Path(f'{metric.outfile_prefix}.froc.png')
     report, curve = metric.report, metric.curve
     assert report is not None and curve is not None  # the test has ended
