@@ -1,4 +1,4 @@
-"""Packaging of mmlesion: see "Installation" in README.md."""
+"""Packaging of mmlesion, see "Installation" in README.md."""
 
 import os
 import re
@@ -9,12 +9,12 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-# What goes into mmlesion/.mim, where `mim` and MMEngine look for it.
+# Content of mmlesion/.mim, where `mim` and MMEngine search for it.
 MIM_FILES = ('configs', 'tools', 'zoo', 'model-index.yml')
 
 
 class BuildWithMim(build_py):
-    """Put configs and tools into the package's ``.mim`` folder.
+    """Copy configs and tools to the package's ``.mim`` folder.
 
     A wheel gets copies; an editable install gets links, so that an edited
     config is the one found by ``mmlesion::...``.
@@ -49,13 +49,13 @@ class BuildWithMim(build_py):
 
 
 def requirements(name):
-    """Lines of ``requirements/<name>.txt`` without comments."""
+    """Return the lines of ``requirements/<name>.txt`` without comments."""
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
     return [line for line in lines if line and not line.startswith('#')]
 
 
 def version():
-    """The version, read without importing the package."""
+    """Return the version without importing the package."""
     scope = {}
     exec((ROOT / 'mmlesion' / 'version.py').read_text(), scope)
     return scope['__version__']

@@ -8,7 +8,8 @@ must be in ``failures.csv``, and no file of a complete scan may change afterward
 same is repeated with ``--dask local --workers 2``, where the whole process group is
 killed.
 
-``python -m benchmarks.killed_run FOLDER`` keeps the results in a folder.
+``python -m benchmarks.killed_run FOLDER readers`` (or ``dask``) runs one of the two and
+keeps the results in a folder.
 """
 
 import json
@@ -30,6 +31,7 @@ from mmlesion.ct import CTVolume, write_volume
 from mmlesion.registry import MODELS
 
 CONFIG = 'configs/phantom/phantom_3dce_csatt_15slice.py'
+OPTIONS = dict(readers=('--readers', '2'), dask=('--dask', 'local', '--workers', '2'))
 SCANS, BROKEN, KILLS, RESULTS_PER_RUN = 100, (17, 52, 99), 5, 15
 
 
@@ -122,19 +124,16 @@ def findings(out):
     }
 
 
-def measure(folder):
+def measure(folder, names=tuple(OPTIONS)):
     """Return the rows of the table."""
     write_detector(folder)
     write_scans(folder / 'scans')
     assert start(folder, folder / 'unbroken', '--readers', '2').wait() == 0
     unbroken = findings(folder / 'unbroken')
     rows = []
-    for name, options in (
-        ('2 readers', ('--readers', '2')),
-        ('Dask, 2 workers', ('--dask', 'local', '--workers', '2')),
-    ):
-        out = folder / name.replace(', ', '_').replace(' ', '_')
-        kills, changed = killed(folder, out, *options)
+    for name in names:
+        out = folder / name
+        kills, changed = killed(folder, out, *OPTIONS[name])
         found = findings(out)
         failures = (out / 'failures.csv').read_text().splitlines()[1:]
         told = sorted(int(line.split(',')[0]) for line in failures)
@@ -144,7 +143,7 @@ def measure(folder):
             raise AssertionError(f'{out}: partial results are left')
         rows.append(
             dict(
-                what=f'{SCANS} scans, {name}, killed {kills} times: equal results',
+                what=f'{SCANS} scans, 2 {name}, killed {kills} times: equal results',
                 ours=sum(found.get(key) == value for key, value in unbroken.items()),
                 unit='scans',
                 peer=len(unbroken),
@@ -164,5 +163,5 @@ def run():
 
 if __name__ == '__main__':
     Path(sys.argv[1]).mkdir(parents=True)
-    for row in measure(Path(sys.argv[1])):
+    for row in measure(Path(sys.argv[1]), sys.argv[2:]):
         print(row)

@@ -66,9 +66,12 @@ def run():
         del model
         peaks = {}
         for depth in DEPTHS:
-            scan = folder / f'{depth}.nii.gz'
+            scan = folder / f'{depth}.nii'
             write_scan(scan, depth)
             peaks[depth] = peak_mib(scan, folder / 'config.py', checkpoint)
+            print(
+                f'{depth} slices: {peaks[depth]:.0f} MiB', file=sys.stderr, flush=True
+            )
             scan.unlink()
     rows = [
         dict(

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages from files outside ``docs/``, links out of the site."""
+"""MkDocs hooks for pages from files outside ``docs/`` and for external links."""
 
 import posixpath
 import re
@@ -17,7 +17,7 @@ LINK = re.compile(r'(!?)\[([^\]]*)\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?
 
 
 def on_files(files, config):
-    """Add the pages whose files lie elsewhere."""
+    """Add the pages whose files are outside the folder ``docs``."""
     for page, source in PAGES.items():
         text = (ROOT / source).read_text(encoding='utf-8')
         files.append(File.generated(config, page, content=text))

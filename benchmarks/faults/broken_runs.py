@@ -202,6 +202,8 @@ class Run:
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
             start_new_session=True,
+            # A campaign in the background of a shell ignores Ctrl-C itself
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         process.returncode = 0  # this class waits for it
         return process.pid
@@ -298,7 +300,7 @@ def _interrupt_start(
     program: Program, out: Path, rng: random.Random, duration: float
 ) -> str:
     # The first hundredths of a second are the startup of Python
-    return _interrupted(Run(program, out, cold=True), rng.uniform(0.15, 5))
+    return _interrupted(Run(program, out, cold=True), rng.uniform(0.6, 5))
 
 
 def _interrupted(run: Run, seconds: float) -> str:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 NUM_CHANNELS = {'1c': 1, '3c': 3, '11c': 11, '21c': 21}
 
 #: Extent that the crops of 95 % of the nodules in ``../shared/data/lidc`` contain, see
-#: :class:`~mmlesion.ct.nodule_patches.NoduleExtent`.
+#: :class:`~mmlesion.ct.nodule_extent.NoduleExtent`.
 COMMON_EXTENT = dict(z_mm=1.0, diameters=0.65, physical_mm=9.0)
 
 
@@ -66,7 +66,7 @@ def set_nodule_extent(cfg: Config, extent: dict[str, float] | None = None) -> Co
 
     Args:
         cfg: The config; changed in place.
-        extent: Keys of :class:`~mmlesion.ct.nodule_patches.NoduleExtent`. Defaults to
+        extent: Keys of :class:`~mmlesion.ct.nodule_extent.NoduleExtent`. Defaults to
             :data:`COMMON_EXTENT`.
 
     Returns:

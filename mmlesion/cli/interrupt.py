@@ -14,7 +14,7 @@ from typing import Any
 INTERRUPTED = 130  # exit status after Ctrl-C
 STOPPED = 'Stopped. Run the same command again to resume.'
 # The process is killed after this time. Output files are complete or absent.
-_SECONDS = 4.0
+_SECONDS = 3.0
 _LAST = b'\0'  # there is no signal 0
 _guarded = False
 
@@ -24,7 +24,7 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
     """Make Ctrl-C end the program in any state.
 
     The first Ctrl-C raises ``KeyboardInterrupt`` as usual. A library may lose that
-    exception or take long to clean up; the process is therefore ended after four
+    exception or take long to clean up; the process is therefore ended after three
     seconds, or by a second Ctrl-C. Forked workers ignore Ctrl-C: they end with the
     parent process, without their own tracebacks. In a thread other than
     the main thread, and if the host program has installed a handler, nothing is
@@ -42,6 +42,7 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     pressed, ended = threading.Event(), threading.Event()
+    repeated: list[threading.Timer] = []
 
     def press(number: int, frame: FrameType | None) -> None:
         if pressed.is_set():
@@ -56,6 +57,7 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
             again = threading.Timer(0.02, _thread.interrupt_main)
             again.daemon = True
             again.start()
+            repeated.append(again)
         else:
             hook(unraisable)
 
@@ -73,6 +75,8 @@ def end_on_interrupt() -> Iterator[Callable[[], bool]]:
     finally:
         _guarded = False
         ended.set()
+        for timer in repeated:
+            timer.cancel()  # an interrupt after the end would change the exit status
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = hook

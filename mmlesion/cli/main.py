@@ -2,12 +2,14 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from mmlesion.version import __version__
 
 from .errors import exit_on_user_error
+from .interrupt import INTERRUPTED
 
 #: Subcommands: name, then (module of this package, one line of help).
 COMMANDS = {
@@ -55,7 +57,13 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     Returns:
         Exit status: 0 on success, 1 after bad input, 130 after an interrupt.
     """
-    return exit_on_user_error(_run)(argv, command)
+    status = exit_on_user_error(_run)(argv, command)
+    if status == INTERRUPTED and argv is None:
+        # A second interrupt could change the exit status while Python shuts down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _run(argv: Sequence[str] | None, command: str | None) -> None:

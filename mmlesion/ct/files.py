@@ -60,42 +60,48 @@ def read_volume(
 
 
 def _read_volume(path: str, series_uid: str | None) -> CTVolume:
-    if os.path.isdir(path):
-        series = read_dicom_series(path, series_uid)
-        image = series.image
-        source = SourceImage(
-            path,
-            'dicom',
-            make_grid(*_geometry(image)),
-            series.uid,
-            series.paths,
-            series.numbers,
-            series.warnings,
-        )
-    elif not os.path.exists(path):
-        raise FileNotFoundError(f'{path}: no such file or folder')
-    elif path.lower().endswith(VOLUME_SUFFIXES):
-        kind = _KINDS[path.lower().removesuffix('.gz').rpartition('.')[2]]
-        image, warnings = _read_file(path, kind)
-        grid = make_grid(*_geometry(image))
-        source = SourceImage(path, kind, grid, warnings=tuple(warnings))
-    else:
-        raise ValueError(
-            f'{path}: expected the folder of a DICOM series or a '
-            'file ' + ', '.join(VOLUME_SUFFIXES)
-        )
+    image, source = _read_image(path, series_uid)
     low, high = _SPACING_RANGE_MM
     if not low <= min(image.GetSpacing()) <= max(image.GetSpacing()) <= high:
         raise ValueError(
             f'{path}: the voxel size must be {low:g} to {high:g} mm, but is '
             + ' x '.join(f'{one:g}' for one in image.GetSpacing())
         )
-    volume = image_to_volume(sitk.DICOMOrient(image, 'LPS'))
+    # The name is used again to free the voxels in the order of the file: never more
+    # than two copies of a long scan are in memory
+    image = sitk.DICOMOrient(image, 'LPS')
+    volume = image_to_volume(image)
     if volume.array.dtype.kind == 'f':
         broken = volume.array.size - int(np.isfinite(volume.array).sum())
         if broken:
             raise ValueError(f'{path}: {broken} voxels are NaN or infinite')
     return dataclasses.replace(volume, source=source)
+
+
+def _read_image(path: str, series_uid: str | None) -> tuple[sitk.Image, SourceImage]:
+    """Read the image of a file or folder in its own voxel order."""
+    if os.path.isdir(path):
+        series = read_dicom_series(path, series_uid)
+        return series.image, SourceImage(
+            path,
+            'dicom',
+            make_grid(*_geometry(series.image)),
+            series.uid,
+            series.paths,
+            series.numbers,
+            series.warnings,
+        )
+    if not os.path.exists(path):
+        raise FileNotFoundError(f'{path}: no such file or folder')
+    if not path.lower().endswith(VOLUME_SUFFIXES):
+        raise ValueError(
+            f'{path}: expected the folder of a DICOM series or a '
+            'file ' + ', '.join(VOLUME_SUFFIXES)
+        )
+    kind = _KINDS[path.lower().removesuffix('.gz').rpartition('.')[2]]
+    image, warnings = _read_file(path, kind)
+    grid = make_grid(*_geometry(image))
+    return image, SourceImage(path, kind, grid, warnings=tuple(warnings))
 
 
 def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:

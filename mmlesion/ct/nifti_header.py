@@ -246,7 +246,7 @@ def _qform(header: _Header, path: str) -> np.ndarray:
     b, c, d, *offset = header.quaternion
     rest = 1.0 - (b * b + c * c + d * d)
     if not np.isfinite(header.quaternion).all() or rest < -1e-3:
-        raise ValueError(f'{path}: the quaternion of qform is no rotation')
+        raise ValueError(f'{path}: the quaternion of qform is not a rotation')
     a = math.sqrt(max(0.0, rest))
     rotation = np.array(
         [

@@ -184,7 +184,7 @@ def project_lungs(
         )
     if not ranges_hu or any(not low < high for low, high in ranges_hu):
         raise ValueError(
-            f'ranges_hu must be pairs of rising numbers, but is {ranges_hu}'
+            f'ranges_hu must be pairs of ascending numbers, but is {ranges_hu}'
         )
     if not _is_axial(volume):
         mask = _axial(

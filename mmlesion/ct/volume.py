@@ -85,7 +85,7 @@ class CTVolume:
 
     @property
     def source_grid(self) -> VoxelGrid:
-        """Voxel grid of the file, or of the array if there is no file."""
+        """Voxel grid of the file, or of the array without a file."""
         return self.grid if self.source is None else self.source.grid
 
     def index_to_world(self, index: ArrayLike) -> np.ndarray:

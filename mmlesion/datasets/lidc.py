@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmlesion.ct import ARCHIVE_SUFFIX
-from mmlesion.ct.nodule_patches import NoduleExtent
+from mmlesion.ct.nodule_extent import NoduleExtent
 from mmlesion.files import path_in
 from mmlesion.registry import DATASETS
 
@@ -52,7 +52,7 @@ class LIDCNoduleDataset(BaseDataset):
         patients_file: Text file with one patient (``LIDC-IDRI-0001``) per line. Only
             the nodules of these patients are kept. The folds are made of all patients
             before.
-        extent: Keys of :class:`~mmlesion.ct.nodule_patches.NoduleExtent`. Nodules
+        extent: Keys of :class:`~mmlesion.ct.nodule_extent.NoduleExtent`. Nodules
             whose CT does not contain the extent are left out, whatever their label;
             the number is logged. The folds are made of all nodules before.
         target: ``'label'``, or ``'ratings'`` for a further key ``gt_score``, the

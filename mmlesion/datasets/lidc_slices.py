@@ -54,7 +54,7 @@ class LIDCSliceDataset(BaseDataset):
             to all.
         equal_negatives: Draw as many slices without a nodule as there are
             with a nodule. False keeps all prepared slices.
-        side_by_side: Put each slice with a nodule beside such a slice of another
+        side_by_side: Place each slice with a nodule next to such a slice of another
             patient, drawn at random. A sample then has the key ``beside`` with the
             sample of the right half.
         seed: Seed of the split and of the drawing (not of training).

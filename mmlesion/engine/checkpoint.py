@@ -163,7 +163,7 @@ def _check_archive(local_path, path):
     with zipfile.ZipFile(local_path) as archive:
         if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
             raise _DamagedError(
-                f'Checkpoint {path} is no PyTorch checkpoint: its archive is '
+                f'Checkpoint {path} is not a PyTorch checkpoint: its archive is '
                 'compressed, which torch.save never does.'
             )
         damaged = archive.testzip()
@@ -268,7 +268,7 @@ def _allow_globals(harmless):
 
 def _damage(path, error):
     reason = (str(error) or type(error).__name__).splitlines()[0].rstrip('.')
-    return f'Checkpoint {path} is damaged or is no PyTorch checkpoint ({reason}).'
+    return f'Checkpoint {path} is damaged or not a PyTorch checkpoint ({reason}).'
 
 
 def _refusal_message(path, error):

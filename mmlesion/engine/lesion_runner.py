@@ -427,4 +427,4 @@ def _difference(expected: Mapping, found: Mapping) -> str:
         parts[-1] += (
             f', {key} being {shape(found[key])} instead of {shape(expected[key])}'
         )
-    return '; '.join(parts) or 'its values are no tensors'
+    return '; '.join(parts) or 'its values are not tensors'

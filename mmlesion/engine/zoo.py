@@ -1,6 +1,6 @@
 """Models with weights that are shipped with mmlesion and loaded by name.
 
-The folder ``zoo`` holds, for each model, the weights in float16
+The folder ``zoo`` contains, for each model, the weights in float16
 (``<name>.safetensors``) and a model card (``<name>.md``). ``zoo/zoo.json`` lists the
 models with their config and the SHA-256 of the weights. The address
 ``mmlesion://<name>`` names the weights wherever MMEngine loads a checkpoint.

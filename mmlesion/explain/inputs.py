@@ -206,7 +206,7 @@ class ExplainInputs:
                 results['img'] = self._gray(read_radiograph(path))
             elif cv2.imread(str(path)) is None:
                 raise ValueError(
-                    f'{path}: not readable as a picture; it is damaged '
+                    f'{path}: not readable as an image; it is damaged '
                     'or of another kind'
                 )
         if 'img' not in results:

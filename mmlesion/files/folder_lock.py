@@ -28,7 +28,7 @@ def lock_folder(
         File descriptor of the lock; -1 if the system does not support such locks.
 
     Raises:
-        BlockingIOError: If another process holds the lock. The message names it.
+        BlockingIOError: If another process has the lock. The message names it.
         OSError: If the lock cannot be created, e.g. without write permission.
     """
     lock = _acquire(os.fspath(folder))
@@ -50,7 +50,7 @@ def _acquire(folder: str) -> int:
         import fcntl
     except ImportError:  # the system does not support such locks
         return -1
-    # A link that another user has placed there is not followed.
+    # A link that was created by another user is not followed.
     flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     lock = os.open(osp.join(folder, _LOCK_NAME), flags, 0o644)
     try:

@@ -22,6 +22,6 @@ def read_text(path: str | os.PathLike) -> str:
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(
-            f'{os.fspath(path)}: the file is no text in UTF-8 ({error.reason} at byte '
+            f'{os.fspath(path)}: the file is not UTF-8 text ({error.reason} at byte '
             f'{error.start})'
         ) from None

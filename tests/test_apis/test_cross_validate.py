@@ -1,4 +1,4 @@
-"""Cross-validation of a tiny classifier on pictures made on the spot."""
+"""Cross-validation of a tiny classifier on generated images."""
 
 import json
 from pathlib import Path

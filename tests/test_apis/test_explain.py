@@ -1,4 +1,4 @@
-"""tools/explain.py and what it calls: maps, pictures and places of what is given."""
+"""tools/explain.py and the functions it calls."""
 
 import json
 from pathlib import Path

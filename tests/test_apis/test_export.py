@@ -72,7 +72,7 @@ def test_a_detector_gives_its_features(save, tmp_path):
 
 
 def test_another_activation_of_the_head_is_refused(save, tmp_path, monkeypatch):
-    """The oracle is the head's own prediction, here of another temperature."""
+    """The expected values are the prediction of the head with another temperature."""
     cfg = read_config(HESAM)
     _, weights = save(cfg)
     monkeypatch.setattr(

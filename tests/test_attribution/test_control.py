@@ -1,4 +1,4 @@
-"""Maps that know nothing of the model."""
+"""Control maps that are independent of the model."""
 
 import pytest
 import torch

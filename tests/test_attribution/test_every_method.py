@@ -1,4 +1,4 @@
-"""What holds for all methods: a model left alone, scores, layers as modules."""
+"""Properties of all methods: unchanged model, scores, layers as modules."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Insertion and deletion, by hand where the score is a sum of pixels."""
+"""Insertion and deletion, with analytic values if the score is a sum of pixels."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The sanity check tells maps of the model from maps of the picture."""
+"""The sanity check distinguishes maps of the model from maps of the image."""
 
 import pytest
 import torch

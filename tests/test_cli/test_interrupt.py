@@ -16,6 +16,14 @@ from mmlesion.cli.interrupt import STOPPED, end_on_interrupt
 posix = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system')
 
 
+@pytest.fixture(autouse=True)
+def default_handler():
+    """A shell starts background programs with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize('command', COMMANDS)
 def test_every_program_says_that_it_was_stopped(command, monkeypatch, capsys):
     module = importlib.import_module(f'mmlesion.cli.{COMMANDS[command][0]}')
@@ -88,6 +96,7 @@ def test_a_program_that_does_not_let_go_is_ended(program, monkeypatch):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.alarm(20)  # ends the process if the interrupt does not
         os.dup2(writer, 2)
         sys.stderr = open(2, 'w', buffering=1, closefd=False)
         status = 1
@@ -119,7 +128,7 @@ def test_forked_workers_leave_the_interrupt_to_their_parent():
 
 @posix
 def test_a_program_ends_while_a_worker_lives():
-    """A forked worker holds copies of what the program has open."""
+    """A forked worker has copies of the open files of the program."""
     receiver, sender = multiprocessing.Pipe(False)
     worker = multiprocessing.get_context('fork').Process(
         target=receiver.recv, daemon=True

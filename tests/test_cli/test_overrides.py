@@ -1,4 +1,4 @@
-"""Overrides that nothing reads, and values that cannot be meant."""
+"""Overrides with unknown keys or implausible values."""
 
 from pathlib import Path
 

@@ -148,7 +148,7 @@ def test_the_augmentation_keeps_size_and_type():
 
 
 def tiny(name, folder, **kwargs):
-    """A phantom config on the pictures in ``folder``, one epoch without learning."""
+    """Return a phantom config for the images in ``folder``, with learning rate 0."""
     cfg = read(f'phantom_{name}')
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']

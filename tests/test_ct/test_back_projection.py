@@ -1,4 +1,4 @@
-"""Maps laid back into the volume, by hand."""
+"""Back projection of maps into the volume, compared with manually computed values."""
 
 import numpy as np
 import pytest

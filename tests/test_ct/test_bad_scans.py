@@ -254,7 +254,7 @@ def test_bad_nifti(tmp_path, arguments, message):
 
 
 def test_a_broken_affine(tmp_path):
-    """A column of zeros in the sform; nibabel refuses to write it."""
+    """A column of zeros in the sform, which nibabel cannot write."""
     path = nifti(tmp_path / 'a.nii')
     content = bytearray(path.read_bytes())
     struct.pack_into('<12f', content, 280, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)

@@ -28,7 +28,7 @@ Z, Y, X = np.meshgrid(
 
 
 def ball(z, y, x, radii):
-    """Where an ellipsoid in mm lies."""
+    """Return the mask of an ellipsoid in mm."""
     rz, ry, rx = np.broadcast_to(radii, 3)
     return ((Z - z) / rz) ** 2 + ((Y - y) / ry) ** 2 + ((X - x) / rx) ** 2 < 1
 

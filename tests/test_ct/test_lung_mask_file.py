@@ -1,4 +1,4 @@
-"""Lung masks of other programs: formats, order of voxels, and what is refused."""
+"""Lung masks of other programs: formats, order of voxels, and errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Projections of the lungs: by hand, against loops, and whichever way a scan lies."""
+"""Projections of the lungs against manual values, loops and other orientations."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_equals_the_masked_mean_of_numpy(mode):
 
 
 def test_a_ray_by_hand():
-    """-950 and -1000 are air, -160 soft tissue; 300 and what is not lung is none."""
+    """-950 and -1000 are air, -160 soft tissue; 300 and outside of the lung: empty."""
     array = np.array([-950, -1000, -160, 300, -950], np.int16).reshape(5, 1, 1)
     array = np.repeat(array, 2, 2)
     mask = np.ones(array.shape, bool)
@@ -140,7 +140,7 @@ def test_the_grid_halves_by_the_mean_of_eight():
 
 
 def test_a_turn_is_about_the_patient_s_axes_in_mm():
-    """A quarter about the head's axis brings what is at the left to the back."""
+    """A rotation by 90 degrees about the z axis moves the left side to the back."""
     array = np.zeros((3, 9, 9), np.int16)
     array[1, 4, 7] = 100  # left, 3 voxels from the middle
     turned = resample_to_grid(CTVolume(array), array.shape, (0, 0, 90)).array
@@ -167,7 +167,7 @@ def test_turning_there_and_back_about_x_then_z():
         (dict(mask=np.zeros((9, 6, 8), bool)), 'the lung mask is empty'),
         (dict(mask=np.ones((9, 6, 7), bool)), r'has \(9, 6, 7\)'),
         (dict(mode='drop'), "'clip' or 'exclude', but is 'drop'"),
-        (dict(ranges_hu=((5, 5),)), 'rising numbers'),
+        (dict(ranges_hu=((5, 5),)), 'ascending numbers'),
     ],
 )
 def test_bad_input_is_told(change, sentence):

@@ -1,4 +1,4 @@
-"""Places of voxels, by hand."""
+"""Positions of voxels, compared with manually computed values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Slices with and without nodules: splits, draws, pixels, and what fails."""
+"""Slices with and without nodules: splits, sampling, pixels and errors."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""NODE21: rows to samples, splits of the paper, pictures to tensors."""
+"""NODE21: samples, splits of the paper, and tensors of images."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ HEADER = 'img_name,x,y,width,height,label'
 
 
 def make(folder, num_with=12, num_without=30, patients=None):
-    """A data set of tiny pictures; every third picture with nodules has two."""
+    """A data set of tiny images; every third image with nodules has two."""
     (folder / 'images').mkdir()
     lines = [HEADER + (',patient' if patients else '')]
     names = [f'n{i:04d}.mha' for i in range(num_with)]

@@ -45,7 +45,7 @@ class Classifier(BaseModel):
 
 
 class Screen:
-    """A visualizer that keeps what it is shown."""
+    """A visualizer that stores its inputs."""
 
     def add_image(self, name, image, step):
         self.shown = name, image, step

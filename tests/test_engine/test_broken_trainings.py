@@ -115,7 +115,7 @@ def _assert_same(folder, unbroken):
 
 @pytest.fixture(scope='module')
 def unbroken(tmp_path_factory):
-    """The folder of a training that nothing stopped."""
+    """Return the folder of an uninterrupted training run."""
     folder = tmp_path_factory.mktemp('unbroken')
     _runner(folder, False).train()
     assert sorted(path.name for path in folder.glob('*.pth')) == [

@@ -62,7 +62,7 @@ def _batch(*samples):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What was drawn, in place of pictures."""
+    """Return the arguments of the drawing functions instead of images."""
     calls = []
     monkeypatch.setattr(
         module,

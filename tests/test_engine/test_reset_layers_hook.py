@@ -1,4 +1,4 @@
-"""Layers drawn anew at the start of a training from another task's network."""
+"""Layers that are initialized again at the start of fine-tuning for another task."""
 
 from types import SimpleNamespace
 

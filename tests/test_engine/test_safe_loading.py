@@ -1,4 +1,4 @@
-"""Every way that loads weights refuses a checkpoint that carries code."""
+"""All functions that load weights reject a checkpoint that contains code."""
 
 import os
 

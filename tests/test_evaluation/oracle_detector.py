@@ -114,7 +114,7 @@ def shrink(cfg, name):
 
 
 def make_oracle(model):
-    """Let the RPN propose what is in the input, and the head agree."""
+    """Make the RPN propose the boxes in the input, and the head confirm them."""
     head = model.roi_head.bbox_head
     for layer in (head.fc_cls, head.fc_reg):
         torch.nn.init.zeros_(layer.weight)

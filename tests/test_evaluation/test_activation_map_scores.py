@@ -1,4 +1,4 @@
-"""Pooled numbers and means over images, by hand on two small images."""
+"""Pooled measures and means over images, computed manually for two small images."""
 
 import numpy as np
 import pytest

@@ -65,8 +65,8 @@ def test_best_dice_is_that_of_all_thresholds():
 def test_what_makes_no_sense_is_said():
     ones, none = np.ones(ROW), np.zeros(ROW)
     for arguments, sentence in (
-        ((ones, none, ones), 'no structure to be found'),
-        ((ones, ones, none), 'no place where to look'),
+        ((ones, none, ones), 'no structure to find'),
+        ((ones, ones, none), 'no region to search'),
         ((ones[0], ones, ones), 'must have one shape'),
     ):
         with pytest.raises(ValueError, match=sentence):

@@ -1,4 +1,4 @@
-"""Nodules in slices, counted by hand."""
+"""Measures of nodules in slices, compared with manual counts."""
 
 import math
 
@@ -143,8 +143,8 @@ def test_by_size():
         (lambda: score_slice(plane(), NODULE[1:], SPACING_MM), 'expected the same'),
         (lambda: score_slice(plane(), NODULE, (1, 0)), 'two positive numbers'),
         (lambda: score_slice(plane(), NODULE, (1, 1, 1)), 'two positive numbers'),
-        (lambda: scores_by_size([], (3,)), 'rising numbers'),
-        (lambda: scores_by_size([], (3, 3)), 'rising numbers'),
+        (lambda: scores_by_size([], (3,)), 'ascending numbers'),
+        (lambda: scores_by_size([], (3, 3)), 'ascending numbers'),
     ],
 )
 def test_wrong_arguments_are_told(call, message):

@@ -1,4 +1,4 @@
-"""The metric: what it reads, what it returns, what it writes."""
+"""The metric: inputs, results and files."""
 
 import csv
 import math
@@ -105,7 +105,7 @@ def test_coarse_masks_of_two_nodules_are_united():
 
 
 def test_peak_of_the_map_in_called_slices():
-    """Inside, 2 px (3 mm) beside the nodule, and in a slice that is not called."""
+    """Inside, 2 px (3 mm) next to the nodule, and in a negative slice."""
     metric = NoduleSegmentationMetric(mask_keys=('fine_mask', 'any_fine_mask'))
     samples = []
     for name, (y, x), fine in (

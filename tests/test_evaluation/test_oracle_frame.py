@@ -1,4 +1,4 @@
-"""Boxes of an oracle through every way out: metrics, augmentation, pictures, files.
+"""Boxes of an oracle detector in metrics, test-time augmentation, figures and files.
 
 A box that lands beside its lesion is an error of the package, not of a network.
 """
@@ -107,7 +107,7 @@ def test_flips_and_scales_of_test_time_augmentation(name, root):
 
 @pytest.mark.parametrize('direction', ['vertical', 'diagonal'])
 def test_other_flips_and_a_stock_resize_behind(direction, root):
-    """mmdet's own steps in mmdet's own order: right to half a pixel."""
+    """mmdet's steps in mmdet's order are correct within half a pixel."""
     cfg = config('FasterRCNN')
     flips = [
         dict(type='RandomFlip', prob=prob, direction=direction) for prob in (1.0, 0.0)

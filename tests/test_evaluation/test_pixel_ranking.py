@@ -1,4 +1,4 @@
-"""Areas and overlaps from ranked pixels, by hand, by loops and by scikit-learn."""
+"""Areas and overlaps from ranked pixels against manual values, loops, scikit-learn."""
 
 from fractions import Fraction
 
@@ -25,7 +25,7 @@ def exact_auprc(activation, mask):
 
 
 def exact_auroc(activation, mask):
-    """Pairs of a pixel inside and one beside, ties count one half."""
+    """Count pairs of a pixel inside and a pixel outside; ties count one half."""
     pairs = [
         Fraction(1) if a > b else Fraction(1, 2) if a == b else Fraction(0)
         for a in activation[mask].tolist()

@@ -1,4 +1,4 @@
-"""Errors of diameters, worked by hand."""
+"""Errors of diameters, compared with manually computed values."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""mmdet's own inference tools on PNGs and scans: boxes in the pixels of the file."""
+"""mmdet's inference tools on PNG files and scans give boxes in pixels of the file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Maps of single detections, against gradients taken by hand."""
+"""Maps of single detections, compared with manually computed gradients."""
 
 from pathlib import Path
 

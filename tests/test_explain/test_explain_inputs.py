@@ -104,7 +104,7 @@ def array_file(folder, array):
             lambda f: damaged(f, 'a.pdf'),
             r'a\.pdf: the config reads its data by LoadImage',
         ),
-        (lambda f: damaged(f, 'a.png'), r'a\.png: not readable as a picture'),
+        (lambda f: damaged(f, 'a.png'), r'a\.png: not readable as an image'),
         (lambda f: damaged(f, 'a.mha'), r'a\.mha: not readable as an image'),
         (lambda f: damaged(f, 'a.npy'), r'a\.npy: not readable as an array'),
         (

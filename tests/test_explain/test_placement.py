@@ -1,4 +1,4 @@
-"""Maps and boxes back to where they belong, by hand."""
+"""Placement of maps and boxes, compared with manually computed values."""
 
 import numpy as np
 import pytest

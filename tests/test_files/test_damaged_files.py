@@ -82,14 +82,14 @@ def test_a_text_of_broken_bytes(tmp_path, content):
     path = tmp_path / 'a.txt'
     path.write_bytes(content)
     for read in (read_text, find_scans, read_truth):
-        with pytest.raises(ValueError, match=r'a\.txt: the file is no text in UTF-8'):
+        with pytest.raises(ValueError, match=r'a\.txt: the file is not UTF-8 text'):
             read(path)
 
 
 def test_a_split_list_of_broken_bytes(tmp_path):
     data = write_deeplesion(tmp_path / 'data', 1, 0, 0, size=96)
     (tmp_path / 'own.txt').write_bytes(b'000001_01\xff\n')
-    with pytest.raises(ValueError, match=r'own\.txt: the file is no text in UTF-8'):
+    with pytest.raises(ValueError, match=r'own\.txt: the file is not UTF-8 text'):
         DeepLesionDataset(
             ann_file=str(data / 'DL_info.csv'),
             split='own',

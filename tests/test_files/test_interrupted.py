@@ -1,4 +1,4 @@
-"""Kills, interrupts, links and two processes at once: nothing is lost or half there."""
+"""Kills, interrupts, links and concurrent processes never lose or truncate files."""
 
 import errno
 import json

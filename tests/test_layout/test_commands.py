@@ -1,4 +1,4 @@
-"""Every command that the documentation prints can be typed as printed.
+"""Every command in the documentation works as written.
 
 Each block of shell commands runs in a shell whose programs only note their
 arguments, so that loops and variables are expanded. The arguments are then checked

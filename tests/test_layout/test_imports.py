@@ -1,4 +1,4 @@
-"""Imports flow one way, and importing what is plain costs no framework."""
+"""Imports have one direction, and plain modules do not import a framework."""
 
 import ast
 import subprocess

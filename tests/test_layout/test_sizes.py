@@ -18,7 +18,7 @@ DUPLICATE_LINES = 12
 
 
 def long_functions(source, limit=MAX_FUNCTION_LINES):
-    """Names of the functions with more lines than the limit, docstrings left out."""
+    """Return the functions with more lines than the limit, without docstrings."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

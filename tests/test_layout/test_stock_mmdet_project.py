@@ -1,4 +1,4 @@
-"""Seen from outside: a project of stock mmdet configs and mmdet's own tools.
+"""Use of the package in a project with standard mmdet configs and tools.
 
 Our parts come in by ``mmlesion.X`` strings alone: no custom imports, no code.
 """

@@ -101,9 +101,12 @@ def test_every_experiment_is_in_the_model_index():
     lying = [
         str(path.relative_to(ROOT))
         for path in (ROOT / 'configs').rglob('*.py')
-        if path.parent.name not in ('phantom', 'scan') and '_base_' not in path.parts
+        if '_base_' not in path.parts
     ]
     assert sorted(listed) == sorted(lying)
+    folders = {path.parent for path in (ROOT / 'configs').glob('*/*.py')}
+    for folder in folders - {ROOT / 'configs' / '_base_'}:
+        assert (folder / 'README.md').is_file() and (folder / 'metafile.yml').is_file()
 
 
 def test_names_of_configs_are_unique():

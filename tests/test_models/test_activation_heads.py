@@ -23,7 +23,7 @@ def classification_scope():
 
 
 def features():
-    """Maps g and the code; not of one sign, so that nothing hides."""
+    """Return maps g and the code with mixed signs, so that no error is hidden."""
     return torch.randn(N, K, SIDE, SIDE), torch.randn(N, K, 4, 4)
 
 
@@ -192,7 +192,7 @@ HEADS = dict(
 
 
 def drawn(head):
-    """A head whose parameters are all drawn anew, so that nothing is near 0."""
+    """Return a head with random parameters that are not close to 0."""
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter)
     return head
@@ -250,7 +250,7 @@ def test_hesam_as_a_sum_has_the_score_of_feature_and_its_own_map():
 
 @torch.no_grad()
 def test_neurons_that_start_as_the_mean_make_sam_start_as_cam():
-    """Windows beside one another see each pixel once: H_k is the mean."""
+    """Adjacent windows contain each pixel once, so H_k is the mean."""
     cam = CAMHead(C, K)
     sam = SoftActivationHead(C, K, pool_kernel=4, pool_stride=4, neuron_init='mean')
     sam.fc.load_state_dict(cam.fc.state_dict())

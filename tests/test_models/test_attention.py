@@ -9,7 +9,7 @@ from mmlesion.models.necks import ContextNeck
 
 
 def softmax_over_max(logits, dim, temperature):
-    """The paper's Eqs. 2-3 and 6-7, as they stand."""
+    """Eqs. 2-3 and 6-7 of the paper, implemented literally."""
     exp = (logits / temperature).exp()
     weights = exp / exp.sum(dim, keepdim=True)
     return weights / weights.amax(dim, keepdim=True)

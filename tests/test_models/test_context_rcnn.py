@@ -183,7 +183,7 @@ def test_scores_of_a_mixed_batch_have_gradients(model):
 
 
 def test_extract_feat_masks_as_predict_does(model):
-    """Attention of mmdet's own extract_feat sees no padding."""
+    """The attention in mmdet's extract_feat ignores padding."""
     model.eval()
     images, batch, samples = mixed_batch()
     seen = []

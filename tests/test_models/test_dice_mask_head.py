@@ -1,4 +1,4 @@
-"""The mask head: its loss by hand, its predictions, what it refuses."""
+"""The mask head: manually computed loss, predictions and errors."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_a_missing_or_foreign_mask_is_told(head, data):
 
 
 def test_a_u_net_learns_to_outline_a_square():
-    """Forty steps on one picture: the Dice passes 0.8."""
+    """After forty steps on one image, the Dice exceeds 0.8."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(
             dict(

@@ -1,4 +1,4 @@
-"""One U-Net, three tasks: each equation of the head worked by hand."""
+"""One U-Net with three tasks, compared with manually computed equations."""
 
 import pytest
 import torch

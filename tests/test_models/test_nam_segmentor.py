@@ -1,4 +1,4 @@
-"""From a slice to a nodule's mask, with a network whose weights are set by hand."""
+"""From a slice to the mask of a nodule, with a network with fixed weights."""
 
 import numpy as np
 import pytest
@@ -238,7 +238,7 @@ def test_bad_arguments():
 
 
 def displace(classifier, rows):
-    """Let the last convolution respond ``rows`` cells above what it sees."""
+    """Make the last convolution respond ``rows`` cells above its input."""
     weight = classifier.backbone.branches[-1].conv.weight
     with torch.no_grad():
         weight.zero_()
@@ -246,7 +246,7 @@ def displace(classifier, rows):
 
 
 def test_the_shift_of_a_displaced_map_is_fitted_without_masks():
-    """The map lies a cell (16 px) above the nodule; the fit moves it back."""
+    """The map is one cell (16 px) above the nodule; the estimated shift corrects it."""
     model = build(level=0.3)
     see_brightness(model.classifier)
     displace(model.classifier, 1)

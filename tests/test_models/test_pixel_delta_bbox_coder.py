@@ -1,4 +1,4 @@
-"""Boxes with inclusive corners come back as they were coded."""
+"""Boxes with inclusive corners are restored by decoding."""
 
 import torch
 
@@ -17,7 +17,7 @@ def test_coded_boxes_come_back():
 
 
 def test_sides_count_their_last_pixel():
-    """20 pixels wide, moved by a tenth of it and doubled: by hand."""
+    """A box of 20 pixels, shifted by a tenth of its width and doubled."""
     (box,) = PixelDeltaXYWHBBoxCoder().decode(
         ROIS[:1], torch.tensor([[0.1, 0.0, torch.log(torch.tensor(2.0)), 0.0]])
     )

@@ -73,7 +73,7 @@ def test_mmengines_own_loader_renames_as_well():
 
 @pytest.mark.parametrize('channels, windows', [(1, 1), (5, 1), (1, 2)])
 def test_first_convolution_for_other_channels(channels, windows):
-    """Equal slices in equal windows give what a gray photograph gives."""
+    """Equal slices in equal windows give the same result as a gray photograph."""
     small = dict(type='mmdet.ResNet', depth=18, base_channels=16)
     flat = MODELS.build(small)
     ours = SliceBackbone(

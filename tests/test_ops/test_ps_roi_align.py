@@ -68,7 +68,7 @@ def naive_ps_roi_align(x, rois, k, scale, ratio):
 
 
 def roi_align_and_gather(x, rois, k, scale, ratio):
-    """Pool all C*k*k maps into k*k bins, keep of each map its own bin."""
+    """Pool all C*k*k maps into k*k bins and keep one bin of each map."""
     channels = x.size(1) // k**2
     pooled = roi_align(x, rois, (k, k), scale, ratio, 'avg', True)
     pooled = pooled.reshape(len(rois), channels, k, k, k, k)

@@ -46,7 +46,7 @@ def test_labels_follow_what_was_painted_last():
 
 
 def test_a_piece_of_the_grid_is_painted_as_the_whole():
-    """A small field of view shows exactly what the large one shows there."""
+    """A small field of view equals the same part of a large one."""
     whole, piece = Canvas(GRID, GRID, GRID), Canvas(GRID, GRID[20:45], GRID[5:30])
     for canvas in (whole, piece):
         canvas.ellipsoid((-9, 3, 0), (12, 20, 10), 10.0, angle=0.4)

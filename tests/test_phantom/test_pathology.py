@@ -1,4 +1,4 @@
-"""Signs in an even lung: what surrounds what, and where."""
+"""Signs in a uniform lung: structure and position."""
 
 import numpy as np
 import pytest

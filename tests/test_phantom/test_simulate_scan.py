@@ -210,7 +210,7 @@ def _piece(plane, threshold, sign, x, y, reach, seed):
 
 
 def _measure(planes, scan, focus):
-    """Features of a focus, from the pixels alone; None where it cannot be told apart.
+    """Return features of a focus from the pixels; None if it cannot be segmented.
 
     Returns:
         Radius (mm), HU, roundness 4 pi area / length^2, area at +-2 mm relative to

@@ -117,7 +117,7 @@ def test_a_picture_without_nodules_has_no_box(thorax):
 
 
 def test_the_nodule_is_where_its_box_says():
-    """In an even body nothing but noise and the nodule is seen."""
+    """A uniform body shows only noise and the nodule."""
     z, x = np.arange(-75.0, 335, 4), np.arange(-205.0, 205, 4)
     y = np.arange(-155.0, 155, 8)
     even = Thorax(

@@ -40,7 +40,7 @@ DIRECTIONS = {
 
 
 def make_small_scan(direction='axial'):
-    """Volume with bright blocks, its result with two findings, and maps.
+    """Return a volume with bright blocks, its result with two findings, and maps.
 
     Every voxel outside the blocks has a value of its own from -1000 to 0.
     """
@@ -128,7 +128,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Open a file; fail at the end if the console told an error or a request left."""
+    """Open a file; fail at the end on a console error or a network request."""
     opened, wrong = [], []
 
     def open_file(path, **options):

@@ -1,4 +1,4 @@
-"""Enhanced multi-frame CT: each frame lies where its functional groups say."""
+"""Enhanced multi-frame CT: frames are placed according to their functional groups."""
 
 import copy
 import shutil

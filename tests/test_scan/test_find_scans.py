@@ -1,4 +1,4 @@
-"""Which scans a folder or list holds."""
+"""Scans in a folder or list."""
 
 import pytest
 

@@ -129,7 +129,7 @@ PROGRAM = """
 
 
 def test_five_kills(tmp_path):
-    """Killed at random moments and resumed: results as of an unbroken run."""
+    """A killed and resumed run gives the results of an uninterrupted run."""
     write_scans(tmp_path / 'scans', 30, broken=(3, 11, 29))
     scans, log, out = tmp_path / 'scans', tmp_path / 'log', tmp_path / 'out'
     program = textwrap.dedent(PROGRAM).format(

@@ -1,4 +1,4 @@
-"""The page of a scan in a headless browser, and what Python writes into it."""
+"""The page of a scan in a headless browser, and its content."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Iterated conditional modes: the energy, the sweep, what it ends at."""
+"""Iterated conditional modes: energy, sweep and final state."""
 
 import numpy as np
 import pytest

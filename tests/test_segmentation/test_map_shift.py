@@ -17,7 +17,7 @@ def test_content_moves_and_the_border_is_repeated():
 
 
 def test_changes_are_counted_where_the_scope_lies_in_the_slice():
-    """A network that responds 4 pixels above what it sees."""
+    """A network that responds 4 pixels above its input."""
     layer = nn.Conv2d(1, 1, 9, padding=4, bias=False)
     with torch.no_grad():
         layer.weight.zero_()

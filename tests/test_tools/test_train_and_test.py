@@ -55,7 +55,7 @@ def _config(path, data, width=WIDTH):
 
 
 def _run(tool, *args):
-    """Run a tool in this process, which is quicker than one of its own."""
+    """Run a tool in this process, which is faster than a new process."""
     # Each process has its own visualizer; here the last run's would stay.
     CTVisualizer._instance_dict.pop('visualizer', None)
     with pytest.MonkeyPatch.context() as patch:

@@ -24,7 +24,7 @@ def visualizer():
 
 
 def _has(picture, kind):
-    """Whether a color stands in the picture, its title and legend left out."""
+    """Return whether a color is in the figure, without title and legend."""
     return (picture[36:-36] == COLORS[kind]).all(axis=-1).any()
 
 
@@ -129,7 +129,7 @@ def test_boxes_of_a_crop_are_drawn_on_the_whole_slice(visualizer, tmp_path):
 
 
 def test_an_8_bit_picture_is_replaced_by_the_slice(visualizer, tmp_path):
-    """MMDetection's inferencers hand over what OpenCV makes of the file."""
+    """MMDetection's inferencers pass the image as OpenCV reads it."""
     path = tmp_path / '109.png'
     write_png_hu(path, _slice())
     gray = np.zeros((64, 64, 3), np.uint8)

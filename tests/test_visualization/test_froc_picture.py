@@ -1,4 +1,4 @@
-"""The picture of the FROC curve."""
+"""The figure of the FROC curve."""
 
 import cv2
 import numpy as np

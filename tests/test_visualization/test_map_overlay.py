@@ -1,4 +1,4 @@
-"""Maps over pictures: colors only where the map is."""
+"""Overlays of maps on images."""
 
 import numpy as np
 import pytest

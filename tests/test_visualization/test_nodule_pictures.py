@@ -1,4 +1,4 @@
-"""Pictures of segmented nodules: what is drawn where."""
+"""Figures of segmented nodules."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""ROC and epoch curves are drawn; nothing to draw is said."""
+"""ROC and epoch curves, and the error without curves."""
 
 import cv2
 import pytest

@@ -31,7 +31,7 @@ class ScanRow:
         folder: Folder of the projections; '' before preparing.
         rotations: How many there are of each.
         empty: Areas without lung.
-        cells: The row as it is written.
+        cells: Text of the row.
     """
 
     scan: str

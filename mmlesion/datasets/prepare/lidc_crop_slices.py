@@ -50,18 +50,18 @@ def prepare_lidc_crop_slices(
     ``crop_dir`` contains ``image/<patient>_R_<nodule>.nii.gz`` (HU) and masks of the
     same names in ``nodule_mask/``. A slice is positive if the mask shows the nodule,
     and negative if it does not: shortly above and below the nodule. Equal numbers of
-    both are drawn from each crop, so that only the nodule, and not the crop, tells them
-    apart. Crops with only one kind of slice are left out.
+    both are drawn from each crop, so that only the nodule, and not the crop,
+    distinguishes them. Crops with only one kind of slice are omitted.
 
     Slices are magnified twice and cut to a square, which is filled with an even
-    -850 HU: air would be taken for the darkest phase, which is lung. Nodules lie in the
-    middle of the crops, where a disc in the middle finds them without a network. With
-    ``placement='random'`` the nodule is therefore moved to a random place of the
+    -850 HU, because air would become the darkest phase, which is lung. Nodules are in
+    the middle of the crops, where a disc in the middle finds them without a network.
+    With ``placement='random'`` the nodule is therefore moved to a random place of the
     square, and the crop is cut back by a random width on each side. All slices of a
     crop are placed in the same way. With ``'middle'``, the middle of the crop is the
     middle of the square.
 
-    Slices whose square cuts off a part of the nodule are left out. The files are those
+    Slices whose square cuts off a part of the nodule are omitted. The files are those
     of :func:`prepare_lidc_slices`. Each crop is a series named after its file.
 
     Args:

@@ -160,12 +160,12 @@ def prepare_lidc_slices(
             as many as there are positive ones, about eight for each series; the
             data set does so of these.
         seed: Seed of the drawing.
-        workers: Processes; each holds one scan in memory.
+        workers: Number of processes. Each has one scan in memory.
         overwrite: Write existing files again.
         progress: Show a progress bar.
         min_readers: Number of readers that must have outlined a nodule, in any slice.
             The outlines of two of them must overlap in a positive slice. Slices
-            of other nodules are left out.
+            of other nodules are omitted.
 
     Returns:
         A summary of the run. Its ``problems`` contain one sentence for each omitted

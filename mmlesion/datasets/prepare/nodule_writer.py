@@ -213,22 +213,10 @@ def _write_series(
         if len(nodule.readers) < MIN_READERS:
             done.few_readers += 1
             continue
-        label = malignancy_label(nodule.readers)
         path = path_in(patch_dir, nodule.nodule_id, ARCHIVE_SUFFIX)
-        ratings = _mean_ratings(nodule.readers)
         outlines = digest_nodules(nodule.readers)
         row, noted_outlines = known.get(nodule.nodule_id, (None, None))
-        fresh: dict[str, Any] = dict(
-            nodule_id=nodule.nodule_id,
-            patient=series.patient,
-            series_uid=series_uid,
-            label=-1 if label is None else label,
-            malignancy=round(mean_malignancy(nodule.readers), 6),
-            num_readers=len(nodule.readers),
-            ratings=' '.join(str(one.ratings['malignancy']) for one in nodule.readers),
-            side=geometry.side,
-            **ratings,
-        )
+        fresh = _read_values(nodule, series.patient, series_uid, geometry.side)
         if (
             row is not None
             and same_files
@@ -259,6 +247,24 @@ def _write_series(
     if not same_files:
         write_note(out_dir, *note)
     done.rows += rows
+
+
+def _read_values(
+    nodule: NoduleToCut, patient: str, series_uid: str, side: float
+) -> dict[str, Any]:
+    """Values of the row of a nodule that do not depend on the scan."""
+    label = malignancy_label(nodule.readers)
+    return dict(
+        nodule_id=nodule.nodule_id,
+        patient=patient,
+        series_uid=series_uid,
+        label=-1 if label is None else label,
+        malignancy=round(mean_malignancy(nodule.readers), 6),
+        num_readers=len(nodule.readers),
+        ratings=' '.join(str(one.ratings['malignancy']) for one in nodule.readers),
+        side=side,
+        **_mean_ratings(nodule.readers),
+    )
 
 
 def _cut(nodule: NoduleToCut, geometry: PatchGeometry) -> tuple[float, NodulePatches]:

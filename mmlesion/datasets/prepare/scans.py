@@ -102,7 +102,7 @@ def prepare_scans(
     15 % validation and 15 % test.
 
     A run continues an earlier one, and repeats the scans that have changed. Scans with
-    an error are left out and listed in ``left_out.txt``.
+    an error are omitted and listed in ``left_out.txt``.
 
     Args:
         table: A csv or COCO JSON, see

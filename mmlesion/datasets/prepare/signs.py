@@ -144,7 +144,7 @@ def prepare_signs(
     the two masks are turned and projected. The whole is projected in gray inside the
     conservative mask, the lung regions in three ranges of HU inside the refined one;
     each is an 8-bit PNG, a lung region's in colors: red air, green lung, blue soft
-    tissue. One process holds one scan.
+    tissue. Each process has one scan in memory.
 
     The folder of a scan is written under a temporary name and renamed, so an existing
     folder is complete. A run after an interruption continues with the missing scans.

@@ -18,8 +18,8 @@ def staple_consensus(
     """Merge the masks of several readers by STAPLE.
 
     An expectation-maximization of the true mask and of each reader's sensitivity
-    and specificity; what is more likely than not belongs to the consensus. Its
-    prior is the share of foreground in what it is shown, so that is always the box
+    and specificity; pixels with a probability above one half belong to the consensus.
+    The prior is the fraction of foreground in the input, which is always the box
     of all masks and a margin in mm: the result depends neither on the field of view
     nor on where in it the nodule lies.
 

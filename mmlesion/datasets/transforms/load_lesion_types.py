@@ -11,8 +11,8 @@ class LoadLesionTypes(BaseTransform):
     """Coarse type of each lesion, for :class:`mmlesion.models.LesionTypeRoIHead`.
 
     DeepLesion has eight types: bone, abdomen, mediastinum, liver, lung, kidney, soft
-    tissue, pelvis. The official training split has no types (-1). The transform stands
-    behind ``LoadAnnotations`` and before any transform that removes boxes, and
+    tissue, pelvis. The official training split has no types (-1). The transform must be
+    placed behind ``LoadAnnotations`` and before any transform that removes boxes, and
     :class:`PackCTInputs` hands the types over as ``gt_instances.lesion_types``.
 
     Required key: ``instances``, each with ``lesion_type`` (1 to 8, or -1) or without.

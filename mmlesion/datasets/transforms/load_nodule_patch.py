@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmlesion.ct.nodule_extent import OUTSIDE_HU, NoduleExtent
 from mmlesion.ct.nodule_patches import (
     INPUT_PLANES,
-    OUTSIDE_HU,
     PHYSICAL_PLANES,
-    NoduleExtent,
     NodulePatches,
     read_nodule_patches,
     read_physical_patches,
@@ -30,14 +29,14 @@ class LoadNodulePatch(BaseTransform):
     the paper.
 
     Args:
-        inputs: ``'1c'``: the slice through the middle of the nodule, a square
-            of 2 diameters; ``'3c'``: that slice in squares of 2, 3 and 4
-            diameters; ``'11c'`` and ``'21c'``: so many slices, 1 mm apart,
+        inputs: ``'1c'``: the slice through the center of the nodule, in a square
+            of 2 diameters; ``'3c'``: this slice in squares of 2, 3 and 4
+            diameters; ``'11c'`` and ``'21c'``: 11 or 21 slices at a distance of 1 mm,
             from -z to +z, in squares of 2 diameters.
         physical: Append as many slices in a square of 32 mm, 1 mm apart, which show
             the size of the nodule. The mask has no planes for them.
         extent: Keys ``z_mm``, ``diameters`` and ``physical_mm`` of
-            :class:`~mmlesion.ct.nodule_patches.NoduleExtent`. Everything outside
+            :class:`~mmlesion.ct.nodule_extent.NoduleExtent`. Everything outside
             becomes air (-1000 HU), in the image and in the mask. Use it with the same
             ``extent`` of :class:`~mmlesion.datasets.LIDCNoduleDataset`, so that no
             nodule lacks a part of the extent.

@@ -43,8 +43,8 @@ class RECISTToMask(BaseTransform):
         min_iou: Smallest IoU of GrabCut's mask and the ellipse.
 
     Raises:
-        ValueError: If ``num_points`` is no positive multiple of 4, ``refine`` is
-            unknown, or GrabCut is asked for behind a crop.
+        ValueError: If ``num_points`` is not a positive multiple of 4, ``refine`` is
+            unknown, or GrabCut is requested after a crop.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RECISTToMask(BaseTransform):
         """
         if self.refine == GRABCUT and 'crop_offset' in results:
             raise ValueError(
-                "RECISTToMask with refine='grabcut' must stand before CropToBody"
+                "RECISTToMask with refine='grabcut' must precede CropToBody"
             )
         results['instances'] = [
             dict(instance, mask=self._mask(instance, results))
@@ -186,7 +186,7 @@ def _polygon(mask: np.ndarray) -> np.ndarray:
     """Return a polygon that pycocotools fills with the largest piece of a mask.
 
     pycocotools takes pixel n as the range n to n + 1. The outline of the enlarged mask
-    lies inside the outer pixels and includes their centers.
+    is inside the outer pixels and includes their centers.
     """
     large = cv2.resize(mask, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
     outlines, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

@@ -63,9 +63,9 @@ def map_position(
         )
     if not mask.any() or not inside.any():
         raise ValueError(
-            'there is no structure to be found'
+            'there is no structure to find'
             if inside.any()
-            else 'there is no place where to look'
+            else 'there is no region to search'
         )
     distances = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
     away = cast(np.ndarray, distances)[inside]

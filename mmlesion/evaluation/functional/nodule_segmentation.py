@@ -115,15 +115,15 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
     - ``tp_dice_mean``, ``tp_dice_std``: over the slices in which it was found;
     - ``tp_doa_mean``, ``tp_doa_std``: absolute difference of the areas in mm2 over
       the same slices, lower is better;
-    - ``peak_in``: share of the slices with a nodule and a segmentation in which the
-      peak of the activation map lies inside the nodule;
+    - ``peak_in``: fraction of the slices with a nodule and a segmentation in which the
+      peak of the activation map is inside the nodule;
     - ``peak_mm_median``: median distance of the peak from the nodule over the same
       slices, lower is better.
 
     Standard deviations are divided by the number of values. A rate without slices is
     NaN. Of the ``num_two`` slices with two nodules, both nodules were found in
     ``two_both`` and one nodule in ``two_one``. Slices with three or more nodules are
-    left out.
+    omitted.
 
     Source: Feng et al., MICCAI 2017, Sec. 3.2 ("Segmentation evaluation is focused
     on slices with one nodule").
@@ -181,7 +181,7 @@ def scores_by_size(
         not low < high for low, high in zip(edges_mm, edges_mm[1:])
     ):
         raise ValueError(
-            f'edges_mm must be two or more rising numbers, but is {edges_mm}'
+            f'edges_mm must be two or more ascending numbers, but is {edges_mm}'
         )
     found = [each for each in scores if each.num_nodules == 1 and each.num_found]
     rows = []

@@ -46,7 +46,7 @@ class FROCMetric(BaseMetric):
 
     A warning is logged if the curve ends before the largest of ``fps`` and
     ``mean_fps``. This happens if the detector drops boxes by a score threshold or a
-    largest number of boxes (0.05 and 100 in most configs of mmdet). The sensitivity
+    maximum number of boxes (0.05 and 100 in most configs of mmdet). The sensitivity
     after the end is that of the end, so it is too low.
 
     Args:

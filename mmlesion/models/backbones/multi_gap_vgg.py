@@ -20,7 +20,7 @@ class MultiGAPVGG(BaseModule):
     :class:`MultiGAPHead` averages the branches.
 
     With ``num_stages=4``, the network ends with conv4_3. Its maps have stride 8, and
-    a cell sees a smaller part of the slice, so that a response lies closer to the
+    the receptive field of a cell is smaller, so that a response is closer to the
     structure that causes it.
 
     Parameters are named as in mmpretrain's ``VGG``, whose published weights load by

@@ -152,7 +152,7 @@ class SliceBackbone(BaseModule):
 
         Returns:
             (N * M, num_windows * slices_per_image, H, W), in the memory format
-            ``channels_last``, in which convolutions are faster on CPU and CUDA alike.
+            ``channels_last``, in which convolutions are faster on CPU and CUDA.
         """
         stack = x.unflatten(1, (self.num_windows, -1))  # (N, K, S, H, W)
         images = stack.unfold(

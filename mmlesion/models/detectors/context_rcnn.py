@@ -34,8 +34,8 @@ class ContextRCNN(TwoStageDetector):
     On a GPU, images of different sizes are predicted in one padded batch, and each
     image gets the same boxes as without padding (:class:`PaddedBatch`). On a CPU, where
     computing the padding costs as much as computing the images, the images are
-    predicted one by one. The same holds if a layer of the network uses the whole image.
-    ``test_cfg.pad_batch`` overrides this choice.
+    predicted one by one. This also applies if a layer of the network uses the whole
+    image. ``test_cfg.pad_batch`` overrides this choice.
 
     Source: Yan et al., "3D Context Enhanced Region-Based Convolutional Neural Network
     for End-to-End Lesion Detection", MICCAI 2018; Tao et al., "Improving Deep Lesion

@@ -54,7 +54,7 @@ def write_run(folder, every=1):
 
 
 def test_runs_are_read_again_and_compared(data, tmp_path, monkeypatch):
-    """One run of one epoch; the second call trains nothing and finds the same."""
+    """One run of one epoch; a second call does not train and has the same result."""
     options = ComparisonOptions(
         (3,), data_root=data, epochs=1, images=2, width=2, num_resamples=20
     )
@@ -117,7 +117,7 @@ def test_a_schedule_is_stretched():
 
 
 def test_epochs_of_a_budget(data, tmp_path, monkeypatch):
-    """Every seed of a model has the epochs that fit; no time holds none."""
+    """Every seed of a model gets the epochs that fit; too little time is an error."""
     monkeypatch.setattr(training_budget, '_WARM_UP', 0)
     monkeypatch.setattr(training_budget, '_MEASURED', 1)
     seen = []

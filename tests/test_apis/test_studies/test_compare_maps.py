@@ -1,4 +1,4 @@
-"""Maps of two tiny networks on the same nodules: what is fed, drawn and refused."""
+"""Maps of two tiny networks on the same nodules: inputs, figures and errors."""
 
 import re
 import sys
@@ -103,7 +103,7 @@ test_dataloader = dict(dataset=dict(
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What reaches the drawing function, which draws nothing here."""
+    """Return the arguments of the drawing function, which is replaced here."""
     calls = []
     monkeypatch.setattr(
         sys.modules['mmlesion.apis.studies.compare_maps'],

@@ -229,7 +229,7 @@ def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path):
 def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
     axial, coronal = config(root), config(root, 'coronal')
     for configs, checkpoints, sentence in (
-        ([axial], [], 'One checkpoint for each config is needed, got 1 configs'),
+        ([axial], [], 'expected one checkpoint for each config, got 1 configs'),
         ([axial, config(root)], [checkpoint] * 2, 'of different views, got axial, a'),
         (
             [axial, config(root, 'coronal', 'fungus_ball')],

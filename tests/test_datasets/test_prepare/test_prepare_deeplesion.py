@@ -143,7 +143,7 @@ def test_killed_in_the_middle(data, finished):
 
 
 def test_a_full_disk(data, monkeypatch):
-    """One sentence, nothing half-written, and what is whole stays."""
+    """An error has one sentence, leaves no partial file and keeps complete files."""
     flush = os.fsync
     cache = data.root / 'cache'
 

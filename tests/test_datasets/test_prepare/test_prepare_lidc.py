@@ -1,4 +1,4 @@
-"""LIDC-IDRI to an index with patches: from the tree, from crops, and what fails."""
+"""LIDC-IDRI as an index with patches: from the tree, from crops, and errors."""
 
 import csv
 import shutil

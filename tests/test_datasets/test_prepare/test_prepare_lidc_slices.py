@@ -1,4 +1,4 @@
-"""LIDC-IDRI to slices: which ones, where they are cropped, and what fails."""
+"""LIDC-IDRI as slices: selection, crops and errors."""
 
 import shutil
 from pathlib import Path
@@ -43,7 +43,7 @@ def archive(out, folder, series_uid):
 def test_positive_where_two_readers_overlap_negative_where_none_marked(
     phantom, prepared
 ):
-    """The rule, slice by slice, told again in a plain loop."""
+    """Reimplement the rule in a plain loop over slices."""
     out, done = prepared
     assert read_slice_index(out / 'slices.csv') == done.rows and not done.problems
     for series in find_lidc_series(str(phantom)):

@@ -1,4 +1,4 @@
-"""From a list of scans to projections: what is written, resumed and told."""
+"""From a list of scans to projections: files, resumption and messages."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The csv: fields by hand, and each malformed row as one sentence."""
+"""The csv: manually computed fields, and one sentence for each malformed row."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What outlines enclose, which readers' nodules are one, and what they agree on."""
+"""Pixels inside outlines, matching of the readers' nodules, and their consensus."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The reader of LIDC's XML: what it reads, and what it refuses."""
+"""The reader of LIDC's XML: results and errors."""
 
 import io
 import random

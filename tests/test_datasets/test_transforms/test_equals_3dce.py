@@ -1,4 +1,4 @@
-"""The four transforms together give what the authors' code gives."""
+"""The four transforms together give the same result as the authors' code."""
 
 import numpy as np
 import pytest

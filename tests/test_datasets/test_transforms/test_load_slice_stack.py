@@ -1,4 +1,4 @@
-"""Stacks of slices, against naive reading and the rules for what is missing."""
+"""Stacks of slices against a naive reader, and the rules for missing slices."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pseudo-masks, through mmdet's own loading and our geometry."""
+"""Pseudo-masks with mmdet's loading transforms and our geometry."""
 
 import cv2
 import numpy as np
@@ -49,7 +49,7 @@ def test_a_diameter_of_no_length():
 
 
 def test_grabcut_follows_the_edge():
-    """A square lesion of which the ellipse misses the corners; a leak is refused."""
+    """A square lesion whose corners are outside the ellipse; a leak is rejected."""
     rng = np.random.default_rng(0)
     lesion = np.zeros((60, 70), bool)
     lesion[20:41, 30:51] = True
@@ -65,7 +65,7 @@ def test_grabcut_follows_the_edge():
     sample['key_slice_hu'] = np.full(lesion.shape, 40.0)  # no edge at all
     (kept,) = RECISTToMask(refine='grabcut')(sample)['instances'][0]['mask']
     assert np.reshape(kept, (-1, 2)) == pytest.approx(polygon(sample['instances'][0]))
-    with pytest.raises(ValueError, match='must stand before CropToBody'):
+    with pytest.raises(ValueError, match='must precede CropToBody'):
         RECISTToMask(refine='grabcut')(dict(sample, crop_offset=(0, 0)))
     with pytest.raises(ValueError, match="'ellipse' or 'grabcut', but is 'snake'"):
         RECISTToMask(refine='snake')

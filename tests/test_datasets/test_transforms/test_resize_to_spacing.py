@@ -1,4 +1,4 @@
-"""Resizing: scales by hand, OpenCV's own pixels, boxes there and back."""
+"""Resizing: manually computed scales, OpenCV's pixels, boxes in both directions."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Removal of what varies slowly in a picture."""
+"""Removal of slow variations in an image."""
 
 import numpy as np
 import pytest

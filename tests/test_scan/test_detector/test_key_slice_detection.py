@@ -35,7 +35,7 @@ def assert_same(found, expected):
 def test_one_crop_for_each_slice_is_the_test_pipeline(
     model, small_config, scan, tmp_path, write_pngs
 ):
-    """The stock way: 16-bit PNGs on disk, read by the config's own pipeline."""
+    """The standard pipeline of the config with 16-bit PNG files."""
     cfg = small_config()
     write_pngs(tmp_path / 's', scan)
     pipeline = Compose(cfg.test_dataloader.dataset.pipeline)

@@ -27,7 +27,7 @@ LINK = LinkOptions(score_thr=0.0, max_per_slice=10, box_margin_px=0)
 
 @pytest.fixture(scope='module')
 def scan_config(small_config, checkpoint, tmp_path_factory):
-    """A scan config of three steps, the detector's config beside it."""
+    """A scan config of three steps, with the detector config in the same folder."""
     folder = tmp_path_factory.mktemp('config')
     small_config().dump(folder / 'detector.py')
     path = folder / 'scan.py'

@@ -1,4 +1,4 @@
-"""Outlines by a NAM network whose weights are set by hand."""
+"""Outlines by a NAM network with fixed weights."""
 
 import hashlib
 from dataclasses import replace
@@ -22,7 +22,7 @@ NODULE_HU, VESSEL_HU, LUNG_HU, SEEN_HU = 150.0, -200.0, -860.0, -50.0
 
 @pytest.fixture(scope='module')
 def network(tmp_path_factory):
-    """A small NAM network that sees only what is brighter than SEEN_HU."""
+    """A small NAM network that responds only to values above SEEN_HU."""
     cfg = Config.fromfile(CONFIGS / 'phantom/phantom_nam_1gap_lidc.py')
     cfg.model.classifier.backbone.update(
         depth=11, width=4, branch_channels=4, norm_cfg=None
@@ -45,7 +45,7 @@ def network(tmp_path_factory):
 
 
 def scan(center, side=96):
-    """A small bright nodule beside a wide vessel that is darker, in lung."""
+    """A small bright nodule next to a wide, darker vessel in lung."""
     z, y, x = np.mgrid[:9, :side, :side] - np.array(center).reshape(3, 1, 1, 1)
     nodule = (2 * z) ** 2 + y**2 + x**2 <= 5.0**2
     vessel = (np.abs(x - 11) < 4) & (np.abs(y) < 12)
@@ -90,7 +90,7 @@ def test_the_network_chooses_the_candidate(network, small_scan):
 
 @pytest.mark.parametrize('center', [(4, 40, 50), (4, 9, 8), (4, 86, 85)])
 def test_a_slice_larger_than_the_crop(network, small_scan, center):
-    """The crop moves so that a box at the border lies inside."""
+    """The crop is moved so that it contains a box at the border."""
     hu, nodule = scan(center)
     step = OutlineFindings(**network, crop_px=64)
     mask, _ = outline(step, hu, center, small_scan)

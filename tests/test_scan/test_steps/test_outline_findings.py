@@ -20,7 +20,7 @@ def case_of(hu, spacing, lower, upper, small_scan):
 
 
 def ball_in_lung(seed=0):
-    """A ball of 9 mm radius in noisy lung, beside a vessel."""
+    """A ball of 9 mm radius in noisy lung, next to a vessel."""
     z, y, x = np.mgrid[:21, :64, :64]
     rng = np.random.default_rng(seed)
     hu = rng.normal(-850, 20, z.shape)
