@@ -342,7 +342,7 @@ def test_a_stock_detector_with_padding(retinanet, tmp_path):
         max_detections=1,
     )
     assert list(report['maps']) == [
-        f'LayerCAM bbox_head.cls_convs.0.conv#{level}' for level in range(5)
+        f'TwoScaleCAM bbox_head.cls_convs.0.conv#{level}' for level in range(5)
     ]
 
 

@@ -172,7 +172,9 @@ def test_gradient_methods_find_the_grid_of_tokens():
 def test_bad_input_is_one_sentence(net):
     with pytest.raises(ValueError, match='the model has no attention'):
         AttentionMap(net)
-    with pytest.raises(ValueError, match=r"'fc' is a Linear, no attention .*layers.0"):
+    with pytest.raises(
+        ValueError, match=r"'fc' is a Linear, not an attention .*layers.0"
+    ):
         AttentionMap(ViT(Attention()), 'fc')
     with pytest.raises(ValueError, match='heads must be one of'):
         AttentionMap(ViT(Attention()), heads='sum')
@@ -182,7 +184,7 @@ def test_bad_input_is_one_sentence(net):
         AttentionRollout(ViT(ClassAttention()))(torch.randn(IMAGES))
     model = ViT(Attention())
     model.spare = Attention()
-    with pytest.raises(ValueError, match="'spare' never ran"):
+    with pytest.raises(ValueError, match="'spare' was not called"):
         AttentionMap(model, 'spare')(torch.randn(IMAGES))
 
 

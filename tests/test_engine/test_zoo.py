@@ -168,7 +168,7 @@ def test_the_scores_in_the_card_of_nam_are_reproduced(tmp_path):
             metric.process(None, [sample.to_dict()])
     numbers = metric.evaluate(len(dataset))
     card = re.search(
-        r'correctly:\nTPR (\S+), FPR (\S+), TP Dice (\S+)\.',
+        r'correctly:\s+TPR (\S+), FPR (\S+), TP Dice (\S+)\.',
         model.card_path.read_text(),
     )
     assert card is not None

@@ -330,13 +330,14 @@ def test_a_curve_that_ends_early_is_warned_of(caplog):
     """One false positive on two images: the curve ends at 1/2 per image."""
     found = sample([LESION, NOWHERE], [0.9, 0.8], [LESION], img_id=0)
     other = sample([OTHER], [0.7], [OTHER], img_id=1)
-    logger = MMLogger.get_current_instance()
+    # Other tests leave loggers of a higher level behind.
+    logger = MMLogger.get_instance('froc_curve_end', log_level='INFO')
     logger.addHandler(caplog.handler)
     try:
         evaluate(found, other, fps=[0.25, 0.5], mean_fps=[0.5])
         assert 'curve ends' not in caplog.text
         evaluate(found, other, fps=[0.5, 4, 8], mean_fps=[2])
     finally:
-        logger.removeHandler(caplog.handler)
+        MMLogger._instance_dict.pop('froc_curve_end')
     assert 'curve ends at 0.5 false positives per image, before 2, 4, 8' in caplog.text
     assert 'lower score_thr and raise max_per_img' in caplog.text

@@ -96,7 +96,7 @@ def test_predicts_without_proposals():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="roi_op must be one of .* 'max'"):
         head(roi_op='max')
-    with pytest.raises(ValueError, match='built for 3 images, got features of 5'):
+    with pytest.raises(ValueError, match='built for 3 images, but the features have 5'):
         head()._bbox_forward((torch.randn(1, 5, 4, 8, 8),), ROIS[:1])
     with pytest.raises(ValueError, match='multiple of 6'):
         PSVoteBBoxHead(in_channels=10, num_classes=1)

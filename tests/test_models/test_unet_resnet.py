@@ -37,7 +37,7 @@ def test_inputs_of_table_2(channels):
 def test_the_unet_alone_gives_full_size_features():
     features, code = UNet(in_channels=1, code_channels=16)(torch.randn(2, 1, 32, 40))
     assert features.shape == (2, 2, 32, 40) and code.shape == (2, 16, 4, 5)
-    with pytest.raises(ValueError, match='UNet: expected an input of 1 channels'):
+    with pytest.raises(ValueError, match='UNet: expected an input with 1 channels'):
         UNet(in_channels=1, code_channels=16)(torch.zeros(1, 2, 32, 32))
 
 
@@ -60,7 +60,7 @@ def test_the_code_is_computed_before_the_way_up():
 @pytest.mark.parametrize(
     'shape, sentence',
     [
-        ((1, 3, 32, 32), 'an input of 11 channels, got 3'),
+        ((1, 3, 32, 32), 'an input with 11 channels, got 3'),
         ((1, 11, 30, 32), 'divisible by 8, got 30 x 32'),
     ],
 )

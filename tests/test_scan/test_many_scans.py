@@ -99,7 +99,7 @@ def test_results_of_other_settings(tmp_path):
     write_scans(tmp_path / 'scans', 1)
     scans = find_scans(tmp_path / 'scans')
     run_scans(scans, tmp_path / 'out', MeanTask(), progress=False)
-    with pytest.raises(ValueError, match='another version; use another folder'):
+    with pytest.raises(ValueError, match='a different version; use another folder'):
         run_scans(scans, tmp_path / 'out', MeanTask(version=2), progress=False)
 
 

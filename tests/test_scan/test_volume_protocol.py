@@ -130,4 +130,4 @@ def test_the_program(tmp_path, capsys):
     assert main([*arguments, '--rule', 'center'], 'evaluate-scans') == 1
     pickled.write_bytes(b'cos\nsystem\n(Vtrue\ntR.')
     assert main(arguments, 'evaluate-scans') == 1
-    assert 'asks for os.system, which is code' in capsys.readouterr().err
+    assert 'refers to os.system, which is code' in capsys.readouterr().err

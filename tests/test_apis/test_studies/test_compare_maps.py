@@ -183,7 +183,7 @@ def test_the_program(root, capsys):
         assert run(*args, '--out', out) == 1
         assert re.search(sentence, capsys.readouterr().err)
     assert run(cfg.filename, '--out', out) == 1
-    assert 'a checkpoint for each config is needed' in capsys.readouterr().err
+    assert 'expected a checkpoint for each config' in capsys.readouterr().err
 
 
 def test_what_cannot_be_compared_is_one_sentence(root):

@@ -112,7 +112,7 @@ LAUGHS = (
         (b'', 'line 1: the XML is malformed or truncated'),
         (b'\x00\x01\x02', 'line 1: the XML is malformed or truncated'),
         (xml(nodule())[:-9], 'line 2: the XML is malformed or truncated'),
-        (b'<html/>', r"expected an XML of LIDC-IDRI .* but the root element is 'html'"),
+        (b'<html/>', r"expected an XML of LIDC-IDRI .* but it is a 'html'"),
         (xml(nodule(), uid=' '), 'does not name its series'),
         (LAUGHS, 'line 2: a document type declaration'),
         (LAUGHS.decode().encode('utf-16'), 'line 2: a document type declaration'),

@@ -16,7 +16,7 @@ def test_flip_along_z_keeps_the_key_slice():
     out = RandomFlipZ(prob=1)(dict(img=image))['img']
     assert out[0, 0].tolist() == [4, 3, 2, 1, 0]
     assert RandomFlipZ(prob=0)(dict(img=image))['img'] is image
-    with pytest.raises(ValueError, match='prob must be within 0 and 1, got 2'):
+    with pytest.raises(ValueError, match='prob must be between 0 and 1, got 2'):
         RandomFlipZ(prob=2)
 
 

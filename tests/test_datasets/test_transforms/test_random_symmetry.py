@@ -54,7 +54,7 @@ def test_a_patch_that_is_not_square_keeps_its_shape():
 
 def test_prob():
     assert drawn(RandomSymmetry(prob=0), patch(), 20) == {patch().tobytes()}
-    with pytest.raises(ValueError, match='prob must be within 0 and 1, got 2'):
+    with pytest.raises(ValueError, match='prob must be between 0 and 1, got 2'):
         RandomSymmetry(prob=2)
 
 
