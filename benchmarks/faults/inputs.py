@@ -55,7 +55,7 @@ def run_inputs(
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as root:
         formats = make_formats(Path(root))
-        wholes = [form.read(form.folder) for form in formats]
+        wholes = [_read_whole(form) for form in formats]
         done, turn = 0, 0
         while time.monotonic() < deadline and (most is None or done < most):
             form = formats[turn % len(formats)]
@@ -113,6 +113,23 @@ def _read_batch(form: Format, whole: Any, seed: int, numbers: range) -> list[tup
                 (left.pop(0), OUTCOMES[5] if slow else OUTCOMES[6], f'exit {code}')
             )
     return results
+
+
+def _read_whole(form: Format) -> Any:
+    """Read the undamaged input as :func:`_read_all` reads the damaged inputs."""
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(False)
+    process = context.Process(target=_send_whole, args=(form, sender))
+    process.start()
+    sender.close()
+    whole = receiver.recv()
+    process.join()
+    return whole
+
+
+def _send_whole(form: Format, sender: Any) -> None:
+    use_one_thread()
+    sender.send(form.read(form.folder))
 
 
 def _read_all(form: Format, whole: Any, seed: int, numbers: list, sender: Any) -> None:
