@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import CTVolume
-from mmlesion.ct.nodule_patches import (
-    NoduleExtent,
-    cut_nodule_patches,
-    nodule_ball,
-)
+from mmlesion.ct.nodule_extent import NoduleExtent
+from mmlesion.ct.nodule_patches import cut_nodule_patches, nodule_ball
 from mmlesion.evaluation.functional import geometry_baseline, patch_geometry
 from mmlesion.registry import TRANSFORMS
 
