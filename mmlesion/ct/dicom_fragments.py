@@ -51,6 +51,8 @@ def check_fragments(path: str | os.PathLike[str]) -> None:
 def _fragments_end(content: mmap.mmap, place: int) -> bool:
     """Return whether items of valid lengths lead to the sequence delimiter."""
     while content[place : place + 4] == _ITEM:
+        if place + 8 > len(content):
+            return False
         place += 8 + struct.unpack('<I', content[place + 4 : place + 8])[0]
         if place + 8 > len(content):
             return False

@@ -130,8 +130,9 @@ class DeepLesionDataset(BaseDetDataset):
         if self.only_existing:
             samples = [sample for sample in samples if osp.isfile(sample['img_path'])]
         if not samples:
+            source = (self.split_files or {}).get(self.split, self.ann_file)
             raise ValueError(
-                f"{self.ann_file}: split '{self.split}' has no key slice"
+                f"{source}: split '{self.split}' has no key slice"
                 + (
                     f' whose PNG file is in {self.data_prefix["img"]}'
                     if self.only_existing

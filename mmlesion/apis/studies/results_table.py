@@ -71,8 +71,12 @@ def _read(folder: Path) -> dict[str, Any]:
         return _read_test(folder)
     try:
         summary = json.loads(path.read_text())
-        _ = summary['metrics'], summary['num_folds']
-    except (ValueError, KeyError, TypeError):
+        _ = summary['num_folds']
+        for metric in summary['metrics'].values():
+            for value in (metric['mean'], metric['std']):
+                if not (value is None or isinstance(value, (int, float))):
+                    raise TypeError(value)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f'{path}: damaged; expected a file of tools/cross_validate.py.'
         ) from None

@@ -87,7 +87,9 @@ def geometry_baseline(
     labels = np.asarray(labels).astype(bool)
     models = {'logistic regression': _logistic_scores}
     try:
-        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.ensemble import (  # pyright: ignore[reportMissingImports]
+            RandomForestClassifier,
+        )
     except ImportError:
         pass
     else:
