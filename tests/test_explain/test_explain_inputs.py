@@ -40,7 +40,7 @@ def test_radiographs_of_a_folder(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), pixels)
     np.save(tmp_path / 'b.npy', pixels)
     found = inputs_of(dict(type='mmlesion.LoadRadiograph'), tmp_path)
-    # two of one name are told apart by what they are
+    # Files with the same name but different types get different output names.
     assert list(found) == ['a_mha', 'a_png', 'b']
     for name in ('a_mha', 'a_png'):
         np.testing.assert_allclose(found[name][2], pixels / 47 * 255, atol=1e-4)
