@@ -1,13 +1,13 @@
 # mmlesion: `make install`, `make test`, `make demo`; `make help` lists the rest.
-# Variables of the set-up (PYTHON, TORCH, CUDA, JOBS) are told in
-# requirements/install.sh; give them as `make install TORCH=torch==2.5.1`.
+# requirements/install.sh describes the variables of the setup (PYTHON, TORCH, CUDA,
+# JOBS). Pass them as `make install TORCH=torch==2.8.0`.
 SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHON TORCH CUDA JOBS
 
 DEMO_CONFIG ?= configs/phantom/phantom_3dce_csatt_15slice.py
 DEMO_DIR ?= work_dirs/demo
-# Where the configs of configs/phantom look for it.
+# Path in the configs of configs/phantom.
 DEMO_DATA := data/phantom/DeepLesion
 DEMO_SCANS := data/phantom/scans
 DEMO_SIZE ?= --train 400 --val 60 --test 150 --size 160
@@ -17,16 +17,16 @@ PYTEST_ARGS ?=
 .PHONY: help install test lint demo demo-clean benchmark wheel wheelhouse lock \
     lock-check audit docs clean
 
-help:  ## this list
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-install:  ## set up .venv (again: seconds); compiles MMCV's operators once
+install:  ## set up .venv; compiles MMCV's operators once
 	@sh requirements/install.sh
 
-test: install  ## all tests, e.g. make test PYTEST_ARGS='-n 0 -k froc'
+test: install  ## run all tests, e.g. make test PYTEST_ARGS='-n 0 -k froc'
 	$(PY) -m pytest -n auto --dist loadscope $(PYTEST_ARGS)
 
-lint: install  ## style, docstrings, complexity, types
+lint: install  ## check style, docstrings, complexity and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m basedpyright
@@ -47,21 +47,21 @@ demo: install  ## generate CT data, train, test by FROC, report a whole scan
 	    --checkpoint "$$(ls -t $(DEMO_DIR)/best_*.pth | head -n 1)" \
 	    --out $(DEMO_DIR)/scans --formats json csv nifti dicom --report
 
-demo-clean:  ## forget the demo's data and training
+demo-clean:  ## remove the data and results of the demo
 	rm -rf $(DEMO_DIR) $(DEMO_DATA) $(DEMO_DATA).partial \
 	    $(DEMO_SCANS) $(DEMO_SCANS).partial
 
-benchmark: install  ## speed against named peers, one table
+benchmark: install  ## print speeds relative to other libraries
 	$(PY) -m benchmarks
 
-wheel:  ## dist/mmlesion-*.whl and .tar.gz, checked; needs no .venv
+wheel:  ## build and check dist/mmlesion-*.whl and .tar.gz; needs no .venv
 	rm -rf build dist/mmlesion-*
 	@test -x .build/pack/bin/twine || { $(or $(PYTHON),python3) -m venv .build/pack && \
 	.build/pack/bin/python -m pip install -q 'build>=1.2' 'twine>=6'; }
 	.build/pack/bin/python -m build -o dist .
 	.build/pack/bin/twine check --strict dist/mmlesion-*
 
-wheelhouse: install  ## dist/wheelhouse: all packages, for machines without a network
+wheelhouse: install  ## collect all packages in dist/wheelhouse, for machines without a network
 	sh requirements/wheelhouse.sh
 
 lock:  ## resolve requirements/locked.txt for each Python version, with hashes
@@ -78,8 +78,8 @@ audit:  ## look the locked versions up among known advisories; needs a network
 	.build/audit/bin/pip-audit --strict --disable-pip --no-deps -r "$$lock" \
 	|| exit 1; done
 
-docs: install  ## site/: the documentation as a web site, made without a network
+docs: install  ## build the website of the documentation in site/; needs no network
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
-clean:  ## remove what was built here; the compiled MMCV stays in its cache
+clean:  ## remove .venv and build outputs; the cache of the compiled MMCV is kept
 	rm -rf .venv .build build dist site *.egg-info mmlesion/.mim .pytest_cache .ruff_cache
