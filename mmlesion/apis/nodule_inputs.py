@@ -58,7 +58,7 @@ def set_nodule_inputs(cfg: Config, inputs: str) -> Config:
 
 
 def set_nodule_extent(cfg: Config, extent: dict[str, float] | None = None) -> Config:
-    """Let a nodule classifier see the same surroundings of all nodules.
+    """Limit the input of a nodule classifier to the same surroundings of all nodules.
 
     The function sets ``extent`` of every ``mmlesion.LoadNodulePatch`` and of every
     ``mmlesion.LIDCNoduleDataset``, which leaves out nodules whose CT does not contain

@@ -48,7 +48,7 @@ class ScanOptions:
             on a GPU.
         link: Rule by which boxes become findings.
         progress: Show a progress bar over key slices.
-        froc: JSON file of ``tools/evaluate_scans.py`` for this detector. Its curve
+        froc: JSON file of ``mmlesion evaluate-scans`` for this detector. Its curve
             becomes part of each result, so that a page can state the expected false
             positives at a threshold.
 
@@ -212,11 +212,11 @@ class ScanDetector:
 
 
 def _read_curve(path: str) -> dict[str, Any]:
-    """Read the FROC curve from a file of ``tools/evaluate_scans.py``."""
+    """Read the FROC curve from a file of ``mmlesion evaluate-scans``."""
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         return FROCCurve.from_dict(content['curve']).to_dict()
     except (KeyError, TypeError, ValueError):
         raise ValueError(
-            f'{path}: expected a file that tools/evaluate_scans.py --out wrote'
+            f'{path}: expected a file that mmlesion evaluate-scans --out wrote'
         ) from None

@@ -71,9 +71,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Parser that receives the arguments.
     """
-    parser.add_argument(
-        'config', help='config file, or the name of a model of the zoo (docs/zoo.md)'
-    )
+    parser.add_argument('config', help='config file, or the name of a model of the zoo')
     parser.add_argument(
         'checkpoint',
         nargs='?',
@@ -138,9 +136,9 @@ def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--common-extent',
         action='store_true',
-        help='show the same surroundings of all nodules, as far as all CT crops reach, '
-        'and leave out nodules whose crop is smaller; without it, the repeated border '
-        'of a crop gives the size of the nodule away',
+        help='show only surroundings that the CT crops of nearly all nodules contain, '
+        'and omit nodules with smaller crops; without this flag, the repeated border '
+        'of a crop reveals the size of the nodule',
     )
 
 

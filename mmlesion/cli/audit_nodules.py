@@ -1,8 +1,9 @@
-"""Find leaks of the label in nodule patches, and measure the readers' own ceiling.
+"""Measure label leaks of nodule patches and the agreement of the readers.
 
-Models that know only how many slices and borders of a patch are repeated should not
-predict the label (AUC 0.5). The agreement of the readers bounds what a network can
-reach.
+A leak is information about the label in the number of repeated slices, rows and
+columns of a patch. Models are trained with only these numbers. Without a leak, their
+AUC is 0.5. The agreement of the readers is an upper bound for the accuracy of a
+network.
 """
 
 import argparse
@@ -26,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='WORK_DIR',
-        help='work directories of tools/cross_validate.py, for the accuracy by the '
-        'certainty of the readers',
+        help='work directories of mmlesion cross-validate, to print their accuracy '
+        'by the certainty of the readers',
     )
     parser.add_argument(
         '--xml',
-        help='folder or tar archive of the official XML, for the agreement of the '
-        'readers on all nodules instead of the prepared nodules',
+        help='folder or tar archive of the official XML; the agreement of the readers '
+        'is then measured on all nodules instead of the prepared nodules',
     )
     parser.add_argument('--folds', type=int, default=5, help='number of folds')
     parser.add_argument('--seed', type=int, default=0, help='random seed of the folds')

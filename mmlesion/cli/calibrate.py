@@ -1,10 +1,10 @@
 """Fit the temperature of a classifier and report its calibration.
 
 The temperature is fitted on the validation cases of the config and stored in a copy of
-the checkpoint, so that tools/test.py predicts calibrated probabilities. With the work
-directory of tools/cross_validate.py in place of a checkpoint, the scores of each fold
-are calibrated with those of the other folds. Printed are Brier score, expected
-calibration error (ECE) and operating points; a reliability diagram is drawn.
+the checkpoint, so that mmlesion test predicts calibrated probabilities. With the work
+directory of mmlesion cross-validate in place of a checkpoint, the scores of each fold
+are calibrated with those of the other folds. The command prints the Brier score, the
+expected calibration error (ECE) and operating points, and draws a reliability diagram.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config of a classifier with two classes')
     parser.add_argument(
         'checkpoint',
-        help='checkpoint, or work directory of tools/cross_validate.py',
+        help='checkpoint, or work directory of mmlesion cross-validate',
     )
     parser.add_argument(
         '--out',

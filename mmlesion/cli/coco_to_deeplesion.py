@@ -1,6 +1,6 @@
 """Convert COCO JSON from deeplesion-to-coco to the format of DeepLesion's DL_info.csv.
 
-The boxes are those of the COCO file, also if another tool has changed them.
+The boxes are those of bbox in the COCO file, even if another tool has changed them.
 
   mmlesion coco-to-deeplesion test.json DL_info.csv
 """

@@ -40,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
-        '--seeds', nargs='+', type=int, default=[0, 1, 2], help='default: 0 1 2'
+        '--seeds',
+        nargs='+',
+        type=int,
+        default=[0, 1, 2],
+        help='random seeds (default: 0 1 2)',
     )
     parser.add_argument(
         '--reference', help='name of the config with which the others are compared'

@@ -5,10 +5,10 @@ volume. For other classifiers, such as those of radiographs, the columns are ima
 the rows are the maps of the ActivationMapHook of each config.
 
 Example with networks that were not trained on the nodules of fold 0:
-    python tools/compare_maps.py --out work_dirs/maps \
-        work_dirs/cam_lidc_11c/fold0/cam_lidc_11c.py \
-        work_dirs/cam_lidc_11c/fold0/epoch_10.pth \
-        work_dirs/hesam_lidc_11c/fold0/hesam_lidc_11c.py \
+    mmlesion compare-maps --out work_dirs/maps \\
+        work_dirs/cam_lidc_11c/fold0/cam_lidc_11c.py \\
+        work_dirs/cam_lidc_11c/fold0/epoch_10.pth \\
+        work_dirs/hesam_lidc_11c/fold0/hesam_lidc_11c.py \\
         work_dirs/hesam_lidc_11c/fold0/epoch_10.pth
 """
 

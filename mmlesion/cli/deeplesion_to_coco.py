@@ -1,6 +1,6 @@
 """Convert the lesions of DeepLesion's DL_info.csv to COCO JSON.
 
-The file has all columns of the csv; coco-to-deeplesion restores the csv.
+The COCO file contains all columns of the csv. coco-to-deeplesion converts it back.
 
   mmlesion deeplesion-to-coco data/DeepLesion/DL_info.csv test.json --split test
 """

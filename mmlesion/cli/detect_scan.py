@@ -83,8 +83,8 @@ def _add_detection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--froc',
         metavar='JSON',
-        help='FROC curve of this detector from evaluate_scans.py --out; the page then '
-        'shows the expected false positives at a threshold',
+        help='FROC curve of this detector from mmlesion evaluate-scans --out; the page '
+        'then shows the expected false positives at a threshold',
     )
 
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Parser that receives the arguments.
     """
-    parser.add_argument('results', help='output folder of detect_scan.py')
+    parser.add_argument('results', help='output folder of mmlesion detect')
     parser.add_argument(
         'truth',
         help='csv of the lesions: scan, center_x_mm, center_y_mm, center_z_mm, '

@@ -73,7 +73,9 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_pictures(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--out', metavar='DIR', help='default: WORK_DIR/maps')
+    parser.add_argument(
+        '--out', metavar='DIR', help='output folder (default: WORK_DIR/maps)'
+    )
     parser.add_argument(
         '--window',
         nargs=2,

@@ -1,8 +1,8 @@
 """Export a trained network to torch.export (.pt2) or ONNX (.onnx).
 
-The exported classifier returns class probabilities, the exported detector feature maps.
-The file is loaded again and compared with the model before it is renamed to its final
-name.
+An exported classifier returns class probabilities. An exported detector returns feature
+maps. The file is loaded again and compared with the model before it is renamed to its
+final name.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Find pathological signs in one chest CT without prepared data.
 
 Example:
-    python tools/find_signs.py SCAN --out work_dirs/signs --report --models \
-        configs/psam_cavity_vgg19_axial.py AXIAL.pth \
-        configs/sapsam/psam_cavity_vgg19_coronal.py CORONAL.pth \
+    mmlesion find-signs SCAN --out work_dirs/signs --report --models \\
+        configs/psam_cavity_vgg19_axial.py AXIAL.pth \\
+        configs/sapsam/psam_cavity_vgg19_coronal.py CORONAL.pth \\
         configs/sapsam/psam_cavity_vgg19_sagittal.py SAGITTAL.pth
 """
 

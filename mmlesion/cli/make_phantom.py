@@ -1,15 +1,15 @@
 """Generate a simulated data set in the layout of a public data set.
 
 Examples:
-    python tools/make_phantom.py deeplesion --out data/phantom/DeepLesion \
+    mmlesion phantom deeplesion --out data/phantom/DeepLesion \\
         --train 400 --val 60 --test 150 --size 160 --seed 0 --workers 2
-    python tools/make_phantom.py lidc --out data/phantom/LIDC-IDRI \
+    mmlesion phantom lidc --out data/phantom/LIDC-IDRI \\
         --patients 120 --size 160 --seed 0 --workers 2
-    python tools/make_phantom.py node21 --out data/phantom/NODE21 \
+    mmlesion phantom node21 --out data/phantom/NODE21 \\
         --with-nodules 150 --without 150 --size 512 --seed 0 --workers 2
-    python tools/make_phantom.py signs --out data/phantom/signs \
+    mmlesion phantom signs --out data/phantom/signs \\
         --patients 24 --controls 16 --size 128 --seed 0 --workers 2
-    python tools/make_phantom.py scans --out data/phantom/scans \
+    mmlesion phantom scans --out data/phantom/scans \\
         --scans 3 --size 160 --length-mm 200 --seed 0 --workers 2
 """
 
@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     layouts = parser.add_subparsers(dest='dataset', required=True, metavar='layout')
     both = argparse.ArgumentParser(add_help=False)
     both.add_argument('--out', required=True, help='output folder')
-    both.add_argument('--seed', type=int, default=0)
+    both.add_argument(
+        '--seed', type=int, default=0, help='random seed of the data (default: 0)'
+    )
     both.add_argument('--workers', type=int, default=1, help='number of processes')
 
     _add_deeplesion(layouts, both)
@@ -90,20 +92,26 @@ def _add_node21(layouts: Any, both: argparse.ArgumentParser) -> None:
         '--without', type=int, default=150, help='number of radiographs without nodules'
     )
     parser.add_argument('--size', type=int, default=1024, help='pixels per side')
-    parser.add_argument('--pictures-per-patient', type=int, default=4)
+    parser.add_argument(
+        '--pictures-per-patient',
+        type=int,
+        default=4,
+        help='number of radiographs of each patient (default: %(default)s)',
+    )
     parser.add_argument(
         '--diameters-mm',
         type=float,
         nargs=2,
         default=(6, 30),
-        help='range of the nodule diameters',
+        help='smallest and largest diameter of a nodule',
     )
     parser.add_argument(
         '--solid-hu',
         type=float,
         nargs=2,
         default=(0, 90),
-        help='density of solid nodules; calcified nodules have 200 to 1000 HU',
+        help='lowest and highest density of solid nodules in HU; calcified nodules '
+        'have 200 to 1000 HU',
     )
 
 

@@ -1,8 +1,8 @@
 """Measure the attention of a trained detector at the lesions of its test data.
 
 The measures quantify Figs. 2 and 3 of Tao et al. (MICCAI 2019): spatial attention
-inside and outside the lesions, and contextual attention by image. The masks of
-generated data tell which images contain a lesion.
+inside and outside the lesions, and contextual attention by image. With the masks of
+generated data, images with and without the lesion are compared.
 
   mmlesion measure-attention CONFIG CHECKPOINT --out work_dirs/attention
 """

@@ -1,7 +1,7 @@
 """Measure activation maps of classifiers on their test data, with controls.
 
 Example with the folds of two networks:
-    python tools/measure_maps.py --out work_dirs/measured --method SoftActivationMap \\
+    mmlesion measure-maps --out work_dirs/measured --method SoftActivationMap \\
         --name CAM CAM HESAM HESAM \\
         work_dirs/cam_lidc_11c/fold0/cam_lidc_11c.py \\
         work_dirs/cam_lidc_11c/fold0/epoch_10.pth \\
@@ -77,7 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--max-images', type=int, metavar='N', help='measure only the first N cases'
     )
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='random seed of the controls and the bootstrap',
+    )
     parser.add_argument(
         '--no-untrained',
         action='store_true',

@@ -1,9 +1,9 @@
-"""Train and test the table of nodule classifiers: methods x inputs x folds.
+"""Train and test nodule classifiers: a table of methods x inputs x folds.
 
-After an interruption the same command resumes. table.csv and table.md in the output
-folder grow with each finished cell. The whole table (16 methods, 4 inputs, 5 folds)
-takes hours of a GPU and days of a CPU core; --methods, --inputs, --epochs and --width
-shorten it.
+After an interruption, the same command resumes. table.csv and table.md in the output
+folder are updated after each cell. The whole table (16 methods, 4 inputs, 5 folds)
+takes hours on a GPU and days on a CPU core. --methods, --inputs, --epochs and --width
+shorten the runs.
 """
 
 import argparse

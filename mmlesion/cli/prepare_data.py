@@ -1,11 +1,11 @@
 """Prepare a data set for training.
 
 Examples:
-    python tools/prepare_data.py deeplesion --data-root data/DeepLesion
-    python tools/prepare_data.py lidc --data-root data/LIDC-IDRI
-    python tools/prepare_data.py lidc-slices --data-root data/LIDC-IDRI --workers 4
-    python tools/prepare_data.py signs --scans data/signs/scans.csv
-    python tools/prepare_data.py scans --lesions lesions.csv --out data/mine
+    mmlesion prepare deeplesion --data-root data/DeepLesion
+    mmlesion prepare lidc --data-root data/LIDC-IDRI
+    mmlesion prepare lidc-slices --data-root data/LIDC-IDRI --workers 4
+    mmlesion prepare signs --scans data/signs/scans.csv
+    mmlesion prepare scans --lesions lesions.csv --out data/mine
 """
 
 import argparse

@@ -1,8 +1,10 @@
-"""Print one table of several experiments: mean ± deviation over folds, or a test.
+"""Print a table with one row per experiment.
+
+The cells of a cross-validation are the mean ± standard deviation over folds.
 
 Examples for Table 1 of the NODE21 paper and for the results of SAPSAM:
-    python tools/results_table.py work_dirs/maps_{deit,densenet121,patchconvnet}_node21
-    python tools/results_table.py work_dirs/psam_*
+    mmlesion results-table work_dirs/maps_{deit,densenet121,patchconvnet}_node21
+    mmlesion results-table work_dirs/psam_*
 """
 
 import argparse
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'folders',
         nargs='+',
         metavar='WORK_DIR',
-        help='work directories of tools/cross_validate.py or of tools/test.py, one '
+        help='work directories of mmlesion cross-validate or of mmlesion test, one '
         'for each row',
     )
     parser.add_argument(

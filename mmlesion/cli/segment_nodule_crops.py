@@ -1,9 +1,9 @@
-"""Segment nodule crops inside scopes of several sizes and compare with masks.
+"""Segment nodule crops inside scopes of several sizes and compare them with masks.
 
-This is the part of mmlesion.NAMSegmentor that needs no network.
+The command runs the steps of mmlesion.NAMSegmentor that need no network.
 
 Example:
-    python tools/segment_nodule_crops.py IMAGES MASKS --scopes 1.2 1.5 2
+    mmlesion segment-crops IMAGES MASKS --scopes 1.2 1.5 2
 """
 
 import argparse

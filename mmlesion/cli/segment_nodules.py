@@ -1,7 +1,7 @@
-"""Outline the nodules of one chest CT with a network trained on labels of slices.
+"""Outline the nodules of one chest CT with a network trained with slice labels.
 
 Example:
-    python tools/segment_nodules.py SCAN --out work_dirs/nodules --report \
+    mmlesion segment-nodules SCAN --out work_dirs/nodules --report \\
         --model configs/nam_1gap_lidc.py CHECKPOINT
 """
 

@@ -1,10 +1,10 @@
 """Locate a pathological sign in 3-D from networks of several views.
 
 Example with the masks of generated scans as truth:
-    python tools/sign_maps.py --out work_dirs/cavity_maps \
-        configs/phantom/phantom_psam_cavity_vgg19_axial.py AXIAL.pth \
-        configs/phantom/phantom_psam_cavity_vgg19_coronal.py CORONAL.pth \
-        configs/phantom/phantom_psam_cavity_vgg19_sagittal.py SAGITTAL.pth \
+    mmlesion sign-maps --out work_dirs/cavity_maps \\
+        configs/phantom/phantom_psam_cavity_vgg19_axial.py AXIAL.pth \\
+        configs/phantom/phantom_psam_cavity_vgg19_coronal.py CORONAL.pth \\
+        configs/phantom/phantom_psam_cavity_vgg19_sagittal.py SAGITTAL.pth \\
         --truth data/phantom/signs/masks
 """
 

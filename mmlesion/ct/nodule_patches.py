@@ -330,7 +330,7 @@ def read_physical_patches(path: str | os.PathLike, inputs: str) -> np.ndarray:
         if _check_planes(archive, path) == 2 * _NUM_PLANES:
             raise ValueError(
                 f'{os.fspath(path)}: the file has no patches at the physical scale; '
-                'prepare the data again with tools/prepare_data.py lidc --overwrite'
+                'prepare the data again with mmlesion prepare lidc --overwrite'
             )
         return np.stack(
             [archive.read(2 * _NUM_PLANES + each) for each in PHYSICAL_PLANES[inputs]]

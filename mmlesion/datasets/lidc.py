@@ -26,7 +26,7 @@ from .indices.patient_folds import patient_folds
 class LIDCNoduleDataset(BaseDataset):
     """Benign and malignant nodules of LIDC-IDRI.
 
-    Reads the output of ``tools/prepare_data.py lidc``: ``nodules.csv`` and
+    Reads the output of ``mmlesion prepare lidc``: ``nodules.csv`` and
     ``patches/``. ``mmlesion.LoadNodulePatch`` reads the pixels.
 
     A sample holds ``img_path`` (the patches of the nodule), ``gt_label`` (0 benign,
@@ -202,7 +202,7 @@ class LIDCNoduleDataset(BaseDataset):
             if not row.ratings:
                 raise ValueError(
                     f'{self.ann_file}: no ratings by reader of nodule {row.nodule_id}; '
-                    'prepare the data again with tools/prepare_data.py lidc'
+                    'prepare the data again with mmlesion prepare lidc'
                 )
             given = [int(rating) for rating in row.ratings.split(' ')]
             counts = np.bincount(given, minlength=6)[1:]

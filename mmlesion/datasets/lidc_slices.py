@@ -30,7 +30,7 @@ _PARTS = dict(train=(0, 1, 2, 3), val=(4,), test=(5,), all=tuple(range(6)))
 class LIDCSliceDataset(BaseDataset):
     """Axial slices of LIDC-IDRI with and without nodules.
 
-    The data set reads the files of ``tools/prepare_data.py lidc-slices``:
+    The data set reads the files of ``mmlesion prepare lidc-slices``:
     ``slices.csv``, ``slices/`` and ``slice_masks/``. ``mmlesion.LoadLIDCSlice`` reads
     the pixels and, to train or to evaluate a segmentation, the masks.
 

@@ -26,7 +26,7 @@ WHOLE_TASKS = ('disease', 'survival')
 class LungProjectionDataset(BaseDataset):
     """Labeled projections of the lungs.
 
-    ``tools/prepare_data.py signs`` writes the index. For the tasks ``'disease'`` and
+    ``mmlesion prepare signs`` writes the index. For the tasks ``'disease'`` and
     ``'survival'``, a sample is the gray projection of a whole scan. For a sign, such as
     ``'cavity'``, a sample is the color projection of a lung region. Each of the 27
     rotations is a separate sample. Scans and regions without a label are omitted, as

@@ -9,9 +9,9 @@ from torch import Tensor
 def shift_map(maps: Tensor, shift_px: Sequence[float]) -> Tensor:
     """Translate maps by whole pixels.
 
-    A network that was trained from scratch on labels of slices can respond beside a
-    nodule: the pooled score does not depend on where the response lies. The
-    displacement is nearly the same in all slices and is undone by this translation.
+    A network that was trained from scratch with slice labels can respond next to a
+    nodule, because the pooled score does not depend on the position of the response.
+    The displacement is nearly the same in all slices, and this function corrects it.
     The border values are repeated.
 
     Args:

@@ -275,7 +275,7 @@ def test_a_fold_with_one_class_is_said(root):
 
 
 def test_missing_files_are_named(root, tmp_path):
-    with pytest.raises(FileNotFoundError, match='prepare_data.py lidc'):
+    with pytest.raises(FileNotFoundError, match='mmlesion prepare lidc'):
         LIDCNoduleDataset(data_root=str(tmp_path / 'nowhere'))
     with pytest.raises(FileNotFoundError, match='one patient per line'):
         LIDCNoduleDataset(data_root=str(root), patients_file='none.txt')

@@ -178,7 +178,7 @@ def test_bad_rows_are_told(tmp_path, line, message):
 
 
 def test_missing_things_are_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match='prepare_data.py lidc-slices'):
+    with pytest.raises(FileNotFoundError, match='mmlesion prepare lidc-slices'):
         LIDCSliceDataset(data_root=str(tmp_path))
     kwargs = make(tmp_path)
     with pytest.raises(ValueError, match="unknown split 'dev'"):

@@ -26,6 +26,7 @@ PAGES = [
     ROOT / 'CONTRIBUTING.md',
     ROOT / 'data' / 'README.md',
     *sorted((ROOT / 'configs').glob('*/README.md')),
+    *sorted((ROOT / 'zoo').glob('*.md')),
     *sorted((ROOT / 'docs').rglob('*.md')),
 ]
 BLOCK = re.compile(r'^```(?:bash|sh|shell)\n(.*?)^```', flags=re.M | re.S)
@@ -44,9 +45,18 @@ def blocks():
             yield pytest.param(code, id=f'{page.relative_to(ROOT)}:{number}')
 
 
+def examples():
+    """Indented commands in the descriptions that ``--help`` prints."""
+    for command, (name, _) in COMMANDS.items():
+        text = importlib.import_module(f'mmlesion.cli.{name}').__doc__
+        lines = [line.strip() for line in text.splitlines() if line.startswith('  ')]
+        if lines:
+            yield pytest.param('\n'.join(lines), id=f'{command} --help')
+
+
 @pytest.fixture
 def typed(tmp_path):
-    """Run a block; the commands that it typed, as lists of arguments."""
+    """Run a block and return its commands as lists of arguments."""
     log = tmp_path / 'log'
     bin = tmp_path / 'bin'
     bin.mkdir()
@@ -80,7 +90,7 @@ def typed(tmp_path):
     return run
 
 
-@pytest.mark.parametrize('code', blocks())
+@pytest.mark.parametrize('code', [*blocks(), *examples()])
 def test_commands_can_be_typed(code, typed):
     commands = typed(code)
     assert commands or 'cd ' in code or 'for zip' in code or '.venv' in code, code

@@ -1,4 +1,4 @@
-"""Leaks of the label in nodule patches, and the readers' own ceiling."""
+"""Label leaks of nodule patches, and the agreement of the readers."""
 
 import json
 from collections.abc import Sequence
@@ -35,26 +35,28 @@ def audit_nodules(
     out_file: str | Path | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Measure what knows the label without the image, and what the readers reach.
+    """Measure the label leaks of nodule patches and the agreement of the readers.
 
     Args:
         cfg: Config of a nodule classifier. The first step of its test pipeline
             loads the patches of all nodules.
         runs: Work directories of :func:`mmlesion.apis.cross_validate`, whose accuracy
-            is given by the certainty of the readers.
-        xml: Folder or archive of the official XML. The readers' agreement is then that
-            of all nodules with three readers and more, not of the index alone.
-        num_folds: Number of folds, without a patient in two folds.
-        seed: Seed of the folds.
-        out_file: JSON to write.
+            is computed by the certainty of the readers.
+        xml: Folder or archive of the official XML. If it is given, the agreement of
+            the readers is measured on all its nodules with at least three readers,
+            instead of the nodules of the index.
+        num_folds: Number of folds with disjoint patients.
+        seed: Random seed of the folds.
+        out_file: Output JSON file.
         progress: Show a progress bar.
 
     Returns:
-        ``cases``; ``geometry``, the AUC by fold of models that know the geometry alone
-        (:func:`~mmlesion.evaluation.functional.geometry_baseline`); ``diameter``, the
+        ``cases`` and ``malignant``, numbers of nodules; ``geometry``, the AUC by fold
+        of :func:`~mmlesion.evaluation.functional.geometry_baseline`; ``diameter``, the
         AUC of the diameter by definition of the label; ``readers``, see
         :func:`~mmlesion.evaluation.functional.one_against_rest`; and ``certainty``,
-        numbers and accuracies by run.
+        the results of
+        :func:`~mmlesion.evaluation.functional.accuracy_by_certainty` by run.
 
     Raises:
         ValueError: If the config reads no nodules, the index has no ratings by reader,
@@ -69,7 +71,7 @@ def audit_nodules(
         )
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     labels = np.array([sample['gt_label'] for sample in samples])
-    # HU as they are loaded: a window would make equal what only saturates
+    # The loaded HU are used, because saturated pixels of a window would be equal.
     loader: Any = dataset.pipeline.transforms[0]
     num_stacks = 1 + getattr(loader, 'physical', False)
     features = [
@@ -166,7 +168,7 @@ def _readers(
         if not all(ratings):
             raise ValueError(
                 'the index has no ratings by reader; prepare the data again with '
-                'tools/prepare_data.py lidc, or give the XML'
+                'mmlesion prepare lidc, or give the XML'
             )
     else:
         readings = read_lidc_readings(str(xml), progress)
@@ -190,7 +192,7 @@ def _scores(run: Path, rows: dict[str, NoduleRow]) -> tuple[list[float], list[fl
     if not paths:
         raise ValueError(
             f'{run}: no fold has test.scores.json; expected the work directory of '
-            'tools/cross_validate.py'
+            'mmlesion cross-validate'
         )
     scores, means = [], []
     for path in paths:

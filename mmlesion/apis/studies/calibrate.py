@@ -114,7 +114,7 @@ def calibrate_folds(work_dir: str | Path) -> dict[str, Any]:
     if len(paths) < 2:
         raise ValueError(
             f'{work_dir}: expected test.scores.json of two folds or more, the work '
-            f'directory of tools/cross_validate.py; found {len(paths)}.'
+            f'directory of mmlesion cross-validate; found {len(paths)}.'
         )
     folds = []
     for path in paths:

@@ -140,7 +140,7 @@ def _columns(
 
 
 def _maps_of(cfg: Config, model: Any) -> list[_Map]:
-    """The maps that the test of a config makes."""
+    """Return the maps that the test of a config computes."""
     maps = []
     for hook in cfg.get('custom_hooks') or ():
         if str(hook.type).rpartition('.')[2] != 'ActivationMapHook':

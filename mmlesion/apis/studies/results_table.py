@@ -23,7 +23,7 @@ def results_table(
 
     Args:
         folders: Work directories of :func:`mmlesion.apis.cross_validate` or of
-            ``tools/test.py``. The name of the folder is the name of the row.
+            ``mmlesion test``. The name of the folder is the name of the row.
         columns: Metrics by the title of their column. Defaults to the ``table`` of
             the experiments' configs. ``-`` means that an experiment lacks the metric.
 
@@ -78,7 +78,7 @@ def _read(folder: Path) -> dict[str, Any]:
                     raise TypeError(value)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f'{path}: damaged; expected a file of tools/cross_validate.py.'
+            f'{path}: damaged; expected a file of mmlesion cross-validate.'
         ) from None
     return summary
 
@@ -94,8 +94,8 @@ def _read_test(folder: Path) -> dict[str, Any]:
     if not tests or not configs:
         raise FileNotFoundError(
             f'{folder / SUMMARY}: no such file; expected a folder '
-            'in which tools/cross_validate.py has finished or '
-            'tools/test.py has tested.'
+            'in which mmlesion cross-validate has finished or '
+            'mmlesion test has tested.'
         )
     try:
         metrics = {

@@ -149,7 +149,7 @@ def prepare_cell(config: Config, inputs: str, options: TableOptions) -> Config:
         cfg.train_cfg.max_epochs = options.epochs
     if options.width != 1:
         _scale_width(cfg, options.width)
-    # maps are measured by tools/measure_maps.py
+    # maps are measured by mmlesion measure-maps
     cfg.custom_hooks = [
         hook
         for hook in cfg.get('custom_hooks') or ()

@@ -87,7 +87,7 @@ def read_nodule_index(path: str | os.PathLike) -> list[NoduleRow]:
             The message names the row (the header is row 1).
     """
     rows = read_csv_rows(
-        path, NoduleRow, 'nodules', 'tools/prepare_data.py lidc', _find_wrong
+        path, NoduleRow, 'nodules', 'mmlesion prepare lidc', _find_wrong
     )
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, 2):

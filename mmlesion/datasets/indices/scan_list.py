@@ -86,7 +86,7 @@ def read_scan_list(path: str | os.PathLike, prepared: bool = False) -> list[Scan
         raise FileNotFoundError(
             f'{path}: no such file'
             + (
-                '; create it with tools/prepare_data.py signs'
+                '; create it with mmlesion prepare signs'
                 if prepared
                 else '; expected a list of scans'
             )

@@ -69,7 +69,7 @@ def read_slice_index(path: str | os.PathLike) -> list[SliceRow]:
             a series has two patients. The message names the row (the header is row 1).
     """
     rows = read_csv_rows(
-        path, SliceRow, 'slices', 'tools/prepare_data.py lidc-slices', _find_wrong
+        path, SliceRow, 'slices', 'mmlesion prepare lidc-slices', _find_wrong
     )
     seen: dict[tuple, int] = {}
     patient_of: dict[str, str] = {}

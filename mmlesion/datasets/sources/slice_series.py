@@ -96,7 +96,7 @@ class PngSeries(SliceSeries):
 
 
 class ArchivedSeries(PngSeries):
-    """Slices in the archive of a series, written by ``tools/prepare_data.py``.
+    """Slices in the archive of a series, written by ``mmlesion prepare``.
 
     Args:
         key_path: PNG file of the key slice, which need not exist.
@@ -114,7 +114,7 @@ class ArchivedSeries(PngSeries):
         except FileNotFoundError:
             raise FileNotFoundError(
                 f'{path}: the series is not in the cache; run '
-                'tools/prepare_data.py deeplesion'
+                'mmlesion prepare deeplesion'
             ) from None
 
     def __exit__(self, *exc_info: object) -> None:

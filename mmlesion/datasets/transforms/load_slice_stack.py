@@ -68,7 +68,7 @@ class LoadSliceStack(BaseTransform):
             slice: the one-slice model has ``num_slices=3, interval_mm=0``.
         interpolation: ``'exact'``, or ``'legacy'`` for the rule that was used for the
             published results.
-        cache_dir: Folder of a cache written by ``tools/prepare_data.py deeplesion``,
+        cache_dir: Folder of a cache written by ``mmlesion prepare deeplesion``,
             which is read instead of the PNG files.
         slice_index: Slice index for scans whose path does not contain one.
 

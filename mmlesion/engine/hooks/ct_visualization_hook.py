@@ -23,7 +23,7 @@ class CTVisualizationHook(Hook):
     backends.
 
     Args:
-        draw: Whether to draw. ``tools/test.py`` sets it for ``--show`` and
+        draw: Whether to draw. ``mmlesion test`` sets it for ``--show`` and
             ``--show-dir``.
         interval: Number of batches between figures in validation.
         score_thr: Minimum score of the detections to draw.

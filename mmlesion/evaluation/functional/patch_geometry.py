@@ -1,4 +1,4 @@
-"""Baseline that knows the geometry of patches alone, to find leaks of a label."""
+"""Baseline classifiers that use only the geometry of patches, to detect label leaks."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +20,15 @@ GEOMETRY = (
 
 
 def patch_geometry(image: np.ndarray, num_stacks: int = 1) -> np.ndarray:
-    """Describe what of a patch is repeated or empty, without its contents.
+    """Count repeated and constant planes, rows, columns and pixels of a patch.
 
-    The numbers tell where the image ended from which the patch was cut: how many
-    neighboring planes differ, how many planes repeat the first and the last, how many
-    rows and columns repeat the outermost ones of a plane, and how many planes and
-    pixels are constant.
+    Beyond the border of an image, a patch repeats the outermost pixels. The numbers
+    thus depend on the distance between the nodule and the border, not on the content.
 
     Args:
         image: Planes of one patch, as the network receives them.
         num_stacks: Number of stacks of planes at different scales, which are
-            described one by one.
+            described separately.
 
     Shape:
         - image: (C, H, W)
@@ -63,18 +61,17 @@ def geometry_baseline(
     seed: int = 0,
     num_trees: int = 100,
 ) -> dict[str, list[float]]:
-    """AUC by fold of models that know the geometry of patches alone.
+    """Compute the AUC by fold of models whose only input is the geometry of patches.
 
-    A logistic regression, and a random forest where scikit-learn is installed, are
-    fitted on the other folds. An AUC above 0.5 is a leak: the shape of the data tells
-    the label.
+    A logistic regression is fitted on the other folds, and also a random forest if
+    scikit-learn is installed. If the AUC is above 0.5, the geometry reveals the label.
 
     Args:
         features: Numbers of each patch.
-        labels: 1 for positive patches, 0 for negative ones.
-        folds: Fold of each patch; no patient must be in two folds.
-        seed: Seed of the forest.
-        num_trees: Trees of the forest.
+        labels: 1 for positive patches, 0 for negative patches.
+        folds: Fold of each patch. All patches of a patient must be in the same fold.
+        seed: Random seed of the forest.
+        num_trees: Number of trees of the forest.
 
     Shape:
         - features: (N, F)
@@ -111,12 +108,12 @@ def geometry_baseline(
 
 
 def _run(same: list[bool]) -> int:
-    """Number of leading True."""
+    """Return the number of leading True values."""
     return same.index(False) if False in same else len(same)
 
 
 def _border(plane: np.ndarray) -> int:
-    """Most rows or columns that repeat the outermost one, over the four sides."""
+    """Return the width of the widest border of repeated rows or columns."""
     return max(
         _run([np.array_equal(one, other) for one, other in zip(side, side[1:])])
         for side in (plane, plane[::-1], plane.T, plane.T[::-1])
@@ -126,7 +123,7 @@ def _border(plane: np.ndarray) -> int:
 def _logistic_scores(
     known: np.ndarray, truth: np.ndarray, asked: np.ndarray
 ) -> np.ndarray:
-    """Log-odds of a logistic regression on standardized features and their squares."""
+    """Return log-odds of a logistic regression on scaled features and their squares."""
     middle, spread = known.mean(0), known.std(0)
     spread[spread == 0] = 1
 

@@ -1,4 +1,4 @@
-"""How well readers predict each other's ratings: the ceiling of a classifier."""
+"""Agreement of readers' ratings, an upper bound for the accuracy of a classifier."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -16,30 +16,27 @@ CERTAINTY_BINS = ((0.0, 0.5), (0.5, 1.0), (1.0, 1.5), (1.5, 2.0))
 
 
 def one_against_rest(ratings: Iterable[Sequence[int]]) -> dict[str, float]:
-    """One reader's rating against the mean of the other readers.
+    """Compare the rating of each reader with the mean of the other readers.
 
-    Each reader of each case is compared with the mean of the others, which is positive
-    above 3 and negative below; comparisons with a mean of exactly 3 are left out.
+    The label is positive if the mean of the other readers is above 3, and negative if
+    it is below 3. Comparisons with a mean of exactly 3 are omitted.
 
     Args:
         ratings: Ratings of each case from 1 to 5, one per reader.
 
     Returns:
-        ``auc``; ``accuracy``, where a rating of 3 counts as half right; and ``pairs``,
-        the number of comparisons.
+        ``auc``; ``accuracy``, where a rating of 3 is counted as half correct; and
+        ``pairs``, the number of comparisons.
     """
     return _agreement(ratings, 1)
 
 
 def two_against_two(ratings: Iterable[Sequence[int]]) -> dict[str, float]:
-    """Mean of two readers against the mean of two other readers.
-
-    Every choice of two readers of a case with four readers is compared with the other
-    two.
+    """Compare the mean of two readers with the mean of the other two, for all pairs.
 
     Args:
-        ratings: Ratings of each case from 1 to 5. Cases without exactly four readers
-            are left out.
+        ratings: Ratings of each case from 1 to 5. Only cases with four readers are
+            used.
 
     Returns:
         See :func:`one_against_rest`.
@@ -48,9 +45,9 @@ def two_against_two(ratings: Iterable[Sequence[int]]) -> dict[str, float]:
 
 
 def certainty_of(means: npt.ArrayLike) -> np.ndarray:
-    """Bin of :data:`CERTAINTY_BINS` of each mean rating, -1 for exactly 3.
+    """Return the bin of :data:`CERTAINTY_BINS` of each mean rating, -1 for exactly 3.
 
-    A distance on the border of two bins belongs to the lower bin.
+    A distance at the border of two bins belongs to the lower bin.
 
     Shape:
         - means, output: (N,)
@@ -63,18 +60,19 @@ def certainty_of(means: npt.ArrayLike) -> np.ndarray:
 def accuracy_by_certainty(
     scores: npt.ArrayLike, means: npt.ArrayLike, threshold: float = 0.5
 ) -> list[tuple[int, float]]:
-    """Number of cases and accuracy of a classifier by the certainty of the readers.
+    """Compute the accuracy of a classifier by the certainty of the readers.
 
     Args:
         scores: Score of the positive class.
-        means: Mean rating of each case, whose side of 3 is the label.
-        threshold: Cases with a score above this value are called positive.
+        means: Mean rating of each case. The label is positive above 3.
+        threshold: Cases with a score above this value are classified as positive.
 
     Shape:
         - scores, means: (N,)
 
     Returns:
-        One pair for each of :data:`CERTAINTY_BINS`; the accuracy of no cases is NaN.
+        Number of cases and accuracy for each of :data:`CERTAINTY_BINS`. The accuracy
+        of an empty bin is NaN.
     """
     means = np.asarray(means, np.float64)
     right = (np.asarray(scores) > threshold) == (means > UNDECIDED_RATING)
@@ -84,13 +82,13 @@ def accuracy_by_certainty(
 def reader_accuracy_by_certainty(
     ratings: Iterable[Sequence[int]],
 ) -> list[tuple[int, float]]:
-    """Accuracy of one reader by the certainty of the mean of the other readers.
+    """Compute the accuracy of a reader by the certainty of the mean of the others.
 
     Args:
         ratings: See :func:`one_against_rest`.
 
     Returns:
-        See :func:`accuracy_by_certainty`; numbers are those of comparisons.
+        Number of comparisons and accuracy; see :func:`accuracy_by_certainty`.
     """
     shown, hidden = _comparisons(ratings, 1)
     return _by_certainty(_right(shown, hidden), hidden)
@@ -117,7 +115,7 @@ def _agreement(ratings: Iterable[Sequence[int]], count: int) -> dict[str, float]
 def _comparisons(
     ratings: Iterable[Sequence[int]], count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Means of ``count`` readers, and of the other readers of the same case."""
+    """Return means of ``count`` readers, and of the other readers of the same case."""
     pairs = []
     for case in ratings:
         for chosen in combinations(range(len(case)), count):

@@ -16,7 +16,7 @@ class CalibratedClassifier(ImageClassifier):
 
     .. math:: p_c = \mathrm{softmax}_c(S / T)
 
-    :math:`T` is part of the checkpoint and 1 until ``tools/calibrate.py`` has fitted
+    :math:`T` is part of the checkpoint and 1 until ``mmlesion calibrate`` has fitted
     it on validation cases. Training and class scores (``mode='tensor'``) do not depend
     on it, so activation maps stay the same, and neither does the predicted class. A
     checkpoint without a temperature is read as one with :math:`T = 1`.

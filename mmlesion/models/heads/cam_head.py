@@ -98,7 +98,7 @@ class CAMHead(ClsHead):
         return self.fc(self.pre_logits(feats)) + self.side_scores(feats)
 
     def side_scores(self, feats: Sequence[Tensor]) -> Tensor:
-        """Compute what the second scale adds to the scores, (1 or N, num_classes)."""
+        """Compute the score summand of the second scale, (1 or N, num_classes)."""
         if self.side is None:
             return self.fc.weight.new_zeros(1, self.num_classes)
         side = feats[-1]

@@ -184,7 +184,7 @@ class MultiGAPHead(CAMHead):
         return powers.mean(dim=(2, 3), keepdim=True) ** (1 / self.sharpness)
 
     def _share(self, maps: Tensor) -> Tensor:
-        """Distribute the generalized means, (N, K, H, W); their mean is the pooled."""
+        """Distribute the generalized means over the grid, (N, K, H, W)."""
         powers = maps.float().clamp(min=6e-5) ** self.sharpness
         return powers / powers.mean(dim=(2, 3), keepdim=True) * self._pooled(maps)
 

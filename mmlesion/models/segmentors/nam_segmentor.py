@@ -1,4 +1,4 @@
-"""Segmentor of nodules that is trained on labels of slices (NAM)."""
+"""Segmentor of nodules that is trained with slice labels (NAM)."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -92,8 +92,8 @@ class NAMSegmentor(BaseModel):
     All masks of a slice that is classified as negative are empty. ``fine_mask`` and
     ``coarse_mask`` are also empty if no pixel in the scope is brighter than lung.
 
-    With ``chance_radius_px``, ``any_coarse_mask`` and ``any_fine_mask`` are the masks
-    whatever the class of the slice, and ``middle_disc_mask``, ``random_disc_mask`` and
+    With ``chance_radius_px``, ``any_coarse_mask`` and ``any_fine_mask`` are computed
+    for slices of any class, and ``middle_disc_mask``, ``random_disc_mask`` and
     ``whole_image_mask`` are the segmentations without a network.
 
     Raises:
@@ -221,19 +221,19 @@ class NAMSegmentor(BaseModel):
 
     @torch.no_grad()
     def fit_map_shift(self, slices: Iterable[Tensor], max_side_px: int = 64) -> int:
-        """Measure how far the maps lie beside the nodules, without any mask.
+        """Measure the offset between maps and nodules, without masks.
 
-        In each slice that is classified as positive, the parts of the whole slice are
-        painted over one by one. The part whose removal changes the map most is taken
-        for the nodule. The median distance from the peak of the map to the middle of
-        this part is stored in ``map_shift_px``.
+        In each slice that is classified as positive, all candidates of the whole slice
+        are painted over separately. The candidate whose removal changes the map most is
+        assumed to be the nodule. The median offset from the maximum of the map to the
+        center of this candidate is stored in ``map_shift_px``.
 
         Args:
             slices: Slices, (C, H, W) each, as in ``inputs`` of a batch.
-            max_side_px: Larger parts, such as the chest wall, are left out.
+            max_side_px: Larger candidates, such as the chest wall, are omitted.
 
         Returns:
-            Number of slices that were used. ``map_shift_px`` is zero if there is none.
+            Number of slices that were used. ``map_shift_px`` is zero without slices.
         """
         was_training = self.training
         self.eval()
@@ -323,7 +323,7 @@ class NAMSegmentor(BaseModel):
         return _SeenSlice(image_hu, means, scores, screen, finer, finer_scores)
 
     def _others(self, values: Tensor) -> Tensor:
-        """Mean of the other classes, (N, C, ...) -> (N, ...); 0 without log-odds."""
+        """Average the other classes, (N, C, ...) -> (N, ...); 0 without log-odds."""
         if not self.log_odds:
             return torch.zeros_like(values[:, 0])
         others = [k for k in range(values.shape[1]) if k != self.positive]
@@ -393,7 +393,7 @@ class SegmentedNodule(NamedTuple):
 
 
 class _SeenSlice(NamedTuple):
-    """A slice in HU with its phases, and what the networks say about it."""
+    """A slice in HU with its phase means, and the outputs of the networks."""
 
     image_hu: np.ndarray  # (H, W)
     means: np.ndarray

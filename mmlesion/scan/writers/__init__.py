@@ -1,4 +1,4 @@
-"""Findings of a scan in the formats that other programs read."""
+"""Writers of the findings of a scan in formats of other programs."""
 
 from .formats import RESULT_FORMATS, complete_outlines, write_formats
 from .source_grid import array_in_source, image_in_source

@@ -85,5 +85,5 @@ def test_missing_columns_are_told(tmp_path):
         read_scan_list(write(tmp_path), prepared=True)
     with pytest.raises(FileNotFoundError, match='expected a list of scans'):
         read_scan_list(tmp_path / 'none.csv')
-    with pytest.raises(FileNotFoundError, match='prepare_data.py signs'):
+    with pytest.raises(FileNotFoundError, match='mmlesion prepare signs'):
         read_scan_list(tmp_path / 'none.csv', prepared=True)

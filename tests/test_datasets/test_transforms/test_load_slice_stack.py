@@ -192,7 +192,7 @@ def test_errors_of_the_cache(sample, tiny):
     archive.unlink()
     with pytest.raises(
         FileNotFoundError,
-        match='the series is not in the cache; run tools/prepare_data.py deeplesion',
+        match='the series is not in the cache; run mmlesion prepare deeplesion',
     ):
         levels(sample, 3, cache_dir=str(cache))
 

@@ -241,5 +241,5 @@ def test_the_curve_of_the_detector(small_config, checkpoint, scan, tmp_path):
     detector = ScanDetector(small_config(), checkpoint, 'cpu', options)
     assert detector(scan).froc == curve.to_dict()
     path.write_text('{}')
-    with pytest.raises(ValueError, match='evaluate_scans.py --out wrote'):
+    with pytest.raises(ValueError, match='evaluate-scans --out wrote'):
         ScanDetector(small_config(), checkpoint, 'cpu', options)
