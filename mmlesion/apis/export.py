@@ -156,7 +156,7 @@ def input_channels(cfg: Config) -> int:
     if backbone.get('in_channels'):
         return int(backbone['in_channels'])
     raise ValueError(
-        'the config does not say how many channels an image has: name the number'
+        'the config does not contain the number of channels of an image: specify it'
     )
 
 

@@ -61,7 +61,7 @@ def set_nodule_extent(cfg: Config, extent: dict[str, float] | None = None) -> Co
     """Limit the input of a nodule classifier to the same surroundings of all nodules.
 
     The function sets ``extent`` of every ``mmlesion.LoadNodulePatch`` and of every
-    ``mmlesion.LIDCNoduleDataset``, which leaves out nodules whose CT does not contain
+    ``mmlesion.LIDCNoduleDataset``, which omits nodules whose CT does not contain
     the extent.
 
     Args:

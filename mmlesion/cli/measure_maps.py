@@ -1,8 +1,7 @@
 """Measure activation maps of classifiers on their test data, with controls.
 
 Example with the folds of two networks:
-    mmlesion measure-maps --out work_dirs/measured --method SoftActivationMap \\
-        --name CAM CAM HESAM HESAM \\
+    mmlesion measure-maps \\
         work_dirs/cam_lidc_11c/fold0/cam_lidc_11c.py \\
         work_dirs/cam_lidc_11c/fold0/epoch_10.pth \\
         work_dirs/cam_lidc_11c/fold1/cam_lidc_11c.py \\
@@ -10,7 +9,8 @@ Example with the folds of two networks:
         work_dirs/hesam_lidc_11c/fold0/hesam_lidc_11c.py \\
         work_dirs/hesam_lidc_11c/fold0/epoch_10.pth \\
         work_dirs/hesam_lidc_11c/fold1/hesam_lidc_11c.py \\
-        work_dirs/hesam_lidc_11c/fold1/epoch_10.pth
+        work_dirs/hesam_lidc_11c/fold1/epoch_10.pth \\
+        --name CAM CAM HESAM HESAM --method SoftActivationMap --out work_dirs/measured
 """
 
 import argparse

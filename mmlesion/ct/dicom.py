@@ -88,7 +88,7 @@ def read_dicom_series(folder: str, series_uid: str | None = None) -> DicomSeries
         if len(slices) < len(headers):
             found.append(
                 f'{len(headers) - len(slices)} localizer image(s) of the series '
-                'were left out'
+                'were ignored'
             )
         for header in slices:
             _check_header(header)
@@ -253,7 +253,7 @@ def _check_header(header: SliceHeader) -> None:
         )
     if header.position is None or header.axes is None:
         raise ValueError(
-            f'{path}: the slice does not say where it lies '
+            f'{path}: the slice has no position '
             '(ImagePositionPatient, ImageOrientationPatient)'
         )
     low, high = _PIXEL_RANGE_MM
@@ -300,8 +300,8 @@ def _check_equal_planes(slices: list[SliceHeader]) -> None:
         assert each.axes is not None and each.spacing_mm is not None
         if not np.allclose(each.axes, first.axes, atol=1e-3):
             raise ValueError(
-                f'{each.name}: the slice is turned against the first of its '
-                'series; they make no volume'
+                f'{each.name}: the slice has another orientation than the '
+                'first slice of its series'
             )
         if each.shape != first.shape:
             raise ValueError(
@@ -323,7 +323,8 @@ def _check_steps(slices: list[SliceHeader], folder: str) -> float:
         names = f'{os.path.basename(before.name)} and {os.path.basename(after.name)}'
         if abs(step) < 1e-3:
             raise ValueError(
-                f'{folder}: {names} lie at the same place; expected one slice for each'
+                f'{folder}: {names} have the same position; '
+                'expected one slice per position'
             )
         if abs(step - usual) > _UNEVEN * usual:
             raise ValueError(

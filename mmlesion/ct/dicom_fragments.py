@@ -43,8 +43,8 @@ def check_fragments(path: str | os.PathLike[str]) -> None:
                 place = content.find(_PIXEL_DATA, place + 4)
     if found:
         raise ValueError(
-            f'{os.fspath(path)}: the DICOM file is damaged or cut off: its compressed '
-            'pixel data have no end'
+            f'{os.fspath(path)}: the DICOM file is damaged or truncated: its '
+            'compressed pixel data have no end'
         )
 
 

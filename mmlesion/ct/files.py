@@ -136,7 +136,7 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
             )
         if not _fits_16_bit(volume.array):
             raise ValueError(
-                f'{path}: DICOM stores 16-bit HU, but the volume leaves [-32768, 32767]'
+                f'{path}: DICOM stores 16-bit HU, but the volume has values outside'
             )
         rounded = np.rint(volume.array).astype(np.int16)
         stored = sitk.GetImageFromArray(rounded)
@@ -210,7 +210,8 @@ def _read_file(path: str, kind: str) -> tuple[sitk.Image, list[str]]:
         image = sitk.ReadImage(path, imageIO=_READERS[kind])
     except RuntimeError:
         raise ValueError(
-            f'{path}: the file is damaged, cut off or not what its suffix says'
+            f'{path}: the file is damaged or truncated, or its content does not '
+            'match its suffix'
         ) from None
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]  # NIfTI with a time axis of length 1
@@ -235,8 +236,8 @@ def _check_affine(image: sitk.Image, affine: np.ndarray, path: str) -> None:
     ]
     if not np.allclose(wanted, used, atol=0.1):
         raise ValueError(
-            f'{path}: the affine cannot be used; voxels would lie '
-            f'{np.abs(wanted - used).max():.3g} mm from where the file says'
+            f'{path}: the affine is not supported; voxels would be '
+            f'{np.abs(wanted - used).max():.3g} mm from their position in the file'
         )
 
 

@@ -154,9 +154,8 @@ def _coarse_sides(scene: _Scene) -> np.ndarray:
         if sides is not None:
             return sides
         warnings.warn(
-            'only one lung is in the field of view, and neither mediastinum nor chest '
-            'wall beside it tells whether it is the left or the right lung; its place '
-            'in the image decided',
+            'only one lung is in the field of view, without mediastinum or chest wall '
+            'next to it; its side was determined from its position in the image',
             stacklevel=3,
         )
         center = np.array(ndimage.center_of_mass(scene.mask))

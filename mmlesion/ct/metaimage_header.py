@@ -93,7 +93,7 @@ def check_metaimage(path: str) -> None:
             return
     if '%' in name or name == 'LIST':
         raise ValueError(
-            f'{path}: expected the voxels in the file itself or in one file beside '
+            f'{path}: expected the voxels in the file itself or in one file next to '
             f'it, but ElementDataFile is {name!r}'
         )
     target = sibling_path(path, name)
@@ -110,7 +110,7 @@ def _read_fields(file, path: str) -> dict[str, str]:
         name, value = name.strip(), value.strip()
         if not line or len(line) > _MAX_LINE or not (separator or not text):
             raise ValueError(
-                f'{path}: the file is not what its suffix says or its header is '
+                f'{path}: the content does not match the suffix, or the header is '
                 'damaged; expected a MetaImage with lines "name = value" up to '
                 'ElementDataFile'
             )
@@ -148,7 +148,7 @@ def _check_values(fields: dict[str, str], path: str) -> None:
     if not any(name in fields for name in _SPACING):
         absent.append(_SPACING[0])
     if absent:
-        raise ValueError(f'{path}: the header does not say ' + ', '.join(absent))
+        raise ValueError(f'{path}: the header does not contain ' + ', '.join(absent))
     if fields.get('ObjectType', 'Image') != 'Image':
         raise ValueError(
             f'{path}: expected an Image, but ObjectType is {fields["ObjectType"]!r:.80}'

@@ -84,7 +84,7 @@ def check_nifti(path: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
                 size += len(block)
                 values.feed(block)
     except (EOFError, gzip.BadGzipFile, struct.error, zlib.error):
-        raise ValueError(f'{path}: the file is damaged or cut off') from None
+        raise ValueError(f'{path}: the file is damaged or truncated') from None
     check_size(size, expected, path)
     if values.broken:
         raise ValueError(f'{path}: {values.broken} voxels are NaN or infinite')
@@ -127,8 +127,9 @@ def _parse(head: bytes, path: str) -> _Header:
     magic = head[344:348] if version == 1 else head[4:12]
     if version is None or magic not in (b'n+1\0', b'n+2\0\r\n\x1a\n'):
         raise ValueError(
-            f'{path}: the file is not what its suffix says; expected NIfTI with header '
-            f'and voxels in one file (n+1 or n+2), but the magic number is {magic!r}'
+            f'{path}: the content does not match the suffix; expected NIfTI with '
+            'header and voxels in one file (n+1 or n+2), but the magic number is '
+            f'{magic!r}'
         )
 
     def field(kind: str, place: int) -> tuple:

@@ -56,7 +56,7 @@ def check_nrrd(path: str) -> None:
             return
     if name.startswith('LIST') or '%' in name:
         raise ValueError(
-            f'{path}: expected the voxels in the file itself or in one file beside '
+            f'{path}: expected the voxels in the file itself or in one file next to '
             f'it, but data file is {name!r}'
         )
     target = sibling_path(path, name)
@@ -68,8 +68,8 @@ def check_nrrd(path: str) -> None:
 def _read_fields(file, path: str) -> dict[str, str]:
     if not re.fullmatch(rb'NRRD000[1-6]\r?\n', file.readline(64)):
         raise ValueError(
-            f'{path}: the file is not what its suffix says; expected it to begin '
-            'with NRRD0001 to NRRD0006'
+            f'{path}: the content does not match the suffix; expected it to '
+            'begin with NRRD0001 to NRRD0006'
         )
     fields: dict[str, str] = {}
     read = 0
@@ -80,7 +80,7 @@ def _read_fields(file, path: str) -> dict[str, str]:
         if not text and (line or {'data file', 'datafile'} & set(fields)):
             return fields
         if not line or read > _MAX_HEADER:
-            raise ValueError(f'{path}: the file is damaged or cut off in its header')
+            raise ValueError(f'{path}: the file is damaged or truncated in its header')
         if len(text) <= _MAX_LINE and (text.startswith('#') or ':=' in text):
             continue
         too_long = len(text) > _MAX_LINE
@@ -118,7 +118,7 @@ def _check_fields(fields: dict[str, str], path: str) -> tuple[list[int], int]:
             f'is {fields["type"]!r:.80}'
         )
     if item > 1 and fields.get('endian', '').lower() not in ('little', 'big'):
-        raise ValueError(f'{path}: the header does not say endian (little or big)')
+        raise ValueError(f'{path}: the header does not contain endian (little or big)')
     dims = _integers(fields, 'dimension', 1, path)[0]
     if not 2 <= dims <= 4:
         raise ValueError(f'{path}: dimension must be 2 to 4, but is {dims}')
@@ -149,7 +149,7 @@ def _check_geometry(fields: dict[str, str], dims: int, path: str) -> None:
                 raise ValueError(f'{path}: a vector of space directions is 0')
         # Without a space, readers would have to guess the directions of the axes.
         if not {'space', 'space dimension'} & set(fields):
-            raise ValueError(f'{path}: the header does not say space')
+            raise ValueError(f'{path}: the header does not contain space')
     if 'space origin' in fields:
         _vector(fields['space origin'], 'space origin', path)
 

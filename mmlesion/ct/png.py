@@ -75,7 +75,7 @@ def decode_png_hu(data: bytes, name: str) -> np.ndarray:
     # Some builds of OpenCV decode a truncated file to an image that is black from the
     # cut on, so the end of the file is checked first.
     if _END not in data[-64:]:
-        raise ValueError(f'{name}: the PNG is cut off after {len(data)} bytes')
+        raise ValueError(f'{name}: the PNG is truncated after {len(data)} bytes')
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint16 or image.ndim != 2:
         raise ValueError(f'{name}: the PNG is damaged and cannot be decoded')

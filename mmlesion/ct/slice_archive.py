@@ -155,7 +155,7 @@ class SliceArchive:
             or size != stated
         ):
             raise ValueError(
-                f'{self.path}: the file is cut off or damaged; delete it and '
+                f'{self.path}: the file is truncated or damaged; delete it and '
                 'prepare the cache again'
             )
         return {record[0]: record for record in np.frombuffer(index, _RECORD).tolist()}

@@ -89,7 +89,7 @@ def _inflate(file: BinaryIO) -> Iterator[bytes]:
     while not stream.eof:
         block = stream.unconsumed_tail or file.read(_BLOCK)
         if not block:
-            raise EOFError('it is cut off')
+            raise EOFError('it is truncated')
         yield stream.decompress(block, _BLOCK)
     if stream.unused_data or file.read(1):
         raise EOFError('bytes follow its end')
@@ -108,7 +108,7 @@ def check_size(size: int, expected: int, path: str) -> None:
     """
     if size < expected:
         raise ValueError(
-            f'{path}: the file is cut off after {size} of {expected} bytes'
+            f'{path}: the file is truncated after {size} of {expected} bytes'
         )
     if size > expected:
         raise ValueError(
@@ -138,7 +138,7 @@ def sibling_path(path: str, name: str) -> str:
     if os.path.isabs(name) or os.path.commonpath([folder, target]) != folder:
         raise ValueError(
             f'{path}: the header names {name!r} as its data, which is outside of its '
-            'folder; expected a file beside it'
+            'folder; expected a file next to it'
         )
     if not os.path.isfile(target):
         raise FileNotFoundError(

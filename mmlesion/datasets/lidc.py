@@ -53,7 +53,7 @@ class LIDCNoduleDataset(BaseDataset):
             the nodules of these patients are kept. The folds are made of all patients
             before.
         extent: Keys of :class:`~mmlesion.ct.nodule_extent.NoduleExtent`. Nodules
-            whose CT does not contain the extent are left out, whatever their label;
+            whose CT does not contain the extent are omitted, for both labels;
             the number is logged. The folds are made of all nodules before.
         target: ``'label'``, or ``'ratings'`` for a further key ``gt_score``, the
             share of the readers who gave each malignancy from 1 to 5, (5,), and for
@@ -176,8 +176,8 @@ class LIDCNoduleDataset(BaseDataset):
         assert self.extent is not None
         if rows and not any(row.reach_mm for row in rows):
             raise ValueError(
-                f'{self.ann_file}: the index does not say how far the CT reaches '
-                'around a nodule; prepare the data again with prepare_data.py lidc'
+                f'{self.ann_file}: the index does not contain the extent of the CT '
+                'around a nodule; prepare the data again with mmlesion prepare lidc'
             )
         kept = [
             row
@@ -185,8 +185,8 @@ class LIDCNoduleDataset(BaseDataset):
             if self.extent.contained_in(row.diameter_mm, row.reach_z_mm, row.reach_mm)
         ]
         print_log(
-            f'{self.ann_file}: {len(rows) - len(kept)} of {len(rows)} nodules are left '
-            'out, whose CT does not contain the common extent',
+            f'{self.ann_file}: {len(rows) - len(kept)} of {len(rows)} nodules are '
+            'omitted, because their CT does not contain the common extent',
             'current',
         )
         return kept

@@ -206,8 +206,8 @@ def _check_finite(path, name, value):
         return
     if not torch.isfinite(value).all():
         raise ValueError(
-            f'Checkpoint {path} holds NaN or infinite weights ({name}); it comes '
-            'from a training that diverged, or it is damaged.'
+            f'Checkpoint {path} contains NaN or infinite weights ({name}); the '
+            'training diverged, or the file is damaged.'
         )
 
 

@@ -152,7 +152,7 @@ class ExplainInputs:
             raise FileNotFoundError(f'{path}: no such file or folder')
         if path.is_file() and not path.name.lower().endswith(suffixes):
             raise ValueError(
-                f'{path}: the config reads its data by {self.kind}, which takes '
+                f'{path}: the config reads its data by {self.kind}, which supports '
                 f'files {", ".join(suffixes)}'
             )
         files = [path]
@@ -288,8 +288,8 @@ class ExplainInputs:
         number = self._places.get(path.resolve())
         if number is None:
             raise ValueError(
-                f"{path}: no key slice of the config's test data set, and a PNG does "
-                'not say its spacing; expected one of these, or a scan as DICOM, '
+                f"{path}: not a key slice of the config's test data set, and a PNG has "
+                'no spacing; expected a key slice, or a scan as DICOM, '
                 'NIfTI, MetaImage or NRRD'
             )
         return self.dataset[number]

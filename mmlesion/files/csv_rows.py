@@ -68,7 +68,7 @@ def read_csv_rows(
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'{path}: no such file; make it by {made_by}')
+        raise FileNotFoundError(f'{path}: no such file; create it with {made_by}')
     try:
         with open(path, newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file, strict=True)

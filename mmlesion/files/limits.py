@@ -54,6 +54,6 @@ def check_limit(value: float, name: str, what: str) -> None:
     if value > allowed:
         unit = {'MIB': ' MiB', 'MPX': ' megapixels'}.get(name.rpartition('_')[2], '')
         raise ValueError(
-            f'{what} takes {value:.0f}{unit}, more than {allowed}{unit} are refused '
-            f'(set MMLESION_MAX_{name} to allow it)'
+            f'{what} takes {value:.0f}{unit}, but the limit is {allowed}{unit} '
+            f'(set MMLESION_MAX_{name} to raise it)'
         )

@@ -109,7 +109,7 @@ def map_ahead(
     except BrokenProcessPool:
         raise OSError(
             errno.ECHILD,
-            'a process was killed from outside, perhaps for want of memory',
+            'a process was killed from outside, perhaps because of insufficient memory',
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -161,8 +161,8 @@ def _run_in_pool(
         except BrokenProcessPool:
             raise OSError(
                 errno.ECHILD,
-                'a process was killed from outside, perhaps for '
-                f'want of memory, {_after(complete, unit)}',
+                'a process was killed from outside, perhaps '
+                f'because of insufficient memory, {_after(complete, unit)}',
             ) from None
         except OSError as error:
             pool.shutdown(cancel_futures=True)

@@ -112,7 +112,7 @@ def _is_same(folder: Path, settings: dict) -> bool:
         if folder.is_dir() and not any(folder.iterdir()):
             return False
         raise FileExistsError(
-            f'{folder} exists and was not made by the phantom: '
+            f'{folder} exists and was not written by mmlesion phantom: '
             'choose another folder or remove it'
         )
     try:

@@ -58,9 +58,7 @@ def nodule_candidates(
             f'{np.shape(image)[:2]}: one size was expected.'
         )
     if not scope.any():
-        raise ValueError(
-            'the scope is empty: there is no place to look for candidates.'
-        )
+        raise ValueError('the scope is empty; expected at least one pixel.')
     box = ndimage.find_objects(scope.astype(int))[0]
     image = np.asarray(image, float)[box]
     bright = (segment_phases(image, means, smoothness) > 0) & scope[box]

@@ -406,7 +406,7 @@ def test_slices_that_are_not_there(detector, tmp_path):
     with pytest.raises(ValueError, match='expected square pixels, but they are 1 x 2'):
         list(ExplainInputs(cfg, tmp_path / 'flat.nrrd'))
     cv2.imwrite(str(tmp_path / '7.png'), np.zeros((8, 8), np.uint16))
-    with pytest.raises(ValueError, match='a PNG does not say its spacing'):
+    with pytest.raises(ValueError, match='a PNG has no spacing'):
         list(ExplainInputs(cfg, tmp_path / '7.png'))
     (tmp_path / 'empty').mkdir()
     with pytest.raises(ValueError, match='the folder contains no DICOM series'):

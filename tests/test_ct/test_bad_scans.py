@@ -96,7 +96,7 @@ def test_a_localizer_among_the_slices(folder, volume):
     edit(folder, localizer, 'scout.dcm')
     read = read_volume(folder)
     np.testing.assert_array_equal(read.array, volume.array)
-    assert read.source.warnings == ('1 localizer image(s) of the series were left out',)
+    assert read.source.warnings == ('1 localizer image(s) of the series were ignored',)
 
 
 def test_unsorted_numbers_and_names(folder, volume):

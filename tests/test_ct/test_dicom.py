@@ -54,7 +54,7 @@ def test_a_missing_slice(folder):
 
 def test_a_slice_that_is_there_twice(folder):
     shutil.copy(folder / '0003.dcm', folder / 'copy.dcm')
-    with pytest.raises(ValueError, match='at the same place'):
+    with pytest.raises(ValueError, match='have the same position'):
         read_volume(folder)
 
 

@@ -9,7 +9,7 @@ from mmlesion.ct import CTVolume, read_volume, write_volume
 
 CHEST = Path(__file__).resolve().parents[2].joinpath('../shared/data/chest_ct')
 real = pytest.mark.skipif(
-    not CHEST.is_dir(), reason='the real chest CT does not lie beside the project'
+    not CHEST.is_dir(), reason='the real chest CT does not exist next to the project'
 )
 
 

@@ -18,7 +18,7 @@ from mmlesion.ct import (
 
 DATA = Path(__file__).resolve().parents[2].joinpath('../shared/data/chest_ct')
 on_real_scan = pytest.mark.skipif(
-    not DATA.is_dir(), reason='no real chest CT beside the project'
+    not DATA.is_dir(), reason='no real chest CT next to the project'
 )
 METHODS = ('threshold', 'watershed')
 SPACING_MM = (5.0, 2.5, 2.5)

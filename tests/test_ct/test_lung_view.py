@@ -48,7 +48,7 @@ def generated(seed, first_mm, last_mm, pixel_mm=4.0, step_mm=6.0):
 @lru_cache
 def real():
     if not DATA.is_dir():
-        pytest.skip('no real chest CT beside the project')
+        pytest.skip('no real chest CT next to the project')
     scan = read_volume(DATA / 'ct-64.nrrd')
     return scan, read_volume(DATA / 'wholeLung-64.nrrd').array > 0
 

@@ -37,13 +37,13 @@ def test_missing(tmp_path):
 
 def test_cut_off(png):
     png.write_bytes(png.read_bytes()[:-300])
-    with pytest.raises(ValueError, match='001.png: the PNG is cut off'):
+    with pytest.raises(ValueError, match='001.png: the PNG is truncated'):
         read_png_hu(png)
 
 
 @pytest.mark.parametrize(
     'content, reason',
-    [(b'', 'empty'), (b'GIF89a' * 9, 'no PNG'), (b'\x89PNG\r\n\x1a\n', 'cut off')],
+    [(b'', 'empty'), (b'GIF89a' * 9, 'no PNG'), (b'\x89PNG\r\n\x1a\n', 'truncated')],
 )
 def test_not_a_png(png, content, reason):
     png.write_bytes(content)

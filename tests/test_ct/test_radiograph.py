@@ -29,7 +29,9 @@ def test_bad_files_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match='a.mha: no such file'):
         read_radiograph(path)
     path.write_text('no picture')
-    with pytest.raises(ValueError, match='a.mha: the file is not what its suffix says'):
+    with pytest.raises(
+        ValueError, match='a.mha: the content does not match the suffix'
+    ):
         read_radiograph(path)
     for pixels, message in (
         (np.zeros((2, 3, 4), np.uint8), r'one plane .* shape is \(2, 3, 4\)'),

@@ -59,7 +59,7 @@ def test_no_changed_byte_is_read_over(path, slices):
 @pytest.mark.parametrize('size', [0, 5, 30, 200, -1])
 def test_cut_off(path, size):
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match='a.slices: .*(cut off|another kind|empty)'):
+    with pytest.raises(ValueError, match='a.slices: .*(truncated|another kind|empty)'):
         SliceArchive(path)
 
 

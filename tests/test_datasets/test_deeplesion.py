@@ -10,7 +10,7 @@ pytest.importorskip('mmdet')
 
 OFFICIAL = Path(__file__).resolve().parents[2].joinpath('../shared/data/deeplesion')
 real = pytest.mark.skipif(
-    not OFFICIAL.is_dir(), reason='the official csv does not lie beside the project'
+    not OFFICIAL.is_dir(), reason='the official csv does not exist next to the project'
 )
 
 

@@ -192,7 +192,7 @@ def test_ratings_need_an_index_that_has_them(root):
 
 def test_nodules_whose_crop_lacks_the_extent_are_left_out(root):
     extent = dict(z_mm=2, diameters=1, physical_mm=9)  # 8.5 mm: 9 mm in plane
-    with pytest.raises(ValueError, match='does not say how far the CT reaches'):
+    with pytest.raises(ValueError, match='does not contain the extent of the CT'):
         LIDCNoduleDataset(data_root=str(root), extent=extent)
     reaches = {'0_0': (2, 9), '0_1': (1.9, 20), '1_0': (5, 8.9), '1_1': (5, 9.5)}
     rows = [
@@ -326,5 +326,5 @@ def test_damaged_patches_are_said(root):
     with pytest.raises(ValueError, match='is damaged'):
         load(dict(img_path=str(path)))
     path.write_bytes(content[:-1])
-    with pytest.raises(ValueError, match='cut off or damaged'):
+    with pytest.raises(ValueError, match='truncated or damaged'):
         load(dict(img_path=str(path)))

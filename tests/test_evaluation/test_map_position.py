@@ -67,7 +67,7 @@ def test_what_makes_no_sense_is_said():
     for arguments, sentence in (
         ((ones, none, ones), 'no structure to find'),
         ((ones, ones, none), 'no region to search'),
-        ((ones[0], ones, ones), 'must have one shape'),
+        ((ones[0], ones, ones), 'must have the same shape'),
     ):
         with pytest.raises(ValueError, match=sentence):
             map_position(*arguments, (1, 1, 1))

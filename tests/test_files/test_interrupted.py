@@ -171,7 +171,7 @@ def test_a_data_set_killed_at_any_moment_is_finished_by_the_next_run(tmp_path, m
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / 'out.partial').mkdir()
     (tmp_path / 'out.partial' / 'thesis.tex').write_text('precious')
-    with pytest.raises(FileExistsError, match='was not made by the phantom'):
+    with pytest.raises(FileExistsError, match='was not written by mmlesion phantom'):
         with build_folder(tmp_path / 'out', SETTINGS):
             pass
     assert (tmp_path / 'out.partial' / 'thesis.tex').exists()

@@ -146,7 +146,7 @@ def test_types_are_given_outside_the_training_split_only(folder):
 
 
 @pytest.mark.skipif(
-    not REAL_CSV.is_file(), reason='no real DL_info.csv beside the project'
+    not REAL_CSV.is_file(), reason='no real DL_info.csv next to the project'
 )
 def test_columns_and_formats_are_those_of_the_real_file(folder):
     """Every value has the form of the real column's values."""
@@ -196,7 +196,7 @@ def test_existing_data_are_kept(tmp_path, folder):
     other = tmp_path / 'mine'
     other.mkdir()
     (other / 'DL_info.csv').write_text('real data')
-    with pytest.raises(FileExistsError, match='not made by the phantom'):
+    with pytest.raises(FileExistsError, match='not written by mmlesion phantom'):
         write_deeplesion(other, 1, 0, 0, size=96)
     assert (other / 'DL_info.csv').read_text() == 'real data'
 

@@ -173,7 +173,7 @@ def test_what_makes_no_sense_is_said(tmp_path):
             write_lidc(tmp_path / 'x', **arguments)
     (tmp_path / 'x').mkdir()
     (tmp_path / 'x/file').write_text('')
-    with pytest.raises(FileExistsError, match='was not made by the phantom'):
+    with pytest.raises(FileExistsError, match='was not written by mmlesion phantom'):
         write_lidc(tmp_path / 'x', 1)
 
 

@@ -169,9 +169,9 @@ def fewer_pixels(file):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (without_position, 'frame 3: the slice does not say where it lies'),
-        (two_phases, r'frame \d+ and .*frame \d+ lie at the same place'),
-        (turned, 'frame .: the slice is turned against'),
+        (without_position, 'frame 3: the slice has no position'),
+        (two_phases, r'frame \d+ and .*frame \d+ have the same position'),
+        (turned, 'frame .: the slice has another orientation'),
         (electron_density, "expected values in HU, but RescaleType is 'ED'"),
         (without_groups, 'functional groups for each of the 6 frames, .* has 0'),
         (fewer_pixels, 'frames cannot be decoded|damaged'),

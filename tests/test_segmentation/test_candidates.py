@@ -116,7 +116,7 @@ def test_simulated_nodules_inside_the_right_scope():
 
 
 @pytest.mark.skipif(
-    not REAL.is_dir(), reason='the real nodules do not lie beside the project'
+    not REAL.is_dir(), reason='the real nodules do not exist next to the project'
 )
 def test_real_nodules_inside_the_right_scope():
     pairs = []

@@ -250,7 +250,7 @@ def test_a_damaged_slice_is_named_also_out_of_a_loading_process(
         f'test_dataloader.dataset.data_root={data}',
         f'test_dataloader.num_workers={workers}',
     )
-    assert f'{series}/{key_slice}' in sentence and 'cut off' in sentence
+    assert f'{series}/{key_slice}' in sentence and 'truncated' in sentence
 
 
 def test_a_training_that_diverges_names_its_samples(trained, tmp_path):

@@ -261,7 +261,7 @@ def _read_truth(path: str | os.PathLike[str], volume: CTVolume) -> np.ndarray:
     ):
         raise ValueError(
             f'{os.fspath(path)}: expected the true nodules on the grid of the scan, '
-            f'{volume.shape} voxels, but the file has {truth.shape} or another place'
+            f'{volume.shape} voxels, but the file has {truth.shape} or another origin'
         )
     return np.rint(truth.array).astype(int)
 

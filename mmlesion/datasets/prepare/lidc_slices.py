@@ -77,7 +77,7 @@ class PreparedSlices:
     problems: list[str] = field(default_factory=list)
 
     def add(self, series: LIDCSeries, result: Any) -> None:
-        """Add the result of a series: rows, slices cut off, whether it was there."""
+        """Add rows, number of omitted slices, and whether the series existed."""
         if isinstance(result, Exception):
             text = str(result)
             self.problems.append(
@@ -101,8 +101,8 @@ class PreparedSlices:
             f'({self.already_there} of them from an earlier run) of '
             f'{len({row.patient for row in self.rows})} patients are ready: '
             f'{counts[1]} with one nodule, {counts[2]} with two, {more} with more, '
-            f'{counts[0]} without. Left out: {self.cut_off} slices with a nodule '
-            'that is cut off by the crop.'
+            f'{counts[0]} without. Omitted: {self.cut_off} slices with a nodule '
+            'that extends beyond the crop.'
         )
 
     def check(self) -> None:

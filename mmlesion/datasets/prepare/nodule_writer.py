@@ -114,7 +114,7 @@ class PreparedLIDC:
             f'{len(self.rows)} nodules of {self.patients} patients are ready '
             f'({self.already_there} of them from an earlier run): {self.count(0)} '
             f'benign, {self.count(1)} malignant, {self.count(-1)} undecided (mean '
-            f'malignancy of 3). Left out: {self.few_readers} with fewer than three '
+            f'malignancy of 3). Omitted: {self.few_readers} with fewer than three '
             f'readers. The patches of {self.over_border} nodules extend beyond their '
             'image, whose outermost pixels are repeated there.'
         )

@@ -285,8 +285,9 @@ def _in_key_slice(
     if isinstance(box, LesionSliceBox):
         if box.image_size != (width, height):
             raise ValueError(
-                f'{box.where}: the image is said to have {box.image_size[0]} x '
-                f'{box.image_size[1]} pixels, but the scan has {width} x {height}'
+                f'{box.where}: the image has {box.image_size[0]} x '
+                f'{box.image_size[1]} pixels in the table, but {width} x {height} in '
+                'the scan'
             )
         z, box_px = box.index, box.box_px
     else:

@@ -57,8 +57,8 @@ def map_position(
     mask, inside = np.asarray(mask, bool), np.asarray(inside, bool)
     if not activation.shape == mask.shape == inside.shape:
         raise ValueError(
-            'the map, the structure and where to look must have one '
-            f'shape, but have {activation.shape}, {mask.shape} and '
+            'the map, the structure and the search region must have the '
+            f'same shape, but have {activation.shape}, {mask.shape} and '
             f'{inside.shape}'
         )
     if not mask.any() or not inside.any():

@@ -264,7 +264,7 @@ class ActivationMapMetric(BaseMetric):
             (
                 f'{self.map_key} (%): {numbers["num_images"]} images with '
                 f'{numbers["num_lesions"]} lesions, {numbers["num_skipped"]} without '
-                'left out'
+                'lesions omitted'
             ),
         )
         lines.append(

@@ -191,7 +191,7 @@ def test_damaged_slices_are_named_and_the_others_prepared(data):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(
         ValueError,
-        match='009.png: the PNG is cut off after '
+        match='009.png: the PNG is truncated after '
         '.* bytes; 1 of 8 series could not be prepared',
     ):
         prepare(data)

@@ -141,7 +141,7 @@ def test_what_cannot_be_prepared_is_told_and_the_others_are(scans):
     assert [row.patient for row in done.rows] == ['P2']
     problems = (scans / 'out/problems.txt').read_text().splitlines()
     assert problems == sorted(done.problems)
-    assert problems[0].startswith('s0.nii.gz: ') and 'cut off' in problems[0]
+    assert problems[0].startswith('s0.nii.gz: ') and 'truncated' in problems[0]
     assert problems[1].startswith('s1.nii.gz: ') and 'no air' in problems[1]
     with pytest.raises(ValueError, match='2 scans could not be prepared'):
         done.check()

@@ -193,7 +193,7 @@ def test_a_malformed_coco_file(tiny, tmp_path, capsys, change, sentence):
 
 
 @pytest.mark.skipif(
-    not OFFICIAL.is_file(), reason='the official csv does not lie beside the project'
+    not OFFICIAL.is_file(), reason='the official csv does not exist next to the project'
 )
 def test_official_round_trip_is_exact(tmp_path):
     coco, again, test = (tmp_path / name for name in ('c.json', 'a.csv', 't.json'))

@@ -192,7 +192,7 @@ def test_boxes_may_reach_a_little_over_the_border(tiny):
 
 
 @pytest.mark.skipif(
-    not OFFICIAL.is_file(), reason='the official csv does not lie beside the project'
+    not OFFICIAL.is_file(), reason='the official csv does not exist next to the project'
 )
 def test_the_official_csv_loads_entirely(tmp_path):
     rows = read_deeplesion_csv(OFFICIAL)

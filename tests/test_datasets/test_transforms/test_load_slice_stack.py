@@ -163,7 +163,7 @@ def test_the_cache_gives_the_same_pixels(tiny, interval_mm, num_slices):
 
 
 @pytest.mark.skipif(
-    not REAL.is_dir(), reason='the real slices do not lie beside the project'
+    not REAL.is_dir(), reason='the real slices do not exist next to the project'
 )
 def test_the_cache_gives_the_same_real_pixels(tmp_path):
     prepare_deeplesion(str(REAL), str(tmp_path), workers=1, progress=False)
@@ -186,7 +186,7 @@ def test_errors_of_the_cache(sample, tiny):
     archive = cache / '000001_01_01.slices'
     archive.write_bytes(archive.read_bytes()[:-1])
     with pytest.raises(
-        ValueError, match='000001_01_01.slices: the file is cut off or damaged'
+        ValueError, match='000001_01_01.slices: the file is truncated or damaged'
     ):
         levels(sample, 3, cache_dir=str(cache))
     archive.unlink()
@@ -226,7 +226,7 @@ def test_a_size_that_the_index_denies(sample):
 def test_a_damaged_neighbor_is_no_missing_one(sample):
     path = Path(sample['img_path']).parent / '011.png'
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(ValueError, match='011.png: the PNG is cut off'):
+    with pytest.raises(ValueError, match='011.png: the PNG is truncated'):
         LoadSliceStack(3)(sample)
 
 
