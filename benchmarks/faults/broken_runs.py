@@ -77,8 +77,10 @@ def run_programs(
 def _prepare(root: Path) -> list[Program]:
     """Write the inputs of the programs and load the libraries in this process.
 
-    A program that is forked from this process starts immediately.
+    A program that is forked from this process starts immediately. OpenCV must not start
+    its pool before: a forked process waits for the threads of the pool forever.
     """
+    use_one_thread()
     os.environ['MPLBACKEND'] = 'agg'
     import matplotlib.pyplot  # noqa: F401
     import mmdet.apis  # noqa: F401
@@ -213,7 +215,6 @@ class Run:
         status = 1
         try:
             os.setsid()
-            use_one_thread()
             os.chdir(ROOT)
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0), os.dup2(null, 1), os.dup2(self.errors.fileno(), 2)
