@@ -15,13 +15,14 @@ from mmengine.registry import DATASETS
 from scipy.stats import spearmanr
 
 from mmlesion.attribution import last_feature_layer
+from mmlesion.engine.zoo import PREFIX
 from mmlesion.explain.detections import NoDetectionError, explain_detections
 from mmlesion.explain.methods import DEFAULT_DETECTION_METHOD
 from mmlesion.explain.placement import boxes_on_input, map_on_input
 from mmlesion.explain.writer import split_by_target
 
 CONFIG = 'configs/phantom/phantom_3dce_csatt_15slice.py'
-CHECKPOINT = 'mmlesion://csatt_phantom_15slice'
+CHECKPOINT = f'{PREFIX}csatt_phantom_15slice'
 SPLITS = ('val', 'test')
 METHODS = ('TwoScaleCAM', 'LayerCAM', 'GradCAM', 'GradCAMPlusPlus', 'HiResCAM', 'ODAM')
 SLICES = 30

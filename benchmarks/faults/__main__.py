@@ -35,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--inputs', type=int, metavar='N', help='maximum number of inputs'
     )
+    parser.add_argument(
+        '--ways',
+        nargs='+',
+        choices=list(broken_runs.WAYS),
+        help='faults of the programs (default: all)',
+    )
     parser.add_argument('--keep', type=Path, metavar='DIR', help='keep failing inputs')
     args = parser.parse_args(argv)
     seconds = 60 * args.minutes
@@ -48,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ).result()
     print(table(read, inputs.OUTCOMES))
     if args.programs:
-        broken, more = broken_runs.run_programs(args.seed, now + seconds)
+        broken, more = broken_runs.run_programs(
+            args.seed, now + seconds, ways=args.ways
+        )
         print(table(broken, broken_runs.OUTCOMES))
         failures += more
     for line in failures:

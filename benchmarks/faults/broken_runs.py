@@ -16,7 +16,7 @@ import time
 import traceback
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,10 @@ _INTERRUPT_SECONDS = 5
 
 
 def run_programs(
-    seed: int, deadline: float, most: int | None = None
+    seed: int,
+    deadline: float,
+    most: int | None = None,
+    ways: Sequence[str] | None = None,
 ) -> tuple[dict[str, Counter], list[str]]:
     """Run programs with every kind of fault until the time is over.
 
@@ -41,11 +44,13 @@ def run_programs(
         seed: Random seed of the moments.
         deadline: When to stop, by ``time.monotonic``.
         most: Maximum number of broken runs.
+        ways: Faults, names of :data:`WAYS`. Defaults to all of them.
 
     Returns:
         Outcomes of each fault, and a line for each run with a wrong outcome.
     """
     rng = random.Random(seed)
+    ways = list(ways or WAYS)
     counts: dict[str, Counter] = {}
     failures: list[str] = []
     root = Path(tempfile.mkdtemp())
@@ -55,7 +60,7 @@ def run_programs(
         turn = 0
         while time.monotonic() < deadline and (most is None or turn < most):
             program = programs[turn % len(programs)]
-            way = list(_WAYS)[(turn // len(programs) + turn) % len(_WAYS)]
+            way = ways[(turn // len(programs) + turn) % len(ways)]
             turn += 1
             if program.name not in whole:
                 whole[program.name] = _unbroken(program, root)
@@ -120,7 +125,7 @@ def _break_once(
     expected: dict,
     duration: float,
 ) -> tuple[str, str]:
-    problem = _WAYS[way](program, out, rng, duration)
+    problem = WAYS[way](program, out, rng, duration)
     run = Run(program, out)
     status = run.wait(_WALL_SECONDS)
     found = results(program, out)
@@ -396,7 +401,8 @@ def _small_disk(folder: Path, size: int) -> Iterator[bool]:
     kept.rmdir()
 
 
-_WAYS = {
+#: Faults by name.
+WAYS = {
     'killed': _kill,
     'full disk': _full_disk,
     'interrupted': _interrupt,
