@@ -22,6 +22,7 @@ from mmlesion.ct import (
 )
 from mmlesion.files import (
     PARTIAL_SUFFIX,
+    counted,
     list_files,
     lock_folder,
     path_in,
@@ -65,8 +66,8 @@ class PreparedScans:
     def summary(self) -> str:
         """Return a one-sentence summary."""
         return (
-            f'{self.lesions} lesions of {self.scans} scans are ready '
-            f'({self.already_there} scans were ready before).'
+            f'Prepared {counted(self.lesions, "lesion")} of '
+            f'{counted(self.scans, "scan")} ({self.already_there} from an earlier run).'
         )
 
     def check(self) -> None:
@@ -76,10 +77,8 @@ class PreparedScans:
             ValueError: If there are problems. The message contains the first one.
         """
         if self.problems:
-            raise ValueError(
-                f'{self.problems[0]}; {len(self.problems)} scans are omitted, see '
-                f'{_PROBLEMS}'
-            )
+            omitted = counted(len(self.problems), 'scan')
+            raise ValueError(f'{self.problems[0]}; omitted {omitted}, see {_PROBLEMS}')
 
 
 def prepare_scans(
