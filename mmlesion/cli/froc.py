@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> None:
     for name, value, (low, high) in rows:
         print(f'{name:>10}  {100 * value:5.1f} %  ({100 * low:.1f} - {100 * high:.1f})')
     if found['num_images_without_boxes']:
-        without = counted(found['num_images_without_boxes'], 'image')
-        print(f'note: {without} without predicted boxes')
+        number = found['num_images_without_boxes']
+        print(f'note: {counted(number, "image has", "images have")} no predicted box')
     if found['last_fp'] < FPS[-1]:
         print(
             f'note: the curve ends at {found["last_fp"]:.3g} false positives per '
