@@ -1,4 +1,4 @@
-"""What all tests share: seeds, the host's scope, threads."""
+"""Fixtures of all tests: seeds, the default scope, and threads."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""tools/explain.py and the functions it calls."""
+"""Tests of ``mmlesion explain`` and its functions."""
 
 import json
 from pathlib import Path

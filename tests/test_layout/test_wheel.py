@@ -1,4 +1,4 @@
-"""A wheel carries configs and tools, as packages made for `mim` do."""
+"""Contents of the wheel: configs, tools, types and licenses."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""Whole simulated scans: DICOM, truth and masks tell of the same lesions."""
+"""Whole simulated scans: DICOM, truth and masks contain the same lesions."""
 
 import csv
 
