@@ -178,6 +178,11 @@ def _lists(root: Path) -> list[Format]:
     from mmlesion.ct import REGIONS, CTVolume, write_volume
     from mmlesion.datasets import DeepLesionDataset
     from mmlesion.datasets.indices.scan_list import read_scan_list
+    from mmlesion.datasets.sources.deeplesion_csv import (
+        read_background_csv,
+        read_deeplesion_csv,
+        write_background_csv,
+    )
     from mmlesion.scan.find_scans import find_scans
 
     regions = [f'{region}_cavity' for region in REGIONS]
@@ -212,6 +217,11 @@ def _lists(root: Path) -> list[Format]:
         ),
         'a.txt',
     )
+    rows_by_file = {
+        row.file_name: row for row in read_deeplesion_csv(data / 'DL_info.csv')
+    }
+    background = new_folder(root, 'background') / 'background.csv'
+    write_background_csv(background, rows_by_file.values())
     for name in 'ab':
         write_volume(listed.folder / f'{name}.nii', CTVolume(np.zeros((1, 1, 1))))
     return [
@@ -226,6 +236,13 @@ def _lists(root: Path) -> list[Format]:
         ),
         split,
         listed,
+        Format(
+            'background.csv',
+            background,
+            lambda f: repr(read_background_csv(f / 'background.csv')),
+            never,
+            True,
+        ),
     ]
 
 

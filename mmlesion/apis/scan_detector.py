@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmlesion.ct import CTVolume
+from mmlesion.ct.recist import DEEPLESION_MARGIN_PX
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult, StepRecord
@@ -121,6 +123,7 @@ class ScanDetector:
             raise ValueError(f'{config.filename}: the model is not a detector')
         self.pipeline = ScanPipeline(config)
         self.device = next(self.model.parameters()).device
+        self.link = _link_options(options.link, self.model.dataset_meta)
         self.froc = None if options.froc is None else _read_curve(options.froc)
         self.record = StepRecord(
             'detect',
@@ -130,7 +133,7 @@ class ScanDetector:
             settings=dict(
                 every_mm=options.every_mm,
                 precision=self.precision,
-                link=asdict(options.link),
+                link=asdict(self.link),
             ),
             version=__version__,
         )
@@ -176,7 +179,7 @@ class ScanDetector:
         )
         keys = detection.keys
         linked = link_boxes(
-            boxes, keys.key_step_mm / keys.spacing_mm, keys.depth, self.options.link
+            boxes, keys.key_step_mm / keys.spacing_mm, keys.depth, self.link
         )
         classes = self.model.dataset_meta.get('classes', ())
         classes = (classes,) if isinstance(classes, str) else classes
@@ -184,7 +187,7 @@ class ScanDetector:
             scan,
             detection,
             linked,
-            self.options.link,
+            self.link,
             self.record,
             classes,
             warnings,
@@ -209,6 +212,14 @@ class ScanDetector:
             options.batch_keys or (8 if on_gpu else 1),
             PRECISIONS[self.precision],
         )
+
+
+def _link_options(options: LinkOptions, dataset_meta: Mapping) -> LinkOptions:
+    """Return the options with the margin of the boxes of the training data."""
+    if options.box_margin_px is not None:
+        return options
+    margin = dataset_meta.get('box_margin_px', DEEPLESION_MARGIN_PX)
+    return replace(options, box_margin_px=float(margin))
 
 
 def _read_curve(path: str) -> dict[str, Any]:

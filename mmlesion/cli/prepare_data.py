@@ -220,6 +220,23 @@ def _add_scans(commands: Any) -> None:
         help='random seed of the split into training, validation and test, if '
         'the table has no splits (default: %(default)s)',
     )
+    parser.add_argument(
+        '--shares',
+        type=float,
+        nargs=3,
+        default=(0.7, 0.15, 0.15),
+        metavar=('TRAIN', 'VAL', 'TEST'),
+        help='shares of the patients in this split (default: 0.7 0.15 0.15)',
+    )
+    parser.add_argument(
+        '--every',
+        dest='every_mm',
+        metavar='MM',
+        type=float,
+        help='add key slices at this distance, with and without lesions, for training '
+        'on whole scans; requires masks of all lesions (default: only the largest '
+        'slice of a lesion)',
+    )
     _add_workers(parser, None)
 
 

@@ -22,7 +22,11 @@ class Recist(NamedTuple):
     bbox: np.ndarray
 
 
-def recist(mask: np.ndarray, margin_px: float = 5.0) -> Recist:
+#: Distance of the boxes of DeepLesion from the ends of the diameters.
+DEEPLESION_MARGIN_PX = 5.0
+
+
+def recist(mask: np.ndarray, margin_px: float = DEEPLESION_MARGIN_PX) -> Recist:
     """Measure a lesion in one slice.
 
     The long diameter connects the two outline points that are farthest apart. The

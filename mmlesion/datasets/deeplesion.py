@@ -5,14 +5,16 @@ import os.path as osp
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
+from mmlesion.ct.recist import DEEPLESION_MARGIN_PX
 from mmlesion.files import read_text
 from mmlesion.registry import DATASETS
 
-from .sources.deeplesion_csv import read_deeplesion_csv
-from .sources.deeplesion_row import SPLITS, LesionRow
+from .sources.deeplesion_csv import read_background_csv, read_deeplesion_csv
+from .sources.deeplesion_row import SPLITS, KeySliceRow, LesionRow
 from .transforms.check_pipeline import check_pipeline
 
 
@@ -42,6 +44,11 @@ class DeepLesionDataset(BaseDetDataset):
     short diameter; only if the csv contains them) and ``lesion_id`` (row of the csv;
     the header is row 1). Values that are missing in the csv are None.
 
+    ``metainfo`` contains ``box_margin_px``, the distance of the boxes from the ends of
+    the diameters: 5, or 0 if the diameters of all lesions are the sides of their boxes,
+    as ``mmlesion prepare scans`` writes them. Checkpoints keep this number, and
+    diameters are measured without the margin.
+
     Args:
         ann_file: The official csv file.
         data_prefix: ``img``: folder that contains the folders of the series.
@@ -53,6 +60,10 @@ class DeepLesionDataset(BaseDetDataset):
             ``#`` are ignored. A patient may be in only one of the splits.
         subset_file: Text file of the same format. Only the key slices in this file are
             kept. A key slice of another split is an error.
+        background_file: List of key slices without lesions, as ``tools/prepare_data.py
+            scans --every`` writes it. The slices of the split are added to the samples,
+            with empty ``instances``. Not possible with ``split_files`` or
+            ``subset_file``.
         only_existing: Keep only key slices whose PNG file exists.
         drop_noisy: Drop lesions that are flagged as possibly noisy.
         **kwargs: As ``mmdet.BaseDetDataset``.
@@ -62,7 +73,8 @@ class DeepLesionDataset(BaseDetDataset):
         ValueError: If the split is unknown, the csv is malformed (the message names the
             row), a list names an unknown or noisy key slice (the message names the
             line) or puts a patient into two splits, the split is empty, or the pipeline
-            would give wrong box coordinates.
+            would give wrong box coordinates. If a slice of ``background_file`` has a
+            lesion in ``ann_file``, or its patient is in another split there.
     """
 
     METAINFO = dict(classes=('lesion',), palette=[(255, 0, 0)])
@@ -76,6 +88,7 @@ class DeepLesionDataset(BaseDetDataset):
         split: str = 'train',
         split_files: dict[str, str] | None = None,
         subset_file: str | None = None,
+        background_file: str | None = None,
         only_existing: bool = False,
         drop_noisy: bool = True,
         **kwargs: Any,
@@ -86,9 +99,15 @@ class DeepLesionDataset(BaseDetDataset):
                 f'{ann_file}: unknown split {split!r}; expected '
                 'one of ' + ', '.join(known)
             )
+        if background_file and (split_files or subset_file):
+            raise ValueError(
+                f'{background_file}: background_file is not possible with split_files '
+                'or subset_file'
+            )
         self.split = split
         self.split_files = split_files
         self.subset_file = subset_file
+        self.background_file = background_file
         self.only_existing = only_existing
         self.drop_noisy = drop_noisy
         super().__init__(
@@ -106,6 +125,7 @@ class DeepLesionDataset(BaseDetDataset):
             The samples in the order of the csv file, or of the list for a custom split.
         """
         rows = read_deeplesion_csv(self.ann_file)
+        self._metainfo['box_margin_px'] = _box_margin_px(rows)
         self._report_straddling(rows)
         lesions: dict[str, list[LesionRow]] = {}
         for row in rows:
@@ -121,9 +141,11 @@ class DeepLesionDataset(BaseDetDataset):
                 if wanted is None or group[0].split == wanted
             ]
         samples = [
-            self._make_sample(img_id, lesions[name])
+            self._make_sample(img_id, lesions[name][0], lesions[name])
             for img_id, name in enumerate(names)
         ]
+        for row in self._read_background(lesions):
+            samples.append(self._make_sample(len(samples), row, ()))
         if self.subset_file:
             kept = set(self._read_list(self.subset_file, set(names)))
             samples = [sample for name, sample in zip(names, samples) if name in kept]
@@ -141,8 +163,34 @@ class DeepLesionDataset(BaseDetDataset):
             )
         return samples
 
-    def _make_sample(self, img_id: int, rows: Sequence[LesionRow]) -> dict:
-        first = rows[0]
+    def _read_background(
+        self, lesions: dict[str, list[LesionRow]]
+    ) -> list[KeySliceRow]:
+        if self.background_file is None:
+            return []
+        path = self.background_file
+        if self.data_root and not osp.isabs(path):
+            path = osp.join(self.data_root, path)
+        patients = {rows[0].patient: rows[0] for rows in lesions.values()}
+        rows = read_background_csv(path)
+        for row in rows:
+            if row.file_name in lesions:
+                raise ValueError(
+                    f'{path}: row {row.row}: {row.file_name} has a lesion in '
+                    f'{self.ann_file}'
+                )
+            known = patients.get(row.patient)
+            if known is not None and known.split != row.split:
+                raise ValueError(
+                    f'{path}: row {row.row} puts patient {row.patient} into another '
+                    f'split than row {known.row} of {self.ann_file}'
+                )
+        wanted = SPLITS.get(self.split)
+        return [row for row in rows if wanted is None or row.split == wanted]
+
+    def _make_sample(
+        self, img_id: int, first: KeySliceRow, rows: Sequence[LesionRow]
+    ) -> dict:
         # Spacing, interval and size are taken from the first row, as in the authors'
         # code.
         width, height = first.image_size
@@ -240,3 +288,13 @@ class DeepLesionDataset(BaseDetDataset):
                     30,
                 )
                 return
+
+
+def _box_margin_px(rows: Sequence[LesionRow]) -> float:
+    """Return the distance of the boxes from the ends of the diameters."""
+    for row in rows:
+        x1, y1, x2, y2 = row.box_px
+        sides = sorted((x2 - x1, y2 - y1), reverse=True)
+        if not np.allclose(sides, row.diameters_px, atol=1e-3):
+            return DEEPLESION_MARGIN_PX
+    return 0.0

@@ -130,8 +130,9 @@ def write_scans(
 
     The output contains ``scan_0001/*.dcm`` and so on (one series for each patient),
     ``truth.csv`` with the lesions (see :data:`TRUTH_COLUMNS`),
-    ``masks/scan_0001.nii.gz`` (0, or 1 + the index of the lesion in the csv file) and
-    ``phantom.json`` (the settings).
+    ``masks/scan_0001.nii.gz`` (0, or 1 + the index of the lesion in the csv file),
+    ``lesions.csv`` with the scans and their masks (the table of ``mmlesion
+    prepare scans``) and ``phantom.json`` (the settings).
 
     A scan depends only on ``seed`` and the number of the scan. Everything is written to
     ``<out_dir>.partial``, which is renamed at the end. An interrupted run resumes
@@ -186,6 +187,11 @@ def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
         writer = csv.DictWriter(file, TRUTH_COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(itertools.chain(*rows))
+    with open(partial / 'lesions.csv', 'w', newline='') as file:
+        table = csv.writer(file, lineterminator='\n')
+        table.writerow(('scan', 'mask', 'patient'))
+        for name in names:
+            table.writerow((f'scan_{name}', f'masks/scan_{name}.nii.gz', name))
 
 
 def _write_scan(job: tuple) -> None:

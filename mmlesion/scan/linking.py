@@ -40,8 +40,9 @@ class LinkOptions:
         nms_iou_thr: See step 5; 1 keeps all findings.
         max_findings: Maximum number of findings of a scan.
         box_margin_px: Pixels by which the boxes of the training data exceed the
-            lesion on each side; 5 in DeepLesion (Yan et al., J. Med. Imaging 2018).
-            Diameters are measured without this margin.
+            lesion on each side. Diameters are measured without this margin. None for
+            ``box_margin_px`` of the training data set, which the checkpoint contains;
+            if it does not, 5 as in DeepLesion (Yan et al., J. Med. Imaging 2018).
 
     Raises:
         ValueError: If a number is out of range.
@@ -55,7 +56,7 @@ class LinkOptions:
     score: str = 'max'
     nms_iou_thr: float = 0.1
     max_findings: int = 100
-    box_margin_px: float = 5.0
+    box_margin_px: float | None = None
 
     def __post_init__(self) -> None:
         for name in ('score_thr', 'iou_thr', 'end_ratio', 'nms_iou_thr'):
@@ -64,7 +65,8 @@ class LinkOptions:
                     f'{name} must be in [0, 1], but is {getattr(self, name)}'
                 )
         for name in ('max_gap', 'max_per_slice', 'max_findings', 'box_margin_px'):
-            if not getattr(self, name) >= 0:
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
                 raise ValueError(
                     f'{name} must not be negative, but is {getattr(self, name)}'
                 )

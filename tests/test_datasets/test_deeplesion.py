@@ -46,6 +46,7 @@ def lesions(dataset):
 def test_official_counts(split, images, boxes):
     dataset = build(OFFICIAL, split)
     assert (len(dataset), lesions(dataset)) == (images, boxes)
+    assert dataset.metainfo['box_margin_px'] == 5
 
 
 @real
@@ -211,6 +212,9 @@ def test_bad_lists(tiny):
         build(tiny.root, 'a', split_files=dict(a='a.txt'))
     with pytest.raises(FileNotFoundError, match='none.txt: no such file'):
         build(tiny.root, 'all', subset_file='none.txt')
+    (tiny.root / 'a.txt').write_text('# no key slice\n')
+    with pytest.raises(ValueError, match="a.txt: split 'a' has no key slice"):
+        build(tiny.root, 'a', split_files=dict(a='a.txt'))
 
 
 def test_a_missing_csv(tmp_path):

@@ -33,8 +33,9 @@ def sample(lesions, boxes, scores, masks=None):
     return dict(img_id=0, instances=lesions, pred_instances=found)
 
 
-def measure(*samples, **kwargs):
+def measure(*samples, meta=None, **kwargs):
     metric = METRICS.build(dict(type='mmlesion.RECISTMetric', **kwargs))
+    metric.dataset_meta = meta
     metric.process({}, samples)
     return metric.evaluate(len(samples))
 
@@ -49,6 +50,18 @@ def test_a_perfect_box_of_an_upright_lesion_has_no_error():
         'recist/short_bias_mm': 0,
         'recist/found': 1,
     }
+
+
+def test_the_data_set_states_the_margin_of_the_boxes():
+    one = sample([lesion([10, 20, 30, 34], 20, 14)], [[10, 20, 30, 34]], [0.9])
+    found = measure(one, meta=dict(box_margin_px=0.0))
+    assert found['recist/long_error_mm'] == found['recist/short_error_mm'] == 0
+    # 10 px of 0.5 mm too short with the margin of DeepLesion
+    assert measure(one, meta=dict(classes=('lesion',)))['recist/long_bias_mm'] == -5
+    assert (
+        measure(one, meta=dict(box_margin_px=0.0), margin_px=5.0)['recist/long_bias_mm']
+        == -5
+    )
 
 
 def test_boxes_by_hand():

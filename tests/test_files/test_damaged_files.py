@@ -199,8 +199,11 @@ def test_a_truncated_rle_series_takes_little_memory(tmp_path):
     path = tmp_path / 'series' / '0002.dcm'
     content = path.read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for cut in (5000, 2000, 600, 60, 9):
-        path.write_bytes(content[:-cut])
+    # Bytes of the tag, the representation and the length before the first item
+    first_item = content.index(b'\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff') + 12
+    ends = [len(content) - cut for cut in (5000, 2000, 600, 60, 9)]
+    for end in (*ends, first_item + 4, first_item + 7):
+        path.write_bytes(content[:end])
         with pytest.raises(ValueError, match=r'0002\.dcm: .* damaged or truncated'):
             read_volume(tmp_path / 'series')
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

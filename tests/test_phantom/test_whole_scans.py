@@ -1,4 +1,4 @@
-"""Whole simulated scans: DICOM, truth and masks contain the same lesions."""
+"""Whole simulated scans: agreement of DICOM series, truth and masks."""
 
 import csv
 
@@ -56,3 +56,34 @@ def test_the_same_seed_gives_the_same_scan_and_a_finished_folder_is_reused(
     assert (again / 'truth.csv').stat().st_mtime_ns == changed
     with pytest.raises(ValueError, match='length_mm must be 40 to 600'):
         write_scans(tmp_path / 'other', 1, 128, length_mm=5)
+
+
+def test_the_table_of_lesions_prepares_key_slices(folder, tmp_path):
+    from mmlesion.datasets.prepare import prepare_scans
+    from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
+
+    done = prepare_scans(
+        str(folder / 'lesions.csv'),
+        str(tmp_path),
+        workers=1,
+        progress=False,
+        every_mm=4,
+        shares=(1, 0, 0),
+    )
+    done.check()
+    assert done.background > 0
+    rows = read_deeplesion_csv(tmp_path / 'DL_info.csv')
+    with open(folder / 'truth.csv', newline='') as file:
+        truth = list(csv.DictReader(file))
+    depth = rows[0].slice_range[1]
+    for row in rows:
+        x1, y1, x2, y2 = row.box_px
+        k = depth - row.key_slice
+        assert any(
+            float(lesion['lower_k']) < k < float(lesion['upper_k'])
+            and float(lesion['lower_i']) <= x1 - 0.5
+            and x2 - 0.5 <= float(lesion['upper_i'])
+            and float(lesion['lower_j']) <= y1 - 0.5
+            and y2 - 0.5 <= float(lesion['upper_j'])
+            for lesion in truth
+        )

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Iterator
 from mmlesion.ct.deeplesion_columns import DL_INFO_COLUMNS
 from mmlesion.files import write_csv_table
 
-from .deeplesion_row import LesionRow, parse_lesion_row
+from .deeplesion_row import (
+    KeySliceRow,
+    LesionRow,
+    parse_key_slice,
+    parse_lesion_row,
+)
 
 #: Required columns.
 REQUIRED_COLUMNS = (
@@ -19,6 +24,16 @@ REQUIRED_COLUMNS = (
     'Lesion_diameters_Pixel_',
     'Coarse_lesion_type',
     'Possibly_noisy',
+    'Slice_range',
+    'Spacing_mm_px_',
+    'Image_size',
+    'Train_Val_Test',
+)
+#: Columns of a list of key slices without lesions, all of them required.
+BACKGROUND_COLUMNS = (
+    'File_name',
+    'Patient_index',
+    'Key_slice_index',
     'Slice_range',
     'Spacing_mm_px_',
     'Image_size',
@@ -42,41 +57,11 @@ def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
             the file and the row.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f'{path}: no such file; expected the official DL_info.csv of DeepLesion'
-        )
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            return list(_parse_rows(csv.reader(file), path))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f'{path}: not a csv text file ({error})') from None
-
-
-def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
-    header = next(reader, None)
-    if header is None:
-        raise ValueError(
-            f'{path}: the file is empty; expected the columns '
-            + ', '.join(REQUIRED_COLUMNS)
-        )
-    header = [name.strip() for name in header]
-    missing = [name for name in REQUIRED_COLUMNS if name not in header]
-    if missing:
-        raise ValueError(f'{path}: row 1: missing column(s) ' + ', '.join(missing))
-    places = {name: header.index(name) for name in DL_INFO_COLUMNS if name in header}
     first_of_file: dict[str, LesionRow] = {}
     rows_of_box: dict[tuple, int] = {}
-    for cells in reader:
-        if not cells:
-            continue
-        where = f'{path}: row {reader.line_num}'
-        if len(cells) != len(header):
-            raise ValueError(
-                f'{where} has {len(cells)} columns, but the header has {len(header)}'
-            )
-        fields = {name: cells[place] for name, place in places.items()}
-        row = parse_lesion_row(fields, reader.line_num, where)
+    rows = []
+    for fields, number, where in _read_cells(path, REQUIRED_COLUMNS):
+        row = parse_lesion_row(fields, number, where)
         first = first_of_file.setdefault(row.file_name, row)
         if (first.split, first.patient) != (row.split, row.patient):
             raise ValueError(
@@ -90,7 +75,75 @@ def _parse_rows(reader, path: str) -> Iterator[LesionRow]:
             raise ValueError(
                 f'{where} repeats row {before}: the same box on {row.file_name}'
             )
-        yield row
+        rows.append(row)
+    return rows
+
+
+def read_background_csv(path: str | os.PathLike) -> list[KeySliceRow]:
+    """Read and check a list of key slices without lesions.
+
+    Args:
+        path: A csv with :data:`BACKGROUND_COLUMNS`, named and written as in
+            ``DL_info.csv``.
+
+    Returns:
+        The key slices in the order of the file.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If columns are missing, a row is malformed or a key slice is
+            repeated. The message names the file and the row.
+    """
+    path = os.fspath(path)
+    rows: dict[str, KeySliceRow] = {}
+    for fields, number, where in _read_cells(path, BACKGROUND_COLUMNS):
+        row = parse_key_slice(fields, number, where)
+        before = rows.setdefault(row.file_name, row)
+        if before is not row:
+            raise ValueError(f'{where} repeats row {before.row}: {row.file_name}')
+    return list(rows.values())
+
+
+def _read_cells(
+    path: str, required: tuple[str, ...]
+) -> Iterator[tuple[dict[str, str], int, str]]:
+    """Yield the cells, the number and the name of the rows of a csv file."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f'{path}: no such file; expected a csv with the columns '
+            + ', '.join(required)
+            + (' (DL_info.csv of DeepLesion)' if required == REQUIRED_COLUMNS else '')
+        )
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            yield from _parse_rows(csv.reader(file), path, required)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f'{path}: not a csv text file ({error})') from None
+
+
+def _parse_rows(
+    reader, path: str, required: tuple[str, ...]
+) -> Iterator[tuple[dict[str, str], int, str]]:
+    header = next(reader, None)
+    if header is None:
+        raise ValueError(
+            f'{path}: the file is empty; expected the columns ' + ', '.join(required)
+        )
+    header = [name.strip() for name in header]
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise ValueError(f'{path}: row 1: missing column(s) ' + ', '.join(missing))
+    places = {name: header.index(name) for name in DL_INFO_COLUMNS if name in header}
+    for cells in reader:
+        if not cells:
+            continue
+        where = f'{path}: row {reader.line_num}'
+        if len(cells) != len(header):
+            raise ValueError(
+                f'{where} has {len(cells)} columns, but the header has {len(header)}'
+            )
+        fields = {name: cells[place] for name, place in places.items()}
+        yield fields, reader.line_num, where
 
 
 def write_deeplesion_csv(path: str | os.PathLike, rows: Iterable[LesionRow]) -> None:
@@ -109,14 +162,37 @@ def write_deeplesion_csv(path: str | os.PathLike, rows: Iterable[LesionRow]) -> 
     write_csv_table(path, DL_INFO_COLUMNS, map(lesion_cells, rows))
 
 
-def lesion_cells(row: LesionRow) -> dict[str, str]:
-    """Return the text of the cells of a row by column, as in the official file."""
+def write_background_csv(path: str | os.PathLike, rows: Iterable[KeySliceRow]) -> None:
+    """Write a list of key slices without lesions, atomically.
+
+    Args:
+        path: Output csv file with :data:`BACKGROUND_COLUMNS`; replaced if it exists.
+        rows: Key slices in the order of the file. ``row`` is not written.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    write_csv_table(path, BACKGROUND_COLUMNS, map(_key_slice_cells, rows))
+
+
+def _key_slice_cells(row: KeySliceRow) -> dict[str, str]:
     return dict(
         File_name=row.file_name,
         Patient_index=_cell(row.patient),
+        Key_slice_index=_cell(row.key_slice),
+        Slice_range=_cell(row.slice_range),
+        Spacing_mm_px_=_cell((row.spacing_mm, row.spacing_mm, row.interval_mm)),
+        Image_size=_cell(row.image_size),
+        Train_Val_Test=_cell(row.split),
+    )
+
+
+def lesion_cells(row: LesionRow) -> dict[str, str]:
+    """Return the text of the cells of a row by column, as in the official file."""
+    return dict(
+        **_key_slice_cells(row),
         Study_index=_cell(row.study),
         Series_ID=_cell(row.series_id),
-        Key_slice_index=_cell(row.key_slice),
         Measurement_coordinates=_cell(
             row.recist_px and [value + 1 for value in row.recist_px]
         ),
@@ -125,13 +201,9 @@ def lesion_cells(row: LesionRow) -> dict[str, str]:
         Normalized_lesion_location=_cell(row.location),
         Coarse_lesion_type=_cell(row.lesion_type),
         Possibly_noisy=_cell(int(row.noisy)),
-        Slice_range=_cell(row.slice_range),
-        Spacing_mm_px_=_cell((row.spacing_mm, row.spacing_mm, row.interval_mm)),
-        Image_size=_cell(row.image_size),
         DICOM_windows=_cell(row.window_hu),
         Patient_gender=row.sex or '',
         Patient_age=_cell(math.nan if row.age_years is None else row.age_years),
-        Train_Val_Test=_cell(row.split),
     )
 
 

@@ -41,9 +41,9 @@ DIAMETER_TOLERANCE_PX = 0.5
 _FILE_NAME = re.compile(r'(?P<series>[^/\\]+)_(?P<slice>\d+)\.png')
 
 
-@dataclass(frozen=True)
-class LesionRow:
-    """One row of ``DL_info.csv``: one lesion on one key slice.
+@dataclass(frozen=True, kw_only=True)
+class KeySliceRow:
+    """The columns that describe a key slice.
 
     Attributes:
         row: Line of the file; the header is row 1.
@@ -51,27 +51,17 @@ class LesionRow:
         series: Folder of the series, ``<patient>_<study>_<series>``.
         key_slice: Number of the key slice.
         patient: Number of the patient.
-        box_px: (x1, y1, x2, y2) in 0-based pixels of the PNG file, that is, the 1-based
-            numbers of the csv file minus 1. The box may extend beyond the image; see
-            ``BORDER_SLACK_PX``.
-        diameters_px: Long and short RECIST diameter.
-        lesion_type: 1 to 8 (``LESION_TYPES``), or -1.
-        noisy: Whether the authors flagged the annotation as possibly wrong.
         slice_range: First and last slice of the published sub-volume.
         spacing_mm: Pixel size along x, which equals that along y within 0.1 %.
         interval_mm: Slice distance, NaN if missing.
         image_size: Width and height in pixels.
         split: 1 training, 2 validation, 3 test.
-        recist_px: x and y of both ends of the long, then of the short diameter, in
-            0-based pixels of the PNG.
         study: Number of the study of the patient.
         series_id: Number of the series of the study.
-        location: x, y and z of the center relative to the body, from 0 to 1.
-        window_hu: Lower and upper end of the HU window that the radiologist used.
         sex: ``'F'``, ``'M'`` or ``'O'``.
         age_years: Age of the patient.
 
-    The last seven are None if the csv file has no such column or value.
+    The last four are None if the csv file has no such column or value.
     """
 
     row: int
@@ -79,26 +69,76 @@ class LesionRow:
     series: str
     key_slice: int
     patient: int
-    box_px: tuple[float, float, float, float]
-    diameters_px: tuple[float, float]
-    lesion_type: int
-    noisy: bool
     slice_range: tuple[int, int]
     spacing_mm: float
     interval_mm: float
     image_size: tuple[int, int]
     split: int
-    recist_px: tuple[float, ...] | None = None
     study: int | None = None
     series_id: int | None = None
-    location: tuple[float, float, float] | None = None
-    window_hu: tuple[float, float] | None = None
     sex: str | None = None
     age_years: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class LesionRow(KeySliceRow):
+    """One row of ``DL_info.csv``: one lesion on one key slice.
+
+    Attributes:
+        box_px: (x1, y1, x2, y2) in 0-based pixels of the PNG file, that is, the 1-based
+            numbers of the csv file minus 1. The box may extend beyond the image; see
+            ``BORDER_SLACK_PX``.
+        diameters_px: Long and short RECIST diameter.
+        lesion_type: 1 to 8 (``LESION_TYPES``), or -1.
+        noisy: Whether the authors flagged the annotation as possibly wrong.
+        recist_px: x and y of both ends of the long, then of the short diameter, in
+            0-based pixels of the PNG.
+        location: x, y and z of the center relative to the body, from 0 to 1.
+        window_hu: Lower and upper end of the HU window that the radiologist used.
+
+    The last three are None if the csv file has no such column or value.
+    """
+
+    box_px: tuple[float, float, float, float]
+    diameters_px: tuple[float, float]
+    lesion_type: int
+    noisy: bool
+    recist_px: tuple[float, ...] | None = None
+    location: tuple[float, float, float] | None = None
+    window_hu: tuple[float, float] | None = None
+
+
 def parse_lesion_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
-    """Parse and check the cells of a row.
+    """Parse and check the cells of a lesion.
+
+    Args:
+        fields: Text of the cells by column.
+        row: Number of the row.
+        where: Prefix of error messages.
+
+    Raises:
+        ValueError: If a cell is malformed.
+    """
+    key_slice = parse_key_slice(fields, row, where)
+    lesion_type = _number(fields, 'Coarse_lesion_type', where, int)
+    if lesion_type != -1 and lesion_type not in LESION_TYPES:
+        raise ValueError(
+            f'{where}: Coarse_lesion_type must be -1 or 1 to 8, but is {lesion_type}'
+        )
+    box_px = tuple(value - 1 for value in _numbers(fields, 'Bounding_boxes', 4, where))
+    check_box(box_px, *key_slice.image_size, where, 1)
+    return LesionRow(
+        **vars(key_slice),
+        box_px=box_px,
+        diameters_px=_numbers(fields, 'Lesion_diameters_Pixel_', 2, where),
+        lesion_type=lesion_type,
+        noisy=_number(fields, 'Possibly_noisy', where, int) > 0,
+        **_parse_optional(fields, where),
+    )
+
+
+def parse_key_slice(fields: dict[str, str], row: int, where: str) -> KeySliceRow:
+    """Parse and check the cells that describe a key slice.
 
     Args:
         fields: Text of the cells by column.
@@ -131,34 +171,23 @@ def parse_lesion_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
     split = _number(fields, 'Train_Val_Test', where, int)
     if split not in SPLITS.values():
         raise ValueError(f'{where}: Train_Val_Test must be 1, 2 or 3, but is {split}')
-    lesion_type = _number(fields, 'Coarse_lesion_type', where, int)
-    if lesion_type != -1 and lesion_type not in LESION_TYPES:
-        raise ValueError(
-            f'{where}: Coarse_lesion_type must be -1 or 1 to 8, but is {lesion_type}'
-        )
-    box_px = tuple(value - 1 for value in _numbers(fields, 'Bounding_boxes', 4, where))
-    check_box(box_px, width, height, where, 1)
     slice_range = _numbers(fields, 'Slice_range', 2, where, int)
     if slice_range[0] > slice_range[1]:
         raise ValueError(
             f'{where}: Slice_range must ascend, but is {fields["Slice_range"]!r}'
         )
-    return LesionRow(
+    return KeySliceRow(
         row=row,
         file_name=name,
         series=match['series'],
         key_slice=key_slice,
         patient=_number(fields, 'Patient_index', where, int),
-        box_px=box_px,
-        diameters_px=_numbers(fields, 'Lesion_diameters_Pixel_', 2, where),
-        lesion_type=lesion_type,
-        noisy=_number(fields, 'Possibly_noisy', where, int) > 0,
         slice_range=slice_range,
         spacing_mm=spacing[0],
         interval_mm=spacing[2],
         image_size=(width, height),
         split=split,
-        **_parse_optional(fields, where),
+        **_parse_patient(fields, where),
     )
 
 
@@ -179,14 +208,11 @@ def _parse_spacing(fields: dict[str, str], where: str) -> tuple[float, ...]:
 
 
 def _parse_optional(fields: dict[str, str], where: str) -> dict:
-    """Return the values of optional columns."""
+    """Return the optional values of a lesion."""
     fields = {name: cell.strip() for name, cell in fields.items()}
     values: dict = {}
     if fields.get('Measurement_coordinates'):
         values['recist_px'] = _parse_recist(fields, where)
-    for name, key in (('Study_index', 'study'), ('Series_ID', 'series_id')):
-        if fields.get(name):
-            values[key] = _number(fields, name, where, int)
     if fields.get('Normalized_lesion_location'):
         location = _numbers(fields, 'Normalized_lesion_location', 3, where)
         if not all(0 <= value <= 1 for value in location):
@@ -200,7 +226,7 @@ def _parse_optional(fields: dict[str, str], where: str) -> dict:
         if window[0] >= window[1]:
             raise ValueError(f'{where}: DICOM_windows must ascend, but is {window}')
         values['window_hu'] = window
-    return {**values, **_parse_patient(fields, where)}
+    return values
 
 
 def _parse_recist(fields: dict[str, str], where: str) -> tuple[float, ...]:
@@ -218,8 +244,12 @@ def _parse_recist(fields: dict[str, str], where: str) -> tuple[float, ...]:
 
 
 def _parse_patient(fields: dict[str, str], where: str) -> dict:
-    """Return sex and age, if available."""
+    """Return study, series, sex and age, if available."""
+    fields = {name: cell.strip() for name, cell in fields.items()}
     values: dict = {}
+    for name, key in (('Study_index', 'study'), ('Series_ID', 'series_id')):
+        if fields.get(name):
+            values[key] = _number(fields, name, where, int)
     if fields.get('Patient_gender'):
         if fields['Patient_gender'] not in SEXES:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmlesion.ct.recist import recist
+from mmlesion.ct.recist import DEEPLESION_MARGIN_PX, recist
 from mmlesion.registry import METRICS
 
 from ..functional.box_iou import box_iou
@@ -36,7 +36,9 @@ class RECISTMetric(BaseMetric):
     Args:
         iou_thr: Minimum IoU of a prediction and its lesion.
         score_thr: Minimum score of a prediction.
-        margin_px: Margin of a box around the ends of the diameters, 5 in DeepLesion.
+        margin_px: Margin of a box around the ends of the diameters. None for
+            ``box_margin_px`` of the data set, or 5 as in DeepLesion if the data set has
+            no such entry.
         collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.
         prefix: Prefix of the returned names, by default ``'recist'``.
 
@@ -50,12 +52,12 @@ class RECISTMetric(BaseMetric):
         self,
         iou_thr: float = 0.5,
         score_thr: float = 0.0,
-        margin_px: float = 5.0,
+        margin_px: float | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if not 0 < iou_thr <= 1 or not margin_px >= 0:
+        if not 0 < iou_thr <= 1 or not (margin_px is None or margin_px >= 0):
             raise ValueError(
                 'RECISTMetric: iou_thr must be in (0, 1] and margin_px >= 0, got '
                 f'{iou_thr} and {margin_px}.'
@@ -130,7 +132,11 @@ class RECISTMetric(BaseMetric):
                 return np.zeros(2)
             measured = recist(mask)
             return np.array([measured.long_px, measured.short_px])
-        sides = np.sort(box[2:] - box[:2])[::-1] - 2 * self.margin_px
+        margin = self.margin_px
+        if margin is None:
+            known = self.dataset_meta or {}
+            margin = known.get('box_margin_px', DEEPLESION_MARGIN_PX)
+        sides = np.sort(box[2:] - box[:2])[::-1] - 2 * margin
         return np.maximum(sides, 0)
 
 

@@ -85,7 +85,11 @@ def test_bad_input_is_one_sentence(tmp_path):
         results_table([folder], dict(AUC='binary/acu'))
     with pytest.raises(FileNotFoundError, match='cross_validation.json: no such f'):
         results_table([folder, tmp_path / 'absent'])
-    for text in ('{"metrics"', '{}', '[]'):
+    texts = [
+        json.dumps(dict(num_folds=2, metrics=metrics))
+        for metrics in ([], dict(a=1), dict(a=dict(mean='0.5', std=0.1)))
+    ]
+    for text in ('{"metrics"', '{}', '[]', *texts):
         (folder / 'cross_validation.json').write_text(text)
         with pytest.raises(ValueError, match='cross_validation.json: damaged'):
             results_table([folder])

@@ -1,4 +1,4 @@
-"""Own scans with boxes or masks become DeepLesion's layout."""
+"""Conversion of scans with boxes or masks to the layout of DeepLesion."""
 
 import csv
 import json
@@ -68,6 +68,8 @@ def test_each_order_of_voxels_gives_the_same_boxes_and_pixels(scans, tmp_path):
     assert (done.lesions, done.scans) == (5, 5)
     dataset = DeepLesionDataset(data_root=str(tmp_path), split='train', pipeline=[])
     assert len(dataset) == 5
+    # the boxes have no margin, unlike those of DeepLesion
+    assert dataset.metainfo['box_margin_px'] == 0
     z1, y1, x1, z2, y2, x2 = BOX
     for number, order in enumerate(ORDERS):
         sample = dataset.get_data_info(number)
@@ -186,3 +188,107 @@ def test_one_bad_scan_does_not_stop_the_others(scans, tmp_path):
     with pytest.raises(ValueError, match='row 2: .*; omitted 1 scan,'):
         done.check()
     assert 'row 2' in (tmp_path / 'left_out.txt').read_text()
+
+
+@pytest.fixture
+def spindle(tmp_path):
+    """A scan of 12 slices with one lesion of known area in each of its slices."""
+    array = np.zeros((12, 40, 40), np.int16)
+    mask = np.zeros(array.shape, np.uint8)
+    for z, side in {3: 2, 4: 6, 5: 8, 6: 10, 7: 8, 8: 4}.items():
+        mask[z, 10 : 10 + side, 20 : 20 + side] = 1
+    for name, values in (('ct', array), ('mask', mask)):
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing((0.75, 0.75, 2.0))
+        sitk.WriteImage(image, str(tmp_path / f'{name}.nii.gz'))
+    return _write(
+        tmp_path / 'masks.csv',
+        [dict(scan='ct.nii.gz', mask='mask.nii.gz', split='train')],
+    )
+
+
+def _boxes(folder, **options):
+    dataset = DeepLesionDataset(
+        data_root=str(folder), split='train', pipeline=[], **options
+    )
+    samples = [dataset.get_data_info(number) for number in range(len(dataset))]
+    assert [sample['img_id'] for sample in samples] == list(range(len(samples)))
+    return {
+        12 - sample['key_slice']: [each['bbox'] for each in sample['instances']]
+        for sample in samples
+    }
+
+
+def test_key_slices_at_a_distance_have_boxes_or_are_background(spindle, tmp_path):
+    done = prepare_scans(spindle, workers=1, progress=False, every_mm=2)
+    # slices 3 and 8 show less than a quarter of the largest area
+    assert (done.lesions, done.background) == (4, 6)
+    boxes = _boxes(tmp_path, background_file='background.csv')
+    sides = {4: 6, 5: 8, 6: 10, 7: 8}
+    assert boxes == {
+        z: [[20, 10, 20 + sides[z], 10 + sides[z]]] if z in sides else []
+        for z in (0, 1, 2, 4, 5, 6, 7, 9, 10, 11)
+    }
+    assert list(_boxes(tmp_path)) == [4, 5, 6, 7]
+
+
+def test_another_distance_repeats_the_preparation(spindle, tmp_path):
+    prepare_scans(spindle, workers=1, progress=False, every_mm=2)
+    # every second slice from slice 0 or 1; the largest slice of the lesion is added
+    done = prepare_scans(spindle, workers=1, progress=False, every_mm=4)
+    assert done.already_there == 0
+    boxes = _boxes(tmp_path, background_file='background.csv')
+    assert set(boxes) == {0, 2, 4, 6, 10}
+    assert prepare_scans(spindle, workers=1, progress=False).lesions == 1
+    assert not (tmp_path / 'background.csv').exists()
+
+
+def test_shares_of_the_splits(scans, tmp_path):
+    folder, _, boxes = scans
+    table = _write(
+        tmp_path / 'boxes.csv',
+        [_box_row(folder, order, boxes[order]) for order in ORDERS],
+    )
+    done = prepare_scans(table, workers=1, progress=False, shares=(0.8, 0, 0.2))
+    done.check()
+    for split, count in (('train', 4), ('test', 1)):
+        dataset = DeepLesionDataset(data_root=str(tmp_path), split=split, pipeline=[])
+        assert len(dataset) == count
+    for shares in ((0.8, 0.2), (0.8, 0.3, 0.1), (1.2, -0.2, 0)):
+        with pytest.raises(ValueError, match='shares must be three numbers'):
+            prepare_scans(table, progress=False, shares=shares)
+
+
+def test_key_slices_at_a_distance_need_masks(scans, tmp_path):
+    folder, _, boxes = scans
+    table = _write(tmp_path / 'boxes.csv', [_box_row(folder, 'RAS', boxes['RAS'])])
+    with pytest.raises(ValueError, match=r'boxes\.csv: row 2: .* need masks'):
+        prepare_scans(table, progress=False, every_mm=2)
+    with pytest.raises(ValueError, match='every_mm must be a positive distance'):
+        prepare_scans(table, progress=False, every_mm=0)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (('_012.png', '_006.png'), 'has a lesion in'),
+        ((',1\n', ',2\n'), 'puts patient 1 into another split'),
+        (('_011.png', '_012.png'), r'Key_slice_index is 11, but File_name'),
+        (('Image_size', 'Size'), 'row 1: missing column.* Image_size'),
+    ],
+)
+def test_malformed_lists_of_background_are_named(spindle, tmp_path, change, message):
+    prepare_scans(spindle, workers=1, progress=False, every_mm=2)
+    path = tmp_path / 'background.csv'
+    text = path.read_text().replace(*change)
+    if change[1] == '_006.png':
+        text = text.replace(',12,', ',6,', 1)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf'background\.csv: .*{message}'):
+        _boxes(tmp_path, background_file='background.csv')
+
+
+def test_background_needs_the_official_splits(spindle, tmp_path):
+    prepare_scans(spindle, workers=1, progress=False, every_mm=2)
+    with pytest.raises(ValueError, match='not possible with split_files'):
+        _boxes(tmp_path, background_file='background.csv', subset_file='list.txt')

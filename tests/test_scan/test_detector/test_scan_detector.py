@@ -7,6 +7,7 @@ from copy import copy
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+import torch
 
 from mmlesion.apis import ScanDetector, ScanOptions
 from mmlesion.ct import CTVolume, write_volume
@@ -133,6 +134,20 @@ def test_what_a_result_says(detector, scan, checkpoint):
     assert best.best_slice in [
         each.slice_index for each in best.slices if each.score == best.score
     ]
+
+
+@pytest.mark.parametrize('meta, margin', [({}, 5), (dict(box_margin_px=0.0), 0)])
+def test_the_checkpoint_states_the_margin_of_the_boxes(
+    small_config, model, meta, margin, tmp_path
+):
+    path = tmp_path / 'small.pth'
+    meta = dict(dataset_meta=dict(classes=('lesion',), **meta))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    found = ScanDetector(small_config(), path, 'cpu')
+    assert found.link.box_margin_px == margin
+    assert found.record.settings['link']['box_margin_px'] == margin
+    options = ScanOptions(link=LinkOptions(box_margin_px=2))
+    assert ScanDetector(small_config(), path, 'cpu', options).link.box_margin_px == 2
 
 
 def test_diameters_without_the_margin_of_the_boxes(detector, scan):
