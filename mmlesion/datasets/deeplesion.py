@@ -60,7 +60,7 @@ class DeepLesionDataset(BaseDetDataset):
             ``#`` are ignored. A patient may be in only one of the splits.
         subset_file: Text file of the same format. Only the key slices in this file are
             kept. A key slice of another split is an error.
-        background_file: List of key slices without lesions, as ``tools/prepare_data.py
+        background_file: List of key slices without lesions, as ``mmlesion prepare
             scans --every`` writes it. The slices of the split are added to the samples,
             with empty ``instances``. Not possible with ``split_files`` or
             ``subset_file``.
