@@ -146,23 +146,14 @@ def prepare_scans(
         OSError: If the disk is full, or another run uses the folder. Complete scans
             are kept.
     """
-    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1):
-        raise ValueError(
-            'shares must be three numbers from 0 with a sum of 1 (training, '
-            f'validation, test), but are {", ".join(map(str, shares))}'
-        )
+    _check_shares(shares)
     scans = read_scan_lesions(table)
     if every_mm is not None:
         _check_every(every_mm, scans)
     out_dir = out_dir or osp.dirname(osp.abspath(table))
     patients = {name: 1 + n for n, name in enumerate(_patients(scans))}
     splits = _divide(scans, seed, shares)
-    series, count = [], dict.fromkeys(patients, 0)
-    for lesions in scans:
-        count[lesions.patient] += 1
-        series.append(
-            f'{patients[lesions.patient]:06d}_{count[lesions.patient]:02d}_01'
-        )
+    series = _series_names(scans, patients)
     for folder in (_IMAGES, _RECORDS):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
     done = PreparedScans()
@@ -199,6 +190,23 @@ def prepare_scans(
     done.lesions, done.background = len(lesions), len(background)
     done.scans = len(finished)
     return done
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    if len(shares) != 3 or min(shares) < 0 or not math.isclose(sum(shares), 1):
+        raise ValueError(
+            'shares must be three numbers from 0 with a sum of 1 (training, '
+            f'validation, test), but are {", ".join(map(str, shares))}'
+        )
+
+
+def _series_names(scans: list[ScanLesions], patients: dict[str, int]) -> list[str]:
+    """Return a name ``<patient>_<number of the scan>_01`` for each scan."""
+    names, count = [], dict.fromkeys(patients, 0)
+    for lesions in scans:
+        count[lesions.patient] += 1
+        names.append(f'{patients[lesions.patient]:06d}_{count[lesions.patient]:02d}_01')
+    return names
 
 
 def _check_every(every_mm: float, scans: list[ScanLesions]) -> None:
