@@ -1,10 +1,12 @@
 """Run the campaign and print its table: ``python -m benchmarks.faults``."""
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from . import broken_runs, inputs
@@ -37,9 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     seconds = 60 * args.minutes
     now = time.monotonic()
-    read, failures = inputs.run_inputs(
-        args.seed, now + seconds * (1 - args.programs), args.inputs, args.keep
-    )
+    # The interrupted programs are forked from this process. A process that has read
+    # images may own threads, which a fork does not copy, so the inputs have their own.
+    with ProcessPoolExecutor(1, multiprocessing.get_context('fork')) as pool:
+        end = now + seconds * (1 - args.programs)
+        read, failures = pool.submit(
+            inputs.run_inputs, args.seed, end, args.inputs, args.keep
+        ).result()
     print(table(read, inputs.OUTCOMES))
     if args.programs:
         broken, more = broken_runs.run_programs(args.seed, now + seconds)

@@ -201,7 +201,7 @@ def _check_shares(shares: Sequence[float]) -> None:
 
 
 def _series_names(scans: list[ScanLesions], patients: dict[str, int]) -> list[str]:
-    """Return a name ``<patient>_<number of the scan>_01`` for each scan."""
+    """Return the folder of each scan, ``<patient>_<number of the scan>_01``."""
     names, count = [], dict.fromkeys(patients, 0)
     for lesions in scans:
         count[lesions.patient] += 1

@@ -51,7 +51,7 @@ def write_page(
 
     Args:
         out: A file ``.html`` that contains everything, or a folder for
-            ``index.html``, ``scan.js`` and ``assets``.
+            ``index.html``, ``scan.js``, ``voxels.js`` and ``assets``.
         result: The findings.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
         maps: Masks and maps of the findings.
@@ -82,6 +82,7 @@ def write_page(
         for each in content['findings']:  # maps contain no text
             each['facts'] = identity.remove(each['facts'])
         title = identity.remove(title)
+    voxels = f'window.VOXELS = "{content["scan"].pop("data")}";'
     data = f'window.SCAN = {script_json(content)};'
     fields = dict(
         title=escape(title),
@@ -90,13 +91,14 @@ def write_page(
     )
     page = Template((_HERE / 'assets' / 'page.html').read_text(encoding='utf-8'))
     if out.suffix.lower() in ('.html', '.htm'):
-        styles, scripts = inline_assets(data)
+        styles, scripts = inline_assets(data + voxels)
         text = page.substitute(fields, styles=styles, scripts=scripts)
         write_text(out, text)
         return out
     if shared_assets is None:
         write_assets(out / 'assets')
     write_text(out / 'scan.js', data)
+    write_text(out / 'voxels.js', voxels)
     styles, scripts = linked_assets(shared_assets or 'assets', ['scan.js'])
     text = page.substitute(fields, styles=styles, scripts=scripts)
     write_text(out / 'index.html', text)

@@ -23,6 +23,21 @@ async function decode(base64) {
   return unzip(bytes);
 }
 
+/** Base64 text of the scan: inside the page, or in voxels.js, which loads in parallel. */
+async function voxels() {
+  if (!window.VOXELS) {
+    await new Promise((resolve, reject) => {
+      const script = document.createElement('script');
+      Object.assign(script, { src: 'voxels.js', onload: resolve });
+      script.onerror = () => reject(new Error('voxels.js is missing'));
+      document.head.append(script);
+    });
+  }
+  const text = window.VOXELS;
+  delete window.VOXELS;
+  return text;
+}
+
 /** Dark violet over orange to light yellow, as red, green, blue. */
 const HEAT = [[40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66],
   [245, 125, 21], [250, 193, 39], [252, 255, 164]];
@@ -127,11 +142,11 @@ class ScanViewer {
     this.canvas = canvas;
   }
 
-  /** Show a scan of {data, affine_ras, shape}, windowed to [low, high] HU. */
+  /** Show a scan of {affine_ras, shape}, windowed to [low, high] HU. */
   async open(scan, [low, high]) {
     this.shape = scan.shape;
     this.affine = scan.affine_ras;
-    const bytes = decode(scan.data); // on another thread while shaders compile
+    const bytes = voxels().then(decode); // on another thread while shaders compile
     await this.nv.attachToCanvas(this.canvas, false);
     this.skipGradients();
     const url = await bytes;
@@ -153,22 +168,26 @@ class ScanViewer {
     this.goTo(this.shape.map((n) => (n - 1) / 2));
   }
 
-  /** Leave NiiVue's gradient texture empty: only its 3-D rendering needs it. */
+  /** Compute NiiVue's gradients of one voxel only: only 3-D rendering needs them. */
   skipGradients() {
     const { nv } = this;
-    const { blurShader: blur, gl } = nv;
+    const { blurShader: blur } = nv;
     const use = blur.use.bind(blur);
-    blur.use = (context) => {
+    let restore = null;
+    blur.use = (context) => { // the first step of the gradients
       use(context);
-      gl.enable(gl.SCISSOR_TEST);
-      gl.scissor(0, 0, 0, 0);
+      const { hdr } = nv.volumes[0];
+      const { dims } = hdr;
+      restore = () => { hdr.dims = dims; };
+      hdr.dims = [3, 1, 1, 1, 1, 1, 1, 1];
     };
     const refresh = nv.refreshLayers.bind(nv);
     nv.refreshLayers = (...layer) => {
       try {
         refresh(...layer);
       } finally {
-        gl.disable(gl.SCISSOR_TEST);
+        restore?.();
+        restore = null;
       }
     };
   }
