@@ -109,7 +109,10 @@ setup(
     ],
     entry_points={'console_scripts': ['mmlesion = mmlesion.cli:main']},
     packages=find_packages(include=['mmlesion', 'mmlesion.*']),
-    package_data={'mmlesion.scan.report': ['assets/*', 'niivue/*']},
+    package_data={
+        'mmlesion': ['py.typed'],
+        'mmlesion.scan.report': ['assets/*', 'niivue/*'],
+    },
     python_requires='>=3.10,<3.13',
     # Neither torch nor an OpenMMLab distribution: installing this package
     # must not replace the ones that are there.

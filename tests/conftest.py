@@ -1,4 +1,4 @@
-"""What all tests share: seeds, the host's scope, threads."""
+"""Fixtures of all tests: seeds, the default scope, and threads."""
 
 import os
 import random
@@ -32,3 +32,28 @@ def host_scope():
         yield
     for name in set(DefaultScope._instance_dict) - before:
         DefaultScope._instance_dict.pop(name)
+
+
+@pytest.fixture
+def nodule_row():
+    """Row of a malignant nodule for an index of nodules."""
+    from mmlesion.datasets.indices.nodule_index import NoduleRow
+
+    return NoduleRow(
+        nodule_id='a',
+        patient='LIDC-IDRI-0001',
+        series_uid='1.2',
+        label=1,
+        malignancy=4.25,
+        num_readers=4,
+        diameter_mm=8.5,
+        outside=0.0,
+        subtlety=5.0,
+        internal_structure=1.0,
+        calcification=6.0,
+        sphericity=3.5,
+        margin=2.0,
+        lobulation=1.0,
+        spiculation=4.0,
+        texture=5.0,
+    )

@@ -27,11 +27,5 @@ test_evaluator = [
             ),
         },
     ),
-    # network with several GAPs; the rows above use one GAP for classification
-    dict(
-        type='mmlesion.BinaryClassificationMetric',
-        case_keys=('img_id',),
-        score_key='multi_gap_score',
-        prefix='multi_gap',
-    ),
+    _base_.test_evaluator[2],
 ]

@@ -142,6 +142,37 @@ def add_inputs_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_bootstrap_arguments(parser: argparse.ArgumentParser, groups: str) -> None:
+    """Add ``--resamples``, ``--seed`` and ``--out`` of a FROC curve.
+
+    Args:
+        parser: Parser that receives the arguments.
+        groups: Groups of cases that the bootstrap resamples, in plural.
+    """
+    parser.add_argument(
+        '--resamples',
+        type=int,
+        default=1000,
+        help=f'number of bootstrap resamples of {groups} (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='random seed of the bootstrap'
+    )
+    parser.add_argument(
+        '--out', metavar='JSON', help='output file of the curve and the table'
+    )
+
+
+def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the positional argument ``scan``, and ``--out``.
+
+    Args:
+        parser: Parser that receives the arguments.
+    """
+    parser.add_argument('scan', help='DICOM folder, NIfTI, MetaImage or NRRD file')
+    parser.add_argument('--out', required=True, help='output folder')
+
+
 def add_model_pairs(parser: argparse.ArgumentParser, meaning: str) -> None:
     """Add the positional arguments ``CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
 

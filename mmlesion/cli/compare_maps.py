@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
         args: The parsed arguments.
     """
     from mmlesion.apis.studies import compare_image_maps, compare_maps
+    from mmlesion.files import counted
 
     configs, checkpoints = config_pairs(args)
     chosen = (configs, checkpoints, args.out, args.nodules, args.num, args.seed)
@@ -56,4 +57,4 @@ def run(args: argparse.Namespace) -> None:
         paths = compare_maps(*chosen, args.slices)
     else:
         paths = compare_image_maps(*chosen)
-    print(f'{len(paths)} pictures: {args.out}')
+    print(f'{counted(len(paths), "picture")}: {args.out}')

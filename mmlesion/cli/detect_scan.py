@@ -200,7 +200,10 @@ def _report(
         f'run): {args.out}'
     )
     if summary.failures:
-        print(f'{len(summary.failures)} scans failed: {Path(args.out) / FAILURES_FILE}')
+        from mmlesion.files import counted
+
+        failed = counted(len(summary.failures), 'scan')
+        print(f'{failed} failed: {Path(args.out) / FAILURES_FILE}')
     if args.report == 'folder':
         from mmlesion.scan.report import write_list_page
 

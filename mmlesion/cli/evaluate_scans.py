@@ -14,6 +14,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import add_bootstrap_arguments
+
 if TYPE_CHECKING:
     from mmlesion.evaluation.functional import FROC3D
     from mmlesion.scan import ScanResult
@@ -74,18 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='evaluate the box of the best slice instead of the 3-D box',
     )
-    parser.add_argument(
-        '--resamples',
-        type=int,
-        default=1000,
-        help='number of bootstrap resamples of scans',
-    )
-    parser.add_argument(
-        '--seed', type=int, default=0, help='random seed of the bootstrap'
-    )
-    parser.add_argument(
-        '--out', metavar='JSON', help='output file of the curve and the table'
-    )
+    add_bootstrap_arguments(parser, 'scans')
 
 
 def run(args: argparse.Namespace) -> None:

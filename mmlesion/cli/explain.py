@@ -131,6 +131,7 @@ def run(args: argparse.Namespace) -> None:
         args: The parsed arguments.
     """
     from mmlesion.apis import ExplainOptions, explain
+    from mmlesion.files import counted
 
     cfg = config_from_arguments(args)
     out_dir = args.out or Path(cfg.work_dir) / 'maps'
@@ -150,7 +151,7 @@ def run(args: argparse.Namespace) -> None:
     )
     checkpoint = checkpoint_from_arguments(args)
     written = explain(cfg, checkpoint, out_dir, args.images, options)
-    print(f'{len(written)} images explained: {out_dir}')
+    print(f'{counted(len(written), "image")} explained: {out_dir}')
 
 
 def _class_or_number(text: str) -> int | str:

@@ -9,7 +9,7 @@ Example:
 
 import argparse
 
-from .arguments import add_config_options, config_pairs
+from .arguments import add_config_options, add_scan_arguments, config_pairs
 from .scan_outputs import add_output_arguments, outputs_from_arguments
 
 
@@ -19,8 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Parser that receives the arguments.
     """
-    parser.add_argument('scan', help='DICOM folder, NIfTI, MetaImage or NRRD file')
-    parser.add_argument('--out', required=True, help='output folder')
+    add_scan_arguments(parser)
     parser.add_argument(
         '--models',
         nargs='+',

@@ -13,6 +13,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import add_bootstrap_arguments
+
 if TYPE_CHECKING:
     from mmlesion.datasets.sources.box_files import ImageBoxes
 
@@ -42,18 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.5,
         help='minimum IoU of a hit (default: %(default)s)',
     )
-    parser.add_argument(
-        '--resamples',
-        type=int,
-        default=1000,
-        help='number of bootstrap resamples of patients',
-    )
-    parser.add_argument(
-        '--seed', type=int, default=0, help='random seed of the bootstrap'
-    )
-    parser.add_argument(
-        '--out', metavar='JSON', help='output file of the curve and the table'
-    )
+    add_bootstrap_arguments(parser, 'patients')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -63,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         args: The parsed arguments.
     """
     from mmlesion.datasets.sources.box_files import read_box_files
-    from mmlesion.files import write_json
+    from mmlesion.files import counted, write_json
 
     if args.resamples < 1:
         raise ValueError(f'--resamples must be 1 or more, but is {args.resamples}')
@@ -71,8 +62,9 @@ def run(args: argparse.Namespace) -> None:
     found = _evaluate(images, args)
     print(
         f'Sensitivity at false positives per image (IoU >= {args.iou_thr:g}; '
-        f'{found["num_images"]} images, {found["num_lesions"]} lesions, '
-        f'{found["num_patients"]} patients) with 95 % interval'
+        f'{counted(found["num_images"], "image")}, '
+        f'{counted(found["num_lesions"], "lesion")}, '
+        f'{counted(found["num_patients"], "patient")}) with 95 % interval'
     )
     rows = [
         *zip([f'{fp:g}' for fp in FPS], found['sensitivity'], found['interval']),
@@ -85,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
     for name, value, (low, high) in rows:
         print(f'{name:>10}  {100 * value:5.1f} %  ({100 * low:.1f} - {100 * high:.1f})')
     if found['num_images_without_boxes']:
-        print(f'note: {found["num_images_without_boxes"]} images have no predicted box')
+        number = found['num_images_without_boxes']
+        print(f'note: {counted(number, "image has", "images have")} no predicted box')
     if found['last_fp'] < FPS[-1]:
         print(
             f'note: the curve ends at {found["last_fp"]:.3g} false positives per '

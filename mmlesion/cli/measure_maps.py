@@ -49,20 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='measures (default: all), such as MapLocalization MapOutline '
         'MapInsertionDeletion MapROAD',
     )
-    parser.add_argument(
-        '--layers', nargs='+', default=[], metavar='NAME', help='layers for the maps'
-    )
-    parser.add_argument(
-        '--target',
-        default='predicted',
-        help="'predicted', 'label' or the number of a class (default: predicted)",
-    )
-    parser.add_argument(
-        '--score',
-        default='auto',
-        choices=['auto', 'logit', 'log_odds', 'probability'],
-        help='explained score (default: log-odds of two classes, else the logit)',
-    )
+    _add_map_arguments(parser)
     parser.add_argument(
         '--mask-key',
         default='mask',
@@ -87,6 +74,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--no-untrained',
         action='store_true',
         help='omit the network with random weights',
+    )
+
+
+def _add_map_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--layers', nargs='+', default=[], metavar='NAME', help='layers for the maps'
+    )
+    parser.add_argument(
+        '--target',
+        default='predicted',
+        help="'predicted', 'label' or the number of a class (default: predicted)",
+    )
+    parser.add_argument(
+        '--score',
+        default='auto',
+        choices=['auto', 'logit', 'log_odds', 'probability'],
+        help='explained score (default: log-odds of two classes, else the logit)',
     )
 
 

@@ -7,7 +7,7 @@ Example:
 
 import argparse
 
-from .arguments import add_config_options, read_config, zoo_name
+from .arguments import add_config_options, add_scan_arguments, read_config, zoo_name
 from .scan_outputs import add_output_arguments, outputs_from_arguments
 
 
@@ -17,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Parser that receives the arguments.
     """
-    parser.add_argument('scan', help='DICOM folder, NIfTI, MetaImage or NRRD file')
-    parser.add_argument('--out', required=True, help='output folder')
+    add_scan_arguments(parser)
     parser.add_argument(
         '--model',
         nargs='+',

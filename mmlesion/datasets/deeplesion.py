@@ -46,7 +46,7 @@ class DeepLesionDataset(BaseDetDataset):
 
     ``metainfo`` contains ``box_margin_px``, the distance of the boxes from the ends of
     the diameters: 5, or 0 if the diameters of all lesions are the sides of their boxes,
-    as ``tools/prepare_data.py scans`` writes them. Checkpoints keep this number, and
+    as ``mmlesion prepare scans`` writes them. Checkpoints keep this number, and
     diameters are measured without the margin.
 
     Args:
@@ -60,7 +60,7 @@ class DeepLesionDataset(BaseDetDataset):
             ``#`` are ignored. A patient may be in only one of the splits.
         subset_file: Text file of the same format. Only the key slices in this file are
             kept. A key slice of another split is an error.
-        background_file: List of key slices without lesions, as ``tools/prepare_data.py
+        background_file: List of key slices without lesions, as ``mmlesion prepare
             scans --every`` writes it. The slices of the split are added to the samples,
             with empty ``instances``. Not possible with ``split_files`` or
             ``subset_file``.

@@ -1,4 +1,4 @@
-"""Files that every preparer writes and reads: atomic writes, csv rows, locks, pools.
+"""Reading and writing of files: atomic writes, csv rows, locks, process pools.
 
 Plain Python: no torch and no OpenMMLab package. This package imports nothing else of
 mmlesion.
@@ -19,6 +19,7 @@ from .limits import check_limit
 from .made_from import describe_files, files_match, list_files
 from .names import is_file_name, path_in
 from .parallel import map_ahead, run_in_parallel
+from .phrases import counted
 from .problems import write_problems
 from .tables import markdown_table, plain_table
 from .text import read_text
@@ -28,6 +29,7 @@ __all__ = [
     'atomic_file',
     'atomic_path',
     'check_limit',
+    'counted',
     'describe_files',
     'files_match',
     'is_file_name',

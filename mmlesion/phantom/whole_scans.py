@@ -131,8 +131,8 @@ def write_scans(
     The output contains ``scan_0001/*.dcm`` and so on (one series for each patient),
     ``truth.csv`` with the lesions (see :data:`TRUTH_COLUMNS`),
     ``masks/scan_0001.nii.gz`` (0, or 1 + the index of the lesion in the csv file),
-    ``lesions.csv`` with the scans and their masks (the table of ``tools/prepare_data.py
-    scans``) and ``phantom.json`` (the settings).
+    ``lesions.csv`` with the scans and their masks (the table of ``mmlesion
+    prepare scans``) and ``phantom.json`` (the settings).
 
     A scan depends only on ``seed`` and the number of the scan. Everything is written to
     ``<out_dir>.partial``, which is renamed at the end. An interrupted run resumes

@@ -1,4 +1,4 @@
-"""tools/explain.py and the functions it calls."""
+"""Tests of ``mmlesion explain`` and its functions."""
 
 import json
 from pathlib import Path
@@ -188,7 +188,7 @@ def test_the_tool_prints_the_layer_and_where_to_look(
     assert status == 0
     out = capsys.readouterr().out
     assert 'Layer: backbone.layer4 (the last feature maps)' in out
-    assert f'1 images explained: {tmp_path / "maps"}' in out
+    assert f'1 image explained: {tmp_path / "maps"}' in out
     assert cv2.imread(str(tmp_path / 'maps/b.png')).shape[1] == 3 * 192 + 64
 
 

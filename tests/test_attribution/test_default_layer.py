@@ -1,4 +1,4 @@
-"""The layer that is mapped where nobody has named one."""
+"""Default target-layer selection."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Grad-CAM and its kin: hand-worked, against autograd, and leaving no trace."""
+"""Grad-CAM and related methods: manual values, autograd, and restored model state."""
 
 import pytest
 import torch

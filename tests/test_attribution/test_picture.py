@@ -1,4 +1,4 @@
-"""Size and range of maps: each choice by a hand-worked map."""
+"""Resizing and normalization of maps, compared with manually computed values."""
 
 import pytest
 import torch

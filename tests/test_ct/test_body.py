@@ -1,4 +1,4 @@
-"""The body's box: hand-drawn slices, and SciPy's morphology to the bit."""
+"""Body box: drawn slices, and equality with SciPy's morphology."""
 
 import numpy as np
 import pytest

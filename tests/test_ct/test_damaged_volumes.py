@@ -1,4 +1,4 @@
-"""Damage that ITK reads without a word, and headers that cannot be meant."""
+"""Damaged files that ITK reads without an error, and implausible headers."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""DICOM folders: incomplete or mixed ones are one sentence."""
+"""DICOM folders: series, and errors of incomplete or mixed folders."""
 
 import locale
 import shutil

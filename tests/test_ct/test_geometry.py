@@ -1,4 +1,4 @@
-"""Voxels of a file and world positions agree whatever order the file has."""
+"""Voxels and world positions of files with any order of axes."""
 
 from itertools import permutations, product
 

@@ -1,4 +1,4 @@
-"""Common extent of nodule patches: what is visible, and the leak that it closes."""
+"""Common extent of nodule patches: visible pixels, and removal of the label leak."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Cutting patches: places, sizes and borders, against simple interpolation."""
+"""Patches of nodules: positions, sizes and borders, against simple interpolation."""
 
 import numpy as np
 import pytest

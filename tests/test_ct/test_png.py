@@ -1,4 +1,4 @@
-"""16-bit PNGs: every value comes back, every damage is one sentence."""
+"""16-bit PNG files: lossless round trip, and errors of damaged files."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Resampling: a linear ramp stays one, corners stay, types stay."""
+"""Resampling keeps linear ramps, corners and data types."""
 
 import numpy as np
 import pytest

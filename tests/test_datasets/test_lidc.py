@@ -7,31 +7,8 @@ import pytest
 
 from mmlesion.ct.nodule_patches import NodulePatches, write_nodule_patches
 from mmlesion.datasets import LIDCNoduleDataset
-from mmlesion.datasets.indices.nodule_index import (
-    NoduleRow,
-    read_nodule_index,
-    write_nodule_index,
-)
+from mmlesion.datasets.indices.nodule_index import read_nodule_index, write_nodule_index
 from mmlesion.registry import DATASETS, TRANSFORMS
-
-ROW = NoduleRow(
-    nodule_id='a',
-    patient='LIDC-IDRI-0001',
-    series_uid='1.2',
-    label=1,
-    malignancy=4.25,
-    num_readers=4,
-    diameter_mm=8.5,
-    outside=0.0,
-    subtlety=5.0,
-    internal_structure=1.0,
-    calcification=6.0,
-    sphericity=3.5,
-    margin=2.0,
-    lobulation=1.0,
-    spiculation=4.0,
-    texture=5.0,
-)
 
 
 def planes(seed=0):
@@ -43,12 +20,12 @@ def planes(seed=0):
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, nodule_row):
     """Twelve patients with two nodules each."""
     (tmp_path / 'patches').mkdir()
     rows = [
         replace(
-            ROW,
+            nodule_row,
             nodule_id=f'{patient}_{number}',
             label=number,
             malignancy=(1.5, 4.25)[number],
@@ -120,7 +97,7 @@ def test_a_list_of_patients_keeps_theirs(root):
     ]
 
 
-def undecided(root):
+def undecided(root, nodule_row):
     """Rated rows; nodules 0_2 and 12_2 have a mean malignancy of 3."""
     rows = [
         replace(row, ratings='1 2 1 2' if row.label == 0 else '4 4 4 5', side=2.0)
@@ -128,7 +105,7 @@ def undecided(root):
     ]
     rows += [
         replace(
-            ROW,
+            nodule_row,
             nodule_id=f'{patient}_2',
             patient=f'LIDC-IDRI-{patient:04d}',
             label=-1,
@@ -146,11 +123,11 @@ def ids(dataset):
     return {dataset.get_data_info(i)['nodule_id'] for i in range(len(dataset))}
 
 
-def test_undecided_nodules_train_on_ratings_and_are_never_tested(root):
+def test_undecided_nodules_train_on_ratings_and_are_never_tested(root, nodule_row):
     kwargs = dict(data_root=str(root), num_folds=4)
     plain = [LIDCNoduleDataset(**kwargs, split='test', fold=fold) for fold in (0, 3)]
     before = {fold: ids(each) for fold, each in zip((0, 3), plain)}
-    undecided(root)
+    undecided(root, nodule_row)
     for fold in (0, 3):
         test = LIDCNoduleDataset(
             **kwargs, split='test', fold=fold, target='ratings', test_mode=True
@@ -259,14 +236,14 @@ def test_a_wrong_split_is_said(root, kwargs, sentence):
         LIDCNoduleDataset(data_root=str(root), **kwargs)
 
 
-def test_a_fold_with_one_class_is_said(root):
+def test_a_fold_with_one_class_is_said(root, nodule_row):
     rows = [
         replace(row, label=0, malignancy=1.5)
         for row in read_nodule_index(root / 'nodules.csv')[:-1]
     ]
     write_nodule_index(
         root / 'nodules.csv',
-        [*rows, replace(ROW, nodule_id='11_1', patient='LIDC-IDRI-0011')],
+        [*rows, replace(nodule_row, nodule_id='11_1', patient='LIDC-IDRI-0011')],
     )
     with pytest.raises(
         ValueError, match='nodules.csv: fold . of 5 has no sample of class 1'

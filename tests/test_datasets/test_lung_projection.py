@@ -1,4 +1,4 @@
-"""Projections as a data set: which samples, which splits, balanced how."""
+"""Data set of projections: samples, splits and balancing."""
 
 from collections import Counter
 

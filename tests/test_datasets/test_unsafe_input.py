@@ -1,4 +1,4 @@
-"""Names that leave their folder, bombs, and tables that count twice."""
+"""Paths outside of a folder, decompression bombs, and repeated rows."""
 
 import csv
 import json

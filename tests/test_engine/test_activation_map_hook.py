@@ -1,4 +1,4 @@
-"""Maps reach the metric and the files, whatever the model."""
+"""Maps of classifiers and detectors in the metric and in files."""
 
 import json
 from pathlib import Path

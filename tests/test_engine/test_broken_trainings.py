@@ -1,4 +1,4 @@
-"""A training that is killed anywhere goes on to the result of an unbroken one."""
+"""A training that is killed at any moment resumes to the same result."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""The metric in MMEngine's hands: samples, boxes, processes."""
+"""The metric in MMEngine: samples, boxes, processes."""
 
 import json
 import math

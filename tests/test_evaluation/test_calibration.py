@@ -1,4 +1,4 @@
-"""Calibration: values worked by hand, and those of scikit-learn."""
+"""Calibration, compared with manual values and with scikit-learn."""
 
 import numpy as np
 import pytest

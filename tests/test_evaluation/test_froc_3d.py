@@ -1,4 +1,4 @@
-"""Hand-worked FROC curves of 3-D findings."""
+"""FROC curves of 3-D findings, compared with manually computed values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Where a map in 3-D points, on volumes of a few voxels."""
+"""Position error of 3-D maps, on volumes of a few voxels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Agreement of readers, worked by hand."""
+"""Agreement of readers, compared with manually computed values."""
 
 import numpy as np
 import pytest

@@ -3,6 +3,7 @@
 import random
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,6 @@ from mmlesion.ct import (
 )
 from mmlesion.datasets import DeepLesionDataset
 from mmlesion.datasets.indices.nodule_index import (
-    NoduleRow,
     read_nodule_index,
     write_nodule_index,
 )
@@ -151,31 +151,13 @@ def test_a_checkpoint_with_the_key_none(tmp_path):
         (dict(nodule_id='../a'), 'nodule_id must be a name without folders'),
     ],
 )
-def test_a_row_of_nodules_that_cannot_be_meant(tmp_path, change, message):
-    values = dict(
-        nodule_id='a',
-        patient='P',
-        series_uid='1.2',
-        label=1,
-        malignancy=4.0,
-        num_readers=4,
-        diameter_mm=8.5,
-        outside=0.0,
-        subtlety=5.0,
-        internal_structure=1.0,
-        calcification=6.0,
-        sphericity=3.5,
-        margin=2.0,
-        lobulation=1.0,
-        spiculation=4.0,
-        texture=5.0,
-    )
+def test_a_row_of_nodules_with_invalid_values(tmp_path, nodule_row, change, message):
     path = tmp_path / 'nodules.csv'
-    write_nodule_index(path, [NoduleRow(**{**values, **change})])
+    write_nodule_index(path, [replace(nodule_row, **change)])
     with pytest.raises(ValueError, match=rf'nodules\.csv: row 2: {message}'):
         read_nodule_index(path)
-    write_nodule_index(path, [NoduleRow(**values)])
-    assert read_nodule_index(path)[0].malignancy == 4
+    write_nodule_index(path, [nodule_row])
+    assert read_nodule_index(path)[0].malignancy == 4.25
 
 
 def test_every_changed_place_of_one_dicom_slice_is_refused(tmp_path):
@@ -222,7 +204,7 @@ def test_a_truncated_rle_series_takes_little_memory(tmp_path):
     ends = [len(content) - cut for cut in (5000, 2000, 600, 60, 9)]
     for end in (*ends, first_item + 4, first_item + 7):
         path.write_bytes(content[:end])
-        with pytest.raises(ValueError, match=r'0002\.dcm: .* damaged or cut off'):
+        with pytest.raises(ValueError, match=r'0002\.dcm: .* damaged or truncated'):
             read_volume(tmp_path / 'series')
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 500_000, f'{grown} KiB'

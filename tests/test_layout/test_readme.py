@@ -1,4 +1,4 @@
-"""What the README says can be typed is there, and its configs build."""
+"""Files, make targets and configs of the README exist and work."""
 
 import re
 from pathlib import Path

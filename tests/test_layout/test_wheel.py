@@ -1,4 +1,4 @@
-"""A wheel carries configs and tools, as packages made for `mim` do."""
+"""Contents of the wheel: configs, tools, types and licenses."""
 
 import importlib.util
 import re
@@ -81,6 +81,12 @@ def test_configs_and_tools_lie_in_the_wheel(installed):
         assert packed == lying
     assert (mim / 'model-index.yml').is_file()
     assert not any(path.is_symlink() for path in mim.rglob('*'))
+
+
+def test_the_wheel_contains_types_and_the_license_of_niivue(installed):
+    assert (installed / 'mmlesion' / 'py.typed').is_file()
+    niivue = installed / 'mmlesion' / 'scan' / 'report' / 'niivue'
+    assert 'BSD' in (niivue / 'LICENSE.txt').read_text()
 
 
 def test_the_wheel_pulls_in_no_openmmlab_package_and_no_torch(installed):

@@ -1,4 +1,4 @@
-"""VGG with several Conv+GAP, and the head that maps them."""
+"""VGG with several Conv+GAP branches, and its head."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The two outputs of Fig. 2, and which input each of them sees."""
+"""The two outputs of Fig. 2, and their receptive fields."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Simulated chests: signs where their labels say, the same from the same seed."""
+"""Simulated chests: signs at the positions of their labels, and reproducibility."""
 
 import functools
 

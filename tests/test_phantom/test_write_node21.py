@@ -1,4 +1,4 @@
-"""Simulated radiographs: layout, boxes on nodules, the same from the same seed."""
+"""Simulated radiographs: layout, boxes on nodules, and reproducibility."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Hand-worked cases of linking boxes to findings."""
+"""Linking of boxes to findings, compared with manual results."""
 
 import numpy as np
 import pytest

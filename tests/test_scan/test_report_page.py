@@ -225,7 +225,7 @@ def test_list_sorts_filters_and_opens(tmp_path, open_page, small_scan):
     page.click('th >> text=Scan')
     assert order() == ['a', 'b', 'c']
     page.fill('#threshold', '0.7')
-    assert page.text_content('#subtitle') == '3 scans, 1 findings'
+    assert page.text_content('#subtitle') == '3 scans, 1 finding'
     page.click('#scans a >> text="b"')
     page.wait_for_selector('body[data-ready=true] #back:not([hidden])', timeout=20_000)
     assert page.text_content('h1') == 'CT scan'

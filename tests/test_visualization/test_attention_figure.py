@@ -1,4 +1,4 @@
-"""Which cells and patches belong to a lesion, and that figures get written."""
+"""Cells and patches of a lesion, and output files of the figures."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Overlays: which boxes, which colors, which window, and where."""
+"""Overlays: boxes, colors, window and output files."""
 
 import cv2
 import numpy as np

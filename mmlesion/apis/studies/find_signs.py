@@ -14,6 +14,7 @@ from mmlesion.apis.scan_program import CaseOutputs, write_case
 from mmlesion.ct import GRID_SHAPE, CTVolume
 from mmlesion.datasets.indices.scan_list import ScanRow
 from mmlesion.datasets.prepare import write_scan_projections
+from mmlesion.files import counted
 from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.finding_map import FindingMap
 from mmlesion.scan.mask_findings import empty_result, finding_of_mask
@@ -182,4 +183,4 @@ def signs_table(result: ScanResult) -> str:
         lines += [
             f'  {region:14} {values["mean"]:.2f}' for region, values in regions.items()
         ]
-    return '\n'.join([*lines, f'{len(result.findings)} findings'])
+    return '\n'.join([*lines, counted(len(result.findings), 'finding')])

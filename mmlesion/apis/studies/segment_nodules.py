@@ -19,6 +19,7 @@ from mmlesion.apis.scan_program import CaseOutputs, write_case
 from mmlesion.ct import CTVolume, read_volume
 from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.files import counted
 from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.finding_map import FindingMap, label_array
 from mmlesion.scan.mask_findings import empty_result, finding_of_mask, outline_values
@@ -170,7 +171,7 @@ def nodule_table(result: ScanResult) -> str:
         lines.append(
             f'{each.id}: {each.score:.2f}  {outline["long_axis_mm"]:.1f} x '
             f'{outline["short_axis_mm"]:.1f} mm, {outline["volume_ml"]:.3f} ml, '
-            f'{len(each.slices)} slices, at ({x:.1f}, {y:.1f}, {z:.1f}) mm'
+            f'{counted(len(each.slices), "slice")}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm'
         )
     truth = result.extras.get('truth')
     if truth:
@@ -179,7 +180,7 @@ def nodule_table(result: ScanResult) -> str:
             f'  true nodule {name}: {value:.3f}'
             for name, value in truth['nodules'].items()
         ]
-    return '\n'.join([*lines, f'{len(result.findings)} nodules'])
+    return '\n'.join([*lines, counted(len(result.findings), 'nodule')])
 
 
 @dataclass

@@ -16,7 +16,7 @@ from mmlesion.ct import (
 )
 from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
 from mmlesion.datasets.sources.deeplesion_row import LesionRow
-from mmlesion.files import lock_folder, run_in_parallel
+from mmlesion.files import counted, lock_folder, run_in_parallel
 
 from .source_notes import is_up_to_date, write_note
 
@@ -42,10 +42,10 @@ class PreparedDeepLesion:
     def summary(self) -> str:
         """Return a one-sentence summary."""
         return (
-            f'{self.series} series are ready ({self.already_there} of them from an '
-            f'earlier run); wrote {self.slices} slices, {self.size / 2**20:.1f} MiB'
+            f'Prepared {self.series} series ({self.already_there} from an earlier '
+            f'run); wrote {counted(self.slices, "slice")}, {self.size / 2**20:.1f} MiB'
             + (
-                f'; {self.absent} series of the csv are not on disk'
+                f'; series of the csv that are not on disk: {self.absent}'
                 if self.absent
                 else ''
             )

@@ -33,6 +33,7 @@ from mmlesion.datasets.sources.lidc_series import (
 from mmlesion.datasets.sources.lidc_xml import LIDCReading, read_lidc_readings
 from mmlesion.datasets.sources.staple import staple_consensus
 from mmlesion.files import (
+    counted,
     describe_files,
     files_match,
     list_files,
@@ -97,12 +98,12 @@ class PreparedSlices:
         ]
         more = len(self.rows) - sum(counts)
         return (
-            f'{len(self.rows)} slices of {self.series} series '
-            f'({self.already_there} of them from an earlier run) of '
-            f'{len({row.patient for row in self.rows})} patients are ready: '
+            f'Prepared {counted(len(self.rows), "slice")} of {self.series} series '
+            f'({self.already_there} from an earlier run) of '
+            f'{counted(len({row.patient for row in self.rows}), "patient")}: '
             f'{counts[1]} with one nodule, {counts[2]} with two, {more} with more, '
-            f'{counts[0]} without. Omitted: {self.cut_off} slices with a nodule '
-            'that extends beyond the crop.'
+            f'{counts[0]} without. Omitted slices with a nodule that '
+            f'extends beyond the crop: {self.cut_off}.'
         )
 
     def check(self) -> None:

@@ -35,7 +35,7 @@ from mmlesion.datasets.sources.lidc_consensus import (
     mean_malignancy,
 )
 from mmlesion.datasets.sources.lidc_xml import RATINGS, ReaderNodule
-from mmlesion.files import lock_folder, path_in, write_problems
+from mmlesion.files import counted, lock_folder, path_in, write_problems
 
 from .source_notes import digest_nodules, is_up_to_date, write_note
 
@@ -111,12 +111,13 @@ class PreparedLIDC:
     def summary(self) -> str:
         """Return a summary in one paragraph."""
         return (
-            f'{len(self.rows)} nodules of {self.patients} patients are ready '
-            f'({self.already_there} of them from an earlier run): {self.count(0)} '
+            f'Prepared {counted(len(self.rows), "nodule")} of '
+            f'{counted(self.patients, "patient")} '
+            f'({self.already_there} from an earlier run): {self.count(0)} '
             f'benign, {self.count(1)} malignant, {self.count(-1)} undecided (mean '
             f'malignancy of 3). Omitted: {self.few_readers} with fewer than three '
-            f'readers. The patches of {self.over_border} nodules extend beyond their '
-            'image, whose outermost pixels are repeated there.'
+            f'readers. Nodules whose patches extend beyond the image and repeat its '
+            f'border: {self.over_border}.'
         )
 
     def check(self) -> None:

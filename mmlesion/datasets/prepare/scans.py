@@ -24,6 +24,7 @@ from mmlesion.ct import (
 )
 from mmlesion.files import (
     PARTIAL_SUFFIX,
+    counted,
     list_files,
     lock_folder,
     path_in,
@@ -72,11 +73,12 @@ class PreparedScans:
 
     def summary(self) -> str:
         """Return a one-sentence summary."""
-        background = f', {self.background} key slices without a lesion'
+        background = ''
+        if self.background:
+            background = f' and {counted(self.background, "key slice")} without lesions'
         return (
-            f'{self.lesions} lesions{background if self.background else ""} of '
-            f'{self.scans} scans are ready '
-            f'({self.already_there} scans were ready before).'
+            f'Prepared {counted(self.lesions, "lesion")}{background} of '
+            f'{counted(self.scans, "scan")} ({self.already_there} from an earlier run).'
         )
 
     def check(self) -> None:
@@ -86,10 +88,8 @@ class PreparedScans:
             ValueError: If there are problems. The message contains the first one.
         """
         if self.problems:
-            raise ValueError(
-                f'{self.problems[0]}; {len(self.problems)} scans are omitted, see '
-                f'{_PROBLEMS}'
-            )
+            omitted = counted(len(self.problems), 'scan')
+            raise ValueError(f'{self.problems[0]}; omitted {omitted}, see {_PROBLEMS}')
 
 
 def prepare_scans(

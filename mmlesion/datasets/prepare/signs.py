@@ -39,6 +39,7 @@ from mmlesion.datasets.indices.scan_list import (
 )
 from mmlesion.files import (
     PARTIAL_SUFFIX,
+    counted,
     describe_files,
     files_match,
     list_files,
@@ -84,15 +85,16 @@ class PreparedSigns:
         """Return a summary in one paragraph."""
         empty = sum(len(row.empty) for row in self.rows)
         doubts = (
-            f' {len(self.doubts)} lung masks are doubtful: see {DOUBTS_NAME}.'
+            f' Doubtful lung masks: {len(self.doubts)}, see {DOUBTS_NAME}.'
             if self.doubts
             else ''
         )
         return (
-            f'{len(self.rows)} scans of {len({row.patient for row in self.rows})} '
-            f'patients are ready ({self.already_there} of them from an earlier run), '
+            f'Prepared {counted(len(self.rows), "scan")} of '
+            f'{counted(len({row.patient for row in self.rows}), "patient")} '
+            f'({self.already_there} from an earlier run), '
             f'with {sum(row.rotations for row in self.rows) * 7 * len(VIEWS)} '
-            f'projections; {empty} lung regions contain no lung.' + doubts
+            f'projections. Lung regions without lung: {empty}.' + doubts
         )
 
     def write(self, out_dir: str, num_scans: int) -> None:
@@ -123,8 +125,8 @@ class PreparedSigns:
         """
         if self.problems:
             raise ValueError(
-                f'{self.problems[0]}; {len(self.problems)} scans could not be '
-                f'prepared (listed in {PROBLEMS_NAME}), the others are ready'
+                f'{self.problems[0]}; {counted(len(self.problems), "scan")} could '
+                f'not be prepared (listed in {PROBLEMS_NAME}), the others are ready'
             )
 
 

@@ -94,7 +94,7 @@ def test_the_program_and_bad_input(root, capsys):
     arguments = ['compare-maps', cfg.filename, checkpoint, '--out', str(out)]
     assert main([*arguments, '--num', '2']) == 0
     assert (out / 'images.png').stat().st_size > 5000
-    assert f'1 pictures: {out}' in capsys.readouterr().out
+    assert f'1 picture: {out}' in capsys.readouterr().out
     assert main([*arguments, '--nodules', 'n9999']) == 1
     assert 'no image n9999 is in its test data' in capsys.readouterr().err
     bare, weights, _ = network(root, 'bare', hooks='')

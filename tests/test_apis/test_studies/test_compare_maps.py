@@ -18,26 +18,8 @@ from mmlesion.ct.nodule_patches import (  # noqa: E402
     NodulePatches,
     write_nodule_patches,
 )
-from mmlesion.datasets.indices.nodule_index import NoduleRow, write_nodule_index  # noqa: E402
+from mmlesion.datasets.indices.nodule_index import write_nodule_index  # noqa: E402
 
-ROW = NoduleRow(
-    nodule_id='',
-    patient='',
-    series_uid='1.2',
-    label=1,
-    malignancy=4.25,
-    num_readers=4,
-    diameter_mm=8.5,
-    outside=0.0,
-    subtlety=5.0,
-    internal_structure=1.0,
-    calcification=6.0,
-    sphericity=3.5,
-    margin=2.0,
-    lobulation=1.0,
-    spiculation=4.0,
-    texture=5.0,
-)
 CAM = dict(type='mmlesion.CAMHead', num_classes=2, in_channels=8)
 SAM = dict(CAM, type='mmlesion.SoftActivationHead')
 
@@ -50,12 +32,12 @@ def classification_scope():
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, nodule_row):
     """Three malignant and three benign nodules."""
     (tmp_path / 'patches').mkdir()
     rows = [
         replace(
-            ROW,
+            nodule_row,
             nodule_id=f'n{number}',
             label=number % 2,
             malignancy=(1.5, 4.25)[number % 2],

@@ -1,4 +1,4 @@
-"""Attention at lesions, against weights that are known at each place."""
+"""Attention at lesions, compared with known weights."""
 
 from pathlib import Path
 

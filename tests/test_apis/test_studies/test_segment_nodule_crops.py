@@ -1,4 +1,4 @@
-"""Crops segmented inside given scopes: numbers, files, one sentence on bad input."""
+"""Segmentation of crops inside given scopes: numbers, files and errors."""
 
 import csv
 from pathlib import Path

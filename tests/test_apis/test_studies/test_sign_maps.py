@@ -1,4 +1,4 @@
-"""Signs placed in 3-D: geometry, files, measures, sentences."""
+"""Position of signs in 3-D: geometry, files, measures and errors."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Folds: patients whole, classes even, the same for the same seed."""
+"""Folds: disjoint patients, balanced classes, reproducible for a seed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The list of scans: rows, and each thing that may be wrong with it."""
+"""List of scans: rows, and errors of invalid lists."""
 
 import pytest
 

@@ -244,9 +244,7 @@ def test_the_command_line(data):
     assert (
         result.stdout.strip()
         .splitlines()[-1]
-        .startswith(
-            '8 series are ready (0 of them from an earlier run); wrote 72 slices'
-        )
+        .startswith('Prepared 8 series (0 from an earlier run); wrote 72 slices')
     )
     assert '1 series of the csv are not on disk' in result.stdout
     check_whole(data)

@@ -299,7 +299,7 @@ def test_the_command_prepares_and_says_what_is_wrong(tree, tmp_path):
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert ' patients are ready (0 of them from an earlier run)' in done.stdout
+    assert ' patients (0 from an earlier run)' in done.stdout
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('error: ') and 'slices are missing' in last
     assert '1 could not be prepared (listed in problems.txt)' in last

@@ -177,14 +177,14 @@ def test_the_command_line(scans, capsys):
     ]
     assert main(arguments) == 0
     assert capsys.readouterr().out == (
-        '3 scans of 3 patients are ready (0 of them from an earlier run), '
+        'Prepared 3 scans of 3 patients (0 from an earlier run), '
         'with 63 projections; 0 lung regions contain no lung.\n'
     )
     assert (scans / 'projections.csv').exists()  # beside the list
     (scans / 's1.nii.gz').unlink()
     assert main(arguments) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        'error: s1.nii.gz: no such file or folder; 1 scans could not be '
+        'error: s1.nii.gz: no such file or folder; 1 scan could not be '
         'prepared (listed in problems.txt), the others are ready'
     )
 

@@ -1,4 +1,4 @@
-"""Cropping and its way back: boxes keep their place in the body."""
+"""Cropping and conversion back: boxes keep their position in the body."""
 
 import numpy as np
 import pytest

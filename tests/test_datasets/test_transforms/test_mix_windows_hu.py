@@ -1,4 +1,4 @@
-"""Windows side by side: each as it is alone, slices in their order."""
+"""Several windows as channels: values and order of the channels."""
 
 import numpy as np
 import pytest

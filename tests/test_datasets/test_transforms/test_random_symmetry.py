@@ -1,4 +1,4 @@
-"""Symmetries of the square: which there are, and that a mask goes along."""
+"""Symmetries of the square, applied to patch and mask."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Findings of whole scans lie where the file says."""
+"""Positions of the findings of whole scans in the file."""
 
 import json
 import re

@@ -90,7 +90,8 @@ class ScanList {
         if (n > 0) each.row.cells[n + 1].textContent = text(each.scan, each.found);
       });
     }
-    at('subtitle').textContent = `${shown} scans, ${total} findings`;
+    at('subtitle').textContent = `${shown} ${shown === 1 ? 'scan' : 'scans'}, ${total} `
+      + (total === 1 ? 'finding' : 'findings');
     const { column, falling } = this.order;
     const value = (each) => COLUMNS[column][1](each.scan, each.found);
     this.rows.sort((a, b) => {
