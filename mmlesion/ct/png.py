@@ -1,5 +1,6 @@
-"""Reading and writing of the 16-bit PNG slices of DeepLesion."""
+"""Reading and writing of images, such as the 16-bit PNG slices of DeepLesion."""
 
+import contextlib
 import os
 import struct
 
@@ -14,6 +15,41 @@ PNG_OFFSET_HU = 32768
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _END = b'IEND\xaeB`\x82'
+
+
+def write_image(
+    path: str | os.PathLike[str], image: np.ndarray, compression: int | None = None
+) -> None:
+    """Write an image file.
+
+    OpenCV's ``imwrite`` does not notice that a disk is full when the last bytes of a
+    file are written. This function does.
+
+    Args:
+        path: The file; its suffix states the format.
+        image: Pixels; the channels are blue, green, red, as in OpenCV.
+        compression: zlib level of a PNG, 0 to 9. Defaults to OpenCV's.
+
+    Shape:
+        - image: (H, W) or (H, W, 3), uint8, or uint16 for PNG.
+
+    Raises:
+        OSError: If the file cannot be written. No partial file remains.
+    """
+    path = os.fspath(path)
+    options = [] if compression is None else [cv2.IMWRITE_PNG_COMPRESSION, compression]
+    _, content = cv2.imencode(
+        os.path.splitext(path)[1], np.ascontiguousarray(image), options
+    )
+    try:
+        with open(path, 'wb') as file:
+            file.write(content.data)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+        raise OSError(
+            error.errno, f'{path}: the image could not be written; is the disk full?'
+        ) from error
 
 
 def read_png_hu(path: str | os.PathLike[str]) -> np.ndarray:

@@ -5,10 +5,10 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mmlesion.ct.deeplesion_columns import DL_INFO_COLUMNS
+from mmlesion.ct.png import write_image
 from mmlesion.files import write_json
 
 from .body import Patient, Region
@@ -201,14 +201,13 @@ def _write_scan(
     depth = len(scan.hu)
     first = key_number - scan.key
     missing = _missing_slices(scan, rng)
-    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     for n in range(depth):
         if n in missing:
             continue
         pixels = (scan.hu[n].astype(np.int32) + HU_OFFSET).astype(np.uint16)
-        _imwrite(images / f'{first + n:03d}.png', pixels, quick)
+        write_image(images / f'{first + n:03d}.png', pixels, 1)
         if scan.mask[n].any():
-            _imwrite(masks / f'{first + n:03d}.png', scan.mask[n], quick)
+            write_image(masks / f'{first + n:03d}.png', scan.mask[n], 1)
     shared = {
         'File_name': f'{series}_{key_number:03d}.png',
         'Patient_index': name[0],
@@ -284,11 +283,6 @@ def _noisy_row(row: dict, scan: Scan, rng: np.random.Generator) -> dict:
         ),
         'Lesion_diameters_Pixel_': _numbers((length, 2 * length / 3)),
     }
-
-
-def _imwrite(path: Path, pixels: np.ndarray, options) -> None:
-    if not cv2.imwrite(str(path), pixels, options):
-        raise OSError(f'could not write {path}: is the disk full?')
 
 
 def _numbers(values) -> str:

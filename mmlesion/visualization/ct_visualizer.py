@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mmengine.visualization import Visualizer
 
 from mmlesion.ct import boxes_in_slice, read_slice_hu, window_hu
+from mmlesion.ct.png import write_image
 from mmlesion.evaluation.functional import box_iou
 from mmlesion.registry import VISUALIZERS
 
@@ -245,8 +246,7 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
         OSError: If the file cannot be written.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[..., ::-1]):
-        raise OSError(f'Picture {path} could not be written.')
+    write_image(path, picture[..., ::-1])
 
 
 def _array(values: Any) -> np.ndarray:

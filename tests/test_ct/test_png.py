@@ -1,10 +1,13 @@
 """16-bit PNG files: lossless round trip, and errors of damaged files."""
 
+import subprocess
+
 import cv2
 import numpy as np
 import pytest
 
 from mmlesion.ct import read_png_hu, write_png_hu
+from mmlesion.ct.png import write_image
 
 
 @pytest.fixture
@@ -86,3 +89,24 @@ def test_what_no_png_can_hold(tmp_path, slice_hu, reason):
     with pytest.raises(ValueError, match=reason):
         write_png_hu(tmp_path / '1.png', slice_hu)
     assert not (tmp_path / '1.png').exists()
+
+
+@pytest.mark.parametrize('size', [60, 3000, 200_000])
+def test_a_full_disk_is_noticed(size, tmp_path):
+    """The last bytes of a file fail when it is closed, which OpenCV ignores."""
+    noise = np.random.default_rng(0).integers(0, 255, (1, size)).astype(np.uint8)
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip('a small disk cannot be mounted')
+    try:
+        (folder / 'other').write_bytes(bytes(4096))
+        with pytest.raises(OSError, match=r'a\.png: the image could not be written'):
+            write_image(folder / 'a.png', noise)
+        assert not (folder / 'a.png').exists()
+        (folder / 'other').unlink()
+        write_image(tmp_path / 'a.png', noise)
+    finally:
+        subprocess.run(['umount', '-l', str(folder)], check=False)
+    assert np.array_equal(cv2.imread(str(tmp_path / 'a.png'), -1), noise)

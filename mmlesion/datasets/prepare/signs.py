@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from mmlesion.ct import (
@@ -30,6 +29,7 @@ from mmlesion.ct import (
     rescale_projection,
     write_volume,
 )
+from mmlesion.ct.png import write_image
 from mmlesion.datasets.indices.scan_list import (
     PROJECTION_INDEX_NAME,
     ScanRow,
@@ -396,13 +396,8 @@ def _write_projections(
         for view in VIEWS:
             picture = np.rint(255 * rescale_projection(pictures[area][view]))
             # OpenCV expects the channels blue, green, red.
-            if not cv2.imwrite(
-                projection_path(folder, area, view, number),
-                picture.astype(np.uint8)[..., ::-1],
-            ):
-                raise OSError(
-                    f'{folder}: a projection could not be written; is the disk full?'
-                )
+            path = projection_path(folder, area, view, number)
+            write_image(path, picture.astype(np.uint8)[..., ::-1])
 
 
 def _is_whole(folder: str, pictures: object) -> bool:

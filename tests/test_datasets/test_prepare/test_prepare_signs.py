@@ -178,7 +178,7 @@ def test_the_command_line(scans, capsys):
     assert main(arguments) == 0
     assert capsys.readouterr().out == (
         'Prepared 3 scans of 3 patients (0 from an earlier run), '
-        'with 63 projections; 0 lung regions contain no lung.\n'
+        'with 63 projections. Lung regions without lung: 0.\n'
     )
     assert (scans / 'projections.csv').exists()  # beside the list
     (scans / 's1.nii.gz').unlink()
