@@ -1,6 +1,7 @@
 """Exit status and messages of the programs on bad input and on an interrupt."""
 
 import functools
+import logging
 import os
 import re
 import sys
@@ -29,6 +30,8 @@ def exit_on_user_error(program: Callable[..., object]) -> Callable[..., int]:
 
     @functools.wraps(program)
     def wrapped(*args: object, **kwargs: object) -> int:
+        # A log file on a full disk would print a traceback for each message.
+        logging.raiseExceptions = False
         with end_on_interrupt() as interrupted:
             try:
                 program(*args, **kwargs)
