@@ -89,7 +89,7 @@ def test_bad_input_is_named(save, tmp_path):
     cfg = read_config(HESAM)
     with pytest.raises(ValueError, match='a.pth: expected a file name with .pt2'):
         export.export_network(cfg, 'weights.pth', tmp_path / 'a.pth', (32, 32))
-    with pytest.raises(ValueError, match='how many channels'):
+    with pytest.raises(ValueError, match='the number of channels'):
         export.input_channels(Config(dict(model=dict(type='X'))))
 
 

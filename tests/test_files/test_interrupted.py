@@ -130,7 +130,7 @@ def test_a_touched_file_is_the_same_and_a_replaced_one_is_not(tmp_path):
 
 
 def test_limits_come_from_the_environment(monkeypatch):
-    with pytest.raises(ValueError, match='MMLESION_MAX_SLICE_MPX to allow'):
+    with pytest.raises(ValueError, match='set MMLESION_MAX_SLICE_MPX to raise it'):
         check_limit(65, 'SLICE_MPX', 'a.png: the slice')
     monkeypatch.setenv('MMLESION_MAX_SLICE_MPX', '66')
     check_limit(65, 'SLICE_MPX', 'a.png: the slice')

@@ -246,7 +246,7 @@ def test_the_command_line(data):
         .splitlines()[-1]
         .startswith('Prepared 8 series (0 from an earlier run); wrote 72 slices')
     )
-    assert '1 series of the csv are not on disk' in result.stdout
+    assert 'series of the csv that are not on disk: 1' in result.stdout
     check_whole(data)
 
 

@@ -254,6 +254,6 @@ def test_a_doubtful_mask_is_listed(scans):
     write_volume(scans / 's1.nii.gz', chest(left=False))
     done = prepare(scans)
     assert len(done.doubts) == 1 and 'the left lung holds 0 ml' in done.doubts[0]
-    assert '1 lung masks are doubtful' in done.summary()
+    assert 'Doubtful lung masks: 1' in done.summary()
     assert 's1.nii.gz' in (scans / 'out/doubtful_masks.txt').read_text()
     assert prepare(scans).doubts == done.doubts  # also of what was there

@@ -56,14 +56,16 @@ def test_many_scans_with_a_broken_one(arguments, make_scan, tmp_path, capsys):
     (folder / 'broken.nii').write_bytes(b'text')
     assert detect(folder, *arguments, '--out', out) == 0
     said = capsys.readouterr().out
-    assert '2 of 3 scans complete (2 in this run)' in said and '1 scans failed' in said
+    assert '2 of 3 scans complete (2 in this run)' in said and '1 scan failed' in said
     assert 'broken.nii' in (out / 'failures.csv').read_text()
 
 
 def test_a_broken_scan_alone_is_one_sentence(arguments, tmp_path, capsys):
     (tmp_path / 'broken.nii').write_bytes(b'text')
     assert detect(tmp_path / 'broken.nii', *arguments, '--out', tmp_path / 'o') == 1
-    assert 'broken.nii: the file is' in capsys.readouterr().err
+    assert (
+        'broken.nii: the content does not match the suffix' in capsys.readouterr().err
+    )
 
 
 def test_the_series_of_a_folder(arguments, make_scan, tmp_path, capsys):
