@@ -136,7 +136,8 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
             )
         if not _fits_16_bit(volume.array):
             raise ValueError(
-                f'{path}: DICOM stores 16-bit HU, but the volume has values outside'
+                f'{path}: DICOM stores 16-bit HU, but the volume has values outside '
+                '[-32768, 32767]'
             )
         rounded = np.rint(volume.array).astype(np.int16)
         stored = sitk.GetImageFromArray(rounded)

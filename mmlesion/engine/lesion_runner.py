@@ -34,7 +34,7 @@ from .partial_weights import load_partially
 class LesionRunner(Runner):
     """Runner that executes no code from checkpoints and writes them atomically.
 
-    MMDetection's own ``mmlesion train`` uses it with
+    MMDetection's own ``tools/train.py`` uses it with
     ``runner_type='mmlesion.LesionRunner'`` in the config.
 
     It differs from :class:`mmengine.runner.Runner` as follows:
