@@ -13,9 +13,7 @@ _RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 def lock_work_dir(work_dir: str | os.PathLike) -> Iterator[None]:
     """Prevent other training runs from using a work directory.
 
-    If a training run has several processes, the first process holds the lock. Processes
-    that are forked from it, such as loader workers, close their copy of the lock. After
-    the training process is killed, the folder is therefore free at once.
+    If a training run has several processes, the first process holds the lock.
 
     Args:
         work_dir: The directory. It is created if necessary.
@@ -27,16 +25,5 @@ def lock_work_dir(work_dir: str | os.PathLike) -> Iterator[None]:
         yield
         return
     os.makedirs(work_dir, exist_ok=True)
-    with lock_folder(work_dir, [os.fspath(work_dir)]) as lock:
-        held = [lock] if lock >= 0 else []
-
-        def close_copy() -> None:
-            while held:
-                os.close(held.pop())
-
-        if hasattr(os, 'register_at_fork'):
-            os.register_at_fork(after_in_child=close_copy)
-        try:
-            yield
-        finally:
-            held.clear()  # handlers of a fork cannot be removed
+    with lock_folder(work_dir, [os.fspath(work_dir)]):
+        yield

@@ -14,7 +14,7 @@ from .atomic import (
     write_text,
 )
 from .csv_rows import read_csv_rows, write_csv_rows, write_csv_table
-from .folder_lock import lock_folder, remove_partial
+from .folder_lock import keep_lock, lock_folder, release_lock, remove_partial
 from .limits import check_limit
 from .made_from import describe_files, files_match, list_files
 from .names import is_file_name, path_in
@@ -33,6 +33,7 @@ __all__ = [
     'describe_files',
     'files_match',
     'is_file_name',
+    'keep_lock',
     'list_files',
     'lock_folder',
     'map_ahead',
@@ -42,6 +43,7 @@ __all__ = [
     'plain_table',
     'read_csv_rows',
     'read_text',
+    'release_lock',
     'remove_partial',
     'run_in_parallel',
     'sync_folder',

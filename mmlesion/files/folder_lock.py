@@ -11,38 +11,70 @@ from contextlib import contextmanager, suppress
 from .atomic import PARTIAL_SUFFIX
 
 _LOCK_NAME = '.lock'
+_held: set[int] = set()  # file descriptors of the locks of this process
 
 
 @contextmanager
 def lock_folder(
     folder: str | os.PathLike, partial_in: Sequence[str] = ()
-) -> Iterator[int]:
+) -> Iterator[None]:
     """Lock a folder; the system releases the lock when the process ends.
+
+    Processes that are forked from this process, such as loader workers, close their
+    copy of the lock. After this process is killed, the folder is therefore free at
+    once.
 
     Args:
         folder: An existing folder.
         partial_in: Folders whose incomplete files are removed on entering and leaving
             (:func:`remove_partial`).
 
-    Yields:
-        File descriptor of the lock; -1 if the system does not support such locks.
-
     Raises:
         BlockingIOError: If another process has the lock. The message names it.
         OSError: If the lock cannot be created, e.g. without write permission.
     """
     lock = _acquire(os.fspath(folder))
+    if lock >= 0:
+        keep_lock(lock)
     try:
         for each in partial_in:
             remove_partial(each)
         try:
-            yield lock
+            yield
         finally:
             for each in partial_in:
                 remove_partial(each)
     finally:
-        if lock >= 0:
-            os.close(lock)
+        release_lock(lock)
+
+
+def keep_lock(lock: int) -> None:
+    """Hold a lock until :func:`release_lock`; forked processes close their copy.
+
+    Args:
+        lock: File descriptor of the lock.
+    """
+    _held.add(lock)
+
+
+def release_lock(lock: int) -> None:
+    """Close a lock of this process. Nothing happens for a lock of its parent.
+
+    Args:
+        lock: File descriptor of the lock; -1 where the system has no such locks.
+    """
+    if lock in _held:
+        _held.remove(lock)
+        os.close(lock)
+
+
+def _close_copies() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_close_copies)
 
 
 def _acquire(folder: str) -> int:

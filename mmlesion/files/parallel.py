@@ -26,7 +26,6 @@ def run_in_parallel(
     *,
     unit: str,
     title: str = '',
-    lock: int = -1,
     progress: bool = False,
     raise_errors: bool = False,
 ) -> Iterator[tuple[int, Any]]:
@@ -43,7 +42,6 @@ def run_in_parallel(
         workers: Number of processes. Defaults to the number of cores.
         unit: Plural noun for the jobs.
         title: Title of the progress bar.
-        lock: File descriptor of the lock of the folder, which the workers close.
         progress: Whether to show a progress bar.
         raise_errors: Whether to raise the exception of a job with bad input at once.
 
@@ -58,16 +56,14 @@ def run_in_parallel(
     if workers <= 1:
         results = _run_here(function, jobs, title, unit, progress)
     else:
-        results = _run_in_pool(function, jobs, workers, title, unit, lock, progress)
+        results = _run_in_pool(function, jobs, workers, title, unit, progress)
     for number, result in results:
         if raise_errors and isinstance(result, Exception):
             raise result
         yield number, result
 
 
-def map_ahead(
-    function: Callable, jobs: Iterable[tuple], workers: int, lock: int = -1
-) -> Iterator[Any]:
+def map_ahead(function: Callable, jobs: Iterable[tuple], workers: int) -> Iterator[Any]:
     """Call a function for each job in worker processes, ahead of the caller.
 
     Results are yielded in the order of the jobs. At most ``workers`` + 1 results exist
@@ -78,7 +74,6 @@ def map_ahead(
         function: A module-level function, called with the items of a job.
         jobs: The jobs, one tuple of arguments each.
         workers: Number of processes; 0 runs the jobs in the current process.
-        lock: File descriptor of the lock of a folder, which the workers close.
 
     Yields:
         The result of each job, or the exception of a job with bad input.
@@ -94,8 +89,7 @@ def map_ahead(
     methods = multiprocessing.get_all_start_methods()
     method = 'fork' if 'fork' in methods else 'spawn'
     context = multiprocessing.get_context(method)
-    inherited = (lock if method == 'fork' else -1, os.getpid())
-    pool = ProcessPoolExecutor(workers, context, _start_worker, inherited)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),))
     try:
         running: deque[Future] = deque()
         for job in itertools.islice(waiting, workers + 1):
@@ -129,18 +123,14 @@ def _run_in_pool(
     workers: int,
     title: str,
     unit: str,
-    lock: int,
     progress: bool,
 ) -> Iterator[tuple[int, Any]]:
     methods = multiprocessing.get_all_start_methods()
     method = 'fork' if 'fork' in methods else 'spawn'
     context = multiprocessing.get_context(method)
-    inherited = lock if method == 'fork' else -1
     complete = 0
     with (
-        ProcessPoolExecutor(
-            workers, context, _start_worker, (inherited, os.getpid())
-        ) as pool,
+        ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool,
         tqdm(total=len(jobs), desc=title, unit=unit, disable=not progress) as bar,
     ):
         running: dict[Future, int] = {}
@@ -211,14 +201,11 @@ def _after(complete: int, unit: str) -> str:
     return f'after {complete} {unit}; these are complete, run again to go on'
 
 
-def _start_worker(lock: int, parent: int) -> None:
+def _start_worker(parent: int) -> None:
     """Ignore interrupts, and end with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    if lock >= 0:
-        os.close(lock)  # otherwise, the lock would outlive a killed parent
-
     _end_with_parent()
 
     def watch() -> None:

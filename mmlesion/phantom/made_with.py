@@ -11,7 +11,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mmlesion.files import PARTIAL_SUFFIX, run_in_parallel, write_json
+from mmlesion.files import (
+    PARTIAL_SUFFIX,
+    keep_lock,
+    release_lock,
+    run_in_parallel,
+    write_json,
+)
 
 _NOTE = 'phantom.json'
 _ROWS = 'rows'
@@ -54,8 +60,7 @@ def build_folder(
         os.replace(partial, out_dir)
         shutil.rmtree(out_dir / _ROWS)
     finally:
-        if lock >= 0:
-            os.close(lock)
+        release_lock(lock)
 
 
 def simulate_missing(
@@ -149,10 +154,11 @@ def _make_and_lock(partial: Path) -> int:
             errno.EWOULDBLOCK, f'{partial}: another process is writing to this folder'
         ) from None
     except OSError:
-        return lock  # a network file system without locks
+        pass  # a network file system without locks
     if not partial.exists() or not os.path.samestat(os.fstat(lock), partial.stat()):
         os.close(lock)  # the folder was renamed in the meantime
         return _make_and_lock(partial)
+    keep_lock(lock)
     return lock
 
 

@@ -118,7 +118,7 @@ def run_scans(
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    with lock_folder(os.fspath(out)) as lock:
+    with lock_folder(os.fspath(out)):
         _check_settings(out / RUN_FILE, task.settings())
         remove_partial(os.fspath(out))
         before = [name for name in scans if (out / name / FINDINGS_FILE).is_file()]
@@ -126,7 +126,7 @@ def run_scans(
         finished = {*before, *failures}
         todo = {name: path for name, path in scans.items() if name not in finished}
         if dask is None:
-            outcomes = _run_here(todo, out, task, series_uid, readers, lock)
+            outcomes = _run_here(todo, out, task, series_uid, readers)
         else:
             outcomes = _run_on_dask(todo, out, task, series_uid, dask, workers)
         done = []
@@ -158,11 +158,10 @@ def _run_here(
     task: ScanTask,
     series_uid: str | None,
     readers: int,
-    lock: int,
 ) -> Iterator[tuple[str, str | None]]:
     jobs = ((path, series_uid) for path in todo.values())
     workers = min(readers, len(todo))
-    for name, scan in zip(todo, map_ahead(read_scan, jobs, workers, lock)):
+    for name, scan in zip(todo, map_ahead(read_scan, jobs, workers)):
         yield name, _run_task(scan, out, name, task)
 
 

@@ -100,7 +100,7 @@ def prepare_deeplesion(
     present, absent = _find_series(osp.join(data_root, ann_file), image_root)
     done = PreparedDeepLesion(absent=absent)
     os.makedirs(cache_dir, exist_ok=True)
-    with lock_folder(cache_dir, [cache_dir]) as lock:
+    with lock_folder(cache_dir, [cache_dir]):
         jobs = [
             (
                 osp.join(image_root, name),
@@ -117,7 +117,6 @@ def prepare_deeplesion(
             workers,
             title='DeepLesion',
             unit='series',
-            lock=lock,
             progress=progress,
         ):
             if isinstance(result, Exception):

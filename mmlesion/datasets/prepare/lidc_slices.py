@@ -193,7 +193,7 @@ def prepare_lidc_slices(
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
     folders = [osp.join(out_dir, each) for each in ('', SLICE_FOLDER, MASK_FOLDER)]
-    with lock_folder(out_dir, folders) as lock:
+    with lock_folder(out_dir, folders):
         # Each worker receives only the reading of its own series.
         jobs = [
             (
@@ -212,7 +212,6 @@ def prepare_lidc_slices(
                 workers,
                 title='LIDC-IDRI',
                 unit='series',
-                lock=lock,
                 progress=progress,
             )
         )

@@ -157,7 +157,7 @@ def prepare_scans(
     for folder in (_IMAGES, _RECORDS):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
     done = PreparedScans()
-    with lock_folder(out_dir) as lock:
+    with lock_folder(out_dir):
         finished: dict[int, dict[str, list[dict]]] = {}
         for number, result in run_in_parallel(
             _prepare_scan,
@@ -165,7 +165,6 @@ def prepare_scans(
             workers,
             title='Scans',
             unit='scans',
-            lock=lock,
             progress=progress,
         ):
             if isinstance(result, Exception):

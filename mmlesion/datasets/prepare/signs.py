@@ -203,14 +203,13 @@ def prepare_signs(
     ]
     done = PreparedSigns()
     prepared: dict[int, ScanRow] = {}
-    with lock_folder(out_dir, [out_dir, folder]) as lock:
+    with lock_folder(out_dir, [out_dir, folder]):
         for number, result in run_in_parallel(
             _prepare_scan,
             jobs,
             workers,
             title='Projections',
             unit='scans',
-            lock=lock,
             progress=progress,
         ):
             if isinstance(result, Exception):
