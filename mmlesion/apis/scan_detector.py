@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmlesion.ct import CTVolume
-from mmlesion.ct.recist import DEEPLESION_MARGIN_PX
+from mmlesion.ct.recist import box_margin_px
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult, StepRecord
@@ -123,7 +122,10 @@ class ScanDetector:
             raise ValueError(f'{config.filename}: the model is not a detector')
         self.pipeline = ScanPipeline(config)
         self.device = next(self.model.parameters()).device
-        self.link = _link_options(options.link, self.model.dataset_meta)
+        self.link = options.link
+        if self.link.box_margin_px is None:
+            margin = box_margin_px(self.model.dataset_meta)
+            self.link = replace(self.link, box_margin_px=margin)
         self.froc = None if options.froc is None else _read_curve(options.froc)
         self.record = StepRecord(
             'detect',
@@ -212,14 +214,6 @@ class ScanDetector:
             options.batch_keys or (8 if on_gpu else 1),
             PRECISIONS[self.precision],
         )
-
-
-def _link_options(options: LinkOptions, dataset_meta: Mapping) -> LinkOptions:
-    """Return the options with the margin of the boxes of the training data."""
-    if options.box_margin_px is not None:
-        return options
-    margin = dataset_meta.get('box_margin_px', DEEPLESION_MARGIN_PX)
-    return replace(options, box_margin_px=float(margin))
 
 
 def _read_curve(path: str) -> dict[str, Any]:

@@ -292,19 +292,34 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         name = args.config.rpartition('::')[2]  # a file or a model of the zoo
         cfg.work_dir = os.path.join('work_dirs', Path(name).stem)
+    suffix = apply_inputs_arguments(cfg, args)
+    if args.work_dir is None:
+        cfg.work_dir += suffix
+    return cfg
+
+
+def apply_inputs_arguments(cfg: Config, args: argparse.Namespace) -> str:
+    """Change a config according to :func:`add_inputs_argument`.
+
+    Args:
+        cfg: The config, changed in place.
+        args: The parsed arguments. Programs without these arguments are supported.
+
+    Returns:
+        The suffix of the work directory of the changed config.
+    """
+    suffix = ''
     if getattr(args, 'inputs', None) is not None:
         from mmlesion.apis import set_nodule_inputs
 
         set_nodule_inputs(cfg, args.inputs)
-        if args.work_dir is None:
-            cfg.work_dir += f'_{args.inputs}'
+        suffix += f'_{args.inputs}'
     if getattr(args, 'common_extent', False):
         from mmlesion.apis import set_nodule_extent
 
         set_nodule_extent(cfg)
-        if args.work_dir is None:
-            cfg.work_dir += '_common_extent'
-    return cfg
+        suffix += '_common_extent'
+    return suffix
 
 
 def config_pairs(

@@ -11,6 +11,7 @@ import argparse
 from .arguments import (
     add_config_options,
     add_inputs_argument,
+    apply_inputs_arguments,
     read_config,
 )
 
@@ -48,13 +49,9 @@ def run(args: argparse.Namespace) -> None:
     Args:
         args: The parsed arguments.
     """
-    from mmlesion.apis import set_nodule_extent, set_nodule_inputs
     from mmlesion.apis.studies import audit_nodules, audit_table
 
     cfg = read_config(args.config, args.cfg_options, args.trust_checkpoint)
-    if args.inputs is not None:
-        set_nodule_inputs(cfg, args.inputs)
-    if args.common_extent:
-        set_nodule_extent(cfg)
+    apply_inputs_arguments(cfg, args)
     result = audit_nodules(cfg, args.runs, args.xml, args.folds, args.seed, args.out)
     print(audit_table(result))

@@ -10,7 +10,12 @@ expected calibration error (ECE) and operating points, and draws a reliability d
 import argparse
 from pathlib import Path
 
-from .arguments import add_config_options, add_inputs_argument, read_config
+from .arguments import (
+    add_config_options,
+    add_inputs_argument,
+    apply_inputs_arguments,
+    read_config,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +43,6 @@ def run(args: argparse.Namespace) -> None:
     Args:
         args: The parsed arguments.
     """
-    from mmlesion.apis import set_nodule_extent, set_nodule_inputs
     from mmlesion.apis.studies import calibrate, calibrate_folds, calibration_table
 
     path = Path(args.checkpoint)
@@ -46,10 +50,7 @@ def run(args: argparse.Namespace) -> None:
         print(calibration_table(calibrate_folds(path)))
         return
     cfg = read_config(args.config, args.cfg_options, args.trust_checkpoint)
-    if args.inputs is not None:
-        set_nodule_inputs(cfg, args.inputs)
-    if args.common_extent:
-        set_nodule_extent(cfg)
+    apply_inputs_arguments(cfg, args)
     out = args.out or path.with_name(f'{path.stem}_calibrated.pth')
     print(calibration_table(calibrate(cfg, args.checkpoint, out)))
     print(f'\n{out}')

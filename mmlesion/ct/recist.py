@@ -1,5 +1,6 @@
 """RECIST diameters of a lesion and the box around them, as in DeepLesion."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
@@ -24,6 +25,16 @@ class Recist(NamedTuple):
 
 #: Distance of the boxes of DeepLesion from the ends of the diameters.
 DEEPLESION_MARGIN_PX = 5.0
+
+
+def box_margin_px(dataset_meta: Mapping | None) -> float:
+    """Return the distance of the boxes of a data set from the ends of the diameters.
+
+    Args:
+        dataset_meta: Metadata of the data set, with ``box_margin_px`` or without. Data
+            sets without this entry have the margin of DeepLesion.
+    """
+    return float((dataset_meta or {}).get('box_margin_px', DEEPLESION_MARGIN_PX))
 
 
 def recist(mask: np.ndarray, margin_px: float = DEEPLESION_MARGIN_PX) -> Recist:

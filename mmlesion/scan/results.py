@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmlesion.ct import CTVolume
-from mmlesion.ct.recist import DEEPLESION_MARGIN_PX
+from mmlesion.ct.recist import box_margin_px
 
 from .finding import Box3D, Finding, ScanResult, SliceBox, StepRecord
 from .key_slice_detection import KeySliceDetection
@@ -95,7 +95,7 @@ def _finding(
     best = max(slices.values(), key=lambda each: (each.score, -each.slice_index))
     x1, y1, x2, y2 = linked.boxes[linked.best]
     margin = options.box_margin_px
-    margin = 2 * (DEEPLESION_MARGIN_PX if margin is None else margin)
+    margin = 2 * (box_margin_px(None) if margin is None else margin)
     sides = [max(side - margin, 1.0) for side in (x2 - x1, y2 - y1)]
     label = classes[linked.label] if linked.label < len(classes) else 'lesion'
     x, y, z = grid.index_to_world(box.center).tolist()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmlesion.ct.recist import DEEPLESION_MARGIN_PX, recist
+from mmlesion.ct.recist import box_margin_px, recist
 from mmlesion.registry import METRICS
 
 from ..functional.box_iou import box_iou
@@ -134,8 +134,7 @@ class RECISTMetric(BaseMetric):
             return np.array([measured.long_px, measured.short_px])
         margin = self.margin_px
         if margin is None:
-            known = self.dataset_meta or {}
-            margin = known.get('box_margin_px', DEEPLESION_MARGIN_PX)
+            margin = box_margin_px(self.dataset_meta)
         sides = np.sort(box[2:] - box[:2])[::-1] - 2 * margin
         return np.maximum(sides, 0)
 
