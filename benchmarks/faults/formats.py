@@ -64,7 +64,11 @@ def after(place: int) -> Callable[[int, Any, Any], bool]:
 
 
 def use_one_thread() -> None:
-    """Compute with one thread, because thread pools do not survive a fork."""
+    """Compute with one thread, so that this process can be forked.
+
+    Call this function before the fork: in a forked process, OpenCV waits forever for
+    the end of threads that the fork did not copy.
+    """
     import cv2
     import torch
 

@@ -41,6 +41,9 @@ def run_inputs(
 ) -> tuple[dict[str, Counter], list[str]]:
     """Damage and read files until the time is over.
 
+    The calling process computes with one thread afterwards. It must not have started
+    threads of PyTorch before: the processes of the inputs are forked from it.
+
     Args:
         seed: Random seed of the damage.
         deadline: When to stop, by ``time.monotonic``.
@@ -53,6 +56,7 @@ def run_inputs(
     """
     counts: dict[str, Counter] = {}
     failures: list[str] = []
+    use_one_thread()
     with tempfile.TemporaryDirectory() as root:
         formats = make_formats(Path(root))
         wholes = [_read_whole(form) for form in formats]
@@ -122,18 +126,20 @@ def _read_whole(form: Format) -> Any:
     process = context.Process(target=_send_whole, args=(form, sender))
     process.start()
     sender.close()
-    whole = receiver.recv()
-    process.join()
-    return whole
+    try:
+        if not receiver.poll(_WALL_SECONDS):
+            raise TimeoutError(f'{form.name}: the undamaged input was not read')
+        return receiver.recv()
+    finally:
+        process.kill()
+        process.join()
 
 
 def _send_whole(form: Format, sender: Any) -> None:
-    use_one_thread()
     sender.send(form.read(form.folder))
 
 
 def _read_all(form: Format, whole: Any, seed: int, numbers: list, sender: Any) -> None:
-    use_one_thread()
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)

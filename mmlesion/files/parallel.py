@@ -204,6 +204,8 @@ def _after(complete: int, unit: str) -> str:
 def _start_worker(parent: int) -> None:
     """Ignore interrupts, and end with the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # With 1 instead of 0, OpenCV waits forever for the end of the threads of the parent
+    # process, which a fork does not copy.
     cv2.setNumThreads(0)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     _end_with_parent()

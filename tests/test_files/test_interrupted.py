@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 
 from mmlesion.cli import main
@@ -220,6 +221,7 @@ def test_a_full_disk_is_one_sentence_and_the_next_run_completes_the_data(
             try:
                 import resource
 
+                cv2.setNumThreads(0)  # a fork does not copy the threads of OpenCV
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 os.dup2(errors.fileno(), 2)
                 sys.stderr = open(2, 'w', buffering=1, closefd=False)

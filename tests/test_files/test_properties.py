@@ -1,8 +1,10 @@
 """Properties of readers on generated input: no damage is read, no name leaves."""
 
 import math
+import multiprocessing
 import os
 import random
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -75,7 +77,11 @@ def test_damage_depends_on_the_seed_alone():
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='the campaign forks')
 def test_a_short_campaign_finds_nothing():
-    counts, failures = run_inputs(seed=0, deadline=math.inf, most=102, batch=2)
+    # The inputs are read in forked processes, and this process may have threads
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+        counts, failures = pool.submit(
+            run_inputs, seed=0, deadline=math.inf, most=102, batch=2
+        ).result()
     assert sum(count.total() for count in counts.values()) == 102
     assert len(counts) > 45
     assert not failures, '\n'.join(failures)
