@@ -74,7 +74,21 @@ def _add_lidc(layouts: Any, both: argparse.ArgumentParser) -> None:
         '--size',
         type=int,
         default=160,
-        help='pixels per side; a part of the chest is reconstructed',
+        help='pixels per side; below 384, only a part of the chest is reconstructed',
+    )
+    parser.add_argument(
+        '--attached',
+        type=float,
+        default=0.15,
+        help='share of the nodules that touch the surface of the lung or a vessel '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--ground-glass',
+        type=float,
+        default=0.33,
+        help='share of the nodules of ground glass, with and without a solid core '
+        '(default: %(default)s)',
     )
 
 
@@ -155,7 +169,13 @@ def run(args: argparse.Namespace) -> None:
 
     every = dict(size=args.size, seed=args.seed, workers=args.workers)
     if args.dataset == 'lidc':
-        folder = phantom.write_lidc(args.out, args.patients, **every)
+        folder = phantom.write_lidc(
+            args.out,
+            args.patients,
+            **every,
+            attached=args.attached,
+            ground_glass=args.ground_glass,
+        )
     elif args.dataset == 'node21':
         folder = phantom.write_node21(
             args.out,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Box, Canvas
 
 
 @dataclass
@@ -135,6 +135,26 @@ def paint_focus(
     Returns:
         Box and weights (0..1, in the shape of the box), or None outside the canvas.
     """
+    shape = focus_shape(canvas, focus)
+    if shape is None:
+        return None
+    box, weight, value = shape
+    before = canvas.hu[box]
+    if not region_is_bone:
+        weight *= 1 - np.clip((before - 210) * np.float32(1 / 60), 0, 1)
+    before += weight * (value - before)
+    return box, weight
+
+
+def focus_shape(
+    canvas: Canvas, focus: Focus
+) -> tuple[Box, np.ndarray, np.ndarray] | None:
+    """Return the shape of a focus on a canvas without painting it.
+
+    Returns:
+        Box, weights (0..1, 0 in gas and in air outside the body) and HU, both in the
+        shape of the box; None outside the canvas.
+    """
     z = canvas.z.ravel()
     dz_all = z - focus.center[2]
     profile = focus.profile(dz_all)
@@ -178,13 +198,8 @@ def paint_focus(
         signed = distance(ax, ay, np.float32(1))
     edge = max(focus.edge_mm, canvas.edge_mm)
     weight = np.clip(signed * np.float32(1 / edge) + np.float32(0.5), 0, 1)
-    before = canvas.hu[box]
-    weight *= np.clip((before + 975) * np.float32(1 / 40), 0, 1)
-    if not region_is_bone:
-        weight *= 1 - np.clip((before - 210) * np.float32(1 / 60), 0, 1)
-    value = _focus_hu(focus, signed, size, (x, y, dz))
-    before += weight * (value - before)
-    return box, weight
+    weight *= np.clip((canvas.hu[box] + 975) * np.float32(1 / 40), 0, 1)
+    return box, weight, _focus_hu(focus, signed, size, (x, y, dz))
 
 
 def _focus_hu(

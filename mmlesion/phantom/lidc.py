@@ -3,37 +3,49 @@
 import csv
 import itertools
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from mmlesion.ct import CTVolume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
 from mmlesion.files import write_json
 
-from .body import Patient, Region
-from .focus import Focus, paint_focus
+from .body import Patient
+from .lidc_nodules import (
+    ATTACHED_SHARE,
+    GROUND_GLASS_SHARE,
+    Nodule,
+    NoduleKind,
+    draw_kind,
+    draw_nodule,
+    paint_nodule,
+)
+from .lidc_places import LungMap, Window, find_place
 from .lidc_readers import lidc_xml, read_nodule
 from .made_with import build_folder, simulate_missing
 from .scan import Protocol, finish, paint_anatomy, paint_table
 
 # Increased whenever a seed gives different images, so that versions are not mixed.
-LIDC_PHANTOM_VERSION = 1
+LIDC_PHANTOM_VERSION = 2
 _COLUMNS = (
     'patient',
     'series_uid',
     'nodule',
     'malignant',
+    'attached',
+    'texture',
     'diameter_mm',
     'z_mm',
     'y_px',
     'x_px',
 )
 _HALF_MM = 28.0  # half height of the part of the lung in a series
-_COARSE_MM = 2.5
+_OFF_CENTER = 0.15  # largest distance of the first nodule, relative to the image
+_TOUCHING = 0.05  # minimum part of an attached nodule's shape in wall or vessel
+_WHOLE_CHEST_PX = 384  # images of this size show the whole chest
 # Slice distance (mm) and number of thin slices that are averaged into one slice.
 _INTERVALS_MM = ((1.25, 1), (2.0, 2), (2.5, 2))
 
@@ -44,17 +56,16 @@ class NoduleScan:
 
     Attributes:
         hu: (D, H, W) int16, from the feet to the head.
-        masks: Ground-truth masks of the nodules, each (D, H, W) bool.
-        foci: Painted shapes in the order of ``masks``.
-        malignant: Whether each nodule is malignant.
+        masks: Ground-truth masks of the nodules without the wall and the vessels that
+            they touch, each (D, H, W) bool.
+        nodules: Nodules in the order of ``masks``.
         spacing_mm: (z, y, x).
         origin: World position (x, y, z) of the center of the first voxel, mm.
     """
 
     hu: np.ndarray
     masks: list[np.ndarray]
-    foci: list[Focus]
-    malignant: list[bool]
+    nodules: list[Nodule]
     spacing_mm: tuple[float, float, float]
     origin: tuple[float, float, float]
 
@@ -65,6 +76,8 @@ def write_lidc(
     size: int = 160,
     seed: int = 0,
     workers: int = 1,
+    attached: float = ATTACHED_SHARE,
+    ground_glass: float = GROUND_GLASS_SHARE,
 ) -> Path:
     """Simulate chest CT with nodules and write it in the layout of LIDC-IDRI.
 
@@ -73,7 +86,9 @@ def write_lidc(
     contains ``truth.csv`` (the nodules as painted) and ``phantom.json`` (the settings).
     Nodules are benign (smooth, round, sometimes calcified) or malignant (spiculated,
     lobulated). The diameters of the two classes overlap, so that the margin is more
-    informative than the size.
+    informative than the size. Nodules lie anywhere in the lungs. Some touch the
+    surface of the lung or a vessel, and some are of ground glass; both are independent
+    of malignancy.
 
     A patient depends only on ``seed`` and the number of the patient. Everything is
     written to ``<out_dir>.partial``, which is renamed at the end. An interrupted run
@@ -82,9 +97,13 @@ def write_lidc(
     Args:
         out_dir: Output folder.
         num_patients: Number of patients.
-        size: Width and height in pixels. Only a part of the chest is reconstructed.
+        size: Width and height in pixels. Below 384, only a part of the chest is
+            reconstructed.
         seed: Random seed.
         workers: Number of processes.
+        attached: Share of the nodules that touch the surface of the lung or a vessel.
+        ground_glass: Share of the nodules of ground glass, with and without a solid
+            core.
 
     Returns:
         The output folder.
@@ -101,6 +120,9 @@ def write_lidc(
         raise ValueError(
             f'seed must be 0 or more and workers 1 or more, got {seed} and {workers}'
         )
+    for name, share in (('attached', attached), ('ground_glass', ground_glass)):
+        if not 0 <= share <= 1:
+            raise ValueError(f'{name} must be 0 to 1, got {share:g}')
     out_dir = Path(out_dir)
     settings = dict(
         version=LIDC_PHANTOM_VERSION,
@@ -108,6 +130,8 @@ def write_lidc(
         num_patients=int(num_patients),
         size=int(size),
         seed=int(seed),
+        attached=float(attached),
+        ground_glass=float(ground_glass),
     )
     with build_folder(out_dir, settings) as partial:
         if partial is not None:
@@ -133,7 +157,13 @@ def _write_patient(job: tuple) -> None:
     folder = root / name
     if folder.exists():  # incomplete, from an interrupted run
         shutil.rmtree(folder)
-    scan = simulate_nodule_scan(Patient(rng), rng, settings['size'])
+    scan = simulate_nodule_scan(
+        Patient(rng),
+        rng,
+        settings['size'],
+        settings['attached'],
+        settings['ground_glass'],
+    )
     uids: list[str] = []
 
     def new_uid() -> str:
@@ -146,25 +176,16 @@ def _write_patient(job: tuple) -> None:
     study_uid, series_uid, _, *slice_uids = uids
     z_mm = [scan.origin[2] + k * scan.spacing_mm[0] for k in range(len(scan.hu))]
     readings, rows = [], []
-    for index, (mask, focus, malignant) in enumerate(
-        zip(scan.masks, scan.foci, scan.malignant)
-    ):
-        readings.append(
-            read_nodule(
-                mask,
-                malignant,
-                focus.core_hu > 100,
-                focus.aspect,
-                scan.spacing_mm[1],
-                rng,
-            )
-        )
+    for index, (mask, nodule) in enumerate(zip(scan.masks, scan.nodules)):
+        readings.append(read_nodule(mask, nodule, scan.spacing_mm[1], rng))
         rows.append(
             dict(
                 patient=name,
                 series_uid=series_uid,
                 nodule=index,
-                malignant=int(malignant),
+                malignant=int(nodule.kind.malignant),
+                attached=nodule.kind.attached,
+                texture=nodule.kind.texture,
                 **_size_and_place(mask, scan),
             )
         )
@@ -197,17 +218,25 @@ def _size_and_place(mask: np.ndarray, scan: NoduleScan) -> dict[str, float]:
 
 
 def simulate_nodule_scan(
-    patient: Patient, rng: np.random.Generator, size: int = 160
+    patient: Patient,
+    rng: np.random.Generator,
+    size: int = 160,
+    attached: float = ATTACHED_SHARE,
+    ground_glass: float = GROUND_GLASS_SHARE,
 ) -> NoduleScan:
     """Simulate a part of the lungs with one to three nodules.
 
     Args:
         patient: The patient.
         rng: Random number generator.
-        size: Width and height in pixels.
+        size: Width and height in pixels. Below 384, only a part of the chest is
+            reconstructed.
+        attached: Share of the nodules that touch the surface of the lung or a vessel.
+        ground_glass: Share of the nodules of ground glass.
 
     Returns:
-        The scan. The first nodule is near its center.
+        The scan. The first nodule is near its center if a part of the chest is
+        reconstructed.
 
     Raises:
         RuntimeError: If no nodule fits.
@@ -219,185 +248,129 @@ def simulate_nodule_scan(
         parts=parts,
         spacing_mm=float(rng.choice((0.585938, 0.664062, 0.703125))),
     )
+    # A kind is drawn only once, so that kinds that fit rarely keep their share.
+    count = int(rng.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))
+    kinds = [draw_kind(rng, attached, ground_glass) for _ in range(count)]
+    lungs = LungMap.of(patient, protocol.enhancement)
     for _ in range(20):
-        scan = _try_scan(patient, protocol, rng, size)
-        if scan is not None:
+        layout = _draw_layout(patient, protocol, lungs, kinds, size, rng)
+        scan = layout and _paint_scan(patient, protocol, layout, size, rng)
+        if scan:
             return scan
     raise RuntimeError(f'no nodule fits: image size {size} px is too small')
 
 
-def _try_scan(
-    patient: Patient, protocol: Protocol, rng: np.random.Generator, size: int
-) -> NoduleScan | None:
-    interval, spacing = protocol.interval_mm, protocol.spacing_mm
-    z_middle = rng.uniform(70, 180) * patient.scale_z
-    half = round(_HALF_MM / interval)
-    z = z_middle + interval * np.arange(-half, half + 1)  # toward the feet
-    placed = _place(patient, protocol, z, size * spacing, rng)
-    if placed is None:
+@dataclass
+class _Layout:
+    """Field of view and nodules of a scan, in mm of the patient.
+
+    Attributes:
+        nodules: The nodules.
+        z_mm: Height of the middle slice.
+        corner_mm: x and y of the center of the first pixel.
+        spacing_mm: Pixel spacing.
+        back_mm: y of the skin of the back.
+    """
+
+    nodules: list[Nodule]
+    z_mm: float
+    corner_mm: tuple[float, float]
+    spacing_mm: float
+    back_mm: float
+
+
+def _draw_layout(
+    patient: Patient,
+    protocol: Protocol,
+    lungs: LungMap,
+    kinds: list[NoduleKind],
+    size: int,
+    rng: np.random.Generator,
+) -> _Layout | None:
+    """Draw the places of the nodules and the field of view around the first nodule."""
+    place = find_place(kinds[0], lungs, patient, protocol.enhancement, [], None, rng)
+    if place is None:
         return None
-    foci, malignant, (left, top), back_mm = placed
+    z_mm = float(place[2] + rng.uniform(-7, 7))
+    spacing = protocol.spacing_mm
+    corner: tuple[float, ...]
+    if size < _WHOLE_CHEST_PX:
+        side = size * spacing
+        off = rng.uniform(-_OFF_CENTER, _OFF_CENTER, 2) * side
+        corner = tuple(float(v) for v in place[:2] + off - side / 2)
+    else:
+        half = float(patient.half_axes(z_mm)[0]) + patient.fat_mm
+        spacing = float(np.clip(2 * half * rng.uniform(1, 1.1) / size, 0.5, 0.976562))
+        side = size * spacing
+        corner = tuple(float(v) for v in rng.uniform(-5, 5, 2) - side / 2)
+    nodules = [draw_nodule(place, kinds[0], rng)]
+    for kind in kinds[1:]:
+        margin = 2 * kind.radius_mm + 4  # a square of two diameters is in the image
+        window = Window(
+            (corner[0] + margin, corner[1] + margin, z_mm - _HALF_MM / 2),
+            (
+                corner[0] + side - margin,
+                corner[1] + side - margin,
+                z_mm + _HALF_MM / 2,
+            ),
+        )
+        others = [(each.focus.center, each.kind.radius_mm) for each in nodules]
+        place = find_place(
+            kind, lungs, patient, protocol.enhancement, others, window, rng
+        )
+        if place is not None:
+            nodules.append(draw_nodule(place, kind, rng))
+    return _Layout(nodules, z_mm, (corner[0], corner[1]), spacing, lungs.back_at(z_mm))
+
+
+def _paint_scan(
+    patient: Patient,
+    protocol: Protocol,
+    layout: _Layout,
+    size: int,
+    rng: np.random.Generator,
+) -> NoduleScan | None:
+    """Paint a scan; None if a nodule is hidden or does not touch what it should."""
+    interval, spacing = protocol.interval_mm, layout.spacing_mm
+    half = round(_HALF_MM / interval)
+    z = layout.z_mm + interval * np.arange(-half, half + 1)  # toward the feet
+    left, top = layout.corner_mm
     x, y = left + spacing * np.arange(size), top + spacing * np.arange(size)
     hu = np.empty((z.size, size, size), np.float32)
-    cover = np.zeros((len(foci), *hu.shape), np.float32)
+    cover = np.zeros((len(layout.nodules), *hu.shape), np.float32)
+    volumes = np.zeros((len(layout.nodules), 2))  # of the shape, and of its hidden part
     inside = (np.arange(protocol.parts) + 0.5) / protocol.parts - 0.5
     for first in range(0, z.size, 8):
         piece = z[first : first + 8]
         fine = (piece[:, None] + interval * inside).ravel()
         shape = (piece.size, protocol.parts, size, size)
-        canvas = paint_anatomy(fine, y, x, patient, protocol.enhancement)
-        paint_table(canvas, back_mm + 6)
-        for index, focus in enumerate(foci):
-            painted = paint_focus(canvas, focus)
+        canvas = paint_anatomy(fine, y, x, patient, protocol.enhancement, True)
+        paint_table(canvas, layout.back_mm + 6)
+        for index, nodule in enumerate(layout.nodules):
+            painted = paint_nodule(canvas, nodule, patient.lung_hu)
             if painted:
-                box, weight = painted
+                box, own, whole = painted
+                volumes[index] += (whole > 0.5).sum(), (whole * (own <= 0.5)).sum()
                 full = np.zeros(canvas.hu.shape, np.float32)
-                full[box] = weight
+                full[box] = own
                 cover[index, first : first + 8] = full.reshape(shape).mean(1)
         hu[first : first + 8] = canvas.hu.reshape(shape).mean(1)
     masks = cover > 0.5
-    for focus, mask in zip(foci, masks):
-        # The nodule is hidden by another structure or too small to be visible.
-        if mask.sum() * interval * spacing**2 < 0.4 * 4.19 * focus.radius_mm**3:
+    for nodule, mask, (volume, hidden) in zip(layout.nodules, masks, volumes):
+        # Vessels that a nodule encloses are a part of it.
+        mask[:] = [binary_fill_holes(plane) for plane in mask]
+        attached = bool(nodule.kind.attached)
+        seen = mask.sum() * interval * spacing**2
+        expected = (0.25 if attached else 0.4) * 4.19 * nodule.kind.radius_mm**3
+        # Nodules that are hidden or too small to be visible, or that do not touch.
+        if seen < expected or attached and hidden < _TOUCHING * volume:
             return None
-    finish(hu, protocol, rng)
+    finish(hu, replace(protocol, spacing_mm=spacing), rng)
     hu = np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
     return NoduleScan(
         np.ascontiguousarray(hu[::-1]),
         [mask[::-1] for mask in masks],
-        foci,
-        malignant,
+        layout.nodules,
         (interval, spacing, spacing),
         (round(left, 2), round(top, 2), round(-float(z[-1]), 2)),
-    )
-
-
-def _place(
-    patient: Patient,
-    protocol: Protocol,
-    z: np.ndarray,
-    side_mm: float,
-    rng: np.random.Generator,
-) -> tuple | None:
-    """Return nodules, field of view (left, top) and y of the back's skin, in mm."""
-    half_x, half_y = (
-        float(v) + 1.5 * patient.fat_mm for v in patient.half_axes(float(np.median(z)))
-    )
-    x = np.arange(-half_x, half_x, _COARSE_MM)
-    y = np.arange(-half_y, half_y, _COARSE_MM)
-    levels = np.linspace(z[0] + 14, z[-1] - 14, 5)
-    coarse = paint_anatomy(levels, y, x, patient, protocol.enhancement, True)
-    assert coarse.labels is not None
-    room = np.stack(
-        [
-            cv2.distanceTransform(
-                (plane == Region.LUNG).astype(np.uint8), cv2.DIST_L2, 3
-            )
-            * _COARSE_MM
-            for plane in coarse.labels
-        ]
-    )
-    body = np.flatnonzero((coarse.hu[2] > -500).any(1))
-    back_mm = float(y[body[-1]]) if body.size else half_y
-    foci: list[Focus] = []
-    malignant: list[bool] = []
-    corner = None
-    for index in range(int(rng.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))):
-        kind = bool(rng.random() < 0.5)
-        radius = draw_nodule_diameter(kind, rng) / 2
-        allowed = _free_voxels(room, (levels, y, x), radius, foci, corner, side_mm)
-        spots = np.flatnonzero(allowed)
-        if not spots.size:
-            if index == 0:
-                return None
-            continue
-        k, j, i = np.unravel_index(spots[rng.integers(spots.size)], allowed.shape)
-        center = np.array((x[i], y[j], levels[k])) + rng.uniform(-1, 1, 3)
-        if corner is None:
-            corner = tuple(
-                float(c - side_mm / 2 + rng.uniform(-0.15, 0.15) * side_mm)
-                for c in center[:2]
-            )
-        foci.append(draw_nodule(center, radius, kind, rng))
-        malignant.append(kind)
-    return foci, malignant, corner, back_mm
-
-
-def _free_voxels(
-    room: np.ndarray,
-    axes: tuple[np.ndarray, np.ndarray, np.ndarray],
-    radius: float,
-    foci: list[Focus],
-    corner: tuple[float, ...] | None,
-    side_mm: float,
-) -> np.ndarray:
-    """Return the voxels (D, H, W) where the center of a nodule may be."""
-    levels, y, x = axes
-    allowed = room > 1.3 * radius + 2
-    if corner is None:
-        allowed[[0, -1]] = False
-    else:  # a square of two diameters is inside the field of view
-        margin = 2 * radius + 4
-        allowed &= (x > corner[0] + margin) & (x < corner[0] + side_mm - margin)
-        allowed &= ((y > corner[1] + margin) & (y < corner[1] + side_mm - margin))[
-            :, None
-        ]
-    for other in foci:
-        apart = np.sqrt(
-            (levels[:, None, None] - other.center[2]) ** 2
-            + (y[:, None] - other.center[1]) ** 2
-            + (x - other.center[0]) ** 2
-        )
-        allowed &= apart > 2 * (radius + other.radius_mm) + 6
-    return allowed
-
-
-def draw_nodule_diameter(malignant: bool, rng: np.random.Generator) -> float:
-    """Draw a diameter in mm, log-uniform: benign 5 to 13, malignant 7 to 18."""
-    low, high = (7, 18) if malignant else (5, 13)
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
-def draw_nodule(
-    center: Sequence[float] | np.ndarray,
-    radius_mm: float,
-    malignant: bool,
-    rng: np.random.Generator,
-) -> Focus:
-    """Draw a nodule: benign nodules are smooth and round, malignant ones spiculated."""
-    size = rng.uniform(0.07, 0.13) if malignant else rng.uniform(0.01, 0.04)
-    orders = np.array((2, 3, 4, 5), float)
-    outline = np.stack(
-        (
-            orders,
-            size * rng.uniform(0.3, 1.2, 4) * (3 / orders) ** 0.7,
-            rng.uniform(0, 6.28, 4),
-            rng.normal(0, 0.03, 4),
-        ),
-        axis=1,
-    ).astype(np.float32)
-    spikes = (0, 0.0, 0.0)
-    if malignant:
-        spikes = (
-            int(rng.integers(8, 14)),
-            float(rng.uniform(0.35, 0.6)),
-            float(rng.uniform(0, 6.28)),
-        )
-    calcified = not malignant and rng.random() < 0.15
-    slope, way = rng.uniform(0, 0.3), rng.uniform(0, 6.28)
-    return Focus(
-        center=(float(center[0]), float(center[1]), float(center[2])),
-        radius_mm=radius_mm,
-        half_length_mm=radius_mm * float(rng.uniform(0.85, 1.1)),
-        slope=(slope * np.cos(way), slope * np.sin(way)),
-        outline=outline,
-        aspect=float(rng.uniform(0.65, 0.95) if malignant else rng.uniform(0.8, 0.98)),
-        angle=float(rng.uniform(0, 3.14)),
-        spikes=spikes,
-        hu=float(rng.uniform(-60, 70)),
-        texture_hu=float(rng.uniform(0, 9)),
-        core_hu=float(rng.uniform(200, 400)) if calcified else 0.0,
-        edge_mm=float(rng.uniform(0.8, 1.6)),
-        region=int(Region.LUNG),
-        texture_seed=int(rng.integers(2**31)),
     )

@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
+from .lidc_nodules import Nodule
+
 NUM_READERS = 4
 _NAMESPACE = 'http://www.nih.gov'
 _RATINGS = (
@@ -19,6 +21,8 @@ _RATINGS = (
     'texture',
     'malignancy',
 )
+# Mean rating of the texture: 1 is ground glass, 5 is solid.
+_TEXTURES = {'solid': 4.8, 'part-solid': 3.0, 'ground glass': 1.3}
 
 
 @dataclass
@@ -36,12 +40,7 @@ class Reading:
 
 
 def read_nodule(
-    mask: np.ndarray,
-    malignant: bool,
-    calcified: bool,
-    aspect: float,
-    spacing_mm: float,
-    rng: np.random.Generator,
+    mask: np.ndarray, nodule: Nodule, spacing_mm: float, rng: np.random.Generator
 ) -> list[Reading | None]:
     """Simulate the readings of a nodule by four readers.
 
@@ -52,9 +51,7 @@ def read_nodule(
 
     Args:
         mask: Mask of the nodule, (D, H, W) bool.
-        malignant: Whether the nodule is malignant.
-        calcified: Whether the core of the nodule is calcified.
-        aspect: Ratio of short to long axis.
+        nodule: The nodule.
         spacing_mm: Pixel spacing.
         rng: Random number generator.
 
@@ -64,7 +61,7 @@ def read_nodule(
     seen = rng.random(NUM_READERS) > 0.05
     if seen.sum() < 3:
         seen[:] = True
-    ratings = _rate(malignant, calcified, aspect, int(seen.sum()), rng)
+    ratings = _rate(nodule, int(seen.sum()), rng)
     readings = []
     for sees in seen:
         shift_px = float(np.clip(rng.normal(0, 0.3), -0.5, 0.5)) / spacing_mm
@@ -98,13 +95,9 @@ def _outline(plane: np.ndarray, shift_px: float) -> np.ndarray | None:
     return np.concatenate([points, points[:1]])  # LIDC repeats the first point
 
 
-def _rate(
-    malignant: bool,
-    calcified: bool,
-    aspect: float,
-    count: int,
-    rng: np.random.Generator,
-) -> list[dict[str, int]]:
+def _rate(nodule: Nodule, count: int, rng: np.random.Generator) -> list[dict[str, int]]:
+    malignant = nodule.kind.malignant
+
     def draw(mean: float, low: int = 1) -> np.ndarray:
         return np.clip(np.rint(rng.normal(mean, 0.6, count)), low, 5).astype(int)
 
@@ -112,14 +105,14 @@ def _rate(
     while (malignancy.mean() > 3) != malignant or malignancy.mean() == 3:
         malignancy = draw(4.2 if malignant else 1.9)
     columns = dict(
-        subtlety=draw(4.6),
+        subtlety=draw(4.6 if nodule.kind.texture == 'solid' else 3.4),
         internalStructure=np.ones(count, int),
-        calcification=np.full(count, 3 if calcified else 6),
-        sphericity=draw(1 + 4 * aspect, 2),
+        calcification=np.full(count, 3 if nodule.calcified else 6),
+        sphericity=draw(1 + 4 * nodule.focus.aspect, 2),
         margin=draw(2.6 if malignant else 4.4),
         lobulation=draw(2.8 if malignant else 1.4),
         spiculation=draw(4.2 if malignant else 1.2),
-        texture=draw(4.8),
+        texture=draw(_TEXTURES[nodule.kind.texture]),
         malignancy=malignancy,
     )
     return [{name: int(columns[name][n]) for name in _RATINGS} for n in range(count)]

@@ -101,6 +101,16 @@ def _tree(patient: Patient, organ: str) -> np.ndarray:
     return np.concatenate(found)
 
 
+def lung_vessels(patient: Patient) -> np.ndarray:
+    """Return the segments of the vessels of both lungs, fixed for a patient.
+
+    Shape:
+        - Output: (N, 8): see :func:`grow_tree`. Coordinates are those before
+          :meth:`Patient.warp`.
+    """
+    return _tree(patient, 'lung')
+
+
 def _paint(canvas: Canvas, segments: np.ndarray, hu: float, only) -> None:
     z = canvas.z.ravel()
     y, x = canvas.y.ravel(), canvas.x.ravel()

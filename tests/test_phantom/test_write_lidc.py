@@ -17,11 +17,20 @@ from mmlesion.datasets.sources.lidc_consensus import (
 )
 from mmlesion.datasets.sources.lidc_xml import read_lidc_readings
 from mmlesion.phantom import Patient, simulate_nodule_scan, write_lidc
-from mmlesion.phantom.lidc import draw_nodule, draw_nodule_diameter
+from mmlesion.phantom.lidc_nodules import (
+    NoduleKind,
+    draw_nodule,
+    draw_nodule_diameter,
+)
 from mmlesion.phantom.lidc_readers import read_nodule
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_PATIENTS = 5
+
+
+def nodule(malignant=True, texture='solid'):
+    kind = NoduleKind(malignant, 4.0, texture=texture)
+    return draw_nodule((0, 0, 0), kind, np.random.default_rng(0))
 
 
 @pytest.fixture(scope='module')
@@ -81,7 +90,7 @@ def test_a_reader_who_drew_exactly_gives_the_mask_back():
     # A ball of radius 6 px: the fill of the mean reader is close to it
     z, y, x = np.indices((15, 40, 40))
     ball = (z - 7) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 <= 36
-    readings = read_nodule(ball, True, False, 0.9, 0.7, np.random.default_rng(0))
+    readings = read_nodule(ball, nodule(), 0.7, np.random.default_rng(0))
     assert sum(one is not None for one in readings) >= 3
     for one in readings:
         if one is not None:
@@ -102,7 +111,7 @@ def test_ratings_agree_with_the_kind(malignant):
     )
     for seed in range(40):
         readings = read_nodule(
-            ball, malignant, False, 0.8, 0.7, np.random.default_rng(seed)
+            ball, nodule(malignant), 0.7, np.random.default_rng(seed)
         )
         rated = [one.ratings['malignancy'] for one in readings if one is not None]
         assert (np.mean(rated) > 3) == malignant and np.mean(rated) != 3
@@ -121,28 +130,40 @@ def test_kinds_differ_in_their_margin_and_overlap_in_size():
         for kind in (False, True)
     }
     assert min(sizes[True]) < 9 < 12 < max(sizes[False])
-    smooth = draw_nodule((0, 0, 0), 5.0, False, rng)
-    spiculated = draw_nodule((0, 0, 0), 5.0, True, rng)
+    smooth, spiculated = nodule(False).focus, nodule(True).focus
     assert smooth.spikes[0] == 0 < 8 <= spiculated.spikes[0]
+
+
+def test_the_readers_rate_the_texture():
+    ball = np.sum(np.square(np.indices((9, 30, 30)) - 12), 0) <= 16
+    means = []
+    for texture in ('ground glass', 'part-solid', 'solid'):
+        readings = [
+            read_nodule(ball, nodule(True, texture), 0.7, np.random.default_rng(seed))
+            for seed in range(5)
+        ]
+        means.append(
+            np.mean(
+                [each.ratings['texture'] for one in readings for each in one if each]
+            )
+        )
+    assert means[0] < 2 < 2.5 < means[1] < 3.5 < 4.2 < means[2]
 
 
 def test_the_same_seed_makes_the_same_scan():
     def scan(seed):
         rng = np.random.default_rng(seed)
-        return simulate_nodule_scan(Patient(rng), rng, 128)
+        return simulate_nodule_scan(Patient(rng), rng, 128, 0.0, 0.0)
 
     one, same, other = scan(1), scan(1), scan(2)
     np.testing.assert_array_equal(one.hu, same.hu)
     assert one.hu.shape != other.hu.shape or (one.hu != other.hu).any()
-    for mask, focus in zip(one.masks, one.foci):
+    assert len(one.masks) == len(one.nodules)
+    for mask, each in zip(one.masks, one.nodules):
         # Soft tissue in lung: brighter by hundreds of HU
         assert one.hu[mask].mean() > -250 and mask.any()
-        assert len(one.masks) == len(one.foci) == len(one.malignant)
-        assert (
-            0.5
-            < mask.sum() * np.prod(one.spacing_mm) / (4.19 * focus.radius_mm**3)
-            < 2.5
-        )
+        ball = 4.19 * each.kind.radius_mm**3
+        assert 0.4 < mask.sum() * np.prod(one.spacing_mm) / ball < 2.5
 
 
 def test_a_patient_does_not_depend_on_how_many_there_are_nor_on_a_broken_run(
@@ -168,6 +189,8 @@ def test_what_makes_no_sense_is_said(tmp_path):
         (dict(num_patients=0), 'num_patients must be 1 to 9999, got 0'),
         (dict(size=64), 'size must be 128 to 512 pixels, got 64'),
         (dict(seed=-1), 'seed must be 0 or more'),
+        (dict(attached=1.5), 'attached must be 0 to 1, got 1.5'),
+        (dict(ground_glass=-1), 'ground_glass must be 0 to 1, got -1'),
     ):
         with pytest.raises(ValueError, match=sentence):
             write_lidc(tmp_path / 'x', **arguments)
