@@ -48,13 +48,14 @@ class LungMap:
         wobble = patient.wobble(canvas)
         depth = paint_layers(canvas, patient, enhancement, wobble)
         paint_organs(canvas, patient, enhancement, depth, wobble)
-        room = distance_transform_edt(
-            canvas.labels == Region.LUNG,
-            sampling=(step_z * patient.scale_z, step, step),
+        room = _depth_mm(
+            canvas.labels == Region.LUNG, (step_z * patient.scale_z, step, step)
         )
-        body = (canvas.hu > -500).any(2)
-        back = np.where(body.any(1), y[len(y) - 1 - body[:, ::-1].argmax(1)], half_y)
-        return cls((z, y, x), np.asarray(room, np.float32), back)
+        body: np.ndarray = np.any(canvas.hu > -500, axis=2)
+        back = np.where(
+            np.any(body, axis=1), y[len(y) - 1 - body[:, ::-1].argmax(1)], half_y
+        )
+        return cls((z, y, x), room, back)
 
     def back_at(self, z_mm: float) -> float:
         """Return the coordinate y of the skin of the back at a height."""
@@ -123,6 +124,11 @@ def find_place(
     return None
 
 
+def _depth_mm(mask: np.ndarray, spacing_mm: Sequence[float] = (1, 1, 1)) -> np.ndarray:
+    """Return the distance from inside a mask to its surface, 0 outside."""
+    return np.asarray(distance_transform_edt(mask, spacing_mm), np.float32)
+
+
 def _coarse_spots(
     kind: NoduleKind,
     lungs: LungMap,
@@ -182,9 +188,9 @@ def _refine(
     lung = canvas.labels == Region.LUNG
     if not lung.any():
         return None
-    room = distance_transform_edt(lung)
+    room = _depth_mm(lung)
     vessel = lung & (canvas.hu > _VESSEL_HU)
-    near = distance_transform_edt(~vessel) if vessel.any() else np.full(lung.shape, 99)
+    near = _depth_mm(~vessel) if vessel.any() else np.full(lung.shape, 99)
     touching = 0.1 * radius + 0.5, 0.45 * radius + 0.5
     # Spicules reach beyond the radius.
     to_wall, to_vessel = room > 1.1 * radius + 1, near > radius
