@@ -40,7 +40,9 @@ READABLE = dict(
     LoadRadiograph=(*PICTURE_SUFFIXES, *SCAN_SUFFIXES),
     LoadNodulePatch=(ARCHIVE_SUFFIX, *VOLUME_SUFFIXES),
     LoadSliceStack=('.png', *VOLUME_SUFFIXES),
+    LoadLIDCSlice=VOLUME_SUFFIXES,
 )
+_SCAN_LOADERS = ('LoadSliceStack', 'LoadLIDCSlice')
 MIDDLE = 'middle'
 
 
@@ -57,7 +59,9 @@ class ExplainInputs:
       would return: HU, or gray values;
     - a scan (DICOM folder, NIfTI, MetaImage, NRRD): the stack that
       ``LoadSliceStack`` would return for each slice in ``slices``, or for the middle
-      slice; for ``LoadImageFromFile``, the windowed slice in three channels;
+      slice; for ``LoadImageFromFile``, the windowed slice in three channels; for
+      ``LoadLIDCSlice``, the whole slice, magnified by ``zoom`` of ``scan_slices`` in
+      the config;
     - a 16-bit PNG of DeepLesion: looked up in the test data set, which has its spacing.
 
     Args:
@@ -100,6 +104,9 @@ class ExplainInputs:
         self.slices = slices
         self.window = window
         self.diameter_mm = diameter_mm
+        self.zoom = 1
+        if self.kind == 'LoadLIDCSlice':
+            self.zoom = int((cfg.get('scan_slices') or {}).get('zoom', 1))
         if images is None:
             self.jobs = [(number, None) for number in range(len(self.dataset))]
         else:
@@ -160,7 +167,7 @@ class ExplainInputs:
             files = sorted(
                 each for each in path.iterdir() if each.name.lower().endswith(suffixes)
             )
-            if not files and self.kind == 'LoadSliceStack':  # a DICOM series
+            if not files and self.kind in _SCAN_LOADERS:  # a DICOM series
                 files = [path]
         if not files:
             raise ValueError(
@@ -174,7 +181,7 @@ class ExplainInputs:
 
     def _is_scan(self, path: Path) -> bool:
         """Return whether a file or folder is a scan, from which slices are selected."""
-        if self.kind == 'LoadSliceStack':
+        if self.kind in _SCAN_LOADERS:
             return path.is_dir() or path.name.lower().endswith(VOLUME_SUFFIXES)
         return (
             self.kind == 'LoadImageFromFile'
@@ -218,16 +225,8 @@ class ExplainInputs:
             results['key_slice_hu'] = results['img'][..., results['img'].shape[2] // 2]
         data: Any = self.rest(results)
         if volume is not None and index is not None:
-            x, y, z = volume.index_to_world((index, 0, 0)).tolist()
             data['data_samples'].set_metainfo(
-                dict(
-                    scan_geometry=CTVolume(
-                        np.zeros((1, 1, 1)),
-                        volume.spacing_mm,
-                        (x, y, z),
-                        volume.direction,
-                    )
-                )
+                dict(scan_geometry=_geometry(volume, index, self.zoom))
             )
         return data, index
 
@@ -260,6 +259,10 @@ class ExplainInputs:
         """Return the result of the first pipeline step for a slice of a scan."""
         if self.kind == 'LoadSliceStack':
             return _stack(volume, index, TRANSFORMS.build(self.first), path)
+        if self.kind == 'LoadLIDCSlice':
+            plane = volume.array[index].astype(np.float32)
+            large = cv2.resize(plane, None, fx=self.zoom, fy=self.zoom)
+            return dict(img=np.repeat(large[..., None], self._channels(), axis=2))
         return dict(img=self._gray(volume.array[index]))
 
     def _channels(self) -> int:
@@ -267,7 +270,7 @@ class ExplainInputs:
             return TRANSFORMS.build(self.first).num_channels
         if self.kind == 'LoadSliceStack':
             return self.first.num_slices
-        return self.first.get('channels', 3)
+        return self.first.get('channels', 1 if self.kind == 'LoadLIDCSlice' else 3)
 
     def _gray(self, values: np.ndarray) -> np.ndarray:
         """Convert values to an 8-bit image with three channels."""
@@ -310,6 +313,19 @@ def stem_of(path: Path) -> str:
 def _volume(path: str) -> CTVolume:
     """Read a scan. The last scan is cached, because its slices are consecutive."""
     return read_volume(path)
+
+
+def _geometry(volume: CTVolume, index: int, zoom: int) -> CTVolume:
+    """Return one voxel at the position of the first pixel of a magnified slice."""
+    corner = 0.5 / zoom - 0.5
+    x, y, z = volume.index_to_world((index, corner, corner)).tolist()
+    depth, height, width = volume.spacing_mm
+    return CTVolume(
+        np.zeros((1, 1, 1)),
+        (depth, height / zoom, width / zoom),
+        (x, y, z),
+        volume.direction,
+    )
 
 
 def _depth(path: Path) -> int:

@@ -11,6 +11,7 @@ pytest.importorskip('mmpretrain', reason='configs of mmpretrain')
 from mmpretrain.registry import MODELS  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
 
+from mmlesion.cli import main  # noqa: E402
 from mmlesion.datasets.prepare import prepare_lidc_slices  # noqa: E402
 from mmlesion.phantom import write_lidc  # noqa: E402
 
@@ -105,3 +106,16 @@ def test_generated_data_train_and_give_the_rows_of_table_1(name, phantom, tmp_pa
     assert ('nodule/coarse/tpr' in numbers) == (name != 'phantom_unet_lidc')
     assert (tmp_path / 'nodules/nodule_size.png').is_file()
     assert list(tmp_path.glob('best_*.pth'))
+
+
+def test_maps_of_several_slices_side_by_side(phantom, tmp_path, capsys):
+    path = PATHS['phantom_nam_1gap_lidc']
+    torch.save(
+        dict(state_dict=MODELS.build(Config.fromfile(path).model).state_dict()),
+        tmp_path / 'nam.pth',
+    )
+    words = [str(path), str(tmp_path / 'nam.pth'), '--out', str(tmp_path / 'maps')]
+    words += ['--num', '3', '--cfg-options', 'test_dataloader.dataset.split=all']
+    words.append(f'test_dataloader.dataset.data_root={phantom}/')
+    assert main(['compare-maps', *words]) == 0, capsys.readouterr().err
+    assert (tmp_path / 'maps/images.png').is_file()
