@@ -163,6 +163,20 @@ def add_bootstrap_arguments(parser: argparse.ArgumentParser, groups: str) -> Non
     )
 
 
+def add_lung_mask_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--lung-mask`` of a scan.
+
+    Args:
+        parser: Parser that receives the argument.
+    """
+    parser.add_argument(
+        '--lung-mask',
+        metavar='PATH',
+        help='lung mask of another program instead of the built-in mask: label file, '
+        'DICOM segmentation, or folder of lung_*.nii.gz from TotalSegmentator',
+    )
+
+
 def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the positional argument ``scan``, and ``--out``.
 

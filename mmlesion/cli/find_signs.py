@@ -9,7 +9,12 @@ Example:
 
 import argparse
 
-from .arguments import add_config_options, add_scan_arguments, config_pairs
+from .arguments import (
+    add_config_options,
+    add_lung_mask_argument,
+    add_scan_arguments,
+    config_pairs,
+)
 from .scan_outputs import add_output_arguments, outputs_from_arguments
 
 
@@ -28,12 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='config and checkpoint of each sign and view, alternating',
     )
     add_config_options(parser)
-    parser.add_argument(
-        '--lung-mask',
-        metavar='PATH',
-        help='lung mask of another program instead of the built-in mask: label file, '
-        'DICOM segmentation, or folder of lung_*.nii.gz from TotalSegmentator',
-    )
+    add_lung_mask_argument(parser)
     parser.add_argument(
         '--score-thr',
         type=float,

@@ -167,6 +167,14 @@ def _add_lidc_slices(commands: Any) -> None:
         choices=('random', 'middle'),
         help='position of the nodules of --crops in the slices (default: random)',
     )
+    parser.add_argument(
+        '--lung-mask',
+        metavar='DIR',
+        help='folder of lung masks of another program instead of the built-in masks: '
+        'for each series a label file or DICOM segmentation SeriesInstanceUID.nii.gz '
+        '(.nii, .mha, .nrrd, .dcm), or a folder SeriesInstanceUID of lung_*.nii.gz '
+        'from TotalSegmentator',
+    )
     _add_other_files(parser)
     _add_workers(parser, 1)
 
@@ -256,7 +264,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--crops needs --out')
     if dataset.startswith('lidc'):
         out = out or root
-    for name in ('size', 'min_readers', 'placement'):
+    for name in ('size', 'min_readers', 'placement', 'lung_mask'):
         if options.get(name, 0) is None:
             del options[name]
     _check_crop_options(options, bool(getattr(args, 'crops', None)))
@@ -288,3 +296,5 @@ def _check_crop_options(options: dict, crops: bool) -> None:
         raise ValueError('--placement needs --crops')
     if 'min_readers' in options and crops:
         raise ValueError('--min-readers needs DICOM and XML, not --crops')
+    if 'lung_mask' in options and crops:
+        raise ValueError('--lung-mask needs DICOM and XML, not --crops')

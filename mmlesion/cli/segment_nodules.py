@@ -7,7 +7,13 @@ Example:
 
 import argparse
 
-from .arguments import add_config_options, add_scan_arguments, read_config, zoo_name
+from .arguments import (
+    add_config_options,
+    add_lung_mask_argument,
+    add_scan_arguments,
+    read_config,
+    zoo_name,
+)
 from .scan_outputs import add_output_arguments, outputs_from_arguments
 
 
@@ -26,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='config of a NAMSegmentor and its checkpoint, or a model of the zoo',
     )
     add_config_options(parser)
+    add_lung_mask_argument(parser)
     parser.add_argument(
         '--truth', metavar='PATH', help='label file of the true nodules, for 3-D Dice'
     )
@@ -73,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
         SegmentOptions(args.size, args.zoom, args.score_thr, args.min_slices),
         args.truth,
         outputs_from_arguments(args, 'Lung nodules'),
+        args.lung_mask,
     )
     for warning in result.warnings:
         print(f'warning: {warning}')

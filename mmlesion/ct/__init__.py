@@ -24,7 +24,7 @@ from .geometry import SourceImage, VoxelGrid
 from .label_file import ScanLabels, read_labels
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
-from .lung_mask_file import read_lung_mask
+from .lung_mask_file import find_lung_mask, read_lung_mask
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .projections import (
@@ -76,6 +76,7 @@ __all__ = [
     'LUNG_THRESHOLD_HU',
     'WatershedSteps',
     'lung_doubts',
+    'find_lung_mask',
     'lung_mask',
     'read_lung_mask',
     'LEFT_LUNG',

@@ -11,28 +11,55 @@ from .volume import CTVolume
 _LUNG_GRID_MM = 3.0  # fine enough to find the center of a lung mask
 
 
-def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[int]]:
+def place_crop(
+    volume: CTVolume, size: int, lung: np.ndarray | None = None
+) -> tuple[tuple[int, int], Sequence[int]]:
     """Place a crop around the center of the bounding box of the lungs.
 
-    The lung mask is computed on a grid of about 3 mm, which needs less time and memory
-    and is sufficiently accurate.
+    Without ``lung``, the lung mask is computed on a grid of about 3 mm, which needs
+    less time and memory and is sufficiently accurate.
 
     Args:
         volume: The series.
         size: Side of the crop in pixels.
+        lung: Lung mask on the voxels of the series, (D, H, W). Computed by default.
 
     Returns:
         First row and column of the crop, and the slices that contain lung. The crop
         is inside the image if the image is larger than the crop, and otherwise
-        contains the image (negative corner). If the whole image is inside the crop, all
-        slices are returned.
+        contains the image (negative corner). If the whole image is inside the crop and
+        no mask is given, all slices are returned.
 
     Raises:
         ValueError: If no lungs are found; see :func:`mmlesion.ct.lung_mask`.
     """
     depth, *sides = volume.shape
-    if max(sides) <= size:
-        return ((sides[0] - size) // 2, (sides[1] - size) // 2), range(depth)
+    step_z = 1
+    if lung is None:
+        if max(sides) <= size:
+            corner = (sides[0] - size) // 2, (sides[1] - size) // 2
+            return corner, range(depth)
+        lung, step_z = _coarse_lung_mask(volume)
+    corner = []
+    for axis, side in enumerate(sides, 1):
+        places = np.flatnonzero(lung.any(tuple({0, 1, 2} - {axis})))
+        middle = (places[0] + places[-1] + 1) / 2 * side / lung.shape[axis]
+        first = round(middle - size / 2)
+        # Keep the crop inside an image that is larger than the crop.
+        corner.append(
+            min(max(first, 0), side - size) if side > size else (side - size) // 2
+        )
+    has_lung = {
+        number
+        for place in np.flatnonzero(lung.any((1, 2)))
+        for number in range(place * step_z, (place + 1) * step_z)
+    }
+    return tuple(corner), sorted(has_lung & set(range(depth)))
+
+
+def _coarse_lung_mask(volume: CTVolume) -> tuple[np.ndarray, int]:
+    """Compute a mask on a coarse grid, and return it and its step in slices."""
+    sides = volume.shape[1:]
     steps = [max(1, round(_LUNG_GRID_MM / spacing)) for spacing in volume.spacing_mm]
     coarse = np.stack(
         [
@@ -53,24 +80,10 @@ def place_crop(volume: CTVolume, size: int) -> tuple[tuple[int, int], Sequence[i
             )
         ),
     )
-    lung = lung_mask(
-        CTVolume(coarse, (z_mm, y_mm, x_mm), volume.origin, volume.direction)
+    coarse_volume = CTVolume(
+        coarse, (z_mm, y_mm, x_mm), volume.origin, volume.direction
     )
-    corner = []
-    for axis, side in enumerate(sides, 1):
-        places = np.flatnonzero(lung.any(tuple({0, 1, 2} - {axis})))
-        middle = (places[0] + places[-1] + 1) / 2 * side / lung.shape[axis]
-        first = round(middle - size / 2)
-        # Keep the crop inside an image that is larger than the crop.
-        corner.append(
-            min(max(first, 0), side - size) if side > size else (side - size) // 2
-        )
-    has_lung = {
-        number
-        for place in np.flatnonzero(lung.any((1, 2)))
-        for number in range(place * steps[0], (place + 1) * steps[0])
-    }
-    return tuple(corner), sorted(has_lung & set(range(depth)))
+    return lung_mask(coarse_volume), steps[0]
 
 
 def crop_plane(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .files import VOLUME_SUFFIXES
 from .label_file import read_labels
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU
@@ -14,6 +15,7 @@ from .lung_regions import find_lungs
 from .lung_sides import LEFT_LUNG, RIGHT_LUNG, left_right_lungs
 from .volume import CTVolume
 
+_SUFFIXES = (*VOLUME_SUFFIXES, '.dcm')
 #: Maximum number of labels that are accepted as lungs or lobes if no labels are given:
 #: TotalSegmentator and lungmask have at most five lobes.
 _MOST_LABELS = 5
@@ -64,6 +66,36 @@ def read_lung_mask(
     for doubt in lung_doubts(mask, scan):
         warnings.warn(f'{path}: the lung mask is doubtful: {doubt}', stacklevel=2)
     return mask
+
+
+def find_lung_mask(folder: str | os.PathLike, series_uid: str) -> Path:
+    """Find the lung mask of a series in a folder of masks.
+
+    Args:
+        folder: Folder with one file ``<series_uid>.nii.gz`` (or another suffix), or one
+            subfolder ``<series_uid>``, for each series.
+        series_uid: Series instance UID.
+
+    Returns:
+        Path for :func:`read_lung_mask`.
+
+    Raises:
+        FileNotFoundError: If the folder or the mask does not exist.
+        ValueError: If the folder contains several masks of the series.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder}: no such folder of lung masks')
+    names = (series_uid, *(series_uid + suffix for suffix in _SUFFIXES))
+    found = [folder / name for name in names if (folder / name).exists()]
+    if not found:
+        raise FileNotFoundError(f'{folder}: no lung mask of the series {series_uid}')
+    if len(found) > 1:
+        raise ValueError(
+            f'{folder}: several lung masks of a series: '
+            + ', '.join(path.name for path in found)
+        )
+    return found[0]
 
 
 def _lung_labels(

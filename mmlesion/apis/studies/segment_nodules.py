@@ -16,7 +16,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from mmlesion.apis.scan_program import CaseOutputs, write_case
-from mmlesion.ct import CTVolume, read_volume
+from mmlesion.ct import CTVolume, read_lung_mask, read_volume
 from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.files import counted
@@ -87,6 +87,7 @@ def segment_nodules(
     options: SegmentOptions | None = None,
     truth: str | os.PathLike[str] | None = None,
     outputs: CaseOutputs | None = None,
+    lung_mask: str | os.PathLike[str] | None = None,
 ) -> ScanResult:
     """Outline the nodules of one scan and write them as findings.
 
@@ -105,14 +106,16 @@ def segment_nodules(
             all nodules together, and of each true nodule with the findings that touch
             it, is stored in ``extras['truth']``.
         outputs: Files to write. Defaults to JSON, CSV and a label map.
+        lung_mask: Lung mask of another program, see
+            :func:`mmlesion.ct.read_lung_mask`. Computed by default.
 
     Returns:
         Findings in descending order of score.
 
     Raises:
         FileNotFoundError: If the scan, the truth or the checkpoint does not exist.
-        ValueError: If the config is of another model, the scan shows no lungs, or the
-            truth is on another grid.
+        ValueError: If the config is of another model, the scan shows no lungs, the
+            truth is on another grid, or the lung mask does not match the scan.
     """
     options = options or SegmentOptions()
     if not str(cfg.model.type).endswith('NAMSegmentor'):
@@ -141,7 +144,8 @@ def segment_nodules(
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        corner, with_lung = place_crop(volume, side)
+        lung = None if lung_mask is None else read_lung_mask(lung_mask, volume)
+        corner, with_lung = place_crop(volume, side, lung)
     doubts = [str(each.message) for each in caught]
     case = ScanCase(
         volume, empty_result(read.path, volume, record, [*read.warnings, *doubts])

@@ -13,6 +13,8 @@ from mmlesion.ct import (
     ARCHIVE_SUFFIX,
     CTVolume,
     SliceArchive,
+    find_lung_mask,
+    read_lung_mask,
     write_slice_archive,
 )
 from mmlesion.ct.lung_crop import crop_plane, place_crop
@@ -130,6 +132,7 @@ def prepare_lidc_slices(
     overwrite: bool = False,
     progress: bool = True,
     min_readers: int = _MIN_READERS,
+    lung_mask: str | None = None,
 ) -> PreparedSlices:
     """Prepare slices of LIDC-IDRI for training with slice labels.
 
@@ -167,11 +170,13 @@ def prepare_lidc_slices(
         min_readers: Number of readers that must have outlined a nodule, in any slice.
             The outlines of two of them must overlap in a positive slice. Slices
             of other nodules are omitted.
+        lung_mask: Folder of lung masks of another program that replace the built-in
+            masks, see :func:`mmlesion.ct.find_lung_mask`.
 
     Returns:
         A summary of the run. Its ``problems`` contain one sentence for each omitted
-        series, such as missing slices, no lungs, or outlines that do not match any
-        slice.
+        series, such as missing slices, no lungs, a missing lung mask, or outlines that
+        do not match any slice.
 
     Raises:
         FileNotFoundError: If the tree does not exist or contains no DICOM files.
@@ -184,6 +189,8 @@ def prepare_lidc_slices(
             f'but are {size}, {workers}, {max_negatives} and {seed}'
         )
     _check_readers(min_readers)
+    if lung_mask is not None and not osp.isdir(lung_mask):
+        raise FileNotFoundError(f'{lung_mask}: no such folder of lung masks')
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
     settings = dict(version=_VERSION, size=int(size), seed=int(seed))
@@ -202,6 +209,7 @@ def prepare_lidc_slices(
                 out_dir,
                 settings,
                 overwrite,
+                lung_mask,
             )
             for one in series
         ]
@@ -240,17 +248,23 @@ def _prepare_series(
     out_dir: str,
     settings: dict,
     overwrite: bool,
+    lung_masks: str | None,
 ) -> tuple[list[SliceRow], int, bool]:
     """Return rows, number of cut-off slices, and whether the series was complete."""
     note = path_in(osp.join(out_dir, SLICE_FOLDER), series.series_uid, '.json')
     reading = series.find_reading(readings)
     outlines = digest_nodules(reading.nodules, reading.left_out_z_mm)
-    made_from = dict(settings, outlines=outlines)
+    made_from: dict[str, Any] = dict(settings, outlines=outlines)
     paths = [path for path in list_files(series.folder) if not path.endswith('.xml')]
+    mask = None
+    if lung_masks is not None:
+        mask = str(find_lung_mask(lung_masks, series.series_uid))
+        own = list_files(mask) if osp.isdir(mask) else [mask]
+        made_from['lung_mask'] = describe_files(own)
     known = None if overwrite else _read_note(note, made_from, paths, out_dir)
     if known:
         return *known, True
-    rows, cut_off = _write_series(series, reading, out_dir, settings)
+    rows, cut_off = _write_series(series, reading, out_dir, settings, mask)
     # The note is written last, so it exists only if the slices are complete.
     write_json(
         note,
@@ -289,12 +303,17 @@ def _read_note(
 
 
 def _write_series(
-    series: LIDCSeries, reading: LIDCReading, out_dir: str, settings: dict
+    series: LIDCSeries,
+    reading: LIDCReading,
+    out_dir: str,
+    settings: dict,
+    mask: str | None,
 ) -> tuple[list[SliceRow], int]:
     """Write the slices and masks of a series; return rows and cut-off slices."""
     volume = series.read_volume()
+    lung = None if mask is None else read_lung_mask(mask, volume)
     labels, marked = find_nodules(volume, reading, settings['min_readers'])
-    corner, has_lung = place_crop(volume, settings['size'])
+    corner, has_lung = place_crop(volume, settings['size'], lung)
     masks, cut_off = {}, 0
     for number, plane in labels.items():
         masks[number] = crop_plane(plane, corner, settings['size'], 0)

@@ -172,3 +172,51 @@ def test_a_truth_of_another_grid_is_refused(model, tmp_path, capsys):
     assert 'on the grid of the scan' in capsys.readouterr().err
     assert main(['segment-nodules', *words[:3], '--model', model[0]]) == 1
     assert 'needs a config and a checkpoint' in capsys.readouterr().err
+
+
+def test_a_lung_mask_of_another_program(model, tmp_path, capsys):
+    hu, truth = draw()
+    lung = (hu < -500) | (truth > 0)
+    lung[:7] = False  # the first nodule is in slices 2 to 8
+    for name, array in (
+        ('scan', hu),
+        ('lung', lung.astype(np.uint8)),
+        ('empty', np.zeros(hu.shape, np.uint8)),
+        ('other', lung[1:].astype(np.uint8)),
+    ):
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(SPACING)
+        sitk.WriteImage(image, str(tmp_path / f'{name}.nii.gz'))
+    words = [str(tmp_path / 'scan.nii.gz'), '--out', str(tmp_path / 'out')]
+    words += ['--model', *model, '--lung-mask']
+    assert main(['segment-nodules', *words, str(tmp_path / 'lung.nii.gz')]) == 0
+    capsys.readouterr()
+    labels = sitk.ReadImage(str(tmp_path / 'out/findings.nii.gz'))
+    found = sitk.GetArrayFromImage(labels) > 0
+    assert found[7:].any() and not found[:7].any()
+    for name, message in (
+        ('empty', 'is empty'),
+        ('other', 'voxels'),
+        ('no', 'no such'),
+    ):
+        assert main(['segment-nodules', *words, str(tmp_path / f'{name}.nii.gz')]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count('\n') == 1
+
+
+def test_maps_of_a_slice_of_a_scan(model, tmp_path, capsys):
+    """``mmlesion explain`` on a scan; the map lies on the magnified slice."""
+    image = sitk.GetImageFromArray(draw()[0])
+    image.SetSpacing(SPACING)
+    image.SetOrigin((-30.0, 12.0, 100.0))
+    sitk.WriteImage(image, str(tmp_path / 'scan.nii.gz'))
+    words = [*model, str(tmp_path / 'scan.nii.gz'), '--out', str(tmp_path / 'maps')]
+    words += ['--slices', '5', '--cfg-options', 'scan_slices.zoom=2']
+    assert main(['explain', *words]) == 0, capsys.readouterr().err
+    found = sitk.ReadImage(str(tmp_path / 'maps/scan_005_GradCAM.nii.gz'))
+    assert found.GetSize() == (168, 180, 1)
+    heat = sitk.GetArrayFromImage(found)[0]
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    place = found.TransformIndexToPhysicalPoint((int(x), int(y), 0))
+    center = image.TransformIndexToPhysicalPoint(CENTERS[1])
+    assert np.linalg.norm(np.subtract(place, center)) < RADII_MM[1] + 3

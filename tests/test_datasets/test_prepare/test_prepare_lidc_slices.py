@@ -7,7 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mmlesion.ct import CTVolume, SliceArchive, read_volume, volume_to_image
+from mmlesion.ct import (
+    CTVolume,
+    SliceArchive,
+    read_volume,
+    volume_to_image,
+    write_volume,
+)
 from mmlesion.ct.dicom import write_dicom_image
 from mmlesion.ct.lung_crop import place_crop
 from mmlesion.datasets.indices.slice_index import read_slice_index
@@ -235,6 +241,46 @@ def test_the_crop_lies_around_the_lungs_or_the_only_one(tmp_path, lungs, middle)
     (row, *_) = prepare(tmp_path / 'tree', size=50).rows
     assert abs(row.offset_y_px + 25 - 40) <= 2
     assert abs(row.offset_x_px + 25 - middle) <= 2
+
+
+def test_a_lung_mask_of_another_program(tmp_path):
+    """Negative slices are those of the mask; a nodule is in slice 5."""
+    tree, masks = tmp_path / 'tree', tmp_path / 'masks'
+    hu = chest(tree, [[{5: square(40, 30, 4)}] * 2 + [None] * 2])
+    masks.mkdir()
+    (series,) = find_lidc_series(str(tree))
+
+    def write(array):
+        volume = CTVolume(array.astype(np.uint8), SPACING_MM, (-220.0, -190.0, 30.0))
+        write_volume(masks / f'{series.series_uid}.nii.gz', volume)
+
+    def problem():
+        with pytest.raises(ValueError) as error:
+            prepare(tree, lung_mask=str(masks))
+        return str(error.value)
+
+    assert f'no lung mask of the series {series.series_uid}' in problem()
+    write(np.zeros(hu.shape))
+    assert 'the lung mask is empty' in problem()
+    write(np.ones((10, 96, 100)))
+    assert 'grid' in problem() or 'voxels' in problem()
+    lung = hu == -850
+    write(~lung)
+    assert 'the mask is empty in the' in problem()
+    lung[:3] = False
+    write(lung)
+    done = prepare(tree, size=50, lung_mask=str(masks))
+    assert {row.slice_number for row in done.rows} == {3, 4, 5, 6, 7, 8}
+    assert prepare(tree, size=50, lung_mask=str(masks)).already_there == 1
+    lung[:5] = False
+    write(lung)
+    done = prepare(tree, size=50, lung_mask=str(masks))
+    assert done.already_there == 0
+    assert {row.slice_number for row in done.rows} == {5, 6, 7, 8}
+    (masks / series.series_uid).mkdir()
+    assert 'several lung masks of a series' in problem()
+    with pytest.raises(FileNotFoundError, match='no such folder of lung masks'):
+        prepare(tree, lung_mask=str(tmp_path / 'absent'))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='the real chest CT is not at hand')
