@@ -358,7 +358,7 @@ def _paint_scan(
     masks = cover > 0.5
     for nodule, mask, (volume, hidden) in zip(layout.nodules, masks, volumes):
         # Vessels that a nodule encloses are a part of it.
-        mask[:] = [binary_fill_holes(plane) for plane in mask]
+        mask[:] = [binary_fill_holes(plane) if plane.any() else plane for plane in mask]
         attached = bool(nodule.kind.attached)
         seen = mask.sum() * interval * spacing**2
         expected = (0.25 if attached else 0.4) * 4.19 * nodule.kind.radius_mm**3
