@@ -170,6 +170,8 @@ def _finding(
     )
     if best is not None:  # slice with the highest score
         target = best.box.to_volume(volume).mean(0)
+    number = int(np.clip(np.floor(target[0] + 0.5), 0, len(volume.array) - 1))
+    target[0] = number
     judged = finding.extras.get('classify', {}).get('probability')
     unknown = sorted(set(maps) - set(MAP_KINDS))
     if unknown:
@@ -180,7 +182,7 @@ def _finding(
     return dict(
         id=finding.id,
         score=finding.score,
-        slice=int(np.clip(round(target[0]), 0, len(volume.array) - 1)) + 1,
+        slice=number + 1,
         long_mm=finding.long_diameter_mm,
         short_mm=finding.short_diameter_mm,
         malignancy=judged,

@@ -246,6 +246,7 @@ class ScanPage {
   /** Show the key slice of a finding until the viewer is ready. */
   async picture({ picture, slice }) {
     at('picture').hidden = !picture;
+    at('slice').value = slice;
     at('readout-slice').textContent = `Slice ${slice} / ${this.content.scan.shape[2]}`;
     if (!picture) return;
     const figure = at('picture').firstElementChild;
