@@ -17,6 +17,7 @@ from .calibration import (
     fit_temperature,
     operating_points,
     reliability,
+    youden_threshold,
 )
 from .deeplesion_subgroups import deeplesion_subgroups
 from .froc import froc
@@ -104,4 +105,5 @@ __all__ = [
     'score_slice',
     'scores_by_size',
     'sparseness',
+    'youden_threshold',
 ]
