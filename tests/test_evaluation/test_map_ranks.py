@@ -6,6 +6,7 @@ import pytest
 from mmlesion.evaluation.functional import (
     band_auprc,
     paired_bootstrap,
+    pointing_game,
     rank_pixels,
     relevance_rank_accuracy,
     sparseness,
@@ -70,12 +71,20 @@ def test_equal_to_quantus():
     mask[..., 2:5, 3:7] = True
     maps = rng.random((1, 1, 8, 8))
     plain = dict(abs=False, normalise=False, disable_warnings=True)
-    found = quantus.RelevanceRankAccuracy(**plain).evaluate_instance(
-        a=maps[0].ravel(), s=mask[0].ravel()
+    (found,) = quantus.RelevanceRankAccuracy(**plain).evaluate_batch(
+        a_batch=maps, s_batch=mask
     )
     assert relevance_rank_accuracy(maps, mask) == pytest.approx(float(found))
-    found = quantus.Sparseness(**plain).evaluate_instance(a=maps[0].ravel(), x=maps[0])
+    (found,) = quantus.Sparseness(**plain).evaluate_batch(
+        x_batch=maps,
+        a_batch=maps.copy(),  # it is changed in place
+    )
     assert sparseness(maps) == pytest.approx(float(found))
+    for each in (maps, np.where(mask, maps, -1)):
+        (found,) = quantus.PointingGame(**plain).evaluate_batch(
+            a_batch=each, s_batch=mask
+        )
+        assert pointing_game(each, mask) == bool(found)
 
 
 def test_a_difference_by_patients_worked_by_hand():
