@@ -5,8 +5,10 @@ import pytest
 
 from mmlesion.evaluation.functional import (
     band_auprc,
+    band_gain,
     paired_bootstrap,
     pointing_game,
+    rank_correlation,
     rank_pixels,
     relevance_rank_accuracy,
     sparseness,
@@ -54,6 +56,39 @@ def test_a_mask_without_an_outline_has_no_band():
         assert np.isnan(band_auprc(np.ones((4, 4)), mask)).all()
     with pytest.raises(ValueError, match='width_px must be positive, got 0'):
         band_auprc(np.ones((4, 4)), np.eye(4, dtype=bool), 0)
+
+
+def test_gain_of_the_band_worked_by_hand():
+    """A lesion of 2 x 2 pixels, whose band of 1 px has 4 + 8 pixels."""
+    mask = np.zeros((6, 6), bool)
+    mask[2:4, 2:4] = True
+    assert band_gain(np.ones((6, 6)), mask, 1) == 1
+    edge = np.zeros((6, 6))
+    edge[1, 2] = 3
+    assert band_gain(edge, mask, 1) == pytest.approx(36 / 12)
+    edge[0, 0] = 3
+    edge[5, 5] = -9  # negative evidence is omitted
+    assert band_gain(edge, mask, 1) == pytest.approx(36 / 12 / 2)
+    assert np.isnan(band_gain(-edge * (edge > 0), mask))
+    assert np.isnan(band_gain(edge, mask & False))
+
+
+def test_rank_correlation_worked_by_hand():
+    """Ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4: 4.5 / sqrt(4.5 * 5)."""
+    found = rank_correlation([1, 2, 2, 9], [0, 6, 5, 7], ['a', 'b', 'b', 'c'])
+    assert found.rho == pytest.approx(0.9**0.5)
+    assert (found.num_cases, found.num_groups) == (4, 3)
+    assert found.low <= found.rho <= found.high
+    stats = pytest.importorskip('scipy.stats')
+    first, second = np.random.default_rng(0).integers(0, 9, (2, 60))
+    found = rank_correlation(first, second, np.arange(60))
+    assert found.rho == pytest.approx(stats.spearmanr(first, second).statistic)
+    # About 1 / sqrt(N - 1) is the deviation without a correlation
+    assert found.high - found.low == pytest.approx(3.92 / 59**0.5, rel=0.2)
+    assert np.isnan(rank_correlation([1, 1], [1, 2], [0, 1]).rho)
+    assert rank_correlation([1, np.nan, 3], [1, 2, 3], ['a', 'b', 'c']).num_cases == 2
+    with pytest.raises(ValueError, match='two values and a group'):
+        rank_correlation([1, 2], [1, 2], ['a'])
 
 
 def test_sparseness_worked_by_hand():
