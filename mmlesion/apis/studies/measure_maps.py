@@ -12,7 +12,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.engine.trained_model import build_model, load_trained_model
+from mmlesion.engine.trained_model import (
+    build_model,
+    initialize_weights,
+    load_trained_model,
+)
 from mmlesion.evaluation.functional import paired_bootstrap, rank_correlation
 from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
 from mmlesion.explain.cases import cases_of
@@ -162,7 +166,7 @@ def _measure_model(
         # the same random weights for each fold
         torch.manual_seed(options.seed)
         untrained = build_model(cfg)
-        untrained.init_weights()
+        initialize_weights(untrained)
         torch.set_rng_state(state)
         untrained = untrained.to(next(model.parameters()).device).eval()
     init_default_scope(cfg.get('default_scope', 'mmengine'))
@@ -172,7 +176,7 @@ def _measure_model(
         raise ValueError(f'{cfg.filename}: the test data set has no case.')
     for first in tqdm(
         range(0, count, options.batch_size),
-        desc=f'Measuring {Path(str(checkpoint)).parent.name}',
+        desc=f'Measuring {Path(cfg.filename or "network").stem}',
         unit='batch',
         disable=not options.progress,
     ):
