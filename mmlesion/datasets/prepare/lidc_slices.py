@@ -188,14 +188,11 @@ def prepare_lidc_slices(
             'size and workers must be 1 or more, and max_negatives and seed 0 or more, '
             f'but are {size}, {workers}, {max_negatives} and {seed}'
         )
-    _check_readers(min_readers)
-    if lung_mask is not None and not osp.isdir(lung_mask):
-        raise FileNotFoundError(f'{lung_mask}: no such folder of lung masks')
+    _check_sources(min_readers, lung_mask)
     series = find_lidc_series(data_root)
     readings = read_lidc_readings(xml, progress) if xml else {}
     settings = dict(version=_VERSION, size=int(size), seed=int(seed))
-    settings['max_negatives'] = int(max_negatives)
-    settings['min_readers'] = int(min_readers)
+    settings |= dict(max_negatives=int(max_negatives), min_readers=int(min_readers))
     done = PreparedSlices()
     for folder in (SLICE_FOLDER, MASK_FOLDER):
         os.makedirs(osp.join(out_dir, folder), exist_ok=True)
@@ -235,11 +232,13 @@ def prepare_lidc_slices(
     return done
 
 
-def _check_readers(min_readers: int) -> None:
+def _check_sources(min_readers: int, lung_mask: str | None) -> None:
     if min_readers < _MIN_READERS:
         raise ValueError(
             f'min_readers must be {_MIN_READERS} or more, but is {min_readers}'
         )
+    if lung_mask is not None and not osp.isdir(lung_mask):
+        raise FileNotFoundError(f'{lung_mask}: no such folder of lung masks')
 
 
 def _prepare_series(
