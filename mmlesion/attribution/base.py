@@ -131,6 +131,10 @@ class ActivationMap:
     def features(self, tensor: Tensor, name: str) -> Tensor:
         """Convert the tensor of a layer to float32 maps (B, C, *grid).
 
+        If the layer has the attribute ``stacked_images`` and returns (B, M, C, h, w),
+        features of M images of each sample, the map of the sample is the sum over its
+        images.
+
         Raises:
             ValueError: If the tensor is empty, or its token grid is unknown.
         """
@@ -142,6 +146,8 @@ class ActivationMap:
             )
         if self.reshape is not None:
             tensor = self.reshape(tensor)
+        elif tensor.dim() == 5 and hasattr(self.outputs.layers[name], 'stacked_images'):
+            tensor = tensor.flatten(1, 2)
         elif tensor.dim() == 3:
             tensor = self.grid.to_maps(tensor, name)
         return tensor.float()

@@ -180,7 +180,12 @@ def add_model_pairs(parser: argparse.ArgumentParser, meaning: str) -> None:
         parser: Parser that receives the arguments.
         meaning: Help text that describes the networks.
     """
-    parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT', help=meaning)
+    parser.add_argument(
+        'models',
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help=f'{meaning}; a model of the zoo needs no checkpoint',
+    )
     add_config_options(parser)
 
 
@@ -327,6 +332,8 @@ def config_pairs(
 ) -> tuple[list[Config], list[str]]:
     """Return configs and checkpoints of :func:`add_model_pairs`.
 
+    A model of the zoo that is not followed by a checkpoint has the weights of the zoo.
+
     Args:
         args: The parsed arguments.
 
@@ -337,13 +344,24 @@ def config_pairs(
         ValueError: If a config has no checkpoint.
         FileNotFoundError: If a config does not exist.
     """
-    if len(args.models) % 2:
-        raise ValueError(f'{args.models[-1]}: expected a checkpoint for each config')
-    configs = [
-        read_config(path, args.cfg_options, args.trust_checkpoint)
-        for path in args.models[::2]
-    ]
-    return configs, args.models[1::2]
+    from mmlesion.engine.zoo import zoo_model
+
+    configs, checkpoints = [], []
+    given = list(args.models)
+    while given:
+        path = given.pop(0)
+        configs.append(read_config(path, args.cfg_options, args.trust_checkpoint))
+        followed = given and (
+            '://' in given[0]
+            or Path(given[0]).suffix in ('.pth', '.pt', '.safetensors')
+        )
+        if zoo_name(path) is not None and not followed:
+            checkpoints.append(zoo_model(path).address)
+        elif given:
+            checkpoints.append(given.pop(0))
+        else:
+            raise ValueError(f'{path}: expected a checkpoint for each config')
+    return configs, checkpoints
 
 
 def training_config(args: argparse.Namespace) -> Config:

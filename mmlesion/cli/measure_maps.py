@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--reference', help='network/method to compare with')
     parser.add_argument(
+        '--ratings',
+        nargs='+',
+        metavar=('CSV', 'COLUMN'),
+        help='correlate each measure with columns of a csv whose first column is the '
+        'name of the case, such as nodules.csv spiculation lobulation',
+    )
+    parser.add_argument(
         '--max-images', type=int, metavar='N', help='measure only the first N cases'
     )
     parser.add_argument(
@@ -114,6 +121,8 @@ def run(args: argparse.Namespace) -> None:
         untrained=not args.no_untrained,
         reference=args.reference,
         names=args.name,
+        ratings=args.ratings[0] if args.ratings else None,
+        rating_columns=args.ratings[1:] if args.ratings else (),
         max_images=args.max_images,
         seed=args.seed,
     )

@@ -1,5 +1,6 @@
 """Loading of trained models for inference."""
 
+import logging
 import os
 from typing import Any
 
@@ -60,3 +61,16 @@ def build_model(cfg: Config) -> nn.Module:
     if cfg.get('data_preprocessor') is not None:  # mmpretrain keeps it outside
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
     return MODELS.build(model_cfg)
+
+
+def initialize_weights(model: Any) -> None:
+    """Initialize the weights of a model without a log line for each parameter.
+
+    Args:
+        model: Model with ``init_weights``.
+    """
+    logging.disable(logging.INFO)
+    try:
+        model.init_weights()
+    finally:
+        logging.disable(logging.NOTSET)

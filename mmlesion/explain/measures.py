@@ -16,6 +16,7 @@ from mmlesion.attribution import (
 )
 from mmlesion.evaluation.functional import (
     band_auprc,
+    band_gain,
     energy_inside,
     pointing_game,
     rank_pixels,
@@ -131,7 +132,9 @@ class MapLocalization(MaskMeasure):
 class MapOutline(MaskMeasure):
     """Accuracy of the map at the outline of the lesion.
 
-    ``band_auprc`` and ``band_prevalence`` of the pixels near the outline.
+    ``band_auprc`` and ``band_prevalence`` of the pixels near the outline, and
+    ``band_gain``, the positive part of the map near the outline relative to a constant
+    map.
 
     Args:
         width_px: Half of the width of the band.
@@ -145,7 +148,8 @@ class MapOutline(MaskMeasure):
     ) -> dict[str, float]:
         """Measure one sample."""
         auprc, prevalence = band_auprc(activation, mask, self.width_px)
-        return dict(band_auprc=auprc, band_prevalence=prevalence)
+        gain = band_gain(activation, mask, self.width_px)
+        return dict(band_auprc=auprc, band_prevalence=prevalence, band_gain=gain)
 
 
 @MAP_MEASURES.register_module()

@@ -377,3 +377,46 @@ def test_agrees_with_captum(net):
         expected = peer.attribute(x, target=torch.tensor([1, 2, 3])).detach()
         maps = GradCAM(net, [layer], relu=False)(x, [1, 2, 3])
         assert (maps - expected).abs().max() < 1e-5
+
+
+class Images(nn.Module):
+    """Features of two images of each sample, (N, 2, 3, h, w)."""
+
+    stacked_images = True
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x.flatten(0, 1)[:, None]).unflatten(0, (-1, 2))
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_map_of_stacked_images_is_that_of_all_their_channels(method):
+    """(N, M, C, h, w) is not a volume of depth C with M channels."""
+    torch.manual_seed(0)
+    layer, x = Images(), torch.rand(2, 2, 6, 8)
+    weights = torch.randn(5, 2, 3)
+
+    class Stacked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return torch.einsum('nmchw,kmc->nk', self.layer(x).relu(), weights)
+
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = layer
+            self.layer = nn.Flatten(1, 2)
+
+        def forward(self, x):
+            features = self.layer(self.conv(x)).relu()
+            return torch.einsum('nchw,kc->nk', features, weights.flatten(1))
+
+    found = method(Stacked(), ['layer'])(x, [0, 3])
+    assert found.shape == (2, 1, 6, 8)
+    assert torch.allclose(found, method(Flat(), ['layer'])(x, [0, 3]), atol=1e-6)

@@ -1,5 +1,6 @@
 """Weights of the zoo: written, checked, and loaded by name from everywhere."""
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ pytest.importorskip('mmpretrain', reason='the zoo is tested with classifiers')
 import mmpretrain  # noqa: E402
 
 from mmlesion.apis import load_trained_model  # noqa: E402
+from mmlesion.cli.arguments import config_pairs  # noqa: E402
 from mmlesion.engine import zoo  # noqa: E402
 from mmlesion.engine.checkpoint import read_checkpoint  # noqa: E402
 
@@ -174,3 +176,17 @@ def test_the_scores_in_the_card_of_nam_are_reproduced(tmp_path):
     assert card is not None
     for value, key in zip(card.groups(), ('tpr', 'fpr', 'tp_dice_mean')):
         assert numbers[f'nodule/fine/{key}'] == pytest.approx(float(value), abs=1e-3)
+
+
+def test_pairs_of_config_and_checkpoint_may_be_names_of_the_zoo(tmp_path):
+    name, own = 'hesam_lidc_11c', str(tmp_path / 'own.pth')
+    args = argparse.Namespace(cfg_options=None, trust_checkpoint=False)
+    for given, expected in (
+        ([name], [zoo.zoo_model(name).address]),
+        ([name, own, name], [own, zoo.zoo_model(name).address]),
+        ([name, name, own], [zoo.zoo_model(name).address, own]),
+    ):
+        args.models = given
+        configs, checkpoints = config_pairs(args)
+        assert checkpoints == expected
+        assert all(cfg.model.head.type == 'mmlesion.HESAMHead' for cfg in configs)

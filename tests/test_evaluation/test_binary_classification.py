@@ -148,6 +148,7 @@ def test_metric(tmp_path):
             'log_loss',
             'brier',
             'ece',
+            'youden_threshold',
         )
     }
     cases = json.loads((tmp_path / 'a' / 'test.scores.json').read_text())

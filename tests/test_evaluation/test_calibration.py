@@ -1,5 +1,7 @@
 """Calibration, compared with manual values and with scikit-learn."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from mmlesion.evaluation.functional import (
     log_loss,
     operating_points,
     reliability,
+    youden_threshold,
 )
 
 SCORES = [0.1, 0.2, 0.6, 0.9]
@@ -82,6 +85,15 @@ def test_operating_points_worked_by_hand():
     assert points['specificity 1']['sensitivity'] == 0.5
     assert points['youden']['threshold'] == 0.35  # 1 + 2/3 above 1/2 + 1
     assert points['0.5']['accuracy'] == pytest.approx(3 / 5)
+
+
+def test_youden_threshold_worked_by_hand():
+    scores, labels = [0.9, 0.8, 0.3, 0.4, 0.35, 0.1], [1, 1, 1, 0, 0, 0]
+    # At 0.8: sensitivity 2/3, specificity 1. At 0.3: sensitivity 1, specificity 1/3.
+    assert youden_threshold(scores, labels) == 0.8
+    scores[3:5] = 0.25, 0.2
+    assert youden_threshold(scores, labels) == 0.3
+    assert math.isnan(youden_threshold([0.1, 0.2], [0, 0]))
 
 
 @pytest.mark.parametrize(

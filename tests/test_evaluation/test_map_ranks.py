@@ -5,7 +5,10 @@ import pytest
 
 from mmlesion.evaluation.functional import (
     band_auprc,
+    band_gain,
     paired_bootstrap,
+    pointing_game,
+    rank_correlation,
     rank_pixels,
     relevance_rank_accuracy,
     sparseness,
@@ -55,6 +58,39 @@ def test_a_mask_without_an_outline_has_no_band():
         band_auprc(np.ones((4, 4)), np.eye(4, dtype=bool), 0)
 
 
+def test_gain_of_the_band_worked_by_hand():
+    """A lesion of 2 x 2 pixels, whose band of 1 px has 4 + 8 pixels."""
+    mask = np.zeros((6, 6), bool)
+    mask[2:4, 2:4] = True
+    assert band_gain(np.ones((6, 6)), mask, 1) == 1
+    edge = np.zeros((6, 6))
+    edge[1, 2] = 3
+    assert band_gain(edge, mask, 1) == pytest.approx(36 / 12)
+    edge[0, 0] = 3
+    edge[5, 5] = -9  # negative evidence is omitted
+    assert band_gain(edge, mask, 1) == pytest.approx(36 / 12 / 2)
+    assert np.isnan(band_gain(-edge * (edge > 0), mask))
+    assert np.isnan(band_gain(edge, mask & False))
+
+
+def test_rank_correlation_worked_by_hand():
+    """Ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4: 4.5 / sqrt(4.5 * 5)."""
+    found = rank_correlation([1, 2, 2, 9], [0, 6, 5, 7], ['a', 'b', 'b', 'c'])
+    assert found.rho == pytest.approx(0.9**0.5)
+    assert (found.num_cases, found.num_groups) == (4, 3)
+    assert found.low <= found.rho <= found.high
+    stats = pytest.importorskip('scipy.stats')
+    first, second = np.random.default_rng(0).integers(0, 9, (2, 60))
+    found = rank_correlation(first, second, np.arange(60))
+    assert found.rho == pytest.approx(stats.spearmanr(first, second).statistic)
+    # About 1 / sqrt(N - 1) is the deviation without a correlation
+    assert found.high - found.low == pytest.approx(3.92 / 59**0.5, rel=0.2)
+    assert np.isnan(rank_correlation([1, 1], [1, 2], [0, 1]).rho)
+    assert rank_correlation([1, np.nan, 3], [1, 2, 3], ['a', 'b', 'c']).num_cases == 2
+    with pytest.raises(ValueError, match='two values and a group'):
+        rank_correlation([1, 2], [1, 2], ['a'])
+
+
 def test_sparseness_worked_by_hand():
     assert sparseness([3, 3, -3, 3]) == 0
     assert sparseness([0, 0, 0, 5]) == 3 / 4
@@ -70,12 +106,20 @@ def test_equal_to_quantus():
     mask[..., 2:5, 3:7] = True
     maps = rng.random((1, 1, 8, 8))
     plain = dict(abs=False, normalise=False, disable_warnings=True)
-    found = quantus.RelevanceRankAccuracy(**plain).evaluate_instance(
-        a=maps[0].ravel(), s=mask[0].ravel()
+    (found,) = quantus.RelevanceRankAccuracy(**plain).evaluate_batch(
+        a_batch=maps, s_batch=mask
     )
     assert relevance_rank_accuracy(maps, mask) == pytest.approx(float(found))
-    found = quantus.Sparseness(**plain).evaluate_instance(a=maps[0].ravel(), x=maps[0])
+    (found,) = quantus.Sparseness(**plain).evaluate_batch(
+        x_batch=maps,
+        a_batch=maps.copy(),  # it is changed in place
+    )
     assert sparseness(maps) == pytest.approx(float(found))
+    for each in (maps, np.where(mask, maps, -1)):
+        (found,) = quantus.PointingGame(**plain).evaluate_batch(
+            a_batch=each, s_batch=mask
+        )
+        assert pointing_game(each, mask) == bool(found)
 
 
 def test_a_difference_by_patients_worked_by_hand():

@@ -305,6 +305,18 @@ def test_controls_are_added_whatever_the_class():
     assert not (sample.random_disc_mask & ~both).any()
 
 
+def test_the_threshold_of_the_probability_decides_which_slices_are_segmented():
+    image = draw((64, 64, 5, NODULE))
+    model = see_and_build_one_gap()
+    (sample,) = model.test_step(data_of(image))
+    score = float(sample.pred_score[1])
+    for threshold, segmented in ((score, True), (score + 1e-4, False)):
+        model.positive_thr = threshold
+        (sample,) = model.test_step(data_of(image))
+        assert bool(sample.fine_mask.any()) == segmented
+        assert len(sample.nodule_masks) == segmented
+
+
 def test_several_gaps_start_from_the_classifier_and_keep_its_features():
     model = MODELS.build(
         dict(

@@ -1,5 +1,6 @@
 """Benchmark of activation maps: methods, models, data and controls."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,17 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.engine.trained_model import build_model, load_trained_model
-from mmlesion.evaluation.functional import paired_bootstrap
+from mmlesion.engine.trained_model import (
+    build_model,
+    initialize_weights,
+    load_trained_model,
+)
+from mmlesion.evaluation.functional import paired_bootstrap, rank_correlation
 from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
 from mmlesion.explain.cases import cases_of
 from mmlesion.explain.measures import ALL_MEASURES
 from mmlesion.explain.methods import MethodSpec
-from mmlesion.files import write_csv_table, write_json, write_text
+from mmlesion.files import markdown_table, write_csv_table, write_json, write_text
 
 #: Columns of the printed table.
 TABLE_COLUMNS = (
@@ -58,6 +63,9 @@ class MeasureOptions:
         reference: Reference of the differences, ``'method'`` or ``'network/method'``.
             Defaults to the first method of the first network.
         names: Name of the network of each config. Defaults to the names of the files.
+        ratings: A csv with ratings of the cases, such as ``nodules.csv``. Its first
+            column is the name of the case.
+        rating_columns: Columns of ``ratings`` that are correlated with each measure.
         max_images: Maximum number of cases of each model.
         batch_size: Cases in one batch.
         seed: Seed of the untrained network and of the bootstrap.
@@ -76,6 +84,8 @@ class MeasureOptions:
     untrained: bool = True
     reference: str | None = None
     names: Sequence[str] | None = None
+    ratings: str | Path | None = None
+    rating_columns: Sequence[str] = ()
     max_images: int | None = None
     batch_size: int = 64
     seed: int = 0
@@ -94,8 +104,8 @@ def measure_maps(
     Configs with the same name are folds of one network. Their cases are evaluated as
     one set. The files are ``maps.json`` (means by network and method; differences to
     the reference on the cases that both have, with 95 % intervals of a bootstrap over
-    patients), ``maps.md`` (tables) and, for each network, ``<network>.csv`` (every case
-    and method).
+    patients; rank correlations with the ratings), ``maps.md`` (tables) and, for each
+    network, ``<network>.csv`` (every case and method).
 
     Args:
         configs: Configs of classifiers.
@@ -107,8 +117,10 @@ def measure_maps(
         Means by network, method and measure.
 
     Raises:
+        FileNotFoundError: If the ratings do not exist.
         ValueError: If the numbers of configs and checkpoints differ, a method does not
-            exist or does not support a network, or there are no cases.
+            exist or does not support a network, there are no cases, or a column of
+            ratings does not exist or is not a number.
     """
     options = options or MeasureOptions()
     if not configs or len(configs) != len(checkpoints):
@@ -122,6 +134,9 @@ def measure_maps(
             f'One name for each config is needed, got {len(names)} names and '
             f'{len(configs)} configs.'
         )
+    ratings = None
+    if options.ratings is not None:
+        ratings = _read_ratings(Path(options.ratings), options.rating_columns)
     benchmarks: dict[str, MapBenchmark] = {}
     for cfg, checkpoint, name in zip(configs, checkpoints, names):
         if name not in benchmarks:
@@ -134,7 +149,7 @@ def measure_maps(
                 options.controls,
             )
         _measure_model(benchmarks[name], cfg, checkpoint, options)
-    return _write(Path(out_dir), benchmarks, options)
+    return _write(Path(out_dir), benchmarks, options, ratings)
 
 
 def _measure_model(
@@ -151,7 +166,7 @@ def _measure_model(
         # the same random weights for each fold
         torch.manual_seed(options.seed)
         untrained = build_model(cfg)
-        untrained.init_weights()
+        initialize_weights(untrained)
         torch.set_rng_state(state)
         untrained = untrained.to(next(model.parameters()).device).eval()
     init_default_scope(cfg.get('default_scope', 'mmengine'))
@@ -161,7 +176,7 @@ def _measure_model(
         raise ValueError(f'{cfg.filename}: the test data set has no case.')
     for first in tqdm(
         range(0, count, options.batch_size),
-        desc=f'Measuring {Path(str(checkpoint)).parent.name}',
+        desc=f'Measuring {Path(cfg.filename or "network").stem}',
         unit='batch',
         disable=not options.progress,
     ):
@@ -175,8 +190,34 @@ def _measure_model(
             benchmark.update(untrained, cases, ' (untrained)')
 
 
+def _read_ratings(path: Path, columns: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Read columns of a csv by the name of the case in its first column."""
+    with open(path, newline='', encoding='utf-8') as file:
+        reader = csv.DictReader(file)
+        names = reader.fieldnames or ['']
+        for column in columns:
+            if column not in names[1:]:
+                raise ValueError(
+                    f'{path}: there is no column {column!r}; the columns are '
+                    f'{", ".join(names[1:])}'
+                )
+        found = {}
+        for number, row in enumerate(reader, 2):
+            try:
+                found[row[names[0]]] = {key: float(row[key]) for key in columns}
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f'{path}, line {number}: expected numbers in the columns '
+                    f'{", ".join(columns)}'
+                ) from None
+        return found
+
+
 def _write(
-    folder: Path, benchmarks: dict[str, MapBenchmark], options: MeasureOptions
+    folder: Path,
+    benchmarks: dict[str, MapBenchmark],
+    options: MeasureOptions,
+    ratings: dict[str, dict[str, float]] | None,
 ) -> dict[str, dict]:
     """Write all files and return the means by network."""
     means = {name: each.compute() for name, each in benchmarks.items()}
@@ -185,6 +226,11 @@ def _write(
     if '/' not in reference:
         reference = f'{first}/{reference}'
     differences = map_differences(benchmarks, reference, options.seed)
+    correlations = {}
+    if ratings is not None:
+        correlations = map_correlations(
+            benchmarks, ratings, options.rating_columns, options.seed
+        )
     write_json(
         folder / 'maps.json',
         dict(
@@ -193,6 +239,7 @@ def _write(
             reference=reference,
             means=means,
             differences=differences,
+            correlations=correlations,
         ),
         indent=1,
     )
@@ -202,8 +249,71 @@ def _write(
     tables = [
         f'{name}\n\n{benchmark_table(means[name], TABLE_COLUMNS)}\n' for name in means
     ]
+    if any('band_gain' in each for each in correlations.values()):
+        tables.append(_correlation_table(correlations, options.rating_columns))
     write_text(folder / 'maps.md', '\n'.join(tables))
     return means
+
+
+def map_correlations(
+    benchmarks: dict[str, MapBenchmark],
+    ratings: dict[str, dict[str, float]],
+    columns: Sequence[str],
+    seed: int = 0,
+) -> dict[str, dict[str, dict[str, dict]]]:
+    """Compute rank correlations of all measures with ratings of the cases.
+
+    Args:
+        benchmarks: Benchmarks by network.
+        ratings: Values by case and column. Cases without ratings are omitted.
+        columns: The columns.
+        seed: Random seed of the bootstrap over patients.
+
+    Returns:
+        By ``'network/method'``, measure and column, the fields of
+        :class:`~mmlesion.evaluation.functional.RankCorrelation`.
+
+    Raises:
+        ValueError: If no case has ratings.
+    """
+    found: dict[str, dict[str, dict[str, dict]]] = {}
+    for network, benchmark in benchmarks.items():
+        rows = [row for row in benchmark.rows if row['case'] in ratings]
+        if not rows:
+            raise ValueError(
+                f'{network}: no case has ratings; the first case is '
+                f'{benchmark.rows[0]["case"]}, the first rating is for '
+                f'{next(iter(ratings), "no case")}'
+            )
+        for method in dict.fromkeys(row['method'] for row in rows):
+            chosen = [row for row in rows if row['method'] == method]
+            found[f'{network}/{method}'] = {
+                measure: {
+                    column: rank_correlation(
+                        [row[measure] for row in chosen],
+                        [ratings[row['case']][column] for row in chosen],
+                        [row['group'] for row in chosen],
+                        seed=seed,
+                    )._asdict()
+                    for column in columns
+                }
+                for measure in benchmark.measure_names()
+            }
+    return found
+
+
+def _correlation_table(correlations: dict, columns: Sequence[str]) -> str:
+    """Format the correlations of the evidence near the outline with the ratings."""
+    rows = [['rank correlation of band_gain with', *columns]]
+    for name, measures in correlations.items():
+        found = [measures['band_gain'][column] for column in columns]
+        rows.append(
+            [
+                name,
+                *(f'{e["rho"]:.2f} ({e["low"]:.2f} to {e["high"]:.2f})' for e in found),
+            ]
+        )
+    return f'{markdown_table(rows)}\n'
 
 
 def map_differences(

@@ -1,6 +1,5 @@
 """Training schedules with equal CPU time."""
 
-import logging
 import time
 from typing import Any
 
@@ -8,6 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
+
+from mmlesion.engine.trained_model import initialize_weights
 
 _WARM_UP, _MEASURED = 2, 8
 
@@ -62,11 +63,7 @@ def epochs_within(cfg: Config, seconds: float) -> int:
     torch.manual_seed(0)
     loader: Any = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     model = MODELS.build(cfg.model)
-    logging.disable(logging.INFO)  # the initialization of each parameter
-    try:
-        model.init_weights()
-    finally:
-        logging.disable(logging.NOTSET)
+    initialize_weights(model)
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     steps, measured = 0, 0.0

@@ -17,6 +17,7 @@ from .calibration import (
     fit_temperature,
     operating_points,
     reliability,
+    youden_threshold,
 )
 from .deeplesion_subgroups import deeplesion_subgroups
 from .froc import froc
@@ -31,7 +32,7 @@ from .map_localization import (
     pointing_game,
 )
 from .map_position import MapPosition, map_position
-from .map_ranks import band_auprc, relevance_rank_accuracy, sparseness
+from .map_ranks import band_auprc, band_gain, relevance_rank_accuracy, sparseness
 from .nodule_segmentation import (
     SliceScore,
     nodule_segmentation_table,
@@ -42,6 +43,7 @@ from .paired_bootstrap import PairedDifference, paired_bootstrap
 from .patch_geometry import GEOMETRY, geometry_baseline, patch_geometry
 from .pixel_histogram import PixelHistogram
 from .pixel_ranking import PixelRanking, rank_pixels
+from .rank_correlation import RankCorrelation, rank_correlation
 from .reader_agreement import (
     CERTAINTY_BINS,
     accuracy_by_certainty,
@@ -77,8 +79,10 @@ __all__ = [
     'PairedDifference',
     'PixelHistogram',
     'PixelRanking',
+    'RankCorrelation',
     'SliceScore',
     'band_auprc',
+    'band_gain',
     'binary_areas',
     'binary_rates',
     'bootstrap_froc',
@@ -98,10 +102,12 @@ __all__ = [
     'paired_bootstrap',
     'percentile_interval',
     'pointing_game',
+    'rank_correlation',
     'rank_pixels',
     'relevance_rank_accuracy',
     'roc_curve',
     'score_slice',
     'scores_by_size',
     'sparseness',
+    'youden_threshold',
 ]

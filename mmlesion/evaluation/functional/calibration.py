@@ -184,6 +184,24 @@ def operating_points(
     return points
 
 
+def youden_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Threshold with the largest sum of sensitivity and specificity (Youden's index).
+
+    Args:
+        scores: See :func:`brier_score`.
+        labels: See :func:`brier_score`.
+
+    Returns:
+        Cases of at least this score are called positive. NaN if a class has no case.
+    """
+    labels = np.asarray(labels)
+    if not 0 < labels.sum() < len(labels):
+        return float('nan')
+    curve = roc_curve(scores, labels)
+    best = np.argmax(curve['true_positive_rate'] - curve['false_positive_rate'])
+    return float(curve['thresholds'][best])
+
+
 def _log_odds(scores: np.ndarray) -> np.ndarray:
     scores = scores.clip(_LIMIT, 1 - _LIMIT)
     return np.log(scores) - np.log1p(-scores)

@@ -62,19 +62,57 @@ def band_auprc(
     Raises:
         ValueError: If ``width_px`` is not positive.
     """
+    band = _band(mask, width_px)
+    if not band.any():
+        return np.nan, np.nan
+    activation, mask = np.asarray(activation), np.asarray(mask, bool)
+    ranking = rank_pixels(activation[band], mask[band])
+    return ranking.auprc, ranking.prevalence
+
+
+def band_gain(activation: np.ndarray, mask: np.ndarray, width_px: float = 2) -> float:
+    """Compute how much of a map is near the outline of the lesion.
+
+    This is the fraction of the positive part of the map within the band of
+    :func:`band_auprc`, divided by the fraction of the pixels within the band. The
+    band of an irregular lesion is larger, so the fraction alone would be larger as
+    well.
+
+    Args:
+        activation: The map.
+        mask: True on the lesion.
+        width_px: Half of the width of the band (Euclidean distance in pixels).
+
+    Shape:
+        - activation, mask: (H, W)
+
+    Returns:
+        1 for a constant map, above 1 if the map is concentrated at the outline. NaN
+        where the mask has no outline or the map has no positive value.
+
+    Raises:
+        ValueError: If ``width_px`` is not positive.
+    """
+    band = _band(mask, width_px)
+    positive = np.maximum(np.asarray(activation, np.float64), 0)
+    if not band.any() or not positive.any():
+        return np.nan
+    return float(positive[band].mean() / positive.mean())
+
+
+def _band(mask: np.ndarray, width_px: float) -> np.ndarray:
+    """Return the pixels near the outline; no pixel without an outline."""
     if not width_px > 0:
         raise ValueError(f'width_px must be positive, got {width_px}.')
-    activation, mask = np.asarray(activation), np.asarray(mask, bool)
+    mask = np.asarray(mask, bool)
     if not mask.any() or mask.all():
-        return np.nan, np.nan
+        return np.zeros(mask.shape, bool)
     distance = np.where(
         mask,
         cast(np.ndarray, ndimage.distance_transform_edt(mask)),
         cast(np.ndarray, ndimage.distance_transform_edt(~mask)),
     )
-    band = distance <= width_px
-    ranking = rank_pixels(activation[band], mask[band])
-    return ranking.auprc, ranking.prevalence
+    return distance <= width_px
 
 
 def sparseness(activation: np.ndarray) -> float:

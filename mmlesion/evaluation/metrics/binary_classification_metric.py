@@ -15,6 +15,7 @@ from ..functional import (
     brier_score,
     calibration_error,
     log_loss,
+    youden_threshold,
 )
 
 
@@ -28,7 +29,9 @@ class BinaryClassificationMetric(BaseMetric):
     under the ROC curve), ``auprc`` (area under the precision-recall curve, where
     guessing gives the share of positives), all in [0, 1], higher is better; and
     ``log_loss`` (cross-entropy in nats), ``brier`` (Brier score) and ``ece`` (expected
-    calibration error, 10 bins), lower is better. A number is NaN if a class that it
+    calibration error, 10 bins), lower is better; and ``youden_threshold``, the
+    threshold with the largest sum of sensitivity and specificity, which can be chosen
+    on validation cases and used for test cases. A number is NaN if a class that it
     needs has no case.
 
     Args:
@@ -116,6 +119,7 @@ class BinaryClassificationMetric(BaseMetric):
             log_loss=log_loss(scores, labels),
             brier=brier_score(scores, labels),
             ece=calibration_error(scores, labels),
+            youden_threshold=youden_threshold(scores, labels),
         )
 
 

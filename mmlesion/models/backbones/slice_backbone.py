@@ -67,6 +67,9 @@ class SliceBackbone(BaseModule):
         ValueError: If ``slices_per_image``, ``stride`` or ``num_windows`` is below 1.
     """
 
+    # The output (N, M, C, h, w) contains M images: see ActivationMap.features.
+    stacked_images = True
+
     def __init__(
         self,
         backbone: dict,

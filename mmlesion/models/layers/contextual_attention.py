@@ -41,6 +41,9 @@ class ContextualAttention(BaseModule):
 
     _abbr_ = 'contextual_attention'
 
+    # The output (N, M, C, h, w) contains M images: see ActivationMap.features.
+    stacked_images = True
+
     def __init__(
         self,
         in_channels: int,

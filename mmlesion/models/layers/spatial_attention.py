@@ -48,6 +48,9 @@ class SpatialAttention(BaseModule):
 
     _abbr_ = 'spatial_attention'
 
+    # The output (N, M, C, h, w) contains M images: see ActivationMap.features.
+    stacked_images = True
+
     def __init__(
         self,
         in_channels: int,

@@ -26,6 +26,9 @@ class ContextNeck(BaseModule):
         - Output: (N, M, C, H, W).
     """
 
+    # The output (N, M, C, h, w) contains M images: see ActivationMap.features.
+    stacked_images = True
+
     def __init__(
         self,
         in_channels: int,

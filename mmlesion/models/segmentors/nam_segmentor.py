@@ -62,6 +62,9 @@ class NAMSegmentor(BaseModel):
             the map; ``'repeat'`` paints over each nodule that was found and takes the
             most prominent blob of the new map.
         positive: Label of slices with a nodule.
+        positive_thr: Slices with at least this probability of a nodule are segmented.
+            Choose it on validation slices (``binary/youden_threshold``). By default,
+            slices are segmented if ``positive`` is the most probable class.
         log_odds: Subtract the maps of the other classes from the map of nodules.
         prominence, level: See :func:`prominent_blobs`.
         scope_margin_px: Width of the band that enlarges each scope.
@@ -112,6 +115,7 @@ class NAMSegmentor(BaseModel):
         num_nodules: int = 1,
         several: str = 'watershed',
         positive: int = 1,
+        positive_thr: float | None = None,
         log_odds: bool = False,
         prominence: float = 0.25,
         level: float = 0.5,
@@ -139,6 +143,7 @@ class NAMSegmentor(BaseModel):
         self.num_nodules = num_nodules
         self.several = several
         self.positive = positive
+        self.positive_thr = positive_thr
         self.log_odds = log_odds
         self.blob_cfg = dict(prominence=prominence, level=level)
         self.scope_margin_px = scope_margin_px
@@ -265,7 +270,7 @@ class NAMSegmentor(BaseModel):
             [seen.screen.features[None]], None if sample is None else [sample]
         )
         height, width = seen.image_hu.shape
-        called = int(sample.pred_label) == self.positive
+        called = self._is_positive(sample)
         found = []
         if called or self.chance_radius_px is not None:
             found = self._segment(seen)
@@ -290,6 +295,12 @@ class NAMSegmentor(BaseModel):
         if seen.finer_scores is not None:
             sample.set_field(seen.finer_scores, 'multi_gap_score')
         return sample
+
+    def _is_positive(self, sample: Any) -> bool:
+        """Return whether a slice is segmented, see ``positive_thr``."""
+        if self.positive_thr is None:
+            return int(sample.pred_label) == self.positive
+        return float(sample.pred_score[self.positive]) >= self.positive_thr
 
     def _look(self, image: Tensor) -> '_SeenSlice':
         """Run the networks on one slice."""

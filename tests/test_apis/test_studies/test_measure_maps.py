@@ -157,3 +157,37 @@ def test_the_program(networks, tmp_path, capsys):
             == 1
         )
         assert sentence in capsys.readouterr().err
+
+
+def test_measures_are_correlated_with_ratings_of_the_cases(networks, tmp_path):
+    """The rating is the evidence near the outline of one method, in reverse order."""
+    config, checkpoint = networks[2]
+    options = MeasureOptions(
+        methods=['SoftActivationMap', 'HiResCAM'],
+        measures=['MapOutline'],
+        layers='backbone#0',
+        untrained=False,
+        progress=False,
+    )
+    measure_maps([config], [checkpoint], tmp_path / 'first', options)
+    with open(tmp_path / 'first' / 'sam_lidc_1c.csv', newline='') as file:
+        rows = [row for row in csv.DictReader(file) if row['method'] == 'EdgeMap']
+    lines = [f'{row["case"]},{-float(row["band_gain"])},7' for row in rows]
+    ratings = tmp_path / 'ratings.csv'
+    ratings.write_text('\n'.join(['name,reverse,same', *lines, 'another,1,2', '']))
+    options.ratings, options.rating_columns = ratings, ['reverse', 'same']
+    measure_maps([config], [checkpoint], tmp_path / 'second', options)
+    written = json.loads((tmp_path / 'second' / 'maps.json').read_text())
+    found = written['correlations']['sam_lidc_1c/EdgeMap']['band_gain']
+    assert found['reverse']['rho'] == pytest.approx(-1)
+    assert found['reverse']['num_cases'] == len(rows)
+    assert found['same']['rho'] is None  # a constant rating
+    table = (tmp_path / 'second' / 'maps.md').read_text()
+    assert '| sam_lidc_1c/EdgeMap' in table and '-1.00' in table
+    options.rating_columns = ['none']
+    with pytest.raises(ValueError, match="no column 'none'; the columns are reverse"):
+        measure_maps([config], [checkpoint], tmp_path, options)
+    ratings.write_text('name,reverse,same\nx,1,2\n')
+    options.rating_columns = ['same']
+    with pytest.raises(ValueError, match='no case has ratings; the first case is n'):
+        measure_maps([config], [checkpoint], tmp_path, options)
