@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmlesion.scan import report
-from mmlesion.scan.report import list_page
+from mmlesion.scan.report import list_page, scan_data
 
 DIRECTIONS = ('mirrored', 'permuted', 'oblique')
 
@@ -67,6 +67,113 @@ def test_boxes_enclose_the_lesions_that_the_viewer_draws(
             # Interpolation between voxels moves an edge by up to half a voxel.
             expected = (left, left + width, top, top + height)
             assert np.abs(np.subtract(edges, expected)).max() < 1.1  # pixels
+
+
+def rectangles(page):
+    drawn = page.evaluate('window.page.viewer.drawn')
+    return {(one['id'], one['plane']): one['rectangle'] for one in drawn}
+
+
+@pytest.mark.parametrize('direction', DIRECTIONS)
+@pytest.mark.parametrize('suffix', ['', '.html'])
+def test_large_scans_are_shown_reduced_first(
+    direction, suffix, tmp_path, open_page, small_scan, monkeypatch
+):
+    """Boxes and positions are the same; values are means at first."""
+    monkeypatch.setattr(scan_data, '_FAST_VOXELS', 2000)
+    volume, result, maps = small_scan(direction)
+    volume.array = volume.array[:, :19].copy()  # incomplete blocks at the border
+    path = report.write_page(tmp_path / f'page{suffix}', result, volume, maps)
+    page = open_page(path)
+    page.evaluate('window.page.viewer.nv.setInterpolation(true)')
+    assert page.evaluate('window.page.viewer.reduction') == 2
+    place = page.text_content('#readout-voxel').partition('HU')[2]
+    reduced = rectangles(page)
+    assert reduced and all(number == 1 for number, _ in reduced)
+    page.evaluate('window.page.viewer.goTo([2, 18, 6])')
+    mean = volume.array[6, 18:, 2:4].mean()
+    assert hu_at_crosshair(page) == pytest.approx(mean, abs=0.51)
+    assert page.text_content('#readout-voxel').startswith('≈')
+    page.click('#finding-1')
+    page.keyboard.press('f')
+    page.wait_for_selector('#wait', state='hidden')
+    assert page.evaluate('window.page.viewer.reduction') == 1
+    assert not page.is_visible('#full')
+    assert page.text_content('#readout-voxel').partition('HU')[2] == place
+    full = rectangles(page)
+    assert full.keys() == reduced.keys()
+    for (number, plane), rectangle in full.items():
+        # The border of incomplete blocks shifts the planes by up to half a voxel.
+        voxel = full[1, 0][2] / 6 if direction != 'permuted' else full[1, 2][2] / 6
+        assert rectangle == pytest.approx(reduced[number, plane], abs=0.6 * voxel)
+    page.evaluate('window.page.viewer.goTo([2, 18, 6])')
+    assert hu_at_crosshair(page) == volume.array[6, 18, 2]
+
+
+@pytest.mark.parametrize('direction', ('axial', *DIRECTIONS))
+def test_key_slice_and_its_box(direction, small_scan):
+    """The block is inside the box; the left of the patient is on the right."""
+    volume, result, _ = small_scan(direction)
+    volume.spacing_mm = (2.5, 1.0, 0.5)
+    content = report.page_content(result, volume, {}, 0.1, 'bone')
+    for each, hu in zip(content['findings'], (2000, 2100)):
+        picture = each['picture']
+        pixels = Image.open(io.BytesIO(base64.b64decode(picture['data'])))
+        white = np.asarray(pixels) > 200
+        height, width = white.shape
+        assert np.allclose(
+            picture['sides_mm'][0] / picture['sides_mm'][1], 12 / 20
+        ) or (np.allclose(picture['sides_mm'][0] / picture['sides_mm'][1], 20 / 12))
+        y, x = np.where(white)
+        expected = (x.min(), y.min(), x.max() + 1, y.max() + 1)
+        left, top, across, down = picture['box']
+        box = (left * width, top * height, (left + across) * width)
+        assert np.allclose((*box, (top + down) * height), expected, atol=1e-6)
+        assert volume.array[each['slice'] - 1].max() == hu
+    first, second = (each['picture']['box'] for each in content['findings'])
+    centers = np.array([each.center_mm for each in result.findings])
+    step = centers[1] - centers[0]  # LPS
+    across, down = np.sign([second[0] - first[0], second[1] - first[1]])
+    if direction == 'permuted':  # sagittal slices: back on the right, head at the top
+        assert (across, down) == (np.sign(step[1]), -np.sign(step[2]))
+    else:
+        assert (across, down) == (np.sign(step[0]), np.sign(step[1]))
+
+
+def test_findings_and_key_slices_are_shown_before_the_viewer(
+    tmp_path, browser, small_scan
+):
+    volume, result, maps = small_scan()
+    path = report.write_page(tmp_path / 'page', result, volume, maps, window='bone')
+    (tmp_path / 'page/assets/niivue.umd.js').unlink()
+    page = browser.new_page(viewport=dict(width=1280, height=800))
+    page.goto(path.resolve().as_uri())
+    page.wait_for_selector('body[data-usable=true]', timeout=20_000)
+    page.fill('#threshold', '0.2')
+    assert rows(page) == ['finding-1', 'finding-2']
+    assert page.text_content('#readout-slice') == 'Slice 5 / 16'
+    box = page.locator('#picture i').bounding_box()
+    page.add_style_tag(content='i, .wait, .readout { visibility: hidden }')
+    pixels = Image.open(io.BytesIO(page.screenshot())).convert('L')
+    stage = page.locator('#picture figure').bounding_box()
+    left, top = int(stage['x']) + 1, int(stage['y']) + 1
+    white = np.asarray(pixels)[
+        top : top + int(stage['height']) - 2, left : left + int(stage['width']) - 2
+    ]
+    y, x = np.where(white > 127)  # edge between background and block
+    edges = (x.min() + left, y.min() + top, x.max() - x.min(), y.max() - y.min())
+    expected = (box['x'], box['y'], box['width'], box['height'])
+    voxel = stage['width'] / 24
+    assert np.abs(np.subtract(edges, expected)).max() < 0.2 * voxel
+    page.keyboard.press('n')  # has a score below the initial threshold: no key slice
+    assert page.text_content('#readout-slice') == 'Slice 11 / 16'
+    assert not page.is_visible('#picture')
+    page.wait_for_selector(
+        '#wait:has-text("niivue.umd.js is missing")', state='attached'
+    )
+    page.keyboard.press('ArrowUp')  # the viewer's keys wait for the viewer
+    assert page.get_attribute('body', 'data-ready') is None
+    page.close()
 
 
 def test_scrolling_by_keys_and_wheel_moves_through_the_slices(

@@ -1,36 +1,39 @@
 """The page of one scan with viewer, findings and maps, which works offline."""
 
-import base64
-import gzip
 import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
-from mmlesion.ct import CTVolume, volume_to_image
+from mmlesion.ct import CTVolume
 from mmlesion.files import plain_json, write_text
 
 from ..finding import Finding, ScanResult
 from ..finding_map import MAP_KINDS, FindingMap, FindingMaps
 from ..identity import Identity
+from .scan_data import key_slice, packed, reduction, scan_voxels
 
 _HERE = Path(__file__).parent
 _STYLES = ('page.css',)
 _SCRIPTS = ('viewer.js', 'page.js')
 _LIST_SCRIPT = 'list.js'
 _NIIVUE = ('niivue.umd.js', 'LICENSE.txt')
-#: Range of values that a CT scanner stores. The page stores 16 bits.
-_HU_RANGE = (-1024, 3071)
-#: Windows of the page, in the same order as in page.js.
-WINDOWS = ('lung', 'soft tissue', 'bone', 'liver')
+_WINDOWS_HU = {
+    'lung': (-1350, 150),
+    'soft tissue': (-160, 240),
+    'bone': (-450, 1050),
+    'liver': (-10, 150),
+}
+#: Windows of the page.
+WINDOWS = tuple(_WINDOWS_HU)
+#: Number of findings whose key slice is shown before the voxels are loaded.
+_NUM_KEY_SLICES = 10
 
 
 def write_page(
@@ -51,7 +54,8 @@ def write_page(
 
     Args:
         out: A file ``.html`` that contains everything, or a folder for
-            ``index.html``, ``scan.js``, ``voxels.js`` and ``assets``.
+            ``index.html``, ``scan.js``, ``voxels.js``, ``assets`` and, for large
+            scans, ``reduced.js``.
         result: The findings.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
         maps: Masks and maps of the findings.
@@ -74,15 +78,14 @@ def write_page(
     if window not in WINDOWS:
         raise ValueError(f'expected a window of {WINDOWS}, but got {window!r}')
     out = Path(out)
-    content = page_content(result, volume, maps or {}, threshold)
-    content['window'] = WINDOWS.index(window)
+    content = page_content(result, volume, maps or {}, threshold, window)
     if not keep_identity:
         identity = Identity.of_volume(volume)
         content['about'] = identity.remove(content['about'])
         for each in content['findings']:  # maps contain no text
             each['facts'] = identity.remove(each['facts'])
         title = identity.remove(title)
-    voxels = f'window.VOXELS = "{content["scan"].pop("data")}";'
+    voxels = scan_voxels(volume)
     data = f'window.SCAN = {script_json(content)};'
     fields = dict(
         title=escape(title),
@@ -91,16 +94,19 @@ def write_page(
     )
     page = Template((_HERE / 'assets' / 'page.html').read_text(encoding='utf-8'))
     if out.suffix.lower() in ('.html', '.htm'):
-        styles, scripts = inline_assets(data + voxels)
-        text = page.substitute(fields, styles=styles, scripts=scripts)
+        styles, scripts = inline_assets(data, voxels)
+        text = page.substitute(fields, styles=styles, scripts=scripts, niivue='')
         write_text(out, text)
         return out
     if shared_assets is None:
         write_assets(out / 'assets')
     write_text(out / 'scan.js', data)
-    write_text(out / 'voxels.js', voxels)
-    styles, scripts = linked_assets(shared_assets or 'assets', ['scan.js'])
-    text = page.substitute(fields, styles=styles, scripts=scripts)
+    for name, text in voxels.items():
+        write_text(out / f'{name}.js', f'window.{name.upper()} = "{text}";')
+    assets = shared_assets or 'assets'
+    styles, scripts = linked_assets(assets, ['scan.js'])
+    niivue = f'{assets}/{_NIIVUE[0]}'
+    text = page.substitute(fields, styles=styles, scripts=scripts, niivue=niivue)
     write_text(out / 'index.html', text)
     return out / 'index.html'
 
@@ -110,45 +116,46 @@ def page_content(
     volume: CTVolume,
     maps: FindingMaps,
     threshold: float | None = None,
+    window: str = 'lung',
 ) -> dict[str, Any]:
-    """Return the content of the page as plain JSON.
+    """Return the content of the page without the voxels as plain JSON.
 
     Positions are voxels of the volume's array, in the order (x, y, z).
     """
     best = max((each.score for each in result.findings), default=0.5)
     if threshold is None:
         threshold = 0.5 if best >= 0.5 else math.floor(best * 100) / 100
+    findings = [
+        _finding(each, volume, maps.get(each.id, {})) for each in result.findings
+    ]
+    shown = [
+        (content, each)
+        for content, each in zip(findings, result.findings)
+        if each.score >= threshold
+    ]
+    for content, each in shown[:_NUM_KEY_SLICES]:
+        lower, upper = each.box.to_volume(volume)
+        content['picture'] = key_slice(
+            volume, lower, upper, content['slice'] - 1, _WINDOWS_HU[window]
+        )
+    # NIfTI counts from right to left and from back to front.
+    affine_ras = np.diag([-1.0, -1, 1, 1]) @ volume.grid.affine
     return dict(
-        scan=_scan(volume),
-        findings=[
-            _finding(each, volume, maps.get(each.id, {})) for each in result.findings
-        ],
+        scan=dict(
+            shape=list(volume.shape[::-1]),
+            spacing_mm=list(volume.spacing_mm[::-1]),
+            affine_ras=affine_ras.tolist(),
+            reduction=reduction(volume),
+        ),
+        findings=findings,
         threshold=float(threshold),
+        window=WINDOWS.index(window),
+        windows=[
+            dict(name=name.capitalize(), range=list(hu))
+            for name, hu in _WINDOWS_HU.items()
+        ],
         froc=_froc(result.froc),
         about=_scan_table(result),
-    )
-
-
-def _scan(volume: CTVolume) -> dict[str, Any]:
-    low, high = _HU_RANGE
-    array = np.clip(np.nan_to_num(volume.array, nan=low), low, high)
-    stored = CTVolume(
-        np.rint(array).astype(np.int16),
-        volume.spacing_mm,
-        volume.origin,
-        volume.direction,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'scan.nii'
-        sitk.WriteImage(volume_to_image(stored), str(path))
-        nifti = path.read_bytes()
-    # NIfTI counts from right to left and from back to front.
-    affine_ras = np.diag([-1.0, -1, 1, 1]) @ stored.grid.affine
-    return dict(
-        data=_packed(nifti),
-        shape=list(volume.shape[::-1]),
-        spacing_mm=list(volume.spacing_mm[::-1]),
-        affine_ras=affine_ras.tolist(),
     )
 
 
@@ -163,6 +170,8 @@ def _finding(
     )
     if best is not None:  # slice with the highest score
         target = best.box.to_volume(volume).mean(0)
+    number = int(np.clip(np.floor(target[0] + 0.5), 0, len(volume.array) - 1))
+    target[0] = number
     judged = finding.extras.get('classify', {}).get('probability')
     unknown = sorted(set(maps) - set(MAP_KINDS))
     if unknown:
@@ -173,7 +182,7 @@ def _finding(
     return dict(
         id=finding.id,
         score=finding.score,
-        slice=int(round(target[0])) + 1,
+        slice=number + 1,
         long_mm=finding.long_diameter_mm,
         short_mm=finding.short_diameter_mm,
         malignancy=judged,
@@ -233,7 +242,7 @@ def _map(each: FindingMap) -> dict[str, Any]:
         lower=list(each.lower[::-1]),
         upper=list(each.upper[::-1]),
         shape=list(each.values.shape[::-1]),
-        data=_packed(np.rint(top).astype(np.uint8).tobytes()),
+        data=packed(np.rint(top).astype(np.uint8).tobytes()),
     )
 
 
@@ -266,10 +275,6 @@ def _scan_table(result: ScanResult) -> list[list[str]]:
     return rows + [['Note', text] for text in result.warnings]
 
 
-def _packed(content: bytes) -> str:
-    return base64.b64encode(gzip.compress(content, 4, mtime=0)).decode('ascii')
-
-
 def script_json(content: Any) -> str:
     """Return JSON that can be embedded in a script element."""
     text = json.dumps(plain_json(content), allow_nan=False, separators=(',', ':'))
@@ -299,23 +304,32 @@ def linked_assets(assets: str, data: list[str]) -> tuple[str, str]:
     styles = '\n'.join(
         f'<link rel="stylesheet" href="{assets}/{name}">' for name in _STYLES
     )
-    names = [f'{assets}/niivue.umd.js', *data]
-    names += [f'{assets}/{name}' for name in _SCRIPTS]
+    names = [*data, *(f'{assets}/{name}' for name in _SCRIPTS)]
     return styles, '\n'.join(f'<script src="{name}"></script>' for name in names)
 
 
-def inline_assets(data: str) -> tuple[str, str]:
-    """Return HTML elements that contain styles and scripts, with NiiVue's license."""
+def inline_assets(data: str, voxels: Mapping[str, str]) -> tuple[str, str]:
+    """Return HTML elements that contain styles and scripts, with NiiVue's license.
+
+    The scripts of the page come before NiiVue and the voxels, so that the browser shows
+    the findings while it reads the rest.
+    """
 
     def read(*parts: str) -> str:
         return _HERE.joinpath(*parts).read_text(encoding='utf-8')
 
     styles = '\n'.join(f'<style>{read("assets", name)}</style>' for name in _STYLES)
-    texts = [read('niivue', 'niivue.umd.js'), data]
-    texts += [read('assets', name) for name in _SCRIPTS]
-    scripts = '\n'.join(
+    texts = [
+        data,
+        *(read('assets', name) for name in _SCRIPTS),
+        read('niivue', _NIIVUE[0]),
+    ]
+    scripts = [
         '<script>' + text.replace('</script', '<\\/script') + '</script>'
         for text in texts
-    )
+    ]
     license_text = read('niivue', 'LICENSE.txt').replace('--', '- -')
-    return styles, f'<!--\n{license_text}-->\n{scripts}'
+    scripts.insert(-1, f'<!--\n{license_text}-->')
+    for name in sorted(voxels):  # the reduced voxels are needed first
+        scripts.append(f'<script type="text/plain" id="{name}">{voxels[name]}</script>')
+    return styles, '\n'.join(scripts)

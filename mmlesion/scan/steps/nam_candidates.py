@@ -87,6 +87,7 @@ class NAMCandidates:
         corner: tuple[int, int],
         start: tuple[int, int],
         center: np.ndarray,
+        allowed: np.ndarray,
     ) -> np.ndarray:
         """Select the candidate inside a box of a slice.
 
@@ -95,10 +96,11 @@ class NAMCandidates:
             corner: From :meth:`place`. The crop is moved if the box lies outside.
             start: First row and column of the box.
             center: Pixels of the box; a candidate must contain at least one of them.
+            allowed: Pixels of the box that candidates may contain.
 
         Shape:
             - plane_hu: (H, W).
-            - center, output: (h, w), the size of the box.
+            - center, allowed, output: (h, w), the size of the box.
 
         Returns:
             Mask of the candidate; empty if there is no candidate.
@@ -107,6 +109,8 @@ class NAMCandidates:
             ValueError: If the box exceeds the crop or the pipeline changes its size.
         """
         size = self.crop_px
+        if not allowed.any():
+            return allowed
         if max(center.shape) > size:
             raise ValueError(
                 f'{self.name}: a box of {center.shape} pixels exceeds the crop of '
@@ -123,7 +127,7 @@ class NAMCandidates:
             for at, first, side in zip((row, column), start, center.shape)
         )
         scope = np.zeros(cut.shape, bool)
-        scope[box] = True
+        scope[box] = allowed
         model = self.model
         means = phase_means(image_hu, model.num_phases, model.window_hu)
         candidates = nodule_candidates(image_hu, scope, means, model.smoothness)

@@ -19,6 +19,11 @@ from ..finding_map import FindingMap, box_ellipsoid
 from .in_lung import in_lung
 from .nam_candidates import NAMCandidates
 from .scan_step import ScanCase, ScanStep
+from .wide_tissue import wide_tissue
+
+#: Largest volume of an outline as a multiple of the ellipsoid of the box. The box
+#: itself is 1.9 times as large as the ellipsoid.
+_MAX_FILL = 1.4
 
 
 @SCAN_STEPS.register_module()
@@ -30,15 +35,18 @@ class OutlineFindings(ScanStep):
     the candidate with the largest effect on a NAM network (:class:`NAMCandidates`).
     ``method='candidates'`` needs no network and selects the candidate that best covers
     the ellipse of the box. The mask consists of the selected candidates of all slices
-    that are connected with the candidate of the middle slice. Lesions that are not
-    surrounded by lung or have no candidate get the ellipsoid.
+    that are connected with the candidate of the middle slice. Mediastinum and chest
+    wall are not part of candidates (:func:`wide_tissue`). A lesion gets the ellipsoid
+    if it is not surrounded by lung, has no candidate, or if the mask fills more than
+    the ellipsoid, such as a large vessel that crosses the box.
     ``extras['outline']`` of a finding contains the ``method`` used.
 
     Values: ``method``, ``volume_ml``, ``long_axis_mm``, ``short_axis_mm`` (see
-    :func:`mask_axes_mm`) and ``num_voxels``. The mask is the map ``outline``.
+    :func:`mask_axes_mm`) and ``num_voxels``; ``reason`` if the ellipsoid replaces
+    another method. The mask is the map ``outline``.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2. Differs from it in: the scope is
-    the box of the finding instead of a blob of the activation map.
+    the box of the finding without wide tissue instead of a blob of the activation map.
 
     Args:
         method: ``'nam'``, ``'candidates'`` or ``'ellipse'``.
@@ -98,36 +106,38 @@ class OutlineFindings(ScanStep):
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any]:
         """Outline one finding."""
         lower, upper = finding.box.to_volume(case.volume)
-        outline = None
+        outline, reason = None, ''
         if self.method != 'ellipse':
-            outline = self._candidates(case.volume, lower, upper)
+            outline, reason = self._candidates(case.volume, lower, upper)
         method = 'ellipse' if outline is None else self.method
         outline = outline or box_ellipsoid(lower, upper)
         case.maps.setdefault(finding.id, {})['outline'] = outline
         mask = outline.values > 0
         long_mm, short_mm = mask_axes_mm(mask, case.volume.spacing_mm)
         voxel_ml = float(np.prod(case.volume.spacing_mm)) / 1000
-        return dict(
+        values = dict(
             method=method,
             volume_ml=round(int(mask.sum()) * voxel_ml, 4),
             long_axis_mm=round(long_mm, 3),
             short_axis_mm=round(short_mm, 3),
             num_voxels=int(mask.sum()),
         )
+        return dict(values, reason=reason) if reason else values
 
     def _candidates(
         self, volume: CTVolume, lower: np.ndarray, upper: np.ndarray
-    ) -> FindingMap | None:
-        """Return a mask from candidates, or None if they do not separate the lesion."""
+    ) -> tuple[FindingMap | None, str]:
+        """Return a mask from candidates, or None and the reason for the ellipsoid."""
         first = np.maximum(np.rint(lower + 0.5), 0).astype(int)
         last = np.minimum(np.rint(upper + 0.5), volume.shape).astype(int)
         if (last <= first).any():
-            return None
+            return None, 'the box is outside the scan'
         box = tuple(slice(a, b) for a, b in zip(first, last))
         region = np.asarray(volume.array[box], np.float32)
         middle = len(region) // 2
         if not in_lung(volume, lower, upper):
-            return None
+            return None, 'not surrounded by lung'
+        scope = ~wide_tissue(volume, first, last)
         ellipse = box_ellipsoid(
             np.array([-0.5, -0.5, -0.5]), np.array(region.shape) - 0.5
         )
@@ -135,12 +145,15 @@ class OutlineFindings(ScanStep):
         if self.network is None:
             # The phases of the whole slice: a small box has a different distribution
             means = phase_means(volume.array[first[0] + middle], self.num_phases)
-            planes = [self._best_candidate(plane, center, means) for plane in region]
+            planes = [
+                self._best_candidate(plane, allowed, center, means)
+                for plane, allowed in zip(region, scope)
+            ]
         else:
             start = (int(first[1]), int(first[2]))
             planes = [
-                self.network.choose(plane, self.corner, start, center)
-                for plane in volume.array[first[0] : last[0]]
+                self.network.choose(plane, self.corner, start, center, allowed)
+                for plane, allowed in zip(volume.array[first[0] : last[0]], scope)
             ]
         mask = np.stack(planes)
         labeled: Any = ndimage.label(mask, np.ones((3, 3, 3)))
@@ -148,15 +161,23 @@ class OutlineFindings(ScanStep):
         overlap = np.bincount(parts[middle][center])
         overlap[0] = 0
         if not overlap.any():
-            return None
+            return None, 'no candidate'
+        mask = parts == overlap.argmax()
+        if mask.sum() > _MAX_FILL * (ellipse.values > 0).sum():
+            return None, 'the candidate fills more than the ellipsoid of the box'
         z, y, x = first.tolist()
-        return FindingMap.at_voxels(parts == overlap.argmax(), (z, y, x))
+        return FindingMap.at_voxels(mask, (z, y, x)), ''
 
     def _best_candidate(
-        self, plane: np.ndarray, center: np.ndarray, means: np.ndarray
+        self,
+        plane: np.ndarray,
+        scope: np.ndarray,
+        center: np.ndarray,
+        means: np.ndarray,
     ) -> np.ndarray:
         """Return the candidate with the most pixels inside minus outside ``center``."""
-        scope = np.ones(plane.shape, bool)
+        if not scope.any():
+            return scope
         numbers = nodule_candidates(plane, scope, means, self.smoothness)
         count = int(numbers.max()) + 1
         inside = np.bincount(numbers[center], minlength=count)

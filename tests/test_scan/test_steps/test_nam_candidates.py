@@ -88,6 +88,18 @@ def test_the_network_chooses_the_candidate(network, small_scan):
     assert finding.extras['outline']['method'] == 'candidates'
 
 
+def test_the_mediastinum_is_not_a_candidate(network, small_scan):
+    center = (4, 40, 50)
+    hu, nodule = scan(center)
+    hu[:, 46:] = NODULE_HU  # touches the nodule
+    mask, finding = outline(
+        OutlineFindings(**network, crop_px=128), hu, center, small_scan
+    )
+    assert finding.extras['outline']['method'] == 'nam'
+    assert not mask[:, 46:].any()
+    assert 2 * (mask & nodule).sum() / (mask.sum() + nodule.sum()) > 0.9
+
+
 @pytest.mark.parametrize('center', [(4, 40, 50), (4, 9, 8), (4, 86, 85)])
 def test_a_slice_larger_than_the_crop(network, small_scan, center):
     """The crop is moved so that it contains a box at the border."""

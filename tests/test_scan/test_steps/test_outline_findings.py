@@ -48,6 +48,63 @@ def test_candidates_outline_a_nodule_beside_a_vessel(small_scan):
     ScanResult.from_dict(case.result.to_dict())  # plain values
 
 
+def ball_at_mediastinum(radius, gap, curvature=None, seed=0):
+    """A ball in lung, ``gap`` mm from tissue with a flat or round border."""
+    z, y, x = np.mgrid[:25, :128, :128]
+    hu = np.random.default_rng(seed).normal(-850, 20, z.shape)
+    tissue = x >= 70
+    if curvature:
+        tissue = np.hypot(y - 64, x - 70 - curvature) <= curvature
+    center = 70 - gap - radius
+    ball = ((z - 12) * 2) ** 2 + (y - 64) ** 2 + (x - center) ** 2 <= radius**2
+    ball &= ~tissue
+    hu[tissue | ball] += 890
+    return hu.astype(np.int16), ball, tissue
+
+
+@pytest.mark.parametrize(
+    'radius, gap, margin, shift, curvature',
+    [
+        (8, 1, 1.5, 0, None),
+        (8, 0, 1.5, 0, None),
+        (8, -2, 4, 0, None),
+        (8, 0, 1.5, 4, None),
+        (4, 0, 4, 0, None),
+        (14, -3, 3, 0, None),
+        (8, 0, 4, 0, 40),
+    ],
+)
+def test_an_outline_at_the_mediastinum_does_not_leak_into_it(
+    radius, gap, margin, shift, curvature, small_scan
+):
+    hu, ball, tissue = ball_at_mediastinum(radius, gap, curvature)
+    edges = [np.flatnonzero(ball.any(axis)) for axis in ((1, 2), (0, 2), (0, 1))]
+    lower = np.array([each[0] - 0.5 - margin for each in edges])
+    upper = np.array([each[-1] + 0.5 + margin for each in edges])
+    lower[2], upper[2] = lower[2] + shift, upper[2] + shift
+    case, finding = case_of(hu, (2.0, 1.0, 1.0), lower, upper, small_scan)
+    OutlineFindings()(case)
+    labels = np.zeros(hu.shape, np.uint8)
+    case.maps[1]['outline'].paint(labels, 1)
+    assert finding.extras['outline']['method'] == 'candidates'
+    assert not (labels[tissue] > 0).any()
+    overlap = 2 * (labels & ball).sum() / (labels.sum() + ball.sum())
+    assert overlap > 0.9
+
+
+def test_an_outline_that_fills_its_box_is_replaced(small_scan):
+    """A vessel crosses the whole box."""
+    y, x = np.mgrid[:64, :64]
+    vessel = np.abs(x - 32) < 10
+    hu = np.where(vessel, 40, -850)[None].repeat(21, 0).astype(np.int16)
+    lower, upper = (5.5, 17.5, 20.5), (14.5, 41.5, 44.5)
+    case, finding = case_of(hu, (2.0, 1.0, 1.0), lower, upper, small_scan)
+    OutlineFindings()(case)
+    values = finding.extras['outline']
+    assert values['method'] == 'ellipse'
+    assert 'fills more than the ellipsoid' in values['reason']
+
+
 def test_a_lesion_in_soft_tissue_gets_the_ellipsoid_of_its_box(small_scan):
     hu = np.full((21, 64, 64), 40, np.int16)
     lower, upper = (5.5, 17.5, 19.5), (14.5, 41.5, 49.5)
@@ -55,6 +112,7 @@ def test_a_lesion_in_soft_tissue_gets_the_ellipsoid_of_its_box(small_scan):
     OutlineFindings()(case)
     values = finding.extras['outline']
     assert values['method'] == 'ellipse'
+    assert values['reason'] == 'not surrounded by lung'
     ellipsoid = np.pi / 6 * 18 * 24 * 30 / 1000  # sides 18, 24 and 30 mm
     assert values['volume_ml'] == pytest.approx(ellipsoid, rel=0.05)
     assert values['long_axis_mm'] == pytest.approx(30, abs=0.6)

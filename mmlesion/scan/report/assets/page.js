@@ -1,12 +1,6 @@
 /* The page of one scan: findings list, controls, keys. */
 'use strict';
 
-const WINDOWS = [
-  { name: 'Lung', range: [-1350, 150] },
-  { name: 'Soft tissue', range: [-160, 240] },
-  { name: 'Bone', range: [-450, 1050] },
-  { name: 'Liver', range: [-10, 150] },
-];
 const LAYOUTS = [['planes', '3 planes'], ['axial', 'Axial'], ['coronal', 'Coronal'],
   ['sagittal', 'Sagittal']];
 const OVERLAYS = [['box', 'Box', 'b'], ['outline', 'Outline', 'o'],
@@ -26,17 +20,23 @@ function element(name, { text, kind, ...rest } = {}, children = []) {
   return made;
 }
 
+/** Wait until the browser has painted what the page contains now. */
+const painted = () => new Promise((resolve) => {
+  requestAnimationFrame(() => setTimeout(resolve));
+});
+
 class ScanPage {
   constructor(content) {
     this.content = content;
     this.findings = content.findings;
+    this.windows = content.windows;
     this.selected = null;
+    this.ready = false; // whether the viewer shows the scan
     this.show = { box: true, outline: true, score_map: false, attention: false, class_map: false };
-    this.viewer = new ScanViewer(at('gl'), at('layer'));
-    this.viewer.show = this.show;
     this.maps = new Map();
   }
 
+  /** Show findings and key slices first, because the viewer needs more time. */
   async start() {
     this.threshold = this.content.threshold;
     this.describe();
@@ -44,16 +44,50 @@ class ScanPage {
     this.makeTable();
     this.filter();
     document.addEventListener('keydown', (event) => this.key(event), true);
-    const first = WINDOWS[this.content.window];
-    await this.viewer.open(this.content.scan, first.range);
+    const [first] = this.visible();
+    if (first) await this.select(first.id);
+    await painted();
+    document.body.dataset.usable = 'true';
+    await this.startViewer();
+  }
+
+  async startViewer() {
+    const { scan, window: number } = this.content;
+    await loadNiivue();
+    this.viewer = new ScanViewer(at('gl'), at('layer'));
+    this.viewer.show = this.show;
     this.viewer.onMove = (voxel, where) => this.moved(voxel, where);
     this.viewer.onWindow = (range) => this.windowed(range);
-    this.windowed(first.range);
-    at('wait').remove();
-    const shown = this.visible();
-    if (shown.length) await this.select(shown[0].id); else this.refresh();
-    new ResizeObserver(() => this.viewer.setLayout(this.viewer.layout)).observe(at('gl'));
+    const { range } = this.windows[number];
+    await this.viewer.open(scan, range, () => this.finding()?.target);
+    this.windowed(range);
+    this.ready = true;
+    at('picture').hidden = true;
+    at('wait').hidden = true;
+    for (const id of ['toolbar', 'scroller']) at(id).inert = false;
+    await this.showMaps();
+    new ResizeObserver(() => this.viewer.resize()).observe(at('gl'));
+    this.offerFull();
     document.body.dataset.ready = 'true';
+    if (this.viewer.reduction > 1 && this.viewer.graphicsCard()) await this.full();
+  }
+
+  /** Offer all pixels while the viewer shows means of blocks of pixels. */
+  offerFull() {
+    const { reduction } = this.viewer;
+    at('full').hidden = reduction === 1;
+    at('full').textContent = `Means of ${reduction} × ${reduction} pixels. Load all`;
+  }
+
+  async full() {
+    if (at('full').hidden) return;
+    at('full').hidden = true;
+    at('wait').textContent = 'Loading all pixels …';
+    at('wait').hidden = false;
+    await painted();
+    await this.viewer.full();
+    at('wait').hidden = true;
+    this.offerFull();
   }
 
   /* ---- texts ---- */
@@ -81,7 +115,7 @@ class ScanPage {
 
   /* ---- controls ---- */
   makeControls() {
-    WINDOWS.forEach(({ name, range }, n) => {
+    this.windows.forEach(({ name, range }, n) => {
       at('windows').append(this.button(name, `${name} window (${n + 1})`,
         () => this.viewer.setWindow(range), `window-${n}`));
     });
@@ -105,6 +139,7 @@ class ScanPage {
     at('zoom-out').onclick = () => this.viewer.zoom(1 / 1.4);
     at('slice').oninput = () => this.viewer.scroll(
       Number(at('slice').value) - 1 - Math.round(this.viewer.position()[2]));
+    at('full').onclick = () => this.fail(this.full());
     at('threshold').value = this.threshold;
     at('threshold').oninput = () => this.filter(Number(at('threshold').value));
     at('theme').onclick = () => this.theme();
@@ -185,18 +220,48 @@ class ScanPage {
     at('count').textContent = `${shown.size} of ${this.findings.length}`;
     at('none').hidden = shown.size > 0;
     at('expected').textContent = this.expected(this.threshold);
-    if (this.viewer.steps) this.refresh();
+    if (this.ready) this.refresh();
+  }
+
+  finding() {
+    return this.findings.find((each) => each.id === this.selected);
   }
 
   async select(id) {
     this.selected = id;
-    const finding = this.findings.find((each) => each.id === id);
+    const finding = this.finding();
     for (const each of this.findings) {
       at(`finding-${each.id}`).setAttribute('aria-selected', String(each.id === id));
     }
     at(`finding-${id}`).scrollIntoView({ block: 'nearest' });
     this.detail(finding);
+    if (!this.ready) {
+      await this.picture(finding);
+      return;
+    }
     this.viewer.goTo(finding.target);
+    await this.showMaps();
+  }
+
+  /** Show the key slice of a finding until the viewer is ready. */
+  async picture({ picture, slice }) {
+    at('picture').hidden = !picture;
+    at('slice').value = slice;
+    at('readout-slice').textContent = `Slice ${slice} / ${this.content.scan.shape[2]}`;
+    if (!picture) return;
+    const figure = at('picture').firstElementChild;
+    const [image, box] = figure.children;
+    const [width, height] = picture.sides_mm;
+    figure.style.setProperty('--ratio', width / height);
+    image.src = `data:image/jpeg;base64,${picture.data}`;
+    ['left', 'top', 'width', 'height'].forEach((side, n) => {
+      box.style[side] = `${100 * picture.box[n]}%`;
+    });
+    await image.decode().catch(() => {}); // another key slice was selected
+  }
+
+  /** Draw boxes and maps, and decode the maps before. */
+  async showMaps() {
     await Promise.all(this.findings.map((each) => this.load(each)));
     this.refresh();
   }
@@ -247,13 +312,14 @@ class ScanPage {
     at('readout-slice').textContent = `Slice ${k + 1} / ${this.content.scan.shape[2]}`;
     const value = where?.values?.[0]?.value;
     this.value = value;
+    const about = this.viewer.reduction > 1 ? '≈ ' : '';
     const [x, y, z] = this.viewer.toMm(voxel);
-    at('readout-voxel').textContent = `${fixed(value, 0)} HU   `
+    at('readout-voxel').textContent = `${about}${fixed(value, 0)} HU   `
       + `L ${fixed(-x, 1)}  P ${fixed(-y, 1)}  S ${fixed(z, 1)} mm   [${i}, ${j}, ${k}]`;
   }
 
   windowed([low, high]) {
-    WINDOWS.forEach(({ range }, n) => {
+    this.windows.forEach(({ range }, n) => {
       this.pressed(`window-${n}`, range[0] === low && range[1] === high);
     });
     at('readout-window').textContent = `W ${fixed(high - low, 0)}  L ${fixed((high + low) / 2, 0)}`;
@@ -272,11 +338,21 @@ class ScanPage {
   }
 
   action({ key, shiftKey }) {
+    const name = key.length === 1 ? key.toLowerCase() : key;
+    const always = {
+      n: () => this.next(1),
+      p: () => this.next(-1),
+      '[': () => this.filter(this.threshold - 0.01),
+      ']': () => this.filter(this.threshold + 0.01),
+      t: () => this.theme(),
+      '?': () => at('help').showModal(),
+    }[name];
+    if (always || !this.ready) return always;
     const { viewer } = this;
-    const overlay = OVERLAYS.find((each) => each[2] === key.toLowerCase());
+    const overlay = OVERLAYS.find((each) => each[2] === name);
     if (overlay) return () => this.toggle(overlay[0]);
-    if (/^[1-4]$/.test(key)) return () => viewer.setWindow(WINDOWS[key - 1].range);
-    const layouts = LAYOUTS.map(([name]) => name);
+    if (/^[1-4]$/.test(key)) return () => viewer.setWindow(this.windows[key - 1].range);
+    const layouts = LAYOUTS.map(([each]) => each);
     const side = shiftKey ? 1 : 2;
     return {
       ArrowUp: () => viewer.scroll(1),
@@ -285,23 +361,24 @@ class ScanPage {
       PageDown: () => viewer.scroll(-10),
       ArrowLeft: () => viewer.scroll(-1, side),
       ArrowRight: () => viewer.scroll(1, side),
-      n: () => this.next(1),
-      p: () => this.next(-1),
-      '[': () => this.filter(this.threshold - 0.01),
-      ']': () => this.filter(this.threshold + 0.01),
+      f: () => this.fail(this.full()),
       '+': () => viewer.zoom(1.4),
       '=': () => viewer.zoom(1.4),
       '-': () => viewer.zoom(1 / 1.4),
       0: () => viewer.zoom(0),
       l: () => this.layout(layouts[(layouts.indexOf(viewer.layout) + 1) % layouts.length]),
-      t: () => this.theme(),
-      '?': () => at('help').showModal(),
-    }[key.length === 1 ? key.toLowerCase() : key];
+    }[name];
+  }
+
+  /** Show the error of a task that loads voxels. */
+  fail(task) {
+    return task.catch((error) => {
+      at('wait').textContent = `The scan cannot be shown: ${error.message}`;
+      at('wait').hidden = false;
+      throw error;
+    });
   }
 }
 
 window.page = new ScanPage(window.SCAN);
-window.page.start().catch((error) => {
-  at('wait').textContent = `The scan cannot be shown: ${error.message}`;
-  throw error;
-});
+window.page.fail(window.page.start());

@@ -23,19 +23,38 @@ async function decode(base64) {
   return unzip(bytes);
 }
 
-/** Base64 text of the scan: inside the page, or in voxels.js, which loads in parallel. */
-async function voxels() {
-  if (!window.VOXELS) {
-    await new Promise((resolve, reject) => {
-      const script = document.createElement('script');
-      Object.assign(script, { src: 'voxels.js', onload: resolve });
-      script.onerror = () => reject(new Error('voxels.js is missing'));
-      document.head.append(script);
-    });
-  }
-  const text = window.VOXELS;
-  delete window.VOXELS;
-  return text;
+/** Load a script of the folder of the page. */
+function loadScript(src) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    Object.assign(script, { src, onload: resolve });
+    script.onerror = () => reject(new Error(`${src} is missing`));
+    document.head.append(script);
+  });
+}
+
+/** Wait until the whole page is parsed, which contains everything if it is one file. */
+async function parsed() {
+  if (document.readyState !== 'loading') return;
+  await new Promise((resolve) => {
+    document.addEventListener('DOMContentLoaded', resolve, { once: true });
+  });
+}
+
+async function loadNiivue() {
+  const { niivue } = document.body.dataset;
+  await (niivue ? loadScript(niivue) : parsed());
+}
+
+/** Bytes of the NIfTI file `voxels` or `reduced`. */
+async function voxels(name) {
+  const inside = document.getElementById(name);
+  if (inside) return decode(inside.textContent);
+  const key = name.toUpperCase();
+  await loadScript(`${name}.js`);
+  const text = window[key];
+  delete window[key];
+  return decode(text);
 }
 
 /** Dark violet over orange to light yellow, as red, green, blue. */
@@ -142,30 +161,72 @@ class ScanViewer {
     this.canvas = canvas;
   }
 
-  /** Show a scan of {affine_ras, shape}, windowed to [low, high] HU. */
-  async open(scan, [low, high]) {
+  /** Show a scan of {affine_ras, shape, reduction}, windowed to [low, high] HU, at the
+   * voxel that `target` returns, or in the middle. */
+  async open(scan, range, target) {
     this.shape = scan.shape;
     this.affine = scan.affine_ras;
-    const bytes = voxels().then(decode); // on another thread while shaders compile
+    this.reduction = scan.reduction;
+    const bytes = voxels(this.reduction > 1 ? 'reduced' : 'voxels'); // while shaders compile
+    this.nv.meshShaders = []; // a scan has no meshes
     await this.nv.attachToCanvas(this.canvas, false);
     this.skipGradients();
-    const url = await bytes;
-    const image = await niivue.NVImage.loadFromUrl({
-      url, name: 'scan.nii', colormap: 'gray', cal_min: low, cal_max: high,
-    });
-    this.nv.addVolume(image);
+    const draw = this.nv.drawScene.bind(this.nv);
+    this.nv.drawScene = () => {
+      if (this.quiet) return '';
+      const text = draw();
+      this.annotate();
+      return text;
+    };
     this.nv.onLocationChange = (where) => this.onMove(this.position(), where);
     this.nv.onIntensityChange = (volume) => this.onWindow([volume.cal_min, volume.cal_max]);
-    const draw = this.nv.drawScene.bind(this.nv);
-    this.nv.drawScene = () => { const text = draw(); this.annotate(); return text; };
+    const image = await this.image(await bytes, range);
+    this.quiet = true; // one drawing is enough
+    this.nv.addVolume(image);
+    this.measure();
+    this.setLayout('planes');
+    this.quiet = false;
+    this.goTo(target() ?? this.shape.map((n) => (n - 1) / 2));
+  }
+
+  image(url, [low, high]) {
+    return niivue.NVImage.loadFromUrl({
+      url, name: 'scan.nii', colormap: 'gray', cal_min: low, cal_max: high,
+    });
+  }
+
+  /** Replace means of blocks of pixels by all pixels. */
+  async full() {
+    if (this.reduction === 1) return;
+    const bytes = await voxels('voxels');
+    const [old] = this.nv.volumes;
+    const image = await this.image(bytes, [old.cal_min, old.cal_max]);
+    const here = this.position();
+    this.quiet = true;
+    this.nv.removeVolume(old);
+    this.nv.addVolume(image);
+    this.reduction = 1;
+    this.measure();
+    this.quiet = false;
+    this.goTo(here);
+  }
+
+  /** Fractions per voxel step. */
+  measure() {
     const origin = this.toFraction([0, 0, 0]);
     this.steps = [0, 1, 2].map((axis) => {
       const unit = [0, 0, 0];
       unit[axis] = 1;
       return this.toFraction(unit).map((value, n) => value - origin[n]);
     });
-    this.setLayout('planes');
-    this.goTo(this.shape.map((n) => (n - 1) / 2));
+  }
+
+  /** Whether WebGL runs on a graphics card and not on the CPU. */
+  graphicsCard() {
+    const { gl } = this.nv;
+    const detail = gl.getExtension('WEBGL_debug_renderer_info');
+    const name = gl.getParameter(detail ? detail.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+    return !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
   }
 
   /** Compute NiiVue's gradients of one voxel only: only 3-D rendering needs them. */
@@ -258,7 +319,15 @@ class ScanViewer {
       tiles = [tile(0, 0, 0, 1, 0.645), tile(1, 0, 0.655, 0.495, 0.345),
         tile(2, 0.505, 0.655, 0.495, 0.345)];
     }
+    this.size = [this.canvas.clientWidth, this.canvas.clientHeight];
     this.nv.setCustomLayout(one === undefined ? tiles : [tile(one, 0, 0, 1, 1)]);
+  }
+
+  /** Arrange the planes again if the canvas has another size. */
+  resize() {
+    const { clientWidth, clientHeight } = this.canvas;
+    const [width, height] = this.size;
+    if (clientWidth !== width || clientHeight !== height) this.setLayout(this.layout);
   }
 
   /** Zoom, with the crosshair in the middle; 1 shows the whole slice. */
