@@ -52,7 +52,7 @@ class Room:
         taken: Center and extent of the objects that are already placed.
     """
 
-    def __init__(self, patient: Patient):
+    def __init__(self, patient: Patient) -> None:
         z, y, x = lung_grid(patient, 96, (0, 0, 0))
         z, y, x = (np.arange(c[0], c[-1], _COARSE_MM) for c in (z, y, x))
         canvas = Canvas(z, y, x, patient.warp(z, y, x), True)
