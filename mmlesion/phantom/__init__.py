@@ -8,12 +8,14 @@ from .canvas import Canvas
 from .deeplesion import PHANTOM_VERSION, write_deeplesion
 from .focus import Focus, paint_focus
 from .lidc import LIDC_PHANTOM_VERSION, NoduleScan, simulate_nodule_scan, write_lidc
+from .mimics import MIMICS
 from .node21 import Thorax, project_thorax, simulate_radiograph, write_node21
 from .noise import correlated_noise, smooth_texture
 from .pathology import SIGNS
 from .place import Layout, draw_focus, make_vessel, place_foci
 from .scan import Protocol, Scan, paint_anatomy, simulate_scan
-from .sign_scan import Course, SignScan, draw_course, simulate_sign_scan
+from .sign_course import Course, draw_course
+from .sign_scan import SignScan, simulate_sign_scan
 from .signs import write_signs
 from .whole_scans import (
     SCANS_PHANTOM_VERSION,
@@ -24,6 +26,7 @@ from .whole_scans import (
 
 __all__ = [
     'LIDC_PHANTOM_VERSION',
+    'MIMICS',
     'PHANTOM_VERSION',
     'SCANS_PHANTOM_VERSION',
     'SIGNS',

@@ -17,16 +17,37 @@ def chest_wall_mm(canvas: Canvas, patient: Patient, depth: np.ndarray) -> np.nda
     return depth - 18 - np.float32(1.5) * np.maximum(40 - level, 0)
 
 
+def pleura_mm(canvas: Canvas, patient: Patient, depth: np.ndarray) -> np.ndarray:
+    """Return the distance (mm) from the outer surface of the lungs, (D, H, W).
+
+    The surface consists of the chest wall, the apex and the plane below the lungs. It
+    does not include the mediastinum and the domes of the diaphragm. The distance is
+    positive in the lungs. The three parts are (nearly) half-spaces, and the lung is
+    their intersection, so the distance is the smallest of the three distances.
+    """
+    scale = patient.scale_z
+    level = canvas.z / np.float32(scale)
+    slope = 1.5 / scale
+    distance = depth - 18
+    apex = distance - np.float32(1.5) * (40 - level)
+    apex *= np.float32(1 / np.hypot(1, slope))
+    np.minimum(distance, apex, out=distance)
+    base = (_base_level(canvas) - level) * np.float32(0.95 * scale)
+    return np.minimum(distance, base, out=distance)
+
+
+def _base_level(canvas):
+    """Return the base of the lungs: highest at the front, lowest at the back."""
+    base = np.interp(canvas.y.ravel(), (-90, -20, 70), (232, 255, 284))
+    return base.astype(np.float32)[None, :, None]
+
+
 def _lungs(canvas, patient, depth, wobble):
     level = canvas.z / np.float32(patient.scale_z)
     if float(level.min()) > 300:
         return
-    _, y, _ = canvas.coordinates()
-    # Base of the lungs: lowest in the posterior recess, highest at the front.
-    base = np.interp(canvas.y.ravel(), (-90, -20, 70), (232, 255, 284))
-    base = base.astype(np.float32)[None, :, None]
     inside = chest_wall_mm(canvas, patient, depth)
-    distance = np.minimum(inside, (base - level) * np.float32(0.5))
+    distance = np.minimum(inside, (_base_level(canvas) - level) * np.float32(0.5))
     canvas.blend(distance, patient.lung_hu, Region.LUNG)
 
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from .canvas import Box, Canvas
+from .canvas import Canvas
+from .shapes import around, ellipsoid, limits, uneven
 
 #: Radiological signs of chronic pulmonary aspergillosis that are classified.
 SIGNS = ('cavity', 'fungus_ball', 'pleural_thickening')
 #: Other lung diseases that occur together with the signs.
 BACKGROUNDS = ('consolidation', 'ground_glass', 'emphysema', 'bronchiectasis')
-_GAS_HU = -985.0
+#: Lowest and highest thickness of thickened pleura.
+THICKNESS_MM = (3.0, 15.0)
+#: Density of the gas in cavities and bullae.
+GAS_HU = -985.0
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ class Thickening:
 
     The lumps are about 2 cm wide and are included by the refined lung mask (Zusag et
     al., Sec. 2.1). A smooth crescent would look like a differently shaped chest wall.
+    The thickness is uniform between 3 and 15 mm, independent of the severity, and 3 mm
+    or more at all visits.
 
     Attributes:
         center: (x, y, z) in mm, on the surface of the lung.
         reach_mm: Extent along the wall from the center.
-        thickness_mm: Approximate thickness of the lumps in the center.
+        thickness_mm: Greatest thickness, that of the highest lumps.
         hu: HU of the soft tissue.
         seed: Seed of the uneven surface.
     """
@@ -98,7 +102,7 @@ class Thickening:
         return cls(
             (float(center[0]), float(center[1]), float(center[2])),
             float(reach_mm),
-            float(rng.uniform(14, 20)),
+            float(rng.uniform(*THICKNESS_MM)),
             float(rng.uniform(20, 65)),
             int(rng.integers(2**31)),
         )
@@ -149,20 +153,20 @@ def paint_cavity(
         hole, and the ball. Empty outside the canvas.
     """
     radius, wall = cavity.radius_mm * size, cavity.wall_mm * size
-    found = _around(canvas, cavity.center, 1.25 * radius)
+    found = around(canvas, cavity.center, 1.25 * radius)
     if found is None:
         return {}
     box, place = found
     half = radius * np.array(cavity.aspect)
-    outer = _ellipsoid(place, half) + np.float32(0.06 * radius) * uneven(
+    outer = ellipsoid(place, half) + np.float32(0.06 * radius) * uneven(
         place, 1.5 * radius, cavity.seed
     )
     inner = outer - np.float32(wall) * (
         1 + np.float32(0.2) * uneven(place, radius, cavity.seed + 1)
     )
-    inside, rim = _limits(canvas, lung, box)
+    inside, rim = limits(canvas, lung, box)
     canvas.blend(np.where(rim, outer, -1e3), cavity.wall_hu, box=box)
-    canvas.blend(np.where(inside, inner, -1e3), _GAS_HU, box=box)
+    canvas.blend(np.where(inside, inner, -1e3), GAS_HU, box=box)
     masks = {'cavity': (box, inside & (outer > 0))}
     if with_ball and cavity.ball:
         hole = half * (1 - wall / min(half))
@@ -171,7 +175,7 @@ def paint_cavity(
         way = np.array((cavity.tilt[0], 1, cavity.tilt[1]))
         shift = (hole - 0.8 * ball) * way / np.linalg.norm(way)
         moved = [c - np.float32(s) for c, s in zip(place, shift)]
-        distance = _ellipsoid(moved, ball) + np.float32(0.06 * radius) * uneven(
+        distance = ellipsoid(moved, ball) + np.float32(0.06 * radius) * uneven(
             place, 0.7 * radius, cavity.seed + 2
         )
         np.minimum(distance, inner + np.float32(0.5), out=distance)
@@ -196,7 +200,8 @@ def paint_thickening(
         canvas: Canvas, modified in place.
         thickening: The thickening.
         lung: As in :func:`paint_cavity`.
-        wall_mm: Distance from the chest wall, positive in the lung.
+        wall_mm: Distance from the outer surface of the lung, positive in the lung, from
+            :func:`mmlesion.phantom.organs.pleura_mm`.
         size: Fraction of the final thickness.
 
     Shape:
@@ -205,20 +210,21 @@ def paint_thickening(
     Returns:
         As in :func:`paint_cavity`.
     """
-    found = _around(canvas, thickening.center, thickening.reach_mm)
+    found = around(canvas, thickening.center, thickening.reach_mm)
     if found is None:
         return {}
     box, place = found
     far = sum(np.square(c / np.float32(thickening.reach_mm)) for c in place)
-    lumps = 0.45 + np.float32(0.9) * uneven(place, 22, thickening.seed)
+    lumps = 0.65 + np.float32(0.7) * uneven(place, 22, thickening.seed)
+    # Full thickness out to 0.7 of the reach, then thinner until the end.
     thick = (
-        np.float32(thickening.thickness_mm * size)
-        * (1 - far)
-        * np.clip(lumps, 0.12, 1.3)
+        np.float32(max(thickening.thickness_mm * size, THICKNESS_MM[0]))
+        * np.minimum(2 * (1 - far), 1)
+        * np.clip(lumps, 0.3, 1)
     )
     distance = thick - wall_mm[box]
     np.minimum(distance, thick, out=distance)
-    inside, rim = _limits(canvas, lung, box)
+    inside, rim = limits(canvas, lung, box)
     canvas.blend(np.where(rim, distance, -1e3), thickening.hu, box=box)
     return {'pleural_thickening': (box, inside & (distance > 0))}
 
@@ -238,16 +244,16 @@ def paint_background(
         _paint_bronchi(canvas, disease, lung, size)
         return
     reach = disease.reach_mm * size
-    found = _around(canvas, disease.center, 1.4 * reach)
+    found = around(canvas, disease.center, 1.4 * reach)
     if found is None:
         return
     box, place = found
-    depth = _ellipsoid(place, np.full(3, reach))
+    depth = ellipsoid(place, np.full(3, reach))
     for wave, share in ((1.2, 0.3), (0.45, 0.12)):
         depth = depth + np.float32(share * reach) * uneven(
             place, wave * reach, disease.seed
         )
-    inside, rim = _limits(canvas, lung, box)
+    inside, rim = limits(canvas, lung, box)
     depth = np.where(rim, depth, np.float32(-1e3))
     if disease.kind == 'consolidation':
         hu = 25 + 15 * uneven(place, 12, disease.seed + 1)
@@ -294,52 +300,3 @@ def _paint_bronchi(canvas, disease, lung, size):
         for grow, hu in ((1.6, 20.0), (0.0, -960.0)):
             canvas.tube(points + (0, 0, 0, grow), hu)
         np.copyto(canvas.hu[box], before, where=~lung[box])
-
-
-def uneven(place: Sequence[np.ndarray], wave_mm: float, seed: int) -> np.ndarray:
-    """Return smooth random values of about -1 to 1 as a function of position.
-
-    Args:
-        place: x, y and z in mm, in shapes that broadcast.
-        wave_mm: Length scale of the values.
-        seed: Seed of the waves.
-    """
-    rng = np.random.default_rng(seed)
-    total: Any = 0
-    for _ in range(4):
-        way = rng.normal(size=3)
-        way *= 2 * np.pi / (wave_mm * rng.uniform(0.7, 1.5) * np.linalg.norm(way))
-        phase = np.float32(rng.uniform(0, 2 * np.pi))
-        x, y, z = (np.float32(w) * c for w, c in zip(way, place))
-        total = total + np.sin(x + y + z + phase)
-    return total * np.float32(0.5)
-
-
-def _around(
-    canvas: Canvas, center: Sequence[float] | np.ndarray, reach_mm: float
-) -> tuple[Box, tuple[np.ndarray, np.ndarray, np.ndarray]] | None:
-    """Return the box of a ball and x, y, z from its center in mm; None outside."""
-    center = np.asarray(center)
-    box = canvas.box(center - reach_mm, center + reach_mm)
-    if box is None:
-        return None
-    return box, (
-        canvas.x[:, :, box[2]] - np.float32(center[0]),
-        canvas.y[:, box[1]] - np.float32(center[1]),
-        canvas.z[box[0]] - np.float32(center[2]),
-    )
-
-
-def _ellipsoid(place: Sequence[np.ndarray], half_axes: np.ndarray) -> np.ndarray:
-    """Return the approximate signed distance in mm, positive inside."""
-    far = sum(np.square(c * np.float32(1 / h)) for c, h in zip(place, half_axes))
-    return (1 - np.sqrt(far)) * np.float32(min(half_axes))
-
-
-def _limits(
-    canvas: Canvas, lung: np.ndarray, box: Box
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lung in a box, without and with the partial voxels at its surface."""
-    inside = lung[box]
-    rim = ndimage.binary_dilation(inside) & (canvas.hu[box] < 60)
-    return inside, inside | rim

@@ -12,10 +12,11 @@ from mmlesion.files import write_json
 from .body import Patient
 from .made_with import build_folder, simulate_missing
 from .pathology import SIGNS
-from .sign_scan import SignScan, draw_course, simulate_sign_scan
+from .sign_course import draw_course
+from .sign_scan import SignScan, simulate_sign_scan
 
 # Increased whenever a seed gives different images, so that versions are not mixed.
-SIGNS_PHANTOM_VERSION = 4
+SIGNS_PHANTOM_VERSION = 5
 _COLUMNS = (
     'scan',
     'patient',
@@ -23,6 +24,7 @@ _COLUMNS = (
     'survival',
     *(f'{region}_{sign}' for region in REGIONS for sign in SIGNS),
 )
+_PATIENT_COLUMNS = ('patient', 'severity', 'died', 'end_years')
 _TRUTH_COLUMNS = ('scan', 'sign', 'region', 'x_mm', 'y_mm', 'z_mm', 'volume_mm3')
 
 
@@ -42,14 +44,20 @@ def write_signs(
     ``disease``, ``survival``, and 0 or 1 for each sign in each lung region), and
     ``scans/*.nii.gz``. In addition to real data, it contains
     ``masks/<scan>_<sign>.nii.gz`` (ground truth of the signs that are present),
-    ``masks/<scan>_lung.nii.gz`` (the lungs with all lesions), ``truth.csv`` (one row
-    for each sign with world position and volume, and for each other disease) and
-    ``phantom.json`` (the settings).
+    ``masks/<scan>_lung.nii.gz`` (the lungs with all lesions, without effusions),
+    ``truth.csv`` (one row for each sign and each mimic with world position and volume,
+    and for each other disease), ``patients.csv`` (severity and death of each patient)
+    and ``phantom.json`` (the settings).
 
     Patients have 1 to ``max_visits`` scans over several years, in which signs appear
-    and grow. Controls have one scan without any disease. Patients with severe disease
-    die earlier. ``survival`` is 1 in the last two years before death, 0 more than two
-    years before the last contact of a survivor, and otherwise empty.
+    and grow. Controls have one scan without signs. Patients and controls have other
+    diseases (:data:`mmlesion.phantom.pathology.BACKGROUNDS`) and mimics
+    (:data:`mmlesion.phantom.MIMICS`) equally often, and these have no label.
+
+    The severity of a patient, 0 to 1, determines the number and size of the signs and
+    the probability of death, ``1 / (1 + exp(-16 (severity - 0.5)))``. ``survival`` is 1
+    in the last two years before death, 0 more than two years before the last contact of
+    a survivor, and otherwise empty.
 
     A patient depends only on ``seed`` and the number of the patient. Everything is
     written to ``<out_dir>.partial``, which is renamed at the end. An interrupted run
@@ -99,6 +107,8 @@ def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
     truth = [row for part in parts for row in part['truth']]
     _write_csv(partial / 'scans.csv', _COLUMNS, rows)
     _write_csv(partial / 'truth.csv', _TRUTH_COLUMNS, truth)
+    patients = [part['patient'] for part in parts if part['patient']]
+    _write_csv(partial / 'patients.csv', _PATIENT_COLUMNS, patients)
 
 
 def _check(settings: dict, workers: int) -> None:
@@ -150,7 +160,15 @@ def _write_patient(job: tuple) -> None:
             }
         )
         truth += [_truth_row(file, scan, one) for one in scan.truth]
-    write_json(root / 'rows' / f'{name}.json', dict(rows=rows, truth=truth))
+    patient = diseased and dict(
+        patient=name,
+        severity=round(course.severity, 4),
+        died=int(course.died),
+        end_years=round(course.end_years, 2),
+    )
+    write_json(
+        root / 'rows' / f'{name}.json', dict(rows=rows, truth=truth, patient=patient)
+    )
 
 
 def _write_scan(root: Path, stem: str, scan: SignScan) -> None:

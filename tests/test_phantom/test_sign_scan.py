@@ -1,14 +1,25 @@
 """Simulated chests: signs at the positions of their labels, and reproducibility."""
 
+import copy
 import functools
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mmlesion.ct.projections import region_slices
-from mmlesion.phantom import Patient
-from mmlesion.phantom.pathology import Cavity, Thickening
-from mmlesion.phantom.sign_scan import Course, draw_course, simulate_sign_scan
+from mmlesion.phantom import MIMICS, Patient, sign_course
+from mmlesion.phantom.mimics import ApicalCap, Bulla, Effusion
+from mmlesion.phantom.pathology import (
+    BACKGROUNDS,
+    SIGNS,
+    Background,
+    Cavity,
+    Thickening,
+)
+from mmlesion.phantom.room import Room
+from mmlesion.phantom.sign_course import Course, Sign, draw_course
+from mmlesion.phantom.sign_scan import simulate_sign_scan
 
 
 @functools.cache
@@ -39,7 +50,7 @@ def test_a_sign_lies_where_its_label_says(scans):
             assert inside == scan.regions[sign]
             seen.add(sign)
         assert scan.regions['fungus_ball'] <= scan.regions['cavity']
-    assert seen == {'cavity', 'fungus_ball', 'pleural_thickening'}
+    assert seen == set(SIGNS)
 
 
 def test_truth_tells_place_and_volume_of_each_sign(scans):
@@ -78,13 +89,106 @@ def test_cavities_hold_air_and_balls_do_not(scans):
             assert scan.hu[scan.masks['fungus_ball']].mean() > -250
 
 
-def test_controls_have_nothing_and_one_scan():
+def test_mimics_and_other_diseases_of_a_control_carry_no_label():
     one = course(1, diseased=False)
-    assert one.signs == [] and one.years == (0.0,)
-    assert one.survival(0) is None
-    scan = simulate_sign_scan(one, 0, np.random.default_rng(0), 64)
-    assert scan.masks == {} and scan.truth == []
-    assert not any(scan.regions.values())
+    assert one.years == (0.0,) and one.survival(0) is None and not one.diseased
+    scale = (one.patient.scale_x, one.patient.scale_y, one.patient.scale_z)
+    rng = np.random.default_rng(0)
+    effusion, cap = Effusion.draw(1, scale, rng), ApicalCap.draw(-1, scale, rng)
+    bulla = Bulla((-60.0 * scale[0], 0.0, 90.0 * scale[2]), 20.0, (1.0, 0.9, 0.9))
+    disease = Background(
+        'consolidation', (60.0, 0.0, 120.0), 20.0, 0.5, (42, 10, 130), 1
+    )
+    one = Course(
+        one.patient,
+        signs=[
+            Sign('left_lower', effusion),
+            Sign('left_middle', disease),
+            Sign('right_upper', bulla),
+            Sign('right_upper', cap),
+        ],
+    )
+    scan = simulate_sign_scan(one, 0, np.random.default_rng(0), 96)
+    assert scan.masks == {} and not any(scan.regions.values())
+    assert [row['sign'] for row in scan.truth] == [
+        'pleural_effusion',
+        'consolidation',
+        'bulla',
+        'apical_cap',
+    ]
+    assert set(scan.mimics) == set(MIMICS)
+    for row in scan.truth:
+        if row['sign'] in MIMICS:
+            mask = scan.mimics[row['sign']]
+            np.testing.assert_allclose(np.argwhere(mask).mean(0), row['place'])
+            assert row['volume_mm3'] == pytest.approx(
+                mask.sum() * np.prod(scan.spacing_mm)
+            )
+    fluid = scan.mimics['pleural_effusion']
+    core = ndimage.binary_erosion(fluid)
+    assert abs(scan.hu[core].mean() - effusion.hu) < 2 and -10 <= effusion.hu <= 25
+    assert not (fluid & scan.lung).any()
+    assert not fluid[:, :, :48].any()  # the patient's left
+    # At the back (y rises), and in the lower half of the scan
+    z, y, _ = np.nonzero(fluid)
+    assert y.mean() > 48 + 10 and z.mean() < 0.5 * len(fluid)
+    air = ndimage.binary_erosion(scan.mimics['bulla'], iterations=2)
+    assert scan.hu[air].mean() < -950
+    # Thin: its voxels are within 5 mm and a voxel of the surface of the lung
+    depth = ndimage.distance_transform_edt(scan.lung, sampling=scan.spacing_mm)
+    assert depth[scan.mimics['apical_cap']].max() < 5 + max(scan.spacing_mm)
+    assert np.nonzero(scan.mimics['apical_cap'])[0].min() > 0.7 * len(fluid)
+
+
+def test_thickened_pleura_has_3_to_15_mm():
+    drawn = [
+        Thickening.draw((0, 0, 0), 30.0, np.random.default_rng(seed)).thickness_mm
+        for seed in range(200)
+    ]
+    assert 3 <= min(drawn) < 3.5 and 14.5 < max(drawn) <= 15
+    patient = Patient(np.random.default_rng(7))
+    room = Room(patient)
+    rng = np.random.default_rng(3)
+    for region in ('left_upper', 'right_middle'):
+        place = room.find(room.surface, region, 36.0, rng)
+        center = tuple(place.tolist())
+        for thickness in (3.0, 8.0, 15.0):
+            what = Thickening(center, 36.0, thickness, 40.0, 5)
+            one = Course(patient, signs=[Sign(region, what)])
+            scan = simulate_sign_scan(one, 0, np.random.default_rng(1), 96)
+            depth = ndimage.distance_transform_edt(scan.lung, sampling=scan.spacing_mm)
+            # From the wall to the deepest voxel, give or take a voxel of 3 to 4 mm
+            deepest = depth[scan.masks['pleural_thickening']].max()
+            assert abs(deepest - thickness) < 3.5
+
+
+def test_other_diseases_and_mimics_do_not_tell_patients_from_controls(monkeypatch):
+    patient = Patient(np.random.default_rng(0))
+    room = Room(patient)
+    monkeypatch.setattr(sign_course, 'Room', lambda patient: copy.copy(room))
+
+    def count(diseased):
+        found = {'any': 0, **dict.fromkeys(('Background', *MIMICS), 0)}
+        for seed in range(80):
+            one = draw_course(patient, np.random.default_rng(seed), diseased, 1)
+            kinds = {
+                getattr(sign.what, 'kind', None)
+                for sign in one.signs
+                if not isinstance(sign.what, (Cavity, Thickening))
+            }
+            found['any'] += bool(kinds)
+            found['Background'] += any(kind in BACKGROUNDS for kind in kinds)
+            for kind in MIMICS:
+                found[kind] += kind in kinds
+            assert one.diseased == diseased
+        return {kind: number / 80 for kind, number in found.items()}
+
+    patients, controls = count(True), count(False)
+    for kind, share in controls.items():
+        assert abs(share - patients[kind]) < 0.2
+    assert 0.6 < controls['any'] < 0.95  # some controls are healthy
+    assert controls['Background'] > 0.4
+    assert all(controls[kind] > 0.1 for kind in MIMICS)
 
 
 def test_signs_come_and_grow_and_never_go():
@@ -120,20 +224,25 @@ def test_survival_counts_two_years(years, end, died, expected):
 
 
 def volume_mm3(what):
-    """Of a ball, or of a crescent: half as thick on average as in its middle."""
+    """Of a ball, or of a crescent: half as thick on average as its highest lump."""
     if isinstance(what, Thickening):
         return np.pi * what.reach_mm**2 * what.thickness_mm / 2
-    radius = what.radius_mm if isinstance(what, Cavity) else what.reach_mm
-    return 4 / 3 * np.pi * radius**3
+    return 4 / 3 * np.pi * what.radius_mm**3
 
 
 def test_those_who_die_have_more():
     """Extent of disease tells survival, though not surely."""
     volumes = {False: [], True: []}
     severities = {False: [], True: []}
-    for seed in range(24):
+    for seed in range(16, 34):
         one = course(seed)
-        volumes[one.died].append(sum(volume_mm3(sign.what) for sign in one.signs))
+        volumes[one.died].append(
+            sum(
+                volume_mm3(sign.what)
+                for sign in one.signs
+                if isinstance(sign.what, (Cavity, Thickening))
+            )
+        )
         severities[one.died].append(one.severity)
     assert np.median(volumes[True]) > 1.5 * np.median(volumes[False])
     assert min(severities[True]) < max(severities[False])

@@ -14,6 +14,10 @@ from mmlesion.ct.projections import REGIONS, region_slices
 from mmlesion.phantom import SIGNS, signs, write_signs
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.sign_oracle import oracle  # noqa: E402
+
 SMALL = dict(num_patients=2, num_controls=1, size=64, seed=2)
 
 
@@ -102,6 +106,7 @@ def test_a_broken_run_is_taken_up_and_a_patient_depends_on_the_seed_alone(
         )
     assert sorted(path.name for path in again.iterdir()) == [
         'masks',
+        'patients.csv',
         'phantom.json',
         'scans',
         'scans.csv',
@@ -146,3 +151,14 @@ def test_the_command_writes_and_says_what_is_wrong(tmp_path):
     )
     assert bad.returncode == 1
     assert bad.stderr.strip() == 'error: size must be 64 to 512 pixels, got 8'
+
+
+def test_the_images_show_who_survives(tmp_path):
+    """Severity is the ceiling, and the volume of the signs comes close to it."""
+    small = dict(num_patients=16, num_controls=0, size=64, max_visits=1, seed=1)
+    found = oracle(write_signs(tmp_path / 'signs', **small), resamples=0)
+    assert found['survival by severity'][0] > 0.85
+    assert found['survival by volume'][0] > 0.8
+    patients = table(tmp_path / 'signs' / 'patients.csv')
+    assert [row['patient'] for row in patients] == [f'P{n:04d}' for n in range(1, 17)]
+    assert all(0 <= float(row['severity']) <= 1 for row in patients)
