@@ -23,7 +23,7 @@ from .lidc_nodules import (
     draw_nodule,
     paint_nodule,
 )
-from .lidc_places import LungMap, Window, find_place
+from .lidc_places import Bounds, LungMap, find_place
 from .lidc_readers import lidc_xml, read_nodule
 from .made_with import build_folder, simulate_missing
 from .scan import Protocol, finish, paint_anatomy, paint_table
@@ -306,7 +306,7 @@ def _draw_layout(
     nodules = [draw_nodule(place, kinds[0], rng)]
     for kind in kinds[1:]:
         margin = 2 * kind.radius_mm + 4  # a square of two diameters is in the image
-        window = Window(
+        bounds = Bounds(
             (corner[0] + margin, corner[1] + margin, z_mm - _HALF_MM / 2),
             (
                 corner[0] + side - margin,
@@ -316,7 +316,7 @@ def _draw_layout(
         )
         others = [(each.focus.center, each.kind.radius_mm) for each in nodules]
         place = find_place(
-            kind, lungs, patient, protocol.enhancement, others, window, rng
+            kind, lungs, patient, protocol.enhancement, others, bounds, rng
         )
         if place is not None:
             nodules.append(draw_nodule(place, kind, rng))

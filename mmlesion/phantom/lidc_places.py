@@ -63,7 +63,7 @@ class LungMap:
 
 
 @dataclass
-class Window:
+class Bounds:
     """Box (mm) in which the centers of nodules may be.
 
     Attributes:
@@ -92,7 +92,7 @@ def find_place(
     patient: Patient,
     enhancement: Enhancement,
     others: Sequence[Ball],
-    window: Window | None,
+    bounds: Bounds | None,
     rng: np.random.Generator,
 ) -> np.ndarray | None:
     """Draw the center of a nodule.
@@ -105,20 +105,20 @@ def find_place(
         patient: The patient.
         enhancement: HU of the enhanced organs.
         others: Nodules to which the nodule keeps a distance.
-        window: Box that contains the center. None permits all of the lungs.
+        bounds: Box that contains the center. None permits all of the lungs.
         rng: Random number generator.
 
     Returns:
         Center (x, y, z) in mm, or None if no place was found.
     """
-    spots = _coarse_spots(kind, lungs, patient, window, rng)
+    spots = _coarse_spots(kind, lungs, patient, bounds, rng)
     if not len(spots):
         return None
     for _ in range(_TRIES):
         spot = spots[rng.integers(len(spots))]
         if kind.attached == 'vessel':
             spot = _unwarped(spot, patient)
-        center = _refine(spot, kind, patient, enhancement, others, window, rng)
+        center = _refine(spot, kind, patient, enhancement, others, bounds, rng)
         if center is not None:
             return center
     return None
@@ -133,7 +133,7 @@ def _coarse_spots(
     kind: NoduleKind,
     lungs: LungMap,
     patient: Patient,
-    window: Window | None,
+    bounds: Bounds | None,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Return places (N, 3) x, y, z near which the nodule may be; vessels unwarped."""
@@ -156,7 +156,7 @@ def _coarse_spots(
         spots = np.stack((x, y, z), axis=1)
         half = np.array((_COARSE_MM[1], _COARSE_MM[1], _COARSE_MM[0])) / 2
         spots = spots + rng.uniform(-half, half, spots.shape)
-    return spots if window is None else spots[window.contains(*spots.T)]
+    return spots if bounds is None else spots[bounds.contains(*spots.T)]
 
 
 def _unwarped(point: np.ndarray, patient: Patient) -> np.ndarray:
@@ -174,7 +174,7 @@ def _refine(
     patient: Patient,
     enhancement: Enhancement,
     others: Sequence[Ball],
-    window: Window | None,
+    bounds: Bounds | None,
     rng: np.random.Generator,
 ) -> np.ndarray | None:
     """Return a suitable center near a coarse place, or None."""
@@ -202,8 +202,8 @@ def _refine(
     z, y, x = z[:, None, None], y[None, :, None], x[None, None]
     for at, axis in zip(spot, (x, y, z)):
         allowed = allowed & (np.abs(axis - at) <= reach)
-    if window is not None:
-        allowed &= window.contains(x, y, z)
+    if bounds is not None:
+        allowed &= bounds.contains(x, y, z)
     for center, other in others:
         apart = np.sqrt(
             (x - center[0]) ** 2 + (y - center[1]) ** 2 + (z - center[2]) ** 2

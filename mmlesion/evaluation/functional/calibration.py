@@ -197,9 +197,7 @@ def youden_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     labels = np.asarray(labels)
     if not 0 < labels.sum() < len(labels):
         return float('nan')
-    curve = roc_curve(scores, labels)
-    best = np.argmax(curve['true_positive_rate'] - curve['false_positive_rate'])
-    return float(curve['thresholds'][best])
+    return operating_points(scores, labels)['youden']['threshold']
 
 
 def _log_odds(scores: np.ndarray) -> np.ndarray:
