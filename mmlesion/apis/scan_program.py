@@ -139,8 +139,7 @@ class CaseOutputs:
         report: ``'folder'`` for a page with its files, ``'html'`` for one file that
             contains everything, None for no page.
         title: Heading of the page.
-        window: First window of the page, see
-            :data:`mmlesion.scan.report.WINDOWS`.
+        window: Initial window of the page, see :func:`mmlesion.scan.report.write_page`.
         threshold: Minimum score of the findings that are shown initially.
         keep_identity: Whether names, IDs and dates of the patient may stay in texts.
         shared_assets: Relative path, from the page, of the files that several pages
@@ -151,7 +150,7 @@ class CaseOutputs:
     formats: tuple[str, ...] = ('json', 'csv', 'nifti')
     report: str | None = None
     title: str = 'CT scan'
-    window: str = 'lung'
+    window: str | None = None
     threshold: float | None = None
     keep_identity: bool = False
     shared_assets: str | None = None

@@ -39,8 +39,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--window',
         choices=_WINDOWS,
-        default='lung',
-        help='initial window of the page (default: %(default)s)',
+        help='initial window of the page (default: lung or soft tissue, by the tissue '
+        'around the finding with the highest score)',
     )
     group.add_argument(
         '--show-thr',

@@ -365,6 +365,27 @@ def test_thumbnail_shows_the_slice_with_the_box(tmp_path, small_scan):
     assert np.allclose((x.min(), x.max(), y.min(), y.max()), (30, 66, 24, 54), atol=1)
 
 
+@pytest.mark.parametrize(
+    'around_hu, name', [(-850, 'lung'), (40, 'soft tissue'), (None, 'lung')]
+)
+def test_initial_window_is_that_of_the_first_finding(
+    around_hu, name, tmp_path, small_scan
+):
+    volume, result, maps = small_scan('mirrored')
+    if around_hu is None:
+        result.findings, maps = [], {}
+    else:
+        best = result.findings[0]
+        (z0, y0, x0), (z1, y1, x1) = np.rint(best.box.to_volume(volume)).astype(int)
+        around = slice(max(z0 - 2, 0), z1 + 3), slice(y0 - 2, y1 + 3), slice(x0, x1 + 3)
+        volume.array[around] = around_hu
+        volume.array[z0 + 1 : z1, y0 + 1 : y1, x0 + 1 : x1] = 30
+    path = report.write_page(tmp_path, result, volume, maps)
+    script = (path.parent / 'scan.js').read_text()
+    content = json.loads(script.removeprefix('window.SCAN = ').removesuffix(';'))
+    assert report.WINDOWS[content['window']] == name
+
+
 def test_unknown_windows_and_maps_are_errors(tmp_path, small_scan):
     volume, result, maps = small_scan()
     with pytest.raises(ValueError, match="but got 'brain'"):

@@ -17,6 +17,7 @@ from mmlesion.files import plain_json, write_text
 from ..finding import Finding, ScanResult
 from ..finding_map import MAP_KINDS, FindingMap, FindingMaps
 from ..identity import Identity
+from ..in_lung import in_lung
 from .scan_data import key_slice, packed, reduction, scan_voxels
 
 _HERE = Path(__file__).parent
@@ -43,7 +44,7 @@ def write_page(
     maps: FindingMaps | None = None,
     title: str = 'CT scan',
     threshold: float | None = None,
-    window: str = 'lung',
+    window: str | None = None,
     shared_assets: str | None = None,
     back: str | None = None,
     keep_identity: bool = False,
@@ -62,7 +63,9 @@ def write_page(
         title: Heading of the page.
         threshold: Initial score threshold for displayed findings. Defaults to 0.5, or
             less if the highest score is lower.
-        window: Initial window, one of :data:`WINDOWS`.
+        window: Initial window, one of :data:`WINDOWS`. Defaults to the lung window if
+            the finding with the highest score is in the lungs or there is no finding,
+            and to the soft-tissue window otherwise.
         shared_assets: Relative path of a folder of :func:`write_assets` that
             several pages share.
         back: Relative path of the list of scans.
@@ -75,6 +78,8 @@ def write_page(
     Raises:
         ValueError: If the window or the kind of a map is unknown.
     """
+    if window is None:
+        window = _initial_window(result, volume)
     if window not in WINDOWS:
         raise ValueError(f'expected a window of {WINDOWS}, but got {window!r}')
     out = Path(out)
@@ -157,6 +162,16 @@ def page_content(
         froc=_froc(result.froc),
         about=_scan_table(result),
     )
+
+
+def _initial_window(result: ScanResult, volume: CTVolume) -> str:
+    best = max(result.findings, key=lambda each: each.score, default=None)
+    if best is None:
+        return 'lung'
+    lower, upper = best.box.to_volume(volume)
+    margin = (upper - lower) / 4
+    inside = in_lung(volume, lower - margin, upper + margin)
+    return 'lung' if inside else 'soft tissue'
 
 
 def _finding(

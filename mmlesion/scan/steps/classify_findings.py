@@ -23,7 +23,7 @@ from mmlesion.registry import DATASETS, SCAN_STEPS
 
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
-from .in_lung import in_lung
+from ..in_lung import in_lung
 from .scan_step import ScanCase, ScanStep
 
 #: Margin of a box in the search for lung, because a box may be close to its nodule.

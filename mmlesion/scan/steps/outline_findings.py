@@ -16,7 +16,7 @@ from mmlesion.segmentation import nodule_candidates, phase_means
 
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
-from .in_lung import in_lung
+from ..in_lung import in_lung
 from .nam_candidates import NAMCandidates
 from .scan_step import ScanCase, ScanStep
 from .wide_tissue import wide_tissue

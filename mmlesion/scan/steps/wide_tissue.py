@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from mmlesion.ct import CTVolume
 
-from .in_lung import LUNG_HU
+from ..in_lung import LUNG_HU
 
 #: Radius of the disc, as a multiple of the longest side of the box. A lesion does not
 #: contain the disc, even if it exceeds its box by a quarter of this side on each side.

@@ -128,11 +128,12 @@ def test_arguments_of_the_command_line_are_those_of_the_writers():
     args = parser.parse_args(['--formats', 'dicom', '--report', '--keep-identity'])
     outputs = outputs_from_arguments(args, 'A scan')
     assert outputs.formats == ('dicom', 'json') and outputs.report == 'folder'
-    assert outputs.keep_identity and outputs.window in WINDOWS
+    assert outputs.keep_identity and outputs.window is None
     every = parser.parse_args(['--formats', *RESULT_FORMATS, '--report', 'html'])
     assert outputs_from_arguments(every, '').report == 'html'
     for window in WINDOWS:
-        parser.parse_args(['--window', window])
+        args = parser.parse_args(['--window', window])
+        assert outputs_from_arguments(args, '').window == window
 
 
 def test_many_scans_get_pages_and_a_list(scan_config, scan, tmp_path):
