@@ -37,6 +37,10 @@ COMMANDS = {
     ),
     'results-table': ('results_table', 'print the results of experiments as a table'),
     'find-signs': ('find_signs', 'find pathological signs in one scan'),
+    'evaluate-signs': (
+        'evaluate_signs',
+        'evaluate networks of signs, disease and survival on whole scans',
+    ),
     'sign-maps': ('sign_maps', 'locate pathological signs in 3-D'),
     'segment-nodules': ('segment_nodules', 'outline the nodules of one scan with NAM'),
     'segment-crops': ('segment_nodule_crops', 'segment nodule crops and print Dice'),

@@ -125,18 +125,7 @@ class LungProjectionDataset(BaseDataset):
         Returns:
             The samples in the order of the index.
         """
-        rows = read_scan_list(str(self.ann_file), prepared=True)
-        signs = list(rows[0].signs)
-        if self.task not in (*WHOLE_TASKS, *signs):
-            raise ValueError(
-                f'{self.ann_file}: task must be one of '
-                f'{", ".join((*WHOLE_TASKS, *signs))}, but is '
-                f'{self.task!r}'
-            )
-        if self.split != 'all':
-            splits = self._splits(rows)
-            rows = [row for row, split in zip(rows, splits) if split == self.split]
-        samples = [sample for row in rows for sample in self._samples(row)]
+        samples = [sample for row in self.split_rows() for sample in self._samples(row)]
         labels = np.array([sample['gt_label'] for sample in samples], int)
         counts = np.bincount(labels, minlength=2)
         if not counts.all():
@@ -152,6 +141,27 @@ class LungProjectionDataset(BaseDataset):
                 groups = 2 * np.unique(levels, return_inverse=True)[1] + labels
             samples = [samples[index] for index in self._balanced(groups)]
         return samples
+
+    def split_rows(self) -> list[ScanRow]:
+        """Read the index and select the scans of the split, labeled or not.
+
+        Returns:
+            The rows in the order of the index.
+
+        Raises:
+            ValueError: If the index has no such task or is malformed.
+        """
+        rows = read_scan_list(str(self.ann_file), prepared=True)
+        tasks = (*WHOLE_TASKS, *rows[0].signs)
+        if self.task not in tasks:
+            raise ValueError(
+                f'{self.ann_file}: task must be one of {", ".join(tasks)}, but is '
+                f'{self.task!r}'
+            )
+        if self.split == 'all':
+            return rows
+        splits = self._splits(rows)
+        return [row for row, split in zip(rows, splits) if split == self.split]
 
     def _balanced(self, groups: np.ndarray) -> np.ndarray:
         """Return indices of samples with the same number of samples per group.

@@ -9,6 +9,7 @@ from .compare_detectors import (
 )
 from .compare_image_maps import compare_image_maps
 from .compare_maps import compare_maps
+from .evaluate_signs import evaluate_signs, signs_evaluation_table
 from .find_signs import find_signs, signs_table
 from .measure_attention import attention_table, measure_attention
 from .measure_maps import MeasureOptions, measure_maps
@@ -34,6 +35,7 @@ __all__ = [
     'compare_maps',
     'comparison_table',
     'crop_table',
+    'evaluate_signs',
     'find_signs',
     'measure_attention',
     'measure_maps',
@@ -43,6 +45,7 @@ __all__ = [
     'segment_nodule_crops',
     'segment_nodules',
     'sign_maps',
+    'signs_evaluation_table',
     'signs_table',
     'train_nodule_table',
 ]

@@ -14,7 +14,12 @@ from tqdm import tqdm
 
 from mmlesion.ct import CTVolume, read_volume, write_volume
 from mmlesion.datasets.indices.scan_list import read_scan_list
-from mmlesion.evaluation.functional import binary_areas, binary_rates, map_position
+from mmlesion.evaluation.functional import (
+    binary_areas,
+    binary_rates,
+    f1_threshold,
+    map_position,
+)
 from mmlesion.files import write_csv_table, write_json
 from mmlesion.visualization import draw_sign_map, write_picture
 
@@ -183,15 +188,11 @@ def classification(
     found = {}
     for view, scores in (*views.items(), ('mean', np.mean(list(views.values()), 0))):
         rates = binary_rates(scores, labels, threshold)
-        # The threshold is between two scores, so that it separates them.
-        steps = np.unique(scores)
-        cuts = [0.0, *((steps[1:] + steps[:-1]) / 2)]
-        best = max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1'])
         found[view] = {
             **{name: float(rates[name]) for name in ('precision', 'sensitivity', 'f1')},
             'auc': float(binary_areas(scores, labels)['auc']),
             'prevalence': float(labels.mean()),
-            'best_threshold': float(best),
+            'best_threshold': f1_threshold(scores, labels),
         }
     return found
 

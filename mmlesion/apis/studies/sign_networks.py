@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from torch import Tensor, nn
@@ -67,12 +68,7 @@ class SignNetwork:
         Returns:
             Probabilities of the sign, and Grad-CAM maps on the grid of the layer.
         """
-        preprocess: Any = self.model.data_preprocessor
-        batch = preprocess(
-            pseudo_collate([self.pipeline(dict(img_path=path)) for path in paths]),
-            False,
-        )
-        inputs, scores = batch['inputs'], []
+        inputs, scores = self._inputs(paths), []
 
         def forward(pictures: Tensor) -> Tensor:
             scores[:] = [self.model(pictures)]
@@ -85,6 +81,17 @@ class SignNetwork:
             maps = found[:, 0]
         probability = scores[0].detach().float().softmax(1)[:, 1]
         return probability.cpu().numpy(), maps.cpu().numpy()
+
+    @torch.no_grad()
+    def probabilities(self, paths: Sequence[str]) -> np.ndarray:
+        """Return the probabilities of the sign in several projections, (N,)."""
+        scores = self.model(self._inputs(paths)).float()
+        return scores.softmax(1)[:, 1].cpu().numpy()
+
+    def _inputs(self, paths: Sequence[str]) -> Tensor:
+        preprocess: Any = self.model.data_preprocessor
+        samples = [self.pipeline(dict(img_path=path)) for path in paths]
+        return preprocess(pseudo_collate(samples), False)['inputs']
 
 
 @dataclass
@@ -163,7 +170,7 @@ def find_sign(
         for region, path, score, each in zip(regions, paths, scores, raw):
             probabilities[region][network.view] = float(score)
             maps[region][network.view] = each
-            pictures[region][network.view] = _read_rgb(path)
+            pictures[region][network.view] = read_projection(path)
     grid = read_refined_lung(str(folder))
     lung = grid.array
     position = np.zeros(grid.shape, np.float32)
@@ -183,6 +190,38 @@ def find_sign(
     )
 
 
+def projection_data(
+    configs: Sequence[Config], checkpoints: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the test data sets of configs of lung projections.
+
+    Args:
+        configs: The configs.
+        checkpoints: One checkpoint per config.
+
+    Returns:
+        Config of the test data set of each config.
+
+    Raises:
+        ValueError: If a checkpoint is missing, or a config has other data.
+    """
+    if not configs or len(configs) != len(checkpoints):
+        raise ValueError(
+            'expected one checkpoint for each config, got '
+            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
+        )
+    found = []
+    for cfg in configs:
+        data: Any = cfg.get('test_dataloader', {}).get('dataset', {})
+        if not str(data.get('type', '')).endswith('LungProjectionDataset'):
+            raise ValueError(
+                f'{cfg.filename}: expected a test_dataloader with a '
+                'mmlesion.LungProjectionDataset.'
+            )
+        found.append(data)
+    return found
+
+
 def sign_of_configs(configs: Sequence[Config], checkpoints: Sequence[str]) -> str:
     """Check that configs are networks of one sign in different views.
 
@@ -192,21 +231,9 @@ def sign_of_configs(configs: Sequence[Config], checkpoints: Sequence[str]) -> st
     Raises:
         ValueError: If the configs do not match, or a checkpoint is missing.
     """
-    if not configs or len(configs) != len(checkpoints):
-        raise ValueError(
-            'expected one checkpoint for each config, got '
-            f'{len(configs)} configs and {len(checkpoints)} checkpoints.'
-        )
-    views, tasks = [], []
-    for cfg in configs:
-        data = cfg.get('test_dataloader', {}).get('dataset', {})
-        if not str(data.get('type', '')).endswith('LungProjectionDataset'):
-            raise ValueError(
-                f'{cfg.filename}: expected a test_dataloader with a '
-                'mmlesion.LungProjectionDataset.'
-            )
-        tasks.append(data.task)
-        views.append(data.get('view', 'axial'))
+    data = projection_data(configs, checkpoints)
+    tasks = [each['task'] for each in data]
+    views = [each.get('view', 'axial') for each in data]
     if len(set(tasks)) > 1 or tasks[0] in WHOLE_TASKS:
         raise ValueError(
             f'expected networks of one sign in the lung regions, got {", ".join(tasks)}'
@@ -232,8 +259,12 @@ def _on_scan(
     ).array
 
 
-def _read_rgb(path: str) -> np.ndarray:
-    """Read an 8-bit image as RGB."""
+def read_projection(path: str) -> np.ndarray:
+    """Read a projection, an 8-bit image, as RGB.
+
+    Raises:
+        ValueError: If the file is missing or damaged.
+    """
     picture = cv2.imread(path)
     if picture is None:
         raise ValueError(f'{path}: the image is damaged; prepare the scan again')

@@ -4,6 +4,7 @@ from .activation_map_scores import IMAGE_NUMBERS, ActivationMapScores
 from .binary_classification import (
     binary_areas,
     binary_rates,
+    f1_threshold,
     log_loss,
     roc_curve,
 )
@@ -25,6 +26,7 @@ from .froc_3d import FROC3D, LUNA16_FPS, froc_3d
 from .froc_bootstrap import bootstrap_froc, percentile_interval
 from .froc_curve import FROCCurve
 from .froc_matches import FROCMatches, match_boxes
+from .group_bootstrap import group_bootstrap
 from .map_localization import (
     LesionHits,
     energy_inside,
@@ -93,7 +95,9 @@ __all__ = [
     'deeplesion_subgroups',
     'energy_inside',
     'froc',
+    'f1_threshold',
     'froc_3d',
+    'group_bootstrap',
     'lesion_hits',
     'log_loss',
     'map_position',

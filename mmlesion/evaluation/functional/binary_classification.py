@@ -47,6 +47,34 @@ def binary_rates(
     )
 
 
+def f1_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Compute the threshold with the largest F1.
+
+    The threshold is between two distinct scores, or 0 if all cases are positive. It is
+    valid only for other cases.
+
+    Args:
+        scores: See :func:`binary_rates`.
+        labels: See :func:`binary_rates`.
+
+    Returns:
+        Cases with a score above it are classified as positive. NaN without a positive
+        case.
+
+    Shape:
+        - scores, labels: (N,)
+
+    Raises:
+        ValueError: See :func:`roc_curve`.
+    """
+    scores, labels = _checked(scores, labels)
+    if not labels.any():
+        return float('nan')
+    steps = np.unique(scores)
+    cuts = [0.0, *((steps[1:] + steps[:-1]) / 2)]
+    return float(max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1']))
+
+
 def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:
     """Compute the vertices of the ROC curve, from (0, 0) to (1, 1).
 

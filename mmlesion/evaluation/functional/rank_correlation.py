@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from .group_bootstrap import group_bootstrap
+
 
 class RankCorrelation(NamedTuple):
     """Spearman correlation with an interval.
@@ -65,20 +67,18 @@ def rank_correlation(
         raise ValueError(f'confidence must be within 0 and 1, got {confidence}.')
     kept = ~np.isnan(pairs).any(0)
     pairs, groups = pairs[:, kept], groups[kept]
-    names, place = np.unique(groups, return_inverse=True)
+    num_groups = len(np.unique(groups))
     rho = _spearman(pairs)
     low = high = np.nan
-    if len(names) > 1 and not np.isnan(rho):
-        members = [np.flatnonzero(place == number) for number in range(len(names))]
-        rng = np.random.default_rng(seed)
-        found = []
-        for _ in range(num_resamples):
-            drawn = rng.integers(len(names), size=len(names))
-            found.append(
-                _spearman(pairs[:, np.concatenate([members[n] for n in drawn])])
-            )
-        low, high = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return RankCorrelation(rho, float(low), float(high), pairs.shape[1], len(names))
+    if not np.isnan(rho):
+        low, high = group_bootstrap(
+            lambda cases: _spearman(pairs[:, cases]),
+            groups,
+            confidence,
+            num_resamples,
+            seed,
+        )
+    return RankCorrelation(rho, float(low), float(high), pairs.shape[1], num_groups)
 
 
 def _spearman(pairs: np.ndarray) -> float:

@@ -1,0 +1,349 @@
+"""Evaluation of sign networks on whole scans at the natural frequencies."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from tqdm import tqdm
+
+from mmlesion.ct import REGIONS
+from mmlesion.datasets.indices.scan_list import ScanRow, projection_path
+from mmlesion.datasets.lung_projection import WHOLE_TASKS, LungProjectionDataset
+from mmlesion.evaluation.functional import (
+    binary_areas,
+    binary_rates,
+    f1_threshold,
+    group_bootstrap,
+)
+from mmlesion.files import write_csv_table, write_json
+
+from .sign_networks import SignNetwork, projection_data, read_projection
+
+_SCORES, _SUMMARY = 'scores.csv', 'summary.json'
+_INTENSITY, _ANY, _EXTENT = 'mean intensity', 'any sign', 'extent of signs'
+_NOT_TRAINED_ON_TASK = (_INTENSITY, _ANY, _EXTENT)
+_RATES = ('precision', 'sensitivity', 'f1')
+
+
+@dataclass
+class _Cases:
+    """Lung regions or whole scans of one task and split.
+
+    Attributes:
+        rows: Scan, patient, area and label of each case; the label may be None.
+        scores: Scores (N,) by predictor; a view of a network is a predictor.
+    """
+
+    rows: list[dict[str, Any]]
+    scores: dict[str, np.ndarray]
+
+    def labeled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return indices, labels and patients of the cases with a label."""
+        known = [i for i, row in enumerate(self.rows) if row['label'] is not None]
+        labels = np.array([self.rows[i]['label'] for i in known], int)
+        patients = np.array([self.rows[i]['patient'] for i in known])
+        return np.array(known, int), labels, patients
+
+
+def evaluate_signs(
+    configs: Sequence[Config],
+    checkpoints: Sequence[str],
+    out_dir: str | os.PathLike[str],
+    num_resamples: int = 1000,
+    seed: int = 0,
+    device: str | None = None,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Evaluate networks of signs, disease and survival, and their combinations.
+
+    All labeled lung regions of the test scans count, without balancing and rotation, so
+    the precision is that at the natural frequency of the sign. The predictors are
+
+    - each network, named by its view;
+    - ``mean of views``: the mean probability of the networks of a task;
+    - ``any sign``: for disease and survival, ``1 - prod(1 - p)`` over all signs and
+      lung regions, where p is the mean of the views (noisy-or);
+    - ``extent of signs``: for disease and survival, the mean of p over all signs and
+      lung regions;
+    - ``mean intensity``: the mean gray value of the projection (first view), as a
+      control without a network. Validation cases determine whether high or low values
+      are positive.
+
+    The threshold of each predictor has the largest F1 on the validation scans. A
+    network whose data set has no validation scans (``num_val_folds=0``) was trained on
+    them and gets the threshold 0.5.
+
+    The files are ``scores.csv`` (one row per test case and predictor) and
+    ``summary.json`` (the output).
+
+    Source: Zusag et al., SAPSAM, Secs. 2.3, 2.4 and 3.1. The paper classifies diseases
+    from projections of the whole lungs; ``any sign`` and ``extent of signs`` are ours.
+
+    Args:
+        configs: Networks of one or more tasks with the same test scans.
+        checkpoints: One checkpoint per config.
+        out_dir: Folder of the results.
+        num_resamples: Number of bootstrap resamples of patients for the intervals.
+        seed: Random seed of the resamples.
+        device: Defaults to the GPU if available.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        For each task and predictor: ``task``, ``predictor``, ``threshold``,
+        ``precision``, ``sensitivity`` (recall), ``f1``, ``auc``, each of the last four
+        with an interval ``<name>_interval`` (95 %), ``prevalence``, ``cases`` and
+        ``patients``.
+
+    Raises:
+        FileNotFoundError: If the index, a projection or a checkpoint does not exist.
+        ValueError: If the configs do not match, have different test scans, or the test
+            scans of a task do not have both labels.
+    """
+    out_dir = Path(out_dir)
+    networks = _load(configs, checkpoints, device)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    found = {
+        split: _scores(networks, split, progress)
+        for split in ('val', 'test')
+        if split == 'test' or any(each.has_val for each in networks)
+    }
+    trained_on_val = {each.task for each in networks if not each.has_val}
+    table, rows = [], []
+    for task, cases in found['test'].items():
+        for predictor, scores in cases.scores.items():
+            seen = task in trained_on_val and predictor not in _NOT_TRAINED_ON_TASK
+            val = None if seen else found.get('val', {}).get(task)
+            table.append(
+                dict(
+                    task=task,
+                    predictor=predictor,
+                    **_measure(task, predictor, cases, val, num_resamples, seed),
+                )
+            )
+            rows += [
+                dict(row, task=task, predictor=predictor, score=round(float(score), 6))
+                for row, score in zip(cases.rows, scores)
+            ]
+    write_csv_table(out_dir / _SCORES, list(rows[0]), rows)
+    write_json(out_dir / _SUMMARY, table)
+    return table
+
+
+def signs_evaluation_table(table: Sequence[Mapping[str, Any]]) -> str:
+    """Format the result as a Markdown table."""
+    lines = [
+        '| task | predictor | precision | recall | F1 | AUC | prevalence | cases | '
+        'patients | threshold |',
+        '|---' * 10 + '|',
+    ]
+    for row in table:
+        cells = [row['task'], row['predictor']]
+        for name in ('precision', 'sensitivity', 'f1', 'auc'):
+            low, high = row[f'{name}_interval']
+            cells.append(f'{row[name]:.2f} ({low:.2f} to {high:.2f})')
+        cells += [f'{row["prevalence"]:.2f}', str(row['cases']), str(row['patients'])]
+        lines.append(f'| {" | ".join(cells)} | {row["threshold"]:.3g} |')
+    return '\n'.join(lines)
+
+
+@dataclass
+class _Network:
+    task: str
+    view: str
+    data: LungProjectionDataset
+    data_cfg: dict
+    network: SignNetwork
+
+    @property
+    def has_val(self) -> bool:
+        return bool(self.data.num_val_folds or self.data.split_rows()[0].split)
+
+
+def _load(
+    configs: Sequence[Config], checkpoints: Sequence[str], device: str | None
+) -> list[_Network]:
+    data_cfgs = projection_data(configs, checkpoints)
+    init_default_scope(configs[0].get('default_scope', 'mmpretrain'))
+    networks: list[_Network] = []
+    for cfg, data_cfg, checkpoint in zip(configs, data_cfgs, checkpoints):
+        data = _data(data_cfg, 'test')
+        if any((data.task, data.view) == (each.task, each.view) for each in networks):
+            raise ValueError(
+                f'{cfg.filename}: expected one network per task and view, got a second '
+                f'network for {data.task}, {data.view}.'
+            )
+        loaded = SignNetwork.load(cfg, checkpoint, device=device)
+        networks.append(_Network(data.task, data.view, data, data_cfg, loaded))
+    # A scan that another network was trained on would be an unfair test case.
+    for split in ('test', 'val'):
+        scans: list[tuple[str | None, set[str]]] = []
+        for each, cfg in zip(networks, configs):
+            if split == 'test' or each.has_val:
+                rows = _data(each.data_cfg, split).split_rows()
+                scans.append((cfg.filename, {row.scan for row in rows}))
+        for name, own in scans:
+            different = len(own ^ scans[0][1])
+            if different:
+                raise ValueError(
+                    f'{name}: expected the {split} scans of the other configs, but '
+                    f'{different} scans differ; check index, seed and folds.'
+                )
+    return networks
+
+
+def _data(data_cfg: dict, split: str) -> LungProjectionDataset:
+    return DATASETS.build(dict(data_cfg, split=split, balance=False, lazy_init=True))
+
+
+def _scores(
+    networks: Sequence[_Network], split: str, progress: bool
+) -> dict[str, _Cases]:
+    """Return the cases of a split by task."""
+    source = next((each for each in networks if each.has_val), networks[0])
+    data = _data(source.data_cfg, split)
+    root = data.data_prefix['img_path']
+    by_task: dict[str, list[_Network]] = {}
+    for each in networks:
+        by_task.setdefault(each.task, []).append(each)
+    records: dict[str, list[dict[str, Any]]] = {task: [] for task in by_task}
+    rows = data.split_rows()
+    for row in tqdm(rows, f'Scans ({split})', unit='scan', disable=not progress):
+        for task, group in by_task.items():
+            records[task] += _records_of_scan(row, task, group, root)
+    found = {task: _cases(table) for task, table in records.items()}
+    signs = [task for task in found if task not in WHOLE_TASKS]
+    if signs:
+        _add_sign_predictors(found, rows, signs)
+    return found
+
+
+def _records_of_scan(
+    row: ScanRow, task: str, group: Sequence[_Network], root: str
+) -> list[dict[str, Any]]:
+    """Return label and scores of each area of a scan."""
+    if task in WHOLE_TASKS:
+        labels = {'whole': getattr(row, task)}
+    else:
+        labels = {
+            area: row.signs[task].get(area) for area in REGIONS if area not in row.empty
+        }
+    records: list[dict[str, Any]] = [
+        dict(scan=row.scan, patient=row.patient, area=area, label=label, scores={})
+        for area, label in labels.items()
+    ]
+    for number, each in enumerate(group):
+        paths = [
+            projection_path(str(Path(root) / row.folder), area, each.view, 0)
+            for area in labels
+        ]
+        for path in paths:
+            if not Path(path).is_file():
+                raise FileNotFoundError(f'{path}: no such file; prepare the scan again')
+        if number == 0:
+            for record, path in zip(records, paths):
+                record['scores'][_INTENSITY] = float(read_projection(path).mean())
+        for record, p in zip(records, each.network.probabilities(paths)):
+            record['scores'][each.view] = float(p)
+    return records
+
+
+def _cases(records: Sequence[dict[str, Any]]) -> _Cases:
+    views = [name for name in records[0]['scores'] if name != _INTENSITY]
+    scores = {
+        name: np.array([record['scores'][name] for record in records])
+        for name in (*views, _INTENSITY)
+    }
+    if len(views) > 1:
+        mean = np.mean([scores[view] for view in views], 0)
+        scores = {
+            **{view: scores[view] for view in views},
+            'mean of views': mean,
+            _INTENSITY: scores[_INTENSITY],
+        }
+    rows = [{k: v for k, v in record.items() if k != 'scores'} for record in records]
+    return _Cases(rows, scores)
+
+
+def _add_sign_predictors(
+    found: dict[str, _Cases], rows: Sequence[ScanRow], signs: Sequence[str]
+) -> None:
+    """Add the predictions of disease and survival from the signs."""
+    probabilities: dict[str, list[float]] = {row.scan: [] for row in rows}
+    for sign in signs:
+        cases = found[sign]
+        views = [name for name in cases.scores if name != _INTENSITY]
+        for record, p in zip(cases.rows, cases.scores[views[-1]]):
+            probabilities[record['scan']].append(float(p))
+    values = [np.array(probabilities[row.scan]) for row in rows]
+    added = {
+        _ANY: np.array([1 - np.prod(1 - p) for p in values]),
+        _EXTENT: np.array([p.mean() if len(p) else 0.0 for p in values]),
+    }
+    for task in WHOLE_TASKS:
+        if task not in found:
+            records = [
+                dict(
+                    scan=row.scan,
+                    patient=row.patient,
+                    area='whole',
+                    label=getattr(row, task),
+                )
+                for row in rows
+            ]
+            if len({record['label'] for record in records} - {None}) < 2:
+                continue
+            found[task] = _Cases(records, {})
+        found[task].scores.update(added)
+
+
+def _measure(
+    task: str,
+    predictor: str,
+    cases: _Cases,
+    val: _Cases | None,
+    num_resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    known, labels, patients = cases.labeled()
+    if len(set(labels.tolist())) < 2:
+        raise ValueError(
+            f'{task}: expected test cases of both labels, got {len(labels)} cases of '
+            'one label; use another fold or seed'
+        )
+    scores, threshold = cases.scores[predictor][known], 0.5
+    if val is not None:
+        val_known, val_labels, _ = val.labeled()
+        val_scores = val.scores[predictor][val_known]
+        if (
+            predictor == _INTENSITY
+            and binary_areas(val_scores, val_labels)['auc'] < 0.5
+        ):
+            scores, val_scores = 255 - scores, 255 - val_scores
+        threshold = f1_threshold(val_scores, val_labels)
+
+    def statistic(chosen: np.ndarray) -> list[float]:
+        rates = binary_rates(scores[chosen], labels[chosen], threshold)
+        area = binary_areas(scores[chosen], labels[chosen])['auc']
+        return [*(rates[name] for name in _RATES), area]
+
+    names = (*_RATES, 'auc')
+    low, high = group_bootstrap(
+        statistic, patients, num_resamples=num_resamples, seed=seed
+    )
+    values = statistic(np.arange(len(labels)))
+    return dict(
+        threshold=float(threshold),
+        **{name: float(value) for name, value in zip(names, values)},
+        **{
+            f'{name}_interval': [float(a), float(b)]
+            for name, a, b in zip(names, low, high)
+        },
+        prevalence=float(labels.mean()),
+        cases=len(labels),
+        patients=len(np.unique(patients)),
+    )
