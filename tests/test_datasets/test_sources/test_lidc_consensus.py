@@ -1,7 +1,6 @@
 """Pixels inside outlines, matching of the readers' nodules, and their consensus."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,7 @@ from mmlesion.datasets.sources.lidc_consensus import (
     overlap,
     reader_votes,
 )
-from mmlesion.datasets.sources.lidc_xml import Contour, ReaderNodule, read_lidc_readings
-
-ARCHIVE = (
-    Path(__file__).resolve().parents[3]
-    / '../shared/data/lidc/tcia-lidc-xml_all_1318.tar.xz'
-).resolve()
+from mmlesion.datasets.sources.lidc_xml import Contour, ReaderNodule
 
 
 def square(x0, y0, side, z=0.0, included=True):
@@ -143,20 +137,3 @@ def test_votes_are_counted_per_reader():
     # At least half of three readers is two of them
     assert (2 * votes[4] >= 3).sum() == 4 and (2 * votes[5] >= 3).sum() == 0
     assert set(reader_votes(group, {0.0: 4}.get)[0]) == {4}
-
-
-@pytest.mark.skipif(
-    not ARCHIVE.is_file(), reason='the XML release of LIDC-IDRI is not there'
-)
-def test_the_official_release_has_about_as_many_nodules_as_reported():
-    """Armato et al., 2011: 2,669 nodules by at least one reader, 928 by all four;
-    Lei et al.: 635 benign and 510 malignant."""
-    groups = [
-        group
-        for reading in read_lidc_readings(ARCHIVE).values()
-        for group in match_readers(reading.nodules)
-    ]
-    labels = [malignancy_label(group) for group in groups]
-    assert len(groups) == 2673
-    assert sum(len(group) >= 4 for group in groups) == 908
-    assert (labels.count(0), labels.count(1)) == (665, 532)

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from mmlesion.datasets import read_lidc_readings, read_lidc_xml
+from mmlesion.datasets.sources import lidc_xml
+from mmlesion.datasets.sources.lidc_consensus import (
+    malignancy_label,
+    match_readers,
+)
 from mmlesion.datasets.sources.lidc_xml import RATINGS, iterate_lidc_xml, parse_lidc_xml
 
 ARCHIVE = (
@@ -256,11 +261,21 @@ def test_missing_and_broken_archives_are_said(tmp_path):
 @pytest.mark.skipif(
     not ARCHIVE.is_file(), reason='the XML release of LIDC-IDRI is not there'
 )
-def test_the_official_release_has_1018_series_and_7030_nodules():
+def test_the_official_release_has_1018_series_and_7030_nodules(monkeypatch):
     readings = list(iterate_lidc_xml(ARCHIVE))
     assert len({one.series_uid for one in readings}) == 1018
     assert sum(len(one.nodules) for one in readings) == 7030
     # 17 files are copies of others; with each series once:
-    once = {one.series_uid: one for one in readings}
     assert len(readings) == 1035
+    # The archive is read only once, because this takes long.
+    monkeypatch.setattr(lidc_xml, 'iterate_lidc_xml', lambda path: iter(readings))
+    once = read_lidc_readings(ARCHIVE)
+    assert len(once) == 1018
     assert sum(len(one.nodules) for one in once.values()) == 6860
+    # Armato et al., 2011: 2,669 nodules by at least one reader, 928 by all four;
+    # Lei et al.: 635 benign and 510 malignant.
+    groups = [group for one in once.values() for group in match_readers(one.nodules)]
+    labels = [malignancy_label(group) for group in groups]
+    assert len(groups) == 2673
+    assert sum(len(group) >= 4 for group in groups) == 908
+    assert (labels.count(0), labels.count(1)) == (665, 532)
