@@ -18,13 +18,16 @@ from mmlesion.ct import (
 _SIDES_MM = (0.05, 30.0)
 #: CT of a body contains air, about -1000 HU, and soft tissue, about 0 to 100 HU.
 _AIR_HU, _TISSUE_HU = -500, -200
+#: Noise gives CT many more values; a file with this number of values from 0 to 255 is a
+#: segmentation.
+_MAX_LABELS = 32
 #: Pixels whose sides differ by less than this fraction are treated as square.
 _SQUARE = 1e-3
 
 
 @dataclass(frozen=True)
 class LoadedScan:
-    """LoadedScan after reading.
+    """Scan after reading.
 
     Attributes:
         path: Path of the scan; ``'volume'`` for a volume in memory.
@@ -84,6 +87,13 @@ def _check(volume: CTVolume, path: str) -> list[str]:
     low, high = float(volume.array.min()), float(volume.array.max())
     if low == high:
         raise ValueError(f'{path}: all voxels have the value {low:g}')
+    if low >= 0 and high <= 255:
+        labels = len(np.unique(volume.array))
+        if labels <= _MAX_LABELS:
+            raise ValueError(
+                f'{path}: only {labels} values from {low:g} to {high:g} occur, as in a '
+                'mask; expected a CT scan in HU'
+            )
     if high < _TISSUE_HU:
         return [f'no voxel exceeds {_TISSUE_HU} HU, so there seems to be no body']
     if low > _AIR_HU:

@@ -153,9 +153,8 @@ def prepare_signs(
     Projections of changed files or other settings are computed again.
 
     Source: Zusag et al., SAPSAM, Secs. 2.1 to 2.3. The paper does not state when the
-        mask
-    is computed. Here, it is computed after the resampling, which leaves an eighth of
-    the voxels.
+    mask is computed. Here, it is computed after the resampling, which leaves an eighth
+    of the voxels.
 
     Args:
         scans: The csv file; see :func:`~mmlesion.datasets.read_scan_list`.

@@ -223,6 +223,14 @@ def test_all_voxels_alike(detector):
         detector(CTVolume(np.full((6, 48, 48), -1000, np.int16)))
 
 
+def test_a_mask_in_place_of_a_scan(detector):
+    labels = np.random.default_rng(0).integers(0, 4, (6, 48, 48)).astype(np.uint8)
+    with pytest.raises(
+        ValueError, match='only 4 values from 0 to 3 occur, as in a mask'
+    ):
+        detector(CTVolume(labels, (2.0, 0.8, 0.8)))
+
+
 def test_a_checkpoint_of_another_number_of_slices(small_config, checkpoint):
     cfg = small_config()
     cfg.model.roi_head.num_images = 5
