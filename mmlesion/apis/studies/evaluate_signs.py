@@ -27,7 +27,7 @@ from .sign_networks import SignNetwork, projection_data, read_projection
 _SCORES, _SUMMARY = 'scores.csv', 'summary.json'
 _INTENSITY, _ANY, _EXTENT = 'mean intensity', 'any sign', 'extent of signs'
 _NOT_TRAINED_ON_TASK = (_INTENSITY, _ANY, _EXTENT)
-_RATES = ('precision', 'sensitivity', 'f1')
+_RATES = ('precision', 'balanced_precision', 'sensitivity', 'f1')
 
 
 @dataclass
@@ -95,7 +95,8 @@ def evaluate_signs(
 
     Returns:
         For each task and predictor: ``task``, ``predictor``, ``threshold``,
-        ``precision``, ``sensitivity`` (recall), ``f1``, ``auc``, each of the last four
+        ``precision``, ``balanced_precision`` (if both labels were equally frequent, as
+        in the paper), ``sensitivity`` (recall), ``f1``, ``auc``, each of these five
         with an interval ``<name>_interval`` (95 %), ``prevalence``, ``cases`` and
         ``patients``.
 
@@ -137,13 +138,13 @@ def evaluate_signs(
 def signs_evaluation_table(table: Sequence[Mapping[str, Any]]) -> str:
     """Format the result as a Markdown table."""
     lines = [
-        '| task | predictor | precision | recall | F1 | AUC | prevalence | cases | '
-        'patients | threshold |',
-        '|---' * 10 + '|',
+        '| task | predictor | precision | balanced precision | recall | F1 | AUC | '
+        'prevalence | cases | patients | threshold |',
+        '|---' * 11 + '|',
     ]
     for row in table:
         cells = [row['task'], row['predictor']]
-        for name in ('precision', 'sensitivity', 'f1', 'auc'):
+        for name in (*_RATES, 'auc'):
             low, high = row[f'{name}_interval']
             cells.append(f'{row[name]:.2f} ({low:.2f} to {high:.2f})')
         cells += [f'{row["prevalence"]:.2f}', str(row['cases']), str(row['patients'])]
@@ -328,6 +329,10 @@ def _measure(
 
     def statistic(chosen: np.ndarray) -> list[float]:
         rates = binary_rates(scores[chosen], labels[chosen], threshold)
+        called = rates['sensitivity'], 1 - rates['specificity']
+        rates['balanced_precision'] = (
+            called[0] / sum(called) if sum(called) else float('nan')
+        )
         area = binary_areas(scores[chosen], labels[chosen])['auc']
         return [*(rates[name] for name in _RATES), area]
 

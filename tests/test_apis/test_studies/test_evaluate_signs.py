@@ -141,6 +141,10 @@ def test_rates_at_the_threshold_of_the_validation_scans(root, gray_networks, tmp
             ('precision', labels[called].mean()),
             ('sensitivity', called[labels == 1].mean()),
             ('f1', f1(labels, called)),
+            (
+                'balanced_precision',
+                1 / (1 + called[labels == 0].mean() / called[labels == 1].mean()),
+            ),
             ('auc', auc(labels, grays)),
         ):
             assert row[name] == pytest.approx(expected)
