@@ -8,9 +8,9 @@ import numpy as np
 from mmlesion.ct.projections import LEVELS, REGIONS, SIDES
 
 from .body import Patient
+from .lung_space import LungSpace
 from .mimics import ApicalCap, Bulla, Effusion
 from .pathology import BACKGROUNDS, Background, Cavity, Thickening
-from .room import Room
 
 # Fraction of the lung regions of diseased patients that contain the sign, by LEVELS. In
 # Zusag et al., Table 1, it is (both sides together) 0.53, 0.09, 0.04 for cavities and
@@ -116,10 +116,10 @@ def draw_course(
     Raises:
         RuntimeError: If no sign fits into the lungs.
     """
-    room = Room(patient)
-    fluid, mimics = _place_mimics(room, rng)
+    space = LungSpace(patient)
+    fluid, mimics = _place_mimics(space, rng)
     if not diseased:
-        others = _place_backgrounds(room, float(rng.uniform()), rng)
+        others = _place_backgrounds(space, float(rng.uniform()), rng)
         return Course(patient, signs=fluid + others + mimics)
     severity = float(rng.uniform())
     visits = min(int(rng.geometric(0.36)), max_visits)
@@ -127,7 +127,7 @@ def draw_course(
     died = bool(rng.random() < 1 / (1 + np.exp(-16 * (severity - 0.5))))
     end = years[-1] + (rng.uniform(0.1, 1.9) if died else rng.uniform(1.5, 6))
     for _ in range(50):
-        tried = copy.copy(room)
+        tried = copy.copy(space)
         signs = _place_signs(tried, severity, visits, rng)
         if signs:
             others = _place_backgrounds(tried, severity, rng)
@@ -137,15 +137,15 @@ def draw_course(
 
 
 def _place_mimics(
-    room: Room, rng: np.random.Generator
+    space: LungSpace, rng: np.random.Generator
 ) -> tuple[list[Sign], list[Sign]]:
     """Return the effusions, which are painted first, and the other mimics."""
     there = {kind: rng.random() < share for kind, share in _MIMIC_SHARES.items()}
     fluid, others = [], []
     if there['pleural_effusion']:
         for side, sign in _sides(rng):
-            what = Effusion.draw(sign, room.scale, rng)
-            room.block(what)
+            what = Effusion.draw(sign, space.scale, rng)
+            space.block(what)
             fluid.append(Sign(f'{side}_lower', what))
     if there['bulla']:
         # As high in the lungs as the cavities, and of the same size.
@@ -153,15 +153,15 @@ def _place_mimics(
         for _ in range(int(rng.integers(1, 4))):
             region = str(rng.choice(REGIONS, p=shares / shares.sum()))
             radius = _cavity_radius(rng.uniform())
-            place = room.find(room.depth > 0.5 * radius, region, radius, rng)
+            place = space.find(space.depth > 0.5 * radius, region, radius, rng)
             if place is None:
                 continue
-            room.taken += ((place, radius),)
+            space.taken += ((place, radius),)
             aspect = tuple(rng.uniform(0.8, 1, 3).tolist())
             others.append(Sign(region, Bulla(tuple(place.tolist()), radius, aspect)))
     if there['apical_cap']:
         for side, sign in _sides(rng):
-            what = ApicalCap.draw(sign, room.scale, rng)
+            what = ApicalCap.draw(sign, space.scale, rng)
             others.append(Sign(f'{side}_upper', what))
     return fluid, others
 
@@ -182,7 +182,7 @@ def _cavity_radius(extent: float) -> float:
 
 
 def _place_signs(
-    room: Room, severity: float, visits: int, rng: np.random.Generator
+    space: LungSpace, severity: float, visits: int, rng: np.random.Generator
 ) -> list[Sign]:
     signs = []
     more = 0.1 + 1.8 * severity
@@ -194,15 +194,15 @@ def _place_signs(
         level = LEVELS.index(region.split('_')[1])
         if rng.random() < more * _SHARES['pleural_thickening'][level]:
             reach = 28 + 14 * _extent(severity, rng)
-            place = room.find(room.surface, region, reach, rng)
+            place = space.find(space.surface, region, reach, rng)
             if place is not None:
                 signs.append(
                     Sign(str(region), Thickening.draw(place, reach, rng), onset())
                 )
-                room.taken += ((place, reach),)
+                space.taken += ((place, reach),)
         if rng.random() < more * _SHARES['cavity'][level]:
             radius = _cavity_radius(_extent(severity, rng))
-            signs += _place_cavity(room, str(region), radius, visits, onset(), rng)
+            signs += _place_cavity(space, str(region), radius, visits, onset(), rng)
     if not signs:
         return []
     # A patient must have a sign at the first visit.
@@ -211,21 +211,21 @@ def _place_signs(
     return signs
 
 
-def _place_cavity(room, region, wanted, visits, onset, rng) -> list[Sign]:
+def _place_cavity(space, region, wanted, visits, onset, rng) -> list[Sign]:
     for radius in (wanted, 0.8 * wanted, 0.65 * wanted, 12.0):
-        place = room.find(room.depth > 0.9 * radius, region, radius, rng)
+        place = space.find(space.depth > 0.9 * radius, region, radius, rng)
         if place is None:
             continue
-        room.taken += ((place, radius),)
+        space.taken += ((place, radius),)
         ball = visits
-        # A ball needs room, and a hole that is large enough to show the air crescent.
+        # A ball needs space, and a hole that is large enough to show the air crescent.
         if radius > 13 and rng.random() < _BALL_SHARE:
             ball = onset if rng.random() < 0.7 else int(rng.integers(onset, visits))
         return [Sign(region, Cavity.draw(place, radius, rng), onset, ball)]
     return []
 
 
-def _place_backgrounds(room, severity, rng) -> list[Sign]:
+def _place_backgrounds(space, severity, rng) -> list[Sign]:
     found = []
     for kind in BACKGROUNDS:
         if rng.random() > (0.6 + 0.8 * severity) * _BACKGROUND_SHARES[kind]:
@@ -233,10 +233,10 @@ def _place_backgrounds(room, severity, rng) -> list[Sign]:
         for _ in range(int(rng.integers(1, 3 + round(2 * severity)))):
             region = str(rng.choice(REGIONS))
             reach = float(rng.uniform(14, 20 + 18 * severity))
-            place = room.find(room.depth > 6, region, 10.0, rng, apart=0.9)
+            place = space.find(space.depth > 6, region, 10.0, rng, apart=0.9)
             if place is None:
                 continue
-            hilum = room.hila[region.split('_')[0]]
+            hilum = space.hila[region.split('_')[0]]
             found.append(
                 Sign(
                     region,

@@ -7,6 +7,7 @@ import numpy as np
 
 from .body import Enhancement, Patient, Region
 from .canvas import Canvas
+from .lung_space import lung_grid
 from .mimics import MIMICS, paint_mimic
 from .organs import pleura_mm
 from .pathology import (
@@ -18,7 +19,6 @@ from .pathology import (
     paint_cavity,
     paint_thickening,
 )
-from .room import lung_grid
 from .scan import Protocol, finish, paint_anatomy, paint_table
 from .sign_course import Course, Sign
 

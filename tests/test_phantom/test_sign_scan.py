@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from mmlesion.ct.projections import region_slices
 from mmlesion.phantom import MIMICS, Patient, sign_course
+from mmlesion.phantom.lung_space import LungSpace
 from mmlesion.phantom.mimics import ApicalCap, Bulla, Effusion
 from mmlesion.phantom.pathology import (
     BACKGROUNDS,
@@ -17,7 +18,6 @@ from mmlesion.phantom.pathology import (
     Cavity,
     Thickening,
 )
-from mmlesion.phantom.room import Room
 from mmlesion.phantom.sign_course import Course, Sign, draw_course
 from mmlesion.phantom.sign_scan import simulate_sign_scan
 
@@ -147,10 +147,10 @@ def test_thickened_pleura_has_3_to_15_mm():
     ]
     assert 3 <= min(drawn) < 3.5 and 14.5 < max(drawn) <= 15
     patient = Patient(np.random.default_rng(7))
-    room = Room(patient)
+    space = LungSpace(patient)
     rng = np.random.default_rng(3)
     for region in ('left_upper', 'right_middle'):
-        place = room.find(room.surface, region, 36.0, rng)
+        place = space.find(space.surface, region, 36.0, rng)
         center = tuple(place.tolist())
         for thickness in (3.0, 8.0, 15.0):
             what = Thickening(center, 36.0, thickness, 40.0, 5)
@@ -164,8 +164,8 @@ def test_thickened_pleura_has_3_to_15_mm():
 
 def test_other_diseases_and_mimics_do_not_tell_patients_from_controls(monkeypatch):
     patient = Patient(np.random.default_rng(0))
-    room = Room(patient)
-    monkeypatch.setattr(sign_course, 'Room', lambda patient: copy.copy(room))
+    space = LungSpace(patient)
+    monkeypatch.setattr(sign_course, 'LungSpace', lambda patient: copy.copy(space))
 
     def count(diseased):
         found = {'any': 0, **dict.fromkeys(('Background', *MIMICS), 0)}

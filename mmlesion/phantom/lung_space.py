@@ -36,7 +36,7 @@ def lung_grid(
     return z + shift_mm[0], across + shift_mm[1], across + shift_mm[2]
 
 
-class Room:
+class LungSpace:
     """Free positions in the lungs of a patient, in mm of the patient.
 
     Args:
