@@ -11,6 +11,7 @@ import torch
 from mmlesion.evaluation.functional import (
     binary_areas,
     binary_rates,
+    f1_threshold,
     log_loss,
     roc_curve,
 )
@@ -177,3 +178,13 @@ def test_metric_names_the_case(change, sentence):
         BinaryClassificationMetric().process({}, [{**samples()[0], **change}])
     with pytest.raises(ValueError, match='needs pred_score and gt_label'):
         BinaryClassificationMetric().process({}, [dict(img_path='x')])
+
+
+def test_threshold_with_the_largest_f1():
+    scores, labels = [0.1, 0.2, 0.6, 0.7, 0.9], [0, 1, 0, 1, 1]
+    # above 0.65: F1 = 4 / 5; above 0.15: 6 / 7; all positive: 6 / 8
+    assert f1_threshold(scores, labels) == pytest.approx(0.15)
+    assert f1_threshold([0.3, 0.3], [1, 0]) == 0
+    assert np.isnan(f1_threshold([0.3, 0.4], [0, 0]))
+    with pytest.raises(ValueError, match='Labels must be'):
+        f1_threshold([0.3], [2])

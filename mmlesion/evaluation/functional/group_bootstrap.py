@@ -54,10 +54,12 @@ def group_bootstrap(
         cases = np.concatenate([members[number] for number in drawn])
         found.append(np.asarray(statistic(cases), np.float64))
     samples = np.stack(found)
-    low, high = np.full((2, *samples.shape[1:]), np.nan)
-    known = ~np.isnan(samples).all(0)
+    flat = samples.reshape(num_resamples, -1)
+    bounds = np.full((2, flat.shape[1]), np.nan)
+    known = ~np.isnan(flat).all(0)
     if known.any():
-        low[known], high[known] = np.nanquantile(
-            samples[:, known], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0
+        bounds[:, known] = np.nanquantile(
+            flat[:, known], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0
         )
+    low, high = bounds.reshape(2, *samples.shape[1:])
     return low, high
