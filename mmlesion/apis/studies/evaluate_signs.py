@@ -76,7 +76,8 @@ def evaluate_signs(
 
     The threshold of each predictor has the largest F1 on the validation scans. A
     network whose data set has no validation scans (``num_val_folds=0``) was trained on
-    them and gets the threshold 0.5.
+    them and gets the threshold 0.5, as do predictors whose validation cases have only
+    one label.
 
     The files are ``scores.csv`` (one row per test case and predictor) and
     ``summary.json`` (the output).
@@ -237,6 +238,8 @@ def _records_of_scan(
         dict(scan=row.scan, patient=row.patient, area=area, label=label, scores={})
         for area, label in labels.items()
     ]
+    if not records:  # no lung region contains lung
+        return []
     for number, each in enumerate(group):
         paths = [
             projection_path(str(Path(root) / row.folder), area, each.view, 0)
@@ -325,7 +328,8 @@ def _measure(
             and binary_areas(val_scores, val_labels)['auc'] < 0.5
         ):
             scores, val_scores = 255 - scores, 255 - val_scores
-        threshold = f1_threshold(val_scores, val_labels)
+        if len(set(val_labels.tolist())) == 2:
+            threshold = f1_threshold(val_scores, val_labels)
 
     def statistic(chosen: np.ndarray) -> list[float]:
         rates = binary_rates(scores[chosen], labels[chosen], threshold)
