@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmlesion.evaluation.functional.binary_classification import binary_areas
+from mmlesion.evaluation.functional import binary_areas, group_bootstrap
 from mmlesion.phantom import MIMICS, write_signs
 from mmlesion.phantom.pathology import BACKGROUNDS
 
@@ -78,17 +78,13 @@ def run():
 
 def _auc(rows, label, scores, resamples):
     scores, labels = np.array(scores, float), np.array([int(r[label]) for r in rows])
-    of = {}
-    for number, row in enumerate(rows):
-        of.setdefault(row['patient'], []).append(number)
-    groups, rng, drawn = list(of.values()), np.random.default_rng(0), []
-    for _ in range(resamples):
-        at = np.concatenate(
-            [groups[n] for n in rng.integers(len(groups), size=len(groups))]
-        )
-        drawn.append(binary_areas(scores[at], labels[at])['auc'])
-    low, high = np.nanpercentile(drawn, (2.5, 97.5)) if drawn else (np.nan, np.nan)
-    return binary_areas(scores, labels)['auc'], low, high, len(rows)
+
+    def auc(cases):
+        return binary_areas(scores[cases], labels[cases])['auc']
+
+    patients = [row['patient'] for row in rows]
+    low, high = group_bootstrap(auc, patients, num_resamples=resamples)
+    return auc(np.arange(len(rows))), float(low), float(high), len(rows)
 
 
 def _table(path):

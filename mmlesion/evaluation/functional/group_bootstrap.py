@@ -29,7 +29,7 @@ def group_bootstrap(
 
     Returns:
         Lower and upper bound (percentiles of the resamples), in the shape of the
-        statistic. NaN with fewer than two groups.
+        statistic. NaN with fewer than two groups or without resamples.
 
     Shape:
         - groups: (N,)
@@ -43,7 +43,7 @@ def group_bootstrap(
     if not len(groups):
         raise ValueError('expected at least one case, got none.')
     names, place = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
+    if len(names) < 2 or not num_resamples:
         nan = np.full(np.shape(statistic(np.arange(len(groups)))), np.nan)
         return nan, nan.copy()
     members = [np.flatnonzero(place == number) for number in range(len(names))]
