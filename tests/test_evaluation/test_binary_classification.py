@@ -188,3 +188,30 @@ def test_threshold_with_the_largest_f1():
     assert np.isnan(f1_threshold([0.3, 0.4], [0, 0]))
     with pytest.raises(ValueError, match='Labels must be'):
         f1_threshold([0.3], [2])
+
+
+def test_metric_at_a_chosen_specificity():
+    scores, labels = [0.9, 0.8, 0.3, 0.4, 0.35, 0.1], [1, 1, 1, 0, 0, 0]
+    metric = BinaryClassificationMetric(target_specificity=0.6)
+    metric.process(
+        {},
+        [
+            dict(pred_score=torch.tensor([1 - score, score]), gt_label=[label])
+            for score, label in zip(scores, labels)
+        ],
+    )
+    values = metric.evaluate(6)
+    # From 0.4 on, two of three positives are found and one negative is called.
+    assert values['binary/threshold_at_specificity'] == pytest.approx(0.4)
+    assert values['binary/sensitivity_at_specificity'] == pytest.approx(2 / 3)
+
+
+def test_metric_at_a_specificity_without_negatives():
+    metric = BinaryClassificationMetric(target_specificity=0.9)
+    metric.process({}, [dict(pred_score=[0.2, 0.8], gt_label=[1])])
+    assert math.isnan(metric.evaluate(1)['binary/threshold_at_specificity'])
+
+
+def test_a_specificity_out_of_range():
+    with pytest.raises(ValueError, match='target_specificity must be within 0 and 1'):
+        BinaryClassificationMetric(target_specificity=1.2)

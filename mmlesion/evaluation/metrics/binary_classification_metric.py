@@ -15,6 +15,7 @@ from ..functional import (
     brier_score,
     calibration_error,
     log_loss,
+    operating_points,
     youden_threshold,
 )
 
@@ -31,7 +32,9 @@ class BinaryClassificationMetric(BaseMetric):
     ``log_loss`` (cross-entropy in nats), ``brier`` (Brier score) and ``ece`` (expected
     calibration error, 10 bins), lower is better; and ``youden_threshold``, the
     threshold with the largest sum of sensitivity and specificity, which can be chosen
-    on validation cases and used for test cases. A number is NaN if a class that it
+    on validation cases and used for test cases. With ``target_specificity``, it also
+    returns ``threshold_at_specificity``, the lowest threshold that reaches this
+    specificity, and ``sensitivity_at_specificity``. A number is NaN if a class that it
     needs has no case.
 
     Args:
@@ -40,6 +43,7 @@ class BinaryClassificationMetric(BaseMetric):
         case_keys: Keys of the meta information; the first that exists names the case
             in the file.
         score_key: Key of the scores of both classes in the data sample.
+        target_specificity: Specificity of the operating point, in [0, 1].
         outfile_prefix: Write score and label of each case to
             ``<outfile_prefix>.scores.json``.
         collect_device: Device on which processes exchange results, ``'cpu'`` or
@@ -47,7 +51,8 @@ class BinaryClassificationMetric(BaseMetric):
         prefix: Prefix of the returned names, ``'binary'`` by default.
 
     Raises:
-        ValueError: If a case has no score of the positive class, or the score is NaN.
+        ValueError: If a case has no score of the positive class, the score is NaN, or
+            ``target_specificity`` is not within 0 and 1.
     """
 
     default_prefix = 'binary'
@@ -58,15 +63,22 @@ class BinaryClassificationMetric(BaseMetric):
         threshold: float = 0.5,
         case_keys: Sequence[str] = ('nodule_id', 'img_path', 'sample_idx'),
         score_key: str = 'pred_score',
+        target_specificity: float | None = None,
         outfile_prefix: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        if target_specificity is not None and not 0 <= target_specificity <= 1:
+            raise ValueError(
+                'BinaryClassificationMetric: target_specificity must be within 0 and '
+                f'1, got {target_specificity}.'
+            )
         self.positive = positive
         self.threshold = threshold
         self.case_keys = tuple(case_keys)
         self.score_key = score_key
+        self.target_specificity = target_specificity
         self.outfile_prefix = outfile_prefix
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -120,6 +132,20 @@ class BinaryClassificationMetric(BaseMetric):
             brier=brier_score(scores, labels),
             ece=calibration_error(scores, labels),
             youden_threshold=youden_threshold(scores, labels),
+            **self._at_specificity(scores, labels),
+        )
+
+    def _at_specificity(self, scores: np.ndarray, labels: np.ndarray) -> dict:
+        if self.target_specificity is None:
+            return {}
+        point = dict(threshold=float('nan'), sensitivity=float('nan'))
+        if 0 < labels.sum() < len(labels):
+            value = self.target_specificity
+            points = operating_points(scores, labels, specificities=[value])
+            point = points[f'specificity {value:g}']
+        return dict(
+            threshold_at_specificity=point['threshold'],
+            sensitivity_at_specificity=point['sensitivity'],
         )
 
 

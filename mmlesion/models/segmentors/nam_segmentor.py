@@ -63,8 +63,9 @@ class NAMSegmentor(BaseModel):
             most prominent blob of the new map.
         positive: Label of slices with a nodule.
         positive_thr: Slices with at least this probability of a nodule are segmented.
-            Choose it on validation slices (``binary/youden_threshold``). By default,
-            slices are segmented if ``positive`` is the most probable class.
+            Choose it on validation slices (``binary/threshold_at_specificity`` or
+            ``binary/youden_threshold``). By default, slices are segmented if
+            ``positive`` is the most probable class.
         log_odds: Subtract the maps of the other classes from the map of nodules.
         prominence, level: See :func:`prominent_blobs`.
         scope_margin_px: Width of the band that enlarges each scope.
