@@ -357,3 +357,44 @@ def test_scores_of_several_gaps_are_kept():
     (sample,) = model.test_step(data_of(draw((60, 60, 6, NODULE))))
     assert sample.multi_gap_score.tolist() == [0.5, 0.5]
     assert int(sample.pred_label) == 1
+
+
+class _FixedMaps:
+    """Maps at a fixed offset from the brightest pixel of an image."""
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def __call__(self, images):
+        return images[:, 0].roll(self.offset, dims=(1, 2))
+
+
+@pytest.mark.parametrize('shape', [(12, 12), (12, 8)])
+def test_the_equivariance_loss_is_zero_only_for_maps_at_the_object(shape):
+    torch.manual_seed(0)
+    loss = MODELS.build(dict(type='mmlesion.MapEquivarianceLoss', loss_weight=2.0))
+    images = torch.rand(3, 1, *shape) ** 8
+    drawn = []
+    for _ in range(30):
+        for offset in ((0, 0), (2, 3)):
+            maps = _FixedMaps(offset)
+            drawn.append(float(loss(images, maps(images), maps)))
+    assert max(drawn[::2]) < 1e-6
+    assert min(drawn[1::2]) > 0.5
+    # Maps of opposite sign have the largest value.
+    opposite = loss(images, -images[:, 0], _FixedMaps((0, 0)))
+    assert float(opposite) == pytest.approx(4.0)
+
+
+def test_the_equivariance_loss_trains_the_network():
+    model = build(equivariance_loss=dict(type='mmlesion.MapEquivarianceLoss')).train()
+    model.init_weights()
+    data = model.data_preprocessor(data_of(draw((40, 60, 6, NODULE))), True)
+    losses = model(**data, mode='loss')
+    plain = build().train()
+    plain.load_state_dict(model.state_dict())
+    assert set(losses) == {'loss', 'loss_equivariance'}
+    assert losses['loss'] == plain(**data, mode='loss')['loss']
+    losses['loss_equivariance'].backward()
+    weight = model.classifier.backbone.features[0].conv.weight
+    assert weight.grad.abs().sum() > 0

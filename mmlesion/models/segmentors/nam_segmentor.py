@@ -77,6 +77,9 @@ class NAMSegmentor(BaseModel):
             ``'random_walker'``, see :func:`refine_candidate`. Default is none.
         fill_hu: HU that replaces a candidate. Defaults to the darkest phase of the
             slice, lung.
+        equivariance_loss: Config of a loss for the map of nodules, such as
+            :class:`MapEquivarianceLoss`, which needs a second forward pass in
+            training. Default is none.
         chance_radius_px: Add the segmentations of :func:`chance_masks` to each
             data sample, with discs of this radius, and segment every slice. See
             below.
@@ -126,6 +129,7 @@ class NAMSegmentor(BaseModel):
         edge: float = 0.5,
         refine: str | None = None,
         fill_hu: float | None = None,
+        equivariance_loss: dict | None = None,
         chance_radius_px: float | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -153,6 +157,9 @@ class NAMSegmentor(BaseModel):
         self.edge = edge
         self.refine = refine
         self.fill_hu = fill_hu
+        self.equivariance_loss: Any = (
+            None if equivariance_loss is None else MODELS.build(equivariance_loss)
+        )
         self.chance_radius_px = chance_radius_px
         # Rows and columns, of classifier and multi_gap
         self.register_buffer('map_shift_px', torch.zeros(2, 2))
@@ -187,7 +194,16 @@ class NAMSegmentor(BaseModel):
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
     ) -> Any:
         """Run the trained network; see ``ImageClassifier`` of mmpretrain."""
-        return self.trained(inputs, data_samples, mode)
+        if mode != 'loss' or self.equivariance_loss is None:
+            return self.trained(inputs, data_samples, mode)
+        feats = self.trained.extract_feat(inputs)
+        losses = self.trained.head.loss(feats, data_samples)
+        losses['loss_equivariance'] = self.equivariance_loss(
+            inputs,
+            self._nodule_maps(feats),
+            lambda moved: self._nodule_maps(self.trained.extract_feat(moved)),
+        )
+        return losses
 
     def train(self, mode: bool = True) -> 'NAMSegmentor':
         """Set the training mode; frozen parts stay in evaluation mode."""
@@ -328,11 +344,15 @@ class NAMSegmentor(BaseModel):
         if self.multi_gap is not None:
             feats = self.multi_gap.extract_feat(inputs)
             finer_scores = self.multi_gap.head(feats)[0].softmax(0).cpu()
-            maps = self.multi_gap.head.activation_maps(feats, map='equation').float()
-            maps = maps[:, self.positive] - self._others(maps)
+            maps = self._nodule_maps(feats).float()
             full = resize_map(maps[:, None], inputs.shape[2:])[0, 0]
             finer = shift_map(full, self.map_shift_px[1].tolist()).cpu()
         return _SeenSlice(image_hu, means, scores, screen, finer, finer_scores)
+
+    def _nodule_maps(self, feats: Any) -> Tensor:
+        """Return the maps of nodules of the trained network, (N, h, w)."""
+        maps = self.trained.head.activation_maps(feats, map='equation')
+        return maps[:, self.positive] - self._others(maps)
 
     def _others(self, values: Tensor) -> Tensor:
         """Average the other classes, (N, C, ...) -> (N, ...); 0 without log-odds."""
