@@ -1,7 +1,8 @@
 """Evaluate networks of signs, disease and survival on whole scans.
 
 All labeled lung regions of the test scans count at the natural frequency of the sign.
-The views are also combined, and the signs predict disease and survival.
+The views are also combined, and the signs predict disease and survival. Several
+networks of a view, such as those of several seeds, are averaged.
 
 Example:
     mmlesion evaluate-signs --out work_dirs/signs \\
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help='random seed of the resamples (default: %(default)s)',
     )
+    parser.add_argument(
+        '--balanced',
+        action='store_true',
+        help='choose the thresholds for equally frequent labels, as in the paper; '
+        'without this flag, for the frequencies of the validation scans',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,5 +52,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from mmlesion.apis.studies import evaluate_signs, signs_evaluation_table
 
-    table = evaluate_signs(*config_pairs(args), args.out, args.resamples, args.seed)
+    table = evaluate_signs(
+        *config_pairs(args), args.out, args.resamples, args.seed, args.balanced
+    )
     print(signs_evaluation_table(table))

@@ -186,6 +186,13 @@ def test_threshold_with_the_largest_f1():
     assert f1_threshold(scores, labels) == pytest.approx(0.15)
     assert f1_threshold([0.3, 0.3], [1, 0]) == 0
     assert np.isnan(f1_threshold([0.3, 0.4], [0, 0]))
+    # Above 0.65, one of two positives and no negative is called: F1 = 2 / 3. Above
+    # 0.15, both positives and four of five negatives are called: F1 = 4 / 8, and with
+    # equally frequent labels 2 / (1 + 1 + 4 / 5) > 2 / 3.
+    scores, labels = np.arange(1, 8) / 10, [0, 1, 0, 0, 0, 0, 1]
+    assert f1_threshold(scores, labels) == pytest.approx(0.65)
+    assert f1_threshold(scores, labels, balanced=True) == pytest.approx(0.15)
+    assert np.isnan(f1_threshold([0.3, 0.4], [1, 1], balanced=True))
     with pytest.raises(ValueError, match='Labels must be'):
         f1_threshold([0.3], [2])
 

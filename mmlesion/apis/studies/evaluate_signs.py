@@ -56,6 +56,7 @@ def evaluate_signs(
     out_dir: str | os.PathLike[str],
     num_resamples: int = 1000,
     seed: int = 0,
+    balanced: bool = False,
     device: str | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -64,8 +65,8 @@ def evaluate_signs(
     All labeled lung regions of the test scans count, without balancing and rotation, so
     the precision is that at the natural frequency of the sign. The predictors are
 
-    - each network, named by its view;
-    - ``mean of views``: the mean probability of the networks of a task;
+    - each view: the probability of its network, or the mean if there are several;
+    - ``mean of views``: the mean probability of the views of a task;
     - ``any sign``: for disease and survival, ``1 - prod(1 - p)`` over all signs and
       lung regions, where p is the mean of the views (noisy-or);
     - ``extent of signs``: for disease and survival, the mean of p over all signs and
@@ -74,7 +75,8 @@ def evaluate_signs(
       control without a network. Validation cases determine whether high or low values
       are positive.
 
-    The threshold of each predictor has the largest F1 on the validation scans. A
+    The threshold of each predictor has the largest F1 on the validation scans, with
+    ``balanced`` the largest F1 if both labels were equally frequent. A
     network whose data set has no validation scans (``num_val_folds=0``) was trained on
     them and gets the threshold 0.5, as do predictors whose validation cases have only
     one label.
@@ -91,6 +93,7 @@ def evaluate_signs(
         out_dir: Folder of the results.
         num_resamples: Number of bootstrap resamples of patients for the intervals.
         seed: Random seed of the resamples.
+        balanced: Whether the threshold is for equally frequent labels, as in the paper.
         device: Defaults to the GPU if available.
         progress: Whether to show a progress bar.
 
@@ -124,7 +127,9 @@ def evaluate_signs(
                 dict(
                     task=task,
                     predictor=predictor,
-                    **_measure(task, predictor, cases, val, num_resamples, seed),
+                    **_measure(
+                        task, predictor, cases, val, num_resamples, seed, balanced
+                    ),
                 )
             )
             rows += [
@@ -174,11 +179,6 @@ def _load(
     networks: list[_Network] = []
     for cfg, data_cfg, checkpoint in zip(configs, data_cfgs, checkpoints):
         data = _data(data_cfg, 'test')
-        if any((data.task, data.view) == (each.task, each.view) for each in networks):
-            raise ValueError(
-                f'{cfg.filename}: expected one network per task and view, got a second '
-                f'network for {data.task}, {data.view}.'
-            )
         loaded = SignNetwork.load(cfg, checkpoint, device=device)
         networks.append(_Network(data.task, data.view, data, data_cfg, loaded))
     # A scan that another network was trained on would be an unfair test case.
@@ -240,9 +240,9 @@ def _records_of_scan(
     ]
     if not records:  # no lung region contains lung
         return []
-    for number, each in enumerate(group):
+    for number, view in enumerate(dict.fromkeys(each.view for each in group)):
         paths = [
-            projection_path(str(Path(root) / row.folder), area, each.view, 0)
+            projection_path(str(Path(root) / row.folder), area, view, 0)
             for area in labels
         ]
         for path in paths:
@@ -251,8 +251,11 @@ def _records_of_scan(
         if number == 0:
             for record, path in zip(records, paths):
                 record['scores'][_INTENSITY] = float(read_projection(path).mean())
-        for record, p in zip(records, each.network.probabilities(paths)):
-            record['scores'][each.view] = float(p)
+        of_view = [
+            each.network.probabilities(paths) for each in group if each.view == view
+        ]
+        for record, p in zip(records, np.mean(of_view, 0)):
+            record['scores'][view] = float(p)
     return records
 
 
@@ -312,6 +315,7 @@ def _measure(
     val: _Cases | None,
     num_resamples: int,
     seed: int,
+    balanced: bool,
 ) -> dict[str, Any]:
     known, labels, patients = cases.labeled()
     if len(set(labels.tolist())) < 2:
@@ -329,7 +333,7 @@ def _measure(
         ):
             scores, val_scores = 255 - scores, 255 - val_scores
         if len(set(val_labels.tolist())) == 2:
-            threshold = f1_threshold(val_scores, val_labels)
+            threshold = f1_threshold(val_scores, val_labels, balanced)
 
     def statistic(chosen: np.ndarray) -> list[float]:
         rates = binary_rates(scores[chosen], labels[chosen], threshold)

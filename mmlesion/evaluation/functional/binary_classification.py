@@ -47,7 +47,9 @@ def binary_rates(
     )
 
 
-def f1_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def f1_threshold(
+    scores: npt.ArrayLike, labels: npt.ArrayLike, balanced: bool = False
+) -> float:
     """Compute the threshold with the largest F1.
 
     The threshold is between two distinct scores, or 0 if all cases are positive. It is
@@ -56,10 +58,12 @@ def f1_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     Args:
         scores: See :func:`binary_rates`.
         labels: See :func:`binary_rates`.
+        balanced: Whether to use the F1 that results if both labels are equally
+            frequent, instead of the F1 of these cases.
 
     Returns:
         Cases with a score above it are classified as positive. NaN without a positive
-        case.
+        case, with ``balanced`` also without a negative case.
 
     Shape:
         - scores, labels: (N,)
@@ -72,7 +76,17 @@ def f1_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         return float('nan')
     steps = np.unique(scores)
     cuts = [0.0, *((steps[1:] + steps[:-1]) / 2)]
-    return float(max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1']))
+    if not balanced:
+        return float(max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1']))
+    if labels.all():
+        return float('nan')
+
+    def balanced_f1(cut: float) -> float:
+        rates = binary_rates(scores, labels, cut)
+        found, called_negatives = rates['sensitivity'], 1 - rates['specificity']
+        return 2 * found / (1 + found + called_negatives)
+
+    return float(max(cuts, key=balanced_f1))
 
 
 def roc_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> dict:

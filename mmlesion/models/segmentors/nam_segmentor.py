@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmlesion.attribution import resize_map
 from mmlesion.registry import MODELS
@@ -186,7 +186,7 @@ class NAMSegmentor(BaseModel):
                 )
 
     @property
-    def trained(self) -> nn.Module:
+    def trained(self) -> Any:
         """Return the network that is trained and validated."""
         return self.classifier if self.multi_gap is None else self.multi_gap
 

@@ -228,7 +228,6 @@ def test_a_network_that_saw_the_validation_scans_has_no_threshold_from_them(
 @pytest.mark.parametrize(
     'change, message',
     [
-        (dict(view='axial'), 'second network for cavity, axial'),
         (dict(fold=1), 'expected the test scans of the other configs'),
         (dict(num_val_folds=3), 'expected the val scans of the other configs'),
         (dict(task='nothing'), 'task must be one of'),
@@ -248,6 +247,38 @@ def test_configs_that_do_not_match(root, gray_networks, tmp_path, change, messag
             progress=False,
         )
     assert not (tmp_path / 'out').exists()
+
+
+def test_networks_of_the_same_view_are_averaged(root, gray_networks, tmp_path):
+    one = config(root, 'cavity', 'axial')
+    table, double = (
+        evaluate_signs(
+            [one] * len(factors), factors, tmp_path / 'out', 20, progress=False
+        )
+        for factors in ([1.0], [0.5, 1.0])
+    )
+    assert [row['predictor'] for row in double[:2]] == ['axial', 'mean intensity']
+    assert double[0]['auc'] == table[0]['auc']
+    assert double[0]['threshold'] == pytest.approx(0.75 * table[0]['threshold'])
+
+
+def test_a_balanced_threshold(root, gray_networks, tmp_path):
+    table = evaluate_signs(
+        [config(root, 'cavity', 'axial')],
+        [1.0],
+        tmp_path / 'out',
+        num_resamples=20,
+        balanced=True,
+        progress=False,
+    )
+    labels, grays = cases(root, 'val', 'cavity', 'axial')
+
+    def balanced_f1(cut):
+        recall, false = (grays > cut)[labels == 1].mean(), (grays > cut)[labels == 0]
+        return 2 * recall / (1 + recall + false.mean())
+
+    best = max(map(balanced_f1, [-1, *np.unique(grays)]))
+    assert balanced_f1(table[0]['threshold'] * 256) == pytest.approx(best)
 
 
 def test_missing_and_damaged_projections_are_named(root, gray_networks, tmp_path):
