@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config_options, parse_overrides
+from .arguments import add_config_options, parse_overrides, zoo_name
 from .scan_outputs import add_output_arguments, outputs_from_arguments
 
 if TYPE_CHECKING:
@@ -29,11 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument('scan', help='scan, folder of scans or list of scans')
     parser.add_argument(
-        '--config', help='config of a detector, or scan config with additional steps'
+        '--config',
+        help='config of a detector, scan config with additional steps, or the name of '
+        'a model of the zoo',
     )
     parser.add_argument(
         '--checkpoint',
-        help='checkpoint of the detector (default: as in the scan config)',
+        help='checkpoint of the detector (default: as in the scan config; a model of '
+        'the zoo needs no checkpoint)',
     )
     parser.add_argument('--out', metavar='DIR', help='output folder')
     parser.add_argument(
@@ -168,9 +171,10 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
         progress=single,
         froc=args.froc and os.path.abspath(args.froc),
     )
+    config, checkpoint = _detector(args)
     return ProgramTask(
-        os.path.abspath(args.config),
-        _absolute(args.checkpoint),
+        config,
+        checkpoint,
         args.device,
         options,
         # The page of a scan links to the list of all scans.
@@ -210,8 +214,20 @@ def _report(
         print(f'List of scans: {write_list_page(args.out)}')
 
 
-def _absolute(checkpoint: str | None) -> str | None:
-    """Return an absolute path, since workers may run in another folder; keep a URL."""
-    if checkpoint is None or '://' in checkpoint:
-        return checkpoint
-    return os.path.abspath(checkpoint)
+def _detector(args: argparse.Namespace) -> tuple[str, str | None]:
+    """Return config and checkpoint as absolute paths, or the checkpoint as a URL.
+
+    Workers may run in another folder.
+    """
+    from mmlesion.compat import installed_config
+    from mmlesion.engine.zoo import zoo_model
+
+    config, checkpoint = args.config, args.checkpoint
+    if zoo_name(config) is not None:
+        model = zoo_model(config)
+        config, checkpoint = str(model.config_path), checkpoint or model.address
+    elif config.startswith('mmlesion::'):
+        config = installed_config(config.removeprefix('mmlesion::'))
+    if checkpoint is not None and '://' not in checkpoint:
+        checkpoint = os.path.abspath(checkpoint)
+    return os.path.abspath(config), checkpoint

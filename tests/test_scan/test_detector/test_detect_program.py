@@ -39,6 +39,30 @@ def test_one_scan(arguments, scan, tmp_path, capsys):
     assert 'use another folder' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    'name, checkpoint',
+    [
+        ('csatt_phantom_15slice', None),
+        (
+            'mmlesion::phantom/phantom_3dce_csatt_15slice.py',
+            'mmlesion://csatt_phantom_15slice',
+        ),
+    ],
+)
+def test_a_config_by_its_name(name, checkpoint, scan, tmp_path, monkeypatch):
+    """A model of the zoo needs no checkpoint; installed configs need no path."""
+    monkeypatch.chdir(tmp_path)
+    write_volume('a.nii.gz', scan)
+    chosen = ['--config', name]
+    if checkpoint is not None:
+        chosen += ['--checkpoint', checkpoint]
+    options = ['--device', 'cpu', '--every', '12', '--formats', 'json']
+    assert detect('a.nii.gz', *chosen, *options, '--out', 'out') == 0
+    result = json.loads((tmp_path / 'out' / 'a' / 'findings.json').read_text())
+    (step,) = result['provenance']
+    assert step['config'] == 'phantom_3dce_csatt_15slice.py'
+
+
 def test_slice_by_slice(arguments, scan, tmp_path):
     write_volume(tmp_path / 'a.nii', scan)
     out = tmp_path / 'out'
