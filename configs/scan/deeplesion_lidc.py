@@ -7,7 +7,7 @@
 detect = dict(
     type='DetectLesions',
     config='configs/3dce_csatt_15slice.py',
-    checkpoint='work_dirs/3dce_csatt_15slice/best.pth',
+    checkpoint='work_dirs/3dce_csatt_15slice/best_*.pth',
 )
 outline = dict(type='OutlineFindings', method='candidates')
 classify = dict(

@@ -4,7 +4,7 @@
 detect = dict(
     type='DetectLesions',
     config='configs/phantom/phantom_3dce_csatt_15slice.py',
-    checkpoint='work_dirs/demo/best.pth',
+    checkpoint='work_dirs/demo/best_*.pth',
 )
 outline = dict(type='OutlineFindings', method='candidates')
 explain = dict(type='ExplainFindings', max_findings=5)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from mmlesion.ct import CTVolume
 from mmlesion.ct.recist import box_margin_px
+from mmlesion.engine.checkpoint import checkpoint_file
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult, StepRecord
@@ -88,7 +89,8 @@ class ScanDetector:
 
     Args:
         config: Config of the detector, a path or a ``Config``.
-        checkpoint: Checkpoint of exactly this detector.
+        checkpoint: Checkpoint of exactly this detector, or a pattern such as
+            ``work_dirs/a/best_*.pth`` that matches a single file.
         device: Such as ``'cpu'`` or ``'cuda:0'``. Defaults to the GPU if available.
         options: Settings.
 
@@ -117,6 +119,7 @@ class ScanDetector:
             config = Config.fromfile(name)
         self.cfg = config
         self.options = options
+        checkpoint = checkpoint_file(os.fspath(checkpoint))
         self.model: Any = load_trained_model(config, checkpoint, device)
         if not callable(getattr(self.model, 'extract_feat', None)):
             raise ValueError(f'{config.filename}: the model is not a detector')

@@ -82,7 +82,7 @@ def read_checkpoint(
     if path.startswith(ZOO_PREFIX):
         return read_zoo_weights(path, map_location)
     trust = _trust.get() if trust is None else trust
-    path = _only_match(path)
+    path = checkpoint_file(path)
     if '://' in path and not path.startswith(('http://', 'https://')):
         raise ValueError(
             f'Checkpoint {path} must be a local file or an http(s) address.'
@@ -120,8 +120,19 @@ class _DamagedError(ValueError):
     """Error with a complete message, which the general handler passes on."""
 
 
-def _only_match(path: str) -> str:
-    """Return the only file that matches a pattern, or the path without a pattern."""
+def checkpoint_file(path: str) -> str:
+    """Return the file that a pattern such as ``work_dirs/a/best_*.pth`` matches.
+
+    Args:
+        path: A path, pattern or address.
+
+    Returns:
+        The file; a path without a pattern, or an address, as it is.
+
+    Raises:
+        FileNotFoundError: If no file matches.
+        ValueError: If several files match.
+    """
     if '*' not in path or '://' in path or os.path.exists(path):
         return path
     found = sorted(glob(path))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlesion.ct import CTVolume
+from mmlesion.engine.checkpoint import checkpoint_file
 from mmlesion.engine.zoo import PREFIX as ZOO_PREFIX
 from mmlesion.engine.zoo import zoo_model
 from mmlesion.version import __version__
@@ -92,6 +93,7 @@ class ScanStep(ABC):
         """Set the record of the step: file names, hash and settings."""
         settings['score_thr'] = self.score_thr
         settings['max_findings'] = self.max_findings
+        checkpoint = checkpoint_file(os.fspath(checkpoint))
         self.record = StepRecord(
             self.name,
             config=Path(config).name,

@@ -4,6 +4,7 @@ import argparse
 import json
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -103,10 +104,13 @@ def test_the_config_of_a_detector_is_the_only_step(
     with pytest.raises(ValueError, match='needs a checkpoint'):
         ScanProgram(detector)
     options = ScanOptions(every_mm=24, link=LINK)
-    program = ScanProgram(detector, checkpoint, 'cpu', options)
+    shutil.copy2(checkpoint, tmp_path / 'best_1.pth')
+    program = ScanProgram(detector, tmp_path / 'best_*.pth', 'cpu', options)
     write_volume(tmp_path / 'scan.nii.gz', scan)
     case = program(tmp_path / 'scan.nii.gz')
-    assert [each.step for each in case.result.provenance] == ['detect']
+    (record,) = case.result.provenance
+    assert (record.step, record.checkpoint) == ('detect', 'best_1.pth')
+    assert len(record.checkpoint_sha256) == 64
 
 
 def test_wrong_steps_are_named(tmp_path, checkpoint, scan_config):
