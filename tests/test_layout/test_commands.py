@@ -141,6 +141,20 @@ def check_arguments(command, arguments):
             assert (ROOT / argument).exists(), argument
 
 
+def test_every_command_is_listed():
+    page = (ROOT / 'docs' / 'commands.md').read_text(encoding='utf-8')
+    rows = {
+        f'| `mmlesion {command}` | {summary} | `tools/{name}.py` |'
+        for command, (name, summary) in COMMANDS.items()
+    }
+    assert rows == {
+        line for line in page.splitlines() if 'tools/' in line and '|' in line
+    }
+    assert all(
+        (ROOT / 'tools' / f'{name}.py').is_file() for name, _ in COMMANDS.values()
+    )
+
+
 @pytest.mark.parametrize(
     'command',
     [
