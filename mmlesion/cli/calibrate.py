@@ -1,7 +1,9 @@
 """Fit the temperature of a classifier and report its calibration.
 
 The temperature is fitted on the validation cases of the config and stored in a copy of
-the checkpoint, so that mmlesion test predicts calibrated probabilities. With the work
+the checkpoint, so that mmlesion test predicts calibrated probabilities. The validation
+cases must differ from the test cases: train and calibrate with --cfg-options
+train_dataloader.dataset.split=fit val_dataloader.dataset.split=val. With the work
 directory of mmlesion cross-validate in place of a checkpoint, the scores of each fold
 are calibrated with those of the other folds. The command prints the Brier score, the
 expected calibration error (ECE) and operating points, and draws a reliability diagram.

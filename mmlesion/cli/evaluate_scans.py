@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--rule',
         choices=['center', 'iou', 'iobb', 'p3d'],
-        help='definition of a hit: center closer than the radius (LUNA16); IoU of the '
-        '3-D boxes; intersection over the box of the finding; 2-D IoU in the '
-        'annotated slice (default: center for csv, iobb for pickles)',
+        help='definition of a true positive: center closer than the radius (LUNA16); '
+        'IoU of the 3-D boxes; intersection over the box of the finding; 2-D IoU in '
+        'the annotated slice (default: center for csv, iobb for pickles)',
     )
     parser.add_argument(
         '--iou-thr',

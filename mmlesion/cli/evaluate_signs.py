@@ -1,6 +1,6 @@
 """Evaluate networks of signs, disease and survival on whole scans.
 
-All labeled lung regions of the test scans count at the natural frequency of the sign.
+The metrics include all labeled lung regions of the test scans, without balancing.
 The views are also combined, and the signs predict disease and survival. Several
 networks of a view, such as those of several seeds, are averaged.
 
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--balanced',
         action='store_true',
-        help='choose the thresholds for equally frequent labels, as in the paper; '
-        'without this flag, for the frequencies of the validation scans',
+        help='choose thresholds for equal class frequencies, as in the paper (default: '
+        'frequencies of the validation scans)',
     )
 
 

@@ -51,7 +51,8 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--slice-shares',
         choices=['occlusion', 'gradient'],
-        help='also compute and draw the contribution of each slice of the input',
+        help='also compute and draw the contribution of each slice of the input '
+        '(classifiers only)',
     )
     parser.add_argument(
         '--target',

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--iou-thr',
         type=float,
         default=0.5,
-        help='minimum IoU of a hit (default: %(default)s)',
+        help='minimum IoU of a true positive (default: %(default)s)',
     )
     add_bootstrap_arguments(parser, 'patients')
 

@@ -1,5 +1,6 @@
 """Segment nodule crops inside scopes of several sizes and compare them with masks.
 
+A scope is a circle around the mask, which replaces the region of the activation map.
 The command runs the steps of mmlesion.NAMSegmentor that need no network.
 
 Example:
