@@ -133,7 +133,7 @@ def run():
             for radius_mm in (10, 20, 30):
                 rows.append(
                     _row(
-                        f'{name}: masses at the wall in the mask, radius {radius_mm} mm',
+                        f'{name}: wall masses in the mask, radius {radius_mm} mm',
                         [
                             part
                             for scan in each
