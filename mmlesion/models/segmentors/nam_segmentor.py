@@ -66,6 +66,9 @@ class NAMSegmentor(BaseModel):
             Choose it on validation slices (``binary/threshold_at_specificity`` or
             ``binary/youden_threshold``). By default, slices are segmented if
             ``positive`` is the most probable class.
+        next_thr: With ``several='repeat'``, the search stops if the probability of a
+            nodule in the slice without the detected nodules is below this value.
+            By default, ``num_nodules`` nodules are searched in each positive slice.
         log_odds: Subtract the maps of the other classes from the map of nodules.
         prominence, level: See :func:`prominent_blobs`.
         scope_margin_px: Width of the band that enlarges each scope.
@@ -121,6 +124,7 @@ class NAMSegmentor(BaseModel):
         several: str = 'watershed',
         positive: int = 1,
         positive_thr: float | None = None,
+        next_thr: float | None = None,
         log_odds: bool = False,
         prominence: float = 0.25,
         level: float = 0.5,
@@ -150,6 +154,7 @@ class NAMSegmentor(BaseModel):
         self.several = several
         self.positive = positive
         self.positive_thr = positive_thr
+        self.next_thr = next_thr
         self.log_odds = log_odds
         self.blob_cfg = dict(prominence=prominence, level=level)
         self.scope_margin_px = scope_margin_px
@@ -383,8 +388,16 @@ class NAMSegmentor(BaseModel):
             if len(found) == self.num_nodules or not removed.any():
                 break
             painted |= removed
-            nodule_map = seen.screen.map_without(painted).numpy()
+            screen = seen.screen.without(painted)
+            if self.next_thr is not None and self._probability(screen) < self.next_thr:
+                break
+            nodule_map = screen.map().numpy()
         return found
+
+    def _probability(self, screen: CandidateScreen) -> float:
+        """Return the probability of a nodule."""
+        scores = self.classifier.head([screen.features[None]])[0]
+        return float(scores.float().softmax(0)[self.positive])
 
     def _nodule(self, seen: '_SeenSlice', blob: np.ndarray) -> 'SegmentedNodule':
         """Segment the nodule of one blob."""
