@@ -25,5 +25,6 @@ test_evaluator = [
         type='mmlesion.NoduleSegmentationMetric',
         mask_keys=('coarse_mask', 'fine_mask', 'any_coarse_mask', 'any_fine_mask'),
         chance_keys=('middle_disc_mask', 'random_disc_mask', 'whole_image_mask'),
+        num_resamples=1000,
     ),
 ]

@@ -29,6 +29,7 @@ test_evaluator = [
         type='mmlesion.NoduleSegmentationMetric',
         mask_keys=_base_.test_evaluator[1].mask_keys,
         chance_keys=_base_.test_evaluator[1].chance_keys,
+        num_resamples=_base_.test_evaluator[1].num_resamples,
     ),
 ]
 scan_slices = dict(size=160, zoom=1)

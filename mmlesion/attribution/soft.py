@@ -39,7 +39,7 @@ class SoftActivationMap(CAM):
         head: Name of the linear layer with the weights :math:`\alpha`, one input per
             channel of g. Defaults to the last linear layer that was called and has as
             many outputs as the model. Without ``layers``, the name of the head that
-            computes maps; optional if there is only one.
+            computes maps; defaults to the last such head of the forward pass.
         map: Without ``layers``, the definition of the map that is passed to the head.
             The heads of this project accept ``'exact'``, ``'equation'`` and
             ``'weights'``. Defaults to the default of the head. With ``layers``, only
@@ -61,7 +61,7 @@ class SoftActivationMap(CAM):
         map: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.head_layer = None
+        self.head_layers: list[Any] = []
         self.map = map
         if isinstance(layers, nn.Module) or layers:
             if map not in (None, 'equation'):
@@ -79,14 +79,14 @@ class SoftActivationMap(CAM):
             for name, module in self.model.named_modules()
             if name and hasattr(module, 'activation_maps')
         ]
-        head = names[0] if head is None and len(names) == 1 else head
-        if head is None or not hasattr(find_layer(self.model, head), 'activation_maps'):
+        if head is not None:
+            names = [head] * hasattr(find_layer(self.model, head), 'activation_maps')
+        if not names:
             raise ValueError(
                 f'{type(self).__name__} without layers needs one head with a method '
-                f'activation_maps, found {names}: specify head, or specify the '
-                'layer of the features'
+                'activation_maps: specify head, or specify the layer of the features'
             )
-        self.head_layer = find_layer(self.model, head)
+        self.head_layers = [find_layer(self.model, name) for name in names]
 
     def rectified(self, features: Tensor, pooled: Tensor) -> Tensor:
         """Return the features unchanged: any projection is allowed."""
@@ -98,7 +98,7 @@ class SoftActivationMap(CAM):
 
     def compute(self, inputs: Any, targets: Any) -> Tensor | dict[str, Tensor]:
         """Compute raw maps; see :meth:`ActivationMap.__call__`."""
-        if self.head_layer is None:
+        if not self.head_layers:
             return super().compute(inputs, targets)
         maps = []
         asked = {} if self.map is None else dict(map=self.map)
@@ -110,15 +110,18 @@ class SoftActivationMap(CAM):
                 maps[:] = [head.activation_maps(features, **asked).float()]
 
         with self.running(gradient=False):
-            handle = self.head_layer.register_forward_pre_hook(draw)
+            handles = [
+                each.register_forward_pre_hook(draw) for each in self.head_layers
+            ]
             try:
                 output = self.forward(inputs)
             finally:
-                handle.remove()
+                for handle in handles:
+                    handle.remove()
             logits_of(output)  # class scores, or a clear error
         if not maps:
             raise ValueError(
-                f'the head {type(self.head_layer).__name__} never ran in the '
+                f'the head {type(self.head_layers[0]).__name__} never ran in the '
                 'forward pass: let forward return class scores'
             )
         with full_precision(maps[0]):
@@ -183,7 +186,7 @@ class HESAM(SoftActivationMap):
         super().__init__(model, layers, head=head, **kwargs)
         self.fusion = fusion
         self.code = code
-        if self.head_layer is not None:
+        if self.head_layers:
             return
         if code is None:
             raise ValueError(

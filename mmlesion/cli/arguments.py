@@ -173,7 +173,7 @@ def add_lung_mask_argument(parser: argparse.ArgumentParser) -> None:
         '--lung-mask',
         metavar='PATH',
         help='lung mask of another program instead of the built-in mask: label file, '
-        'DICOM segmentation, or folder of lung_*.nii.gz from TotalSegmentator',
+        'DICOM segmentation, or folder of lung_*_lobe_*.nii.gz from TotalSegmentator',
     )
 
 

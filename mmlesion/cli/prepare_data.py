@@ -172,8 +172,8 @@ def _add_lidc_slices(commands: Any) -> None:
         metavar='DIR',
         help='folder of lung masks of another program instead of the built-in masks: '
         'for each series a label file or DICOM segmentation SeriesInstanceUID.nii.gz '
-        '(.nii, .mha, .nrrd, .dcm), or a folder SeriesInstanceUID of lung_*.nii.gz '
-        'from TotalSegmentator',
+        '(.nii, .mha, .nrrd, .dcm), or a folder SeriesInstanceUID of '
+        'lung_*_lobe_*.nii.gz from TotalSegmentator',
     )
     _add_other_files(parser)
     _add_workers(parser, 1)

@@ -34,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser)
     add_lung_mask_argument(parser)
     parser.add_argument(
+        '--lung-labels',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='labels of lung in --lung-mask, such as 10 11 12 13 14 for a file of '
+        'TotalSegmentator with all organs (default: all labels)',
+    )
+    parser.add_argument(
         '--truth', metavar='PATH', help='label file of the true nodules, for 3-D Dice'
     )
     parser.add_argument(
@@ -50,14 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--score-thr',
         type=float,
-        default=0.5,
-        help='minimum probability of a slice (default: %(default)s)',
+        help='minimum probability of a slice (default: as in the config, or 0.5)',
     )
     parser.add_argument(
         '--min-slices',
         type=int,
         default=2,
         help='minimum number of neighboring slices of a nodule (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-gap',
+        type=int,
+        default=1,
+        help='maximum number of slices without a mask inside a nodule '
+        '(default: %(default)s)',
     )
     add_output_arguments(parser)
 
@@ -77,7 +91,14 @@ def run(args: argparse.Namespace) -> None:
         read_config(config, args.cfg_options, args.trust_checkpoint),
         checkpoint,
         args.out,
-        SegmentOptions(args.size, args.zoom, args.score_thr, args.min_slices),
+        SegmentOptions(
+            args.size,
+            args.zoom,
+            args.score_thr,
+            args.min_slices,
+            args.max_gap,
+            args.lung_labels,
+        ),
         args.truth,
         outputs_from_arguments(args, 'Lung nodules'),
         args.lung_mask,

@@ -125,7 +125,7 @@ def series_files(folder: str) -> dict[str, tuple[str, ...]]:
     # Therefore, every file that starts like DICOM must belong to a series.
     readable = {os.path.basename(path) for paths in files.values() for path in paths}
     for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
-        if _starts_like_dicom(os.path.join(folder, name)):
+        if starts_like_dicom(os.path.join(folder, name)):
             raise ValueError(
                 f'{os.path.join(folder, name)}: the DICOM file is damaged or truncated'
             )
@@ -162,7 +162,8 @@ def _series_info(uid: str, headers: list[SliceHeader]) -> SeriesInfo:
     return SeriesInfo(uid, slices[0].modality, len(slices), slices[0].shape, axial)
 
 
-def _starts_like_dicom(path: str) -> bool:
+def starts_like_dicom(path: str) -> bool:
+    """Return whether a path is a file with the preamble of DICOM."""
     if not os.path.isfile(path):
         return False
     with open(path, 'rb') as file:

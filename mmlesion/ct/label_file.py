@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .dicom_folder import starts_like_dicom
 from .files import read_volume
 from .volume import CTVolume
 
@@ -54,7 +55,7 @@ def read_labels(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such file or folder')
-    if path.is_dir() or path.suffix.lower() == '.dcm':
+    if path.is_dir() or starts_like_dicom(str(path)):
         return _read_segmentation(path, scan, labels)
     volume = read_volume(path)
     _check_grid(path, volume, scan)
@@ -82,8 +83,9 @@ def _read_segmentation(
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     if len(files) != 1:
         raise ValueError(
-            f'{path}: expected the one file of a DICOM segmentation, or files '
-            f'lung_*.nii.gz, but the folder contains {len(files)} other files'
+            f'{path}: expected the one file of a DICOM segmentation, or files of '
+            f'TotalSegmentator (lung_*_lobe_*.nii.gz, or lung_left.nii.gz and '
+            f'lung_right.nii.gz), but the folder contains {len(files)} other files'
         )
     try:
         segmentation = highdicom.seg.segread(files[0])

@@ -12,7 +12,10 @@ _LUNG_GRID_MM = 3.0  # fine enough to find the center of a lung mask
 
 
 def place_crop(
-    volume: CTVolume, size: int, lung: np.ndarray | None = None
+    volume: CTVolume,
+    size: int,
+    lung: np.ndarray | None = None,
+    always_check: bool = False,
 ) -> tuple[tuple[int, int], Sequence[int]]:
     """Place a crop around the center of the bounding box of the lungs.
 
@@ -23,12 +26,14 @@ def place_crop(
         volume: The series.
         size: Side of the crop in pixels.
         lung: Lung mask on the voxels of the series, (D, H, W). Computed by default.
+        always_check: Whether the lung mask is also computed if the whole image is
+            inside the crop, so that a series without lungs raises an error.
 
     Returns:
         First row and column of the crop, and the slices that contain lung. The crop
         is inside the image if the image is larger than the crop, and otherwise
-        contains the image (negative corner). If the whole image is inside the crop and
-        no mask is given, all slices are returned.
+        contains the image (negative corner). If the whole image is inside the crop, no
+        mask is given and ``always_check`` is False, all slices are returned.
 
     Raises:
         ValueError: If no lungs are found; see :func:`mmlesion.ct.lung_mask`.
@@ -36,7 +41,7 @@ def place_crop(
     depth, *sides = volume.shape
     step_z = 1
     if lung is None:
-        if max(sides) <= size:
+        if max(sides) <= size and not always_check:
             corner = (sides[0] - size) // 2, (sides[1] - size) // 2
             return corner, range(depth)
         lung, step_z = _coarse_lung_mask(volume)

@@ -31,7 +31,8 @@ def read_lung_mask(
 
     The function accepts a label file (NIfTI, MetaImage, NRRD), such as the output of
     lungmask; a DICOM segmentation (SEG), or a folder with one; and a folder with the
-    files ``lung_*.nii.gz`` of TotalSegmentator, whose union is used. The axis order of
+    files of the lobes (``lung_*_lobe_*.nii.gz``) or lungs (``lung_left.nii.gz``,
+    ``lung_right.nii.gz``) of TotalSegmentator, whose union is used. The axis order of
     the file may differ from that of the scan, but the voxels must be the same.
 
     Args:
@@ -55,7 +56,7 @@ def read_lung_mask(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such file or folder')
-    parts = sorted(path.glob('lung_*.nii*')) if path.is_dir() else []
+    parts = _lung_files(path) if path.is_dir() else []
     if parts:
         mask = np.logical_or.reduce(
             [read_labels(part, scan).array > 0 for part in parts]
@@ -96,6 +97,16 @@ def find_lung_mask(folder: str | os.PathLike, series_uid: str) -> Path:
             + ', '.join(path.name for path in found)
         )
     return found[0]
+
+
+def _lung_files(folder: Path) -> list[Path]:
+    """Return the files of lobes or lungs of TotalSegmentator in a folder."""
+    # Other files, such as lung_vessels.nii.gz, also begin with lung_.
+    for patterns in (['lung_*_lobe_*.nii*'], ['lung_left.nii*', 'lung_right.nii*']):
+        found = sorted(path for one in patterns for path in folder.glob(one))
+        if found:
+            return found
+    return []
 
 
 def _lung_labels(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmlesion.evaluation.functional import (
+    nodule_segmentation_intervals,
     nodule_segmentation_table,
     score_slice,
     scores_by_size,
@@ -89,6 +90,7 @@ def test_the_table_by_hand():
             tp_doa_std=0,
             peak_in=math.nan,
             peak_mm_median=math.nan,
+            false_nodules=1 / 3,  # 2 in 6 slices
             two_both=1,
             two_one=1,
             num_two=3,
@@ -150,3 +152,36 @@ def test_by_size():
 def test_wrong_arguments_are_told(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_each_segmented_nodule_without_contact_is_false():
+    regions = [plane((2, 2, 3, 3)), plane((8, 2, 10, 6)), plane((9, 8, 10, 9)), plane()]
+    union = np.any(regions, 0)
+    assert score_slice(union, NODULE, SPACING_MM).num_false == 0
+    assert score_slice(union, NODULE, SPACING_MM, regions=regions).num_false == 2
+    assert score_slice(union, plane(), SPACING_MM, regions=regions).num_false == 3
+
+
+def test_intervals_are_over_patients():
+    hit, miss = (
+        score_slice(plane(box), NODULE, SPACING_MM)
+        for box in ((2, 2, 6, 6), (8, 8, 9, 9))
+    )
+    empty, false = (
+        score_slice(plane(*box), plane(), SPACING_MM) for box in ([], [(0, 0, 1, 1)])
+    )
+    scores = [hit, hit, miss, miss, empty, false]
+    # All slices of a patient are hits or misses: rates of 0 or 1 in a resample.
+    found = nodule_segmentation_intervals(scores, list('aabbab'), 200)
+    assert (found['tpr_low'], found['tpr_high']) == (0, 1)
+    assert (found['fpr_low'], found['fpr_high']) == (0, 1)
+    assert (found['tp_dice_mean_low'], found['tp_dice_mean_high']) == (1, 1)
+    # With equal patients, there is no deviation.
+    found = nodule_segmentation_intervals(scores, list('abab') + ['a', 'a'], 200)
+    assert (found['tpr_low'], found['tpr_high']) == (0.5, 0.5)
+    assert found == nodule_segmentation_intervals(
+        scores, list('abab') + ['a', 'a'], 200
+    )
+    alone = nodule_segmentation_intervals(scores, ['a'] * 6, 200)
+    assert all(math.isnan(value) for value in alone.values())
+    assert all(map(math.isnan, nodule_segmentation_intervals([], [], 5).values()))

@@ -225,3 +225,24 @@ def test_no_slice_with_a_nodule_is_nan():
     metric.process(None, [sample('empty', NONE, NONE, NONE)])
     numbers = metric.evaluate(1)
     assert math.isnan(numbers['nodule/fine/tpr']) and numbers['nodule/fine/fpr'] == 0
+
+
+def test_intervals_and_false_nodules_are_returned():
+    metric = NoduleSegmentationMetric(num_resamples=20)
+    masks = dict(nodule_masks=[ONE, plane((5, 5, 6, 6))])
+    one, other = (sample(name, ONE, ONE, ONE, **masks) for name in 'ab')
+    other['patient'] = 'q'
+    metric.process({}, [one, other])
+    values = metric.evaluate(2)
+    assert (values['nodule/fine/tpr_low'], values['nodule/fine/tpr_high']) == (1, 1)
+    # The second mask misses the nodule.
+    assert values['nodule/fine/false_nodules'] == 1
+    assert values['nodule/coarse/false_nodules'] == 0
+
+
+def test_two_nodules_of_a_slice_of_any_class():
+    metric = NoduleSegmentationMetric(mask_keys=('any_fine_mask',))
+    halves = [plane((0, 0, 2, 2)), plane((6, 6, 8, 8))]
+    first = dict(any_fine_mask=halves[0], any_nodule_masks=halves)
+    metric.process({}, [sample('two', TWO, NONE, NONE, **first)])
+    assert metric.evaluate(1)['nodule/any_fine/two_both'] == 1

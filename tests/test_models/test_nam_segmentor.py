@@ -398,3 +398,20 @@ def test_the_equivariance_loss_trains_the_network():
     losses['loss_equivariance'].backward()
     weight = model.classifier.backbone.features[0].conv.weight
     assert weight.grad.abs().sum() > 0
+
+
+def test_soft_activation_map_of_the_trained_network():
+    """Of the heads of both networks, the head of the forward pass draws the map."""
+    from mmlesion.attribution import HESAM
+
+    torch.manual_seed(0)
+    model = build(network(2))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    batch = torch.rand(1, 3, 64, 64)
+    found = HESAM(model, score='logit')(batch, 1)[0, 0]
+    with torch.no_grad():
+        feats = model.multi_gap.extract_feat(batch)
+        expected = model.multi_gap.head.activation_maps(feats)[0, 1]
+    found = found if found.shape == expected.shape else found[::4, ::4]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

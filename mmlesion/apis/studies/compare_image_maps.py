@@ -48,8 +48,9 @@ def compare_image_maps(
     The columns of ``images.png`` are the images, each with the outline of its lesions.
     Each ``mmlesion.ActivationMapHook`` of a config adds a row of maps, scaled from
     their minimum to their maximum. A config without this hook adds the map that its
-    head computes, such as the map of NAM. The text below each map is the predicted
-    probability of a lesion, in red if it is on the wrong side of 0.5.
+    head computes, such as the map of NAM before its fitted shift. The text below each
+    map is the predicted probability of a lesion, in red if it is on the wrong side of
+    0.5.
 
     Source: Behrendt et al., "Quantitative evaluation of activation maps for
     weakly-supervised lung nodule segmentation", the figure with the maps of several

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from mmlesion.apis.scan_program import CaseOutputs, write_case
-from mmlesion.ct import CTVolume, read_lung_mask, read_volume
+from mmlesion.ct import CTVolume, read_labels, read_lung_mask
 from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.files import counted
@@ -39,8 +40,13 @@ class SegmentOptions:
             ``scan_slices`` in the config.
         zoom: Magnification of the slices, a whole number. Defaults to ``zoom`` of
             ``scan_slices`` in the config.
-        score_thr: Smallest probability of a slice whose nodules are kept.
+        score_thr: Smallest probability of a slice whose nodules are kept. Defaults to
+            ``positive_thr`` of the config, or 0.5.
         min_slices: Smallest number of neighboring slices of a nodule.
+        max_gap: Largest number of slices without a mask inside a nodule. They are
+            filled with the overlap of the masks above and below.
+        lung_labels: Labels of lung in the lung mask, see
+            :func:`mmlesion.ct.read_lung_mask`.
         device: Defaults to the GPU, if there is one.
         progress: Show a progress bar.
 
@@ -50,14 +56,18 @@ class SegmentOptions:
 
     size: int | None = None
     zoom: int | None = None
-    score_thr: float = 0.5
+    score_thr: float | None = None
     min_slices: int = 2
+    max_gap: int = 1
+    lung_labels: Sequence[int] | None = None
     device: str | None = None
     progress: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.score_thr <= 1:
+        if self.score_thr is not None and not 0 <= self.score_thr <= 1:
             raise ValueError(f'score_thr must be in [0, 1], but is {self.score_thr}')
+        if self.max_gap < 0:
+            raise ValueError(f'max_gap must be 0 or more, but is {self.max_gap}')
         for name in ('size', 'zoom', 'min_slices'):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -93,8 +103,8 @@ def segment_nodules(
 
     Each slice with lung is cropped as in the preparation of the training data and
     segmented by the network. Masks of neighboring slices that touch or overlap are
-    joined to one nodule. Its score is the largest probability of its slices.
-    ``extras['outline']`` has volume and axes.
+    joined to one nodule, also across ``max_gap`` slices without a mask. Its score is
+    the largest probability of its slices. ``extras['outline']`` has volume and axes.
 
     Args:
         scan: DICOM folder or file, see :func:`mmlesion.ct.read_volume`, or a volume.
@@ -127,8 +137,11 @@ def segment_nodules(
     side, zoom = options.geometry(cfg)
     read = read_scan(scan)
     volume = read.volume
-    known = None if truth is None else _read_truth(truth, volume)
-    model = load_trained_model(cfg, checkpoint, options.device)
+    known = None if truth is None else read_labels(truth, volume).array
+    model: Any = load_trained_model(cfg, checkpoint, options.device)
+    if options.score_thr is not None:
+        model.positive_thr = options.score_thr
+    model.chance_radius_px = None  # baselines of the test
     pipeline = Compose(cfg.test_dataloader.dataset.pipeline[1:])
     record = StepRecord(
         'nodules',
@@ -137,16 +150,22 @@ def segment_nodules(
         settings=dict(
             size=side * zoom,
             zoom=zoom,
-            score_thr=options.score_thr,
+            score_thr=0.5 if model.positive_thr is None else model.positive_thr,
             min_slices=options.min_slices,
+            max_gap=options.max_gap,
+            lung_mask='built-in' if lung_mask is None else 'given',
         ),
         version=__version__,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        lung = None if lung_mask is None else read_lung_mask(lung_mask, volume)
-        corner, with_lung = place_crop(volume, side, lung)
-    doubts = [str(each.message) for each in caught]
+        lung = (
+            None
+            if lung_mask is None
+            else read_lung_mask(lung_mask, volume, options.lung_labels)
+        )
+        corner, with_lung = place_crop(volume, side, lung, always_check=True)
+    doubts = dict.fromkeys(str(each.message) for each in caught)
     case = ScanCase(
         volume, empty_result(read.path, volume, record, [*read.warnings, *doubts])
     )
@@ -155,9 +174,8 @@ def segment_nodules(
     run = _SliceRun(model, pipeline, volume, corner, side, zoom)
     bar = tqdm(with_lung, desc='Segmenting', unit='slice', disable=not options.progress)
     for number in bar:
-        scores[number], plane = run(number)
-        if scores[number] >= options.score_thr:
-            mask[number] = plane
+        scores[number], mask[number] = run(number)
+    fill_gaps(mask, options.max_gap)
     _add_findings(case, mask, scores, options.min_slices, record)
     if known is not None:
         case.result.extras['truth'] = _compare(label_array(volume, case.maps), known)
@@ -200,7 +218,7 @@ class _SliceRun:
 
     @torch.no_grad()
     def __call__(self, number: int) -> tuple[float, np.ndarray]:
-        """Probability and mask of a slice, (H, W)."""
+        """Return probability and mask (H, W) of a slice; the mask may be empty."""
         hu = np.rint(self.volume.array[number])
         cut = crop_plane(hu, self.corner, self.side, _OUTSIDE_HU).astype(np.float32)
         large = cv2.resize(cut, None, fx=self.zoom, fy=self.zoom)
@@ -227,6 +245,23 @@ def _paste(plane: np.ndarray, square: np.ndarray, corner: tuple[int, int]) -> No
     target = plane[max(y, 0) : y + len(square), max(x, 0) : x + len(square)]
     top, left = max(-y, 0), max(-x, 0)
     target[:] = square[top : top + target.shape[0], left : left + target.shape[1]]
+
+
+def fill_gaps(mask: np.ndarray, max_gap: int) -> None:
+    """Fill voxels between masks of the same place in slices above and below.
+
+    Args:
+        mask: Mask of all slices, which is changed in place.
+        max_gap: Largest number of slices to fill.
+
+    Shape:
+        - mask: (D, H, W), bool
+    """
+    seen = mask.copy()
+    for gap in range(1, max_gap + 1):
+        both = seen[: -gap - 1] & seen[gap + 1 :]
+        for step in range(1, gap + 1):
+            mask[step : step + len(both)] |= both
 
 
 def _add_findings(
@@ -257,18 +292,6 @@ def _add_findings(
         )
         case.maps[number] = dict(outline=outline)
         case.result.findings.append(finding)
-
-
-def _read_truth(path: str | os.PathLike[str], volume: CTVolume) -> np.ndarray:
-    truth = read_volume(path)
-    if truth.shape != volume.shape or not np.allclose(
-        truth.index_to_world((0, 0, 0)), volume.index_to_world((0, 0, 0)), atol=0.1
-    ):
-        raise ValueError(
-            f'{os.fspath(path)}: expected the true nodules on the grid of the scan, '
-            f'{volume.shape} voxels, but the file has {truth.shape} or another origin'
-        )
-    return np.rint(truth.array).astype(int)
 
 
 def _compare(found: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from .map_position import MapPosition, map_position
 from .map_ranks import band_auprc, band_gain, relevance_rank_accuracy, sparseness
 from .nodule_segmentation import (
     SliceScore,
+    nodule_segmentation_intervals,
     nodule_segmentation_table,
     score_slice,
     scores_by_size,
@@ -102,6 +103,7 @@ __all__ = [
     'log_loss',
     'map_position',
     'match_boxes',
+    'nodule_segmentation_intervals',
     'nodule_segmentation_table',
     'paired_bootstrap',
     'percentile_interval',

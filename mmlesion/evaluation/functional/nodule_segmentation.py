@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .group_bootstrap import group_bootstrap
+
 
 @dataclass(frozen=True)
 class SliceScore:
@@ -21,6 +23,7 @@ class SliceScore:
         predicted_area_mm2: Area of the segmentation in mm2.
         peak_mm: Distance from the peak of the activation map to the nearest pixel of a
             nodule, 0 inside, NaN without a map or without a nodule.
+        num_false: Number of segmented nodules that touch no true nodule.
     """
 
     num_nodules: int
@@ -30,6 +33,7 @@ class SliceScore:
     area_mm2: float
     predicted_area_mm2: float
     peak_mm: float = math.nan
+    num_false: int = 0
 
     @property
     def doa_mm2(self) -> float:
@@ -47,6 +51,7 @@ def score_slice(
     nodules: np.ndarray,
     spacing_mm: Sequence[float],
     activation_map: np.ndarray | None = None,
+    regions: Sequence[np.ndarray] | None = None,
 ) -> SliceScore:
     r"""Compare a segmentation with the true nodules of a slice.
 
@@ -66,9 +71,10 @@ def score_slice(
         nodules: Number of the true nodule at each pixel, 0 outside.
         spacing_mm: Pixel size (y, x).
         activation_map: Map whose peak is compared with the nodules.
+        regions: Segmented nodules. Defaults to ``predicted`` as one nodule.
 
     Shape:
-        - predicted, nodules, activation_map: (H, W)
+        - predicted, nodules, activation_map, each of regions: (H, W)
 
     Returns:
         Comparison of the segmentation with the true nodules.
@@ -99,6 +105,10 @@ def score_slice(
         area_mm2=sizes[1] * pixel_mm2,
         predicted_area_mm2=sizes[0] * pixel_mm2,
         peak_mm=_peak_distance(activation_map, truth, spacing_mm),
+        num_false=sum(
+            bool(each.any() and not (each & truth).any())
+            for each in ([predicted] if regions is None else regions)
+        ),
     )
 
 
@@ -118,7 +128,9 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
     - ``peak_in``: fraction of the slices with a nodule and a segmentation in which the
       peak of the activation map is inside the nodule;
     - ``peak_mm_median``: median distance of the peak from the nodule over the same
-      slices, lower is better.
+      slices, lower is better;
+    - ``false_nodules``: mean number of segmented nodules that touch no nodule, over
+      all slices with at most one nodule, lower is better.
 
     Standard deviations are divided by the number of values. A rate without slices is
     NaN. Of the ``num_two`` slices with two nodules, both nodules were found in
@@ -150,12 +162,64 @@ def nodule_segmentation_table(scores: Iterable[SliceScore]) -> dict[str, float]:
         **_mean_and_deviation('tp_doa', (each.doa_mm2 for each in found)),
         peak_in=_share(peak == 0 for peak in peaks),
         peak_mm_median=float(np.median(peaks)) if peaks else math.nan,
+        false_nodules=_mean_and_deviation(
+            'false', (each.num_false for each in [*one, *none])
+        )['false_mean'],
         two_both=sum(each.num_found == 2 for each in two),
         two_one=sum(each.num_found == 1 for each in two),
         num_two=len(two),
         num_nodule=len(one),
         num_empty=len(none),
     )
+
+
+def nodule_segmentation_intervals(
+    scores: Sequence[SliceScore],
+    patients: Sequence,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Compute 95 % intervals of rates and Dice by a bootstrap over patients.
+
+    Args:
+        scores: Score of each slice.
+        patients: Patient of each slice.
+        num_resamples: Number of resamples of the patients.
+        seed: Random seed of the resamples.
+
+    Returns:
+        ``<name>_low`` and ``<name>_high`` for ``tpr``, ``fpr``, ``dice_mean`` and
+        ``tp_dice_mean`` of :func:`nodule_segmentation_table`. NaN with fewer than two
+        patients, or without such slices.
+    """
+    names = ('tpr', 'fpr', 'dice_mean', 'tp_dice_mean')
+    one = np.array([each.num_nodules == 1 for each in scores], bool)
+    none = np.array([each.num_nodules == 0 for each in scores], bool)
+    found = np.array([each.num_found > 0 for each in scores], bool)
+    called = np.array([each.called for each in scores], bool)
+    dice = np.array([each.dice for each in scores], float)
+
+    def mean(values: np.ndarray, kept: np.ndarray) -> float:
+        return float(values[kept].mean()) if kept.any() else math.nan
+
+    def statistic(cases: np.ndarray) -> list[float]:
+        return [
+            mean(found[cases], one[cases]),
+            mean(called[cases], none[cases]),
+            mean(dice[cases], one[cases]),
+            mean(dice[cases], (one & found)[cases]),
+        ]
+
+    low = high = np.full(len(names), math.nan)
+    if len(scores):
+        low, high = group_bootstrap(
+            statistic, patients, num_resamples=num_resamples, seed=seed
+        )
+    return {
+        f'{name}_{end}': float(value)
+        for end, values in (('low', low), ('high', high))
+        for name, value in zip(names, values)
+    }
 
 
 def scores_by_size(

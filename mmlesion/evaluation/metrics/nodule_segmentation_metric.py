@@ -13,7 +13,12 @@ from mmengine.logging import MMLogger
 from mmlesion.files import plain_table, write_csv_table
 from mmlesion.registry import METRICS
 
-from ..functional import SliceScore, nodule_segmentation_table, score_slice
+from ..functional import (
+    SliceScore,
+    nodule_segmentation_intervals,
+    nodule_segmentation_table,
+    score_slice,
+)
 
 _COLUMNS = (
     ('TPR', 'tpr'),
@@ -25,7 +30,12 @@ _COLUMNS = (
     ('Peak in', 'peak_in'),
 )
 #: Lists of the masks of all nodules, which replace a mask of the first nodule.
-_MASKS_OF_ALL = dict(coarse_mask='coarse_masks', fine_mask='nodule_masks')
+_MASKS_OF_ALL = dict(
+    coarse_mask='coarse_masks',
+    fine_mask='nodule_masks',
+    any_coarse_mask='any_coarse_masks',
+    any_fine_mask='any_nodule_masks',
+)
 
 
 @METRICS.register_module()
@@ -40,8 +50,10 @@ class NoduleSegmentationMetric(BaseMetric):
     without slices. ``save_best='nodule/fine/dice_mean'`` keeps the best checkpoint.
 
     In a slice with two nodules, ``fine_mask`` is replaced by the union of
-    ``nodule_masks``, a list with one mask per nodule, if the model returns it, and
-    ``coarse_mask`` by the union of ``coarse_masks``. ``peak_in`` is measured if the
+    ``nodule_masks``, a list with one mask per nodule, if the model returns it,
+    ``coarse_mask`` by the union of ``coarse_masks``, and ``any_fine_mask`` and
+    ``any_coarse_mask`` by ``any_nodule_masks`` and ``any_coarse_masks``.
+    ``false_nodules`` counts the masks of these lists. ``peak_in`` is measured if the
     model returns its activation map as ``map``.
 
     Rows of ``chance_keys`` are segmentations that need no network. They are printed
@@ -56,6 +68,9 @@ class NoduleSegmentationMetric(BaseMetric):
         reference: Published rows by title, which are logged below the computed rows:
             ``tpr``, ``fpr``, ``fpr_nodule`` as numbers; ``dice``, ``tp_dice``,
             ``tp_doa`` as pairs (mean, deviation).
+        num_resamples: Number of bootstrap resamples of the patients for the intervals
+            of :func:`nodule_segmentation_intervals`. By default, no intervals are
+            computed.
         outfile_prefix: Write a row for each slice and segmentation to
             ``<outfile_prefix>.slices.csv``.
         collect_device: Device on which processes exchange results, ``'cpu'`` or
@@ -81,6 +96,7 @@ class NoduleSegmentationMetric(BaseMetric):
         mask_keys: Sequence[str] = ('coarse_mask', 'fine_mask'),
         chance_keys: Sequence[str] = (),
         reference: dict[str, dict] | None = None,
+        num_resamples: int = 0,
         outfile_prefix: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
@@ -89,6 +105,7 @@ class NoduleSegmentationMetric(BaseMetric):
         self.mask_keys = tuple(mask_keys)
         self.chance_keys = tuple(chance_keys)
         self.reference = reference or {}
+        self.num_resamples = num_resamples
         self.outfile_prefix = outfile_prefix
         self.rows: list[dict] = []
 
@@ -117,9 +134,11 @@ class NoduleSegmentationMetric(BaseMetric):
             for key in self._keys:
                 predicted = _plane(sample[key])
                 regions = sample.get(_MASKS_OF_ALL.get(key, ''))
+                if regions is not None:
+                    regions = [_plane(region) != 0 for region in regions]
                 # background and two nodules
                 if regions and len(np.unique(nodules)) == 3:
-                    predicted = np.any([_plane(region) for region in regions], 0)
+                    predicted = np.any(regions, 0)
                 with_map = activation_map is not None and key in self.mask_keys
                 try:
                     score = score_slice(
@@ -127,6 +146,7 @@ class NoduleSegmentationMetric(BaseMetric):
                         nodules,
                         sample['spacing_mm'],
                         _plane(activation_map) if with_map else None,
+                        regions,
                     )
                 except ValueError as error:
                     raise ValueError(f"{name}: '{key}': {error}") from None
@@ -158,6 +178,16 @@ class NoduleSegmentationMetric(BaseMetric):
             name: nodule_segmentation_table(slice_scores(results, name))
             for name in dict.fromkeys(row['segmentation'] for row in results)
         }
+        if self.num_resamples:
+            for name, table in tables.items():
+                patients = [
+                    row['patient'] for row in results if row['segmentation'] == name
+                ]
+                table.update(
+                    nodule_segmentation_intervals(
+                        slice_scores(results, name), patients, self.num_resamples
+                    )
+                )
         MMLogger.get_current_instance().info(
             '\n'.join(['', *_format(tables, self.reference)])
         )
@@ -221,6 +251,13 @@ def _format(tables: dict[str, dict], reference: dict[str, dict]) -> list[str]:
         f'{table["num_two"]} slices, one in {table["two_one"]}'
         for name, table in tables.items()
         if table['num_two']
+    ]
+    lines += [
+        f'{name}: 95 % interval of the TPR {table["tpr_low"]:.2f} to '
+        f'{table["tpr_high"]:.2f}, of the TP Dice {table["tp_dice_mean_low"]:.2f} to '
+        f'{table["tp_dice_mean_high"]:.2f}'
+        for name, table in tables.items()
+        if 'tpr_low' in table
     ]
     return lines
 

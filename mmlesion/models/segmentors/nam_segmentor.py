@@ -99,8 +99,9 @@ class NAMSegmentor(BaseModel):
     All masks of a slice that is classified as negative are empty. ``fine_mask`` and
     ``coarse_mask`` are also empty if no pixel in the scope is brighter than lung.
 
-    With ``chance_radius_px``, ``any_coarse_mask`` and ``any_fine_mask`` are computed
-    for slices of any class, and ``middle_disc_mask``, ``random_disc_mask`` and
+    With ``chance_radius_px``, ``any_coarse_mask``, ``any_fine_mask`` and the lists
+    ``any_coarse_masks`` and ``any_nodule_masks`` are computed for slices of any class,
+    and ``middle_disc_mask``, ``random_disc_mask`` and
     ``whole_image_mask`` are the segmentations without a network.
 
     Raises:
@@ -297,6 +298,8 @@ class NAMSegmentor(BaseModel):
             first = found[0] if found else nothing
             sample.set_field(first.coarse, 'any_coarse_mask')
             sample.set_field(first.fine, 'any_fine_mask')
+            sample.set_field([nodule.coarse for nodule in found], 'any_coarse_masks')
+            sample.set_field([nodule.fine for nodule in found], 'any_nodule_masks')
             for name, mask in chance_masks(
                 seen.image_hu, seen.means, self.smoothness, self.chance_radius_px
             ).items():

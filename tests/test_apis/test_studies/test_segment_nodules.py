@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 pytest.importorskip('mmpretrain', reason='a model of classifiers of mmpretrain')
 from mmpretrain.registry import MODELS  # noqa: E402
 
+from mmlesion.apis.studies.segment_nodules import fill_gaps  # noqa: E402
 from mmlesion.cli import main  # noqa: E402
 
 MEAN, STD = 127.5, 63.75
@@ -87,9 +88,10 @@ def draw():
 
 @pytest.fixture(params=['plain', 'flipped', 'turned'])
 def scan(request, tmp_path):
-    """Files of scan and truth, stored in several orders of the voxels."""
+    """Files of scan, truth and lung mask, stored in several orders of the voxels."""
     paths = []
-    for name, array in zip(('scan', 'truth'), draw()):
+    hu, truth = draw()
+    for name, array in dict(scan=hu, truth=truth, lung=np.uint8(truth >= 0)).items():
         image = sitk.GetImageFromArray(array)
         image.SetSpacing(SPACING)
         image.SetOrigin((-30.0, 12.0, 100.0))
@@ -107,7 +109,7 @@ def test_nodules_are_found_in_3d_in_any_order_of_the_voxels(
 ):
     out = tmp_path / 'out'
     words = [str(scan[0]), '--out', str(out), '--model', *model]
-    words += ['--truth', str(scan[1]), '--report', 'html']
+    words += ['--truth', str(scan[1]), '--report', 'html', '--lung-mask', str(scan[2])]
     assert main(['segment-nodules', *words]) == 0
     assert '2 nodules' in capsys.readouterr().out and (out / 'report.html').is_file()
     labels = sitk.ReadImage(str(out / 'findings.nii.gz'))
@@ -147,6 +149,7 @@ def test_nodules_are_found_in_3d_in_any_order_of_the_voxels(
     [
         (['--score-thr', '2'], 'score_thr must be in'),
         (['--min-slices', '0'], 'min_slices must be 1 or more'),
+        (['--max-gap', '-1'], 'max_gap must be 0 or more'),
         (['--truth', 'absent.nii.gz'], 'absent.nii.gz'),
         (['--cfg-options', 'model.type=ImageClassifier'], 'config of a NAMSegmentor'),
     ],
@@ -162,6 +165,18 @@ def test_bad_input_is_one_sentence(words, message, model, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_a_small_scan_without_lungs_is_refused(model, tmp_path, capsys):
+    _, y, x = np.mgrid[:14, :90, :84]
+    body = np.hypot((y - 44.5) / 40, (x - 41.5) / 38) < 1
+    image = sitk.GetImageFromArray(np.where(body, 40, -1000).astype(np.int16))
+    image.SetSpacing((3.0, 3.0, 5.0))
+    sitk.WriteImage(image, str(tmp_path / 'abdomen.nii.gz'))
+    words = [str(tmp_path / 'abdomen.nii.gz'), '--out', str(tmp_path / 'out')]
+    assert main(['segment-nodules', *words, '--model', *model]) == 1
+    assert 'the scan shows no lungs' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_truth_of_another_grid_is_refused(model, tmp_path, capsys):
     hu, truth = draw()
     for name, array in (('scan', hu), ('truth', truth[1:])):
@@ -169,7 +184,7 @@ def test_a_truth_of_another_grid_is_refused(model, tmp_path, capsys):
     words = [str(tmp_path / 'scan.nii.gz'), '--out', str(tmp_path / 'out')]
     words += ['--model', *model, '--truth', str(tmp_path / 'truth.nii.gz')]
     assert main(['segment-nodules', *words]) == 1
-    assert 'on the grid of the scan' in capsys.readouterr().err
+    assert 'on another grid than the scan' in capsys.readouterr().err
     assert main(['segment-nodules', *words[:3], '--model', model[0]]) == 1
     assert 'needs a config and a checkpoint' in capsys.readouterr().err
 
@@ -202,6 +217,57 @@ def test_a_lung_mask_of_another_program(model, tmp_path, capsys):
         assert main(['segment-nodules', *words, str(tmp_path / f'{name}.nii.gz')]) == 1
         error = capsys.readouterr().err
         assert message in error and error.count('\n') == 1
+
+
+def test_labels_of_a_lung_mask(model, tmp_path, capsys):
+    hu, _ = draw()
+    # Nine labels, such as those of all organs; 10 and 11 are lung.
+    organs = np.zeros(hu.shape, np.uint8)
+    organs[:, :, :7] = np.arange(1, 8)
+    organs[:7, :, 7:], organs[7:, :, 7:] = 10, 11
+    for name, array in (('scan', hu), ('organs', organs)):
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(SPACING)
+        sitk.WriteImage(image, str(tmp_path / f'{name}.nii.gz'))
+    words = [str(tmp_path / 'scan.nii.gz'), '--out', str(tmp_path / 'out')]
+    words += ['--model', *model, '--lung-mask', str(tmp_path / 'organs.nii.gz')]
+    assert main(['segment-nodules', *words]) == 1
+    assert 'the mask has 9 labels' in capsys.readouterr().err
+    assert main(['segment-nodules', *words, '--lung-labels', '11']) == 0
+    found = sitk.ReadImage(str(tmp_path / 'out/findings.nii.gz'))
+    array = sitk.GetArrayFromImage(found) > 0
+    assert array[7:].any() and not array[:7].any()
+    content = json.loads((tmp_path / 'out/findings.json').read_text())
+    assert content['provenance'][0]['settings']['lung_mask'] == 'given'
+
+
+def test_the_threshold_replaces_that_of_the_config(scan, model, tmp_path):
+    words = [str(scan[0]), '--model', *model, '--lung-mask', str(scan[2])]
+    # All slices are called positive, those without a ball with probability 0.5.
+    strict = ['--cfg-options', 'model.positive_thr=1.0']
+    counts = []
+    for number, more in enumerate((strict, [*strict, '--score-thr', '0.5'])):
+        out = tmp_path / str(number)
+        assert main(['segment-nodules', *words, '--out', str(out), *more]) == 0
+        content = json.loads((out / 'findings.json').read_text())
+        counts.append(len(content['findings']))
+        settings = content['provenance'][0]['settings']
+        assert settings['score_thr'] == (1.0, 0.5)[number]
+    assert counts == [0, 2]
+
+
+def test_gaps_between_masks_are_filled():
+    mask = np.zeros((9, 1, 4), bool)
+    mask[[0, 2], 0, 0] = True  # one slice is missing
+    mask[[0, 3], 0, 1] = True  # two slices are missing
+    mask[0, 0, 2] = mask[2, 0, 3] = True  # other places
+    one, two = mask.copy(), mask.copy()
+    fill_gaps(one, 1)
+    assert one[:4, 0].sum(0).tolist() == [3, 2, 1, 1]
+    fill_gaps(two, 2)
+    assert two[:4, 0].sum(0).tolist() == [3, 4, 1, 1]
+    fill_gaps(mask, 0)
+    assert mask.sum() == 6
 
 
 def test_maps_of_a_slice_of_a_scan(model, tmp_path, capsys):
