@@ -2,19 +2,22 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
 
 from mmlesion.apis.scan_program import CaseOutputs
 from mmlesion.apis.studies.find_signs import find_signs
 from mmlesion.apis.studies.sign_networks import SignNetwork, find_sign
 from mmlesion.cli.main import main
-from mmlesion.ct import CTVolume, lung_mask, read_volume, write_volume
+from mmlesion.ct import REGIONS, CTVolume, lung_mask, read_volume, write_volume
 from mmlesion.scan import ScanResult
 
 GRID = (54, 64, 64)
+REAL = Path(__file__).resolve().parents[3] / '../shared/data/chest_ct/ct-64.nrrd'
 VIEWS = ('axial', 'coronal', 'sagittal')
 
 
@@ -210,3 +213,24 @@ def test_the_command_rejects_wrong_thresholds(
     options = f'{scan} --out {tmp_path}/out --models {tmp_path}/axial.py none.pth'
     assert main(['find-signs', *options.split(), '--score-thr', *words.split()]) == 1
     assert re.search(sentence, capsys.readouterr().err)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason='no real chest CT next to the project')
+def test_a_real_chest(root, checkpoint, tmp_path, config):
+    result = find_signs(
+        REAL,
+        [config(root, view) for view in VIEWS],
+        [checkpoint] * 3,
+        tmp_path,
+        score_thr=0,
+        grid_shape=(27, 32, 32),
+    )
+    regions = {each.extras['signs']['region'] for each in result.findings}
+    assert regions == set(REGIONS)
+    scan = read_volume(REAL)
+    lung = ndimage.binary_dilation(lung_mask(scan), iterations=2)  # a cell of the grid
+    for each in result.findings:
+        sign = each.extras['signs']
+        at = scan.world_to_index(sign['maximum_mm'] or each.center_mm)
+        assert lung[tuple(np.rint(at).astype(int))]
+        assert sign['maximum_mm'] or 'the map gives no position' in sign['place']

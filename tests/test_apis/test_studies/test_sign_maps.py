@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from mmengine.config import Config
 
 from mmlesion.apis.studies.sign_maps import (
+    _truth,
     classification,
     position_table,
     result_names,
@@ -136,16 +138,29 @@ def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path, config):
         writer = csv.DictWriter(file, list(blank))
         writer.writeheader()
         writer.writerow(blank)
-    summary = sign_maps(
-        [config(tmp_path / 'data')],
-        [checkpoint],
-        tmp_path / 'out',
-        split='all',
-        scan_dir=root,
-        progress=False,
-    )
-    assert summary['positive_regions'] == 0 and summary['regions'] == 6
-    assert (tmp_path / 'out/P0001_1_cavity.nii.gz').exists()
+
+    def run(threshold):
+        out = tmp_path / f'out_{threshold:g}'
+        summary = sign_maps(
+            [config(tmp_path / 'data')],
+            [checkpoint],
+            out,
+            split='all',
+            scan_dir=root,
+            threshold=threshold,
+            progress=False,
+        )
+        assert summary['positive_regions'] == 0 and summary['regions'] == 6
+        assert (out / 'P0001_1_cavity.nii.gz').exists()
+        with open(out / 'positions.csv', newline='') as file:
+            scores = [float(row['p_axial']) for row in csv.DictReader(file)]
+        return scores, len(list(out.glob('*.png')))
+
+    scores, pictures = run(0)
+    assert pictures == len(scores) == 6
+    # Pictures of the regions that are positive at the threshold
+    threshold = (min(scores) + max(scores)) / 2
+    assert run(threshold)[1] == sum(score > threshold for score in scores)
 
 
 def test_what_does_not_fit_is_said(root, checkpoint, tmp_path, config):
@@ -173,7 +188,10 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path, config):
         tmp_path / 'masks/P0001_1_cavity.nii.gz',
         CTVolume(np.zeros((3, 4, 5), np.int16)),
     )
-    with pytest.raises(ValueError, match='expected a mask of the shape of its scan'):
+    with pytest.raises(ValueError, match=r'threshold must be in \[0, 1\], but is 50'):
+        sign_maps([coronal], [checkpoint], tmp_path, threshold=50)
+    sentence = 'P0001_1_cavity.nii.gz: the mask is on another grid than the scan: '
+    with pytest.raises(ValueError, match=sentence + r'it has \(3, 4, 5\) voxels'):
         sign_maps(
             [coronal],
             [checkpoint],
@@ -182,6 +200,28 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path, config):
             truth_dir=tmp_path / 'masks',
             progress=False,
         )
+
+
+@pytest.mark.parametrize('part', ['spacing', 'origin', 'direction'])
+def test_a_true_mask_on_another_grid_is_refused(root, tmp_path, with_cavity, part):
+    _, scan, mask = with_cavity(root)
+    turn = np.radians(10)
+    sine, cosine = np.sin(turn), np.cos(turn)
+    other = dict(
+        spacing=dict(spacing_mm=tuple(1.1 * side for side in scan.spacing_mm)),
+        origin=dict(origin=tuple(np.add(scan.origin, (0, 20, 0)))),
+        direction=dict(
+            direction=np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+        ),
+    )[part]
+    truth = replace(scan, array=mask.astype(np.uint8), source=None)
+    path = tmp_path / 'a_cavity.nii.gz'
+    write_volume(path, truth)
+    assert np.array_equal(_truth(tmp_path, 'a_cavity', scan), mask)
+    write_volume(path, replace(truth, **other))
+    with pytest.raises(ValueError, match='cavity.nii.gz: .* corners lie up to .* mm'):
+        _truth(tmp_path, 'a_cavity', scan)
+    assert _truth(tmp_path, 'b_cavity', scan) is None
 
 
 def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint, config):
