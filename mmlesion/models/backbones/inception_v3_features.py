@@ -47,11 +47,11 @@ class InceptionV3Features(InceptionV3):
         return (x,)
 
     def _remove_last_stride(self) -> None:
-        block = self.Mixed_7a
+        block: Any = self.Mixed_7a
         for layer in (block.branch3x3_2.conv, block.branch7x7x3_4.conv):
             layer.stride, layer.padding = (1, 1), (1, 1)
         block.branch_pool = nn.MaxPool2d(3, stride=1, padding=1)
         for layer in (*self.Mixed_7b.modules(), *self.Mixed_7c.modules()):
             if isinstance(layer, nn.Conv2d):
-                rows, columns = layer.padding
-                layer.dilation, layer.padding = (2, 2), (2 * rows, 2 * columns)
+                rows, columns = layer.kernel_size
+                layer.dilation, layer.padding = (2, 2), (rows - 1, columns - 1)
