@@ -10,10 +10,10 @@ candidate that the network has seen, needs torch. Nothing needs OpenMMLab.
 """
 
 from .candidate_screen import CandidateScreen
-from .candidates import nodule_candidates
+from .candidates import nodule_candidates, smaller_parts
 from .chance import chance_masks
 from .icm import potts_energy, segment_phases
-from .map_shift import shift_map
+from .map_shift import map_peak, shift_map
 from .phase_means import PHASE_WINDOW_HU, phase_means
 from .prominent_blobs import Blob, prominent_blobs, scope_within
 from .refinement import REFINEMENTS, refine_candidate
@@ -27,6 +27,7 @@ __all__ = [
     'activation_change',
     'chance_masks',
     'layer_features',
+    'map_peak',
     'nodule_candidates',
     'phase_means',
     'potts_energy',
@@ -36,4 +37,5 @@ __all__ = [
     'scope_within',
     'segment_phases',
     'shift_map',
+    'smaller_parts',
 ]

@@ -63,17 +63,20 @@ class CandidateScreen:
             torch.einsum('k,khw->hw', self.weights, self.features)
         )
 
-    def map_without(self, mask: np.ndarray) -> Tensor:
-        """Return the map of the slice with one region replaced by ``fill``.
+    def without(self, mask: np.ndarray) -> 'CandidateScreen':
+        """Return the screen of the slice with one region replaced by ``fill``.
 
         Args:
-            mask: The region, not empty.
+            mask: The region.
 
         Shape:
             - mask: (H, W) bool
-            - output: (H, W), on the CPU
         """
-        return self._at_full_size(self._residual(mask[None])[1][0])
+        painted = torch.from_numpy(mask).to(self.image.device)
+        image = torch.where(painted, self.fill[:, None, None], self.image)
+        return CandidateScreen(
+            self.layers, self.weights, image, self.fill, self.shift_px
+        )
 
     def changes(
         self, candidates: np.ndarray, scope: np.ndarray | None = None

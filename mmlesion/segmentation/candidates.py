@@ -97,3 +97,25 @@ def _without_partial_volume(
 def _connected(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Label the 8-connected parts of a mask; return the labels and their number."""
     return cast(tuple[np.ndarray, int], ndimage.label(mask, np.ones((3, 3))))
+
+
+def smaller_parts(candidates: np.ndarray, max_side_px: int) -> np.ndarray:
+    """Keep the candidates whose bounding box has no side above a limit.
+
+    Args:
+        candidates: Number of the candidate of each pixel, 0 outside.
+        max_side_px: Largest side of a bounding box.
+
+    Returns:
+        The candidates that are kept, numbered from 1.
+
+    Shape:
+        - candidates, output: (H, W)
+    """
+    kept = np.zeros_like(candidates)
+    number = 0
+    for index, box in enumerate(ndimage.find_objects(candidates), 1):
+        if max(side.stop - side.start for side in box) <= max_side_px:
+            number += 1
+            kept[box][candidates[box] == index] = number
+    return kept

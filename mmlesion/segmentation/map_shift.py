@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,3 +30,16 @@ def shift_map(maps: Tensor, shift_px: Sequence[float]) -> Tensor:
     y = (torch.arange(height, device=maps.device) - rows).clamp(0, height - 1)
     x = (torch.arange(width, device=maps.device) - columns).clamp(0, width - 1)
     return maps[..., y[:, None], x]
+
+
+def map_peak(nodule_map: Tensor) -> np.ndarray:
+    """Return row and column of the maximum of a map.
+
+    Args:
+        nodule_map: The map.
+
+    Shape:
+        - nodule_map: (H, W)
+        - output: (2, )
+    """
+    return np.array(np.unravel_index(int(nodule_map.argmax()), nodule_map.shape))

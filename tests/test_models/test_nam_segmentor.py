@@ -400,6 +400,20 @@ def test_the_equivariance_loss_trains_the_network():
     assert weight.grad.abs().sum() > 0
 
 
+def test_the_search_ends_in_a_slice_without_further_nodules():
+    counts = {}
+    one, two = [(56, 40, 6, NODULE)], [(56, 40, 6, NODULE), (56, 80, 6, NODULE)]
+    for next_thr in (None, 0.0, 0.505, 1.0):
+        model = build(num_nodules=3, several='repeat', level=0.3, next_thr=next_thr)
+        see_brightness(model.classifier)
+        samples = [model.test_step(data_of(draw(*each)))[0] for each in (one, two)]
+        counts[next_thr] = [len(sample.nodule_masks) for sample in samples]
+        assert torch.equal(samples[1].nodule_masks[0], samples[1].fine_mask)
+    assert counts[None] == counts[0.0]
+    assert counts[1.0] == [1, 1]
+    assert counts[0.505] == [1, 2]
+
+
 def test_soft_activation_map_of_the_trained_network():
     """Of the heads of both networks, the head of the forward pass draws the map."""
     from mmlesion.attribution import HESAM

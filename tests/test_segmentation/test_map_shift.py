@@ -34,7 +34,7 @@ def test_changes_are_counted_where_the_scope_lies_in_the_slice():
         scope[18:26, 18:26] = True
         assert screen.changes(candidates, scope).tolist() == [16 * 4.0, 0.0]
         assert screen.changes(candidates).tolist() == [16 * 4.0, 9 * 9.0]
-        without = screen.map_without(candidates == 2)
+        without = screen.without(candidates == 2).map()
     assert without[32:35].sum() == 0 and without[20:24].sum() == 32
 
 
@@ -51,7 +51,7 @@ def test_large_and_small_candidates_give_the_changes_of_one_batch():
         screen = CandidateScreen(layers, weights, image, torch.zeros(1))
         found = screen.changes(candidates)
         for number, change in enumerate(found, 1):
-            difference = screen.map() - screen.map_without(candidates == number)
+            difference = screen.map() - screen.without(candidates == number).map()
             np.testing.assert_allclose(change, difference.square().sum(), rtol=1e-4)
 
 

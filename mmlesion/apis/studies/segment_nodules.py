@@ -143,29 +143,8 @@ def segment_nodules(
         model.positive_thr = options.score_thr
     model.chance_radius_px = None  # baselines of the test
     pipeline = Compose(cfg.test_dataloader.dataset.pipeline[1:])
-    record = StepRecord(
-        'nodules',
-        config=Path(cfg.filename or '').name,
-        checkpoint=Path(checkpoint).name,
-        settings=dict(
-            size=side * zoom,
-            zoom=zoom,
-            score_thr=0.5 if model.positive_thr is None else model.positive_thr,
-            min_slices=options.min_slices,
-            max_gap=options.max_gap,
-            lung_mask='built-in' if lung_mask is None else 'given',
-        ),
-        version=__version__,
-    )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always')
-        lung = (
-            None
-            if lung_mask is None
-            else read_lung_mask(lung_mask, volume, options.lung_labels)
-        )
-        corner, with_lung = place_crop(volume, side, lung, always_check=True)
-    doubts = dict.fromkeys(str(each.message) for each in caught)
+    record = _record(cfg, checkpoint, model, options, lung_mask is not None)
+    corner, with_lung, doubts = _place(volume, side, lung_mask, options.lung_labels)
     case = ScanCase(
         volume, empty_result(read.path, volume, record, [*read.warnings, *doubts])
     )
@@ -182,6 +161,45 @@ def segment_nodules(
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     write_case(out_dir, case, outputs or CaseOutputs(title='Lung nodules'))
     return case.result
+
+
+def _record(
+    cfg: Config,
+    checkpoint: str | os.PathLike[str],
+    model: Any,
+    options: SegmentOptions,
+    given_mask: bool,
+) -> StepRecord:
+    """Return the provenance of the findings."""
+    side, zoom = options.geometry(cfg)
+    return StepRecord(
+        'nodules',
+        config=Path(cfg.filename or '').name,
+        checkpoint=Path(checkpoint).name,
+        settings=dict(
+            size=side * zoom,
+            zoom=zoom,
+            score_thr=0.5 if model.positive_thr is None else model.positive_thr,
+            min_slices=options.min_slices,
+            max_gap=options.max_gap,
+            lung_mask='given' if given_mask else 'built-in',
+        ),
+        version=__version__,
+    )
+
+
+def _place(
+    volume: CTVolume,
+    side: int,
+    lung_mask: str | os.PathLike[str] | None,
+    labels: Sequence[int] | None,
+) -> tuple[tuple[int, int], Sequence[int], list[str]]:
+    """Return the corner of the crop, the slices with lung, and doubts."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        lung = None if lung_mask is None else read_lung_mask(lung_mask, volume, labels)
+        corner, with_lung = place_crop(volume, side, lung, always_check=True)
+    return corner, with_lung, list(dict.fromkeys(str(one.message) for one in caught))
 
 
 def nodule_table(result: ScanResult) -> str:

@@ -15,12 +15,14 @@ from mmlesion.segmentation import (
     REFINEMENTS,
     CandidateScreen,
     chance_masks,
+    map_peak,
     nodule_candidates,
     phase_means,
     prominent_blobs,
     refine_candidate,
     scope_within,
     shift_map,
+    smaller_parts,
 )
 
 
@@ -62,10 +64,12 @@ class NAMSegmentor(BaseModel):
             the map; ``'repeat'`` paints over each nodule that was found and takes the
             most prominent blob of the new map.
         positive: Label of slices with a nodule.
-        positive_thr: Slices with at least this probability of a nodule are segmented.
-            Choose it on validation slices (``binary/threshold_at_specificity`` or
-            ``binary/youden_threshold``). By default, slices are segmented if
-            ``positive`` is the most probable class.
+        positive_thr: Slices with at least this probability of a nodule are segmented;
+            choose it on validation slices (``binary/threshold_at_specificity``).
+            Defaults to slices whose most probable class is ``positive``.
+        next_thr: With ``several='repeat'``, the search stops if the probability of a
+            nodule in the slice without the detected nodules is below this value.
+            By default, ``num_nodules`` nodules are searched in each positive slice.
         log_odds: Subtract the maps of the other classes from the map of nodules.
         prominence, level: See :func:`prominent_blobs`.
         scope_margin_px: Width of the band that enlarges each scope.
@@ -77,9 +81,8 @@ class NAMSegmentor(BaseModel):
             ``'random_walker'``, see :func:`refine_candidate`. Default is none.
         fill_hu: HU that replaces a candidate. Defaults to the darkest phase of the
             slice, lung.
-        equivariance_loss: Config of a loss for the map of nodules, such as
-            :class:`MapEquivarianceLoss`, which needs a second forward pass in
-            training. Default is none.
+        equivariance_loss: Config of a loss for the map of nodules in training, such as
+            :class:`MapEquivarianceLoss`. Default is none.
         chance_radius_px: Add the segmentations of :func:`chance_masks` to each
             data sample, with discs of this radius, and segment every slice. See
             below.
@@ -121,6 +124,7 @@ class NAMSegmentor(BaseModel):
         several: str = 'watershed',
         positive: int = 1,
         positive_thr: float | None = None,
+        next_thr: float | None = None,
         log_odds: bool = False,
         prominence: float = 0.25,
         level: float = 0.5,
@@ -150,6 +154,7 @@ class NAMSegmentor(BaseModel):
         self.several = several
         self.positive = positive
         self.positive_thr = positive_thr
+        self.next_thr = next_thr
         self.log_odds = log_odds
         self.blob_cfg = dict(prominence=prominence, level=level)
         self.scope_margin_px = scope_margin_px
@@ -267,13 +272,13 @@ class NAMSegmentor(BaseModel):
             if int(seen.scores.argmax()) != self.positive:
                 continue
             everywhere = np.ones(seen.image_hu.shape, bool)
-            parts = _smaller_parts(self._candidates(seen, everywhere), max_side_px)
+            parts = smaller_parts(self._candidates(seen, everywhere), max_side_px)
             if not parts.any():
                 continue
             chosen = 1 + int(seen.screen.changes(parts).argmax())
             middle = np.argwhere(parts == chosen).mean(0)
             maps = [seen.screen.map(), seen.finer]
-            peaks = [_peak(each) for each in maps if each is not None]
+            peaks = [map_peak(each) for each in maps if each is not None]
             offsets.append(np.stack([middle - peak for peak in peaks]))
         if offsets:
             shift = torch.from_numpy(np.median(np.stack(offsets), 0))
@@ -288,8 +293,7 @@ class NAMSegmentor(BaseModel):
             [seen.screen.features[None]], None if sample is None else [sample]
         )
         height, width = seen.image_hu.shape
-        called = self._is_positive(sample)
-        found = []
+        called, found = self._is_positive(sample), []
         if called or self.chance_radius_px is not None:
             found = self._segment(seen)
         empty = torch.zeros(height, width, dtype=torch.bool)
@@ -383,8 +387,16 @@ class NAMSegmentor(BaseModel):
             if len(found) == self.num_nodules or not removed.any():
                 break
             painted |= removed
-            nodule_map = seen.screen.map_without(painted).numpy()
+            screen = seen.screen.without(painted)
+            if self.next_thr is not None and self._probability(screen) < self.next_thr:
+                break
+            nodule_map = screen.map().numpy()
         return found
+
+    def _probability(self, screen: CandidateScreen) -> float:
+        """Return the probability of a nodule."""
+        scores = self.classifier.head([screen.features[None]])[0]
+        return float(scores.float().softmax(0)[self.positive])
 
     def _nodule(self, seen: '_SeenSlice', blob: np.ndarray) -> 'SegmentedNodule':
         """Segment the nodule of one blob."""
@@ -436,18 +448,3 @@ class _SeenSlice(NamedTuple):
     screen: CandidateScreen
     finer: Tensor | None  # (H, W)
     finer_scores: Tensor | None
-
-
-def _smaller_parts(candidates: np.ndarray, max_side_px: int) -> np.ndarray:
-    """Keep the candidates whose box has no longer side, numbered from 1."""
-    kept = np.zeros_like(candidates)
-    number = 0
-    for index, box in enumerate(ndimage.find_objects(candidates), 1):
-        if max(side.stop - side.start for side in box) <= max_side_px:
-            number += 1
-            kept[box][candidates[box] == index] = number
-    return kept
-
-
-def _peak(nodule_map: Tensor) -> np.ndarray:
-    return np.array(np.unravel_index(int(nodule_map.argmax()), nodule_map.shape))
