@@ -17,9 +17,10 @@ test_dataloader = dict(dataset=dict(data_root=data_root))
 small = dict(width=8, branch_channels=64)
 model = dict(
     num_nodules=2,
-    # 0.4 of 0 to 0.7 in the validation slices: with 0, most slices with one nodule get
-    # a second mask.
-    next_thr=0.4,
+    # Validation slices: both of two nodules in 108 (0), 101 (0.3), 95 (0.4) and 90 (0.5)
+    # of 127 positive slices, a false second mask in 0.80, 0.17, 0.12 and 0.09 of the
+    # other positive slices.
+    next_thr=0.3,
     level=0.3,
     classifier=dict(backbone=small, head=dict(in_channels=[64])),
 )

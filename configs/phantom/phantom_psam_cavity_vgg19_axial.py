@@ -17,7 +17,13 @@ train_pipeline = [
 train_dataloader = dict(
     num_workers=1,
     drop_last=True,  # batch normalization
-    dataset=dict(data_root=data_root, num_rotations=3, pipeline=train_pipeline),
+    dataset=dict(
+        data_root=data_root,
+        num_rotations=3,
+        # The height does not predict the sign. No effect on disease and survival.
+        balance='level',
+        pipeline=train_pipeline,
+    ),
 )
 val_dataloader = loader
 test_dataloader = loader

@@ -1,5 +1,7 @@
 """Find pathological signs in one chest CT without prepared data.
 
+The results are written to a subfolder of OUT with the name of the scan.
+
 Example:
     mmlesion find-signs SCAN --out work_dirs/signs --report --models \\
         configs/psam_cavity_vgg19_axial.py AXIAL.pth \\
@@ -36,9 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_lung_mask_argument(parser)
     parser.add_argument(
         '--score-thr',
-        type=float,
-        default=0.5,
-        help='minimum probability of a finding (default: %(default)s)',
+        nargs='+',
+        default=[],
+        metavar='P|SIGN=P',
+        help='minimum probability of a finding, for all signs or for one sign, e.g. '
+        '0.5 cavity=0.62 with the threshold of the sign in summary.json of '
+        'evaluate-signs (default: 0.5)',
     )
     parser.add_argument(
         '--combination',
@@ -64,18 +69,45 @@ def run(args: argparse.Namespace) -> None:
     Args:
         args: The parsed arguments.
     """
+    score_thr, sign_thrs = _thresholds(args.score_thr)
     from mmlesion.apis.studies import find_signs, signs_table
+    from mmlesion.scan.find_scans import open_scan_folder
 
-    result = find_signs(
-        args.scan,
-        *config_pairs(args),
-        args.out,
-        lung_mask=args.lung_mask,
-        score_thr=args.score_thr,
-        combination=args.combination,
-        grid_shape=args.grid_shape,
-        outputs=outputs_from_arguments(args, 'Pathological signs'),
-    )
+    configs, checkpoints = config_pairs(args)
+    with open_scan_folder(args.out, args.scan, args.keep_identity) as folder:
+        result = find_signs(
+            args.scan,
+            configs,
+            checkpoints,
+            folder,
+            lung_mask=args.lung_mask,
+            score_thr=score_thr,
+            combination=args.combination,
+            grid_shape=args.grid_shape,
+            outputs=outputs_from_arguments(args, 'Pathological signs'),
+            sign_thrs=sign_thrs,
+        )
     for warning in result.warnings:
         print(f'warning: {warning}')
     print(signs_table(result))
+    page = {'folder': 'report/index.html', 'html': 'report.html'}.get(args.report)
+    print(f'Findings: {folder / (page or "findings.json")}')
+
+
+def _thresholds(words: list[str]) -> tuple[float, dict[str, float]]:
+    """Return the threshold of all signs, and the thresholds of single signs."""
+    found: dict[str, float] = {}
+    for word in words:
+        sign, _, number = word.rpartition('=')
+        if sign in found:
+            raise ValueError(
+                f'--score-thr {" ".join(words)}: expected one value for all signs and '
+                'one for each sign'
+            )
+        try:
+            found[sign] = float(number)
+        except ValueError:
+            raise ValueError(
+                f'--score-thr {word}: expected a number or SIGN=NUMBER'
+            ) from None
+    return found.pop('', 0.5), found

@@ -1,5 +1,7 @@
 """Outline the nodules of one chest CT with a network trained with slice labels.
 
+The results are written to a subfolder of OUT with the name of the scan.
+
 Example:
     mmlesion segment-nodules SCAN --out work_dirs/nodules --report \\
         --model configs/nam_1gap_lidc.py CHECKPOINT
@@ -84,28 +86,33 @@ def run(args: argparse.Namespace) -> None:
     """
     from mmlesion.apis.studies import nodule_table, segment_nodules
     from mmlesion.apis.studies.segment_nodules import SegmentOptions
+    from mmlesion.scan.find_scans import open_scan_folder
 
     config, checkpoint = _model(args.model)
-    result = segment_nodules(
-        args.scan,
-        read_config(config, args.cfg_options, args.trust_checkpoint),
-        checkpoint,
-        args.out,
-        SegmentOptions(
-            args.size,
-            args.zoom,
-            args.score_thr,
-            args.min_slices,
-            args.max_gap,
-            args.lung_labels,
-        ),
-        args.truth,
-        outputs_from_arguments(args, 'Lung nodules'),
-        args.lung_mask,
+    options = SegmentOptions(
+        args.size,
+        args.zoom,
+        args.score_thr,
+        args.min_slices,
+        args.max_gap,
+        args.lung_labels,
     )
+    with open_scan_folder(args.out, args.scan, args.keep_identity) as folder:
+        result = segment_nodules(
+            args.scan,
+            read_config(config, args.cfg_options, args.trust_checkpoint),
+            checkpoint,
+            folder,
+            options,
+            args.truth,
+            outputs_from_arguments(args, 'Lung nodules'),
+            args.lung_mask,
+        )
     for warning in result.warnings:
         print(f'warning: {warning}')
     print(nodule_table(result))
+    page = {'folder': 'report/index.html', 'html': 'report.html'}.get(args.report)
+    print(f'Findings: {folder / (page or "findings.json")}')
 
 
 def _model(words: list[str]) -> tuple[str, str]:

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--truth',
         metavar='DIR',
-        help='folder of true masks, <scan>_<sign>.nii.gz',
+        help='folder of true masks, <scan>_<sign>.nii.gz, on the grids of the scans',
     )
     parser.add_argument(
         '--combination',
@@ -53,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--threshold',
         type=float,
         default=0.5,
-        help='mean probability above which a lung region is positive, e.g. the best '
-        'threshold of --split val (default: %(default)s)',
+        help='mean probability above which a lung region is positive, for the rates '
+        'and the pictures of regions without a label, e.g. the best threshold of '
+        '--split val (default: %(default)s)',
     )
     parser.add_argument(
         '--max-scans', type=int, metavar='N', help='maximum number of scans'

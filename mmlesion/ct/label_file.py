@@ -137,7 +137,7 @@ def _onto_scan(
 
 
 def _check_grid(path: Path, volume: CTVolume, scan: CTVolume) -> None:
-    ends = [np.zeros(3), np.subtract(scan.shape, 1)]
+    ends = [at * np.subtract(scan.shape, 1) for at in np.ndindex(2, 2, 2)]
     if volume.shape == scan.shape:
         apart = max(
             np.abs(volume.index_to_world(end) - scan.index_to_world(end)).max()

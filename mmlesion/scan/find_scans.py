@@ -1,15 +1,23 @@
 """Search for scans in a folder or a list, and names for their results."""
 
+import contextlib
+import hashlib
+import itertools
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmlesion.ct import VOLUME_SUFFIXES
 from mmlesion.files import read_text
 
+from .identity import Identity
+
 #: Ending of a text file that lists one scan per line.
 LIST_SUFFIX = '.txt'
+#: File in the folder of the results of a scan. It has a hash of the path of the scan.
+SCAN_HASH_FILE = 'scan.sha256'
 
 
 def find_scans(path: str | os.PathLike[str]) -> dict[str, Path]:
@@ -48,6 +56,93 @@ def find_scans(path: str | os.PathLike[str]) -> dict[str, Path]:
     if not scans:
         raise ValueError(f'{path}: no scan was found')
     return _named(scans, root)
+
+
+def scan_folder(
+    out_dir: str | os.PathLike[str],
+    scan: str | os.PathLike[str],
+    keep_identity: bool = False,
+) -> Path:
+    """Create the folder of the results of one scan.
+
+    The name of the folder is the name of the scan in :func:`find_scans`. If another
+    scan, or another program, has this folder, the name of the folder of the scan is put
+    in front (``P2_ct`` for ``P2/ct.nii.gz``), with a number if necessary. A scan that
+    already has a folder gets the same folder again.
+
+    Args:
+        out_dir: Folder of the results of all scans.
+        scan: File of a scan, or folder of one DICOM scan.
+        keep_identity: Whether the name of the folder may contain the identity of the
+            patient.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: If the scan does not exist.
+        OSError: If the folder cannot be written.
+    """
+    path = Path(scan)
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: no such file or folder')
+    parent = path.resolve().parent if path.is_dir() else path.absolute().parent
+    names = [name for root in (parent, parent.parent) for name in _named([path], root)]
+    if not keep_identity:
+        names = Identity.of_path(path).remove(names)
+    key = hashlib.sha256(os.path.realpath(path).encode()).hexdigest()
+    more = (f'{names[-1]}_{number}' for number in itertools.count(2))
+    folders = (Path(out_dir) / name for name in itertools.chain(names, more))
+    return next(folder for folder in folders if _claim(folder, key))
+
+
+@contextlib.contextmanager
+def open_scan_folder(
+    out_dir: str | os.PathLike[str],
+    scan: str | os.PathLike[str],
+    keep_identity: bool = False,
+) -> Iterator[Path]:
+    """Create the folder of the results of one scan; remove it after an error.
+
+    After an error, the folder is removed if it contains no results.
+
+    Args:
+        out_dir: See :func:`scan_folder`.
+        scan: See :func:`scan_folder`.
+        keep_identity: See :func:`scan_folder`.
+
+    Yields:
+        The folder.
+
+    Raises:
+        FileNotFoundError: See :func:`scan_folder`.
+        OSError: See :func:`scan_folder`.
+    """
+    existed = Path(out_dir).exists()
+    folder = scan_folder(out_dir, scan, keep_identity)
+    try:
+        yield folder
+    except BaseException:
+        if [path.name for path in folder.iterdir()] == [SCAN_HASH_FILE]:
+            (folder / SCAN_HASH_FILE).unlink()
+            folder.rmdir()
+            if not existed and not any(Path(out_dir).iterdir()):
+                Path(out_dir).rmdir()
+        raise
+
+
+def _claim(folder: Path, key: str) -> bool:
+    """Mark an empty folder with a key; return whether the folder has this key."""
+    mark = folder / SCAN_HASH_FILE
+    if not mark.exists() and folder.is_dir() and any(folder.iterdir()):
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(mark, 'x', encoding='utf-8') as file:
+            file.write(key)
+    except FileExistsError:
+        return read_text(mark) == key
+    return True
 
 
 def _in_folder(folder: Path) -> list[Path]:

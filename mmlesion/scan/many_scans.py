@@ -22,6 +22,7 @@ from mmlesion.files import (
     write_json,
 )
 
+from .find_scans import SCAN_HASH_FILE
 from .identity import Identity
 from .reading import LoadedScan, read_scan
 
@@ -112,13 +113,20 @@ def run_scans(
             ``failures.csv``.
 
     Raises:
-        ValueError: If the folder contains results with different settings.
+        ValueError: If the folder contains results with different settings or of another
+            program.
         BlockingIOError: If another run writes to the folder.
         OSError: If results cannot be written.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     with lock_folder(os.fspath(out)):
+        for name in scans:
+            if (out / name / SCAN_HASH_FILE).exists():
+                raise ValueError(
+                    f'{out / name}: the folder contains results of another program; '
+                    'use another folder'
+                )
         _check_settings(out / RUN_FILE, task.settings())
         remove_partial(os.fspath(out))
         before = [name for name in scans if (out / name / FINDINGS_FILE).is_file()]

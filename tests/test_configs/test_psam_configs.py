@@ -58,6 +58,14 @@ def test_the_name_says_task_and_view(name):
         assert name.endswith(f'_{loader.dataset.get("view", "axial")}')
 
 
+@pytest.mark.parametrize('name', CONFIGS)
+def test_the_thirds_of_the_lungs_are_balanced_in_generated_training_data(name):
+    cfg = read(name)
+    expected = 'level' if name.startswith('phantom') else True
+    assert cfg.train_dataloader.dataset.get('balance', True) == expected
+    assert cfg.test_dataloader.dataset.get('balance', True) is True
+
+
 @pytest.mark.parametrize(
     'name, layers',
     [
@@ -117,6 +125,19 @@ def test_maps_of_stride_16_and_the_pooling_of_choice(neck):
         maps = model.backbone(torch.zeros(2, 3, 72, 128))[-1]
         assert model.head(model.neck((maps,))).shape == (2, 2)
     assert maps.shape[-2:] == (72 // 16, 128 // 16)
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if 'inception' in name])
+def test_maps_of_inception_have_stride_16(name):
+    cfg = read(name)
+    cfg.model.backbone.init_cfg = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+        small = model.backbone(torch.zeros(2, 3, 216, 256))[-1]
+        large = model.backbone(torch.zeros(2, 3, 216 + 16, 256 + 16))[-1]
+        assert model.head(model.neck((small,))).shape == (2, 2)
+    assert small.shape == (2, 2048, 11, 14)
+    assert large.shape[-2:] == (12, 15)
 
 
 def test_numbers_of_the_paper():

@@ -124,6 +124,16 @@ def test_balance_of_classes_in_each_third(tmp_path):
         samples(task='cavity', balance='third', **kwargs)
 
 
+@pytest.mark.parametrize('task', ['disease', 'survival'])
+def test_balance_in_each_third_does_not_change_whole_scans(tmp_path, task):
+    kwargs = make(tmp_path)
+    by_class, by_level = (
+        [sample['img_id'] for sample in samples(task=task, balance=balance, **kwargs)]
+        for balance in (True, 'level')
+    )
+    assert by_class == by_level
+
+
 def test_patients_stay_together_and_each_split_is_balanced(tmp_path):
     kwargs = make(tmp_path)
     tested = []

@@ -69,3 +69,21 @@ def test_inception_gives_what_its_own_scores_come_from():
         scores = whole.fc(maps.mean((2, 3)))
         torch.testing.assert_close(scores, whole(picture)[1])
     assert maps.shape == (1, 2048, 2, 1)
+
+
+def test_inception_of_stride_16_contains_the_maps_of_stride_32():
+    torch.manual_seed(0)
+    coarse, fine = InceptionV3Features(), InceptionV3Features(stride=16)
+    fine.load_state_dict(coarse.state_dict())
+    picture, blocks = torch.randn(1, 3, 139, 171), []
+    for model in (coarse, fine):
+        model.eval()
+        model.Mixed_7b.register_forward_hook(lambda *args: blocks.append(args[2]))
+        with torch.no_grad():
+            maps = model(picture)[0]
+    assert maps.shape == (1, 2048, 7, 9)
+    # The convolutions of Mixed_7b; its last channels come from a pooling.
+    one, other = (block[:, :-192] for block in blocks)
+    torch.testing.assert_close(one, other[:, :, 1::2, 1::2])
+    with pytest.raises(ValueError, match='stride must be 16 or 32, but is 8'):
+        InceptionV3Features(stride=8)

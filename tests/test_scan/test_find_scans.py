@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmlesion.scan.find_scans import find_scans
+from mmlesion.scan.find_scans import find_scans, scan_folder
 
 
 def touch(*paths):
@@ -55,3 +55,23 @@ def test_what_is_not_there(tmp_path):
     (tmp_path / 'list.txt').write_text('\n')
     with pytest.raises(ValueError, match='no scan was found'):
         find_scans(tmp_path / 'list.txt')
+
+
+def test_each_scan_keeps_its_own_folder(tmp_path, monkeypatch):
+    scans = [tmp_path / name / 'ct.nii.gz' for name in ('P1', 'P2', 'x/P2')]
+    touch(*scans)
+    out = tmp_path / 'out'
+    assert [scan_folder(out, scan).name for scan in scans] == ['ct', 'P2_ct', 'P2_ct_2']
+    for path in scans[::-1]:  # again, by a relative path
+        monkeypatch.chdir(path.parent)
+        folder = scan_folder(out, 'ct.nii.gz')
+        assert folder == scan_folder(out, path)
+    # results of another program, and an empty folder
+    touch(out / 'a' / 'findings.json', tmp_path / 'P1' / 'a.nrrd')
+    assert scan_folder(out, tmp_path / 'P1' / 'a.nrrd').name == 'P1_a'
+    touch(tmp_path / 'series' / 'IM1')
+    (out / 'series').mkdir()
+    assert scan_folder(out, tmp_path / 'series').name == 'series'
+    with pytest.raises(FileNotFoundError, match='none: no such file or folder'):
+        scan_folder(out, tmp_path / 'none')
+    assert not (out / 'none').exists()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import CTVolume, write_volume
-from mmlesion.scan.find_scans import find_scans
+from mmlesion.scan.find_scans import find_scans, scan_folder
 from mmlesion.scan.many_scans import run_scans
 
 
@@ -75,6 +75,15 @@ def test_broken_scans_do_not_stop_the_rest(tmp_path, readers):
     assert 'damaged' in (tmp_path / 'out' / 'failures.csv').read_text()
     assert json.loads(results(tmp_path / 'out')['03'])['mean'] == -1000 + 1003 / 4
     assert not list((tmp_path / 'out').glob('*.partial'))
+
+
+def test_results_of_another_program_are_not_mistaken_for_complete(tmp_path):
+    write_scans(tmp_path / 'scans', 1)
+    folder = scan_folder(tmp_path / 'out', tmp_path / 'scans' / '00.nii.gz')
+    (folder / 'findings.json').write_text('{}')
+    scans = find_scans(tmp_path / 'scans')
+    with pytest.raises(ValueError, match='00: the folder contains results of another'):
+        run_scans(scans, tmp_path / 'out', MeanTask(), progress=False)
 
 
 def test_a_second_run_computes_nothing_and_retries_on_request(tmp_path):

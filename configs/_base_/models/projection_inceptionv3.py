@@ -3,6 +3,7 @@ _base_ = './projection_classifier.py'
 model = dict(
     backbone=dict(
         type='mmlesion.InceptionV3Features',
+        stride=16,  # as VGG19; with 32, the maps of 216 x 256 pixels have 5 x 6 cells
         init_cfg=dict(
             type='Pretrained',
             prefix='backbone',

@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from mmlesion.version import __version__
 from .sign_networks import FoundSign, SignNetwork, find_sign, sign_of_configs
 
 _OUTLINE = 0.5  # fraction of a region's largest map value at the outline of the finding
+_FROM_MAP = 'maximum of the map'
+_NO_POSITION = 'center of the lung region, because the map gives no position'
 
 
 def find_signs(
@@ -38,13 +41,16 @@ def find_signs(
     grid_shape: Sequence[int] = GRID_SHAPE,
     outputs: CaseOutputs | None = None,
     device: str | None = None,
+    sign_thrs: Mapping[str, float] | None = None,
 ) -> ScanResult:
     """Find pathological signs in one scan and write the findings.
 
     The scan needs no preparation: its lungs are segmented and projected in
     a temporary folder. A finding is a lung region whose mean probability over the views
-    of a sign reaches ``score_thr``. Its outline is the part of the position map (see
-    :func:`mmlesion.ct.back_project`) around the maximum that exceeds half of it.
+    of a sign reaches the threshold of the sign. Its outline is the part of the position
+    map (see :func:`mmlesion.ct.back_project`) around the maximum that exceeds half of
+    it. If the map of a region is zero, the finding is one voxel at the center of the
+    lung in the region, with a warning.
 
     Source: Zusag et al., SAPSAM, Secs. 2.1 to 2.5 and 4.
 
@@ -56,23 +62,29 @@ def find_signs(
         out_dir: Folder of the results.
         lung_mask: Lung mask of another program, see
             :func:`mmlesion.ct.read_lung_mask`.
-        score_thr: Minimum probability of a finding.
+        score_thr: Minimum probability of a finding, for signs without an entry in
+            ``sign_thrs``.
         combination: How the views are combined, see :func:`mmlesion.ct.back_project`.
         grid_shape: (D, H, W) to which the training scans were resampled.
         outputs: Files to write. Defaults to JSON, CSV and a label map.
         device: Defaults to the GPU if available.
+        sign_thrs: Minimum probability by sign, such as the thresholds of
+            :func:`evaluate_signs`.
 
     Returns:
         The findings; ``extras['signs']`` has the probabilities of all lung regions.
 
     Raises:
         FileNotFoundError: If the scan, the mask or a checkpoint does not exist.
-        ValueError: If no lungs are found, the mask does not match, or configs are
-            not for signs.
+        ValueError: If no lungs are found, the mask does not match, configs are
+            not for signs, or a threshold is out of range or for an unknown sign.
     """
-    if not 0 <= score_thr <= 1:
-        raise ValueError(f'score_thr must be in [0, 1], but is {score_thr}')
-    signs = _networks_by_sign(configs, checkpoints, device)
+    groups = _pairs_by_sign(configs, checkpoints)
+    thresholds = _thresholds(list(groups), score_thr, sign_thrs or {})
+    signs = {
+        sign: [SignNetwork.load(*pair, device=device) for pair in pairs]
+        for sign, pairs in groups.items()
+    }
     read = read_scan(scan)
     volume = read.volume
     settings = dict(grid_shape=list(grid_shape), rotations=1, mode='clip')
@@ -80,7 +92,7 @@ def find_signs(
         'signs',
         config=' '.join(Path(cfg.filename or '').name for cfg in configs),
         checkpoint=' '.join(Path(path).name for path in checkpoints),
-        settings=dict(settings, combination=combination, score_thr=score_thr),
+        settings=dict(settings, combination=combination, score_thr=thresholds),
         version=__version__,
     )
     case = ScanCase(volume, empty_result(read.path, volume, record))
@@ -93,25 +105,29 @@ def find_signs(
             settings,
             None if lung_mask is None else os.fspath(lung_mask),
         )
+        case.result.warnings = [*read.warnings, *made['doubts']]
         row = ScanRow(read.path, '', None, None, {}, empty=tuple(made['empty']))
         for sign, networks in signs.items():
             found = find_sign(networks, row, folder, volume, combination)
-            _add_findings(case, sign, found, score_thr, record)
+            _add_findings(case, sign, found, thresholds[sign], record)
     result = case.result
-    result.warnings = [*read.warnings, *made['doubts']]
     result.findings.sort(key=lambda each: -each.score)
     numbers = {each.id: number for number, each in enumerate(result.findings, 1)}
     case.maps = {numbers[old]: maps for old, maps in case.maps.items()}
     for each in result.findings:
         each.id = numbers[each.id]
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    write_case(out_dir, case, outputs or CaseOutputs())
+    outputs = outputs or CaseOutputs()
+    if outputs.threshold is None:  # the page shows all findings
+        outputs = replace(outputs, threshold=min(0.5, *thresholds.values()))
+    write_case(out_dir, case, outputs)
     return result
 
 
-def _networks_by_sign(
-    configs: Sequence[Config], checkpoints: Sequence[str], device: str | None
-) -> dict[str, list[SignNetwork]]:
+def _pairs_by_sign(
+    configs: Sequence[Config], checkpoints: Sequence[str]
+) -> dict[str, list[tuple[Config, str]]]:
+    """Return the pairs of config and checkpoint of each sign."""
     if not configs or len(configs) != len(checkpoints):
         sign_of_configs(configs, checkpoints)  # raises an error
     groups: dict[str, list[tuple[Config, str]]] = {}
@@ -121,10 +137,23 @@ def _networks_by_sign(
     init_default_scope(configs[0].get('default_scope', 'mmpretrain'))
     for pairs in groups.values():
         sign_of_configs(*zip(*pairs))  # each of another view
-    return {
-        sign: [SignNetwork.load(*pair, device=device) for pair in pairs]
-        for sign, pairs in groups.items()
-    }
+    return groups
+
+
+def _thresholds(
+    signs: Sequence[str], score_thr: float, sign_thrs: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the threshold of each sign."""
+    for name, value in (('score_thr', score_thr), *sign_thrs.items()):
+        if name != 'score_thr' and name not in signs:
+            raise ValueError(
+                f'a threshold is for the sign {name!r}, but the networks are for '
+                f'{", ".join(signs)}'
+            )
+        if not 0 <= value <= 1:
+            of_sign = '' if name == 'score_thr' else f' of {name}'
+            raise ValueError(f'score_thr{of_sign} must be in [0, 1], but is {value}')
+    return {sign: sign_thrs.get(sign, score_thr) for sign in signs}
 
 
 def _add_findings(
@@ -137,9 +166,14 @@ def _add_findings(
     }
     for region in found.probabilities:
         score = found.probability(region)
-        at = found.maximum(region)
-        if score < score_thr or found.position[at] <= 0:
+        if score < score_thr:
             continue
+        at, known = found.maximum(region), found.has_position(region)
+        if not known:
+            case.result.warnings.append(
+                f'{sign}, {region}: the probability is {score:.2f}, but the map gives '
+                'no position; the place is the center of the lung region'
+            )
         number = len(case.result.findings) + 1
         case.maps[number] = maps = _maps(found, region, at)
         values = maps['score_map'].values
@@ -152,7 +186,8 @@ def _add_findings(
             dict(
                 region=region,
                 probabilities=found.probabilities[region],
-                maximum_mm=case.volume.index_to_world(at).tolist(),
+                maximum_mm=case.volume.index_to_world(at).tolist() if known else None,
+                place=_FROM_MAP if known else _NO_POSITION,
             ),
         )
         case.result.findings.append(finding)
@@ -162,6 +197,12 @@ def _maps(
     found: FoundSign, region: str, at: tuple[int, int, int]
 ) -> dict[str, FindingMap]:
     """Return outline and map of a lung region in the box of the outline."""
+    if not found.has_position(region):
+        voxel = np.zeros((1, 1, 1), np.float32)
+        return dict(
+            outline=FindingMap.at_voxels(voxel == 0, at),
+            score_map=FindingMap.at_voxels(voxel, at),
+        )
     part = found.parts[region]
     values = found.position[part]
     labels = np.empty(values.shape, np.int32)

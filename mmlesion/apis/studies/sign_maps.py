@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.ct import CTVolume, read_volume, write_volume
+from mmlesion.ct import CTVolume, read_labels, read_volume, write_volume
 from mmlesion.datasets.indices.scan_list import read_scan_list
 from mmlesion.evaluation.functional import (
     binary_areas,
@@ -55,7 +55,7 @@ def sign_maps(
       lung region a map from 0 to the mean probability of the networks. Names of scans
       are unique, see :func:`result_names`;
     - ``<scan>_<sign>_<region>.png`` where the sign is labeled or, without a label,
-      predicted: see :func:`draw_sign_map`;
+      the mean probability exceeds ``threshold``: see :func:`draw_sign_map`;
     - ``positions.csv``: for each lung region label, probabilities and the position (x,
       y, z) of the maximum, with the measures of :class:`MapPosition` where the true
       mask is known;
@@ -74,7 +74,8 @@ def sign_maps(
         split: Scans of this split of the data set, or ``'all'`` scans of the index,
             labeled or not.
         scan_dir: Root of the paths of the scans. Defaults to the folder of the index.
-        truth_dir: Folder of true masks, ``<scan>_<sign>.nii.gz``, to measure against.
+        truth_dir: Folder of true masks, ``<scan>_<sign>.nii.gz``, on the grids of the
+            scans, to measure against.
         combination: How the views are combined, see :func:`back_project`.
         layer: Layer to map in all networks. Defaults to the layer of the last feature
             maps.
@@ -91,8 +92,11 @@ def sign_maps(
     Raises:
         FileNotFoundError: If the index, a scan or a projection does not exist.
         ValueError: If configs are not of one sign and different views, checkpoints do
-            not match, or there are no scans.
+            not match, a true mask is on another grid, the threshold is not in [0, 1],
+            or there are no scans.
     """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f'threshold must be in [0, 1], but is {threshold}')
     task = sign_of_configs(configs, checkpoints)
     networks = [
         SignNetwork.load(cfg, checkpoint, layer, device)
@@ -120,7 +124,7 @@ def sign_maps(
                     **_measured(found, region, truth, tolerance_mm),
                 )
             )
-            if label or (label is None and found.probability(region) >= 0.5):
+            if label or (label is None and found.probability(region) > threshold):
                 title = f'{row.scan}, {region}: {task}'
                 picture = _picture_of_region(scan, found, region, truth, title)
                 write_picture(out_dir / f'{stem}_{region}.png', picture)
@@ -272,15 +276,7 @@ def _truth(truth_dir, stem, scan):
     if truth_dir is None:
         return None
     path = Path(truth_dir) / f'{stem}.nii.gz'
-    if not path.exists():
-        return None
-    mask = read_volume(path)
-    if mask.shape != scan.shape:
-        raise ValueError(
-            f'{path}: expected a mask of the shape of its scan '
-            f'{scan.shape}, got {mask.shape}'
-        )
-    return mask.array > 0
+    return read_labels(path, scan).array > 0 if path.exists() else None
 
 
 def _measured(found, region, truth, tolerance_mm) -> dict:

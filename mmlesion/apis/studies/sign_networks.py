@@ -120,11 +120,25 @@ class FoundSign:
         """Return the mean probability of the views."""
         return float(np.mean(list(self.probabilities[region].values())))
 
+    def has_position(self, region: str) -> bool:
+        """Return whether the map of a lung region has a positive value."""
+        return bool(self.position[self.maximum(region)] > 0)
+
     def maximum(self, region: str) -> tuple[int, int, int]:
-        """Return the voxel (z, y, x) of the largest value in a lung region."""
+        """Return the voxel (z, y, x) of the largest value in a lung region.
+
+        If no value is positive, the result is the voxel of the lung nearest to the
+        center of the lung in the region.
+        """
         part = self.parts[region]
         values = np.where(self.lung[part], self.position[part], -1)
         place = np.unravel_index(values.argmax(), values.shape)
+        if values[place] <= 0:
+            inside = np.argwhere(self.lung[part])
+            if not len(inside):  # the voxels of the scan are larger than the lung
+                inside = np.array(values.shape)[None] // 2
+            away = (inside - inside.mean(0)) * self.spacing_mm
+            place = inside[np.square(away).sum(1).argmin()]
         z, y, x = (int(at + index.start) for at, index in zip(place, part))
         return z, y, x
 

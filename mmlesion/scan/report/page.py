@@ -244,6 +244,7 @@ def _finding_table(finding: Finding) -> list[list[str]]:
             f'{view} {value:.2f}' for view, value in sign['probabilities'].items()
         )
         facts += [['Region', sign['region']], ['Probability by view', views]]
+        facts += [['Place', sign['place']]] if 'place' in sign else []
     steps = ', '.join(
         f'{each.step} ({each.checkpoint_sha256[:8] or "no weights"})'
         for each in finding.provenance

@@ -111,7 +111,10 @@ def test_nodules_are_found_in_3d_in_any_order_of_the_voxels(
     words = [str(scan[0]), '--out', str(out), '--model', *model]
     words += ['--truth', str(scan[1]), '--report', 'html', '--lung-mask', str(scan[2])]
     assert main(['segment-nodules', *words]) == 0
-    assert '2 nodules' in capsys.readouterr().out and (out / 'report.html').is_file()
+    printed = capsys.readouterr().out
+    out = out / 'scan'
+    assert '2 nodules' in printed and f'Findings: {out / "report.html"}' in printed
+    assert (out / 'report.html').is_file()
     labels = sitk.ReadImage(str(out / 'findings.nii.gz'))
     truth = sitk.ReadImage(str(scan[1]))
     assert labels.GetSize() == truth.GetSize()
@@ -206,7 +209,7 @@ def test_a_lung_mask_of_another_program(model, tmp_path, capsys):
     words += ['--model', *model, '--lung-mask']
     assert main(['segment-nodules', *words, str(tmp_path / 'lung.nii.gz')]) == 0
     capsys.readouterr()
-    labels = sitk.ReadImage(str(tmp_path / 'out/findings.nii.gz'))
+    labels = sitk.ReadImage(str(tmp_path / 'out/scan/findings.nii.gz'))
     found = sitk.GetArrayFromImage(labels) > 0
     assert found[7:].any() and not found[:7].any()
     for name, message in (
@@ -234,10 +237,10 @@ def test_labels_of_a_lung_mask(model, tmp_path, capsys):
     assert main(['segment-nodules', *words]) == 1
     assert 'the mask has 9 labels' in capsys.readouterr().err
     assert main(['segment-nodules', *words, '--lung-labels', '11']) == 0
-    found = sitk.ReadImage(str(tmp_path / 'out/findings.nii.gz'))
+    found = sitk.ReadImage(str(tmp_path / 'out/scan/findings.nii.gz'))
     array = sitk.GetArrayFromImage(found) > 0
     assert array[7:].any() and not array[:7].any()
-    content = json.loads((tmp_path / 'out/findings.json').read_text())
+    content = json.loads((tmp_path / 'out/scan/findings.json').read_text())
     assert content['provenance'][0]['settings']['lung_mask'] == 'given'
 
 
@@ -249,7 +252,7 @@ def test_the_threshold_replaces_that_of_the_config(scan, model, tmp_path):
     for number, more in enumerate((strict, [*strict, '--score-thr', '0.5'])):
         out = tmp_path / str(number)
         assert main(['segment-nodules', *words, '--out', str(out), *more]) == 0
-        content = json.loads((out / 'findings.json').read_text())
+        content = json.loads((out / 'scan/findings.json').read_text())
         counts.append(len(content['findings']))
         settings = content['provenance'][0]['settings']
         assert settings['score_thr'] == (1.0, 0.5)[number]
@@ -286,3 +289,24 @@ def test_maps_of_a_slice_of_a_scan(model, tmp_path, capsys):
     place = found.TransformIndexToPhysicalPoint((int(x), int(y), 0))
     center = image.TransformIndexToPhysicalPoint(CENTERS[1])
     assert np.linalg.norm(np.subtract(place, center)) < RADII_MM[1] + 3
+
+
+def test_a_second_scan_of_the_same_name_does_not_overwrite_the_first(model, tmp_path):
+    hu, truth = draw()
+    first = np.where(truth == 2, -860, hu).astype(np.int16)
+    for name, array in dict(P1=first, P2=hu).items():
+        (tmp_path / name).mkdir()
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(SPACING)
+        sitk.WriteImage(image, str(tmp_path / name / 'ct.nii.gz'))
+        lung = sitk.GetImageFromArray(np.ones(hu.shape, np.uint8))
+        lung.SetSpacing(SPACING)
+        sitk.WriteImage(lung, str(tmp_path / 'lung.nii.gz'))
+        words = [str(tmp_path / name / 'ct.nii.gz'), '--out', str(tmp_path / 'out')]
+        words += ['--model', *model, '--lung-mask', str(tmp_path / 'lung.nii.gz')]
+        assert main(['segment-nodules', *words]) == 0
+    counts = {
+        path.parent.name: len(json.loads(path.read_text())['findings'])
+        for path in (tmp_path / 'out').glob('*/findings.json')
+    }
+    assert counts == {'ct': 1, 'P2_ct': 2}

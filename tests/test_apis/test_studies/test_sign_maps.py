@@ -3,90 +3,27 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 
-from mmlesion.apis.scan_program import CaseOutputs
-from mmlesion.apis.studies.find_signs import find_signs
 from mmlesion.apis.studies.sign_maps import (
+    _truth,
     classification,
     position_table,
     result_names,
     sign_maps,
 )
 from mmlesion.apis.studies.sign_networks import SignNetwork, find_sign
-from mmlesion.ct import CTVolume, lung_mask, read_volume, resample_to_grid, write_volume
+from mmlesion.ct import CTVolume, read_volume, resample_to_grid, write_volume
 from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
-from mmlesion.datasets.prepare.signs import prepare_signs
 from mmlesion.files import plain_json
-from mmlesion.phantom import write_signs
-from mmlesion.scan import ScanResult
 
-GRID = (54, 64, 64)
 VIEWS = ('axial', 'coronal', 'sagittal')
-
-
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-    """Two patients and a control, and their projections."""
-    root = write_signs(
-        tmp_path_factory.mktemp('phantom') / 'signs', 2, 1, size=64, seed=2
-    )
-    prepare_signs(
-        str(root / 'scans.csv'), grid_shape=GRID, rotations=1, workers=1, progress=False
-    )
-    return root
-
-
-def config(root, view='axial', task='cavity'):
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
-    cfg = Config(
-        dict(
-            default_scope='mmpretrain',
-            model=dict(
-                type='ImageClassifier',
-                backbone=dict(type='mmlesion.VGGStride8', depth=11, width=2),
-                neck=dict(type='GlobalAveragePooling'),
-                head=dict(type='LinearClsHead', num_classes=2, in_channels=16),
-            ),
-            data_preprocessor=dict(
-                num_classes=2, mean=[0.0] * 3, std=[255.0] * 3, to_rgb=True
-            ),
-            test_dataloader=dict(
-                dataset=dict(
-                    type='mmlesion.LungProjectionDataset',
-                    data_root=str(root),
-                    task=task,
-                    view=view,
-                    pipeline=pipeline,
-                    test_mode=True,
-                )
-            ),
-        )
-    )
-    return cfg
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    """Random weights for the configs above; every feature speaks for the sign, so
-    that no map is empty."""
-    cfg = config('')
-    init_default_scope('mmpretrain')
-    torch.manual_seed(1)
-    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
-    with torch.no_grad():
-        weights = model.head.fc.weight
-        weights.copy_(weights.abs() * weights.new_tensor([[-1.0], [1.0]]))
-    path = tmp_path_factory.mktemp('weights') / 'random.pth'
-    torch.save(dict(state_dict=model.state_dict()), path)
-    return str(path)
 
 
 class Oracle:
@@ -110,23 +47,8 @@ class Oracle:
         return np.full(len(paths), 0.8), np.stack(maps)
 
 
-def with_cavity(root):
-    """The first row with a cavity, its scan and the true mask."""
-    row = next(
-        row
-        for row in read_scan_list(root / 'projections.csv', prepared=True)
-        if 1 in row.signs['cavity'].values()
-    )
-    stem = row.scan.split('/')[1].split('.')[0]
-    return (
-        row,
-        read_volume(root / row.scan),
-        read_volume(root / 'masks' / f'{stem}_cavity.nii.gz').array > 0,
-    )
-
-
 @pytest.mark.parametrize('combination', ['product', 'mean', 'min'])
-def test_maps_of_the_true_sign_lead_back_to_it(root, combination):
+def test_maps_of_the_true_sign_lead_back_to_it(root, combination, with_cavity):
     row, scan, mask = with_cavity(root)
     networks = [Oracle(view, mask.astype(np.float32)) for view in VIEWS]
     found = find_sign(networks, row, root, scan, combination)
@@ -146,7 +68,7 @@ def test_maps_of_the_true_sign_lead_back_to_it(root, combination):
         )
 
 
-def test_the_position_keeps_to_a_scan_of_other_voxels(root):
+def test_the_position_keeps_to_a_scan_of_other_voxels(root, with_cavity):
     """Projections are of the grid; the scan may have other voxels."""
     row, scan, mask = with_cavity(root)
     networks = [Oracle(view, mask.astype(np.float32)) for view in VIEWS]
@@ -161,7 +83,9 @@ def test_the_position_keeps_to_a_scan_of_other_voxels(root):
             assert np.abs(place - other).max() < 12
 
 
-def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
+def test_all_views_give_files_table_and_measures(
+    root, checkpoint, tmp_path, config, with_cavity
+):
     configs = [config(root, view) for view in VIEWS]
     scans = read_scan_list(root / 'projections.csv', prepared=True)
     scans = scans[: scans.index(with_cavity(root)[0]) + 1]
@@ -201,7 +125,7 @@ def test_all_views_give_files_table_and_measures(root, checkpoint, tmp_path):
     assert 'maximum within 15 mm' in text and 'chance' in text
 
 
-def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path):
+def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path, config):
     with open(root / 'projections.csv', newline='') as file:
         row = next(csv.DictReader(file))
     blank = {
@@ -214,19 +138,32 @@ def test_scans_without_labels_get_maps_too(root, checkpoint, tmp_path):
         writer = csv.DictWriter(file, list(blank))
         writer.writeheader()
         writer.writerow(blank)
-    summary = sign_maps(
-        [config(tmp_path / 'data')],
-        [checkpoint],
-        tmp_path / 'out',
-        split='all',
-        scan_dir=root,
-        progress=False,
-    )
-    assert summary['positive_regions'] == 0 and summary['regions'] == 6
-    assert (tmp_path / 'out/P0001_1_cavity.nii.gz').exists()
+
+    def run(threshold):
+        out = tmp_path / f'out_{threshold:g}'
+        summary = sign_maps(
+            [config(tmp_path / 'data')],
+            [checkpoint],
+            out,
+            split='all',
+            scan_dir=root,
+            threshold=threshold,
+            progress=False,
+        )
+        assert summary['positive_regions'] == 0 and summary['regions'] == 6
+        assert (out / 'P0001_1_cavity.nii.gz').exists()
+        with open(out / 'positions.csv', newline='') as file:
+            scores = [float(row['p_axial']) for row in csv.DictReader(file)]
+        return scores, len(list(out.glob('*.png')))
+
+    scores, pictures = run(0)
+    assert pictures == len(scores) == 6
+    # Pictures of the regions that are positive at the threshold
+    threshold = (min(scores) + max(scores)) / 2
+    assert run(threshold)[1] == sum(score > threshold for score in scores)
 
 
-def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
+def test_what_does_not_fit_is_said(root, checkpoint, tmp_path, config):
     axial, coronal = config(root), config(root, 'coronal')
     for configs, checkpoints, sentence in (
         ([axial], [], 'expected one checkpoint for each config, got 1 configs'),
@@ -251,7 +188,10 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
         tmp_path / 'masks/P0001_1_cavity.nii.gz',
         CTVolume(np.zeros((3, 4, 5), np.int16)),
     )
-    with pytest.raises(ValueError, match='expected a mask of the shape of its scan'):
+    with pytest.raises(ValueError, match=r'threshold must be in \[0, 1\], but is 50'):
+        sign_maps([coronal], [checkpoint], tmp_path, threshold=50)
+    sentence = 'P0001_1_cavity.nii.gz: the mask is on another grid than the scan: '
+    with pytest.raises(ValueError, match=sentence + r'it has \(3, 4, 5\) voxels'):
         sign_maps(
             [coronal],
             [checkpoint],
@@ -262,7 +202,29 @@ def test_what_does_not_fit_is_said(root, checkpoint, tmp_path):
         )
 
 
-def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint):
+@pytest.mark.parametrize('part', ['spacing', 'origin', 'direction'])
+def test_a_true_mask_on_another_grid_is_refused(root, tmp_path, with_cavity, part):
+    _, scan, mask = with_cavity(root)
+    turn = np.radians(10)
+    sine, cosine = np.sin(turn), np.cos(turn)
+    other = dict(
+        spacing=dict(spacing_mm=tuple(1.1 * side for side in scan.spacing_mm)),
+        origin=dict(origin=tuple(np.add(scan.origin, (0, 20, 0)))),
+        direction=dict(
+            direction=np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+        ),
+    )[part]
+    truth = replace(scan, array=mask.astype(np.uint8), source=None)
+    path = tmp_path / 'a_cavity.nii.gz'
+    write_volume(path, truth)
+    assert np.array_equal(_truth(tmp_path, 'a_cavity', scan), mask)
+    write_volume(path, replace(truth, **other))
+    with pytest.raises(ValueError, match='cavity.nii.gz: .* corners lie up to .* mm'):
+        _truth(tmp_path, 'a_cavity', scan)
+    assert _truth(tmp_path, 'b_cavity', scan) is None
+
+
+def test_what_raises_both_scores_is_not_in_the_maps(root, checkpoint, config):
     row = read_scan_list(root / 'projections.csv', prepared=True)[0]
     path = projection_path(root / row.folder, 'left_upper', 'axial', 0)
     network = SignNetwork.load(config(root), checkpoint, None, 'cpu')
@@ -281,7 +243,9 @@ def test_results_of_scans_with_the_same_file_name_differ():
     assert len(set(names.values())) == len(scans)
 
 
-def test_scans_with_the_same_file_name_keep_their_results(root, checkpoint, tmp_path):
+def test_scans_with_the_same_file_name_keep_their_results(
+    root, checkpoint, tmp_path, config, with_cavity
+):
     lines = (root / 'projections.csv').read_text().splitlines()
     row, scan, _ = with_cavity(root)
     for name in ('A', 'B'):
@@ -296,69 +260,6 @@ def test_scans_with_the_same_file_name_keep_their_results(root, checkpoint, tmp_
         'A_ct_cavity.nii.gz',
         'B_ct_cavity.nii.gz',
     }
-
-
-@pytest.mark.parametrize('axes', ['LPS', 'RAI', 'SPR'])
-def test_one_scan_one_call(root, checkpoint, tmp_path, axes):
-    """The same findings, in mm, as of the prepared scan, in any order of voxels."""
-    row, scan, _ = with_cavity(root)
-    path = tmp_path / 'scan.nii.gz'
-    image = sitk.ReadImage(str(root / row.scan))
-    sitk.WriteImage(sitk.DICOMOrient(image, axes), str(path))
-    configs = [config(root, view) for view in VIEWS]
-    result = find_signs(
-        path,
-        configs,
-        [checkpoint] * 3,
-        tmp_path / 'out',
-        score_thr=0,
-        grid_shape=GRID,
-        outputs=CaseOutputs(report='html', formats=('json', 'csv', 'nifti')),
-    )
-    networks = [SignNetwork.load(cfg, checkpoint) for cfg in configs]
-    found = find_sign(networks, row, root, scan)
-    regions = result.extras['signs']['cavity']
-    assert {
-        region: values['mean'] for region, values in regions.items()
-    } == pytest.approx({region: found.probability(region) for region in regions})
-    assert len(result.findings) == len(found.probabilities)
-    labels = sitk.ReadImage(str(tmp_path / 'out/findings.nii.gz'))
-    for each in result.findings:
-        region = each.extras['signs']['region']
-        place = scan.index_to_world(found.maximum(region)).tolist()
-        assert each.label == 'cavity'
-        assert each.extras['signs']['maximum_mm'] == pytest.approx(place, abs=0.05)
-        assert labels[labels.TransformPhysicalPointToIndex(place)] == each.id
-        low, high = each.box_mm
-        assert all(a - 1e-3 <= p <= b + 1e-3 for a, p, b in zip(low, place, high))
-    assert [each.score for each in result.findings] == sorted(
-        (each.score for each in result.findings), reverse=True
-    )
-    page = (tmp_path / 'out/report.html').read_text()
-    assert page.count('"score_map":{"lower"') == len(result.findings)
-    assert page.count('["Region",') == len(result.findings)
-    saved = json.loads((tmp_path / 'out/findings.json').read_text())
-    assert ScanResult.from_dict(saved).findings[0].box == result.findings[0].box
-
-
-def test_one_scan_with_a_mask_of_ones_own(root, checkpoint, tmp_path):
-    row, scan, _ = with_cavity(root)
-    given = lung_mask(scan) & (np.arange(scan.shape[0]) < 20)[:, None, None]
-    path = tmp_path / 'mask.nii.gz'
-    write_volume(path, CTVolume(given.astype(np.uint8), scan.spacing_mm, scan.origin))
-    arguments = dict(grid_shape=GRID, score_thr=0.0)
-    result = find_signs(
-        scan, [config(root)], [checkpoint], tmp_path / 'o', path, **arguments
-    )
-    regions = set(result.extras['signs']['cavity'])
-    assert regions and all('upper' not in region for region in regions)
-    with pytest.raises(ValueError, match='mask is on another grid'):
-        smaller = CTVolume(scan.array[2:], scan.spacing_mm, scan.origin)
-        find_signs(smaller, [config(root)], [checkpoint], tmp_path / 'o', path)
-    with pytest.raises(ValueError, match='one sign in the lung regions, got disease'):
-        find_signs(scan, [config(root, task='disease')], [checkpoint], tmp_path / 'o')
-    with pytest.raises(ValueError, match='different views'):
-        find_signs(scan, [config(root)] * 2, [checkpoint] * 2, tmp_path / 'o')
 
 
 def test_classification_at_the_frequencies_of_the_scans():
