@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import add_config_options, parse_overrides, zoo_name
-from .scan_outputs import add_output_arguments, outputs_from_arguments
+from .scan_outputs import (
+    add_output_arguments,
+    outputs_from_arguments,
+    print_findings_path,
+)
 
 if TYPE_CHECKING:
     from mmlesion.apis import ProgramTask
@@ -196,8 +200,7 @@ def _report(
         raise ValueError(summary.failures[0].reason)
     if len(scans) == 1:
         folder = Path(args.out) / complete[0]
-        page = {'folder': 'report/index.html', 'html': 'report.html'}.get(args.report)
-        print(f'Findings: {folder / (page or "findings.json")}')
+        print_findings_path(folder, args.report)
         return
     print(
         f'{len(complete)} of {len(scans)} scans complete ({len(summary.done)} in this '

@@ -17,7 +17,11 @@ from .arguments import (
     add_scan_arguments,
     config_pairs,
 )
-from .scan_outputs import add_output_arguments, outputs_from_arguments
+from .scan_outputs import (
+    add_output_arguments,
+    outputs_from_arguments,
+    print_findings_path,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,8 +94,7 @@ def run(args: argparse.Namespace) -> None:
     for warning in result.warnings:
         print(f'warning: {warning}')
     print(signs_table(result))
-    page = {'folder': 'report/index.html', 'html': 'report.html'}.get(args.report)
-    print(f'Findings: {folder / (page or "findings.json")}')
+    print_findings_path(folder, args.report)
 
 
 def _thresholds(words: list[str]) -> tuple[float, dict[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,3 +86,14 @@ def outputs_from_arguments(
         shared_assets=shared_assets,
         back=back,
     )
+
+
+def print_findings_path(folder: Path, report: str | None) -> None:
+    """Print the path of the page of a scan, or of ``findings.json`` without a page.
+
+    Args:
+        folder: Folder of the results of the scan.
+        report: Value of ``--report``.
+    """
+    page = {'folder': 'report/index.html', 'html': 'report.html'}.get(report or '')
+    print(f'Findings: {folder / (page or "findings.json")}')

@@ -16,7 +16,11 @@ from .arguments import (
     read_config,
     zoo_name,
 )
-from .scan_outputs import add_output_arguments, outputs_from_arguments
+from .scan_outputs import (
+    add_output_arguments,
+    outputs_from_arguments,
+    print_findings_path,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,8 +115,7 @@ def run(args: argparse.Namespace) -> None:
     for warning in result.warnings:
         print(f'warning: {warning}')
     print(nodule_table(result))
-    page = {'folder': 'report/index.html', 'html': 'report.html'}.get(args.report)
-    print(f'Findings: {folder / (page or "findings.json")}')
+    print_findings_path(folder, args.report)
 
 
 def _model(words: list[str]) -> tuple[str, str]:

@@ -415,7 +415,7 @@ def test_the_search_ends_in_a_slice_without_further_nodules():
 
 
 def test_soft_activation_map_of_the_trained_network():
-    """Of the heads of both networks, the head of the forward pass draws the map."""
+    """The model has two heads. The map is that of the head that computes the scores."""
     from mmlesion.attribution import HESAM
 
     torch.manual_seed(0)
