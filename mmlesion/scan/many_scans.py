@@ -17,6 +17,7 @@ from mmlesion.files import (
     lock_folder,
     map_ahead,
     read_csv_rows,
+    read_text,
     remove_partial,
     write_csv_rows,
     write_json,
@@ -113,8 +114,8 @@ def run_scans(
             ``failures.csv``.
 
     Raises:
-        ValueError: If the folder contains results with different settings or of another
-            program.
+        ValueError: If the folder contains results with different settings, of another
+            program, or of another scan with the same name.
         BlockingIOError: If another run writes to the folder.
         OSError: If results cannot be written.
     """
@@ -130,6 +131,8 @@ def run_scans(
         _check_settings(out / RUN_FILE, task.settings())
         remove_partial(os.fspath(out))
         before = [name for name in scans if (out / name / FINDINGS_FILE).is_file()]
+        for name in before:
+            _check_source(out / name, scans[name])
         failures = {} if retry else _read_failures(out / FAILURES_FILE)
         finished = {*before, *failures}
         todo = {name: path for name, path in scans.items() if name not in finished}
@@ -157,6 +160,20 @@ def run_scans(
             (out / FAILURES_FILE).unlink(missing_ok=True)
         return RunSummary(
             done, before, [row for name, row in failures.items() if name in scans]
+        )
+
+
+def _check_source(folder: Path, scan: Path) -> None:
+    """Raise if a complete folder belongs to another existing scan."""
+    try:
+        source = json.loads(read_text(folder / FINDINGS_FILE)).get('source')
+        other = bool(source) and not os.path.samefile(source, scan)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return  # moved scans and paths without the identity cannot be compared
+    if other:
+        raise ValueError(
+            f'{folder}: the folder contains the results of another scan, {source}; '
+            f'use another folder for {scan}'
         )
 
 

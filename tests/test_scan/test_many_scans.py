@@ -86,6 +86,25 @@ def test_results_of_another_program_are_not_mistaken_for_complete(tmp_path):
         run_scans(scans, tmp_path / 'out', MeanTask(), progress=False)
 
 
+def test_results_of_a_scan_with_the_same_name_are_not_mistaken(tmp_path):
+    for name in ('P1', 'P2'):
+        write_scans(tmp_path / name, 1)
+    (first,), (second,) = (find_scans(tmp_path / name).items() for name in ('P1', 'P2'))
+    assert first[0] == second[0]
+    folder = tmp_path / 'out' / first[0]
+    folder.mkdir(parents=True)
+    found = folder / 'findings.json'
+    found.write_text(json.dumps(dict(source=str(first[1]))))
+    with pytest.raises(ValueError, match='results of another scan, .*P1'):
+        run_scans(dict([second]), tmp_path / 'out', MeanTask(), progress=False)
+    # The results of the same scan, or of a scan that was moved, are complete.
+    assert run_scans(dict([first]), tmp_path / 'out', MeanTask(), progress=False).before
+    found.write_text(json.dumps(dict(source='moved.nii.gz')))
+    assert run_scans(
+        dict([second]), tmp_path / 'out', MeanTask(), progress=False
+    ).before
+
+
 def test_a_second_run_computes_nothing_and_retries_on_request(tmp_path):
     write_scans(tmp_path / 'scans', 3, broken=(1,))
     scans, log = find_scans(tmp_path / 'scans'), tmp_path / 'log'
