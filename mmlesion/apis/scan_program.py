@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from mmlesion.registry import SCAN_STEPS
@@ -73,7 +74,10 @@ class ScanProgram:
         self.steps = [build_step(step, device, path) for step in steps[1:]]
 
     def __call__(
-        self, scan: str | os.PathLike[str] | LoadedScan, series_uid: str | None = None
+        self,
+        scan: str | os.PathLike[str] | LoadedScan,
+        series_uid: str | None = None,
+        lung: np.ndarray | None = None,
     ) -> ScanCase:
         """Run all steps on a scan.
 
@@ -81,13 +85,14 @@ class ScanProgram:
             scan: Folder of DICOM files, NIfTI, MetaImage or NRRD file, or
                 the result of :func:`mmlesion.scan.reading.read_scan`.
             series_uid: DICOM: UID of the series, see :class:`ScanDetector`.
+            lung: Lung mask of another program, see :class:`ScanCase`.
 
         Raises:
             FileNotFoundError: If the file or folder does not exist.
             ValueError: If the scan cannot be read or is not a CT scan in HU.
         """
         found = scan if isinstance(scan, LoadedScan) else read_scan(scan, series_uid)
-        case = ScanCase(found.volume, self.detector(found), detector=self.detector)
+        case = ScanCase(found.volume, self.detector(found), {}, self.detector, lung)
         for step in self.steps:
             step(case)
         return case
@@ -115,7 +120,7 @@ def build_step(
             f'{path}: unknown step {name!r}; expected one of '
             f'{", ".join(sorted(SCAN_STEPS.module_dict))}'
         )
-    if 'checkpoint' in arguments:
+    if 'checkpoint' in arguments or 'models' in arguments:
         arguments.setdefault('device', device)
     return cls(**arguments)
 

@@ -1,7 +1,7 @@
 """Task that runs the steps of a scan config on many scans."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmlesion.ct import read_lung_mask
 from mmlesion.files import PARTIAL_SUFFIX
 from mmlesion.scan.reading import LoadedScan
 
@@ -33,6 +34,9 @@ class ProgramTask:
             of the folder of the scan.
         overrides: Values by key (``a.b.c``) that replace values of the config.
         trust_checkpoint: Whether the checkpoint may run code.
+        lung_mask: Lung mask of another program for the steps, see
+            :func:`mmlesion.ct.read_lung_mask`.
+        lung_labels: Labels of lung in ``lung_mask``. None selects all labels.
     """
 
     config: str
@@ -42,6 +46,8 @@ class ProgramTask:
     outputs: CaseOutputs = field(default_factory=CaseOutputs)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     trust_checkpoint: bool = False
+    lung_mask: str | None = None
+    lung_labels: Sequence[int] | None = None
 
     @cached_property
     def program(self) -> ScanProgram:
@@ -64,12 +70,18 @@ class ProgramTask:
             steps=[asdict(record) for record in records],
             formats=sorted(self.outputs.formats),
             report=self.outputs.report,
+            lung_mask=self.lung_mask,
+            lung_labels=self.lung_labels,
         )
 
     def __call__(self, scan: LoadedScan, folder: Path) -> None:
         """Run all steps on a scan and write the results to a folder."""
         name = folder.name.removesuffix(PARTIAL_SUFFIX)
-        write_case(folder, self.program(scan), replace(self.outputs, title=name))
+        lung = None
+        if self.lung_mask is not None:
+            lung = read_lung_mask(self.lung_mask, scan.volume, self.lung_labels)
+        case = self.program(scan, lung=lung)
+        write_case(folder, case, replace(self.outputs, title=name))
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != 'program'}

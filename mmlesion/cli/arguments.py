@@ -163,17 +163,25 @@ def add_bootstrap_arguments(parser: argparse.ArgumentParser, groups: str) -> Non
     )
 
 
-def add_lung_mask_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--lung-mask`` of a scan.
+def add_lung_mask_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--lung-mask`` and ``--lung-labels`` of a scan.
 
     Args:
-        parser: Parser that receives the argument.
+        parser: Parser that receives the arguments.
     """
     parser.add_argument(
         '--lung-mask',
         metavar='PATH',
         help='lung mask of another program instead of the built-in mask: label file, '
         'DICOM segmentation, or folder of lung_*_lobe_*.nii.gz from TotalSegmentator',
+    )
+    parser.add_argument(
+        '--lung-labels',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help='labels of lung in --lung-mask, such as 10 11 12 13 14 for a file of '
+        'TotalSegmentator with all organs (default: all labels)',
     )
 
 

@@ -13,7 +13,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_config_options, parse_overrides, zoo_name
+from .arguments import (
+    add_config_options,
+    add_lung_mask_arguments,
+    parse_overrides,
+    zoo_name,
+)
 from .scan_outputs import (
     add_output_arguments,
     outputs_from_arguments,
@@ -55,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--device', help='device such as cpu or cuda:0 (default: the GPU if available)'
     )
+    add_lung_mask_arguments(parser)
     _add_detection(parser.add_argument_group('detection'))
     _add_many_scans(parser.add_argument_group('many scans'))
     add_output_arguments(parser)
@@ -147,6 +153,11 @@ def run(args: argparse.Namespace) -> None:
             f'--series selects a series of one DICOM folder, but {args.scan} contains '
             f'{len(scans)} scans'
         )
+    if args.lung_mask and len(scans) > 1:
+        raise ValueError(
+            f'--lung-mask is the mask of one scan, but {args.scan} contains '
+            f'{len(scans)} scans'
+        )
     summary = run_scans(
         scans,
         args.out,
@@ -187,6 +198,8 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
         ),
         parse_overrides(args.cfg_options or []),
         args.trust_checkpoint,
+        args.lung_mask and os.path.abspath(args.lung_mask),
+        args.lung_labels,
     )
 
 

@@ -13,7 +13,7 @@ import argparse
 
 from .arguments import (
     add_config_options,
-    add_lung_mask_argument,
+    add_lung_mask_arguments,
     add_scan_arguments,
     config_pairs,
 )
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='config and checkpoint of each sign and view, alternating',
     )
     add_config_options(parser)
-    add_lung_mask_argument(parser)
+    add_lung_mask_arguments(parser)
     parser.add_argument(
         '--score-thr',
         nargs='+',
@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> None:
             grid_shape=args.grid_shape,
             outputs=outputs_from_arguments(args, 'Pathological signs'),
             sign_thrs=sign_thrs,
+            lung_labels=args.lung_labels,
         )
     for warning in result.warnings:
         print(f'warning: {warning}')

@@ -11,7 +11,7 @@ import argparse
 
 from .arguments import (
     add_config_options,
-    add_lung_mask_argument,
+    add_lung_mask_arguments,
     add_scan_arguments,
     read_config,
     zoo_name,
@@ -38,15 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='config of a NAMSegmentor and its checkpoint, or a model of the zoo',
     )
     add_config_options(parser)
-    add_lung_mask_argument(parser)
-    parser.add_argument(
-        '--lung-labels',
-        type=int,
-        nargs='+',
-        metavar='N',
-        help='labels of lung in --lung-mask, such as 10 11 12 13 14 for a file of '
-        'TotalSegmentator with all organs (default: all labels)',
-    )
+    add_lung_mask_arguments(parser)
     parser.add_argument(
         '--truth', metavar='PATH', help='label file of the true nodules, for 3-D Dice'
     )

@@ -25,6 +25,7 @@ from .label_file import ScanLabels, read_labels
 from .lung_check import lung_doubts
 from .lung_mask import LUNG_THRESHOLD_HU, WatershedSteps, lung_mask
 from .lung_mask_file import find_lung_mask, read_lung_mask
+from .lung_regions import NoLungsError
 from .lung_sides import LEFT_LUNG, NO_LUNG, RIGHT_LUNG, left_right_lungs
 from .png import PNG_OFFSET_HU, decode_png_hu, read_png_hu, write_png_hu
 from .projections import (
@@ -75,6 +76,7 @@ __all__ = [
     'read_labels',
     'LUNG_THRESHOLD_HU',
     'WatershedSteps',
+    'NoLungsError',
     'lung_doubts',
     'find_lung_mask',
     'lung_mask',

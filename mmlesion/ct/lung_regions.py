@@ -26,6 +26,10 @@ _TUBE_MM = 35.0  # this length
 _AIRWAY_MM = 20.0  # minimum length of an airway
 
 
+class NoLungsError(ValueError):
+    """A scan shows no lungs."""
+
+
 def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.ndarray]:
     """Find the air of the lungs and the air of the large airways.
 
@@ -59,7 +63,7 @@ def find_lungs(volume: CTVolume, threshold_hu: float) -> tuple[np.ndarray, np.nd
 
     Raises:
         ValueError: If slices are not axial, values are not in HU, or the scan contains
-            no lungs.
+            no lungs (:class:`NoLungsError`).
     """
     _check(volume, threshold_hu)
     regions = air_regions(volume, threshold_hu)
@@ -91,13 +95,13 @@ def _check(volume: CTVolume, threshold_hu: float) -> None:
             lowest = min(lowest, measured.min())
             highest = max(highest, measured.max())
     if lowest >= threshold_hu:
-        raise ValueError(
+        raise NoLungsError(
             f'the scan holds no air: its lowest value is {lowest:g}, expected HU below '
             f'{threshold_hu:g} (are these stored values, without the rescale '
             'intercept?)'
         )
     if highest < threshold_hu:
-        raise ValueError(
+        raise NoLungsError(
             f'the scan holds nothing but air: its highest value is {highest:g} HU, so '
             'it shows no lungs'
         )
@@ -210,7 +214,7 @@ def _lungs(
     np.maximum.at(reach, component, area)
     main = size * ((size >= _LUNG_MM3) | cut) * (reach >= _LUNG_MM2)
     if not main.any():
-        raise ValueError(
+        raise NoLungsError(
             'the scan shows no lungs: no air within the body, other than free gas, '
             f'reaches {_LUNG_MM2 / 100:g} cm2 in a slice and {_LUNG_MM3 / 1000:g} ml'
         )

@@ -14,6 +14,7 @@ from mmlesion.files import read_text
 
 from .finding import Finding, ScanResult
 from .many_scans import FINDINGS_FILE
+from .steps.scan_step import SIGNS
 
 _CENTER = ('center_x_mm', 'center_y_mm', 'center_z_mm')
 _BOX = ('lower_i', 'lower_j', 'lower_k', 'upper_i', 'upper_j', 'upper_k')
@@ -200,8 +201,8 @@ def evaluate_results(
         return finding.center_mm
 
     return froc_3d(
-        [[place(each) for each in result.findings] for result in results.values()],
-        [[each.score for each in result.findings] for result in results.values()],
+        [[place(each) for each in _lesions(result)] for result in results.values()],
+        [[each.score for each in _lesions(result)] for result in results.values()],
         [each.boxes if rule == 'iou' else each.centers for each in lesions],
         rule,
         iou_thr,
@@ -210,6 +211,13 @@ def evaluate_results(
         num_resamples,
         seed=seed,
     )
+
+
+def _lesions(result: ScanResult) -> list[Finding]:
+    """Return the findings of the detector, without those of the step FindSigns."""
+    if not result.provenance or result.provenance[0].step == SIGNS:
+        return result.findings
+    return [each for each in result.findings if SIGNS not in each.extras]
 
 
 def _no_number(name: str) -> float:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.spatial import ConvexHull
+from skimage.measure import find_contours
 
 from mmlesion.ct import CTVolume
 
 from .finding import Box3D, Finding, ScanResult, SliceBox, StepRecord
 from .finding_map import FindingMap
-from .steps.outline_findings import mask_axes_mm
 
 
 def empty_result(
@@ -105,6 +106,35 @@ def outline_values(finding: Finding, volume: CTVolume, mask: np.ndarray) -> dict
         num_voxels=int(mask.sum()),
     )
     return values
+
+
+def mask_axes_mm(
+    mask: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Measure the long and short axis of a mask in its largest slice.
+
+    The long axis is the largest distance between two points of the outline, which runs
+    between the pixels. The short axis is the extent perpendicular to it.
+
+    Args:
+        mask: Not empty.
+        spacing_mm: Voxel size (z, y, x).
+
+    Shape:
+        - mask: (D, H, W).
+
+    Returns:
+        Lengths in mm.
+    """
+    plane = mask[int(mask.sum(axis=(1, 2)).argmax())]
+    outlines = find_contours(np.pad(plane, 1).astype(float), 0.5)
+    points = np.concatenate(outlines) * spacing_mm[1:]
+    hull = points[ConvexHull(points).vertices]
+    apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
+    a, b = np.unravel_index(int(apart.argmax()), apart.shape)
+    along = (hull[b] - hull[a]) / apart[a, b]
+    across = hull @ np.array([-along[1], along[0]])
+    return float(apart.max()), float(across.max() - across.min())
 
 
 def _slice_axis(volume: CTVolume) -> int:

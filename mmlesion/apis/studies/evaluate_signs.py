@@ -21,8 +21,7 @@ from mmlesion.evaluation.functional import (
     group_bootstrap,
 )
 from mmlesion.files import write_csv_table, write_json
-
-from .sign_networks import SignNetwork, projection_data, read_projection
+from mmlesion.scan.sign_networks import SignNetwork, projection_data, read_projection
 
 _SCORES, _SUMMARY = 'scores.csv', 'summary.json'
 _INTENSITY, _ANY, _EXTENT = 'mean intensity', 'any sign', 'extent of signs'

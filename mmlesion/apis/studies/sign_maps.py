@@ -21,9 +21,13 @@ from mmlesion.evaluation.functional import (
     map_position,
 )
 from mmlesion.files import write_csv_table, write_json
+from mmlesion.scan.sign_networks import (
+    FoundSign,
+    SignNetwork,
+    find_sign,
+    sign_of_configs,
+)
 from mmlesion.visualization import draw_sign_map, write_picture
-
-from .sign_networks import FoundSign, SignNetwork, find_sign, sign_of_configs
 
 TABLE_NAME = 'positions.csv'
 SUMMARY_NAME = 'summary.json'

@@ -60,6 +60,7 @@ _RECORD_NAME = 'scan.json'
 # Increased whenever the output for a given scan changes.
 _VERSION = 2
 # The resampled scan, and its masks: 1 conservative, 2 refined, 3 both.
+_LUNG_LABELS = 'lung_labels'  # column of the csv
 _GRID_NAME, _LUNG_NAME = 'grid.nii.gz', 'lung.nii.gz'
 #: Text file that lists the scans with doubtful lung masks.
 DOUBTS_NAME = 'doubtful_masks.txt'
@@ -194,7 +195,7 @@ def prepare_signs(
         (
             osp.join(osp.dirname(scans), row.scan),
             osp.join(folder, name),
-            settings,
+            _with_lung_labels(settings, row, scans),
             overwrite,
             _resolve_path(scans, row.cells.get('lung_mask')),
         )
@@ -252,6 +253,19 @@ def _folder_name(scan: str) -> str:
     )
 
 
+def _with_lung_labels(settings: dict, row: ScanRow, scans: str) -> dict:
+    """Add the labels of lung in the lung mask of a scan, if the csv has any."""
+    words = row.cells.get(_LUNG_LABELS, '').split()
+    if not words:
+        return settings
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(
+            f'{scans}: {row.scan}: expected {_LUNG_LABELS} such as "10 11 12", got '
+            f'{row.cells[_LUNG_LABELS]!r}'
+        )
+    return dict(settings, **{_LUNG_LABELS: [int(word) for word in words]})
+
+
 def _resolve_path(scans: str, path: str | None) -> str | None:
     return osp.join(osp.dirname(scans), path) if path else None
 
@@ -277,7 +291,9 @@ def _prepare_scan(
     partial = tempfile.mkdtemp(PARTIAL_SUFFIX, f'{name}.', folder)
     os.chmod(partial, 0o755)  # mkdtemp gives access to the owner only
     try:
-        made = write_scan_projections(partial, read_volume(path), settings, mask_path)
+        scan = read_volume(path)
+        lung = mask_path and read_lung_mask(mask_path, scan, settings.get(_LUNG_LABELS))
+        made = write_scan_projections(partial, scan, settings, lung)
         record = dict(
             settings=settings,
             source=describe_files(paths),
@@ -297,7 +313,7 @@ def _prepare_scan(
 
 
 def write_scan_projections(
-    folder: str, scan: CTVolume, settings: dict, mask_path: str | None = None
+    folder: str, scan: CTVolume, settings: dict, lung: np.ndarray | None = None
 ) -> dict[str, list[str]]:
     """Write the projections of a scan, with the resampled scan and the masks.
 
@@ -305,21 +321,23 @@ def write_scan_projections(
         folder: Existing folder.
         scan: The scan.
         settings: ``grid_shape``, ``rotations`` and ``mode`` of :func:`prepare_signs`.
-        mask_path: Lung mask of another program that replaces both masks; see
-            :func:`mmlesion.ct.read_lung_mask`.
+        lung: Lung mask of another program that replaces both masks.
+
+    Shape:
+        - lung: (D, H, W), bool
 
     Returns:
         ``empty``, the lung regions without lung, and ``doubts``, the doubts about the
         lung mask.
 
     Raises:
-        ValueError: If no lungs are found, or the mask does not match the scan.
+        ValueError: If no lungs are found.
     """
     grid = resample_to_grid(scan, settings['grid_shape'])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        if mask_path:
-            given = replace(scan, array=read_lung_mask(mask_path, scan).view(np.uint8))
+        if lung is not None:
+            given = replace(scan, array=lung.view(np.uint8))
             whole = refined = (
                 resample_to_grid(
                     given, settings['grid_shape'], interpolation='nearest', outside=0

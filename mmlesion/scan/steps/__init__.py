@@ -2,16 +2,17 @@
 
 from .classify_findings import ClassifyFindings
 from .explain_findings import ExplainFindings, move_map
-from .outline_findings import OutlineFindings, mask_axes_mm
+from .find_signs import FindSigns
+from .outline_findings import OutlineFindings
 from .scan_step import ScanCase, ScanStep, checkpoint_sha256
 
 __all__ = [
     'ClassifyFindings',
     'ExplainFindings',
+    'FindSigns',
     'OutlineFindings',
     'ScanCase',
     'ScanStep',
     'checkpoint_sha256',
-    'mask_axes_mm',
     'move_map',
 ]

@@ -10,7 +10,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmlesion.ct import CTVolume
+from mmlesion.ct import CTVolume, NoLungsError
 from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.segmentation import CandidateScreen, nodule_candidates, phase_means
@@ -69,14 +69,21 @@ class NAMCandidates:
             self.model: Any = load_trained_model(cfg, checkpoint, device)
             self.pipeline = Compose(steps[1:])
 
-    def place(self, volume: CTVolume) -> tuple[int, int]:
-        """Return the first row and column of the crop for all slices of a scan."""
+    def place(
+        self, volume: CTVolume, lung: np.ndarray | None = None
+    ) -> tuple[int, int]:
+        """Return the first row and column of the crop for all slices of a scan.
+
+        Args:
+            volume: The scan.
+            lung: Lung mask (D, H, W). Computed by default.
+        """
         try:
             with warnings.catch_warnings():
                 # The crop does not depend on which lung is the left one
                 warnings.simplefilter('ignore')
-                return place_crop(volume, self.crop_px)[0]
-        except ValueError:  # no lungs
+                return place_crop(volume, self.crop_px, lung)[0]
+        except NoLungsError:
             rows, columns = volume.shape[1:]
             return (rows - self.crop_px) // 2, (columns - self.crop_px) // 2
 

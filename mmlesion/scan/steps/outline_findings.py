@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from scipy import ndimage
-from scipy.spatial import ConvexHull
-from skimage.measure import find_contours
 
 from mmlesion.ct import CTVolume
 from mmlesion.datasets.prepare.lidc_slices import SLICE_SIZE_PX
@@ -17,6 +15,7 @@ from mmlesion.segmentation import nodule_candidates, phase_means
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
 from ..in_lung import in_lung
+from ..mask_findings import mask_axes_mm
 from .nam_candidates import NAMCandidates
 from .scan_step import ScanCase, ScanStep
 from .wide_tissue import wide_tissue
@@ -41,9 +40,9 @@ class OutlineFindings(ScanStep):
     the ellipsoid, such as a large vessel that crosses the box.
     ``extras['outline']`` of a finding contains the ``method`` used.
 
-    Values: ``method``, ``volume_ml``, ``long_axis_mm``, ``short_axis_mm`` (see
-    :func:`mask_axes_mm`) and ``num_voxels``; ``reason`` if the ellipsoid replaces
-    another method. The mask is the map ``outline``.
+    Values: ``method``, ``volume_ml``, ``long_axis_mm`` and ``short_axis_mm`` (see
+    :func:`mmlesion.scan.mask_findings.mask_axes_mm`), ``num_voxels``, and ``reason`` if
+    the ellipsoid replaces another method. The mask is the map ``outline``.
 
     Source: Feng et al., arXiv 1707.01086, Sec. 2.2. Differs from it in: the scope is
     the box of the finding without wide tissue instead of a blob of the activation map.
@@ -101,7 +100,7 @@ class OutlineFindings(ScanStep):
     def prepare(self, case: ScanCase) -> None:
         """Determine the crop of the network for the slices of the scan."""
         if self.network is not None:
-            self.corner = self.network.place(case.volume)
+            self.corner = self.network.place(case.volume, case.lung)
 
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any]:
         """Outline one finding."""
@@ -186,32 +185,3 @@ class OutlineFindings(ScanStep):
         gain[0] = 0
         best = int(gain.argmax())
         return (numbers == best) & (gain[best] > 0)
-
-
-def mask_axes_mm(
-    mask: np.ndarray, spacing_mm: tuple[float, float, float]
-) -> tuple[float, float]:
-    """Measure the long and short axis of a mask in its largest slice.
-
-    The long axis is the largest distance between two points of the outline, which runs
-    between the pixels. The short axis is the extent perpendicular to it.
-
-    Args:
-        mask: Not empty.
-        spacing_mm: Voxel size (z, y, x).
-
-    Shape:
-        - mask: (D, H, W).
-
-    Returns:
-        Lengths in mm.
-    """
-    plane = mask[int(mask.sum(axis=(1, 2)).argmax())]
-    outlines = find_contours(np.pad(plane, 1).astype(float), 0.5)
-    points = np.concatenate(outlines) * spacing_mm[1:]
-    hull = points[ConvexHull(points).vertices]
-    apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
-    a, b = np.unravel_index(int(apart.argmax()), apart.shape)
-    along = (hull[b] - hull[a]) / apart[a, b]
-    across = hull @ np.array([-along[1], along[0]])
-    return float(apart.max()), float(across.max() - across.min())

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmlesion.ct import CTVolume
 from mmlesion.engine.checkpoint import checkpoint_file
 from mmlesion.engine.zoo import PREFIX as ZOO_PREFIX
@@ -16,6 +18,9 @@ from mmlesion.version import __version__
 
 from ..finding import Finding, ScanResult, StepRecord
 from ..finding_map import FindingMaps
+
+#: Step that adds findings of signs, which other steps omit.
+SIGNS = 'signs'
 
 
 @dataclass
@@ -28,12 +33,18 @@ class ScanCase:
         maps: Masks and maps of the findings, on the voxels of ``volume``.
         detector: The :class:`mmlesion.apis.ScanDetector` that produced the result,
             for steps that explain it.
+        lung: Lung mask of another program on the voxels of ``volume``, for steps that
+            otherwise compute it.
+
+    Shape:
+        - lung: (D, H, W), bool.
     """
 
     volume: CTVolume
     result: ScanResult
     maps: FindingMaps = field(default_factory=dict)
     detector: Any = None
+    lung: np.ndarray | None = None
 
 
 class ScanStep(ABC):
@@ -72,8 +83,12 @@ class ScanStep(ABC):
         case.result.provenance = [*kept, self.record]
 
     def chosen(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Return the findings that the step processes."""
-        high = [each for each in findings if each.score >= self.score_thr]
+        """Return the findings that the step processes; signs are omitted."""
+        high = [
+            each
+            for each in findings
+            if each.score >= self.score_thr and SIGNS not in each.extras
+        ]
         order = sorted(high, key=lambda each: -each.score)
         return order[: self.max_findings]
 

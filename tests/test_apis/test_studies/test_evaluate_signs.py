@@ -9,10 +9,10 @@ import pytest
 from mmengine.config import Config
 
 from mmlesion.apis.studies import evaluate_signs, signs_evaluation_table
-from mmlesion.apis.studies.sign_networks import SignNetwork
 from mmlesion.cli.main import main
 from mmlesion.ct import REGIONS
 from mmlesion.datasets.indices.scan_list import projection_path
+from mmlesion.scan.sign_networks import SignNetwork
 
 SIGNS = ('cavity', 'fungus_ball')
 VIEWS = ('axial', 'coronal')

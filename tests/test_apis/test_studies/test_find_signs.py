@@ -1,5 +1,6 @@
 """Signs in one scan: findings, thresholds, files and errors."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -7,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from mmengine.config import Config
 from scipy import ndimage
 
 from mmlesion.apis.scan_program import CaseOutputs
 from mmlesion.apis.studies.find_signs import find_signs
-from mmlesion.apis.studies.sign_networks import SignNetwork, find_sign
 from mmlesion.cli.main import main
 from mmlesion.ct import REGIONS, CTVolume, lung_mask, read_volume, write_volume
-from mmlesion.scan import ScanResult
+from mmlesion.scan import ScanResult, StepRecord
+from mmlesion.scan.evaluation import TruthScan, evaluate_results, read_results
+from mmlesion.scan.mask_findings import empty_result
+from mmlesion.scan.reading import read_scan
+from mmlesion.scan.sign_networks import SignNetwork, find_sign
+from mmlesion.scan.steps import FindSigns, ScanCase
 
 GRID = (54, 64, 64)
 REAL = Path(__file__).resolve().parents[3] / '../shared/data/chest_ct/ct-64.nrrd'
@@ -213,6 +219,104 @@ def test_the_command_rejects_wrong_thresholds(
     options = f'{scan} --out {tmp_path}/out --models {tmp_path}/axial.py none.pth'
     assert main(['find-signs', *options.split(), '--score-thr', *words.split()]) == 1
     assert re.search(sentence, capsys.readouterr().err)
+
+
+def test_signs_and_lesions_in_one_report(
+    root, checkpoint, tmp_path, config, with_cavity, monkeypatch
+):
+    """FindSigns as a step: the same signs, which other steps and FROC omit."""
+    row, scan, _ = with_cavity(root)
+    config(root).dump(tmp_path / 'axial.py')
+    alone = find_signs(
+        scan, [config(root)], [checkpoint], tmp_path, grid_shape=GRID, score_thr=0.5
+    )
+    signs = dict(
+        type='FindSigns',
+        models=[dict(config=str(tmp_path / 'axial.py'), checkpoint=checkpoint)],
+        grid_shape=GRID,
+    )
+    monkeypatch.chdir(Path(__file__).parents[3])
+    program = dict(
+        type='DetectLesions',
+        config='configs/phantom/phantom_3dce_csatt_15slice.py',
+        checkpoint='mmlesion://csatt_phantom_15slice',
+    )
+    outline = dict(type='OutlineFindings', method='ellipse')
+    Config(dict(steps=[program, signs, outline])).dump(tmp_path / 'scan.py')
+    words = f'{root / row.scan} --config {tmp_path}/scan.py --every 60 --score-thr 0.05'
+    out = tmp_path / 'out'
+    command = ['detect', *words.split(), '--out', str(out), '--report', 'html']
+    assert main([*command, '--formats', 'json', 'nifti']) == 0
+    name = Path(row.scan).name.split('.')[0]
+    result = read_results(out)[name]
+    lesions = [each for each in result.findings if 'signs' not in each.extras]
+    found = [each for each in result.findings if 'signs' in each.extras]
+    assert lesions and [each.id for each in result.findings] == list(
+        range(1, len(result.findings) + 1)
+    )
+    assert [
+        (each.score, each.extras['signs'], each.box) for each in found
+    ] == pytest.approx(
+        [(each.score, each.extras['signs'], each.box) for each in alone.findings]
+    )
+    assert all('outline' in each.extras for each in lesions)
+    assert not any('outline' in each.extras for each in found)
+    assert [each.step for each in result.provenance] == ['detect', 'signs', 'outline']
+    digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    assert result.provenance[1].checkpoint_sha256 == digest
+    labels = read_volume(out / name / 'findings.nii.gz').array
+    assert all((labels == each.id).any() for each in found)
+    curve = evaluate_results({name: result}, {name: TruthScan()}, num_resamples=10)
+    assert len(curve.matches.box_score) == len(lesions)
+    page = (out / name / 'report.html').read_text()
+    assert page.count('["Region",') == len(found)
+    low = (np.arange(scan.shape[0]) < scan.shape[0] // 3)[:, None, None]
+    labels = np.where(lung_mask(scan) & low, 10, 1).astype(np.uint8)
+    mask = tmp_path / 'mask.nii.gz'
+    write_volume(mask, CTVolume(labels, scan.spacing_mm, scan.origin))
+    command[command.index(str(out))] = f'{out}_mask'
+    options = ['--lung-mask', str(mask), '--lung-labels', '10', '--every', '200']
+    assert main([*command, *options]) == 0
+    regions = read_results(f'{out}_mask')[name].extras['signs']['cavity']
+    assert set(regions) == {'left_lower', 'right_lower'}
+
+
+def test_a_scan_without_lungs_keeps_its_lesions(root, checkpoint, config, tmp_path):
+    step = FindSigns([dict(config=config(root), checkpoint=checkpoint)])
+    path = tmp_path / 'scan.nii.gz'
+    array = np.arange(8 * 32 * 32, dtype=np.int16).reshape(8, 32, 32) % 80
+    write_volume(path, CTVolume(array, (3.0, 1.0, 1.0)))
+    volume = read_scan(path).volume
+    case = ScanCase(volume, empty_result('scan', volume, StepRecord('detect')))
+    step(case)
+    (warning,) = case.result.warnings
+    assert warning.startswith('No search for signs: the scan holds no air')
+    assert not case.result.findings and case.result.extras['signs'] == {}
+    step.lungs_required = True
+    with pytest.raises(ValueError, match='the scan holds no air'):
+        step(case)
+
+
+def test_the_lung_labels_of_a_mask(root, checkpoint, config, tmp_path, with_cavity):
+    """Labels of other organs are not lung."""
+    row, scan, _ = with_cavity(root)
+    labels = np.where(lung_mask(scan), 10, 1).astype(np.uint8)
+    mask = tmp_path / 'mask.nii.gz'
+    write_volume(mask, CTVolume(labels, scan.spacing_mm, scan.origin))
+    own = find_signs(
+        scan,
+        [config(root)],
+        [checkpoint],
+        tmp_path,
+        mask,
+        grid_shape=GRID,
+        lung_labels=[10],
+    )
+    write_volume(mask, CTVolume(labels // 10, scan.spacing_mm, scan.origin))
+    lung_only = find_signs(
+        scan, [config(root)], [checkpoint], tmp_path, mask, grid_shape=GRID
+    )
+    assert own.extras == lung_only.extras
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason='no real chest CT next to the project')

@@ -18,10 +18,10 @@ from mmlesion.apis.studies.sign_maps import (
     result_names,
     sign_maps,
 )
-from mmlesion.apis.studies.sign_networks import SignNetwork, find_sign
 from mmlesion.ct import CTVolume, read_volume, resample_to_grid, write_volume
 from mmlesion.datasets.indices.scan_list import projection_path, read_scan_list
 from mmlesion.files import plain_json
+from mmlesion.scan.sign_networks import SignNetwork, find_sign
 
 VIEWS = ('axial', 'coronal', 'sagittal')
 

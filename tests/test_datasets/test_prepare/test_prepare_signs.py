@@ -245,6 +245,24 @@ def test_a_lung_mask_of_ones_own(scans):
         np.rint(255 * rescale_projection(expected)),
     )
     assert prepare(scans).already_there == 2
+    with_labels = [
+        f'{line},{10 if "m1" in line else ""}'
+        for line in (scans / 'scans.csv').read_text().splitlines()
+    ]
+    with_labels[0] = with_labels[0][:-1] + ',lung_labels'
+    organs = CTVolume(np.where(given, 10, 1).astype(np.uint8), (12, 8, 8))
+    write_volume(scans / 'm1.nii.gz', organs)
+    own = scans / 'scans.csv'
+    without = own.read_text()
+    own.write_text('\n'.join(with_labels) + '\n')
+    assert prepare(scans).already_there == 1
+    assert np.array_equal(read_refined_lung(str(folder)).array, given)
+    own.write_text(own.read_text().replace(',10\n', ',1o\n'))
+    with pytest.raises(ValueError, match='s1.nii.gz: expected lung_labels such as'):
+        prepare(scans)
+    own.write_text(without)
+    write_volume(scans / 'm1.nii.gz', CTVolume(given.astype(np.uint8), (12, 8, 8)))
+    prepare(scans)
     other = CTVolume(given[:, ::-1].astype(np.uint8), (12, 8, 8))
     write_volume(scans / 'm1.nii.gz', other)
     assert prepare(scans).already_there == 1

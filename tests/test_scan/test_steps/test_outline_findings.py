@@ -5,7 +5,8 @@ import pytest
 
 from mmlesion.ct import CTVolume
 from mmlesion.scan import Box3D, ScanResult
-from mmlesion.scan.steps import OutlineFindings, ScanCase, mask_axes_mm
+from mmlesion.scan.mask_findings import mask_axes_mm
+from mmlesion.scan.steps import OutlineFindings, ScanCase
 
 
 def case_of(hu, spacing, lower, upper, small_scan):
