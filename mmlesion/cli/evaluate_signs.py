@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='choose thresholds for equal class frequencies, as in the paper (default: '
         'frequencies of the validation scans)',
     )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        metavar='P',
+        help='threshold of the networks; 0.5 is the decision of a network that was '
+        'trained with balanced classes (default: chosen on the validation scans)',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -53,6 +60,11 @@ def run(args: argparse.Namespace) -> None:
     from mmlesion.apis.studies import evaluate_signs, signs_evaluation_table
 
     table = evaluate_signs(
-        *config_pairs(args), args.out, args.resamples, args.seed, args.balanced
+        *config_pairs(args),
+        args.out,
+        args.resamples,
+        args.seed,
+        args.balanced,
+        args.score_thr,
     )
     print(signs_evaluation_table(table))

@@ -24,8 +24,10 @@ from mmlesion.files import write_csv_table, write_json
 from mmlesion.scan.sign_networks import SignNetwork, projection_data, read_projection
 
 _SCORES, _SUMMARY = 'scores.csv', 'summary.json'
-_INTENSITY, _ANY, _EXTENT = 'mean intensity', 'any sign', 'extent of signs'
-_NOT_TRAINED_ON_TASK = (_INTENSITY, _ANY, _EXTENT)
+_INTENSITY, _REGION = 'mean intensity', 'lung region'
+_CONTROLS = (_REGION, _INTENSITY)
+_ANY, _EXTENT = 'any sign', 'extent of signs'
+_NOT_TRAINED_ON_TASK = (*_CONTROLS, _ANY, _EXTENT)
 _RATES = ('precision', 'balanced_precision', 'sensitivity', 'f1')
 
 
@@ -56,6 +58,7 @@ def evaluate_signs(
     num_resamples: int = 1000,
     seed: int = 0,
     balanced: bool = False,
+    score_thr: float | None = None,
     device: str | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -72,7 +75,9 @@ def evaluate_signs(
       lung regions;
     - ``mean intensity``: the mean gray value of the projection (first view), as a
       control without a network. Validation cases determine whether high or low values
-      are positive.
+      are positive;
+    - ``lung region``: for signs, the frequency of the sign in this lung region of the
+      training scans, as a control without an image.
 
     The threshold of each predictor has the largest F1 on the validation scans, with
     ``balanced`` the largest F1 if both labels were equally frequent. A
@@ -93,6 +98,9 @@ def evaluate_signs(
         num_resamples: Number of bootstrap resamples of patients for the intervals.
         seed: Random seed of the resamples.
         balanced: Whether the threshold is for equally frequent labels, as in the paper.
+        score_thr: Threshold of the networks and of the mean of views instead of a
+            threshold from the validation scans. 0.5 is the decision of a softmax that
+            was trained with equally frequent labels.
         device: Defaults to the GPU if available.
         progress: Whether to show a progress bar.
 
@@ -105,9 +113,11 @@ def evaluate_signs(
 
     Raises:
         FileNotFoundError: If the index, a projection or a checkpoint does not exist.
-        ValueError: If the configs do not match, have different test scans, or the test
-            scans of a task do not have both labels.
+        ValueError: If the configs do not match, have different test scans, the test
+            scans of a task do not have both labels, or ``score_thr`` is not in [0, 1].
     """
+    if score_thr is not None and not 0 <= score_thr <= 1:
+        raise ValueError(f'score_thr must be in [0, 1], but is {score_thr}')
     out_dir = Path(out_dir)
     networks = _load(configs, checkpoints, device)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -120,14 +130,22 @@ def evaluate_signs(
     table, rows = [], []
     for task, cases in found['test'].items():
         for predictor, scores in cases.scores.items():
-            seen = task in trained_on_val and predictor not in _NOT_TRAINED_ON_TASK
+            of_network = predictor not in _NOT_TRAINED_ON_TASK
+            seen = task in trained_on_val and of_network
             val = None if seen else found.get('val', {}).get(task)
             table.append(
                 dict(
                     task=task,
                     predictor=predictor,
                     **_measure(
-                        task, predictor, cases, val, num_resamples, seed, balanced
+                        task,
+                        predictor,
+                        cases,
+                        val,
+                        num_resamples,
+                        seed,
+                        balanced,
+                        score_thr if of_network else None,
                     ),
                 )
             )
@@ -208,19 +226,34 @@ def _scores(
     source = next((each for each in networks if each.has_val), networks[0])
     data = _data(source.data_cfg, split)
     root = data.data_prefix['img_path']
+    training = _data(source.data_cfg, 'train').split_rows()
     by_task: dict[str, list[_Network]] = {}
     for each in networks:
         by_task.setdefault(each.task, []).append(each)
     records: dict[str, list[dict[str, Any]]] = {task: [] for task in by_task}
+    shares = {task: _region_shares(training, task) for task in by_task}
     rows = data.split_rows()
     for row in tqdm(rows, f'Scans ({split})', unit='scan', disable=not progress):
         for task, group in by_task.items():
-            records[task] += _records_of_scan(row, task, group, root)
+            found_here = _records_of_scan(row, task, group, root)
+            for record in found_here if task not in WHOLE_TASKS else ():
+                record['scores'][_REGION] = shares[task][record['area']]
+            records[task] += found_here
     found = {task: _cases(table) for task, table in records.items()}
     signs = [task for task in found if task not in WHOLE_TASKS]
     if signs:
         _add_sign_predictors(found, rows, signs)
     return found
+
+
+def _region_shares(rows: Sequence[ScanRow], task: str) -> dict[str, float]:
+    """Return the frequency of a sign in each lung region."""
+    shares = {}
+    for region in REGIONS:
+        labels = [row.signs.get(task, {}).get(region) for row in rows]
+        known = [label for label in labels if label is not None]
+        shares[region] = sum(known) / len(known) if known else 0.0
+    return shares
 
 
 def _records_of_scan(
@@ -259,18 +292,16 @@ def _records_of_scan(
 
 
 def _cases(records: Sequence[dict[str, Any]]) -> _Cases:
-    views = [name for name in records[0]['scores'] if name != _INTENSITY]
+    names = records[0]['scores']
     scores = {
         name: np.array([record['scores'][name] for record in records])
-        for name in (*views, _INTENSITY)
+        for name in sorted(names, key=_CONTROLS.__contains__)
     }
+    views = [name for name in names if name not in _CONTROLS]
     if len(views) > 1:
         mean = np.mean([scores[view] for view in views], 0)
-        scores = {
-            **{view: scores[view] for view in views},
-            'mean of views': mean,
-            _INTENSITY: scores[_INTENSITY],
-        }
+        controls = {name: scores.pop(name) for name in _CONTROLS if name in scores}
+        scores = {**scores, 'mean of views': mean, **controls}
     rows = [{k: v for k, v in record.items() if k != 'scores'} for record in records]
     return _Cases(rows, scores)
 
@@ -282,7 +313,7 @@ def _add_sign_predictors(
     probabilities: dict[str, list[float]] = {row.scan: [] for row in rows}
     for sign in signs:
         cases = found[sign]
-        views = [name for name in cases.scores if name != _INTENSITY]
+        views = [name for name in cases.scores if name not in _CONTROLS]
         for record, p in zip(cases.rows, cases.scores[views[-1]]):
             probabilities[record['scan']].append(float(p))
     values = [np.array(probabilities[row.scan]) for row in rows]
@@ -315,6 +346,7 @@ def _measure(
     num_resamples: int,
     seed: int,
     balanced: bool,
+    score_thr: float | None,
 ) -> dict[str, Any]:
     known, labels, patients = cases.labeled()
     if len(set(labels.tolist())) < 2:
@@ -323,7 +355,9 @@ def _measure(
             'one label; use another fold or seed'
         )
     scores, threshold = cases.scores[predictor][known], 0.5
-    if val is not None:
+    if score_thr is not None:
+        threshold = score_thr
+    elif val is not None:
         val_known, val_labels, _ = val.labeled()
         val_scores = val.scores[predictor][val_known]
         if (

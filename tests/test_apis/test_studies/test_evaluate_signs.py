@@ -122,6 +122,58 @@ def pick(table, task, predictor):
     )
 
 
+def test_a_fixed_threshold(root, gray_networks, tmp_path):
+    configs = [config(root, 'cavity', view) for view in VIEWS]
+    arguments = dict(num_resamples=10, progress=False)
+    free = evaluate_signs(configs, [1.0, 1.0], tmp_path / 'a', **arguments)
+    table = evaluate_signs(
+        configs, [1.0, 1.0], tmp_path / 'b', score_thr=0.5, **arguments
+    )
+    row = pick(table, 'cavity', 'coronal')
+    labels, grays = cases(root, 'test', 'cavity', 'coronal')
+    called = grays > 128
+    assert row['threshold'] == 0.5 and row['f1'] == pytest.approx(f1(labels, called))
+    assert pick(table, 'cavity', 'mean of views')['threshold'] == 0.5
+    for name in ('mean intensity', 'lung region'):  # not probabilities of a network
+        assert pick(table, 'cavity', name) == pick(free, 'cavity', name)
+    with pytest.raises(ValueError, match=r'score_thr must be in \[0, 1\], but is 50'):
+        evaluate_signs(configs, [1.0, 1.0], tmp_path / 'c', score_thr=50)
+
+
+def test_the_lung_region_alone(root, gray_networks, tmp_path):
+    """The control is the frequency of the sign in the training scans."""
+    configs = [config(root, 'cavity', view) for view in VIEWS]
+    table = evaluate_signs(
+        configs, [1.0, 1.0], tmp_path / 'out', num_resamples=10, progress=False
+    )
+    with open(root / 'projections.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    share = {
+        area: np.mean(
+            [
+                int(row[f'{area}_cavity'])
+                for row in rows
+                if row['split'] == 'train' and row[f'{area}_cavity']
+            ]
+        )
+        for area in REGIONS
+    }
+    used = [
+        (int(row[f'{area}_cavity']), share[area])
+        for row in rows
+        for area in REGIONS
+        if row['split'] == 'test' and row[f'{area}_cavity'] and area != row['empty']
+    ]
+    found = pick(table, 'cavity', 'lung region')
+    assert found['auc'] == pytest.approx(auc(*zip(*used)))
+    assert [row['predictor'] for row in table if row['task'] == 'cavity'] == [
+        *VIEWS,
+        'mean of views',
+        'lung region',
+        'mean intensity',
+    ]
+
+
 def test_rates_at_the_threshold_of_the_validation_scans(root, gray_networks, tmp_path):
     configs = [config(root, 'cavity', view) for view in VIEWS]
     table = evaluate_signs(
