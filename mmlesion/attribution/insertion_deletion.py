@@ -1,6 +1,5 @@
 """Insertion and deletion curves (RISE)."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -108,34 +107,45 @@ def insertion_deletion(
     if maps.shape[2:] != grid:
         maps = resize_map(maps.float(), grid)
     forward = forward or model
-    into, by = (_baseline(inputs, each) for each in (insert_into, replace_by))
+    missing = torch.stack(
+        [_baseline(inputs, each) for each in (insert_into, replace_by)]
+    )
     order = maps.flatten(2).argsort(dim=2, descending=True, stable=True)
     rank = order.argsort(dim=2)  # of each pixel; 0 is the largest value
     fractions = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     counts = (fractions * rank.shape[2]).round().long().to(inputs.device)
     found = torch.empty(2, *maps.shape[:2], num_steps + 1)
     with preserve_model_state(model, gradient=False):
-        classes = None
-        if not callable(targets):
+        if callable(targets):
+            original = _image_scores(forward, inputs, targets, score, chunk_size)
+        else:
             output = [logits_of(forward(part)) for part in inputs.split(chunk_size)]
-            classes = class_indices(targets, torch.cat(output))
-            if classes.shape[1] != maps.shape[1]:
+            logits = torch.cat(output).float()
+            targets = class_indices(targets, logits)
+            if targets.shape[1] != maps.shape[1]:
                 raise ValueError(
-                    f'{maps.shape[1]} maps and {classes.shape[1]} targets for each '
+                    f'{maps.shape[1]} maps and {targets.shape[1]} targets for each '
                     'sample: expected the same number of both'
                 )
-        for sample, index in itertools.product(*map(range, maps.shape[:2])):
-            picture = inputs[sample]
-            target = targets if classes is None else classes[sample, index]
-            for first in range(0, num_steps + 1, chunk_size):
-                steps = slice(first, first + chunk_size)
-                changed = rank[sample, index] < counts[steps, None]
-                changed = changed.unflatten(1, grid).unsqueeze(1)
-                inserted = torch.where(changed, picture, into[sample])
-                deleted = torch.where(changed, by[sample], picture)
-                for curve, pictures in zip(found, (inserted, deleted)):
-                    scores = _scores(forward(pictures), len(pictures), target, score)
-                    curve[sample, index, steps] = scores.float().cpu()
+            original = score_of_classes(logits, targets, score)
+        found[0, ..., -1] = found[1, ..., 0] = original
+        empty = _image_scores(forward, missing[0], targets, score, chunk_size)
+        found[0, ..., 0] = found[1, ..., -1] = empty
+        if not torch.equal(*missing):
+            empty = _image_scores(forward, missing[1], targets, score, chunk_size)
+            found[1, ..., -1] = empty
+        # Chunks contain the images of both curves and of several samples.
+        between = found[..., 1:-1]
+        for chosen in torch.arange(between.numel()).split(chunk_size):
+            kind, sample, index, step = torch.unravel_index(chosen, between.shape)
+            changed = rank[sample, index] < counts[step + 1, None]
+            changed = changed.unflatten(1, grid).unsqueeze(1)
+            deleting = (kind == 1).to(changed.device)
+            kept = changed ^ deleting.view(-1, *[1] * (changed.dim() - 1))
+            pictures = torch.where(kept, inputs[sample], missing[kind, sample])
+            wanted = targets if callable(targets) else targets[sample, index, None]
+            scores = _image_scores(forward, pictures, wanted, score, chunk_size)
+            between[kind, sample, index, step] = scores[:, 0].cpu()
     return InsertionDeletion(fractions.float(), *found)
 
 
@@ -158,20 +168,26 @@ def _check_inputs(
         raise ValueError('the maps have a value that is NaN or infinite')
 
 
-def _scores(
-    output: Any, num_pictures: int, target: Any, score: str | Callable
+def _image_scores(
+    forward: Callable,
+    images: Tensor,
+    targets: Any,
+    score: str | Callable,
+    chunk_size: int,
 ) -> Tensor:
-    """Return the scores (N,) of a class index or of a callable target."""
-    if callable(target):
-        scores = scores_of(output, target)
-        if scores.shape != (num_pictures, 1):
+    """Return the scores (N, K) of classes (N, K), or (N, 1) of a callable target."""
+    parts = images.split(chunk_size)
+    if not callable(targets):
+        logits = torch.cat([logits_of(forward(part)) for part in parts]).float()
+        return score_of_classes(logits, targets, score)
+    found = [scores_of(forward(part), targets) for part in parts]
+    for scores, part in zip(found, parts):
+        if scores.shape != (len(part), 1):
             raise ValueError(
                 'a callable target must return one score for each image, '
-                f'got shape {tuple(scores.shape)} for {num_pictures}'
+                f'got shape {tuple(scores.shape)} for {len(part)}'
             )
-        return scores[:, 0]
-    logits = logits_of(output).float()
-    return score_of_classes(logits, target.expand(num_pictures, 1), score)[:, 0]
+    return torch.cat(found).float()
 
 
 def _baseline(inputs: Tensor, kind: float | str | Tensor) -> Tensor:

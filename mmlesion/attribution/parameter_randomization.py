@@ -31,6 +31,7 @@ def randomize_parameters(
     cascade: bool = True,
     absolute: bool = False,
     seed: int = 0,
+    original: Tensor | None = None,
     progress: bool = False,
 ) -> list[RandomizedLayer]:
     """Shuffle the parameters layer by layer and compare the maps.
@@ -55,12 +56,13 @@ def randomize_parameters(
         explain: Function without arguments that returns the maps of the current model,
             of any spatial size.
         layers: Names of layers from the output to the input. A container is shuffled as
-            a whole. Defaults to all modules that have parameters of their own, in
-            reverse order of registration.
+            a whole, and ``''`` is the whole model. Defaults to all modules that have
+            parameters of their own, in reverse order of registration.
         cascade: Whether previously shuffled layers stay shuffled. Otherwise, each layer
             is shuffled alone.
         absolute: Whether to compare absolute values.
         seed: Random seed of the shuffling.
+        original: Maps of the model, if they are known. Computed by default.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -84,7 +86,7 @@ def randomize_parameters(
         if next(modules[name].parameters(), None) is None:
             raise ValueError(f'layer {name!r} has no parameters to shuffle')
     generator = torch.Generator().manual_seed(seed)
-    original = _ranked(explain(), absolute)
+    reference = _ranked(explain() if original is None else original, absolute)
     before = {parameter: parameter.detach().clone() for parameter in model.parameters()}
     found = []
     try:
@@ -93,13 +95,13 @@ def randomize_parameters(
                 _restore(before)
             _shuffle(modules[name], generator)
             ranked = _ranked(explain(), absolute)
-            if ranked.shape != original.shape:
+            if ranked.shape != reference.shape:
                 raise ValueError(
                     f'the maps have shape {tuple(ranked.shape)} after layer {name!r} '
                     'was '
-                    f'shuffled, but {tuple(original.shape)} before'
+                    f'shuffled, but {tuple(reference.shape)} before'
                 )
-            found.append(RandomizedLayer(name, (ranked * original).sum(2).float()))
+            found.append(RandomizedLayer(name, (ranked * reference).sum(2).float()))
     finally:
         _restore(before)
     return found

@@ -134,8 +134,8 @@ def impute(
     known = images * (1 - inside)
     degree = _neighbor_sum(torch.ones_like(inside))
 
-    def system(values: Tensor) -> Tensor:
-        return inside * (degree * values - _neighbor_sum(values * inside))
+    def system(values: Tensor) -> Tensor:  # values are 0 outside
+        return (degree * values).sub_(_neighbor_sum(values)).mul_(inside)
 
     right = inside * _neighbor_sum(known)
     # If all pixels of an image are removed, any constant solves the system.
@@ -151,10 +151,10 @@ def impute(
             break
         moved = system(direction)
         length = old / (direction * moved).sum((2, 3), keepdim=True).clamp(min=1e-30)
-        values = values + length * direction
-        residual = residual - length * moved
-        new = (residual**2).sum((2, 3), keepdim=True)
-        direction = residual + new / old.clamp(min=1e-30) * direction
+        values.addcmul_(length, direction)
+        residual.addcmul_(length, moved, value=-1)
+        new = residual.square().sum((2, 3), keepdim=True)
+        direction.mul_(new / old.clamp(min=1e-30)).add_(residual)
         old = new
     spread = images.std((2, 3), keepdim=True, unbiased=False)
     drawn = torch.randn(images.shape, generator=generator).to(images)
@@ -163,12 +163,9 @@ def impute(
 
 def _neighbor_sum(images: Tensor) -> Tensor:
     """Return the weighted sum of the eight neighbors; zero outside the image."""
-    kernel = images.new_tensor(
-        [
-            [DIAGONAL, DIRECT, DIAGONAL],
-            [DIRECT, 0, DIRECT],
-            [DIAGONAL, DIRECT, DIAGONAL],
-        ]
-    )
-    flat = images.flatten(0, 1)[:, None]
-    return F.conv2d(flat, kernel[None, None], padding=1).view_as(images)
+    # Sums of rows and then columns are several times faster than a convolution.
+    padded = F.pad(images, (1, 1, 1, 1))
+    rows = padded[..., :-2, :] + padded[..., 2:, :]
+    direct = rows[..., 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
+    diagonal = rows[..., :-2] + rows[..., 2:]
+    return diagonal.mul_(DIAGONAL).add_(direct, alpha=DIRECT)

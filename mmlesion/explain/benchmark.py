@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmlesion.attribution import ActivationMap, normalize_map, resize_map
+from mmlesion.attribution.model_state import preserve_model_state
 from mmlesion.attribution.targets import class_indices, logits_of
 from mmlesion.evaluation.functional import PixelHistogram
 from mmlesion.files import markdown_table
@@ -124,7 +125,8 @@ class MapBenchmark:
             model: The model.
             cases: The batch.
             suffix: Added to the names of the methods, such as ``' (untrained)'``. The
-                controls are then omitted.
+                controls are then omitted, and so are the measures of the methods
+                themselves (sensitivity, randomized parameters, other class).
 
         Raises:
             ValueError: If the cases are inconsistent, or a method does not support the
@@ -132,11 +134,12 @@ class MapBenchmark:
         """
         cases.check()
         classes, num_classes, scores = self._classes(model, cases)
+        forward = _fast_forward(model, cases.inputs)
         for method in [*self.methods, *([] if suffix else self.controls)]:
             # Heads compute their own maps, so layers are passed only to methods that
             # need them.
             layers = self.layers if method.kind.needs_layers else ()
-            built = method(model, layers, score=self.score)
+            built = method(model, layers, score=self.score, forward=forward)
 
             def explain(
                 inputs: Tensor, classes: Tensor, built: ActivationMap = built
@@ -149,12 +152,14 @@ class MapBenchmark:
                 model,
                 cases.inputs,
                 maps[:, 0],
+                raw,
                 cases.masks,
                 classes,
                 num_classes,
                 self.score,
                 explain,
-                method not in self.controls,
+                forward,
+                trained=not suffix,
             )
             name = method.name + suffix
             values: dict[str, np.ndarray] = {}
@@ -251,6 +256,26 @@ def benchmark_table(
         values = [row.get(name, np.nan) for name in shown]
         cells.append([method, *('-' if np.isnan(v) else f'{v:.3f}' for v in values)])
     return markdown_table(cells)
+
+
+def _fast_forward(model: nn.Module, inputs: Tensor) -> Callable[[Tensor], Any]:
+    """Return a forward function with the memory layout in which convolutions are fast.
+
+    On a CPU, this is ``channels_last`` for images. The default layout is used if the
+    model does not support it, for example because of ``Tensor.view``.
+    """
+    if inputs.dim() != 4 or inputs.is_cuda:
+        return model
+
+    def forward(images: Tensor) -> Any:
+        return model(images.contiguous(memory_format=torch.channels_last))
+
+    try:
+        with torch.no_grad(), preserve_model_state(model, gradient=False):
+            forward(inputs[:1])
+    except RuntimeError:
+        return model
+    return forward
 
 
 def _mean(values: Sequence[float]) -> float:

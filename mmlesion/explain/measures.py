@@ -34,28 +34,34 @@ class MapBatch:
         model: The explained model.
         inputs: Input of the model.
         maps: One map per sample, at the size of the input.
+        raw: The maps before resizing, as ``explain`` returns them.
         masks: Masks of the lesions.
         classes: The explained class of each sample.
         num_classes: Number of classes of the model.
         score: The explained score, see :class:`~mmlesion.attribution.ActivationMap`.
         explain: Function from other inputs and classes (B, ) to maps (B, 1, \\*grid).
-        depends_on_model: Whether the maps depend on the model.
+        forward: Function from inputs to the output of the model.
+        trained: Whether the model is trained; measures of the method itself are omitted
+            for the untrained control.
 
     Shape:
         - inputs: (B, C, H, W)
         - maps, masks: (B, H, W)
+        - raw: (B, 1, \\*grid)
         - classes: (B,)
     """
 
     model: nn.Module
     inputs: Tensor
     maps: Tensor
+    raw: Tensor
     masks: np.ndarray
     classes: Tensor
     num_classes: int
     score: str | Callable
     explain: Callable[[Tensor, Tensor], Tensor]
-    depends_on_model: bool = True
+    forward: Callable | None = None
+    trained: bool = True
 
 
 class MapMeasure:
@@ -180,7 +186,7 @@ class MapInsertionDeletion(MapMeasure):
         self,
         baselines: Sequence[str | float] = ('blur', 'mean'),
         num_steps: int = 16,
-        chunk_size: int = 128,
+        chunk_size: int = 64,
     ) -> None:
         self.baselines = baselines
         self.num_steps = num_steps
@@ -199,6 +205,7 @@ class MapInsertionDeletion(MapMeasure):
                 insert_into=baseline,
                 replace_by=baseline,
                 chunk_size=self.chunk_size,
+                forward=batch.forward,
             )
             insertion = curves.insertion_auc[:, 0].numpy()
             deletion = curves.deletion_auc[:, 0].numpy()
@@ -232,6 +239,7 @@ class MapROAD(MapMeasure):
             batch.classes,
             shares=self.shares,
             seed=self.seed,
+            forward=batch.forward,
         )
         return dict(road=found[:, 0].numpy())
 
@@ -253,12 +261,15 @@ class MapSensitivity(MapMeasure):
 
     def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
         """Measure each sample."""
+        if not batch.trained:
+            return dict(max_sensitivity=np.full(len(batch.inputs), np.nan))
         found = max_sensitivity(
             lambda inputs: batch.explain(inputs, batch.classes),
             batch.inputs,
             radius=self.radius,
             samples=self.samples,
             seed=self.seed,
+            original=batch.raw,
         )
         return dict(max_sensitivity=found[:, 0].cpu().numpy())
 
@@ -279,18 +290,16 @@ class MapParameterRandomization(MapMeasure):
 
     def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
         """Measure each sample."""
-        names = [
-            name
-            for name, module in batch.model.named_children()
-            if next(module.parameters(), None) is not None
-        ]
-        found = randomize_parameters(
+        if not batch.trained:
+            return dict(randomized=np.full(len(batch.inputs), np.nan))
+        (found,) = randomize_parameters(
             batch.model,
             lambda: batch.explain(batch.inputs, batch.classes),
-            names[::-1],
+            [''],
             seed=self.seed,
+            original=batch.raw,
         )
-        return dict(randomized=found[-1].similarity[:, 0].cpu().numpy())
+        return dict(randomized=found.similarity[:, 0].cpu().numpy())
 
 
 @MAP_MEASURES.register_module()
@@ -302,12 +311,12 @@ class MapRandomLogit(MapMeasure):
     """
 
     def __call__(self, batch: MapBatch) -> dict[str, np.ndarray]:
-        """Measure each sample; NaN for a model of one class."""
-        if batch.num_classes < 2:
+        """Measure each sample; NaN for a model of one class or without training."""
+        if batch.num_classes < 2 or not batch.trained:
             return dict(other_class=np.full(len(batch.inputs), np.nan))
         other = (batch.classes + 1) % batch.num_classes
         found = map_similarity(
-            batch.explain(batch.inputs, batch.classes),
+            batch.raw,
             batch.explain(batch.inputs, other),
         )
         return dict(other_class=found[:, 0].cpu().numpy())

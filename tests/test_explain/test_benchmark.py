@@ -103,6 +103,34 @@ def test_what_is_measured_is_told_case_by_case(benchmark):
     assert '| HiResCAM             | 1.000   |' in table
 
 
+def test_a_model_that_needs_contiguous_images():
+    """The fast memory layout is not used, and the numbers are the same."""
+
+    class Viewing(Bright):
+        def forward(self, x):
+            return super().forward(x.view(len(x), -1).view_as(x))
+
+    both = []
+    for model in (Bright(), Viewing()):
+        images = cases()
+        images.inputs = images.inputs.expand(-1, 2, -1, -1).contiguous()
+        model.features = nn.Conv2d(2, 2, 1, bias=False)
+        nn.init.constant_(model.features.weight, 0.5)
+        found = MapBenchmark(['HiResCAM'], layers='features')
+        found.update(model, images)
+        both.append(found.compute())
+    for method, numbers in both[0].items():
+        assert both[1][method] == pytest.approx(numbers, abs=1e-6, nan_ok=True)
+
+
+def test_measures_of_the_method_need_a_trained_network(benchmark):
+    table = benchmark.compute()
+    for name in ('max_sensitivity', 'randomized', 'other_class'):
+        assert np.isfinite(table['HiResCAM'][name])
+        assert np.isnan(table['HiResCAM (untrained)'][name])
+    assert np.isfinite(table['HiResCAM (untrained)']['difference_blur'])
+
+
 def test_a_case_without_a_lesion_and_one_class_have_documented_values():
     class One(Bright):
         def forward(self, x):

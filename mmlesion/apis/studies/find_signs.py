@@ -77,11 +77,9 @@ def find_signs(
     )
     read = read_scan(scan)
     volume = read.volume
-    case = ScanCase(
-        volume,
-        empty_result(read.path, volume, step.record, read.warnings),
-        lung=lung_mask and read_lung_mask(lung_mask, volume, lung_labels),
-    )
+    case = ScanCase(volume, empty_result(read.path, volume, step.record, read.warnings))
+    if lung_mask is not None:
+        case.lung = read_lung_mask(lung_mask, volume, lung_labels)
     case.result.detection_grid = step.grid
     step(case)
     Path(out_dir).mkdir(parents=True, exist_ok=True)
