@@ -40,7 +40,8 @@ class LinkOptions:
         nms_iou_thr: See step 5; 1 keeps all findings.
         max_findings: Maximum number of findings of a scan.
         box_margin_px: Pixels by which the boxes of the training data exceed the
-            lesion on each side. Diameters are measured without this margin. None for
+            lesion on each side, in pixels of the images that the network sees.
+            Diameters are measured without this margin. None for
             ``box_margin_px`` of the training data set, which the checkpoint contains;
             if it does not, 5 as in DeepLesion (Yan et al., J. Med. Imaging 2018).
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from mmlesion.ct import CTVolume
 from mmlesion.ct.recist import box_margin_px
+from mmlesion.datasets.transforms import ResizeToSpacing
 
 from .finding import Box3D, Finding, ScanResult, SliceBox, StepRecord
 from .key_slice_detection import KeySliceDetection
@@ -44,8 +45,9 @@ def make_result(
         np.abs(np.asarray(grid.direction).T @ volume.direction[:, 2]).argmax()
     )
     step = detection.keys.key_step_mm / detection.keys.spacing_mm
+    margin_mm = _margin_mm(detection, options)
     findings = [
-        _finding(number, each, volume, step, slice_axis, options, classes)
+        _finding(number, each, volume, step, slice_axis, margin_mm, classes)
         for number, each in enumerate(linked, 1)
     ]
     for finding in findings:
@@ -73,7 +75,7 @@ def _finding(
     volume: CTVolume,
     step: float,
     slice_axis: int,
-    options: LinkOptions,
+    margin_mm: float,
     classes: Sequence[str],
 ) -> Finding:
     box = _box_in_file(linked.box, volume)
@@ -94,9 +96,10 @@ def _finding(
             slices[index] = SliceBox(index, float(score), _box_in_file(edges, volume))
     best = max(slices.values(), key=lambda each: (each.score, -each.slice_index))
     x1, y1, x2, y2 = linked.boxes[linked.best]
-    margin = options.box_margin_px
-    margin = 2 * (box_margin_px(None) if margin is None else margin)
-    sides = [max(side - margin, 1.0) for side in (x2 - x1, y2 - y1)]
+    pixel_mm = volume.spacing_mm[1]
+    sides_mm = [
+        max(side * pixel_mm - 2 * margin_mm, pixel_mm) for side in (x2 - x1, y2 - y1)
+    ]
     label = classes[linked.label] if linked.label < len(classes) else 'lesion'
     x, y, z = grid.index_to_world(box.center).tolist()
     return Finding(
@@ -107,10 +110,24 @@ def _finding(
         box_mm=box.to_mm(grid),
         best_slice=best.slice_index,
         slices=sorted(slices.values(), key=lambda each: each.slice_index),
-        long_diameter_mm=max(sides) * volume.spacing_mm[1],
-        short_diameter_mm=min(sides) * volume.spacing_mm[1],
+        long_diameter_mm=max(sides_mm),
+        short_diameter_mm=min(sides_mm),
         label=label,
     )
+
+
+def _margin_mm(detection: KeySliceDetection, options: LinkOptions) -> float:
+    """Return the margin of the boxes in mm.
+
+    The detector has learned the margin in pixels of its training images. The pixels of
+    the scan may have another size.
+    """
+    margin = options.box_margin_px
+    margin = box_margin_px(None) if margin is None else margin
+    for step in detection.pipeline.rest.transforms:
+        if isinstance(step, ResizeToSpacing):
+            return margin * step.spacing_mm
+    return margin * detection.volume.spacing_mm[1]
 
 
 def _box_in_file(edges: np.ndarray, volume: CTVolume) -> Box3D:

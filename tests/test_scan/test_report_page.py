@@ -176,6 +176,20 @@ def test_findings_and_key_slices_are_shown_before_the_viewer(
     page.close()
 
 
+def test_labels_are_shown_if_they_differ(tmp_path, browser, small_scan):
+    volume, result, maps = small_scan()
+    page = browser.new_page()
+    for name, shown in (('lesion', False), ('pleural_thickening', True)):
+        result.findings[1].label = name
+        path = report.write_page(tmp_path / f'{name}.html', result, volume, maps)
+        page.goto(path.resolve().as_uri())
+        page.wait_for_selector('body[data-usable=true]', timeout=20_000)
+        assert page.is_visible('#label-head') is shown
+        text = page.text_content('#finding-2')
+        assert ('pleural thickening' in text) is shown and 'lesion' not in text
+    page.close()
+
+
 def test_scrolling_by_keys_and_wheel_moves_through_the_slices(
     tmp_path, open_page, small_scan
 ):

@@ -196,6 +196,7 @@ def _finding(
         )
     return dict(
         id=finding.id,
+        label=finding.label.replace('_', ' '),
         score=finding.score,
         slice=number + 1,
         long_mm=finding.long_diameter_mm,

@@ -1,5 +1,6 @@
 """Positions of the findings of whole scans in the file."""
 
+import dataclasses
 import json
 import re
 from copy import copy
@@ -169,6 +170,14 @@ def test_diameters_without_the_margin_of_the_boxes(detector, scan):
     (found,) = result.findings
     assert found.long_diameter_mm == pytest.approx(8)
     assert found.short_diameter_mm == pytest.approx(3.2)
+    # Pixels of another size do not change the margin of 4 mm.
+    volume.spacing_mm = (2.0, 3.2, 3.2)
+    read = dataclasses.replace(read, volume=volume)
+    coarse = make_result(
+        read, detector.key_slices(volume), [linked], LinkOptions(), detector.record
+    ).findings[0]
+    assert coarse.long_diameter_mm == pytest.approx(64 - 8)
+    assert coarse.short_diameter_mm == pytest.approx(44.8 - 8)
     # The fourth slice from the head of 24 is number 20 from the feet
     assert found.best_slice == 20
     assert found.box.lower == (29.5, 19.5, 18.5) and found.box.upper[2] == 21.5

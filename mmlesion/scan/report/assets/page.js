@@ -190,6 +190,8 @@ class ScanPage {
     const body = at('findings').tBodies[0];
     const judged = this.findings.some((each) => each.malignancy !== null);
     at('malignancy-head').hidden = !judged;
+    const labeled = new Set(this.findings.map((each) => each.label)).size > 1;
+    at('label-head').hidden = !labeled;
     for (const each of this.findings) {
       const bar = element('span', { kind: 'bar' });
       bar.style.setProperty('--share', each.score);
@@ -200,6 +202,7 @@ class ScanPage {
         element('td', { text: each.slice }),
         element('td', { text: `${fixed(each.long_mm, 1)} × ${fixed(each.short_mm, 1)}` }),
       ];
+      if (labeled) cells.splice(1, 0, element('td', { text: each.label, kind: 'label' }));
       if (judged) {
         const share = each.malignancy;
         const text = share === null ? '–' : `${Math.round(100 * share)} %`;
