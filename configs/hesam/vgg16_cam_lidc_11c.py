@@ -5,3 +5,5 @@ _base_ = [
     '../_base_/schedules/lidc.py',
     '../_base_/lidc_maps_runtime.py',
 ]
+# Without normalization layers, the loss otherwise stays at that of guessing.
+custom_hooks = [*_base_.custom_hooks, dict(type='mmlesion.DataDependentInitHook')]

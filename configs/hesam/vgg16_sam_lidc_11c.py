@@ -6,3 +6,5 @@ _base_ = [
     '../_base_/lidc_maps_runtime.py',
 ]
 model = dict(head=dict(type='mmlesion.SoftActivationHead'))
+# Without normalization layers, the loss otherwise stays at that of guessing.
+custom_hooks = [*_base_.custom_hooks, dict(type='mmlesion.DataDependentInitHook')]
