@@ -7,3 +7,4 @@ _base_ = [
 ]
 # Without normalization layers, the loss otherwise stays at that of guessing.
 custom_hooks = [*_base_.custom_hooks, dict(type='mmlesion.DataDependentInitHook')]
+optim_wrapper = dict(optimizer=dict(lr=1e-4))

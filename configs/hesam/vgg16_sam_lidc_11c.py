@@ -8,3 +8,4 @@ _base_ = [
 model = dict(head=dict(type='mmlesion.SoftActivationHead'))
 # Without normalization layers, the loss otherwise stays at that of guessing.
 custom_hooks = [*_base_.custom_hooks, dict(type='mmlesion.DataDependentInitHook')]
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
