@@ -6,6 +6,5 @@ _base_ = [
     '../_base_/lidc_maps_runtime.py',
 ]
 model = dict(head=dict(type='mmlesion.SoftActivationHead'))
-# Without normalization layers, the loss otherwise stays at that of guessing.
-custom_hooks = [*_base_.custom_hooks, dict(type='mmlesion.DataDependentInitHook')]
+# With 1e-3 and without normalization layers, the loss stays at that of guessing.
 optim_wrapper = dict(optimizer=dict(lr=1e-4))

@@ -4,7 +4,6 @@ from .activation_map_hook import ActivationMapHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .attention_figure_hook import AttentionFigureHook
 from .ct_visualization_hook import CTVisualizationHook
-from .data_dependent_init_hook import DataDependentInitHook
 from .epoch_seed_hook import EpochSeedHook
 from .float32_boxes_hook import Float32BoxesHook
 from .map_benchmark_hook import MapBenchmarkHook
@@ -18,7 +17,6 @@ __all__ = [
     'AtomicCheckpointHook',
     'AttentionFigureHook',
     'CTVisualizationHook',
-    'DataDependentInitHook',
     'EpochSeedHook',
     'Float32BoxesHook',
     'MapBenchmarkHook',
