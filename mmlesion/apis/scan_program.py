@@ -89,8 +89,13 @@ class ScanProgram:
 
         Raises:
             FileNotFoundError: If the file or folder does not exist.
-            ValueError: If the scan cannot be read or is not a CT scan in HU.
+            ValueError: If the scan cannot be read or is not a CT scan in HU, or no step
+                uses the lung mask.
         """
+        if lung is not None and not any(step.uses_lung for step in self.steps):
+            raise ValueError(
+                'a lung mask was given, but no step of the scan config uses lungs'
+            )
         found = scan if isinstance(scan, LoadedScan) else read_scan(scan, series_uid)
         case = ScanCase(found.volume, self.detector(found), {}, self.detector, lung)
         for step in self.steps:

@@ -69,6 +69,7 @@ class FindSigns(ScanStep):
     """
 
     name = SIGNS
+    uses_lung = True
 
     def __init__(
         self,

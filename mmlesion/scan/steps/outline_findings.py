@@ -93,6 +93,7 @@ class OutlineFindings(ScanStep):
         self.set_record(method=method)
         if config is not None and checkpoint is not None:
             self.network = NAMCandidates(config, checkpoint, crop_px, device)
+            self.uses_lung = True
             self.set_record(
                 self.network.name, checkpoint, method=method, crop_px=crop_px
             )

@@ -64,6 +64,8 @@ class ScanStep(ABC):
 
     #: Name of the step in the results.
     name = ''
+    #: Whether the step uses the lung mask of a case.
+    uses_lung = False
 
     def __init__(self, score_thr: float = 0.0, max_findings: int | None = None) -> None:
         if max_findings is not None and max_findings < 1:

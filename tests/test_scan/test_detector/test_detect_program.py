@@ -1,7 +1,9 @@
 """The program that detects lesions in scans, from the command line."""
 
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from mmlesion.cli import main
@@ -61,6 +63,18 @@ def test_a_config_by_its_name(name, checkpoint, scan, tmp_path, monkeypatch):
     result = json.loads((tmp_path / 'out' / 'a' / 'findings.json').read_text())
     (step,) = result['provenance']
     assert step['config'] == 'phantom_3dce_csatt_15slice.py'
+
+
+def test_a_lung_mask_that_no_step_uses(arguments, scan, tmp_path, capsys):
+    mask = tmp_path / 'mask.nii.gz'
+    inside = np.ones(scan.shape, np.uint8)
+    inside[:, :40] = 0
+    lung = np.where(inside, -800, scan.array).astype(np.int16)
+    write_volume(tmp_path / 'a.nii.gz', dataclasses.replace(scan, array=lung))
+    write_volume(mask, dataclasses.replace(scan, array=inside))
+    out = ['--out', tmp_path / 'out', '--lung-mask', mask]
+    assert detect(tmp_path / 'a.nii.gz', *arguments, *out) == 1
+    assert 'no step of the scan config uses lungs' in capsys.readouterr().err
 
 
 def test_slice_by_slice(arguments, scan, tmp_path):
