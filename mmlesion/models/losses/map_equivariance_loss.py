@@ -21,7 +21,8 @@ class MapEquivarianceLoss(nn.Module):
     with maps from which their means are subtracted, averaged over the batch. L is 0 for
     equal maps, 1 for uncorrelated maps and 2 for maps of opposite sign, and does not
     depend on the scale of the maps. A network that responds at a fixed offset from an
-    object has a high loss, because flips reverse this offset.
+    object has a high loss, because flips reverse this offset. A map that depends only
+    on the distance from the border has a low loss as well, so check the maps.
 
     Source: Wang et al., "Self-supervised equivariant attention mechanism for weakly
     supervised semantic segmentation", CVPR 2020. Differs from it in that the
