@@ -292,7 +292,9 @@ def _prepare_scan(
     os.chmod(partial, 0o755)  # mkdtemp gives access to the owner only
     try:
         scan = read_volume(path)
-        lung = mask_path and read_lung_mask(mask_path, scan, settings.get(_LUNG_LABELS))
+        lung = None
+        if mask_path:
+            lung = read_lung_mask(mask_path, scan, settings.get(_LUNG_LABELS))
         made = write_scan_projections(partial, scan, settings, lung)
         record = dict(
             settings=settings,
