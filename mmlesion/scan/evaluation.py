@@ -14,7 +14,7 @@ from mmlesion.files import read_text
 
 from .finding import Finding, ScanResult
 from .many_scans import FINDINGS_FILE
-from .steps.scan_step import SIGNS
+from .steps.scan_step import SIGNS_STEP
 
 _CENTER = ('center_x_mm', 'center_y_mm', 'center_z_mm')
 _BOX = ('lower_i', 'lower_j', 'lower_k', 'upper_i', 'upper_j', 'upper_k')
@@ -215,9 +215,9 @@ def evaluate_results(
 
 def _lesions(result: ScanResult) -> list[Finding]:
     """Return the findings of the detector, without those of the step FindSigns."""
-    if not result.provenance or result.provenance[0].step == SIGNS:
+    if not result.provenance or result.provenance[0].step == SIGNS_STEP:
         return result.findings
-    return [each for each in result.findings if SIGNS not in each.extras]
+    return [each for each in result.findings if SIGNS_STEP not in each.extras]
 
 
 def _no_number(name: str) -> float:

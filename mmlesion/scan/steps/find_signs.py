@@ -22,7 +22,7 @@ from ..finding import Finding, StepRecord
 from ..finding_map import FindingMap
 from ..mask_findings import finding_of_mask
 from ..sign_networks import FoundSign, SignNetwork, find_sign, sign_of_configs
-from .scan_step import SIGNS, ScanCase, ScanStep, checkpoint_sha256
+from .scan_step import SIGNS_STEP, ScanCase, ScanStep, checkpoint_sha256
 
 _OUTLINE = 0.5  # fraction of a region's largest map value at the outline of the finding
 _FROM_MAP = 'maximum of the map'
@@ -68,7 +68,7 @@ class FindSigns(ScanStep):
             an unknown sign.
     """
 
-    name = SIGNS
+    name = SIGNS_STEP
     uses_lung = True
 
     def __init__(

@@ -20,7 +20,7 @@ from ..finding import Finding, ScanResult, StepRecord
 from ..finding_map import FindingMaps
 
 #: Step that adds findings of signs, which other steps omit.
-SIGNS = 'signs'
+SIGNS_STEP = 'signs'
 
 
 @dataclass
@@ -89,7 +89,7 @@ class ScanStep(ABC):
         high = [
             each
             for each in findings
-            if each.score >= self.score_thr and SIGNS not in each.extras
+            if each.score >= self.score_thr and SIGNS_STEP not in each.extras
         ]
         order = sorted(high, key=lambda each: -each.score)
         return order[: self.max_findings]
