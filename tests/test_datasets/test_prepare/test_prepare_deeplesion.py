@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mmlesion.cli import main
 from mmlesion.ct import SliceArchive
@@ -106,6 +108,9 @@ def slowly(data):
         flush(descriptor)
 
     os.fsync = slow
+    # A fork shares the lock of tqdm. If the process is killed while it has the lock,
+    # this process would wait forever.
+    tqdm.set_lock(threading.RLock())
     prepare(data)
 
 
