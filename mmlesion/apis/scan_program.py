@@ -97,7 +97,9 @@ class ScanProgram:
                 'a lung mask was given, but no step of the scan config uses lungs'
             )
         found = scan if isinstance(scan, LoadedScan) else read_scan(scan, series_uid)
-        case = ScanCase(found.volume, self.detector(found), {}, self.detector, lung)
+        case = ScanCase(
+            found.volume, self.detector(found), detector=self.detector, lung=lung
+        )
         for step in self.steps:
             step(case)
         return case

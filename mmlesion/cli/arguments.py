@@ -185,6 +185,19 @@ def add_lung_mask_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_lung_mask_arguments(args: argparse.Namespace) -> None:
+    """Check the arguments of :func:`add_lung_mask_arguments`.
+
+    Args:
+        args: The parsed arguments.
+
+    Raises:
+        ValueError: If there are labels without a mask.
+    """
+    if args.lung_labels and not args.lung_mask:
+        raise ValueError('--lung-labels needs --lung-mask')
+
+
 def add_scan_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the positional argument ``scan``, and ``--out``.
 

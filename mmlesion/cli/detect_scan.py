@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .arguments import (
     add_config_options,
     add_lung_mask_arguments,
+    check_lung_mask_arguments,
     parse_overrides,
     zoo_name,
 )
@@ -141,6 +142,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if not args.config or not args.out:
         raise ValueError('expected --config and --out')
+    check_lung_mask_arguments(args)
     from mmlesion.scan.find_scans import find_scans
     from mmlesion.scan.identity import names_without_identity
     from mmlesion.scan.many_scans import run_scans

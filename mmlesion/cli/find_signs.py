@@ -15,6 +15,7 @@ from .arguments import (
     add_config_options,
     add_lung_mask_arguments,
     add_scan_arguments,
+    check_lung_mask_arguments,
     config_pairs,
 )
 from .scan_outputs import (
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> None:
     Args:
         args: The parsed arguments.
     """
+    check_lung_mask_arguments(args)
     score_thr, sign_thrs = _thresholds(args.score_thr)
     from mmlesion.apis.studies import find_signs, signs_table
     from mmlesion.scan.find_scans import open_scan_folder

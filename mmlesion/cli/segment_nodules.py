@@ -13,6 +13,7 @@ from .arguments import (
     add_config_options,
     add_lung_mask_arguments,
     add_scan_arguments,
+    check_lung_mask_arguments,
     read_config,
     zoo_name,
 )
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> None:
     Args:
         args: The parsed arguments.
     """
+    check_lung_mask_arguments(args)
     from mmlesion.apis.studies import nodule_table, segment_nodules
     from mmlesion.apis.studies.segment_nodules import SegmentOptions
     from mmlesion.scan.find_scans import open_scan_folder

@@ -200,9 +200,10 @@ def evaluate_results(
             return (*box.lower, *box.upper)
         return finding.center_mm
 
+    found = [_lesions(result) for result in results.values()]
     return froc_3d(
-        [[place(each) for each in _lesions(result)] for result in results.values()],
-        [[each.score for each in _lesions(result)] for result in results.values()],
+        [[place(each) for each in scan] for scan in found],
+        [[each.score for each in scan] for scan in found],
         [each.boxes if rule == 'iou' else each.centers for each in lesions],
         rule,
         iou_thr,

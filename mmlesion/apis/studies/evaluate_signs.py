@@ -231,13 +231,18 @@ def _scores(
     for each in networks:
         by_task.setdefault(each.task, []).append(each)
     records: dict[str, list[dict[str, Any]]] = {task: [] for task in by_task}
-    shares = {task: _region_shares(training, task) for task in by_task}
+    shares = {
+        task: _region_shares(training, task)
+        for task in by_task
+        if task not in WHOLE_TASKS
+    }
     rows = data.split_rows()
     for row in tqdm(rows, f'Scans ({split})', unit='scan', disable=not progress):
         for task, group in by_task.items():
             found_here = _records_of_scan(row, task, group, root)
-            for record in found_here if task not in WHOLE_TASKS else ():
-                record['scores'][_REGION] = shares[task][record['area']]
+            if task in shares:
+                for record in found_here:
+                    record['scores'][_REGION] = shares[task][record['area']]
             records[task] += found_here
     found = {task: _cases(table) for task, table in records.items()}
     signs = [task for task in found if task not in WHOLE_TASKS]

@@ -13,6 +13,7 @@ from mmlesion.files import counted
 from mmlesion.scan import ScanResult
 from mmlesion.scan.mask_findings import empty_result
 from mmlesion.scan.reading import read_scan
+from mmlesion.scan.sign_networks import projection_data
 from mmlesion.scan.steps import FindSigns, ScanCase
 
 
@@ -61,11 +62,7 @@ def find_signs(
         ValueError: If no lungs are found, the mask does not match, configs are
             not for signs, or a threshold is out of range or for an unknown sign.
     """
-    if len(configs) != len(checkpoints):
-        raise ValueError(
-            'expected one checkpoint for each config, got '
-            f'{len(configs)} configs and {len(checkpoints)} checkpoints'
-        )
+    projection_data(configs, checkpoints)  # raises an error if they do not match
     step = FindSigns(
         [dict(config=cfg, checkpoint=path) for cfg, path in zip(configs, checkpoints)],
         score_thr,

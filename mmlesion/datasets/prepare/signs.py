@@ -258,6 +258,8 @@ def _with_lung_labels(settings: dict, row: ScanRow, scans: str) -> dict:
     words = row.cells.get(_LUNG_LABELS, '').split()
     if not words:
         return settings
+    if not row.cells.get('lung_mask'):
+        raise ValueError(f'{scans}: {row.scan}: {_LUNG_LABELS} needs lung_mask')
     if not all(word.isdecimal() for word in words):
         raise ValueError(
             f'{scans}: {row.scan}: expected {_LUNG_LABELS} such as "10 11 12", got '

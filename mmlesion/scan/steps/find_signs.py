@@ -21,7 +21,13 @@ from mmlesion.version import __version__
 from ..finding import Finding, StepRecord
 from ..finding_map import FindingMap
 from ..mask_findings import finding_of_mask
-from ..sign_networks import FoundSign, SignNetwork, find_sign, sign_of_configs
+from ..sign_networks import (
+    FoundSign,
+    SignNetwork,
+    find_sign,
+    projection_data,
+    sign_of_configs,
+)
 from .scan_step import SIGNS_STEP, ScanCase, ScanStep, checkpoint_sha256
 
 _OUTLINE = 0.5  # fraction of a region's largest map value at the outline of the finding
@@ -196,8 +202,7 @@ def _pairs_by_sign(
     configs: Sequence[Config], checkpoints: Sequence[str]
 ) -> dict[str, list[tuple[Config, str]]]:
     """Return the pairs of config and checkpoint of each sign."""
-    if not configs:
-        sign_of_configs(configs, checkpoints)  # raises an error
+    projection_data(configs, checkpoints)  # raises an error if there is no network
     groups: dict[str, list[tuple[Config, str]]] = {}
     for cfg, checkpoint in zip(configs, checkpoints):
         sign = sign_of_configs([cfg], [checkpoint])

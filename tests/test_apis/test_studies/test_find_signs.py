@@ -209,6 +209,7 @@ def test_the_command_keeps_the_results_of_two_scans(
         ('cavity=62', r'score_thr of cavity must be in \[0, 1\], but is 62'),
         ('nan', r'score_thr must be in \[0, 1\], but is nan'),
         ('bulla=0.5', "for the sign 'bulla', but the networks are for cavity"),
+        ('0.5 --lung-labels 10', '--lung-labels needs --lung-mask'),
     ],
 )
 def test_the_command_rejects_wrong_thresholds(
