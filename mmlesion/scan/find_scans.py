@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmlesion.ct import VOLUME_SUFFIXES
+from mmlesion.ct.dicom_folder import starts_like_dicom
 from mmlesion.files import read_text
 
 from .identity import Identity
@@ -26,8 +27,10 @@ def find_scans(path: str | os.PathLike[str]) -> dict[str, Path]:
     - A NIfTI, MetaImage or NRRD file is one scan.
     - A text file (``.txt``) lists one scan per line, relative to its folder. Empty
       lines and lines that begin with ``#`` are skipped.
-    - A folder that contains volume files or subfolders denotes all scans in it, at any
-      depth. A folder that contains only other files is one DICOM scan.
+    - A folder denotes all scans in it, at any depth: its volume files, the scans of its
+      subfolders and, if it contains DICOM files, the folder itself. Subfolders of a
+      DICOM scan without any scan, such as thumbnails, are ignored. Any other folder
+      without a scan is returned as a scan, so that its error is reported.
 
     Args:
         path: File or folder.
@@ -45,6 +48,8 @@ def find_scans(path: str | os.PathLike[str]) -> dict[str, Path]:
         raise FileNotFoundError(f'{path}: no such file or folder')
     root = path.parent
     if path.is_dir():
+        if not any(path.iterdir()):
+            raise ValueError(f'{path}: the folder is empty, expected a scan')
         scans = _in_folder(path)
         root = path if scans != [path] else path.resolve().parent
     elif path.suffix.lower() == LIST_SUFFIX:
@@ -145,22 +150,29 @@ def _claim(folder: Path, key: str) -> bool:
     return True
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path, in_series: bool = False) -> list[Path]:
+    """Return the scans of a folder.
+
+    Args:
+        folder: The folder.
+        in_series: Whether the folder is inside the folder of a DICOM scan.
+    """
     entries = sorted(each for each in folder.iterdir() if not each.name.startswith('.'))
-    if not entries:
-        raise ValueError(f'{folder}: the folder is empty, expected a scan')
-    found: list[Path] = []
+    has_dicom = any(_is_dicom(each) for each in entries)
+    found = [folder] if has_dicom else []
     for entry in entries:
         if entry.is_dir():
-            found += _in_folder(entry) if any(entry.iterdir()) else [entry]
+            found += _in_folder(entry, in_series or has_dicom)
         elif entry.name.lower().endswith(VOLUME_SUFFIXES):
             found.append(entry)
-    others = any(
-        each.is_file() and not each.name.lower().endswith(VOLUME_SUFFIXES)
-        for each in entries
-    )
-    # Files without a known suffix beside volumes or subfolders are not scans
-    return found or ([folder] if others else [])
+    return found if found or in_series else [folder]
+
+
+def _is_dicom(path: Path) -> bool:
+    """Return whether a path is a DICOM file other than the index of a medium."""
+    if path.name == 'DICOMDIR' or not path.is_file():
+        return False
+    return path.suffix.lower() == '.dcm' or starts_like_dicom(os.fspath(path))
 
 
 def _named(scans: list[Path], root: Path) -> dict[str, Path]:
@@ -169,6 +181,8 @@ def _named(scans: list[Path], root: Path) -> dict[str, Path]:
             text = path.resolve().relative_to(root.resolve()).as_posix()
         except ValueError:
             text = path.name
+        if text == '.':  # a DICOM scan that contains other scans
+            text = path.resolve().name
         lower = text.lower()
         for suffix in sorted(VOLUME_SUFFIXES, key=len, reverse=True):
             if not with_suffix and lower.endswith(suffix) and not path.is_dir():

@@ -1,8 +1,10 @@
 """Resumable runs over many scans, in one process or on a Dask cluster."""
 
 import errno
+import functools
 import json
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -33,7 +35,11 @@ FAILURES_FILE = 'failures.csv'
 RUN_FILE = 'run.json'
 
 #: System errors that are independent of the scan: full disk or missing permission.
-_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ECHILD)
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+
+
+class WorkerSettingsError(ValueError):
+    """A worker of a cluster would compute with other settings than the run."""
 
 
 class ScanTask(Protocol):
@@ -184,10 +190,47 @@ def _run_here(
     series_uid: str | None,
     readers: int,
 ) -> Iterator[tuple[str, str | None]]:
-    jobs = ((path, series_uid) for path in todo.values())
-    workers = min(readers, len(todo))
-    for name, scan in zip(todo, map_ahead(read_scan, jobs, workers)):
+    scans = _read_ahead(list(todo.values()), series_uid, readers)
+    for name, scan in zip(todo, scans):
         yield name, _run_task(scan, out, name, task)
+
+
+def _read_ahead(
+    paths: list[Path], series_uid: str | None, readers: int
+) -> Iterator[LoadedScan | Exception]:
+    """Read scans in worker processes, ahead of the caller.
+
+    If a worker is killed, the scans that were being read are read again, each in a
+    process of its own, so that only the scan that kills its process fails.
+    """
+    while paths:
+        jobs = [(path, series_uid) for path in paths]
+        try:
+            for scan in map_ahead(_read, jobs, min(readers, len(jobs))):
+                paths = paths[1:]
+                yield scan
+        except OSError as error:
+            if error.errno != errno.ECHILD:
+                raise
+            for path in paths[: readers + 1]:
+                yield _read_alone(path, series_uid)
+            paths = paths[readers + 1 :]
+
+
+def _read(path: str | Path, series_uid: str | None) -> LoadedScan | Exception:
+    """Return a scan, or the exception of a scan that cannot be read."""
+    try:
+        return read_scan(path, series_uid)
+    except Exception as error:
+        return error
+
+
+def _read_alone(path: Path, series_uid: str | None) -> LoadedScan | Exception:
+    """Read a scan in a process of its own."""
+    try:
+        return next(map_ahead(_read, [(path, series_uid)], 1))
+    except OSError as error:
+        return RuntimeError(f'{path}: while the scan was read, {error.strerror}')
 
 
 def _run_on_dask(
@@ -199,7 +242,8 @@ def _run_on_dask(
     workers: int,
 ) -> Iterator[tuple[str, str | None]]:
     try:
-        from distributed import Client, LocalCluster, as_completed
+        import cloudpickle  # also for tasks of the main program, as distributed itself
+        from distributed import Client, KilledWorker, LocalCluster, as_completed
     except ImportError:
         raise ImportError(
             '--dask needs the package distributed: pip install mmlesion[scan]'
@@ -216,38 +260,61 @@ def _run_on_dask(
         if address == 'local'
         else None
     )
+    content, settings = cloudpickle.dumps(task), _plain(task.settings())
+    place = str(out.resolve())
     try:
         with Client(cluster or address) as client:
-            everywhere = client.scatter(task, broadcast=True)
-            futures = [
-                client.submit(
-                    _read_and_run,
-                    str(path.resolve()),
-                    series_uid,
-                    str(out.resolve()),
-                    name,
-                    everywhere,
-                    pure=False,
-                )
-                for name, path in todo.items()
-            ]
-            names = dict(zip(futures, todo))
-            for future in as_completed(futures):
-                yield names[future], future.result()
+
+            def submit(name: str) -> Any:
+                job = (str(todo[name].resolve()), series_uid, place, name)
+                return client.submit(_read_and_run, *job, content, settings, pure=False)
+
+            names = {submit(name): name for name in todo}
+            suspects = []
+            for future in as_completed(list(names)):
+                if isinstance(future.exception(), KilledWorker):
+                    suspects.append(names[future])
+                else:
+                    yield names[future], _outcome(future)
+            # Scans that were queued in a killed worker are not the cause of its death
+            for name in suspects:
+                yield name, _outcome(submit(name))
     finally:
         if cluster is not None:
             cluster.close()
 
 
-def _read_and_run(
-    path: str, series_uid: str | None, out: str, name: str, task: ScanTask
-) -> str | None:
-    """Read a scan and run the task in a worker of a cluster."""
+#: The task of a worker, with its networks; workers that join late need no broadcast.
+_load_task = functools.lru_cache(maxsize=1)(pickle.loads)
+
+
+def _outcome(future: Any) -> str | None:
+    """Return None, or the reason why a scan has no results."""
     try:
-        scan: LoadedScan | Exception = read_scan(path, series_uid)
-    except (OSError, ValueError) as error:
-        scan = error
-    return _run_task(scan, Path(out), name, task)
+        return future.result()
+    except Exception as error:
+        _raise_fatal(error)
+        return _sentence(error)
+
+
+def _read_and_run(
+    path: str,
+    series_uid: str | None,
+    out: str,
+    name: str,
+    content: bytes,
+    settings: dict[str, Any],
+) -> str | None:
+    """Read a scan and run the pickled task in a worker of a cluster."""
+    task = _load_task(content)
+    differing = _differing(settings, _plain(task.settings()))
+    if differing:
+        raise WorkerSettingsError(
+            f'a worker has a different {differing} than the program that started the '
+            'run; set --device and --precision, because their defaults depend on the '
+            'machine, and install the same version of this package on all machines'
+        )
+    return _run_task(_read(path, series_uid), Path(out), name, task)
 
 
 def _run_task(
@@ -260,20 +327,30 @@ def _run_task(
     """
     if isinstance(scan, Exception):
         return _sentence(scan)
+    if (out / name / FINDINGS_FILE).is_file():
+        return None  # a cluster repeats a scan if it lost the answer of a killed worker
     partial = out / f'{name}{PARTIAL_SUFFIX}'
     try:
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed worker
         partial.mkdir(parents=True)
         task(scan, partial)
         os.replace(partial, out / name)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except Exception as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in _FATAL:
-            raise
+        _raise_fatal(error)
         return _sentence(error)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return None
+
+
+def _raise_fatal(error: Exception) -> None:
+    """Raise an error that all other scans would have as well."""
+    if isinstance(error, WorkerSettingsError):
+        raise error
+    if isinstance(error, OSError) and error.errno in _FATAL:
+        raise error
 
 
 def _failure(name: str, path: Path, reason: str, keep_identity: bool) -> FailureRow:
@@ -286,12 +363,29 @@ def _failure(name: str, path: Path, reason: str, keep_identity: bool) -> Failure
 
 
 def _sentence(error: BaseException) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+    """Return the message of an error, with its type if it is not one for users."""
+    text = ' '.join(str(error).split())
+    if not isinstance(error, (ValueError, OSError, RuntimeError)):
+        return f'{type(error).__name__}: {text}' if text else type(error).__name__
+    return text or type(error).__name__
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they are after reading them from JSON."""
+    return json.loads(json.dumps(settings))
+
+
+def _differing(settings: dict[str, Any], others: dict[str, Any]) -> str:
+    """Return the names of the settings that differ, separated by commas."""
+    names = {*settings, *others}
+    return ', '.join(
+        sorted(name for name in names if settings.get(name) != others.get(name))
+    )
 
 
 def _check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Check that earlier results have the same settings."""
-    settings = json.loads(json.dumps(settings))
+    settings = _plain(settings)
     if not path.is_file():
         write_json(path, settings, indent=2)
         return
@@ -299,13 +393,11 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
         before = json.loads(path.read_text(encoding='utf-8'))
     except ValueError:
         raise ValueError(f'{path}: the file is damaged; use another folder') from None
-    differing = sorted(
-        key for key in {*before, *settings} if before.get(key) != settings.get(key)
-    )
+    differing = _differing(before, settings)
     if differing:
         raise ValueError(
             f'{path.parent}: the folder contains results with a different '
-            f'{", ".join(differing)}; use another folder'
+            f'{differing}; use another folder'
         )
 
 

@@ -29,6 +29,31 @@ def test_files_subfolders_and_nested_folders(tmp_path):
     }
 
 
+@pytest.mark.parametrize('name', ['1.dcm', 'IM1'])
+def test_dicom_files_beside_other_scans(tmp_path, name):
+    folder = tmp_path / 'patient'
+    touch(folder / 'thumbs' / 'a.jpg', folder / 'empty' / 'b' / 'notes.txt')
+    (folder / name).write_bytes(bytes(128) + b'DICM')
+    assert find_scans(folder) == {'patient': folder}
+    touch(folder / 'ct.nii.gz', folder / 'more' / '2.dcm', folder / 'DICOMDIR')
+    assert find_scans(folder) == {
+        'patient': folder,
+        'ct': folder / 'ct.nii.gz',
+        'more': folder / 'more',
+    }
+    assert list(find_scans(tmp_path)) == [
+        'patient',
+        'patient_ct',
+        'patient_more',
+    ]
+
+
+def test_an_index_of_a_medium_is_no_scan(tmp_path):
+    (tmp_path / 'DICOMDIR').write_bytes(bytes(128) + b'DICM')
+    touch(tmp_path / 'series' / '1.dcm')
+    assert find_scans(tmp_path) == {'series': tmp_path / 'series'}
+
+
 def test_a_folder_of_other_files_is_one_scan(tmp_path):
     touch(tmp_path / 'series' / 'IM1', tmp_path / 'series' / 'IM2')
     assert find_scans(tmp_path / 'series') == {'series': tmp_path / 'series'}

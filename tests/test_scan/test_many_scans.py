@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from mmlesion.ct import CTVolume, write_volume
+from mmlesion.scan import many_scans
 from mmlesion.scan.find_scans import find_scans, scan_folder
-from mmlesion.scan.many_scans import run_scans
+from mmlesion.scan.many_scans import WorkerSettingsError, run_scans
+from mmlesion.scan.reading import read_scan
 
 
 @dataclass
@@ -145,6 +147,36 @@ def test_a_task_that_fails_leaves_nothing(tmp_path):
     assert results(tmp_path / 'out') == {}
 
 
+def test_an_unexpected_error_does_not_stop_the_rest(tmp_path):
+    class Failing(MeanTask):
+        def __call__(self, scan, folder):
+            if scan.path.endswith('01.nii.gz'):
+                raise TypeError("'NoneType' object is not iterable")
+            super().__call__(scan, folder)
+
+    write_scans(tmp_path / 'scans', 3)
+    scans, out = find_scans(tmp_path / 'scans'), tmp_path / 'out'
+    summary = run_scans(scans, out, Failing(), progress=False)
+    assert summary.done == ['00', '02']
+    reasons = [row.reason for row in summary.failures]
+    assert reasons == ["TypeError: 'NoneType' object is not iterable"]
+
+
+def test_a_scan_that_kills_its_reader_is_the_only_failure(tmp_path, monkeypatch):
+    def read(path, series_uid):
+        if str(path).endswith('02.nii.gz'):
+            os._exit(1)
+        return read_scan(path, series_uid)
+
+    monkeypatch.setattr(many_scans, 'read_scan', read)  # also in forked processes
+    write_scans(tmp_path / 'scans', 7)
+    scans, out = find_scans(tmp_path / 'scans'), tmp_path / 'out'
+    summary = run_scans(scans, out, MeanTask(), readers=2, progress=False)
+    assert summary.done == ['00', '01', '03', '04', '05', '06']
+    assert [row.name for row in summary.failures] == ['02']
+    assert 'was killed from outside' in summary.failures[0].reason
+
+
 PROGRAM = """
     import sys
     sys.path[:0] = [{tests!r}]
@@ -203,3 +235,44 @@ def test_dask_gives_the_same_results(tmp_path):
     assert sorted(summary.done) == ['00', '01', '03', '04']
     assert results(tmp_path / 'dask') == results(tmp_path / 'here')
     assert failed(tmp_path / 'dask') == failed(tmp_path / 'here') == ['02']
+
+
+@dataclass
+class KillingTask(MeanTask):
+    """Kills its process for one scan."""
+
+    def __call__(self, scan, folder):
+        if scan.path.endswith('01.nii.gz'):
+            os._exit(1)
+        super().__call__(scan, folder)
+
+
+def test_a_scan_that_kills_its_dask_worker_is_the_only_failure(tmp_path):
+    dask = pytest.importorskip('dask')
+    pytest.importorskip('distributed')
+    write_scans(tmp_path / 'scans', 3)
+    scans, out = find_scans(tmp_path / 'scans'), tmp_path / 'out'
+    with dask.config.set({'distributed.scheduler.allowed-failures': 0}):
+        summary = run_scans(
+            scans, out, KillingTask(), dask='local', workers=1, progress=False
+        )
+    assert sorted(summary.done) == ['00', '02']
+    assert [row.name for row in summary.failures] == ['01']
+    assert results(out).keys() == {'00', '02'}
+
+
+@dataclass
+class MachineTask(MeanTask):
+    """Has another setting in each process, as precision on a GPU and on a CPU."""
+
+    def settings(self):
+        return dict(steps=os.getpid())
+
+
+def test_a_dask_worker_with_other_settings_stops_the_run(tmp_path):
+    pytest.importorskip('distributed')
+    write_scans(tmp_path / 'scans', 1)
+    scans, out = find_scans(tmp_path / 'scans'), tmp_path / 'out'
+    with pytest.raises(WorkerSettingsError, match='different steps .* --precision'):
+        run_scans(scans, out, MachineTask(), dask='local', workers=1, progress=False)
+    assert results(out) == {}
