@@ -22,7 +22,7 @@ from mmlesion.scan.key_slice_detection import KeySliceDetection
 from mmlesion.scan.linking import LinkOptions, link_boxes
 from mmlesion.scan.reading import LoadedScan, detection_volume, read_scan
 from mmlesion.scan.results import make_result
-from mmlesion.scan.steps import checkpoint_sha256
+from mmlesion.scan.steps import checkpoint_sha256, config_sha256
 from mmlesion.version import __version__
 
 PRECISIONS = dict(
@@ -133,11 +133,14 @@ class ScanDetector:
         self.record = StepRecord(
             'detect',
             config=Path(config.filename or '').name,
+            config_sha256=config_sha256(config),
             checkpoint=Path(checkpoint).name,
             checkpoint_sha256=checkpoint_sha256(checkpoint),
             settings=dict(
                 every_mm=options.every_mm,
                 precision=self.precision,
+                share=options.share,
+                crop=options.crop,
                 link=asdict(self.link),
             ),
             version=__version__,

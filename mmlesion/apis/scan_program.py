@@ -10,11 +10,13 @@ import numpy as np
 from mmengine.config import Config
 
 from mmlesion.registry import SCAN_STEPS
+from mmlesion.scan.identity import Identity
+from mmlesion.scan.many_scans import FINDINGS_FILE
 from mmlesion.scan.reading import LoadedScan, read_scan
 from mmlesion.scan.report import write_page, write_thumbnail
 from mmlesion.scan.report.list_page import PAGE_FILE, THUMBNAIL_FILE
 from mmlesion.scan.steps import ScanCase, ScanStep
-from mmlesion.scan.writers import write_formats
+from mmlesion.scan.writers import write_findings_json, write_formats
 
 from .scan_detector import ScanDetector, ScanOptions
 
@@ -189,6 +191,15 @@ def write_case(
     """
     folder = Path(folder)
     page = None
+    # Before the page, which shows the warning of a format that could not be written
+    write_formats(
+        folder,
+        case.result,
+        case.volume,
+        case.maps,
+        [each for each in outputs.formats if each != 'json'],
+        outputs.keep_identity,
+    )
     if outputs.report is not None:
         names = dict(folder=Path(PAGE_FILE).parent, html=Path('report.html'))
         if outputs.report not in names:
@@ -209,12 +220,7 @@ def write_case(
         )
         best = max(case.result.findings, key=lambda each: each.score, default=None)
         write_thumbnail(folder / THUMBNAIL_FILE, case.volume, best)
-    write_formats(
-        folder,
-        case.result,
-        case.volume,
-        case.maps,
-        outputs.formats,
-        outputs.keep_identity,
-    )
+    if 'json' in outputs.formats:
+        identity = None if outputs.keep_identity else Identity.of_volume(case.volume)
+        write_findings_json(folder / FINDINGS_FILE, case.result, identity)
     return page

@@ -1,5 +1,6 @@
 """Task that runs the steps of a scan config on many scans."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -70,7 +71,13 @@ class ProgramTask:
             steps=[asdict(record) for record in records],
             formats=sorted(self.outputs.formats),
             report=self.outputs.report,
-            lung_mask=self.lung_mask,
+            window=self.outputs.window,
+            show_thr=self.outputs.threshold,
+            keep_identity=self.outputs.keep_identity,
+            froc=self.program.detector.froc,
+            # a hash, because a path may contain the name of the patient
+            lung_mask=self.lung_mask
+            and hashlib.sha256(self.lung_mask.encode()).hexdigest(),
             lung_labels=self.lung_labels,
         )
 

@@ -24,6 +24,7 @@ from .scan_outputs import (
     add_output_arguments,
     outputs_from_arguments,
     print_findings_path,
+    print_warnings,
 )
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def _report(
         raise ValueError(summary.failures[0].reason)
     if len(scans) == 1:
         folder = Path(args.out) / complete[0]
+        print_warnings(folder)
         print_findings_path(folder, args.report)
         return
     print(

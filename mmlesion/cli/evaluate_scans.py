@@ -67,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'sub-volumes of a scan may be annotated (default: %(default)s)',
     )
     parser.add_argument(
+        '--excluded',
+        metavar='CSV',
+        help='csv of findings that are neither hits nor false positives, such as '
+        "LUNA16's annotations_excluded.csv; only for csv",
+    )
+    parser.add_argument(
         '--unlisted-are-empty',
         action='store_true',
         help='treat scans that are not in the csv as scans without lesions',
@@ -134,9 +140,10 @@ def _evaluate(
         from mmlesion.datasets.sources.deeplesion_volumes import read_sub_volumes
         from mmlesion.scan.volume_protocol import evaluate_sub_volumes
 
-        if args.best_slice_only or args.unlisted_are_empty:
+        if args.best_slice_only or args.unlisted_are_empty or args.excluded:
             raise ValueError(
-                '--best-slice-only and --unlisted-are-empty need a csv of lesions'
+                '--best-slice-only, --unlisted-are-empty and --excluded need a csv of '
+                'lesions'
             )
         truth = read_sub_volumes(args.truth, args.format, args.split)
         return evaluate_sub_volumes(
@@ -152,7 +159,7 @@ def _evaluate(
 
     return evaluate_results(
         results,
-        read_truth(args.truth),
+        read_truth(args.truth, args.excluded),
         rule,
         threshold,
         args.unlisted_are_empty,

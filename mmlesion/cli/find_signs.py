@@ -22,6 +22,7 @@ from .scan_outputs import (
     add_output_arguments,
     outputs_from_arguments,
     print_findings_path,
+    print_warnings,
 )
 
 
@@ -94,8 +95,7 @@ def run(args: argparse.Namespace) -> None:
             sign_thrs=sign_thrs,
             lung_labels=args.lung_labels,
         )
-    for warning in result.warnings:
-        print(f'warning: {warning}')
+    print_warnings(folder)
     print(signs_table(result))
     print_findings_path(folder, args.report)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,18 @@ def outputs_from_arguments(
         shared_assets=shared_assets,
         back=back,
     )
+
+
+def print_warnings(folder: Path) -> None:
+    """Print the warnings of a scan, as they are in its ``findings.json``.
+
+    Args:
+        folder: Folder of the results of the scan.
+    """
+    from mmlesion.files import read_text
+
+    for warning in json.loads(read_text(folder / 'findings.json'))['warnings']:
+        print(f'warning: {warning}')
 
 
 def print_findings_path(folder: Path, report: str | None) -> None:

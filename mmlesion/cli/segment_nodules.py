@@ -21,6 +21,7 @@ from .scan_outputs import (
     add_output_arguments,
     outputs_from_arguments,
     print_findings_path,
+    print_warnings,
 )
 
 
@@ -106,8 +107,7 @@ def run(args: argparse.Namespace) -> None:
             outputs_from_arguments(args, 'Lung nodules'),
             args.lung_mask,
         )
-    for warning in result.warnings:
-        print(f'warning: {warning}')
+    print_warnings(folder)
     print(nodule_table(result))
     print_findings_path(folder, args.report)
 

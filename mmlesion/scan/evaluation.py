@@ -27,6 +27,9 @@ _LUNA16 = dict(
     diameter_mm='long_diameter_mm',
 )
 
+#: Diameter in LUNA16's evaluation script of an excluded finding without a diameter.
+_UNKNOWN_DIAMETER_MM = 10.0
+
 
 @dataclass
 class TruthScan:
@@ -44,7 +47,9 @@ class TruthScan:
     excluded: list[bool] = field(default_factory=list)
 
 
-def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
+def read_truth(
+    path: str | os.PathLike[str], excluded_path: str | os.PathLike[str] | None = None
+) -> dict[str, TruthScan]:
     """Read a list of lesions.
 
     Columns: ``scan``; ``center_x_mm``, ``center_y_mm``, ``center_z_mm`` (DICOM's
@@ -56,6 +61,9 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
 
     Args:
         path: The csv.
+        excluded_path: A second csv of lesions that do not count, such as LUNA16's
+            ``annotations_excluded.csv``. A negative diameter means 10 mm there, as in
+            the evaluation script of LUNA16.
 
     Returns:
         Lesions by scan.
@@ -65,11 +73,19 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
         ValueError: If a column is missing or a cell is not a number. The message names
             the row.
     """
-    path = os.fspath(path)
+    scans: dict[str, TruthScan] = {}
+    _add_lesions(scans, os.fspath(path), excluded=False)
+    if excluded_path is not None:
+        _add_lesions(scans, os.fspath(excluded_path), excluded=True)
+    return scans
+
+
+def _add_lesions(scans: dict[str, TruthScan], path: str, excluded: bool) -> None:
+    """Add the lesions of a csv to the lesions of each scan."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a list of lesions')
     reader = csv.DictReader(io.StringIO(read_text(path), newline=''), strict=True)
-    scans: dict[str, TruthScan] = {}
+    count = 0
     try:
         columns = [_LUNA16.get(name, name) for name in reader.fieldnames or ()]
         reader.fieldnames = columns
@@ -79,16 +95,17 @@ def read_truth(path: str | os.PathLike[str]) -> dict[str, TruthScan]:
                     f'{path}: column {name} is missing; expected scan, '
                     f'{", ".join(_CENTER)} and long_diameter_mm'
                 )
-        for row in reader:
-            _add_lesion(scans, row, f'{path}: row {reader.line_num}')
+        for count, row in enumerate(reader, start=1):
+            _add_lesion(scans, row, f'{path}: row {reader.line_num}', excluded)
     except csv.Error as error:
         raise ValueError(f'{path}: the file is not a csv file ({error})') from None
-    if not scans:
+    if not count:
         raise ValueError(f'{path}: the list is empty')
-    return scans
 
 
-def _add_lesion(scans: dict[str, TruthScan], row: dict[str, str], where: str) -> None:
+def _add_lesion(
+    scans: dict[str, TruthScan], row: dict[str, str], where: str, excluded: bool
+) -> None:
     """Add the lesion of a row to the lesions of its scan."""
     if None in row or None in row.values():
         raise ValueError(f'{where}: expected one cell per column')
@@ -100,15 +117,17 @@ def _add_lesion(scans: dict[str, TruthScan], row: dict[str, str], where: str) ->
         return
     center = [_number(row, name, where) for name in _CENTER]
     diameter = _number(row, 'long_diameter_mm', where)
+    if excluded and diameter < 0:
+        diameter = _UNKNOWN_DIAMETER_MM
     if diameter <= 0:
         raise ValueError(f'{where}: long_diameter_mm must be positive')
     scan.centers.append((*center, diameter / 2))
     if all(name in row for name in _BOX):
         scan.boxes.append(tuple(_number(row, name, where) for name in _BOX))
-    excluded = row.get('excluded', '').strip() or '0'
-    if excluded not in ('0', '1'):
-        raise ValueError(f'{where}: excluded must be 0 or 1, but is {excluded!r}')
-    scan.excluded.append(excluded == '1')
+    flag = row.get('excluded', '').strip() or '0'
+    if flag not in ('0', '1'):
+        raise ValueError(f'{where}: excluded must be 0 or 1, but is {flag!r}')
+    scan.excluded.append(excluded or flag == '1')
 
 
 def read_results(folder: str | os.PathLike[str]) -> dict[str, ScanResult]:

@@ -10,7 +10,7 @@ from mmlesion.ct.geometry import Triple
 
 #: Version of :meth:`ScanResult.to_dict`. The first number changes when a reader of
 #: the old format would misread the new one.
-SCHEMA_VERSION = '1.0'
+SCHEMA_VERSION = '1.1'
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class StepRecord:
     Args:
         step: Name of the step, such as ``'detect'``.
         config: Config file; empty for a step without a config.
+        config_sha256: SHA-256 of the complete config, with its base files and the
+            overridden settings. Several configs are separated by spaces.
         checkpoint: Checkpoint file; empty for a step without weights.
         checkpoint_sha256: SHA-256 of the checkpoint file.
         settings: Settings of the step that are not in the config file.
@@ -89,6 +91,7 @@ class StepRecord:
 
     step: str
     config: str = ''
+    config_sha256: str = ''
     checkpoint: str = ''
     checkpoint_sha256: str = ''
     settings: dict[str, Any] = field(default_factory=dict)

@@ -311,8 +311,8 @@ def _read_and_run(
     if differing:
         raise WorkerSettingsError(
             f'a worker has a different {differing} than the program that started the '
-            'run; set --device and --precision, because their defaults depend on the '
-            'machine, and install the same version of this package on all machines'
+            'run; set --precision, because its default depends on the machine, and '
+            'install the same version of this package on all machines'
         )
     return _run_task(_read(path, series_uid), Path(out), name, task)
 

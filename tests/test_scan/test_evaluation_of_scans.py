@@ -103,6 +103,19 @@ def test_annotations_of_luna16(tmp_path):
         read_truth(path)
 
 
+def test_excluded_annotations_of_luna16(tmp_path):
+    head = 'seriesuid,coordX,coordY,coordZ,diameter_mm\n'
+    (tmp_path / 'annotations.csv').write_text(f'{head}1.2,-1,2,-3.5,6\n')
+    (tmp_path / 'excluded.csv').write_text(f'{head}1.2,0,0,0,-1\n1.3,1,1,1,8\n')
+    truth = read_truth(tmp_path / 'annotations.csv', tmp_path / 'excluded.csv')
+    assert truth['1.2'].centers == [(-1, 2, -3.5, 3), (0, 0, 0, 5)]
+    assert truth['1.2'].excluded == [False, True]
+    assert truth['1.3'].excluded == [True]
+    (tmp_path / 'excluded.csv').write_text(f'{head}1.2,0,0,0,0\n')
+    with pytest.raises(ValueError, match='excluded.csv: row 2: .* must be positive'):
+        read_truth(tmp_path / 'annotations.csv', tmp_path / 'excluded.csv')
+
+
 def test_the_program(folder, capsys):
     arguments = [str(folder / 'out'), str(folder / 'truth.csv'), '--out']
     out = folder / 'froc.json'

@@ -64,7 +64,7 @@ def test_a_step_that_runs_again_replaces_its_record():
 
 def test_another_schema_version():
     values = dict(result().to_dict(), schema_version='2.0')
-    with pytest.raises(ValueError, match='schema version 1.0, but the version is 2.0'):
+    with pytest.raises(ValueError, match='schema version 1.1, but the version is 2.0'):
         ScanResult.from_dict(values)
     with pytest.raises(ValueError, match='not the findings of a scan'):
         ScanResult.from_dict(dict(schema_version='1.0', findings=[]))

@@ -16,6 +16,7 @@ from mmlesion.ct import CTVolume, read_volume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
 from mmlesion.scan import Box3D, ScanResult
 from mmlesion.scan.finding_map import FindingMap, box_ellipsoid
+from mmlesion.scan.identity import Identity
 from mmlesion.scan.report import write_page
 from mmlesion.scan.writers import array_in_source, write_formats
 
@@ -200,6 +201,80 @@ def test_the_patient_is_told_only_where_the_standard_asks(tmp_path, dicom_scan):
         assert b'jaquelle' not in content and b'quimby' not in content, path.name
     write_formats(tmp_path / 'kept', result, volume, maps, ['json'], keep_identity=True)
     assert 'Jaquelle' in (tmp_path / 'kept' / 'findings.json').read_text()
+
+
+def edit_headers(folder, **values):
+    """Set DICOM attributes of all slices; None deletes an attribute."""
+    for path in folder.glob('*.dcm'):
+        header = pydicom.dcmread(path)
+        for name, value in values.items():
+            if value is None:
+                del header[name]
+            else:
+                header[name] = pydicom.DataElement(
+                    header[name].tag, header[name].VR, value, validation_mode=0
+                )
+        header.save_as(path)
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        dict(SliceThickness=None),
+        dict(SliceThickness=''),
+        dict(PatientBirthDate='1950/01/02'),
+    ],
+)
+def test_incomplete_headers(tmp_path, dicom_scan, small_scan, values):
+    pytest.importorskip('highdicom')
+    folder = tmp_path / 'Jaquelle' / 'series'
+    edit_headers(folder, **values)
+    volume, result, maps = scan_from_file(folder, small_scan)
+    written = write_formats(tmp_path / 'out', result, volume, maps, ['dicom'])
+    assert [path.name for path in written] == ['findings.seg.dcm', 'findings.sr.dcm']
+    segmentation = pydicom.dcmread(written[0])
+    assert segmentation.PatientBirthDate == ''
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SliceThickness) == pytest.approx(volume.spacing_mm[0])
+
+
+def test_findings_are_kept_if_the_header_prevents_dicom(
+    tmp_path, dicom_scan, small_scan
+):
+    pytest.importorskip('highdicom')
+    folder = tmp_path / 'Jaquelle' / 'series'
+    edit_headers(folder, FrameOfReferenceUID=None)
+    volume, result, maps = scan_from_file(folder, small_scan)
+    write_formats(tmp_path / 'out', result, volume, maps, ['dicom', 'json'], True)
+    found = json.loads((tmp_path / 'out' / 'findings.json').read_text())
+    assert len(found['findings']) == 2
+    assert 'attribute FrameOfReferenceUID is missing' in found['warnings'][-1]
+    assert not list((tmp_path / 'out').glob('*.dcm'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'characters', 'texts'),
+    [
+        ('Li^Wu', None, ['/x/Li_Wu/ct', '/x/wuli/ct', 'Wu, Li', '/x/LI^WU']),
+        ('Müller^Jörg', 'ISO_IR 100', ['Müller', 'x/MULLER/1', 'a_mueller_b', 'JÖRG']),
+        ('Müller^Jörg', 'ISO_IR 192', ['Müller', 'joergmueller']),
+        ('Quimby^Jaquelle', None, ['/x/QuimbyJaquelle/ct', 'jaquelle2', 'quimby_1']),
+        ('Wang^XiaoDong=王^小東', 'ISO_IR 192', ['王小東', '小東', 'WangXiaodong']),
+    ],
+)
+def test_forms_of_a_name(tmp_path, dicom_scan, name, characters, texts):
+    folder = tmp_path / 'Jaquelle' / 'series'
+    for path in folder.glob('*.dcm'):
+        header = pydicom.dcmread(path)
+        if characters:
+            header.SpecificCharacterSet = characters
+        header.PatientName = name
+        header.save_as(path)
+    identity = Identity.of_path(folder)
+    for text in texts:
+        assert identity.is_in(text), text
+    for text in ('/data/ct/scan_0001', 'Light', 'the spacing differs', '1.2.840.10008'):
+        assert not identity.is_in(text), text
 
 
 def test_dicom_files_need_a_dicom_scan(tmp_path, small_scan):

@@ -25,7 +25,7 @@ from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.finding_map import FindingMap, label_array
 from mmlesion.scan.mask_findings import empty_result, finding_of_mask, outline_values
 from mmlesion.scan.reading import read_scan
-from mmlesion.scan.steps import ScanCase
+from mmlesion.scan.steps import ScanCase, checkpoint_sha256, config_sha256
 from mmlesion.version import __version__
 
 _OUTSIDE_HU = -1024  # air
@@ -175,7 +175,9 @@ def _record(
     return StepRecord(
         'nodules',
         config=Path(cfg.filename or '').name,
+        config_sha256=config_sha256(cfg),
         checkpoint=Path(checkpoint).name,
+        checkpoint_sha256=checkpoint_sha256(checkpoint),
         settings=dict(
             size=side * zoom,
             zoom=zoom,

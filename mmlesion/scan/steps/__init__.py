@@ -4,7 +4,7 @@ from .classify_findings import ClassifyFindings
 from .explain_findings import ExplainFindings, move_map
 from .find_signs import FindSigns
 from .outline_findings import OutlineFindings
-from .scan_step import ScanCase, ScanStep, checkpoint_sha256
+from .scan_step import ScanCase, ScanStep, checkpoint_sha256, config_sha256
 
 __all__ = [
     'ClassifyFindings',
@@ -14,5 +14,6 @@ __all__ = [
     'ScanCase',
     'ScanStep',
     'checkpoint_sha256',
+    'config_sha256',
     'move_map',
 ]

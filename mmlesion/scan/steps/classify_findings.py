@@ -103,9 +103,7 @@ class ClassifyFindings(ScanStep):
             )
         self.positive = self.classes.index(positive)
         self.lung_only = lung_only
-        self.set_record(
-            cfg.filename or '', checkpoint, positive=positive, lung_only=lung_only
-        )
+        self.set_record(cfg, checkpoint, positive=positive, lung_only=lung_only)
 
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any] | None:
         """Classify one finding; return None if it is not in the lungs."""

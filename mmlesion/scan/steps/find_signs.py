@@ -28,7 +28,13 @@ from ..sign_networks import (
     projection_data,
     sign_of_configs,
 )
-from .scan_step import SIGNS_STEP, ScanCase, ScanStep, checkpoint_sha256
+from .scan_step import (
+    SIGNS_STEP,
+    ScanCase,
+    ScanStep,
+    checkpoint_sha256,
+    config_sha256,
+)
 
 _OUTLINE = 0.5  # fraction of a region's largest map value at the outline of the finding
 _FROM_MAP = 'maximum of the map'
@@ -109,6 +115,7 @@ class FindSigns(ScanStep):
         self.record = StepRecord(
             self.name,
             config=' '.join(Path(cfg.filename or '').name for cfg in configs),
+            config_sha256=' '.join(map(config_sha256, configs)),
             checkpoint=' '.join(Path(path).name for path in files),
             checkpoint_sha256=' '.join(checkpoint_sha256(path) for path in files),
             settings=dict(

@@ -61,6 +61,7 @@ class NAMCandidates:
                 f'{cfg.filename}: expected a NAMSegmentor with a test pipeline that '
                 f'begins with {_LOADER}, but found {cfg.model.type} with {first}'
             )
+        self.cfg = cfg
         self.name = cfg.filename or 'config'
         self.channels = int(steps[0].get('channels', 1))
         self.crop_px = crop_px

@@ -95,7 +95,7 @@ class OutlineFindings(ScanStep):
             self.network = NAMCandidates(config, checkpoint, crop_px, device)
             self.uses_lung = True
             self.set_record(
-                self.network.name, checkpoint, method=method, crop_px=crop_px
+                self.network.cfg, checkpoint, method=method, crop_px=crop_px
             )
 
     def prepare(self, case: ScanCase) -> None:

@@ -1,6 +1,7 @@
 """Base class of the steps that extend the findings of a scan."""
 
 import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 
 from mmlesion.ct import CTVolume
 from mmlesion.engine.checkpoint import checkpoint_file
@@ -103,22 +105,34 @@ class ScanStep(ABC):
 
     def set_record(
         self,
-        config: str | os.PathLike = '',
+        config: Config | None = None,
         checkpoint: str | os.PathLike = '',
         **settings: Any,
     ) -> None:
-        """Set the record of the step: file names, hash and settings."""
+        """Set the record of the step: file names, hashes and settings."""
         settings['score_thr'] = self.score_thr
         settings['max_findings'] = self.max_findings
         checkpoint = checkpoint_file(os.fspath(checkpoint))
         self.record = StepRecord(
             self.name,
-            config=Path(config).name,
+            config=Path(config and config.filename or '').name,
+            config_sha256=config_sha256(config) if config else '',
             checkpoint=Path(checkpoint).name,
             checkpoint_sha256=checkpoint_sha256(checkpoint) if checkpoint else '',
             settings=settings,
             version=__version__,
         )
+
+
+def config_sha256(config: Config) -> str:
+    """Return the SHA-256 of the content of a config.
+
+    Comments, the order of keys and the split into base files do not change it.
+    """
+    content = config.to_dict()
+    content.pop('trust_checkpoint', None)  # does not change results
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def checkpoint_sha256(checkpoint: str | os.PathLike[str]) -> str:

@@ -25,6 +25,7 @@ from highdicom.sr import (
 )
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
+from pydicom.valuerep import validate_value
 
 from mmlesion.ct import CTVolume, SourceImage
 from mmlesion.files import atomic_file
@@ -36,6 +37,14 @@ from .source_grid import array_in_source
 
 _MANUFACTURER, _MODEL = 'mmlesion', 'mmlesion scan'
 _SEG_SERIES, _SR_SERIES = 901, 902
+#: Attributes without which SEG and SR cannot refer to the source images.
+_REFERENCES = (
+    'SOPClassUID',
+    'SOPInstanceUID',
+    'StudyInstanceUID',
+    'SeriesInstanceUID',
+    'FrameOfReferenceUID',
+)
 #: Attributes of a study that the standard requires and that some files lack.
 _REQUIRED_EMPTY = (
     'PatientID',
@@ -48,6 +57,10 @@ _REQUIRED_EMPTY = (
     'StudyTime',
     'ReferringPhysicianName',
 )
+
+
+class DicomHeaderError(ValueError):
+    """The header of a source image has not what SEG and SR need."""
 
 
 def write_dicom_reports(
@@ -72,6 +85,7 @@ def write_dicom_reports(
 
     Raises:
         ValueError: If the scan is not a DICOM series.
+        DicomHeaderError: If the header of a source image has not what SEG and SR need.
     """
     if volume.source is None or volume.source.kind != 'dicom':
         raise ValueError(
@@ -85,7 +99,16 @@ def write_dicom_reports(
     # highdicom warns of names with one component; the source file has such a name.
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*person name.*', UserWarning)
-        return _write(folder, result, labels, volume.source)
+        try:
+            return _write(folder, result, labels, volume.source)
+        except DicomHeaderError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # How highdicom reports a header that is incomplete or not valid
+            raise DicomHeaderError(
+                f'{volume.source.path}: DICOM SEG and SR cannot be written because of '
+                f'the header of the source images ({error})'
+            ) from error
 
 
 def _write(
@@ -93,7 +116,8 @@ def _write(
 ) -> list[Path]:
     paths = source.slice_paths
     used = [int(n) for n in np.unique(labels) if n]
-    first = _header(paths[0])
+    slice_mm = source.grid.spacing_mm[2]
+    first = _header(paths[0], slice_mm)
     uids = _uids(first.SeriesInstanceUID, result)
     written, segmentation, evidence = [], None, [first]
     if used:
@@ -107,7 +131,7 @@ def _write(
             labels = frames
         else:
             slices = np.flatnonzero(labels.any(axis=(1, 2)))
-            evidence = [_header(paths[int(k)]) for k in slices]
+            evidence = [_header(paths[int(k)], slice_mm) for k in slices]
             labels = labels[slices]
         segmentation = _segmentation(result, labels, used, evidence, uids)
         written.append(_save(segmentation, folder / 'findings.seg.dcm'))
@@ -116,13 +140,37 @@ def _write(
     return written
 
 
-def _header(path: str) -> pydicom.Dataset:
-    """Read the header of a source image; missing required values are empty."""
+def _header(path: str, slice_mm: float) -> pydicom.Dataset:
+    """Read the header of a source image.
+
+    Missing and invalid values that the standard requires become empty. A missing slice
+    thickness is replaced by the distance between slices.
+
+    Raises:
+        DicomHeaderError: If SEG and SR cannot refer to the image.
+    """
     header = pydicom.dcmread(path, stop_before_pixels=True)
+    for name in _REFERENCES:
+        if not header.get(name):
+            raise DicomHeaderError(
+                f'{path}: the DICOM attribute {name} is missing, which DICOM SEG and '
+                'SR need'
+            )
     for name in _REQUIRED_EMPTY:
-        if name not in header:
+        if name not in header or not _is_valid(header[name]):
             setattr(header, name, '')
+    if not _is_multi_frame(header) and not header.get('SliceThickness'):
+        header.SliceThickness = f'{slice_mm:.6g}'
     return header
+
+
+def _is_valid(element: pydicom.DataElement) -> bool:
+    """Return whether the value of an element agrees with its type."""
+    try:
+        validate_value(element.VR, str(element.value), pydicom.config.RAISE)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_multi_frame(header: pydicom.Dataset) -> bool:

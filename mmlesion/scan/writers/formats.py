@@ -32,7 +32,8 @@ def write_formats(
 
     In the label map and the DICOM segmentation, a finding without an outline is
     represented by the ellipsoid inside its box. ``findings.json`` is written last, so
-    the folder is complete if it exists.
+    the folder is complete if it exists. If only the DICOM files cannot be written,
+    because of the headers of the source images, the result gets a warning.
 
     Args:
         folder: Output folder. Existing files are replaced.
@@ -72,12 +73,15 @@ def write_formats(
         write_slicer_markups(written[-1], result)
     if 'dicom' in formats:
         try:
-            from .dicom import write_dicom_reports
+            from .dicom import DicomHeaderError, write_dicom_reports
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f'the format dicom needs {error.name}: pip install mmlesion[scan]'
             ) from None
-        written += write_dicom_reports(folder, result, volume, outlines)
+        try:
+            written += write_dicom_reports(folder, result, volume, outlines)
+        except DicomHeaderError as error:
+            result.warnings.append(str(error))
     if 'json' in formats:
         written.append(folder / 'findings.json')
         write_findings_json(written[-1], result, identity)

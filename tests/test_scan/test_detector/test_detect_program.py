@@ -122,6 +122,7 @@ def test_the_series_of_a_folder(arguments, make_scan, tmp_path, capsys):
     chosen = json.loads((tmp_path / 'one' / 'study' / 'findings.json').read_text())
     assert chosen['grid']['size'][2] == 6
     assert '2 DICOM series were found' in chosen['warnings'][0]
+    assert 'warning: 2 DICOM series were found' in capsys.readouterr().out
     detect(folder, *arguments, '--series', small, '--out', tmp_path / 'two')
     chosen = json.loads((tmp_path / 'two' / 'study' / 'findings.json').read_text())
     assert chosen['grid']['size'][2] == 4 and chosen['series_uid'] == small
