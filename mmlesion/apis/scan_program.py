@@ -13,7 +13,7 @@ from mmlesion.registry import SCAN_STEPS
 from mmlesion.scan.identity import Identity
 from mmlesion.scan.many_scans import FINDINGS_FILE
 from mmlesion.scan.reading import LoadedScan, read_scan
-from mmlesion.scan.report import write_page, write_thumbnail
+from mmlesion.scan.report import initial_window, write_page, write_thumbnail
 from mmlesion.scan.report.list_page import PAGE_FILE, THUMBNAIL_FILE
 from mmlesion.scan.steps import ScanCase, ScanStep
 from mmlesion.scan.writers import write_findings_json, write_formats
@@ -206,6 +206,7 @@ def write_case(
             raise ValueError(
                 f"report must be 'folder' or 'html', but is {outputs.report!r}"
             )
+        window = outputs.window or initial_window(case.result, case.volume)
         page = write_page(
             folder / names[outputs.report],
             case.result,
@@ -213,13 +214,13 @@ def write_case(
             case.maps,
             outputs.title,
             outputs.threshold,
-            outputs.window,
+            window,
             outputs.shared_assets if outputs.report == 'folder' else None,
             outputs.back,
             outputs.keep_identity,
         )
         best = max(case.result.findings, key=lambda each: each.score, default=None)
-        write_thumbnail(folder / THUMBNAIL_FILE, case.volume, best)
+        write_thumbnail(folder / THUMBNAIL_FILE, case.volume, best, window)
     if 'json' in outputs.formats:
         identity = None if outputs.keep_identity else Identity.of_volume(case.volume)
         write_findings_json(folder / FINDINGS_FILE, case.result, identity)

@@ -85,7 +85,6 @@ def _add_lesions(scans: dict[str, TruthScan], path: str, excluded: bool) -> None
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a list of lesions')
     reader = csv.DictReader(io.StringIO(read_text(path), newline=''), strict=True)
-    count = 0
     try:
         columns = [_LUNA16.get(name, name) for name in reader.fieldnames or ()]
         reader.fieldnames = columns
@@ -95,12 +94,13 @@ def _add_lesions(scans: dict[str, TruthScan], path: str, excluded: bool) -> None
                     f'{path}: column {name} is missing; expected scan, '
                     f'{", ".join(_CENTER)} and long_diameter_mm'
                 )
-        for count, row in enumerate(reader, start=1):
-            _add_lesion(scans, row, f'{path}: row {reader.line_num}', excluded)
+        rows = [(row, f'{path}: row {reader.line_num}') for row in reader]
     except csv.Error as error:
         raise ValueError(f'{path}: the file is not a csv file ({error})') from None
-    if not count:
+    if not rows:
         raise ValueError(f'{path}: the list is empty')
+    for row, where in rows:
+        _add_lesion(scans, row, where, excluded)
 
 
 def _add_lesion(

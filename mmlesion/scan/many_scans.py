@@ -139,7 +139,7 @@ def run_scans(
         before = [name for name in scans if (out / name / FINDINGS_FILE).is_file()]
         for name in before:
             _check_source(out / name, scans[name])
-        failures = {} if retry else _read_failures(out / FAILURES_FILE)
+        failures = {} if retry else read_failures(out / FAILURES_FILE)
         finished = {*before, *failures}
         todo = {name: path for name, path in scans.items() if name not in finished}
         if dask is None:
@@ -401,7 +401,15 @@ def _check_settings(path: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _read_failures(path: Path) -> dict[str, FailureRow]:
+def read_failures(path: Path) -> dict[str, FailureRow]:
+    """Return the rows of ``failures.csv`` by the name of the scan.
+
+    Args:
+        path: The csv; a missing file has no rows.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
     if not path.is_file():
         return {}
     rows = read_csv_rows(

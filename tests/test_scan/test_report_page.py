@@ -331,7 +331,9 @@ def test_list_sorts_filters_and_opens(tmp_path, open_page, small_scan):
         (folder / 'findings.json').write_text(json.dumps(content))
         best = result.findings[0] if scores else None
         list_page.write_thumbnail(folder / 'thumbnail.png', volume, best)
+    (tmp_path / 'failures.csv').write_text('name,scan,reason\nd,/x/d,<b> is damaged\n')
     page = open_page(report.write_list_page(tmp_path))
+    assert page.text_content('#failures') == 'd: <b> is damaged'
 
     def order():
         return page.eval_on_selector_all('#scans tbody a', 'a => a.map(b => b.text)')

@@ -13,18 +13,14 @@ from mmlesion.ct import CTVolume, window_hu
 from mmlesion.files import atomic_file, write_text
 
 from ..finding import Finding, ScanResult
-from .page import escape, script_json, write_assets
+from ..many_scans import FAILURES_FILE, FINDINGS_FILE, read_failures
+from .page import WINDOWS_HU, escape, script_json, write_assets
 
 _HERE = Path(__file__).parent
 _COLOR_BGR = (102, 209, 255)
-_LUNG_HU = (-1350.0, 150.0)
 _SIDE = 144
 #: Names of the files of one scan, in its folder.
-FINDINGS_FILE, THUMBNAIL_FILE, PAGE_FILE = (
-    'findings.json',
-    'thumbnail.png',
-    'report/index.html',
-)
+THUMBNAIL_FILE, PAGE_FILE = 'thumbnail.png', 'report/index.html'
 
 
 def write_list_page(
@@ -34,6 +30,7 @@ def write_list_page(
 
     A scan is a subfolder, at any depth, with ``findings.json`` and
     ``report/index.html``. The list is sortable, and a click on a scan opens its page.
+    The rows of ``failures.csv`` in the folder follow below the list.
 
     Args:
         folder: Folder of the results.
@@ -59,9 +56,21 @@ def write_list_page(
         assets='assets',
         threshold=threshold,
         data=script_json(scans),
+        failures=_failures(folder / FAILURES_FILE),
     )
     write_text(folder / 'index.html', text)
     return folder / 'index.html'
+
+
+def _failures(path: Path) -> str:
+    """Return HTML that lists the scans without findings and the reasons."""
+    rows = [
+        f'<li><b>{escape(row.name)}</b>: {escape(row.reason)}</li>'
+        for row in read_failures(path).values()
+    ]
+    if not rows:
+        return ''
+    return f'<h2>Failed scans</h2>\n<ul id="failures">{"".join(rows)}</ul>'
 
 
 def _entry(scan: Path, root: Path) -> dict[str, Any]:
@@ -93,7 +102,7 @@ def write_thumbnail(
     path: str | os.PathLike,
     volume: CTVolume,
     finding: Finding | None,
-    window: tuple[float, float] = _LUNG_HU,
+    window: str = 'lung',
 ) -> None:
     """Write a PNG of the slice of a finding with its box.
 
@@ -101,7 +110,7 @@ def write_thumbnail(
         path: Output path of the PNG.
         volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
         finding: The finding; None shows the middle slice without a box.
-        window: Window in HU.
+        window: One of :data:`WINDOWS_HU`.
     """
     lower = upper = None
     number = volume.shape[0] // 2
@@ -110,7 +119,7 @@ def write_thumbnail(
         number = int(
             np.clip(np.rint((lower[0] + upper[0]) / 2), 0, volume.shape[0] - 1)
         )
-    plane = window_hu(np.asarray(volume.array[number], np.float32), window)
+    plane = window_hu(np.asarray(volume.array[number], np.float32), WINDOWS_HU[window])
     height, width = plane.shape
     # The spacing of rows and columns may differ.
     sides = np.array([height, width]) * volume.spacing_mm[1:]

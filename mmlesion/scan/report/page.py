@@ -25,14 +25,15 @@ _STYLES = ('page.css',)
 _SCRIPTS = ('viewer.js', 'page.js')
 _LIST_SCRIPT = 'list.js'
 _NIIVUE = ('niivue.umd.js', 'LICENSE.txt')
-_WINDOWS_HU = {
+#: Windows of the page in HU.
+WINDOWS_HU = {
     'lung': (-1350, 150),
     'soft tissue': (-160, 240),
     'bone': (-450, 1050),
     'liver': (-10, 150),
 }
-#: Windows of the page.
-WINDOWS = tuple(_WINDOWS_HU)
+#: Names of the windows of the page.
+WINDOWS = tuple(WINDOWS_HU)
 #: Number of findings whose key slice is shown before the voxels are loaded.
 _NUM_KEY_SLICES = 10
 
@@ -79,7 +80,7 @@ def write_page(
         ValueError: If the window or the kind of a map is unknown.
     """
     if window is None:
-        window = _initial_window(result, volume)
+        window = initial_window(result, volume)
     if window not in WINDOWS:
         raise ValueError(f'expected a window of {WINDOWS}, but got {window!r}')
     out = Path(out)
@@ -141,7 +142,7 @@ def page_content(
     for content, each in shown[:_NUM_KEY_SLICES]:
         lower, upper = each.box.to_volume(volume)
         content['picture'] = key_slice(
-            volume, lower, upper, content['slice'] - 1, _WINDOWS_HU[window]
+            volume, lower, upper, content['slice'] - 1, WINDOWS_HU[window]
         )
     # NIfTI counts from right to left and from back to front.
     affine_ras = np.diag([-1.0, -1, 1, 1]) @ volume.grid.affine
@@ -157,14 +158,23 @@ def page_content(
         window=WINDOWS.index(window),
         windows=[
             dict(name=name.capitalize(), range=list(hu))
-            for name, hu in _WINDOWS_HU.items()
+            for name, hu in WINDOWS_HU.items()
         ],
         froc=_froc(result.froc),
         about=_scan_table(result),
     )
 
 
-def _initial_window(result: ScanResult, volume: CTVolume) -> str:
+def initial_window(result: ScanResult, volume: CTVolume) -> str:
+    """Return the window of the tissue around the finding with the highest score.
+
+    Args:
+        result: The findings.
+        volume: The scan as :func:`mmlesion.ct.read_volume` returns it.
+
+    Returns:
+        ``'lung'`` or ``'soft tissue'``; ``'lung'`` without findings.
+    """
     best = max(result.findings, key=lambda each: each.score, default=None)
     if best is None:
         return 'lung'

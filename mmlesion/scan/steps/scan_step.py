@@ -115,7 +115,7 @@ class ScanStep(ABC):
         checkpoint = checkpoint_file(os.fspath(checkpoint))
         self.record = StepRecord(
             self.name,
-            config=Path(config and config.filename or '').name,
+            config=Path(config.filename or '').name if config else '',
             config_sha256=config_sha256(config) if config else '',
             checkpoint=Path(checkpoint).name,
             checkpoint_sha256=checkpoint_sha256(checkpoint) if checkpoint else '',

@@ -23,6 +23,7 @@ from highdicom.sr import (
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
+from pydicom.config import RAISE
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from pydicom.valuerep import validate_value
@@ -167,7 +168,7 @@ def _header(path: str, slice_mm: float) -> pydicom.Dataset:
 def _is_valid(element: pydicom.DataElement) -> bool:
     """Return whether the value of an element agrees with its type."""
     try:
-        validate_value(element.VR, str(element.value), pydicom.config.RAISE)
+        validate_value(element.VR, str(element.value), RAISE)
     except ValueError:
         return False
     return True
