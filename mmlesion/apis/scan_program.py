@@ -10,13 +10,11 @@ import numpy as np
 from mmengine.config import Config
 
 from mmlesion.registry import SCAN_STEPS
-from mmlesion.scan.identity import Identity
-from mmlesion.scan.many_scans import FINDINGS_FILE
 from mmlesion.scan.reading import LoadedScan, read_scan
 from mmlesion.scan.report import initial_window, write_page, write_thumbnail
 from mmlesion.scan.report.list_page import PAGE_FILE, THUMBNAIL_FILE
 from mmlesion.scan.steps import ScanCase, ScanStep
-from mmlesion.scan.writers import write_findings_json, write_formats
+from mmlesion.scan.writers import write_formats
 
 from .scan_detector import ScanDetector, ScanOptions
 
@@ -191,15 +189,10 @@ def write_case(
     """
     folder = Path(folder)
     page = None
+    scan = (folder, case.result, case.volume, case.maps)
     # Before the page, which shows the warning of a format that could not be written
-    write_formats(
-        folder,
-        case.result,
-        case.volume,
-        case.maps,
-        [each for each in outputs.formats if each != 'json'],
-        outputs.keep_identity,
-    )
+    others = [each for each in outputs.formats if each != 'json']
+    write_formats(*scan, others, outputs.keep_identity)
     if outputs.report is not None:
         names = dict(folder=Path(PAGE_FILE).parent, html=Path('report.html'))
         if outputs.report not in names:
@@ -222,6 +215,5 @@ def write_case(
         best = max(case.result.findings, key=lambda each: each.score, default=None)
         write_thumbnail(folder / THUMBNAIL_FILE, case.volume, best, window)
     if 'json' in outputs.formats:
-        identity = None if outputs.keep_identity else Identity.of_volume(case.volume)
-        write_findings_json(folder / FINDINGS_FILE, case.result, identity)
+        write_formats(*scan, ['json'], outputs.keep_identity)
     return page

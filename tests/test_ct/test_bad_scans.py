@@ -4,6 +4,7 @@ import gzip
 import locale
 import shutil
 import struct
+import zlib
 
 import nibabel
 import numpy as np
@@ -300,6 +301,28 @@ def test_a_gzip_bomb(tmp_path):
         for _ in range(64):
             file.write(bytes(1 << 20))
     with pytest.raises(ValueError, match='a.nii.gz: .*more'):
+        read_volume(path)
+
+
+@pytest.mark.parametrize('suffix', ['.nrrd', '.mha'])
+def test_a_compressed_file_with_too_many_voxels(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    image = sitk.GetImageFromArray(np.full((4, 16, 16), -1000, np.int16))
+    sitk.WriteImage(image, str(path), useCompression=True)
+    content = path.read_bytes()
+    packed = gzip.compress if suffix == '.nrrd' else zlib.compress
+    voxels = packed(bytes(64 << 20))
+    if suffix == '.nrrd':
+        head = content[: content.index(b'\n\n') + 2]
+    else:
+        head = content[: content.index(b'ElementDataFile')]
+        lines = [
+            each for each in head.splitlines() if b'CompressedDataSize' not in each
+        ]
+        lines += [b'CompressedDataSize = %d' % len(voxels), b'ElementDataFile = LOCAL']
+        head = b'\n'.join(lines) + b'\n'
+    path.write_bytes(head + voxels)
+    with pytest.raises(ValueError, match=f'a{suffix}: '):
         read_volume(path)
 
 

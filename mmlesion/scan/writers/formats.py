@@ -59,8 +59,9 @@ def write_formats(
             + ', '.join(RESULT_FORMATS)
         )
     folder = Path(folder)
-    identity = None if keep_identity else Identity.of_volume(volume)
-    outlines = complete_outlines(result, volume, maps or {})
+    outlines: FindingMaps = {}
+    if {'nifti', 'dicom'} & set(formats):
+        outlines = complete_outlines(result, volume, maps or {})
     written: list[Path] = []
     if 'csv' in formats:
         written.append(folder / 'findings.csv')
@@ -83,6 +84,7 @@ def write_formats(
         except DicomHeaderError as error:
             result.warnings.append(str(error))
     if 'json' in formats:
+        identity = None if keep_identity else Identity.of_volume(volume)
         written.append(folder / 'findings.json')
         write_findings_json(written[-1], result, identity)
     return written

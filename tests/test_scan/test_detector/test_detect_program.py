@@ -36,9 +36,15 @@ def test_one_scan(arguments, scan, tmp_path, capsys):
     assert result.detection_grid['key_slices'] == 4 and result.findings
     # The same again computes nothing; other settings need another folder
     assert detect(tmp_path / 'a.nii.gz', *arguments, '--out', out) == 0
-    other = ['--score-thr', '0.6']
-    assert detect(tmp_path / 'a.nii.gz', *arguments, *other, '--out', out) == 1
-    assert 'use another folder' in capsys.readouterr().err
+    for other, name in (
+        (['--score-thr', '0.6'], 'steps'),
+        (['--slice-by-slice'], 'steps'),
+        (['--cfg-options', 'model.test_cfg.rcnn.max_per_img=3'], 'steps'),
+        (['--window', 'bone'], 'window'),
+    ):
+        assert detect(tmp_path / 'a.nii.gz', *arguments, *other, '--out', out) == 1
+        error = capsys.readouterr().err
+        assert f'with a different {name}; use another folder' in error, other
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,19 @@ def test_a_stock_detector_with_slice_fusion(scan, random_weights):
     assert_same(shared, alone)
 
 
+@pytest.mark.parametrize(
+    'name', ['phantom_atss_r18_fpn_15slice', 'phantom_atss_r18_fpn_scans']
+)
+def test_one_stage_detectors(scan, random_weights, name):
+    cfg = Config.fromfile(CONFIGS / f'phantom/{name}.py')
+    model = random_weights(MODELS.build(deepcopy(cfg.model)))
+    detection, found = detect(model, cfg, scan, every_mm=10)
+    assert detection.share == (name == 'phantom_atss_r18_fpn_15slice')
+    assert any(len(each.scores) for each in found)
+    _, alone = detect(model, cfg, scan, every_mm=10, share=False, crop=detection.crop)
+    assert_same(found, alone)
+
+
 def test_a_plain_detector_runs_slice_by_slice(scan, random_weights):
     cfg = stock_config(images=1)
     model = random_weights(MODELS.build(deepcopy(cfg.model)))
