@@ -187,7 +187,11 @@ class ScanDetector:
         )
         keys = detection.keys
         linked = link_boxes(
-            boxes, keys.key_step_mm / keys.spacing_mm, keys.depth, self.link
+            boxes,
+            keys.key_step_mm / keys.spacing_mm,
+            keys.depth,
+            self.link,
+            keys.spacing_mm / detection.volume.spacing_mm[2],
         )
         classes = self.model.dataset_meta.get('classes', ())
         classes = (classes,) if isinstance(classes, str) else classes

@@ -283,11 +283,12 @@ def zoo_name(text: str) -> str | None:
     return name if name in zoo_models() else None
 
 
-def parse_overrides(pairs: list[str]) -> dict:
+def parse_overrides(pairs: list[str], option: str = '--cfg-options') -> dict:
     """Parse overrides in the same way as mmengine's ``DictAction``.
 
     Args:
         pairs: Overrides in the form ``KEY=VALUE``.
+        option: Option of the command line, for errors.
 
     Returns:
         The values by key.
@@ -299,7 +300,7 @@ def parse_overrides(pairs: list[str]) -> dict:
 
     wrong = [pair for pair in pairs if '=' not in pair]
     if wrong:
-        raise ValueError(f'--cfg-options {wrong[0]}: expected KEY=VALUE')
+        raise ValueError(f'{option} {wrong[0]}: expected KEY=VALUE')
     parser = argparse.ArgumentParser()
     parser.add_argument('--pairs', nargs='+', action=DictAction, default={})
     # The = allows values that begin with a minus sign.
@@ -308,7 +309,7 @@ def parse_overrides(pairs: list[str]) -> dict:
         try:
             found.update(parser.parse_args(['--pairs', pair]).pairs)
         except AssertionError as error:
-            raise ValueError(f'--cfg-options {pair}: {error}') from None
+            raise ValueError(f'{option} {pair}: {error}') from None
     return found
 
 

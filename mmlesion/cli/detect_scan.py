@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from .scan_outputs import (
 
 if TYPE_CHECKING:
     from mmlesion.apis import ProgramTask
+    from mmlesion.scan.linking import LinkOptions
     from mmlesion.scan.many_scans import RunSummary
 
 
@@ -88,6 +90,14 @@ def _add_detection(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=0.1,
         help='minimum score of a box (default: %(default)s)',
+    )
+    group.add_argument(
+        '--link',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='parameters of the rule that links boxes to findings, such as score=mean '
+        'max_elongation=1.2; see mmlesion.scan.linking.LinkOptions',
     )
     group.add_argument(
         '--slice-by-slice',
@@ -185,7 +195,7 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
         share=False if args.slice_by_slice else None,
         crop='slice' if args.slice_by_slice else None,
         precision=args.precision,
-        link=LinkOptions(score_thr=args.score_thr),
+        link=_link_options(args, LinkOptions),
         progress=single,
         froc=args.froc and os.path.abspath(args.froc),
     )
@@ -204,6 +214,22 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
         args.lung_mask and os.path.abspath(args.lung_mask),
         args.lung_labels,
     )
+
+
+def _link_options(args: argparse.Namespace, options: type[LinkOptions]) -> LinkOptions:
+    """Return the rule of --score-thr and --link."""
+    values = dict(score_thr=args.score_thr, **parse_overrides(args.link, '--link'))
+    known = [each.name for each in fields(options)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(
+            f'--link: unknown parameter {unknown[0]!r}; expected one of '
+            f'{", ".join(known)}'
+        )
+    try:
+        return options(**values)
+    except TypeError:
+        raise ValueError(f'--link {" ".join(args.link)}: expected numbers') from None
 
 
 def _report(

@@ -1,7 +1,7 @@
 """Linking of the boxes of key slices to 3-D findings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,10 @@ class LinkOptions:
        of the finding are cut off.
     4. The 3-D box is the smallest box that encloses the boxes of the slices, each as
        thick as the distance between key slices. The score is the maximum (``'max'``)
-       or the mean (``'mean'``) of the scores of the slices.
+       or the mean (``'mean'``) of the scores of the slices. With ``max_elongation``, it
+       is multiplied by ``max_elongation * side / length`` if this is below 1, with the
+       length of the finding along z before step 3 and the median side of its boxes.
+       Vessels are longer than lesions of the same cross section.
     5. 3-D non-maximum suppression: of two findings of a class whose 3-D boxes have
        an IoU above ``nms_iou_thr``, the finding with the lower score is dropped. The
        ``max_findings`` findings with the highest scores remain.
@@ -37,6 +40,7 @@ class LinkOptions:
         max_gap: Maximum number of consecutive key slices without a box in a finding.
         end_ratio: See step 3; 0 keeps all slices.
         score: ``'max'`` or ``'mean'``.
+        max_elongation: See step 4; None leaves the score unchanged.
         nms_iou_thr: See step 5; 1 keeps all findings.
         max_findings: Maximum number of findings of a scan.
         box_margin_px: Pixels by which the boxes of the training data exceed the
@@ -55,6 +59,7 @@ class LinkOptions:
     max_gap: int = 1
     end_ratio: float = 0.3
     score: str = 'max'
+    max_elongation: float | None = None
     nms_iou_thr: float = 0.1
     max_findings: int = 100
     box_margin_px: float | None = None
@@ -65,6 +70,10 @@ class LinkOptions:
                 raise ValueError(
                     f'{name} must be in [0, 1], but is {getattr(self, name)}'
                 )
+        if self.max_elongation is not None and not self.max_elongation > 0:
+            raise ValueError(
+                f'max_elongation must be positive, but is {self.max_elongation}'
+            )
         for name in ('max_gap', 'max_per_slice', 'max_findings', 'box_margin_px'):
             value = getattr(self, name)
             if value is not None and not value >= 0:
@@ -113,6 +122,7 @@ def link_boxes(
     step: float,
     depth: int,
     options: LinkOptions = LinkOptions(),
+    slice_px: float = 1.0,
 ) -> list[LinkedBoxes]:
     """Link boxes of key slices to findings, see :class:`LinkOptions`.
 
@@ -121,6 +131,7 @@ def link_boxes(
         step: Distance between key slices, in slices of the scan.
         depth: Number of slices of the scan.
         options: The rule.
+        slice_px: Distance between slices of the scan in pixels, for ``max_elongation``.
 
     Returns:
         Findings in descending order of score.
@@ -142,7 +153,13 @@ def link_boxes(
         for direction in (1, -1):
             members += _grow(kept, free, index, place, direction, options)
         members.sort()
-        found.append(_finding(kept, key_slices, members, step, depth, options))
+        linked = _finding(kept, key_slices, members, step, depth, options)
+        if options.max_elongation is not None:
+            boxes = np.stack([kept[index][0][place] for index, place in members])
+            length = (members[-1][0] - members[0][0] + 1) * step * slice_px
+            factor = options.max_elongation * _median_side(boxes) / length
+            linked = replace(linked, score=linked.score * min(1.0, factor))
+        found.append(linked)
     found.sort(key=lambda each: -each.score)
     return suppress(found, options.nms_iou_thr)[: options.max_findings]
 
@@ -192,6 +209,12 @@ def _grow(
                 last_box, gap = boxes[place], 0
         index += direction
     return members
+
+
+def _median_side(boxes: np.ndarray) -> float:
+    """Return the median of the geometric mean of width and height of boxes."""
+    sides = boxes[:, 2:] - boxes[:, :2] + 1  # the corner pixels belong to a box
+    return float(np.median(np.sqrt(sides.prod(1))))
 
 
 def _finding(

@@ -38,6 +38,16 @@ def test_the_mean_of_the_scores():
     assert one.score == pytest.approx(0.6)
 
 
+def test_long_findings_lose_score():
+    """Eight slices of two pixels with boxes of 10 x 10 pixels: a length of 16."""
+    long = [[(SQUARE, 0.8)] for _ in range(8)]
+    key_slices = slices(*long, [], [(FAR, 0.7)], [(FAR, 0.6)])
+    options = LinkOptions(max_elongation=1.2, end_ratio=0.9)
+    one, other = link_boxes(key_slices, 1.0, 11, options, slice_px=2.0)
+    assert one.score == 0.7 and one.boxes[0, 0] == FAR[0]  # 4 pixels long
+    assert other.score == pytest.approx(0.8 * 1.2 * 10 / 16)
+
+
 def test_one_missing_slice_is_passed_over_and_two_are_not():
     gap = [(SQUARE, 0.9)], [], [(SQUARE, 0.8)]
     (one,) = link(*gap, max_gap=1)
@@ -124,7 +134,13 @@ def test_no_boxes_at_all():
 
 
 @pytest.mark.parametrize(
-    'option', [dict(iou_thr=2), dict(max_gap=-1), dict(score='sum')]
+    'option',
+    [
+        dict(iou_thr=2),
+        dict(max_gap=-1),
+        dict(score='sum'),
+        dict(max_elongation=0),
+    ],
 )
 def test_options_out_of_range(option):
     with pytest.raises(ValueError, match=f'{next(iter(option))} must'):

@@ -83,6 +83,33 @@ def test_a_lung_mask_that_no_step_uses(arguments, scan, tmp_path, capsys):
     assert 'no step of the scan config uses lungs' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('values', 'error'),
+    [
+        (['iou_thr=x'], '--link iou_thr=x: expected numbers'),
+        (['iou=0.5'], "unknown parameter 'iou'; expected one of score_thr, "),
+        (['iou_thr'], '--link iou_thr: expected KEY=VALUE'),
+        (['max_elongation=-1'], 'max_elongation must be positive'),
+    ],
+)
+def test_wrong_parameters_of_the_links(
+    arguments, scan, tmp_path, capsys, values, error
+):
+    write_volume(tmp_path / 'a.nii', scan)
+    options = ['--link', *values, '--out', tmp_path / 'out']
+    assert detect(tmp_path / 'a.nii', *arguments, *options) == 1
+    assert error in capsys.readouterr().err
+
+
+def test_parameters_of_the_links(arguments, scan, tmp_path):
+    write_volume(tmp_path / 'a.nii', scan)
+    options = ['--link', 'score=mean', 'max_elongation=1.2', '--out', tmp_path / 'out']
+    detect(tmp_path / 'a.nii', *arguments, *options)
+    content = json.loads((tmp_path / 'out' / 'a' / 'findings.json').read_text())
+    settings = content['provenance'][0]['settings']['link']
+    assert settings['score'] == 'mean' and settings['max_elongation'] == 1.2
+
+
 def test_slice_by_slice(arguments, scan, tmp_path):
     write_volume(tmp_path / 'a.nii', scan)
     out = tmp_path / 'out'
