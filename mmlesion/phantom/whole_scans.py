@@ -81,6 +81,13 @@ def simulate_whole_scan(
     Raises:
         RuntimeError: If no lesion fits.
     """
+    return _join_sections(simulate_sections(patient, rng, size, length_mm))
+
+
+def simulate_sections(
+    patient: Patient, rng: np.random.Generator, size: int, length_mm: float
+) -> list[Scan]:
+    """Simulate the sections of :func:`simulate_whole_scan`, from head to feet."""
     sections = [simulate_scan(patient, rng, size, _CONTEXT_MM)]
     while sum(len(each.hu) for each in sections) * sections[0].interval_mm < length_mm:
         try:
@@ -90,7 +97,7 @@ def simulate_whole_scan(
         except RuntimeError:
             break
         sections.append(following)
-    return _join_sections(sections)
+    return sections
 
 
 def _join_sections(sections: list[Scan]) -> WholeScan:

@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +13,11 @@ from mmlesion.phantom import (
     paint_anatomy,
     simulate_scan,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.focus_course import connected_piece, measure_focus  # noqa: E402
 
 
 def _scan(seed, size=160, **kwargs):
@@ -197,75 +205,6 @@ def _auc(lesions, vessels):
     return float((lesions > vessels).mean() + 0.5 * (lesions == vessels).mean())
 
 
-def _piece(plane, threshold, sign, x, y, reach, seed):
-    """The connected piece beyond the threshold, near (x, y), that meets the seed."""
-    near = np.zeros(plane.shape, bool)
-    rows = slice(max(0, int(y - reach)), int(y + reach) + 1)
-    columns = slice(max(0, int(x - reach)), int(x + reach) + 1)
-    near[rows, columns] = sign * (plane[rows, columns] - threshold) > 0
-    label, number = ndimage.label(near)
-    count = np.bincount(label[seed], minlength=number + 1)
-    count[0] = 0
-    return label == count.argmax() if count.any() else None
-
-
-def _measure(planes, scan, focus):
-    """Return features of a focus from the pixels; None if it cannot be segmented.
-
-    Returns:
-        Radius (mm), HU, roundness 4 pi area / length^2, area at +-2 mm relative to
-        the key slice's, and smaller of both distances (mm) that it can be followed.
-    """
-    x, y = ((focus.center[i] - scan.origin_mm[i]) / scan.spacing_mm for i in (0, 1))
-    size = focus.radius_mm / scan.spacing_mm
-    key = planes[scan.key]
-    rows, columns = np.mgrid[: key.shape[0], : key.shape[1]]
-    away = np.hypot(columns - x, rows - y)
-    inside = np.median(key[away < max(1.5, 0.45 * size)])
-    outside = np.median(key[(away > 1.3 * size + 2) & (away < 1.3 * size + 6)])
-    threshold, sign = (inside + outside) / 2, np.sign(inside - outside)
-    reach = 2 * size + 3
-    first = _piece(key, threshold, sign, x, y, reach, away < max(1.5, 0.3 * size))
-    if abs(inside - outside) < 25 or first is None:
-        return None
-    if first.sum() > 1.6 * np.pi * size**2:  # grown together with something beside it
-        return None
-    outline, _ = cv2.findContours(
-        first.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    length = max(cv2.arcLength(c, True) for c in outline)
-    followed, close = [], []
-    for way in (1, -1):
-        current, distance = first, 0.0
-        for step in range(1, int(14.01 / scan.interval_mm) + 1):
-            rows, columns = np.nonzero(current)
-            reached = ndimage.binary_dilation(
-                current, iterations=1 + int(scan.interval_mm / scan.spacing_mm)
-            )
-            found = _piece(
-                planes[scan.key + way * step],
-                threshold,
-                sign,
-                columns.mean(),
-                rows.mean(),
-                reach,
-                current,
-            )
-            if found is None or (found & reached).sum() < 0.2 * first.sum():
-                break
-            current, distance = found & reached, step * scan.interval_mm
-            if distance == 2:
-                close.append(current.sum() / first.sum())
-        followed.append(distance)
-    return (
-        np.sqrt(first.sum() / np.pi) * scan.spacing_mm,
-        inside,
-        4 * np.pi * first.sum() / max(length, 1) ** 2,
-        np.mean(close) if close else np.nan,
-        min(followed),
-    )
-
-
 def _radiomics(scan, plane, focus):
     """Shape, intensity and position of a focus in the key slice alone, or None."""
     x, y = ((focus.center[i] - scan.origin_mm[i]) / scan.spacing_mm for i in (0, 1))
@@ -276,7 +215,7 @@ def _radiomics(scan, plane, focus):
     rim = plane[(away > 1.3 * size + 2) & (away < 1.3 * size + 6)]
     sign, threshold = np.sign(inside - np.median(rim)), (inside + np.median(rim)) / 2
     reach, seed = 2 * size + 3, away < max(1.5, 0.3 * size)
-    piece = _piece(plane, threshold, sign, x, y, reach, seed)
+    piece = connected_piece(plane, threshold, sign, x, y, reach, seed)
     if piece is None or abs(inside - np.median(rim)) < 25 or piece.sum() < 5:
         return None
     outlines, _ = cv2.findContours(
@@ -308,7 +247,7 @@ def foci(scans):
         planes = [cv2.GaussianBlur(p.astype(np.float32), (0, 0), 1) for p in scan.hu]
         for kind, values in measured.items():
             for focus in getattr(scan, kind):
-                found = _measure(planes, scan, focus)
+                found = measure_focus(planes, scan, focus)
                 values += [] if found is None else [found]
                 found = _radiomics(scan, planes[scan.key], focus)
                 if found is not None:
