@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmlesion.ct import VoxelGrid
 from mmlesion.evaluation.functional import FROC3D, LUNA16_FPS, froc_3d
 from mmlesion.files import read_text
 
@@ -210,19 +211,17 @@ def evaluate_results(
     if rule == 'iou' and any(len(each.boxes) != len(each.centers) for each in lesions):
         raise ValueError("the list has no boxes, which rule 'iou' needs")
 
-    def place(finding: Finding) -> tuple[float, ...]:
-        box = finding.box
+    def place(finding: Finding, grid: VoxelGrid) -> tuple[float, ...]:
+        box, center = finding.box, finding.center_mm
         if best_slice_only:
-            best = max(finding.slices, key=lambda each: each.score)
-            box = best.box
-        if rule == 'iou':
-            return (*box.lower, *box.upper)
-        return finding.center_mm
+            box = max(finding.slices, key=lambda each: each.score).box
+            center = tuple(grid.index_to_world(box.center).tolist())
+        return (*box.lower, *box.upper) if rule == 'iou' else center
 
-    found = [_lesions(result) for result in results.values()]
+    found = {name: _lesions(result) for name, result in results.items()}
     return froc_3d(
-        [[place(each) for each in scan] for scan in found],
-        [[each.score for each in scan] for scan in found],
+        [[place(each, results[name].grid) for each in found[name]] for name in found],
+        [[each.score for each in scan] for scan in found.values()],
         [each.boxes if rule == 'iou' else each.centers for each in lesions],
         rule,
         iou_thr,

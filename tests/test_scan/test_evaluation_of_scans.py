@@ -68,6 +68,19 @@ def test_the_center_rule(folder):
     assert found.curve.fp_per_image.tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3])
 
 
+def test_the_center_of_the_best_slice(folder):
+    """The best slice of b is 1 mm from the center of the lesion, its box 4 mm."""
+    results, truth = read_results(folder / 'out'), read_truth(folder / 'truth.csv')
+    (found,) = results['b'].findings
+    thin = Box3D((65.0, 65.0, 70.5), (75.0, 75.0, 71.5))
+    found.slices.append(SliceBox(71, 0.95, thin))
+    for best_slice_only, hits in ((False, 0.5), (True, 1.0)):
+        curve = evaluate_results(
+            results, truth, best_slice_only=best_slice_only, fps=(1,), num_resamples=10
+        )
+        assert curve.sensitivity.tolist() == [hits]
+
+
 def test_the_iou_rule(folder):
     """b: 8 x 8 x 5 of 1000 + 512 - 320: IoU 0.268."""
     results, truth = read_results(folder / 'out'), read_truth(folder / 'truth.csv')
