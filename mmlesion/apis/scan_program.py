@@ -189,10 +189,10 @@ def write_case(
     """
     folder = Path(folder)
     page = None
-    scan = (folder, case.result, case.volume, case.maps)
+    content = (folder, case.result, case.volume, case.maps)
     # Before the page, which shows the warning of a format that could not be written
     others = [each for each in outputs.formats if each != 'json']
-    write_formats(*scan, others, outputs.keep_identity)
+    write_formats(*content, others, outputs.keep_identity)
     if outputs.report is not None:
         names = dict(folder=Path(PAGE_FILE).parent, html=Path('report.html'))
         if outputs.report not in names:
@@ -215,5 +215,5 @@ def write_case(
         best = max(case.result.findings, key=lambda each: each.score, default=None)
         write_thumbnail(folder / THUMBNAIL_FILE, case.volume, best, window)
     if 'json' in outputs.formats:
-        write_formats(*scan, ['json'], outputs.keep_identity)
+        write_formats(*content, ['json'], outputs.keep_identity)
     return page

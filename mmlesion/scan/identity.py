@@ -49,10 +49,10 @@ class Identity:
     Letters are compared without case and accents (``Müller``, ``MULLER``, ``Mueller``).
 
     Args:
-        names: Names and numbers. A string is replaced if it contains one of them as
-            a word: its parts of at least three letters, or all its parts
-            in any order with any separators (``Li^Wu``: ``Wu, Li``, ``LiWu``). Parts
-            of four letters are found inside words as well.
+        names: Names and numbers. A string is replaced if it contains, as a word, a
+            part of a name with at least three letters, or all parts of a name in this
+            or the reverse order with any separators (``Li^Wu``: ``Wu, Li``, ``LiWu``).
+            Parts with at least four letters are found inside words as well.
         dates: Dates as YYYYMMDD. A string is replaced if it contains one of them,
             also as YYYY-MM-DD.
     """
