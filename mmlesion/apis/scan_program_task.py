@@ -1,6 +1,7 @@
 """Task that runs the steps of a scan config on many scans."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -74,10 +75,9 @@ class ProgramTask:
             window=self.outputs.window,
             show_thr=self.outputs.threshold,
             keep_identity=self.outputs.keep_identity,
-            froc=self.program.detector.froc,
+            froc=_sha256(self.program.detector.froc),
             # a hash, because a path may contain the name of the patient
-            lung_mask=self.lung_mask
-            and hashlib.sha256(self.lung_mask.encode()).hexdigest(),
+            lung_mask=_sha256(self.lung_mask),
             lung_labels=self.lung_labels,
         )
 
@@ -92,3 +92,10 @@ class ProgramTask:
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != 'program'}
+
+
+def _sha256(content: Any) -> str | None:
+    """Return the SHA-256 of plain values, or None for None."""
+    if content is None:
+        return None
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -39,7 +39,7 @@ _CODECS = {
 _CHARACTER_SET = '0008|0005'
 #: Spellings of letters in file names.
 _SPELLINGS = str.maketrans(
-    {'ä': 'ae', 'ö': 'oe', 'ü': 'ue', 'å': 'aa', 'ø': 'oe', 'æ': 'ae', 'ñ': 'ny'}
+    {'ä': 'ae', 'ö': 'oe', 'ü': 'ue', 'å': 'aa', 'ø': 'oe', 'æ': 'ae'}
 )
 
 

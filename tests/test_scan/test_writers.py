@@ -203,6 +203,21 @@ def test_the_patient_is_told_only_where_the_standard_asks(tmp_path, dicom_scan):
     assert 'Jaquelle' in (tmp_path / 'kept' / 'findings.json').read_text()
 
 
+def test_an_error_in_the_report_leaves_no_segmentation(
+    tmp_path, dicom_scan, monkeypatch
+):
+    dicom = pytest.importorskip('mmlesion.scan.writers.dicom')
+
+    def report(*args):
+        raise TypeError('no report')
+
+    monkeypatch.setattr(dicom, '_report', report)
+    volume, result, maps = dicom_scan
+    assert write_formats(tmp_path / 'out', result, volume, maps, ['dicom']) == []
+    assert 'DICOM SEG and SR cannot be written' in result.warnings[-1]
+    assert not list(tmp_path.glob('out/*.dcm'))
+
+
 def edit_headers(folder, **values):
     """Set DICOM attributes of all slices; None deletes an attribute."""
     for path in folder.glob('*.dcm'):

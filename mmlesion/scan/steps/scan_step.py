@@ -131,7 +131,12 @@ def config_sha256(config: Config) -> str:
     """
     content = config.to_dict()
     content.pop('trust_checkpoint', None)  # does not change results
-    text = json.dumps(content, sort_keys=True, default=str)
+    # The text of a function contains its address, which differs between processes
+    text = json.dumps(
+        content,
+        sort_keys=True,
+        default=lambda each: getattr(each, '__qualname__', str(each)),
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

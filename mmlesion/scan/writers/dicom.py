@@ -61,7 +61,7 @@ _REQUIRED_EMPTY = (
 
 
 class DicomHeaderError(ValueError):
-    """The header of a source image has not what SEG and SR need."""
+    """The header of a source image lacks attributes that SEG and SR need."""
 
 
 def write_dicom_reports(
@@ -86,7 +86,8 @@ def write_dicom_reports(
 
     Raises:
         ValueError: If the scan is not a DICOM series.
-        DicomHeaderError: If the header of a source image has not what SEG and SR need.
+        DicomHeaderError: If the header of a source image lacks attributes that SEG and
+            SR need. Neither file is written.
     """
     if volume.source is None or volume.source.kind != 'dicom':
         raise ValueError(
@@ -120,7 +121,7 @@ def _write(
     slice_mm = source.grid.spacing_mm[2]
     first = _header(paths[0], slice_mm)
     uids = _uids(first.SeriesInstanceUID, result)
-    written, segmentation, evidence = [], None, [first]
+    segmentation, evidence = None, [first]
     if used:
         if _is_multi_frame(first):
             # All frames in the order of the file, including those omitted as scout
@@ -135,10 +136,12 @@ def _write(
             evidence = [_header(paths[int(k)], slice_mm) for k in slices]
             labels = labels[slices]
         segmentation = _segmentation(result, labels, used, evidence, uids)
-        written.append(_save(segmentation, folder / 'findings.seg.dcm'))
     report = _report(result, segmentation, used, evidence, uids)
-    written.append(_save(report, folder / 'findings.sr.dcm'))
-    return written
+    # Saved together, so that an error in one file leaves neither
+    files = {'findings.seg.dcm': segmentation, 'findings.sr.dcm': report}
+    return [
+        _save(each, folder / name) for name, each in files.items() if each is not None
+    ]
 
 
 def _header(path: str, slice_mm: float) -> pydicom.Dataset:
