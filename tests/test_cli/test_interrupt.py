@@ -93,25 +93,32 @@ def _waits_for_a_lock():
 )
 def test_a_program_that_does_not_let_go_is_ended(program, monkeypatch):
     monkeypatch.setattr(interrupt, '_SECONDS', 0.3)
+    started, starts = os.pipe()
     reader, writer = os.pipe()
+
+    def run():
+        os.write(starts, b'.')
+        program()
+
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)  # ends the process if the interrupt does not
+        signal.alarm(40)  # ends the process if the interrupt does not
         os.dup2(writer, 2)
         sys.stderr = open(2, 'w', buffering=1, closefd=False)
         status = 1
         try:
             from mmlesion.cli.errors import exit_on_user_error
 
-            status = exit_on_user_error(program)()
+            status = exit_on_user_error(run)()
         finally:
             os._exit(status)
     os.close(writer)
-    time.sleep(0.3)
+    os.close(starts)
+    os.read(started, 1)  # returns after the program has started or ended
+    os.close(started)
+    time.sleep(0.1)
     os.kill(pid, signal.SIGINT)
-    started = time.monotonic()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert time.monotonic() - started < 3
     with open(reader) as file:
         assert (status, file.read()) == (130, f'{STOPPED}\n')
 
@@ -133,17 +140,17 @@ def test_a_program_ends_while_a_worker_lives():
     worker = multiprocessing.get_context('fork').Process(
         target=receiver.recv, daemon=True
     )
-    done = threading.Event()
+    done, late = threading.Event(), threading.Event()
 
     def end():
-        if not done.wait(20):
+        if not done.wait(60):
+            late.set()
             sender.send(None)  # ends the worker, so that the test fails in time
 
     threading.Thread(target=end, daemon=True).start()
-    started = time.monotonic()
     with end_on_interrupt():
         worker.start()
-    assert worker.is_alive() and time.monotonic() - started < 10
+    assert worker.is_alive() and not late.is_set()
     done.set()
     sender.send(None)
     worker.join()

@@ -78,7 +78,7 @@ def test_a_small_xml_of_huge_outlines_is_refused_at_once():
     started = time.monotonic()
     with pytest.raises(ValueError, match='MMLESION_MAX_OUTLINE_MPX'):
         parse_lidc_xml(content, 'a.xml')
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def test_two_processes_give_exactly_the_table_of_one(tmp_path):
         for rank in range(2)
     ]
     try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()

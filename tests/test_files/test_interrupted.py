@@ -27,14 +27,15 @@ from mmlesion.phantom.made_with import build_folder
 posix = pytest.mark.skipif(os.name != 'posix', reason='locks and signals of POSIX')
 
 
-def _sleep(seconds):
-    time.sleep(seconds)
+def _sleep(folder):
+    (folder / 'started').touch()
+    time.sleep(120)
 
 
 def _interrupted_pool(folder):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        for _ in run_in_parallel(_sleep, [(60,)] * 4, 2, unit='jobs'):
+        for _ in run_in_parallel(_sleep, [(folder,)] * 4, 2, unit='jobs'):
             pass
     except KeyboardInterrupt:
         (folder / 'ended').write_text('by the interrupt')
@@ -46,9 +47,10 @@ def test_an_interrupt_does_not_wait_for_jobs(tmp_path):
         target=_interrupted_pool, args=(tmp_path,)
     )
     process.start()
-    time.sleep(1)
+    while process.is_alive() and not (tmp_path / 'started').exists():
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
-    process.join(5)
+    process.join(60)
     alive = process.is_alive()
     process.kill()
     assert not alive

@@ -26,6 +26,6 @@ print(sorted(result for _, result in run_in_parallel(blur, jobs, 2, unit='jobs')
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='the workers are not forked')
 def test_workers_do_not_wait_for_the_threads_of_opencv():
     done = subprocess.run(
-        [sys.executable, '-c', PROGRAM], capture_output=True, text=True, timeout=120
+        [sys.executable, '-c', PROGRAM], capture_output=True, text=True, timeout=600
     )
     assert done.stdout == '[0, 1, 2, 3]\n', done.stderr

@@ -134,7 +134,7 @@ def open_page(browser):
     def open_file(path, **options):
         page = browser.new_page(**{'viewport': dict(width=1280, height=800), **options})
         opened.append(page)
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on('pageerror', lambda error: wrong.append(str(error)))
         page.on(
             'console',

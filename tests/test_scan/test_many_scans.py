@@ -204,13 +204,13 @@ def test_five_kills(tmp_path):
             # Wait until this run works, then kill it at a random moment
             before, start = len(results(out)), time.monotonic()
             while len(results(out)) <= before and process.poll() is None:
-                assert time.monotonic() - start < 120
+                assert time.monotonic() - start < 600
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.05))
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
-        process.wait(timeout=120)
+        process.wait(timeout=600)
         for path in out.glob('*/page.html'):
             if not path.parent.name.endswith('.partial'):
                 assert path.read_text() == 'half and whole'

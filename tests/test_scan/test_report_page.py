@@ -148,7 +148,7 @@ def test_findings_and_key_slices_are_shown_before_the_viewer(
     (tmp_path / 'page/assets/niivue.umd.js').unlink()
     page = browser.new_page(viewport=dict(width=1280, height=800))
     page.goto(path.resolve().as_uri())
-    page.wait_for_selector('body[data-usable=true]', timeout=20_000)
+    page.wait_for_selector('body[data-usable=true]', timeout=60_000)
     page.fill('#threshold', '0.2')
     assert rows(page) == ['finding-1', 'finding-2']
     assert page.text_content('#readout-slice') == 'Slice 5 / 16'
@@ -183,7 +183,7 @@ def test_labels_are_shown_if_they_differ(tmp_path, browser, small_scan):
         result.findings[1].label = name
         path = report.write_page(tmp_path / f'{name}.html', result, volume, maps)
         page.goto(path.resolve().as_uri())
-        page.wait_for_selector('body[data-usable=true]', timeout=20_000)
+        page.wait_for_selector('body[data-usable=true]', timeout=60_000)
         assert page.is_visible('#label-head') is shown
         text = page.text_content('#finding-2')
         assert ('pleural thickening' in text) is shown and 'lesion' not in text
@@ -350,7 +350,7 @@ def test_list_sorts_filters_and_opens(tmp_path, open_page, small_scan):
     page.fill('#threshold', '0.7')
     assert page.text_content('#subtitle') == '3 scans, 1 finding'
     page.click('#scans a >> text="b"')
-    page.wait_for_selector('body[data-ready=true] #back:not([hidden])', timeout=20_000)
+    page.wait_for_selector('body[data-ready=true] #back:not([hidden])', timeout=60_000)
     assert page.text_content('h1') == 'CT scan'
     # One click from the list to the lesion
     assert page.get_attribute('#finding-1', 'aria-selected') == 'true'

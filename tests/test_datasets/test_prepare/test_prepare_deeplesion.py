@@ -99,12 +99,12 @@ def test_only_the_slices_that_stacks_need(data):
     assert prepare(data, num_slices=3).already_there == 8
 
 
-def slowly(data):
-    """Runs in the process that is killed: series take their time."""
-    flush = os.fsync
+def slowly(data, finished):
+    """Runs in the process that is killed: series after the first ones are slow."""
+    flush, cache = os.fsync, data.root / 'cache'
 
     def slow(descriptor):
-        time.sleep(0.05)
+        time.sleep(0.5 if len(list(cache.glob('*.slices'))) >= finished else 0)
         flush(descriptor)
 
     os.fsync = slow
@@ -118,9 +118,9 @@ def slowly(data):
 @pytest.mark.parametrize('finished', [0, 3])
 def test_killed_in_the_middle(data, finished):
     """SIGKILL at once and after three series; then it goes on from there."""
-    process = multiprocessing.get_context('fork').Process(target=slowly, args=(data,))
+    process = multiprocessing.get_context('fork').Process(target=slowly, args=(data, finished))
     process.start()
-    deadline = time.time() + 60
+    deadline = time.time() + 600
     cache = data.root / 'cache'
     while time.time() < deadline and not (
         cache.is_dir()
@@ -133,7 +133,7 @@ def test_killed_in_the_middle(data, finished):
     whole = sorted(path.name[: -len('.slices')] for path in cache.glob('*.slices'))
     assert finished <= len(whole) < 8
     check_whole(data, whole)
-    deadline = time.time() + 60
+    deadline = time.time() + 600
     while True:  # the killed one's workers end by themselves and let go
         try:
             done = prepare(data)
