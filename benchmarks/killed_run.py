@@ -81,6 +81,9 @@ def start(folder, out, *options):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # Sums are rounded differently with other numbers of threads, and workers of
+        # Dask have one thread.
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
     )
 
 

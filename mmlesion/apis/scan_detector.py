@@ -48,7 +48,8 @@ class ScanOptions:
             on a GPU.
         batch_keys: Key slices in a batch of the heads; None for 1 on a CPU and 8
             on a GPU.
-        link: Rule by which boxes become findings.
+        link: Rule by which boxes become findings: a ``LinkOptions``, or parameters of
+            it that replace those of ``scan_link`` in the config of the detector.
         progress: Show a progress bar over key slices.
         froc: JSON file of ``mmlesion evaluate-scans`` for this detector. Its curve
             becomes part of each result, so that a page can state the expected false
@@ -64,7 +65,7 @@ class ScanOptions:
     precision: str = 'auto'
     batch_images: int | None = None
     batch_keys: int | None = None
-    link: LinkOptions = field(default_factory=LinkOptions)
+    link: LinkOptions | dict[str, Any] = field(default_factory=dict)
     progress: bool = False
     froc: str | None = None
 
@@ -125,7 +126,7 @@ class ScanDetector:
             raise ValueError(f'{config.filename}: the model is not a detector')
         self.pipeline = ScanPipeline(config)
         self.device = next(self.model.parameters()).device
-        self.link = options.link
+        self.link = _link_options(config, options.link)
         if self.link.box_margin_px is None:
             margin = box_margin_px(self.model.dataset_meta)
             self.link = replace(self.link, box_margin_px=margin)
@@ -224,6 +225,14 @@ class ScanDetector:
             options.batch_keys or (8 if on_gpu else 1),
             PRECISIONS[self.precision],
         )
+
+
+def _link_options(config: Config, link: LinkOptions | dict[str, Any]) -> LinkOptions:
+    """Return the rule of the config with the changes of the user."""
+    if isinstance(link, LinkOptions):
+        return link
+    values = {**config.get('scan_link', {}), **link}
+    return LinkOptions.from_dict(values, f'scan_link of {config.filename}')
 
 
 def _read_curve(path: str) -> dict[str, Any]:

@@ -427,6 +427,9 @@ def use_mixed_precision(cfg: Config) -> None:
     """
     from mmengine.device import get_device
 
+    from mmlesion.engine.hooks.float32_boxes_hook import add_float32_boxes
+
+    add_float32_boxes(cfg)
     if get_device() != 'cpu':
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .arguments import (
     add_config_options,
@@ -30,7 +29,6 @@ from .scan_outputs import (
 
 if TYPE_CHECKING:
     from mmlesion.apis import ProgramTask
-    from mmlesion.scan.linking import LinkOptions
     from mmlesion.scan.many_scans import RunSummary
 
 
@@ -88,8 +86,7 @@ def _add_detection(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--score-thr',
         type=float,
-        default=0.1,
-        help='minimum score of a box (default: %(default)s)',
+        help="minimum score of a box (default: that of the config's scan_link, or 0.1)",
     )
     group.add_argument(
         '--link',
@@ -97,7 +94,8 @@ def _add_detection(group: argparse._ArgumentGroup) -> None:
         default=[],
         metavar='KEY=VALUE',
         help='parameters of the rule that links boxes to findings, such as score=mean '
-        'max_elongation=1.2; see mmlesion.scan.linking.LinkOptions',
+        "max_elongation=1.2 (default: the config's scan_link); see "
+        'mmlesion.scan.linking.LinkOptions',
     )
     group.add_argument(
         '--slice-by-slice',
@@ -188,14 +186,13 @@ def run(args: argparse.Namespace) -> None:
 
 def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
     from mmlesion.apis import ProgramTask, ScanOptions
-    from mmlesion.scan.linking import LinkOptions
 
     options = ScanOptions(
         every_mm=args.every,
         share=False if args.slice_by_slice else None,
         crop='slice' if args.slice_by_slice else None,
         precision=args.precision,
-        link=_link_options(args, LinkOptions),
+        link=_link_values(args),
         progress=single,
         froc=args.froc and os.path.abspath(args.froc),
     )
@@ -216,20 +213,15 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
     )
 
 
-def _link_options(args: argparse.Namespace, options: type[LinkOptions]) -> LinkOptions:
-    """Return the rule of --score-thr and --link."""
-    values = dict(score_thr=args.score_thr, **parse_overrides(args.link, '--link'))
-    known = [each.name for each in fields(options)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ValueError(
-            f'--link: unknown parameter {unknown[0]!r}; expected one of '
-            f'{", ".join(known)}'
-        )
-    try:
-        return options(**values)
-    except TypeError:
-        raise ValueError(f'--link {" ".join(args.link)}: expected numbers') from None
+def _link_values(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the parameters of --score-thr and --link."""
+    from mmlesion.scan.linking import LinkOptions
+
+    values = parse_overrides(args.link, '--link')
+    if args.score_thr is not None:
+        values['score_thr'] = args.score_thr
+    LinkOptions.from_dict(values, '--score-thr or --link')  # before scans are read
+    return values
 
 
 def _report(

@@ -1,7 +1,8 @@
 """Linking of the boxes of key slices to 3-D findings."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,31 @@ class LinkOptions:
                 )
         if self.score not in ('max', 'mean'):
             raise ValueError(f"score must be 'max' or 'mean', but is {self.score!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str) -> 'LinkOptions':
+        """Make a rule from parameters that a user wrote.
+
+        Args:
+            values: Parameters; the others keep their defaults.
+            source: Place of the parameters, for error messages.
+
+        Raises:
+            ValueError: If a parameter is unknown, of the wrong type or out of range.
+        """
+        known = [each.name for each in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(
+                f'{source}: unknown parameter {unknown[0]!r}; expected one of '
+                f'{", ".join(known)}'
+            )
+        try:
+            return cls(**values)
+        except TypeError:
+            raise ValueError(f'{source}: expected numbers, but got {values}') from None
+        except ValueError as error:
+            raise ValueError(f'{source}: {error}') from None
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_a_lung_mask_that_no_step_uses(arguments, scan, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('values', 'error'),
     [
-        (['iou_thr=x'], '--link iou_thr=x: expected numbers'),
+        (['iou_thr=x'], "--link: expected numbers, but got {'iou_thr': 'x'"),
         (['iou=0.5'], "unknown parameter 'iou'; expected one of score_thr, "),
         (['iou_thr'], '--link iou_thr: expected KEY=VALUE'),
         (['max_elongation=-1'], 'max_elongation must be positive'),

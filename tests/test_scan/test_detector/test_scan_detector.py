@@ -151,6 +151,23 @@ def test_the_checkpoint_states_the_margin_of_the_boxes(
     assert ScanDetector(small_config(), path, 'cpu', options).link.box_margin_px == 2
 
 
+def test_the_rule_of_the_config(small_config, checkpoint):
+    """Parameters of the user replace those of ``scan_link`` in the config."""
+    config = small_config()
+    config.scan_link = dict(score='mean', max_gap=3, score_thr=0.05)
+    link = ScanDetector(config, checkpoint, 'cpu').link
+    assert (link.score, link.max_gap, link.score_thr) == ('mean', 3, 0.05)
+    options = ScanOptions(link=dict(max_gap=1))
+    link = ScanDetector(config, checkpoint, 'cpu', options).link
+    assert (link.score, link.max_gap, link.score_thr) == ('mean', 1, 0.05)
+    options = ScanOptions(link=LINK)
+    link = ScanDetector(config, checkpoint, 'cpu', options).link
+    assert (link.score, link.max_gap, link.score_thr) == ('max', 1, 0.0)
+    config.scan_link = dict(gap=3)
+    with pytest.raises(ValueError, match="scan_link .*unknown parameter 'gap'"):
+        ScanDetector(config, checkpoint, 'cpu')
+
+
 def test_diameters_without_the_margin_of_the_boxes(detector, scan):
     """A box of 20 x 14 px of 0.8 mm, less 5 px on each side: 8 and 3.2 mm."""
     read = read_scan(scan)
