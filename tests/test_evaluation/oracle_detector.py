@@ -29,6 +29,7 @@ CONFIGS = {
     'ContextRCNN': '3dce_csatt_15slice.py',
     'FasterRCNN': '3dce/faster_rcnn_3slice.py',
     'FPN': '3dce/faster_rcnn_r50_fpn_15slice.py',
+    'A3D': 'modern/faster_rcnn_r50_fpn_a3d_9slice.py',
 }
 
 
@@ -90,7 +91,7 @@ LESION_GRAY = (LESION_HU + 1024) / 4095 * 255
 def shrink(cfg, name):
     """The detector of a config with few channels; random weights."""
     model = cfg.model
-    if name == 'FPN':
+    if name in ('FPN', 'A3D'):
         model.backbone.backbone.update(depth=18, init_cfg=None)
         for part in (model.neck, *model.neck.values()):
             if isinstance(part, dict) and isinstance(part.get('in_channels'), list):

@@ -93,13 +93,13 @@ def check_perfect(samples, metainfo):
 
 @pytest.mark.parametrize(
     'name, batch_size',
-    [('ContextRCNN', 1), ('ContextRCNN', 3), ('FasterRCNN', 1), ('FPN', 3)],
+    [('ContextRCNN', 1), ('ContextRCNN', 3), ('FasterRCNN', 1), ('FPN', 3), ('A3D', 3)],
 )
 def test_one_by_one_and_in_a_batch_of_three_sizes(name, batch_size, root):
     check_perfect(*results_of(config(name), name, root, batch_size=batch_size))
 
 
-@pytest.mark.parametrize('name', ['ContextRCNN', 'FasterRCNN'])
+@pytest.mark.parametrize('name', ['ContextRCNN', 'FasterRCNN', 'A3D'])
 def test_flips_and_scales_of_test_time_augmentation(name, root):
     cfg = config(name)
     check_perfect(*results_of(cfg, name, root, cfg.tta_pipeline, tta=True))

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmengine.config import Config
 from oracle_detector import (
@@ -17,6 +18,7 @@ from oracle_detector import (
     shrink,
     write_rectangles,
 )
+from pycocotools.mask import decode
 
 from mmlesion.ct import CTVolume, ScanSlice, read_png_hu, read_slice_hu, write_volume
 
@@ -76,6 +78,30 @@ def test_det_inferencer_returns_writes_and_draws_boxes_of_the_png(name, root, tm
     red = (picture[36:-36] == (48, 48, 255)).all(axis=-1)
     left = np.nonzero(red)[1].min() / picture.shape[1] * SLICES[2][0][1]
     assert left == pytest.approx(8, abs=0.6)
+
+
+def test_masks_are_in_the_pixels_of_the_file(root):
+    """The mask of Mask R-CNN covers the box in the slice; all mask logits are high."""
+    cfg = Config.fromfile(ROOT / 'configs/modern/mask_rcnn_r50_fpn_recist_15slice.py')
+    shrink(cfg, 'FPN')
+    head = cfg.model.roi_head
+    head.mask_roi_extractor.out_channels = head.mask_head.in_channels = 16
+    head.mask_head.conv_out_channels = 16
+    inferencer = DetInferencer(cfg, device='cpu', show_progress=False)
+    make_oracle(inferencer.model)
+    logits = inferencer.model.roi_head.mask_head.conv_logits
+    torch.nn.init.zeros_(logits.weight)
+    torch.nn.init.constant_(logits.bias, 5)
+    for index in range(len(SLICES)):
+        (found,) = inferencer(png_of(root, index))['predictions']
+        check(found['bboxes'], index)
+        shape = read_png_hu(png_of(root, index)).shape
+        for box, encoded in zip(found['bboxes'], found['masks']):
+            mask = decode(encoded)
+            assert mask.shape == shape
+            rows, columns = np.nonzero(mask)
+            around = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            np.testing.assert_allclose(around, box, atol=1)
 
 
 def test_scans_as_file_folder_and_volume(root, tmp_path):

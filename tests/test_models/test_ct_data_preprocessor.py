@@ -92,6 +92,17 @@ def test_padding_reaches_a_plugin_of_a_stock_backbone():
     assert (seen[0][2][0, :, 16:] != 0).any()  # stride 4
 
 
+@pytest.mark.parametrize('wrapper', ['MaskedBackbone', 'SliceBackbone'])
+def test_attention_that_would_be_recomputed_without_the_mask(wrapper):
+    plugin = dict(cfg=dict(type='mmlesion.SpatialAttention'), position='after_conv3')
+    resnet = dict(type='mmdet.ResNet', depth=50, base_channels=16, with_cp=True)
+    config = dict(type=f'mmlesion.{wrapper}', backbone=resnet)
+    MODELS.build(config)  # without attention, nothing is lost
+    resnet['plugins'] = [plugin]
+    with pytest.raises(ValueError, match='ResNet has with_cp=True and a SpatialAtt'):
+        MODELS.build(config)
+
+
 def test_images_of_one_size_have_no_mask():
     images, samples = batch(((16, 16), (16, 16)))
     ours = CTDataPreprocessor(WINDOWS)

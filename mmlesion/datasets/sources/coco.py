@@ -116,12 +116,13 @@ def xyxy(bbox: Any, where: str) -> tuple[float, float, float, float]:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a JSON value is a finite number."""
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
+    """Return whether a JSON value is a number that is finite as a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond the range of floats
+        return False
 
 
 def _by_id(content: dict, name: str, path: str) -> dict[Any, dict]:

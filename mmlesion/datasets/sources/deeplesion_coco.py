@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmlesion.files import write_json
 
 from .coco import read_coco, xyxy
-from .deeplesion_csv import REQUIRED_COLUMNS, lesion_cells
+from .deeplesion_csv import REQUIRED_COLUMNS, check_lesion_rows, lesion_cells
 from .deeplesion_row import LesionRow, parse_lesion_row
 
 #: Columns that are stored in fields of COCO instead of attributes.
@@ -114,8 +114,8 @@ def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
                 )
         image = coco.images[annotation['image_id']]
         series, _, slice_name = str(image.get('file_name')).rpartition('/')
-        number = slice_name.removesuffix('.png')
-        if not series or '/' in series or not number.isdecimal():
+        slice_number = slice_name.removesuffix('.png')
+        if not series or '/' in series or not slice_number.isdecimal():
             raise ValueError(
                 f'{path}: file_name of image {image["id"]!r} must have the form '
                 f"'<series>/<slice>.png', but is {image.get('file_name')!r}"
@@ -123,12 +123,15 @@ def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
         cells = {name: str(cell) for name, cell in attributes.items()}
         cells.update(
             File_name=f'{series}_{slice_name}',
-            Key_slice_index=str(int(number)),
+            Key_slice_index=str(int(slice_number)),
             Bounding_boxes=', '.join(
                 f'{value + 1:.10g}' for value in xyxy(annotation['bbox'], where)
             ),
             Image_size=f'{image["width"]}, {image["height"]}',
         )
         row = annotation['id']
-        rows.append(parse_lesion_row(cells, row if isinstance(row, int) else 0, where))
-    return rows
+        number = row if isinstance(row, int) else 0
+        rows.append((parse_lesion_row(cells, number, where), where))
+    if not rows:
+        raise ValueError(f'{path}: expected at least one annotation')
+    return check_lesion_rows(rows)

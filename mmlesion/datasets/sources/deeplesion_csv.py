@@ -57,26 +57,42 @@ def read_deeplesion_csv(path: str | os.PathLike) -> list[LesionRow]:
             the file and the row.
     """
     path = os.fspath(path)
+    return check_lesion_rows(
+        (parse_lesion_row(fields, number, where), where)
+        for fields, number, where in _read_cells(path, REQUIRED_COLUMNS)
+    )
+
+
+def check_lesion_rows(rows: Iterable[tuple[LesionRow, str]]) -> list[LesionRow]:
+    """Check rows against each other.
+
+    Args:
+        rows: Each row with its place, for error messages.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: If a box is repeated, or a key slice has two patients or splits.
+    """
     first_of_file: dict[str, LesionRow] = {}
-    rows_of_box: dict[tuple, int] = {}
-    rows = []
-    for fields, number, where in _read_cells(path, REQUIRED_COLUMNS):
-        row = parse_lesion_row(fields, number, where)
+    row_of_box: dict[tuple, LesionRow] = {}
+    found = []
+    for row, where in rows:
         first = first_of_file.setdefault(row.file_name, row)
         if (first.split, first.patient) != (row.split, row.patient):
             raise ValueError(
                 f'{where} gives {row.file_name} another patient or split than '
                 f'row {first.row}'
             )
-        box = (row.file_name, row.box_px, row.noisy)
-        before = rows_of_box.setdefault(box, row.row)
-        if before != row.row:
+        before = row_of_box.setdefault((row.file_name, row.box_px, row.noisy), row)
+        if before is not row:
             # FROC would count the lesion twice.
             raise ValueError(
-                f'{where} repeats row {before}: the same box on {row.file_name}'
+                f'{where} repeats row {before.row}: the same box on {row.file_name}'
             )
-        rows.append(row)
-    return rows
+        found.append(row)
+    return found
 
 
 def read_background_csv(path: str | os.PathLike) -> list[KeySliceRow]:

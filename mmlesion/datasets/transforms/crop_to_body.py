@@ -37,9 +37,10 @@ class CropToBody(BaseTransform):
     width of the box of the body. Removed key: ``key_slice_hu``.
 
     With ``keep_origin`` (set by :class:`LoadSliceStack` for files outside of a data
-    set) only the right and the lower side are cropped, and ``crop_offset`` is (0, 0).
-    Stock inference tools return boxes without their metadata, and these boxes must be
-    in the pixels of the file.
+    set) the slice keeps its size, pixels outside of the box of the body get the
+    smallest value of the stack (air), and ``crop_offset`` is (0, 0). Stock inference
+    tools return boxes and masks without their metadata, and these must be in the pixels
+    of the file.
 
     Args:
         threshold_hu: HU values above this threshold count as body.
@@ -100,7 +101,10 @@ class CropToBody(BaseTransform):
         )
         body_shape = (y1 - y0, x1 - x0)
         if results.get('keep_origin'):
-            x0 = y0 = 0
+            inside = image[y0:y1, x0:x1]
+            image = np.full_like(image, image.min())
+            image[y0:y1, x0:x1] = inside
+            x0, y0, x1, y1 = 0, 0, image.shape[1], image.shape[0]
         shape = (y1 - y0, x1 - x0)
         results['img'] = image[y0:y1, x0:x1]
         results['img_shape'] = results['ori_shape'] = shape

@@ -124,7 +124,10 @@ class LoadSliceStack(BaseTransform):
             results['keep_origin'] = True
         if scan_slice is not None:
             self._describe(results, scan_slice)
-        elif 'interval_mm' not in results and 'instances' not in results:
+        elif 'interval_mm' not in results and (
+            self.num_slices > 1 or 'instances' not in results
+        ):
+            # not stated by the data set, such as CocoDataset of mmdet
             spacing_mm, results['interval_mm'] = series_spacing(path)
             results.setdefault('spacing_mm', spacing_mm)
         plan = plan_slices(

@@ -163,9 +163,24 @@ def unknown_category(content):
     content['annotations'][0]['category_id'] = 2
 
 
+def repeated_box(content):
+    content['annotations'].append(dict(content['annotations'][0], id=3))
+
+
+def no_annotations(content):
+    content['annotations'] = []
+
+
+def huge_box(content):
+    content['annotations'][0]['bbox'] = [10**400, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     'change, sentence',
     [
+        (repeated_box, 'annotation 3 repeats row 2: the same box on 000001_01_01_010'),
+        (no_annotations, 'expected at least one annotation'),
+        (huge_box, r'annotation 2: bbox must be \[x, y, width, height\]'),
         (unknown_image, 'annotation 2 belongs to the unknown image 9'),
         (outside, r'annotation 2: the box \(60, 2, 90, 42\) is outside the image'),
         (no_area, r'annotation 2: the box \(6, 2, 6, 42\) has no area'),

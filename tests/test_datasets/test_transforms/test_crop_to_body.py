@@ -117,12 +117,18 @@ def test_the_crop_is_the_original_image_of_the_sample():
 
 
 def test_the_origin_is_kept_on_demand():
-    """Boxes of stock inference are in the pixels of the file."""
+    """Boxes and masks of stock inference are in the pixels of the file."""
     sample = dict(make_sample([[15, 12, 30, 20]]), keep_origin=True)
     before = sample['img'].copy()
     results = CropToBody()(sample)
-    np.testing.assert_array_equal(results['img'], before[:30, :41])
-    assert results['crop_offset'] == (0, 0) and results['ori_shape'] == (30, 41)
+    height, width = before.shape[:2]
+    assert results['img'].shape == before.shape
+    np.testing.assert_array_equal(results['img'][10:30, 12:41], before[10:30, 12:41])
+    outside = np.ones((height, width), bool)
+    outside[10:30, 12:41] = False
+    assert (results['img'][outside] == before.min()).all()
+    assert results['crop_offset'] == (0, 0)
+    assert results['ori_shape'] == (height, width)
     assert results['body_shape'] == (20, 29)
     assert corners(results['gt_bboxes']) == [[15, 12, 30, 20]]
 

@@ -103,6 +103,17 @@ def test_without_an_interval_the_key_slice_is_repeated(sample, interval_mm):
     assert levels(sample) == [100] * 9
 
 
+def test_a_data_set_that_does_not_state_the_interval(sample):
+    """Such as CocoDataset: the interval is that of DL_info.csv, 5 mm."""
+    right = levels(dict(sample, interval_mm=5.0))
+    del sample['interval_mm']
+    sample['instances'] = []
+    assert levels(sample) == right != [100] * 9
+    (Path(sample['img_path']).parents[2] / 'DL_info.csv').unlink()
+    with pytest.raises(ValueError, match='a PNG does not contain its pixel size'):
+        levels(sample)
+
+
 def test_the_one_slice_model(sample):
     assert levels(sample, 3, interval_mm=0) == [100] * 3
 
