@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from mmlesion.models.layers import ContextualAttention, SpatialAttention, max_softmax
+from mmlesion.models.layers import (
+    AttentionPooling,
+    ContextualAttention,
+    SpatialAttention,
+    max_softmax,
+)
 from mmlesion.models.necks import ContextNeck
 
 
@@ -116,6 +121,21 @@ def test_masked_padding_changes_nothing():
     torch.testing.assert_close(out[..., :5, :6], neck(x))
     assert out[..., 5:, :].abs().sum() == 0
     assert neck(padded)[..., :5, :6].sub(neck(x)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize('scale', [1, 1000])
+def test_pooling_with_masked_padding(scale):
+    """Padding does not change the mean, and large logits do not give NaN."""
+    pooling = AttentionPooling(4, dict(type='mmlesion.SpatialAttention'))
+    torch.nn.init.normal_(pooling.layer.conv.weight)
+    x = scale * torch.randn(1, 3, 4, 5, 6)
+    padded = torch.nn.functional.pad(x, (0, 3, 0, 2), value=100.0)
+    mask = torch.zeros(1, 7, 9, dtype=torch.bool)
+    mask[:, :5, :6] = True
+    out = pooling(padded, mask)
+    assert out.isfinite().all()
+    torch.testing.assert_close(out[..., :5, :6], pooling(x))
+    assert out[..., 5:, :].abs().sum() == 0
 
 
 def test_neck_gives_the_weights_it_uses():

@@ -14,6 +14,11 @@ from mmpretrain.registry import MODELS  # noqa: E402
 from mmpretrain.structures import DataSample  # noqa: E402
 
 from mmlesion.apis import set_nodule_extent, set_nodule_inputs  # noqa: E402
+from mmlesion.attribution import (  # noqa: E402
+    IntensityMap,
+    SliceImportance,
+    last_feature_layer,
+)
 from mmlesion.datasets.transforms import RandomSymmetry  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'hesam'
@@ -66,6 +71,22 @@ def test_both_scales_reach_the_score_and_the_exact_map_sums_to_it():
     loss, _ = model.parse_losses(model.train().loss(x, samples()))
     loss.backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_maps_of_two_scales_use_the_first_scale():
+    """Default layer, middle slice, and slices that exist at both scales."""
+    model = MODELS.build(small('hesam_lidc_11c_physical', '3c').model).eval()
+    x = torch.randn(2, 6, 32, 32)
+    layer = last_feature_layer(model, x)
+    assert layer.startswith('backbone.backbone')
+    assert torch.equal(IntensityMap(model)(x), x[:, 1:2])
+    shares = SliceImportance(model)(x, 1)
+    assert shares.shape == (2, 1, 3)
+    without = x.clone()
+    without[:, [0, 3]] = 0
+    with torch.no_grad():
+        expected = (model(x) - model(without))[:, 1]
+    torch.testing.assert_close(shares[:, 0, 0], expected)
 
 
 def test_slices_of_each_scale_are_reversed_on_their_own():

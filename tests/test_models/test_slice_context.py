@@ -164,6 +164,11 @@ def test_bad_arguments():
     deep = SliceBackbone(RESNET18, stride=1, context=CONTEXTS[0])
     with pytest.raises(ValueError, match='a stack of 3 images, .* built for 5'):
         deep(torch.zeros(1, 5, 32, 32))
+    with pytest.raises(ValueError, match='context needs num_images'):
+        SliceBackbone(RESNET18, context=dict(type='mmlesion.ShiftContext'))
+    standardized = dict(RESNET18, conv_cfg=dict(type='ConvWS'))
+    with pytest.raises(ValueError, match='is a ConvWS2d, but slice context replaces'):
+        SliceBackbone(standardized, context=CONTEXTS[0])
     with pytest.raises(ValueError, match='fraction must be above 0'):
         ShiftContext(8, 5, fraction=0)
     with pytest.raises(ValueError, match='kernel_size must be odd, but is 2'):

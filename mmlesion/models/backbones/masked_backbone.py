@@ -8,6 +8,7 @@ from torch import Tensor
 from mmlesion.registry import MODELS
 
 from ..layers.padding_mask import get_padding_mask, padding_mask_scope
+from ..layers.spatial_attention import check_no_recomputation
 from ..layers.stock_keys import rename_stock_keys
 
 
@@ -25,11 +26,15 @@ class MaskedBackbone(BaseModule):
 
     Shape:
         - Input, output: as the stock backbone.
+
+    Raises:
+        ValueError: If spatial attention would be recomputed (``with_cp=True``).
     """
 
     def __init__(self, backbone: dict, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
+        check_no_recomputation(self.backbone)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run the backbone with the padding mask of ``x``."""

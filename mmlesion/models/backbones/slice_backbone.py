@@ -14,6 +14,7 @@ from ..layers.padding_mask import (
     padding_mask_scope,
     set_padding_mask,
 )
+from ..layers.spatial_attention import check_no_recomputation
 from ..layers.stock_keys import rename_stock_keys
 
 
@@ -64,7 +65,8 @@ class SliceBackbone(BaseModule):
           with M = (S - slices_per_image) / stride + 1.
 
     Raises:
-        ValueError: If ``slices_per_image``, ``stride`` or ``num_windows`` is below 1.
+        ValueError: If ``slices_per_image``, ``stride`` or ``num_windows`` is below 1,
+            or spatial attention would be recomputed (``with_cp=True``).
     """
 
     # The output (N, M, C, h, w) contains M images: see ActivationMap.features.
@@ -92,8 +94,14 @@ class SliceBackbone(BaseModule):
                 f'least 1, got {slices_per_image}, {stride} and {num_windows}'
             )
         self.backbone = MODELS.build(backbone)
+        check_no_recomputation(self.backbone)
         self.context_images = None
         if context is not None:
+            if 'num_images' not in context:
+                raise ValueError(
+                    'SliceBackbone: context needs num_images, the number of images of '
+                    'a stack'
+                )
             add_slice_context(self.backbone, context, context_layers)
             self.context_images = context['num_images']
         self.neck = None if neck is None else MODELS.build(neck)

@@ -34,6 +34,8 @@ class TwoScaleBackbone(BaseModule):
             channels.
     """
 
+    num_input_scales = 2  # for the maps of :mod:`mmlesion.attribution`
+
     def __init__(
         self,
         backbone: dict,

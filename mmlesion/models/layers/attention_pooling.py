@@ -1,5 +1,6 @@
 """Attention-weighted mean of slices."""
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -17,14 +18,14 @@ class AttentionPooling(BaseModule):
 
     Args:
         in_channels: Channels C.
-        attention: Config of a layer with a method ``attention`` from (N, M, C, H, W) to
-            non-negative weights of the same shape. ``in_channels`` is set by this
-            layer.
+        attention: Config of a layer with a method ``attention`` from (N, M, C, H, W)
+            and a padding mask or None to non-negative weights of the same shape.
+            ``in_channels`` is set by this layer.
         init_cfg: Initialization, as ``BaseModule``.
 
     Shape:
-        - Input: (N, M, C, H, W); ``mask`` is not used.
-        - Output: (N, C, H, W).
+        - Input: (N, M, C, H, W); ``mask``: (N, H, W), bool, true inside the image.
+        - Output: (N, C, H, W); 0 where all weights are 0, as in the padding.
     """
 
     def __init__(
@@ -38,5 +39,6 @@ class AttentionPooling(BaseModule):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the weighted mean of the images."""
-        weights = self.layer.attention(x)  # (N, M, C, H, W)
-        return (weights * x).sum(1) / weights.sum(1)
+        weights = self.layer.attention(x, mask)  # (N, M, C, H, W)
+        total = weights.sum(1)
+        return (weights * x).sum(1) / total.clamp_min(torch.finfo(total.dtype).tiny)

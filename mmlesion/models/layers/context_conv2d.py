@@ -67,7 +67,8 @@ def add_slice_context(
         The names of the replaced convolutions.
 
     Raises:
-        ValueError: If the name of no convolution matches.
+        ValueError: If the name of no convolution matches, or a convolution is not a
+            plain one.
     """
     convs = [
         (name, module)
@@ -82,6 +83,11 @@ def add_slice_context(
             or not re.search(layers, name)
         ):
             continue
+        if type(conv).__name__ != 'Conv2d':  # of torch, or MMCV's wrapper
+            raise ValueError(
+                f'{name} is a {type(conv).__name__}, but slice context replaces only '
+                'plain convolutions; change context_layers or conv_cfg'
+            )
         layer = MODELS.build(dict(context, in_channels=conv.in_channels))
         parent, _, child = name.rpartition('.')
         setattr(network.get_submodule(parent), child, ContextConv2d(conv, layer))

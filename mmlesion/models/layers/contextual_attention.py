@@ -57,11 +57,12 @@ class ContextualAttention(BaseModule):
         for parameter in self.conv.parameters():
             nn.init.zeros_(parameter)
 
-    def attention(self, x: Tensor) -> Tensor:
+    def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the attention weights; the largest of the M logits gets weight 1.
 
         Args:
             x: Features, (N, M, C, H, W).
+            mask: Not used, because the softmax is over images and not over pixels.
 
         Returns:
             Weights in [0, 1], (N, M, C, H, W).

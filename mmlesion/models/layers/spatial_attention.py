@@ -9,6 +9,29 @@ from .max_softmax import max_softmax
 from .padding_mask import current_padding_mask
 
 
+def check_no_recomputation(backbone: nn.Module) -> None:
+    """Check that spatial attention in a backbone is not recomputed in ``backward``.
+
+    The recomputation of ``with_cp=True`` runs after the forward pass, where the padding
+    mask of the batch is no longer known, and would give wrong gradients.
+
+    Args:
+        backbone: The backbone.
+
+    Raises:
+        ValueError: If a block with ``with_cp=True`` contains spatial attention.
+    """
+    for name, module in backbone.named_modules():
+        if getattr(module, 'with_cp', False) and any(
+            isinstance(each, SpatialAttention) for each in module.modules()
+        ):
+            raise ValueError(
+                f'{name or type(backbone).__name__} has with_cp=True and a '
+                'SpatialAttention; expected with_cp=False, because the recomputed '
+                'attention would lack the padding mask'
+            )
+
+
 @MODELS.register_module()
 class SpatialAttention(BaseModule):
     r"""Attention over the positions of each feature map.
@@ -25,7 +48,8 @@ class SpatialAttention(BaseModule):
     position='after_conv3')]`` it works inside any backbone that supports MMCV
     plugins. In a backbone, the padding of the batch is masked if the backbone is
     wrapped by :class:`SliceBackbone` or :class:`MaskedBackbone` and the data
-    preprocessor is a :class:`CTDataPreprocessor`.
+    preprocessor is a :class:`CTDataPreprocessor`. These wrappers refuse
+    ``with_cp=True``.
 
     Source: Tao et al., "Improving Deep Lesion Detection Using 3D Contextual
     and Spatial Attention", MICCAI 2019, Eqs. 5-8. The kernel (1x1, all channels) and
