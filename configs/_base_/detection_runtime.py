@@ -9,6 +9,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
     dict(type='mmlesion.NonFiniteLossHook'),
+    dict(type='mmlesion.Float32BoxesHook'),
 ]
 visualizer = dict(type='mmlesion.CTVisualizer')
 randomness = dict(seed=23)  # 3DCE code

@@ -84,3 +84,25 @@ def test_anchors_and_boxes_stay_float32(base, tmp_path, monkeypatch):
     with suppress(RuntimeError):
         run()
     assert torch.bfloat16 in kinds()
+
+
+def test_deformable_convolutions_in_bfloat16():
+    """VFNet on a CPU: the operator of MMCV has no bfloat16."""
+    from mmcv.ops import DeformConv2d
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1))
+    model.dcn = DeformConv2d(4, 4, 3, padding=1)
+    x, offset = torch.randn(1, 3, 8, 8), torch.randn(1, 18, 8, 8)
+    expected = model.dcn(model[0](x), offset)
+    Float32BoxesHook().before_run(SimpleNamespace(model=model))
+    seen = []
+    # registered last, so it sees the inputs of the operator
+    model.dcn.register_forward_pre_hook(
+        lambda module, inputs: seen.extend(each.dtype for each in inputs)
+    )
+    with torch.autocast('cpu', torch.bfloat16):
+        features = model[0](x)
+        assert features.dtype == torch.bfloat16
+        found = model.dcn(features, offset.bfloat16())
+    assert seen == [torch.float32, torch.float32]
+    torch.testing.assert_close(found, expected, atol=0.1, rtol=0.1)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -20,8 +21,8 @@ class Float32BoxesHook(Hook):
     hook casts the outputs of each detection head to float32. The convolutions of the
     head still run in the lower precision. Without mixed precision, nothing changes.
 
-    The input features of RoI extractors are cast as well, because the operators of
-    MMCV do not support bfloat16.
+    The inputs of RoI extractors and deformable convolutions are cast as well, because
+    the operators of MMCV do not support bfloat16.
 
     A head is a module with the method ``loss_by_feat`` (dense heads and heads of
     transformers) or ``loss_and_target`` (box heads and mask heads).
@@ -45,6 +46,18 @@ class Float32BoxesHook(Hook):
             handle.remove()
 
 
+def add_float32_boxes(cfg: Config) -> None:
+    """Add :class:`Float32BoxesHook` to the config of a detector that lacks it.
+
+    Args:
+        cfg: The config; ``custom_hooks`` is changed in place.
+    """
+    hooks = list(cfg.get('custom_hooks') or [])
+    types = [str(hook.type).removeprefix('mmlesion.') for hook in hooks]
+    if cfg.get('default_scope') == 'mmdet' and 'Float32BoxesHook' not in types:
+        cfg.custom_hooks = [*hooks, dict(type='mmlesion.Float32BoxesHook')]
+
+
 def cast_head_outputs(model: nn.Module) -> list[RemovableHandle]:
     """Cast the outputs of all detection heads of a model to float32.
 
@@ -54,11 +67,14 @@ def cast_head_outputs(model: nn.Module) -> list[RemovableHandle]:
     Returns:
         Handles whose ``remove()`` reverts the casts.
     """
+    from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
+
+    deformable = (DeformConv2d, ModulatedDeformConv2d)
     handles = []
     for module in model.modules():
         if hasattr(module, 'loss_by_feat') or hasattr(module, 'loss_and_target'):
             handles.append(module.register_forward_hook(_cast_outputs))
-        elif hasattr(module, 'roi_layers'):
+        elif hasattr(module, 'roi_layers') or isinstance(module, deformable):
             handles.append(module.register_forward_pre_hook(_cast_inputs))
     return handles
 
