@@ -39,6 +39,26 @@ ct_test_pipeline = [
     # mmdet's DetInferencer requires a step of this name; this one does nothing
     dict(type='LoadImageFromFile', _scope_='mmlesion'),
 ]
+# tools/test.py --tta: horizontal flip, two scales. The flip precedes the resizing,
+# because mmdet flips boxes within ori_shape, which is otherwise inexact at odd widths.
+ct_tta_pipeline = [
+    ct_load,
+    ct_geometry[0],
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [ct_geometry[1], dict(ct_geometry[1], spacing_mm=0.64, max_size=640)],
+            [ct_geometry[2]],
+            [dict(type='LoadAnnotations', with_bbox=True)],
+            [dict(type='mmlesion.PackCTInputs')],
+        ],
+    ),
+]
+ct_tta_model = dict(
+    type='DetTTAModel',
+    tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.3), max_per_img=100),
+)
 ct_dataset = dict(
     type='mmlesion.DeepLesionDataset',
     data_root='data/DeepLesion/',

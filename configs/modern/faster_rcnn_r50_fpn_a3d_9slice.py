@@ -41,6 +41,8 @@ val_dataloader = dict(_delete_=True, **_base_.deeplesion.val_dataloader)
 val_dataloader['dataset'] = dict(val_dataloader['dataset'], pipeline=test_pipeline)
 test_dataloader = dict(_delete_=True, **_base_.deeplesion.test_dataloader)
 test_dataloader['dataset'] = dict(test_dataloader['dataset'], pipeline=test_pipeline)
+tta_pipeline = [load_9_slices, *_base_.ct_tta_pipeline[1:]]
+tta_model = _base_.ct_tta_model
 val_evaluator = dict(_delete_=True, **_base_.deeplesion.evaluator)
 test_evaluator = val_evaluator
 train_cfg = dict(_delete_=True, **_base_.recipe.train_cfg)

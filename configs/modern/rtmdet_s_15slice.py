@@ -23,6 +23,8 @@ load_from = 'https://download.openmmlab.com/mmdetection/v3.0/rtmdet/rtmdet_s_8xb
 train_dataloader = dict(_delete_=True, **_base_.deeplesion.train_dataloader)
 val_dataloader = dict(_delete_=True, **_base_.deeplesion.val_dataloader)
 test_dataloader = dict(_delete_=True, **_base_.deeplesion.test_dataloader)
+tta_pipeline = _base_.ct_tta_pipeline
+tta_model = dict(_delete_=True, **_base_.ct_tta_model)
 val_evaluator = dict(_delete_=True, **_base_.deeplesion.evaluator)
 test_evaluator = val_evaluator
 train_cfg = dict(_delete_=True, **_base_.recipe.train_cfg)

@@ -10,6 +10,8 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from mmlesion.engine.trained_model import without_pretrained_weights
+
 ROOT = Path(__file__).parents[2] / 'configs'
 PATHS = {path.stem: path for path in ROOT.rglob('*.py') if '_base_' not in path.parts}
 CONFIGS = sorted(
@@ -23,6 +25,17 @@ CONFIGS = sorted(
 
 def read(name):
     return Config.fromfile(PATHS[name])
+
+
+@pytest.mark.parametrize('name', sorted(PATHS))
+def test_without_pretrained_weights(name):
+    """No part of the model of any config would load a file."""
+    cfg = read(name)
+    if 'model' not in cfg:
+        return
+    before, text = cfg.pretty_text, str(without_pretrained_weights(cfg).model)
+    assert 'Pretrained' not in text and 'open-mmlab' not in text
+    assert cfg.pretty_text == before
 
 
 def num_slices(cfg):

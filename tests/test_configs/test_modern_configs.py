@@ -47,6 +47,17 @@ def test_the_detector_for_generated_data(train_one_step):
     assert sum(p.numel() for p in runner.model.parameters()) < 2e6
 
 
+@pytest.mark.parametrize('name', [name for name in NAMES if 'mask' not in name])
+def test_test_time_augmentation_reads_the_slices_of_the_test(name):
+    """mmdet's merging of augmented results has no masks."""
+    cfg = Config.fromfile(ROOT / f'{name}.py')
+    steps = cfg.test_dataloader.dataset.pipeline
+    assert cfg.tta_pipeline[0] == steps[0] and cfg.tta_model.type == 'DetTTAModel'
+    (augment,) = (s for s in cfg.tta_pipeline if s.type == 'TestTimeAug')
+    variants = [kind for choices in augment.transforms for kind in choices]
+    assert [s for s in steps if s in [*cfg.tta_pipeline, *variants]] == steps[:-1]
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_recipe(name):
     cfg = Config.fromfile(ROOT / f'{name}.py')
