@@ -25,6 +25,7 @@ TABLES_1_AND_3 = (
     'phantom_3dce_catt_15slice',
     'phantom_3dce_satt_15slice',
     'phantom_atss_r18_fpn_15slice',
+    'phantom_atss_r18_early_15slice',
 )
 REFERENCE = 'phantom_3dce_csatt_15slice'
 

@@ -134,7 +134,6 @@ def _prepared(
     cfg.work_dir = str(folder)
     cfg.experiment_name = f'{Path(cfg.filename or "").stem}_seed{seed}'
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    cfg.resume, cfg.load_from = True, None
     for split in _SPLITS:
         loader = cfg[f'{split}_dataloader']
         # Load data in the training process, whose CPU time is measured.
@@ -170,7 +169,12 @@ def _set_width(cfg: Config, width: int) -> None:
     inner = model.backbone.get('backbone', model.backbone)
     if str(inner.type).endswith('VGGStride8'):
         inner.width = width
-        for part in (model.get('neck'), model.rpn_head, model.roi_head):
+        roi_head = model.roi_head
+        parts = [model.get('neck'), model.rpn_head, roi_head]
+        if 'bbox_roi_extractor' in roi_head:
+            roi_head.bbox_roi_extractor.out_channels = 8 * width
+            parts[2] = roi_head.bbox_head
+        for part in parts:
             if part:
                 part.in_channels = 8 * width
     elif str(inner.type).endswith('ResNet'):
@@ -200,6 +204,9 @@ def _run(cfg: Config, folder: Path) -> _Run:
         print_log(f'Training {folder}', 'current')
         with lock_work_dir(folder):
             write_text(started, fingerprint)
+            cfg.resume = any(folder.glob('epoch_*.pth'))
+            if cfg.resume:
+                cfg.load_from = None  # MMEngine would resume from this file
             _train_and_test(cfg, folder)
     return _read(folder)
 

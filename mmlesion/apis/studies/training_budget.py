@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
@@ -65,17 +66,15 @@ def epochs_within(cfg: Config, seconds: float) -> int:
     model = MODELS.build(cfg.model)
     initialize_weights(model)
     model.train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     steps, measured = 0, 0.0
     while steps < _WARM_UP + _MEASURED:
         start = time.process_time()
         for batch in loader:
             data = model.data_preprocessor(batch, True)
-            losses = model(**data, mode='loss')
-            loss, _ = model.parse_losses(losses)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            with wrapper.optim_context(model):
+                losses = model(**data, mode='loss')
+            wrapper.update_params(model.parse_losses(losses)[0])
             if steps >= _WARM_UP:
                 measured += time.process_time() - start
             steps, start = steps + 1, time.process_time()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from mmlesion.apis.studies import (
     ComparisonOptions,
@@ -106,6 +107,37 @@ def test_runs_are_drawn_in_pairs():
         bootstrap_runs(first, first[:1])
 
 
+def test_pretrained_weights_are_loaded_once(data, tmp_path, monkeypatch):
+    """The first start loads the weights of the config, and a resumed run does not."""
+    seen = []
+
+    def fake(cfg, folder):
+        seen.append((cfg.load_from, cfg.resume))
+        if len(seen) == 1:
+            (folder / 'epoch_1.pth').touch()
+        else:
+            write_run(folder)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules[STUDY], '_train_and_test', fake)
+    options = ComparisonOptions((0,), data_root=data, epochs=1, num_resamples=2)
+    cfg = config()
+    cfg.load_from = 'coco.pth'
+    with pytest.raises(KeyboardInterrupt):
+        compare_detectors([cfg], tmp_path, options)
+    compare_detectors([cfg], tmp_path, options)
+    assert seen == [('coco.pth', False), (None, True)]
+
+
+def test_the_width_of_a_faster_rcnn():
+    module = sys.modules[STUDY]
+    cfg = Config.fromfile(ROOT.parent / '3dce/faster_rcnn_3slice.py')
+    cfg.model.backbone.init_cfg = None
+    module._set_width(cfg, 4)
+    MODELS.build(cfg.model)
+
+
 def test_a_schedule_is_stretched():
     cfg = config()
     training_budget.set_epochs(cfg, 24)
@@ -140,4 +172,5 @@ def test_epochs_of_a_budget(data, tmp_path, monkeypatch):
 
 def test_the_rows_of_the_tables_exist():
     assert REFERENCE in TABLES_1_AND_3
+    assert sum('atss' in name for name in TABLES_1_AND_3) == 2  # modern detectors
     assert all((ROOT / f'{name}.py').is_file() for name in TABLES_1_AND_3)
