@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmlesion.engine.hooks.float32_boxes_hook import add_float32_boxes
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.metrics import FROCMetric, WholeSliceMetric
 from mmlesion.visualization import draw_froc
@@ -120,10 +121,7 @@ def _augment(cfg: Config) -> None:
 
 def _use_mixed_precision(cfg: Config) -> None:
     cfg.test_cfg.fp16 = True  # MMEngine's name; autocast takes bfloat16 on a CPU
-    hooks = list(cfg.get('custom_hooks') or [])
-    boxes = 'mmlesion.Float32BoxesHook'
-    if cfg.get('default_scope') == 'mmdet' and boxes not in (h.type for h in hooks):
-        cfg.custom_hooks = [*hooks, dict(type=boxes)]
+    add_float32_boxes(cfg)
 
 
 def _has_attention(cfg: Config) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .base import ActivationMap
 from .input_gradient import image_tensor
+from .input_slices import middle_channel
 
 
 class ControlMap(ActivationMap):
@@ -87,7 +88,7 @@ class IntensityMap(ControlMap):
 
     Args:
         model: See :class:`ActivationMap`.
-        channel: Index of the channel. Defaults to the middle channel.
+        channel: Index of the channel. Defaults to the middle slice.
     """
 
     def __init__(
@@ -98,7 +99,9 @@ class IntensityMap(ControlMap):
 
     def draw(self, images: Tensor) -> Tensor:
         """Return one channel of each image."""
-        channel = images.shape[1] // 2 if self.channel is None else self.channel
+        channel = self.channel
+        if channel is None:
+            channel = middle_channel(self.model, images.shape[1])
         if not -images.shape[1] <= channel < images.shape[1]:
             raise ValueError(
                 f'there is no channel {channel}: the images have {images.shape[1]} '
@@ -112,7 +115,7 @@ class EdgeMap(IntensityMap):
 
     Args:
         model: See :class:`ActivationMap`.
-        channel: Index of the channel. Defaults to the middle channel.
+        channel: Index of the channel. Defaults to the middle slice.
     """
 
     def draw(self, images: Tensor) -> Tensor:

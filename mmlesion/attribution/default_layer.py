@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .base import ActivationMap
 from .gradient import GradCAM
+from .input_slices import num_input_scales
 from .layer_outputs import find_layer, replace_tensors
 
 
@@ -126,8 +127,10 @@ def _is_finer(each: Tensor, other: Tensor) -> bool:
 
 def _find_backbone(model: nn.Module, inputs: Any, forward: Callable | None) -> str:
     """Name of the only backbone that runs in the forward pass, or an empty name."""
-    if isinstance(getattr(model, 'backbone', None), nn.Module):
-        return 'backbone'
+    backbone = getattr(model, 'backbone', None)
+    if isinstance(backbone, nn.Module):
+        # The maps of the first scale have the geometry of the pictures.
+        return 'backbone' if num_input_scales(backbone) == 1 else 'backbone.backbone'
     names = [name for name, _ in model.named_modules() if name.endswith('.backbone')]
     if not names:
         return ''

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .base import ActivationMap
 from .input_gradient import IntegratedGradients, baseline_like, fixed_targets
 from .input_gradient import image_tensor as one_tensor
+from .input_slices import num_input_scales
 from .occlusion import score_drops
 
 
@@ -25,8 +26,9 @@ class SliceImportance(ActivationMap):
         model, forward, score: See :class:`ActivationMap`.
         how: ``'occlusion'`` or ``'gradient'``.
         channels_per_slice: Number of channels per slice if the
-            channels are slices. The slices of a volume (B, channels, D, H, W) are
-            along D.
+            channels are slices. If the input contains the slices at two scales, this
+            is the number at one scale. The slices of a volume (B, channels, D, H, W)
+            are along D.
         baseline: Values of a missing slice: a number, ``'mean'`` (of each image and
             channel), or a tensor that broadcasts to the input.
         steps: Number of steps of the Integrated Gradients.
@@ -99,12 +101,15 @@ class SliceImportance(ActivationMap):
         if len(size) == 3:
             which = torch.eye(size[0], dtype=torch.bool, device=inputs.device)
             return which[:, None, :, None, None].expand(-1, channels, -1, *size[1:])
-        if channels % self.channels_per_slice:
+        scales = num_input_scales(self.model)
+        per_slice = scales * self.channels_per_slice
+        if channels % per_slice:
             raise ValueError(
-                f'{channels} channels are not divisible into slices of '
-                f'{self.channels_per_slice} channels'
+                f'{channels} channels are not divisible into slices of {per_slice} '
+                'channels'
             )
         which = torch.eye(
-            channels // self.channels_per_slice, dtype=torch.bool, device=inputs.device
+            channels // per_slice, dtype=torch.bool, device=inputs.device
         ).repeat_interleave(self.channels_per_slice, 1)
+        which = which.repeat(1, scales)
         return which.view(*which.shape, *[1] * len(size)).expand(-1, -1, *size)

@@ -116,8 +116,8 @@ def score_of_classes(
         classes: Indices of the classes.
         score: ``'logit'``, ``'log_odds'``, ``'probability'`` (softmax), ``'auto'``
             (log-odds for two classes, otherwise the logit), or a callable from
-            ``logits`` to other class scores of the same shape. The log-odds of a
-            single output are the output itself.
+            ``logits`` to other class scores of the same shape. A single output is
+            the log-odds of its class; its probability is the sigmoid.
 
     Shape:
         - logits: (B, number of classes)
@@ -142,7 +142,8 @@ def score_of_classes(
             )
         return table.gather(1, classes)
     if score == 'probability':
-        return logits.softmax(1).gather(1, classes)
+        single = logits.shape[1] == 1
+        return (logits.sigmoid() if single else logits.softmax(1)).gather(1, classes)
     chosen = logits.gather(1, classes)
     if score == 'logit' or logits.shape[1] == 1:
         return chosen

@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--seed',
         type=int,
         default=0,
-        help='random seed of the controls and the bootstrap',
+        help='random seed of the untrained network and the bootstrap',
     )
     parser.add_argument(
         '--no-untrained',

@@ -63,6 +63,37 @@ def build_model(cfg: Config) -> nn.Module:
     return MODELS.build(model_cfg)
 
 
+def without_pretrained_weights(cfg: Config) -> Config:
+    """Return a copy of a config whose model loads no weights when it is initialized.
+
+    Args:
+        cfg: The config of any OpenMMLab package.
+    """
+    cfg = cfg.copy()
+    cfg.model = _without_pretrained(cfg.model)
+    return cfg
+
+
+def _without_pretrained(part: Any) -> Any:
+    if isinstance(part, (list, tuple)):
+        kept = [_without_pretrained(each) for each in part if not _is_pretrained(each)]
+        return type(part)(kept)
+    if not isinstance(part, dict):
+        return part
+    return type(part)(
+        {
+            key: None
+            if key == 'pretrained' or _is_pretrained(value)
+            else _without_pretrained(value)
+            for key, value in part.items()
+        }
+    )
+
+
+def _is_pretrained(part: Any) -> bool:
+    return isinstance(part, dict) and 'Pretrained' in str(part.get('type'))
+
+
 def initialize_weights(model: Any) -> None:
     """Initialize the weights of a model without a log line for each parameter.
 

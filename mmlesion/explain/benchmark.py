@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmlesion.attribution import ActivationMap, normalize_map, resize_map
 from mmlesion.attribution.model_state import preserve_model_state
-from mmlesion.attribution.targets import class_indices, logits_of
+from mmlesion.attribution.targets import class_indices, logits_of, score_of_classes
 from mmlesion.evaluation.functional import PixelHistogram
 from mmlesion.files import markdown_table
 
@@ -19,6 +19,8 @@ from .methods import Method, MethodSpec, find_method
 
 #: Control maps that do not depend on the model, included in every table.
 CONTROLS = ('RandomMap', 'CenterMap', 'IntensityMap', 'EdgeMap')
+# Values of a row that are no measures.
+_ABOUT = ('method', 'case', 'group', 'label', 'explained', 'probability', 'zero')
 
 
 @dataclass
@@ -52,8 +54,9 @@ class MapCases:
         self.groups = self.groups or self.names
         masks = np.asarray(self.masks)
         if masks.dtype != bool:
-            if not np.isfinite(masks).all():
-                raise ValueError(f'{self.names[0]}: the mask has a value that is NaN')
+            for name, mask in zip(self.names, masks):
+                if not np.isfinite(mask).all():
+                    raise ValueError(f'{name}: the mask has a value that is NaN')
             masks = masks != 0
         self.masks = masks
         expected = (len(self.inputs), *self.inputs.shape[2:])
@@ -147,6 +150,7 @@ class MapBenchmark:
                 return first_map(built(inputs, classes))
 
             raw = explain(cases.inputs, classes)
+            _check_finite(method.name, raw, cases.names)
             maps = resize_map(raw, tuple(cases.inputs.shape[2:]))
             batch = MapBatch(
                 model,
@@ -167,21 +171,22 @@ class MapBenchmark:
                 values.update(measure(batch))
             scaled = normalize_map(maps, 'image')[:, 0].cpu().numpy()
             histogram = self.histograms.setdefault(name, PixelHistogram())
-            for index, case in enumerate(cases.names):
+            for index in range(len(cases.names)):
                 if cases.masks[index].any():
                     histogram.update(scaled[index], cases.masks[index])
-                self.rows.append(
-                    dict(
-                        method=name,
-                        case=str(case),
-                        group=str(cases.groups[index]),
-                        label=int(cases.labels[index]) if cases.labels else -1,
-                        explained=int(classes[index]),
-                        probability=float(scores[index]),
-                        zero=not bool(raw[index].any()),
-                        **{key: float(each[index]) for key, each in values.items()},
-                    )
+            self.rows += [
+                dict(
+                    method=name,
+                    case=str(case),
+                    group=str(cases.groups[index]),
+                    label=int(cases.labels[index]) if cases.labels else -1,
+                    explained=int(classes[index]),
+                    probability=float(scores[index]),
+                    zero=not bool(raw[index].any()),
+                    **{key: float(each[index]) for key, each in values.items()},
                 )
+                for index, case in enumerate(cases.names)
+            ]
 
     def _classes(self, model: nn.Module, cases: MapCases) -> tuple[Tensor, int, Tensor]:
         """Return explained class, number of classes, and probability of the class."""
@@ -199,7 +204,7 @@ class MapBenchmark:
         elif self.target != 'predicted':
             target = self.target
         classes = class_indices(target, logits)
-        scores = logits.softmax(1).gather(1, classes)[:, 0]
+        scores = score_of_classes(logits, classes, 'probability')[:, 0]
         return classes[:, 0], logits.shape[1], scores
 
     def compute(self) -> dict[str, dict[str, float]]:
@@ -211,9 +216,9 @@ class MapBenchmark:
             the means by label (``auprc_label0``); ``num_cases`` and ``num_zero``, the
             maps that are zero everywhere.
         """
-        table = {}
+        table, all_rows = {}, self.table_rows()
         for method, histogram in self.histograms.items():
-            rows = [row for row in self.rows if row['method'] == method]
+            rows = [row for row in all_rows if row['method'] == method]
             ranking = histogram.ranking()
             numbers = dict(
                 num_cases=float(len(rows)),
@@ -223,7 +228,7 @@ class MapBenchmark:
                 prevalence_pooled=ranking.prevalence,
             )
             for name in self.measure_names():
-                numbers[name] = _mean([row.get(name, np.nan) for row in rows])
+                numbers[name] = _mean([row[name] for row in rows])
             for label in sorted({row['label'] for row in rows} - {-1}):
                 for name in ('auprc', 'band_auprc'):
                     if name in numbers:
@@ -235,10 +240,47 @@ class MapBenchmark:
 
     def measure_names(self) -> list[str]:
         """Return the names of the measures."""
-        about = 'method case group label explained probability zero'.split()
-        return [
-            name for name in (self.rows[0] if self.rows else ()) if name not in about
-        ]
+        # A batch without lesions has no measures of localization.
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return [name for name in names if name not in _ABOUT]
+
+    def cases(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the measures of each case, as means over its repetitions.
+
+        A case is repeated if several models were evaluated on it, such as several
+        seeds.
+
+        Returns:
+            By method and case: the group and the measures.
+
+        Raises:
+            ValueError: If two cases of different patients have the same name.
+        """
+        repeated: dict[str, dict[str, list[dict]]] = {}
+        for row in self.table_rows():
+            rows = repeated.setdefault(row['method'], {}).setdefault(row['case'], [])
+            if rows and rows[0]['group'] != row['group']:
+                raise ValueError(
+                    f'{row["case"]} is the name of cases of two patients, '
+                    f'{rows[0]["group"]} and {row["group"]}; expected different names'
+                )
+            rows.append(row)
+        names = self.measure_names()
+        return {
+            method: {
+                case: dict(
+                    group=rows[0]['group'],
+                    **{name: _mean([row[name] for row in rows]) for name in names},
+                )
+                for case, rows in cases.items()
+            }
+            for method, cases in repeated.items()
+        }
+
+    def table_rows(self) -> list[dict[str, Any]]:
+        """Return one row per method and case, with NaN for undefined measures."""
+        names = [*_ABOUT, *self.measure_names()]
+        return [{name: row.get(name, np.nan) for name in names} for row in self.rows]
 
 
 def benchmark_table(
@@ -256,6 +298,16 @@ def benchmark_table(
         values = [row.get(name, np.nan) for name in shown]
         cells.append([method, *('-' if np.isnan(v) else f'{v:.3f}' for v in values)])
     return markdown_table(cells)
+
+
+def _check_finite(method: str, maps: Tensor, names: Sequence[str]) -> None:
+    """Raise an error that names the first map with a value that is not finite."""
+    wrong = (~maps.isfinite()).flatten(1).any(1).nonzero()
+    if len(wrong):
+        raise ValueError(
+            f'{method}: the map of {names[int(wrong[0])]} has values that are not '
+            'finite'
+        )
 
 
 def _fast_forward(model: nn.Module, inputs: Tensor) -> Callable[[Tensor], Any]:

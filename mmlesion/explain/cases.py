@@ -19,6 +19,7 @@ def cases_of(
     batch: Sequence[dict[str, Any]],
     mask_key: str = 'mask',
     group_key: str = 'patient',
+    names_before: Counter[str] | None = None,
 ) -> MapCases:
     """Convert a batch of packed samples to cases of a benchmark.
 
@@ -27,11 +28,14 @@ def cases_of(
         batch: Packed samples.
         mask_key: Key of the mask; for a mask with slices, the middle slice is used.
         group_key: Key of the patient; without it, each case is its own group.
+        names_before: Names of the earlier batches of the same data set, which are
+            completed by those of this batch. A repeated name gets a number.
 
     Raises:
-        ValueError: If a sample has no lesion mask and no boxes, or its mask has the
-            wrong size.
+        ValueError: If a sample has no lesion mask and no boxes, or its mask does not
+            have the size of its image.
     """
+    seen: Counter[str] = Counter() if names_before is None else names_before
     samples = [each['data_samples'] for each in batch]
     collated = pseudo_collate(list(batch))
     preprocess: Any = model.data_preprocessor
@@ -40,24 +44,26 @@ def cases_of(
     masks, names, groups, labels = [], [], [], []
     for index, sample in enumerate(samples):
         name = sample_name(sample, 0, index)
+        seen[name] += 1
+        if seen[name] > 1:
+            name = f'{name}_{seen[name] - 1}'
         mask = lesion_mask(sample.to_dict(), size, name, mask_key)
         if mask.ndim == 3:
             mask = mask[..., mask.shape[2] // 2]
-        if any(have > want for have, want in zip(mask.shape, size)):
+        # The preprocessor may pad the image to the size of the input.
+        image = tuple(batch[index]['inputs'].shape[-2:])
+        if mask.shape not in (image, size):
             raise ValueError(
-                f'{name}: the mask has {mask.shape} pixels and the input {size}; '
+                f'{name}: the mask has {mask.shape} pixels and the image {image}; '
                 'expected the same'
             )
-        padded = np.zeros(size, bool)  # the network input may be padded
+        padded = np.zeros(size, bool)
         padded[: mask.shape[0], : mask.shape[1]] = mask
         masks.append(padded)
         names.append(name)
         groups.append(str(sample.get(group_key) or name))
         if 'gt_label' in sample:
             labels.append(int(sample.gt_label.flatten()[0]))
-    double = [name for name, times in Counter(names).items() if times > 1]
-    if double:
-        names = [f'{name}_{index}' for index, name in enumerate(names)]
     if len(labels) != len(samples):
         labels = []
     return MapCases(inputs, np.stack(masks), names, groups, labels)

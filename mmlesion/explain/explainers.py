@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmlesion import attribution
+from mmlesion.attribution.input_slices import middle_channel
 from mmlesion.ct import boxes_in_slice
 
 from .detections import DetectionScores, detection_titles, explain_detections
@@ -135,6 +136,7 @@ class ClassExplainer(_Explainer):
             maps=maps,
             layers=self.layers,
             slice_shares=shares,
+            channel=middle_channel(self.model, len(data['inputs'])),
             input_size=inputs.shape[2:],
             titles=[f'{names[index]} {scores[index]:.2f}' for index in classes],
             explained=[

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from mmlesion.attribution import (
@@ -371,4 +370,4 @@ def first_map(maps: Tensor | dict[str, Tensor]) -> Tensor:
             f'a measure needs one map per sample, got maps of {", ".join(maps)}: name '
             'one layer'
         )
-    return torch.nan_to_num(maps[:, :1].float())
+    return maps[:, :1].float()

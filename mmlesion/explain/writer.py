@@ -33,6 +33,8 @@ class SampleMaps:
             depth, rows and columns).
         boxes_px: Explained boxes in pixels of the network input; None for classes.
         slice_shares: Contribution of each slice of the input to each score.
+        channel: Channel of the packed image that is drawn; None for the middle
+            channel.
 
     Shape:
         - maps: (K, \\*grid), or (K, M, \\*grid) for a layer that processes M slices
@@ -47,6 +49,7 @@ class SampleMaps:
     layers: Sequence[str] = field(default_factory=list)
     boxes_px: np.ndarray | None = None
     slice_shares: Tensor | None = None
+    channel: int | None = None
 
     def empty_maps(self) -> list[list[str]]:
         """Return the titles of the maps that are zero everywhere, per class or box."""
@@ -168,8 +171,8 @@ def draw_sample_maps(
     """Draw one row per class or box: the image and an overlay of each map.
 
     Args:
-        image: The packed input image. Its middle channel
-            (or middle slice of a volume) is drawn.
+        image: The packed input image. ``found.channel``
+            (or the middle slice of a volume) is drawn.
         found: The maps.
         full: The maps at the size of the image, if available.
         window: HU of black and white in the figure.
@@ -188,7 +191,8 @@ def draw_sample_maps(
             title: map_on_input(raw, image.shape[1:], found.input_size)
             for title, raw in found.maps.items()
         }
-    gray, limits = image.float()[len(image) // 2], None
+    channel = len(image) // 2 if found.channel is None else found.channel
+    gray, limits = image.float()[channel], None
     if gray.dim() == 3:  # the middle slice of a volume
         gray = gray[len(gray) // 2]
     if window is not None:

@@ -127,6 +127,22 @@ def test_the_first_samples_with_lesions_are_drawn_lesion_by_lesion(drawn):
     assert (drawn[0][2] == -1024).all()  # gray 0 is the window's lower end
 
 
+def test_slices_of_a_model_with_windows_in_its_preprocessor(drawn):
+    """The inputs are HU; the middle slices are those of the model's images."""
+
+    class Preprocessor(torch.nn.Module):
+        windows = [(-160, 240)]
+        forward = staticmethod(_Model.data_preprocessor)
+
+    model = _Model()
+    model.data_preprocessor = Preprocessor()
+    model.backbone = SimpleNamespace(slices_per_image=5, stride=2)
+    batch = _batch(_sample('s/1.png'))
+    batch['inputs'] = [torch.arange(9.0)[:, None, None].expand(9, 64, 64) - 100]
+    AttentionFigureHook('out').after_test_iter(_runner(model), 0, batch)
+    assert drawn[0][2][:, 0, 0].tolist() == [-98, -96, -94]
+
+
 def test_samples_are_chosen_by_name_and_missing_names_are_said(drawn):
     hook = AttentionFigureHook('out', images=['s_2.png', 's_9'])
     runner = _runner()

@@ -6,6 +6,7 @@ import pytest
 from mmlesion.evaluation.functional import (
     band_auprc,
     band_gain,
+    energy_inside,
     paired_bootstrap,
     pointing_game,
     rank_correlation,
@@ -13,6 +14,28 @@ from mmlesion.evaluation.functional import (
     relevance_rank_accuracy,
     sparseness,
 )
+
+
+@pytest.mark.parametrize(
+    'measure',
+    [
+        rank_pixels,
+        pointing_game,
+        energy_inside,
+        relevance_rank_accuracy,
+        band_auprc,
+        band_gain,
+    ],
+)
+def test_a_map_and_a_mask_that_do_not_fit(measure):
+    activation, mask = np.ones((4, 4)), np.eye(4)
+    measure(activation, mask)
+    with pytest.raises(ValueError, match=r'map has shape \(4, 4\) and the mask \(3,'):
+        measure(activation, mask[:3])
+    with pytest.raises(ValueError, match='the mask has values that are not finite'):
+        measure(activation, np.where(mask, np.nan, 0))
+    with pytest.raises(ValueError, match='the map has values that are not finite'):
+        measure(np.where(mask, np.inf, 0), mask)
 
 
 def test_rank_accuracy_worked_by_hand():

@@ -146,6 +146,75 @@ def test_a_case_without_a_lesion_and_one_class_have_documented_values():
     assert found.compute()['HiResCAM']['auprc'] == 1
 
 
+def test_the_probability_of_a_network_with_one_output():
+    """The sigmoid; a softmax of one value would be 1 for every map."""
+
+    class One(Bright):
+        def forward(self, x):
+            return super().forward(x)[:, 1:]
+
+    found = MapBenchmark(['HiResCAM'], layers='features')
+    found.update(One(), cases())
+    numbers = found.compute()
+    assert found.rows[0]['probability'] < 1
+    best, guess = numbers['HiResCAM'], numbers['RandomMap']
+    assert best['insertion_mean'] > best['deletion_mean'] + 0.01
+    assert best['difference_mean'] > guess['difference_mean']
+    assert best['road'] > abs(guess['road'])
+
+
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+def test_a_batch_without_any_lesion(order):
+    """The measures of localization are the means over the other batch."""
+    full, empty = cases(2), cases(2, seed=1)
+    empty.masks[:] = False
+    batches = [full, empty]
+    found = MapBenchmark(['HiResCAM'], layers='features', controls=False)
+    for index in order:
+        found.update(Bright(), batches[index])
+    numbers = found.compute()['HiResCAM']
+    assert numbers['auprc'] == numbers['band_auprc'] == numbers['auprc_label1'] == 1
+    assert numbers['num_cases'] == 4
+    rows = found.table_rows()
+    assert all(row.keys() == rows[0].keys() for row in rows)
+    assert sum(np.isnan(row['auprc']) for row in rows) == 2
+
+
+def test_a_repeated_case_counts_once():
+    """The same cases through two models (seeds): the mean of each case."""
+    found = MapBenchmark(['HiResCAM'], layers='features', controls=False)
+    found.update(Bright(), cases())
+    other = Bright()
+    nn.init.constant_(other.fc.weight, -0.5)
+    found.update(other, cases())
+    (means,) = found.cases().values()
+    assert len(means) == 4 and len(found.rows) == 8
+    first, second = (r['insertion_mean'] for r in found.rows if r['case'] == 'case0_0')
+    assert first != second
+    assert means['case0_0']['insertion_mean'] == pytest.approx((first + second) / 2)
+    found.rows[0]['group'] = 'somebody'
+    with pytest.raises(
+        ValueError, match='case0_0 is the name of cases of two patients'
+    ):
+        found.cases()
+
+
+def test_a_map_with_nan_is_named():
+    @ATTRIBUTIONS.register_module()
+    class NaNMap(ActivationMap):
+        needs_layers = takes_layers = False
+
+        def compute(self, inputs, targets):
+            maps = inputs[:, :1].clone()
+            maps[2, 0, 3, 3] = torch.nan
+            return maps
+
+    found = MapBenchmark(['NaNMap'], controls=False)
+    with pytest.raises(ValueError, match='NaNMap: the map of case0_2 has values that'):
+        found.update(Bright(), cases())
+    ATTRIBUTIONS.module_dict.pop('NaNMap')
+
+
 def test_own_methods_and_measures_by_name():
     @ATTRIBUTIONS.register_module()
     class OwnMap(ActivationMap):

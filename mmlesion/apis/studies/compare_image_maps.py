@@ -1,7 +1,7 @@
 """Maps of several classifiers on the same test images, e.g. radiographs."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class _Map:
 
     method: Method
     layers: Sequence[str] | str
-    target: int | None
-    score: str
+    target: int | str | Callable | None
+    score: str | Callable
 
 
 def compare_image_maps(
@@ -124,9 +124,11 @@ def _columns(
     score = float(model(batch).softmax(1)[0, POSITIVE])
     size = tuple(image.shape[1:])
     mask = lesion_mask(sample.to_dict(), size, name)
+    label = int(sample.gt_label.flatten()[0])
     found = {}
     for each in _maps_of(cfg, model):
-        raw = each.method(model, each.layers, score=each.score)(batch, each.target)
+        target = label if each.target == 'label' else each.target
+        raw = each.method(model, each.layers, score=each.score)(batch, target)
         if isinstance(raw, dict):
             raise ValueError(f'{cfg.filename}: {each.method.name} needs one layer.')
         full = map_on_input(raw[0, :1], size, tuple(batch.shape[2:]))
@@ -135,7 +137,7 @@ def _columns(
             mask=mask if mask.ndim == 2 else mask[..., mask.shape[2] // 2],
             map=normalize_map(full[None])[0, 0].cpu().numpy(),
             score=score,
-            label=int(sample.gt_label.flatten()[0]),
+            label=label,
         )
     return found
 
@@ -150,12 +152,11 @@ def _maps_of(cfg: Config, model: Any) -> list[_Map]:
         options = {key: value for key, value in hook.items() if key not in known}
         method = find_method(hook.get('method') or 'GradCAM')
         method = Method(method.name, method.kind, {**options, **method.options})
-        target = hook.get('target')
         maps.append(
             _Map(
                 method,
                 hook.get('layers') or (),
-                target if isinstance(target, int) else None,
+                hook.get('target'),
                 hook.get('score', 'auto'),
             )
         )

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
 from mmlesion.attribution import SoftActivationMap, normalize_map
+from mmlesion.attribution.input_slices import num_input_scales
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.visualization import draw_nodule_maps
 
@@ -149,7 +150,7 @@ class _Network:
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         self.dataset = DATASETS.build(cfg.test_dataloader.dataset)
         self.model: Any = load_trained_model(cfg, checkpoint)
-        self.map_of = SoftActivationMap(self.model)
+        self.map_of = SoftActivationMap(self.model, score='auto')
         self.place = {
             self.dataset.get_data_info(index)['nodule_id']: index
             for index in range(len(self.dataset))
@@ -164,14 +165,17 @@ class _Network:
         """Return a column for each single slice, and a column for the volume."""
         packed = self.packed(nodule)
         volume, sample = packed['inputs'], packed['data_samples']  # (C, H, W)
-        count = min(num_slices, len(volume))
-        chosen = [int((part + 0.5) * len(volume) / count) for part in range(count)]
-        inputs = [volume[index].expand_as(volume) for index in chosen] + [volume]
+        stacks = volume.unflatten(0, (num_input_scales(self.model), -1))
+        depth = stacks.shape[1]
+        count = min(num_slices, depth)
+        chosen = [int((part + 0.5) * depth / count) for part in range(count)]
+        repeated = [stacks[:, [index]].expand_as(stacks) for index in chosen]
+        inputs = [*(each.flatten(0, 1) for each in repeated), volume]
         batch = self.model.data_preprocessor(dict(inputs=inputs), False)['inputs']
         found: Any = self.map_of(batch, MALIGNANT)
         maps = normalize_map(found)[:, 0]
         scores = self.model(batch).softmax(1)[:, MALIGNANT]
-        shown = [*chosen, len(volume) // 2]
+        shown = [*chosen, depth // 2]
         names = [*(f'slice {index + 1}' for index in chosen), 'all slices']
         label = int(sample.gt_label)
         return [

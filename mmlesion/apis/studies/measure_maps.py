@@ -1,6 +1,7 @@
 """Benchmark of activation maps: methods, models, data and controls."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmlesion.engine.trained_model import (
     build_model,
     initialize_weights,
     load_trained_model,
+    without_pretrained_weights,
 )
 from mmlesion.evaluation.functional import paired_bootstrap, rank_correlation
 from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
@@ -27,9 +29,13 @@ from mmlesion.files import markdown_table, write_csv_table, write_json, write_te
 #: Columns of the printed table.
 TABLE_COLUMNS = (
     'auprc',
+    'prevalence',
+    'auprc_label0',
+    'auprc_label1',
     'auprc_pooled',
     'auroc_pooled',
     'band_auprc',
+    'band_prevalence',
     'pointing',
     'rank_accuracy',
     'sparseness',
@@ -40,6 +46,15 @@ TABLE_COLUMNS = (
     'randomized',
     'other_class',
     'num_zero',
+)
+#: Columns of the printed table of differences.
+DIFFERENCE_COLUMNS = (
+    'auprc',
+    'band_auprc',
+    'pointing',
+    'difference_blur',
+    'difference_mean',
+    'road',
 )
 
 
@@ -101,11 +116,12 @@ def measure_maps(
 ) -> dict[str, dict]:
     """Evaluate maps of classifiers on the test data of their configs.
 
-    Configs with the same name are folds of one network. Their cases are evaluated as
-    one set. The files are ``maps.json`` (means by network and method; differences to
-    the reference on the cases that both have, with 95 % intervals of a bootstrap over
-    patients; rank correlations with the ratings), ``maps.md`` (tables) and, for each
-    network, ``<network>.csv`` (every case and method).
+    Configs with the same name are folds or seeds of one network. Their cases are
+    evaluated as one set; a case that several of them have counts once in differences
+    and correlations, with its mean. The files are ``maps.json`` (means by network and method; differences
+    to the reference on the cases that both have, with 95 % intervals of a bootstrap
+    over patients; rank correlations with the ratings), ``maps.md`` (tables) and, for
+    each network, ``<network>.csv`` (every case and method).
 
     Args:
         configs: Configs of classifiers.
@@ -165,7 +181,7 @@ def _measure_model(
         state = torch.get_rng_state()
         # the same random weights for each fold
         torch.manual_seed(options.seed)
-        untrained = build_model(cfg)
+        untrained = build_model(without_pretrained_weights(cfg))
         initialize_weights(untrained)
         torch.set_rng_state(state)
         untrained = untrained.to(next(model.parameters()).device).eval()
@@ -174,6 +190,7 @@ def _measure_model(
     count = min(len(dataset), options.max_images or len(dataset))
     if not count:
         raise ValueError(f'{cfg.filename}: the test data set has no case.')
+    names: Counter[str] = Counter()
     for first in tqdm(
         range(0, count, options.batch_size),
         desc=f'Measuring {Path(cfg.filename or "network").stem}',
@@ -184,7 +201,7 @@ def _measure_model(
             dataset[index]
             for index in range(first, min(count, first + options.batch_size))
         ]
-        cases = cases_of(model, batch, options.mask_key, options.group_key)
+        cases = cases_of(model, batch, options.mask_key, options.group_key, names)
         benchmark.update(model, cases)
         if untrained is not None:
             benchmark.update(untrained, cases, ' (untrained)')
@@ -244,11 +261,13 @@ def _write(
         indent=1,
     )
     for name, each in benchmarks.items():
-        columns = list(dict.fromkeys(key for row in each.rows for key in row))
-        write_csv_table(folder / f'{name}.csv', columns, each.rows)
+        rows = each.table_rows()
+        write_csv_table(folder / f'{name}.csv', list(rows[0]), rows)
     tables = [
         f'{name}\n\n{benchmark_table(means[name], TABLE_COLUMNS)}\n' for name in means
     ]
+    if differences:
+        tables.append(_difference_table(differences, reference))
     if any('band_gain' in each for each in correlations.values()):
         tables.append(_correlation_table(correlations, options.rating_columns))
     write_text(folder / 'maps.md', '\n'.join(tables))
@@ -278,21 +297,20 @@ def map_correlations(
     """
     found: dict[str, dict[str, dict[str, dict]]] = {}
     for network, benchmark in benchmarks.items():
-        rows = [row for row in benchmark.rows if row['case'] in ratings]
-        if not rows:
-            raise ValueError(
-                f'{network}: no case has ratings; the first case is '
-                f'{benchmark.rows[0]["case"]}, the first rating is for '
-                f'{next(iter(ratings), "no case")}'
-            )
-        for method in dict.fromkeys(row['method'] for row in rows):
-            chosen = [row for row in rows if row['method'] == method]
+        for method, cases in benchmark.cases().items():
+            rated = [case for case in cases if case in ratings]
+            if not rated:
+                raise ValueError(
+                    f'{network}: no case has ratings; the first case is '
+                    f'{next(iter(cases))}, the first rating is for '
+                    f'{next(iter(ratings), "no case")}'
+                )
             found[f'{network}/{method}'] = {
                 measure: {
                     column: rank_correlation(
-                        [row[measure] for row in chosen],
-                        [ratings[row['case']][column] for row in chosen],
-                        [row['group'] for row in chosen],
+                        [cases[case][measure] for case in rated],
+                        [ratings[case][column] for case in rated],
+                        [cases[case]['group'] for case in rated],
                         seed=seed,
                     )._asdict()
                     for column in columns
@@ -300,6 +318,25 @@ def map_correlations(
                 for measure in benchmark.measure_names()
             }
     return found
+
+
+def _difference_table(differences: dict[str, dict[str, dict]], reference: str) -> str:
+    """Format the differences to the reference with their intervals."""
+    measured = {name for each in differences.values() for name in each}
+    columns = [name for name in DIFFERENCE_COLUMNS if name in measured]
+    rows = [[f'minus {reference} (95 % interval)', *columns]]
+    for name, measures in differences.items():
+        found = [measures[column] for column in columns]
+        rows.append(
+            [
+                name,
+                *(
+                    f'{e["difference"]:.3f} ({e["low"]:.3f} to {e["high"]:.3f})'
+                    for e in found
+                ),
+            ]
+        )
+    return f'{markdown_table(rows)}\n'
 
 
 def _correlation_table(correlations: dict, columns: Sequence[str]) -> str:
@@ -334,17 +371,22 @@ def map_differences(
     Raises:
         ValueError: If the reference was not measured.
     """
-    cases: dict[str, dict[str, dict]] = {}
-    for network, benchmark in benchmarks.items():
-        for row in benchmark.rows:
-            cases.setdefault(f'{network}/{row["method"]}', {})[row['case']] = row
+    cases = {
+        f'{network}/{method}': rows
+        for network, benchmark in benchmarks.items()
+        for method, rows in benchmark.cases().items()
+    }
     if reference not in cases:
         raise ValueError(
             f'there is no {reference!r} to compare with; measured were '
             f'{", ".join(cases)}'
         )
     base = cases[reference]
-    measures = next(iter(benchmarks.values())).measure_names()
+    measures = list(
+        dict.fromkeys(
+            name for each in benchmarks.values() for name in each.measure_names()
+        )
+    )
     found: dict[str, dict[str, dict]] = {}
     for name, rows in cases.items():
         shared = [case for case in rows if case in base]

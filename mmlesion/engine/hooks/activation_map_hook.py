@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmlesion import attribution
+from mmlesion.attribution.input_slices import middle_channel
 from mmlesion.deprecation import old_arguments
 from mmlesion.explain.detections import (
     NoDetectionError,
@@ -183,6 +184,11 @@ class ActivationMapHook(Hook):
         model: Any = runner.model
         model = model.module if is_model_wrapper(model) else model
         boxes = is_detector(model)
+        if boxes and self.target is not None:
+            raise ValueError(
+                'ActivationMapHook: target is only for classifiers; boxes of a '
+                'detector are explained by their own scores'
+            )
         if self._method is None:
             self._method = find_method(
                 DEFAULT_DETECTION_METHOD if boxes else DEFAULT_METHOD
@@ -230,7 +236,10 @@ class ActivationMapHook(Hook):
         if isinstance(raw, dict) or raw.shape[:2] != (len(samples), 1):
             raise ValueError(f'{self._asked} {_describe(raw)}: name one layer')
         padded = batch['inputs'].shape[2:]
-        return [self._sample_maps(each, ['input'], padded) for each in raw]
+        found = [self._sample_maps(each, ['input'], padded) for each in raw]
+        for each, image in zip(found, data_batch['inputs']):
+            each.channel = middle_channel(model, len(image))
+        return found
 
     def _of_boxes(
         self, model: nn.Module, data_batch: dict, method: Method

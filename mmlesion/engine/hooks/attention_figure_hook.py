@@ -32,7 +32,7 @@ class AttentionFigureHook(Hook):
             names of samples as in DeepLesion's csv (``000001_01_01_109``, with or
             without ``.png``).
         window: HU window of ``WindowHU`` in the config, which converts gray values
-            back to HU.
+            back to HU. It is not used if the data preprocessor applies the windows.
         out_range: Range of gray values of ``WindowHU`` in the config.
     """
 
@@ -113,11 +113,13 @@ class AttentionFigureHook(Hook):
         maps = model.attention_maps(batch['inputs'], batch['data_samples'])
         if maps['contextual'] is None and maps['spatial'] is None:
             raise ValueError(_no_attention(model))
-        # Middle slice of each triple, padded as the features were: (M, H, W)
+        # Middle slice of each image, padded as the features were: (M, H, W)
         padded_shape = batch['inputs'].shape[-2:]
-        slices = inputs[1::3].float().cpu().numpy()
+        slices = _middle_slices(model, inputs).float().cpu().numpy()
+        if not getattr(model.data_preprocessor, 'windows', None):
+            slices = self._to_hu(slices)
         slices_hu = np.pad(
-            self._to_hu(slices),
+            slices,
             (
                 (0, 0),
                 *(
@@ -149,6 +151,14 @@ class AttentionFigureHook(Hook):
     def _to_hu(self, gray: np.ndarray) -> np.ndarray:
         (low, high), (out_low, out_high) = self.window, self.out_range
         return (gray - out_low) / (out_high - out_low) * (high - low) + low
+
+
+def _middle_slices(model: Any, inputs: Tensor) -> Tensor:
+    """Return the middle slice of each image of a stack, (M, H, W)."""
+    backbone = getattr(model, 'backbone', None)
+    size = getattr(backbone, 'slices_per_image', 3)
+    stride = getattr(backbone, 'stride', size)
+    return inputs.unfold(0, size, stride)[..., size // 2]
 
 
 def _unwrap(model: Any) -> Any:

@@ -1,5 +1,6 @@
 """Benchmark of activation maps during testing."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,12 @@ class MapBenchmarkHook(Hook):
         self.group_key = group_key
         self.columns = columns
         self.benchmark = MapBenchmark(*self.arguments)
+        self._names: Counter[str] = Counter()
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Discard the cases of an earlier test."""
         self.benchmark = MapBenchmark(*self.arguments)
+        self._names = Counter()
 
     def before_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
@@ -78,12 +81,12 @@ class MapBenchmarkHook(Hook):
             for image, sample in zip(data_batch['inputs'], data_batch['data_samples'])
         ]
         self.benchmark.update(
-            model, cases_of(model, batch, self.mask_key, self.group_key)
+            model, cases_of(model, batch, self.mask_key, self.group_key, self._names)
         )
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Log and write the metrics."""
-        rows = self.benchmark.rows
+        rows = self.benchmark.table_rows()
         if not rows:
             return
         numbers = self.benchmark.compute()
@@ -91,5 +94,4 @@ class MapBenchmarkHook(Hook):
         print_log(f'Maps:\n{benchmark_table(numbers, columns)}', 'current')
         folder = Path(runner.work_dir)
         write_json(folder / 'maps.json', numbers, indent=1)
-        names = list(dict.fromkeys(key for row in rows for key in row))
-        write_csv_table(folder / 'maps.csv', names, rows)
+        write_csv_table(folder / 'maps.csv', list(rows[0]), rows)

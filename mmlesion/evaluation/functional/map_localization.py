@@ -5,6 +5,8 @@ from typing import NamedTuple, cast
 import numpy as np
 from scipy import ndimage
 
+from .map_and_mask import map_and_mask
+
 # Pixels that touch at a corner are connected.
 _NEIGHBORS = np.ones((3, 3), dtype=bool)
 
@@ -45,8 +47,11 @@ def pointing_game(
 
     Returns:
         Value in [0, 1], higher is better; NaN without a lesion.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is NaN or infinite.
     """
-    activation, mask = np.asarray(activation), np.asarray(mask, dtype=bool)
+    activation, mask = map_and_mask(activation, mask)
     if not mask.any():
         return np.nan
     return float(_near(mask, tolerance_px)[activation == activation.max()].mean())
@@ -69,11 +74,14 @@ def energy_inside(activation: np.ndarray, mask: np.ndarray) -> float:
     Returns:
         Value in [0, 1], higher is better; 0 if no value is positive, NaN without a
         lesion.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is NaN or infinite.
     """
-    mask = np.asarray(mask, dtype=bool)
+    activation, mask = map_and_mask(activation, mask)
     if not mask.any():
         return np.nan
-    positive = np.maximum(np.asarray(activation, dtype=np.float64), 0)
+    positive = np.maximum(activation, 0, dtype=np.float64)
     total = positive.sum()
     return float(positive[mask].sum() / total) if total > 0 else 0.0
 
@@ -99,9 +107,12 @@ def lesion_hits(
 
     Returns:
         Numbers of lesions, hits, spots and false spots.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is NaN or infinite.
     """
-    activation = np.asarray(activation)
-    lesions, num_lesions = _labeled(np.asarray(mask, dtype=bool))
+    activation, mask = map_and_mask(activation, mask)
+    lesions, num_lesions = _labeled(mask)
     spots, num_spots = _labeled(activation >= threshold)
     if num_lesions == 0 or num_spots == 0:
         return LesionHits(num_lesions, 0, num_spots, num_spots)

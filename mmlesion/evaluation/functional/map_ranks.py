@@ -5,6 +5,7 @@ from typing import cast
 import numpy as np
 from scipy import ndimage
 
+from .map_and_mask import map_and_mask
 from .pixel_ranking import rank_pixels
 
 
@@ -26,9 +27,12 @@ def relevance_rank_accuracy(activation: np.ndarray, mask: np.ndarray) -> float:
     Returns:
         Value in [0, 1], higher is better; guessing gets the prevalence. NaN without a
         lesion.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is NaN or infinite.
     """
-    values = np.asarray(activation, np.float64).ravel()
-    inside = np.asarray(mask, bool).ravel()
+    activation, mask = map_and_mask(activation, mask)
+    values, inside = activation.ravel(), mask.ravel()
     count = int(inside.sum())
     if not count:
         return np.nan
@@ -60,12 +64,13 @@ def band_auprc(
         outline.
 
     Raises:
-        ValueError: If ``width_px`` is not positive.
+        ValueError: If ``width_px`` is not positive, the shapes differ, or a value is
+            NaN or infinite.
     """
+    activation, mask = map_and_mask(activation, mask)
     band = _band(mask, width_px)
     if not band.any():
         return np.nan, np.nan
-    activation, mask = np.asarray(activation), np.asarray(mask, bool)
     ranking = rank_pixels(activation[band], mask[band])
     return ranking.auprc, ranking.prevalence
 
@@ -91,10 +96,12 @@ def band_gain(activation: np.ndarray, mask: np.ndarray, width_px: float = 2) -> 
         where the mask has no outline or the map has no positive value.
 
     Raises:
-        ValueError: If ``width_px`` is not positive.
+        ValueError: If ``width_px`` is not positive, the shapes differ, or a value is
+            NaN or infinite.
     """
+    activation, mask = map_and_mask(activation, mask)
     band = _band(mask, width_px)
-    positive = np.maximum(np.asarray(activation, np.float64), 0)
+    positive = np.maximum(activation, 0, dtype=np.float64)
     if not band.any() or not positive.any():
         return np.nan
     return float(positive[band].mean() / positive.mean())
@@ -104,7 +111,6 @@ def _band(mask: np.ndarray, width_px: float) -> np.ndarray:
     """Return the pixels near the outline; no pixel without an outline."""
     if not width_px > 0:
         raise ValueError(f'width_px must be positive, got {width_px}.')
-    mask = np.asarray(mask, bool)
     if not mask.any() or mask.all():
         return np.zeros(mask.shape, bool)
     distance = np.where(

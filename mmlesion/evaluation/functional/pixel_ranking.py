@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .map_and_mask import map_and_mask
+
 
 @dataclass(frozen=True)
 class PixelRanking:
@@ -89,7 +91,7 @@ def rank_pixels(activation: np.ndarray, mask: np.ndarray) -> PixelRanking:
     """Rank the pixels of one map by sorting.
 
     Args:
-        activation: Map of finite values; higher values mean lesion.
+        activation: Map; higher values mean lesion.
         mask: Mask of the lesion.
 
     Shape:
@@ -97,10 +99,13 @@ def rank_pixels(activation: np.ndarray, mask: np.ndarray) -> PixelRanking:
 
     Returns:
         Ranking with the distinct values inside the mask.
+
+    Raises:
+        ValueError: If the shapes differ, or a value is NaN or infinite.
     """
-    activation = np.asarray(activation).ravel()
-    inside = np.sort(activation[np.asarray(mask, dtype=bool).ravel()])
-    everything = np.sort(activation)
+    activation, mask = map_and_mask(activation, mask)
+    inside = np.sort(activation[mask])
+    everything = np.sort(activation, axis=None)
     values, first = np.unique(inside, return_index=True)
     count = np.diff(np.r_[first, len(inside)])
     low = np.searchsorted(everything, values, side='left')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 pytest.importorskip('mmpretrain', reason='classifiers of mmpretrain')
 from mmlesion.apis.studies import compare_image_maps  # noqa: E402
@@ -55,6 +55,25 @@ test_dataloader = dict(dataset=dict(
     torch.nn.init.normal_(model.head.fc.weight)
     torch.save(dict(state_dict=model.state_dict()), root / f'{name}.pth')
     return cfg, str(root / f'{name}.pth'), model.eval()
+
+
+def test_the_target_of_the_hook(root):
+    """``'label'`` is the label of the image, not the predicted class."""
+    from mmlesion.apis.studies.compare_image_maps import _columns
+
+    cfg, _, model = network(root, 'target', HOOKS.replace('target=1', "target='label'"))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    labels = set()
+    for packed in dataset:
+        label = int(packed['data_samples'].gt_label)
+        found = _columns(cfg, model, packed, 'image')['GradCAM']
+        batch = (packed['inputs'][None].float() - 100) / 50
+        raw = GradCAM(model, 'backbone.layer4', score='logit')(batch, label)
+        expected = normalize_map(resize_map(raw, (48, 48)))[0, 0]
+        np.testing.assert_allclose(found['map'], expected, atol=1e-4)
+        labels.add(label)
+    assert labels == {0, 1}
 
 
 def test_rows_are_the_maps_of_the_configs(root, monkeypatch):

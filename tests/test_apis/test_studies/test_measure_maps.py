@@ -119,6 +119,11 @@ def test_folds_are_one_network_and_networks_are_compared(networks, tmp_path):
     assert found['num_cases'] == NODULES and found['num_groups'] == NODULES // 2
     other = written['differences']['sam_lidc_1c/HiResCAM']['auprc']
     assert other['num_cases'] == half
+    table = (tmp_path / 'maps.md').read_text()
+    columns = table.splitlines()[2].split()[1::2]
+    assert columns[:5] == 'method auprc prevalence auprc_label0 auprc_label1'.split()
+    row = next(line for line in table.splitlines() if '| cam_lidc_1c/Int' in line)
+    assert f'{found["difference"]:.3f} ({found["low"]:.3f} to' in row
     with open(tmp_path / 'cam_lidc_1c.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     # two methods, four controls, two methods without training

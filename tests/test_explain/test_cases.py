@@ -1,0 +1,56 @@
+"""Cases of the benchmark of maps from packed samples."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmlesion.explain.cases import cases_of
+
+pytest.importorskip('mmpretrain', reason='samples of mmpretrain')
+from mmpretrain.structures import DataSample  # noqa: E402
+
+
+class Model:
+    """A preprocessor that pads images of 12 x 10 pixels to 16 x 16."""
+
+    @staticmethod
+    def data_preprocessor(batch, training):
+        return dict(
+            inputs=torch.stack([F.pad(i, (0, 6, 0, 4)) for i in batch['inputs']])
+        )
+
+
+def packed(path, shape=(12, 10)):
+    mask = np.zeros(shape, bool)
+    mask[2:5, 3:6] = True
+    sample = DataSample(metainfo=dict(img_path=path)).set_gt_label(1)
+    sample.set_field(torch.from_numpy(mask), 'mask')
+    return dict(inputs=torch.zeros(1, 12, 10), data_samples=sample)
+
+
+def test_a_mask_is_padded_as_its_image():
+    found = cases_of(Model, [packed('a/1.png')])
+    assert found.masks.shape == (1, 16, 16) and found.masks.sum() == 9
+    assert found.masks[0, 2:5, 3:6].all()
+
+
+@pytest.mark.parametrize('shape', [(6, 5), (12, 9), (24, 20)])
+def test_a_mask_of_another_size(shape):
+    with pytest.raises(
+        ValueError, match=r'a_1: the mask has .* and the image \(12, 10'
+    ):
+        cases_of(Model, [packed('a/1.png', shape)])
+
+
+def test_equal_names_in_one_or_two_batches():
+    names: Counter[str] = Counter()
+    batches = [['a/scan.png', 'b/scan.png'], ['c/scan.png', 'c/other.png']]
+    found = [
+        cases_of(Model, [packed(path) for path in paths], names_before=names)
+        for paths in batches
+    ]
+    assert found[0].names == ['scan', 'scan_1']
+    assert found[1].names == ['scan_2', 'other'] == list(found[1].groups)
