@@ -33,9 +33,10 @@ class ExplainOptions:
             GradCAM for a classifier and to TwoScaleCAM for a detector.
         layers: Target layers. Defaults to the layer with the last feature maps.
             Attention methods, and heads that compute their own maps, need none.
-        targets: Classes by number or name, ``'predicted'``, or ``'label'`` of the data
-            set. For a detector, numbers of boxes in the order of prediction, or
-            ``'predicted'`` for the boxes of the highest scores.
+        targets: Classes by number or name, ``'predicted'``, ``'label'`` of the data
+            set, or callables from the output of the model to scores. For a detector,
+            numbers of boxes in the order of prediction, or ``'predicted'`` for the
+            boxes of the highest scores.
         window: HU of black and white in the figures. Without ``mmlesion.WindowHU``
             in the pipeline, the network also gets scans in this window.
         value_range: Raw values at the two ends of the colors, for all maps.
@@ -56,7 +57,7 @@ class ExplainOptions:
 
     methods: Sequence[MethodSpec] = ()
     layers: Sequence[str] = ()
-    targets: Sequence[int | str] = ('predicted',)
+    targets: Sequence[int | str | Callable] = ('predicted',)
     window: Sequence[float] | None = None
     value_range: Sequence[float] | None = None
     slices: Sequence[int] | None = None

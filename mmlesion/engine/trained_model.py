@@ -63,6 +63,28 @@ def build_model(cfg: Config) -> nn.Module:
     return MODELS.build(model_cfg)
 
 
+def build_untrained_model(cfg: Config, seed: int = 0) -> nn.Module:
+    """Build the model of a config with random weights, also of pretrained parts.
+
+    The state of the random number generator is left unchanged.
+
+    Args:
+        cfg: The config of any OpenMMLab package.
+        seed: Seed of the weights.
+
+    Returns:
+        The model on the CPU in evaluation mode.
+    """
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        model = build_model(without_pretrained_weights(cfg))
+        initialize_weights(model)
+    finally:
+        torch.set_rng_state(state)
+    return model.eval()
+
+
 def without_pretrained_weights(cfg: Config) -> Config:
     """Return a copy of a config whose model loads no weights when it is initialized.
 

@@ -1,7 +1,7 @@
 """Explainers of single samples: classes of a classifier, boxes of a detector."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from mmlesion import attribution
 from mmlesion.attribution.input_slices import middle_channel
+from mmlesion.attribution.targets import scores_of
 from mmlesion.ct import boxes_in_slice
 
 from .detections import DetectionScores, detection_titles, explain_detections
@@ -37,7 +38,7 @@ class _Explainer:
         model: nn.Module,
         methods: Sequence[MethodSpec],
         layers: Sequence[str] = (),
-        targets: Sequence[int | str] = ('predicted',),
+        targets: Sequence[int | str | Callable] = ('predicted',),
         score: str | Callable = 'auto',
     ) -> None:
         self.model: Any = model
@@ -65,8 +66,9 @@ class ClassExplainer(_Explainer):
         model: The trained classifier.
         methods: Methods, see :func:`~mmlesion.explain.methods.find_method`.
         layers: Layers to map. Defaults to the layer of the last feature maps.
-        targets: Classes by index or name, ``'predicted'``, or ``'label'`` of the
-            data set.
+        targets: Classes by index or name, ``'predicted'``, ``'label'`` of the data
+            set, or callables from the output of the model to one score or K scores
+            per sample; see :class:`~mmlesion.attribution.ActivationMap`.
         score: Score of a class; see
             :class:`~mmlesion.attribution.ActivationMap`. Defaults to the log-odds of
             two classes, or the logit for more classes.
@@ -80,7 +82,7 @@ class ClassExplainer(_Explainer):
         model: nn.Module,
         methods: Sequence[MethodSpec],
         layers: Sequence[str] = (),
-        targets: Sequence[int | str] = ('predicted',),
+        targets: Sequence[int | str | Callable] = ('predicted',),
         score: str | Callable = 'auto',
         slices: str | None = None,
     ) -> None:
@@ -115,21 +117,33 @@ class ClassExplainer(_Explainer):
             names = [f'class {index}' for index in range(len(scores))]
         classes = self._classes(sample, names, name)
         inputs = self.model.data_preprocessor(batch, False)['inputs']
+        titles = [f'{names[index]} {scores[index]:.2f}' for index in classes]
+        explained: list[dict] = [
+            dict(label=index, name=names[index], score=scores[index])
+            for index in classes
+        ]
+        target: Any = [classes]
+        functions = [each for each in self.targets if callable(each)]
+        if functions:
+            target = self._target(classes, functions)
+            for function, value in self._values(inputs, functions):
+                titles.append(f'{function} {value:.2f}')
+                explained.append(dict(name=function, score=value))
         maps: dict[str, Tensor] = {}
         for method in self.methods:
             layers = self.layer_arguments(method, inputs)
             with method(self.model, *layers, score=self.score) as explainer:
-                raw = explainer(inputs, [classes])
+                raw = explainer(inputs, target)
             for title, each in by_title(method.name, raw).items():
                 each = split_by_target(each)
-                # Attention does not depend on the class.
-                maps[title] = each.expand(len(classes), *each.shape[1:])
+                # Attention does not depend on the target.
+                maps[title] = each.expand(len(titles), *each.shape[1:])
         shares = None
         if self.slices is not None:
             measure = attribution.SliceImportance(
                 self.model, self.slices, score=self.score
             )
-            measured = measure(inputs, [classes])
+            measured = measure(inputs, target)
             assert isinstance(measured, Tensor)
             shares = measured[0]
         return SampleMaps(
@@ -138,17 +152,38 @@ class ClassExplainer(_Explainer):
             slice_shares=shares,
             channel=middle_channel(self.model, len(data['inputs'])),
             input_size=inputs.shape[2:],
-            titles=[f'{names[index]} {scores[index]:.2f}' for index in classes],
-            explained=[
-                dict(label=index, name=names[index], score=scores[index])
-                for index in classes
-            ],
+            titles=titles,
+            explained=explained,
         )
+
+    def _target(self, classes: list[int], functions: list[Callable]) -> Callable:
+        """Return a callable target that consists of classes and callables."""
+
+        def target(output: Any) -> Tensor:
+            parts = [scores_of(output, [classes], self.score)] if classes else []
+            parts += [scores_of(output, function) for function in functions]
+            return torch.cat(parts, 1)
+
+        return target
+
+    def _values(
+        self, inputs: Any, functions: list[Callable]
+    ) -> Iterator[tuple[str, float]]:
+        """Yield the name and value of each score of the callables."""
+        with torch.no_grad():
+            output = self.model(inputs)
+        for function in functions:
+            name = getattr(function, '__name__', type(function).__name__)
+            values = scores_of(output, function).flatten().tolist()
+            for index, value in enumerate(values):
+                yield (name if len(values) == 1 else f'{name} {index}'), value
 
     def _classes(self, sample: Any, names: list[str], name: str) -> list[int]:
         """Return the indices of the requested classes, without repetition."""
         classes = []
         for target in self.targets:
+            if callable(target):
+                continue
             if target == 'predicted':
                 target = int(sample.pred_label.flatten()[0])
             elif target == 'label':
@@ -192,20 +227,20 @@ class BoxExplainer(_Explainer):
         model: nn.Module,
         methods: Sequence[MethodSpec],
         layers: Sequence[str] = (),
-        targets: Sequence[int | str] = ('predicted',),
+        targets: Sequence[int | str | Callable] = ('predicted',),
         score_thr: float = 0.3,
         max_detections: int = 5,
         score: str | Callable = 'auto',
     ) -> None:
         super().__init__(model, methods, layers, targets, score)
         allowed = 'predicted' if 'predicted' in targets else None
-        wrong = [t for t in targets if isinstance(t, str) and t != allowed]
+        wrong = [t for t in targets if not isinstance(t, int) and t != allowed]
         if allowed:
             wrong = [target for target in targets if target != allowed]
         if wrong:
             raise ValueError(
                 f'target {wrong[0]} does not fit a detector: give numbers '
-                "of boxes, or 'predicted' for the best"
+                "of boxes, or 'predicted' for the best, and a callable as score"
             )
         self.chosen: dict[str, Any] = dict(
             indices=None if allowed else list(targets),

@@ -319,13 +319,20 @@ def test_maps_of_nodules_are_measured_in_one_test(tmp_path):
     assert numbers['map/num_images'] == len(patches) > 1
     for name in ('auprc_mean', 'auprc_pooled', 'prevalence_pooled'):
         assert numbers[f'map/{name}'] == pytest.approx(expected[name], abs=1e-6)
-    table = json.loads((tmp_path / 'work/maps.json').read_text())
-    assert list(table) == [
-        *('SoftActivationMap', 'RandomMap', 'CenterMap', 'IntensityMap', 'EdgeMap')
-    ]
+    written = json.loads((tmp_path / 'work/maps.json').read_text())
+    table = written['means']
+    controls = ('RandomMap', 'CenterMap', 'IntensityMap', 'EdgeMap')
+    untrained = 'SoftActivationMap (untrained)'
+    assert list(table) == ['SoftActivationMap', *controls, untrained]
+    assert written['reference'] == 'hesam_lidc_11c/SoftActivationMap'
+    for name in (*controls, untrained):
+        found = written['differences'][f'hesam_lidc_11c/{name}']['auprc']
+        expected_difference = table[name]['auprc'] - table['SoftActivationMap']['auprc']
+        assert found['difference'] == pytest.approx(expected_difference)
+        assert found['low'] <= found['difference'] <= found['high']
     own = table['SoftActivationMap']
     assert own['auprc'] == pytest.approx(expected['auprc_mean'], abs=1e-5)
     assert own['auprc_pooled'] == pytest.approx(expected['auprc_pooled'], abs=1e-5)
     assert len((tmp_path / 'work/maps.csv').read_text().splitlines()) == (
-        5 * len(patches) + 1
+        6 * len(patches) + 1
     )

@@ -7,24 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.engine.trained_model import (
-    build_model,
-    initialize_weights,
-    load_trained_model,
-    without_pretrained_weights,
-)
-from mmlesion.evaluation.functional import paired_bootstrap, rank_correlation
+from mmlesion.engine.trained_model import build_untrained_model, load_trained_model
 from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
 from mmlesion.explain.cases import cases_of
+from mmlesion.explain.comparison import (
+    correlation_table,
+    difference_table,
+    map_correlations,
+    map_differences,
+)
 from mmlesion.explain.measures import ALL_MEASURES
 from mmlesion.explain.methods import MethodSpec
-from mmlesion.files import markdown_table, write_csv_table, write_json, write_text
+from mmlesion.files import write_csv_table, write_json, write_text
 
 #: Columns of the printed table.
 TABLE_COLUMNS = (
@@ -46,15 +44,6 @@ TABLE_COLUMNS = (
     'randomized',
     'other_class',
     'num_zero',
-)
-#: Columns of the printed table of differences.
-DIFFERENCE_COLUMNS = (
-    'auprc',
-    'band_auprc',
-    'pointing',
-    'difference_blur',
-    'difference_mean',
-    'road',
 )
 
 
@@ -118,10 +107,11 @@ def measure_maps(
 
     Configs with the same name are folds or seeds of one network. Their cases are
     evaluated as one set; a case that several of them have counts once in differences
-    and correlations, with its mean. The files are ``maps.json`` (means by network and method; differences
-    to the reference on the cases that both have, with 95 % intervals of a bootstrap
-    over patients; rank correlations with the ratings), ``maps.md`` (tables) and, for
-    each network, ``<network>.csv`` (every case and method).
+    and correlations, with its mean. The files are ``maps.json`` (means by network and
+    method; differences to the reference on the cases that both have, with 95 %
+    intervals of a bootstrap over patients; rank correlations with the ratings),
+    ``maps.md`` (tables) and, for each network, ``<network>.csv`` (every case and
+    method).
 
     Args:
         configs: Configs of classifiers.
@@ -178,13 +168,9 @@ def _measure_model(
     model = load_trained_model(cfg, checkpoint, options.device)
     untrained: Any = None
     if options.untrained:
-        state = torch.get_rng_state()
         # the same random weights for each fold
-        torch.manual_seed(options.seed)
-        untrained = build_model(without_pretrained_weights(cfg))
-        initialize_weights(untrained)
-        torch.set_rng_state(state)
-        untrained = untrained.to(next(model.parameters()).device).eval()
+        untrained = build_untrained_model(cfg, options.seed)
+        untrained = untrained.to(next(model.parameters()).device)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     count = min(len(dataset), options.max_images or len(dataset))
@@ -267,138 +253,8 @@ def _write(
         f'{name}\n\n{benchmark_table(means[name], TABLE_COLUMNS)}\n' for name in means
     ]
     if differences:
-        tables.append(_difference_table(differences, reference))
+        tables.append(difference_table(differences, reference))
     if any('band_gain' in each for each in correlations.values()):
-        tables.append(_correlation_table(correlations, options.rating_columns))
+        tables.append(correlation_table(correlations, options.rating_columns))
     write_text(folder / 'maps.md', '\n'.join(tables))
     return means
-
-
-def map_correlations(
-    benchmarks: dict[str, MapBenchmark],
-    ratings: dict[str, dict[str, float]],
-    columns: Sequence[str],
-    seed: int = 0,
-) -> dict[str, dict[str, dict[str, dict]]]:
-    """Compute rank correlations of all measures with ratings of the cases.
-
-    Args:
-        benchmarks: Benchmarks by network.
-        ratings: Values by case and column. Cases without ratings are omitted.
-        columns: The columns.
-        seed: Random seed of the bootstrap over patients.
-
-    Returns:
-        By ``'network/method'``, measure and column, the fields of
-        :class:`~mmlesion.evaluation.functional.RankCorrelation`.
-
-    Raises:
-        ValueError: If no case has ratings.
-    """
-    found: dict[str, dict[str, dict[str, dict]]] = {}
-    for network, benchmark in benchmarks.items():
-        for method, cases in benchmark.cases().items():
-            rated = [case for case in cases if case in ratings]
-            if not rated:
-                raise ValueError(
-                    f'{network}: no case has ratings; the first case is '
-                    f'{next(iter(cases))}, the first rating is for '
-                    f'{next(iter(ratings), "no case")}'
-                )
-            found[f'{network}/{method}'] = {
-                measure: {
-                    column: rank_correlation(
-                        [cases[case][measure] for case in rated],
-                        [ratings[case][column] for case in rated],
-                        [cases[case]['group'] for case in rated],
-                        seed=seed,
-                    )._asdict()
-                    for column in columns
-                }
-                for measure in benchmark.measure_names()
-            }
-    return found
-
-
-def _difference_table(differences: dict[str, dict[str, dict]], reference: str) -> str:
-    """Format the differences to the reference with their intervals."""
-    measured = {name for each in differences.values() for name in each}
-    columns = [name for name in DIFFERENCE_COLUMNS if name in measured]
-    rows = [[f'minus {reference} (95 % interval)', *columns]]
-    for name, measures in differences.items():
-        found = [measures[column] for column in columns]
-        rows.append(
-            [
-                name,
-                *(
-                    f'{e["difference"]:.3f} ({e["low"]:.3f} to {e["high"]:.3f})'
-                    for e in found
-                ),
-            ]
-        )
-    return f'{markdown_table(rows)}\n'
-
-
-def _correlation_table(correlations: dict, columns: Sequence[str]) -> str:
-    """Format the correlations of the evidence near the outline with the ratings."""
-    rows = [['rank correlation of band_gain with', *columns]]
-    for name, measures in correlations.items():
-        found = [measures['band_gain'][column] for column in columns]
-        rows.append(
-            [
-                name,
-                *(f'{e["rho"]:.2f} ({e["low"]:.2f} to {e["high"]:.2f})' for e in found),
-            ]
-        )
-    return f'{markdown_table(rows)}\n'
-
-
-def map_differences(
-    benchmarks: dict[str, MapBenchmark], reference: str, seed: int = 0
-) -> dict[str, dict[str, dict]]:
-    """Compute differences of all maps to a reference, with intervals over patients.
-
-    Args:
-        benchmarks: Benchmarks by network.
-        reference: ``'network/method'``.
-        seed: Random seed of the bootstrap.
-
-    Returns:
-        By ``'network/method'`` and measure, the fields of
-        :class:`~mmlesion.evaluation.functional.PairedDifference`, of the cases that
-        both have.
-
-    Raises:
-        ValueError: If the reference was not measured.
-    """
-    cases = {
-        f'{network}/{method}': rows
-        for network, benchmark in benchmarks.items()
-        for method, rows in benchmark.cases().items()
-    }
-    if reference not in cases:
-        raise ValueError(
-            f'there is no {reference!r} to compare with; measured were '
-            f'{", ".join(cases)}'
-        )
-    base = cases[reference]
-    measures = list(
-        dict.fromkeys(
-            name for each in benchmarks.values() for name in each.measure_names()
-        )
-    )
-    found: dict[str, dict[str, dict]] = {}
-    for name, rows in cases.items():
-        shared = [case for case in rows if case in base]
-        if name == reference or not shared:
-            continue
-        found[name] = {
-            measure: paired_bootstrap(
-                [rows[case].get(measure, np.nan) for case in shared],
-                [base[case].get(measure, np.nan) for case in shared],
-                [base[case]['group'] for case in shared],
-                seed=seed,
-            )._asdict()
-            for measure in measures
-        }
-    return found

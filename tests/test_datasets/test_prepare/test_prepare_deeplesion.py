@@ -118,7 +118,9 @@ def slowly(data, finished):
 @pytest.mark.parametrize('finished', [0, 3])
 def test_killed_in_the_middle(data, finished):
     """SIGKILL at once and after three series; then it goes on from there."""
-    process = multiprocessing.get_context('fork').Process(target=slowly, args=(data, finished))
+    process = multiprocessing.get_context('fork').Process(
+        target=slowly, args=(data, finished)
+    )
     process.start()
     deadline = time.time() + 600
     cache = data.root / 'cache'
