@@ -139,7 +139,8 @@ def write_scans(
     ``truth.csv`` with the lesions (see :data:`TRUTH_COLUMNS`),
     ``masks/scan_0001.nii.gz`` (0, or 1 + the index of the lesion in the csv file),
     ``lesions.csv`` with the scans and their masks (the table of ``mmlesion
-    prepare scans``) and ``phantom.json`` (the settings).
+    prepare scans``), ``scans.txt`` (the names of the scans, a list for ``mmlesion
+    detect``) and ``phantom.json`` (the settings).
 
     A scan depends only on ``seed`` and the number of the scan. Everything is written to
     ``<out_dir>.partial``, which is renamed at the end. An interrupted run resumes
@@ -199,6 +200,8 @@ def _build(partial: Path, out_dir: Path, settings: dict, workers: int) -> None:
         table.writerow(('scan', 'mask', 'patient'))
         for name in names:
             table.writerow((f'scan_{name}', f'masks/scan_{name}.nii.gz', name))
+    lines = [f'scan_{name}\n' for name in names]
+    (partial / 'scans.txt').write_text(''.join(lines))
 
 
 def _write_scan(job: tuple) -> None:

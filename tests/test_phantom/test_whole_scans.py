@@ -58,6 +58,12 @@ def test_the_same_seed_gives_the_same_scan_and_a_finished_folder_is_reused(
         write_scans(tmp_path / 'other', 1, 128, length_mm=5)
 
 
+def test_the_list_names_the_scans_without_the_masks(folder):
+    from mmlesion.scan.find_scans import find_scans
+
+    assert find_scans(folder / 'scans.txt') == {'scan_0001': folder / 'scan_0001'}
+
+
 def test_the_table_of_lesions_prepares_key_slices(folder, tmp_path):
     from mmlesion.datasets.prepare import prepare_scans
     from mmlesion.datasets.sources.deeplesion_csv import read_deeplesion_csv
