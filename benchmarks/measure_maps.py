@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmlesion.engine.trained_model import build_model, initialize_weights
+from mmlesion.engine.model_building import build_model, initialize_weights
 from mmlesion.explain.benchmark import MapBenchmark, MapCases
 
 CONFIG = Path(__file__).parents[1] / 'configs/phantom/phantom_hesam_lidc_11c.py'

@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from mmlesion.engine.trained_model import without_pretrained_weights
+from mmlesion.engine.model_building import without_pretrained_weights
 
 ROOT = Path(__file__).parents[2] / 'configs'
 PATHS = {path.stem: path for path in ROOT.rglob('*.py') if '_base_' not in path.parts}

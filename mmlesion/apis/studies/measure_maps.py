@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
-from mmlesion.engine.trained_model import build_untrained_model, load_trained_model
+from mmlesion.engine.model_building import build_untrained_model
+from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
 from mmlesion.explain.cases import cases_of
 from mmlesion.explain.comparison import (

@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
-from mmlesion.engine.trained_model import initialize_weights
+from mmlesion.engine.model_building import initialize_weights
 
 _WARM_UP, _MEASURED = 2, 8
 

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmlesion.engine.trained_model import build_untrained_model
+from mmlesion.engine.model_building import build_untrained_model
 from mmlesion.explain.benchmark import MapBenchmark, benchmark_table
 from mmlesion.explain.cases import cases_of
 from mmlesion.explain.comparison import difference_table, map_differences
