@@ -6,6 +6,7 @@ Examples:
     mmlesion prepare lidc-slices --data-root data/LIDC-IDRI --workers 4
     mmlesion prepare signs --scans data/signs/scans.csv
     mmlesion prepare scans --lesions lesions.csv --out data/mine
+    mmlesion prepare candidates --results results --scans scans --truth truth.csv
 """
 
 import argparse
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_lidc_slices(commands)
     _add_signs(commands)
     _add_scans(commands)
+    _add_candidates(commands)
 
 
 def _add_data_set(
@@ -248,6 +250,32 @@ def _add_scans(commands: Any) -> None:
     _add_workers(parser, None)
 
 
+def _add_candidates(commands: Any) -> None:
+    parser = commands.add_parser(
+        'candidates',
+        help='cut patches around findings, to train the step RescoreFindings',
+        description='Write candidates.csv and patches around the findings of mmlesion '
+        'detect and around missed lesions.',
+    )
+    parser.add_argument(
+        '--results', dest='root', required=True, help='output folder of mmlesion detect'
+    )
+    parser.add_argument(
+        '--scans', required=True, help='folder or list of the same scans'
+    )
+    parser.add_argument(
+        '--truth', required=True, metavar='CSV', help='lesions, as for evaluate-scans'
+    )
+    parser.add_argument('--out', required=True, help='output folder')
+    parser.add_argument(
+        '--max-findings',
+        type=int,
+        default=30,
+        help='maximum number of findings of a scan (default: %(default)s)',
+    )
+    _add_workers(parser, None)
+
+
 def run(args: argparse.Namespace) -> None:
     """Prepare the data set and print a summary.
 
@@ -282,6 +310,10 @@ def run(args: argparse.Namespace) -> None:
         done = prepare.prepare_lidc_crop_slices(crops[0], out, **options)
     elif crops[0]:
         done = prepare.prepare_lidc_crops(*crops, out_dir=out, **options)
+    elif dataset == 'candidates':
+        from mmlesion.scan.candidates import prepare_candidates
+
+        done = prepare_candidates(root, out, **options)
     else:
         function = getattr(prepare, f'prepare_{dataset}'.replace('-', '_'))
         done = function(root, out, **options)

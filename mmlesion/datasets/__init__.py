@@ -5,6 +5,7 @@ not imported if that library is not installed.
 """
 
 from . import transforms  # noqa: F401
+from .candidates import CandidateDataset
 from .indices.patient_folds import patient_folds
 from .indices.scan_list import ScanRow, read_scan_list
 from .lidc import LIDCNoduleDataset
@@ -21,6 +22,7 @@ from .sources.lidc_xml import (
 )
 
 __all__ = [
+    'CandidateDataset',
     'LESION_TYPES',
     'SPLITS',
     'LIDCNoduleDataset',

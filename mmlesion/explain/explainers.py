@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mmlesion import attribution
 from mmlesion.attribution.input_slices import middle_channel
-from mmlesion.attribution.targets import scores_of
+from mmlesion.attribution.targets import logits_of, scores_of
 from mmlesion.ct import boxes_in_slice
 
 from .detections import DetectionScores, detection_titles, explain_detections
@@ -160,8 +160,11 @@ class ClassExplainer(_Explainer):
         """Return a callable target that consists of classes and callables."""
 
         def target(output: Any) -> Tensor:
-            parts = [scores_of(output, [classes], self.score)] if classes else []
-            parts += [scores_of(output, function) for function in functions]
+            parts = [scores_of(output, function) for function in functions]
+            if classes:
+                # methods may put several variants of the sample in one batch
+                table = [classes] * len(logits_of(output))
+                parts.insert(0, scores_of(output, table, self.score))
             return torch.cat(parts, 1)
 
         return target

@@ -156,6 +156,34 @@ def read_results(folder: str | os.PathLike[str]) -> dict[str, ScanResult]:
     return results
 
 
+def truth_by_result(
+    results: dict[str, ScanResult], truth: dict[str, TruthScan]
+) -> dict[str, TruthScan]:
+    """Assign the lesions of a list to results, by name or series UID.
+
+    Args:
+        results: From :func:`read_results`.
+        truth: From :func:`read_truth`.
+
+    Returns:
+        Lesions by the name of the result. A result that is not in the list is omitted.
+
+    Raises:
+        ValueError: If a scan of the list does not have exactly one result.
+    """
+    by_scan: dict[str, TruthScan] = {}
+    for scan, lesions in truth.items():
+        names = [
+            name for name, each in results.items() if scan in (name, each.series_uid)
+        ]
+        if len(names) != 1:
+            raise ValueError(
+                f'scan {scan} of the list has {len(names)} results, expected one'
+            )
+        by_scan[names[0]] = lesions
+    return by_scan
+
+
 def evaluate_results(
     results: dict[str, ScanResult],
     truth: dict[str, TruthScan],
@@ -188,16 +216,7 @@ def evaluate_results(
         ValueError: If a scan of the list has no result, a result is not in the
             list, or the list has no boxes for ``'iou'``.
     """
-    by_scan: dict[str, TruthScan] = {}
-    for scan, lesions in truth.items():
-        names = [
-            name for name, each in results.items() if scan in (name, each.series_uid)
-        ]
-        if len(names) != 1:
-            raise ValueError(
-                f'scan {scan} of the list has {len(names)} results, expected one'
-            )
-        by_scan[names[0]] = lesions
+    by_scan = truth_by_result(results, truth)
     unlisted = sorted(set(results) - set(by_scan))
     if unlisted and not unlisted_are_empty:
         raise ValueError(

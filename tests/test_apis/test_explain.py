@@ -155,41 +155,6 @@ def test_pictures_of_a_folder_by_several_methods(classifier, tmp_path):
     assert not list(tmp_path.glob('*.part'))
 
 
-def cow_minus_cat(logits):
-    return logits[:, 2] - logits[:, 0]
-
-
-def test_callables_are_targets(classifier, tmp_path):
-    """The maps are linear in the score: a difference has the difference of maps."""
-    (written,) = run(
-        classifier,
-        tmp_path,
-        classifier / 'pictures',
-        methods=['HiResCAM', 'CAM'],
-        targets=['cow', 'cat', cow_minus_cat, lambda logits: logits[:, :2]],
-        score='logit',
-        max_images=1,
-    )
-    names = [each['name'] for each in written['explained']]
-    assert names == ['cow', 'cat', 'cow_minus_cat', '<lambda> 0', '<lambda> 1']
-    for method in ('HiResCAM', 'CAM'):
-        cow, cat, difference, *both = np.load(tmp_path / f'a_{method}.npy')
-        np.testing.assert_allclose(difference, cow - cat, atol=1e-5)
-        np.testing.assert_allclose(both[0], cat, atol=1e-6)
-        assert np.abs(difference).max() > 1e-3
-    model = load_trained_model(
-        Config.fromfile(classifier / 'net.py'), classifier / 'net.pth', 'cpu'
-    )
-    pixels = cv2.imread(str(classifier / 'pictures/a.png'))[..., ::-1]
-    inputs = (torch.tensor(pixels.copy()).permute(2, 0, 1)[None] - 127.5) / 64
-    logits = model(inputs, mode='tensor')
-    logits = logits[0] if isinstance(logits, tuple) else logits
-    score = written['explained'][2]['score']
-    assert score == pytest.approx(float(cow_minus_cat(logits)), abs=1e-4)
-    shown = cv2.imread(str(tmp_path / 'a.png'))
-    assert shown.shape[0] == 5 * (22 + 3 * 64)
-
-
 def test_a_data_set_in_place_of_files_and_its_labels(classifier, tmp_path):
     written = run(classifier, tmp_path, targets=['label', 'predicted'])
     assert [each['name'] for each in written] == ['x', 'x_1']  # of two folders

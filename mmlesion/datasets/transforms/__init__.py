@@ -4,6 +4,7 @@ They need mmcv. :class:`PackCTInputs` also needs mmdet, and is not imported with
 """
 
 from .crop_to_body import CropToBody
+from .load_candidate_patch import LoadCandidatePatch
 from .load_lesion_types import LoadLesionTypes
 from .load_lidc_slice import LoadLIDCSlice
 from .load_nodule_patch import LoadNodulePatch
@@ -22,6 +23,7 @@ from .window_hu import WindowHU
 
 __all__ = [
     'CropToBody',
+    'LoadCandidatePatch',
     'LoadLIDCSlice',
     'LoadLesionTypes',
     'LoadNodulePatch',

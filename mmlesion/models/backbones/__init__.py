@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from .conv_net_3d import ConvNet3D
 from .masked_backbone import MaskedBackbone
 from .multi_gap_vgg import MultiGAPVGG
 from .patch_conv_net import PatchConvNet
@@ -13,6 +14,7 @@ from .unet_resnet import UNetResNet
 from .vgg_stride8 import VGGStride8
 
 __all__ = [
+    'ConvNet3D',
     'MaskedBackbone',
     'MultiGAPVGG',
     'PatchConvNet',

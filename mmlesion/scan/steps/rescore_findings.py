@@ -1,0 +1,113 @@
+"""Reduction of false positives: scores of findings from a 3-D network."""
+
+import math
+import os
+from typing import Any
+
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import TRANSFORMS, DefaultScope
+
+from mmlesion.ct.candidate_patches import cut_candidate_patch
+from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.registry import SCAN_STEPS
+
+from ..finding import Finding
+from .scan_step import ScanCase, ScanStep
+
+_LEAST = 1e-6  # probabilities of 0 have no logarithm
+
+
+@SCAN_STEPS.register_module()
+class RescoreFindings(ScanStep):
+    r"""Combine the score of each finding with the probability of a second network.
+
+    The network classifies a patch around the center of the finding
+    (:mod:`mmlesion.ct.candidate_patches`). With the score :math:`s` of the detector and
+    the probability :math:`p` of a lesion, the new score is
+
+    .. math::
+        s^{1 - w} p^w
+
+    The findings are sorted and numbered by the new score. The step processes all
+    findings, because scores before and after it are not comparable. It should be the
+    first step after the detection.
+
+    Values: ``probability`` and ``detection_score``.
+
+    Source: a second stage for the reduction of false positives is a track of LUNA16
+    (Setio et al., Med. Image Anal. 2017). The network and the combination are ours.
+
+    Args:
+        config: Config of the classifier, a path or a ``Config``; its test pipeline
+            begins with ``LoadCandidatePatch``.
+        checkpoint: Checkpoint of this classifier.
+        weight: The weight :math:`w` of the probability, in [0, 1].
+        device: For example ``'cpu'``. Defaults to the GPU if available.
+
+    Raises:
+        ValueError: If the pipeline does not begin with ``LoadCandidatePatch``, or
+            ``weight`` is outside [0, 1].
+    """
+
+    name = 'rescore'
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | Config,
+        checkpoint: str | os.PathLike[str],
+        weight: float = 0.7,
+        device: str | None = None,
+    ) -> None:
+        super().__init__()
+        cfg = (
+            config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
+        )
+        first, *steps = cfg.test_dataloader.dataset.pipeline
+        name = str(first.get('type', '')).rpartition('.')[2]
+        if name != 'LoadCandidatePatch':
+            raise ValueError(
+                f'{cfg.filename}: expected a test pipeline that begins with '
+                f'LoadCandidatePatch, but it begins with {name}'
+            )
+        if not 0 <= weight <= 1:
+            raise ValueError(f'weight must be between 0 and 1, got {weight}')
+        self.scope = cfg.get('default_scope', 'mmpretrain')
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.model: Any = load_trained_model(cfg, checkpoint, device)
+            self.load: Any = TRANSFORMS.build(first)
+            self.pipeline = Compose(steps)
+        self.weight = weight
+        self.set_record(cfg, checkpoint, weight=weight)
+
+    def __call__(self, case: ScanCase) -> None:
+        """Rescore the findings of a scan, then sort and number them."""
+        super().__call__(case)
+        findings = case.result.findings
+        findings.sort(key=lambda each: -each.score)
+        maps = dict(case.maps)
+        case.maps.clear()
+        for number, finding in enumerate(findings, 1):
+            if finding.id in maps:
+                case.maps[number] = maps[finding.id]
+            finding.id = number
+
+    @torch.no_grad()
+    def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any]:
+        """Rescore one finding."""
+        center = case.volume.world_to_index(finding.center_mm)
+        patch = cut_candidate_patch(case.volume, center)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            data = self.pipeline(self.load.from_patch(patch, {}))
+            (sample,) = self.model.test_step(pseudo_collate([data]))
+        probability = float(sample.pred_score[1])
+        values = dict(
+            probability=round(probability, 6), detection_score=round(finding.score, 6)
+        )
+        finding.score = math.exp(
+            (1 - self.weight) * math.log(max(finding.score, _LEAST))
+            + self.weight * math.log(max(probability, _LEAST))
+        )
+        return values
