@@ -6,7 +6,8 @@ Examples:
     mmlesion prepare lidc-slices --data-root data/LIDC-IDRI --workers 4
     mmlesion prepare signs --scans data/signs/scans.csv
     mmlesion prepare scans --lesions lesions.csv --out data/mine
-    mmlesion prepare candidates --results results --scans scans --truth truth.csv
+    mmlesion prepare candidates --results results --scans scans --truth truth.csv \\
+        --out data/candidates/train
 """
 
 import argparse
