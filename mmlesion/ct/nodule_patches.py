@@ -132,13 +132,13 @@ def cut_nodule_patches(
     Source: Lei et al., arXiv 1810.12494, Sec. "Data Preparation". Differs
     from it in the order: the paper first resamples the whole scan along z,
     which gives the same slices except for their starting position.
-    which gives the same slices up to where they begin.
 
-    volume: HU, axial slices.
-    mask: Mask of the nodule.
-    diameter_mm: Equivalent diameter of the nodule.
-    side: Side of the square of all slices, in diameters.
-    shift: Shift of the square along rows and columns, in diameters.
+    Args:
+        volume: HU, axial slices.
+        mask: Mask of the nodule.
+        diameter_mm: Equivalent diameter of the nodule.
+        side: Side of the square of all slices, in diameters.
+        shift: Shift of the square along rows and columns, in diameters.
 
     Shape:
         - mask: (D, H, W), as the volume.
