@@ -11,7 +11,12 @@ model = dict(
     data_preprocessor=dict(num_classes=2, mean=None, std=None),  # HU
     backbone=dict(type='mmlesion.ConvNet3D'),
     neck=dict(type='GlobalAveragePooling', dim=3),
-    head=dict(type='LinearClsHead', num_classes=2, in_channels=96),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=2,
+        in_channels=96,
+        loss=dict(type='CrossEntropyLoss', class_weight=[1.0, 3.0]),  # few lesions
+    ),
 )
 pack = dict(type='PackInputs', meta_keys=('img_path', 'scan', 'score', 'img_shape'))
 train_pipeline = [

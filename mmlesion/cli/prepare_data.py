@@ -256,7 +256,7 @@ def _add_candidates(commands: Any) -> None:
         'candidates',
         help='cut patches around findings, to train the step RescoreFindings',
         description='Write candidates.csv and patches around the findings of mmlesion '
-        'detect and around missed lesions.',
+        'detect and around lesions.',
     )
     parser.add_argument(
         '--results', dest='root', required=True, help='output folder of mmlesion detect'

@@ -23,7 +23,7 @@ class CandidateDataset(BaseDataset):
 
     Reads the output of ``mmlesion prepare candidates``. A sample has ``img_path`` (the
     patch), ``gt_label`` (1 for a lesion), ``scan`` and ``score`` (of the detector, NaN
-    for a lesion that the detector missed).
+    for a lesion of the list).
 
     Args:
         ann_file: The index.

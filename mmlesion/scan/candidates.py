@@ -1,4 +1,4 @@
-"""Candidates for the reduction of false positives: findings and missed lesions."""
+"""Candidates for the reduction of false positives: findings and lesions."""
 
 import os
 from dataclasses import dataclass, field
@@ -70,8 +70,8 @@ def prepare_candidates(
 
     A finding whose center is closer to the center of a lesion than the radius of the
     lesion is a lesion (as in LUNA16). A finding that is close to an excluded lesion
-    only is omitted. A lesion without a finding is added with its own center. The
-    output contains ``candidates.csv``, ``patches/`` and, after problems,
+    only is omitted. Each lesion is also added with its own center, so that lesions that
+    the detector missed are not lost. The output contains ``candidates.csv``, ``patches/`` and, after problems,
     ``left_out.txt``. Results of signs are ignored.
 
     Args:
@@ -163,16 +163,14 @@ def _candidates(
     lesions = np.array(truth.centers, float).reshape(-1, 4)
     excluded = np.array(truth.excluded, bool)
     found: list[tuple[np.ndarray, int, float]] = []
-    hit = np.zeros(len(lesions), bool)
     ranked: list[Finding] = sorted(result.findings, key=lambda each: -each.score)
     for finding in ranked[:max_findings]:
         distance = np.linalg.norm(lesions[:, :3] - finding.center_mm, axis=1)
         near = distance < lesions[:, 3]
-        hit |= near
         if near.any() and excluded[near].all():
             continue
         center = volume.world_to_index(finding.center_mm)
         found.append((center, int(near.any()), finding.score))
-    for lesion in lesions[~hit & ~excluded]:
+    for lesion in lesions[~excluded]:
         found.append((volume.world_to_index(lesion[:3]), 1, float('nan')))
     return found

@@ -44,7 +44,7 @@ def probability(model, patch):
 
 @pytest.fixture
 def folder(small_scan, tmp_path):
-    """Results of one scan: a hit (.7) and a false positive (.4); a missed lesion."""
+    """Results of one scan: a hit (.7) and a false positive (.4); two lesions."""
     volume, result, _ = small_scan()
     (tmp_path / 'scans').mkdir()
     write_volume(tmp_path / 'scans/one.nii.gz', volume)
@@ -70,13 +70,13 @@ def prepare(folder, *more):
     )
 
 
-def test_hits_false_positives_and_missed_lesions(folder, small_scan, capsys):
+def test_hits_false_positives_and_lesions(folder, small_scan, capsys):
     assert prepare(folder) == 0
-    assert 'Prepared 2 lesions and 1 other candidate.' in capsys.readouterr().out
+    assert 'Prepared 3 lesions and 1 other candidate.' in capsys.readouterr().out
     with open(folder / 'candidates/candidates.csv', newline='') as file:
         rows = list(csv.DictReader(file))
-    assert [row['label'] for row in rows] == ['1', '0', '1']
-    assert [row['score'] for row in rows] == ['0.7', '0.4', 'nan']
+    assert [row['label'] for row in rows] == ['1', '0', '1', '1']
+    assert [row['score'] for row in rows] == ['0.7', '0.4', 'nan', 'nan']
     volume, result, _ = small_scan()
     for row, finding in zip(rows, result.findings):
         patch = read_candidate_patch(
@@ -85,7 +85,7 @@ def test_hits_false_positives_and_missed_lesions(folder, small_scan, capsys):
         index = np.rint(volume.world_to_index(finding.center_mm) - 0.25).astype(int)
         assert patch[11, 23, 23] == volume.array[tuple(index)] >= 2000
     assert prepare(folder, '--max-findings', '1') == 0
-    assert 'Prepared 2 lesions and 0 other candidates.' in capsys.readouterr().out
+    assert 'Prepared 3 lesions and 0 other candidates.' in capsys.readouterr().out
 
 
 def test_the_data_set_and_its_pipeline(folder, network):
@@ -95,7 +95,7 @@ def test_the_data_set_and_its_pipeline(folder, network):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         dataset = DATASETS.build(cfg)
         samples = [dataset[index] for index in range(len(dataset))]
-    assert [int(each['data_samples'].gt_label) for each in samples] == [1, 0, 1]
+    assert [int(each['data_samples'].gt_label) for each in samples] == [1, 0, 1, 1]
     assert samples[0]['inputs'].shape == (21, 40, 40)
     train = network[0].train_dataloader.dataset.copy()
     train.data_root = cfg.data_root
