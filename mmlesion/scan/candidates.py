@@ -15,9 +15,15 @@ from mmlesion.datasets.candidates import (
 )
 from mmlesion.files import counted, run_in_parallel, write_csv_table, write_problems
 
-from .evaluation import TruthScan, read_results, read_truth, truth_by_result
+from .evaluation import (
+    TruthScan,
+    lesion_findings,
+    read_results,
+    read_truth,
+    truth_by_result,
+)
 from .find_scans import find_scans
-from .finding import Finding, ScanResult
+from .finding import ScanResult
 from .reading import read_scan
 
 _PROBLEMS = 'left_out.txt'
@@ -71,8 +77,8 @@ def prepare_candidates(
     A finding whose center is closer to the center of a lesion than the radius of the
     lesion is a lesion (as in LUNA16). A finding that is close to an excluded lesion
     only is omitted. Each lesion is also added with its own center, so that lesions that
-    the detector missed are not lost. The output contains ``candidates.csv``, ``patches/`` and, after problems,
-    ``left_out.txt``. Results of signs are ignored.
+    the detector missed are not lost. The output contains ``candidates.csv``,
+    ``patches/`` and, after problems, ``left_out.txt``. Findings of signs are ignored.
 
     Args:
         results: Folder of ``mmlesion detect`` for many scans.
@@ -163,7 +169,7 @@ def _candidates(
     lesions = np.array(truth.centers, float).reshape(-1, 4)
     excluded = np.array(truth.excluded, bool)
     found: list[tuple[np.ndarray, int, float]] = []
-    ranked: list[Finding] = sorted(result.findings, key=lambda each: -each.score)
+    ranked = sorted(lesion_findings(result), key=lambda each: -each.score)
     for finding in ranked[:max_findings]:
         distance = np.linalg.norm(lesions[:, :3] - finding.center_mm, axis=1)
         near = distance < lesions[:, 3]

@@ -237,7 +237,7 @@ def evaluate_results(
             center = tuple(grid.index_to_world(box.center).tolist())
         return (*box.lower, *box.upper) if rule == 'iou' else center
 
-    found = {name: _lesions(result) for name, result in results.items()}
+    found = {name: lesion_findings(result) for name, result in results.items()}
     return froc_3d(
         [[place(each, results[name].grid) for each in found[name]] for name in found],
         [[each.score for each in scan] for scan in found.values()],
@@ -251,8 +251,12 @@ def evaluate_results(
     )
 
 
-def _lesions(result: ScanResult) -> list[Finding]:
-    """Return the findings of the detector, without those of the step FindSigns."""
+def lesion_findings(result: ScanResult) -> list[Finding]:
+    """Return the findings of the detector, without those of the step FindSigns.
+
+    Args:
+        result: Findings of a scan.
+    """
     if not result.provenance or result.provenance[0].step == SIGNS_STEP:
         return result.findings
     return [each for each in result.findings if SIGNS_STEP not in each.extras]
