@@ -8,14 +8,14 @@ _base_ = 'mmpretrain::_base_/default_runtime.py'
 data_root = 'data/candidates/'
 model = dict(
     type='ImageClassifier',
-    data_preprocessor=dict(num_classes=2, mean=None, std=None),  # HU
+    data_preprocessor=dict(num_classes=2, mean=None, std=None),  # keeps HU
     backbone=dict(type='mmlesion.ConvNet3D'),
     neck=dict(type='GlobalAveragePooling', dim=3),
     head=dict(
         type='LinearClsHead',
         num_classes=2,
-        in_channels=96,
-        loss=dict(type='CrossEntropyLoss', class_weight=[1.0, 3.0]),  # few lesions
+        in_channels=64,
+        loss=dict(type='CrossEntropyLoss', class_weight=[1.0, 3.0]),  # lesions are rare
     ),
 )
 pack = dict(type='PackInputs', meta_keys=('img_path', 'scan', 'score', 'img_shape'))

@@ -8,6 +8,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmlesion.ct.candidate_patches import PATCH_SHAPE
 from mmlesion.registry import MODELS
 
 
@@ -15,30 +16,32 @@ from mmlesion.registry import MODELS
 class ConvNet3D(BaseModule):
     r"""3-D convolutions with batch normalization on patches in HU.
 
-    The patch is mapped to several HU windows, which are the input channels. The first
-    convolution has stride 2 in the plane. A maximum pooling in the plane follows the
-    second stage, and a maximum pooling along all axes the third stage. The last stage
-    has one convolution.
+    The patch is mapped to several HU windows, which are the input channels. Four stages
+    of convolutions reduce the patch by 2 along z and by 8 in the plane. The third stage
+    has two convolutions, the others have one. Two convolutions with the size of the
+    remaining grid follow, first in the plane and then along z. Unlike a mean over the
+    grid, they distinguish the center of the patch from its surroundings.
 
     Args:
         windows: HU windows (lower, upper), each mapped to -0.5 to 0.5.
         channels: Channels of the four stages.
+        patch_shape: Size (D, H, W) of the patches. H and W must be divisible by 8.
         init_cfg: Initialization of MMEngine.
 
     Shape:
         - Input: (B, D, H, W), HU
-        - Output: a tuple of one tensor, (B, channels[-1], D // 2, H // 8, W // 8) for
-          H and W that are divisible by 8
+        - Output: a tuple of one tensor, (B, channels[-1], 1, 1, 1)
 
     Raises:
-        ValueError: If there is no window, a window is empty, or there are not four
-            numbers of channels.
+        ValueError: If there is no window, a window is empty, there are not four numbers
+            of channels, or the size of the patches does not fit.
     """
 
     def __init__(
         self,
         windows: Sequence[tuple[float, float]] = ((-160, 240), (-1100, 350)),
-        channels: Sequence[int] = (16, 32, 48, 96),
+        channels: Sequence[int] = (16, 32, 48, 64),
+        patch_shape: Sequence[int] = PATCH_SHAPE,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -49,34 +52,37 @@ class ConvNet3D(BaseModule):
             )
         if len(channels) != 4:
             raise ValueError(f'ConvNet3D: expected four channels, got {channels}')
+        depth, height, width = patch_shape
+        if depth < 2 or height % 8 or width % 8 or min(height, width) < 8:
+            raise ValueError(
+                'ConvNet3D: patch_shape must be (D, H, W) with D of at least 2 and H '
+                f'and W divisible by 8, got {tuple(patch_shape)}'
+            )
         self.windows = [(float(low), float(high)) for low, high in windows]
         first, second, third, fourth = channels
-
-        def conv(before: int, after: int, stride: Any = 1) -> ConvModule:
-            return ConvModule(
-                before,
-                after,
-                3,
-                stride,
-                padding=1,
-                conv_cfg=dict(type='Conv3d'),
-                norm_cfg=dict(type='BN3d'),
-            )
-
         self.layers = nn.Sequential(
-            conv(len(windows), first, (1, 2, 2)),
-            conv(first, second),
+            _conv(len(windows), first, 3, stride=(1, 2, 2), padding=1),
+            _conv(first, second, 3, padding=1),
             nn.MaxPool3d((1, 2, 2)),
-            conv(second, third),
-            conv(third, third),
+            _conv(second, third, 3, padding=1),
+            _conv(third, third, 3, padding=1),
             nn.MaxPool3d(2),
-            conv(third, fourth),
+            _conv(third, fourth, 3, padding=1),
+            _conv(fourth, fourth, (1, height // 8, width // 8)),
+            _conv(fourth, fourth, (depth // 2, 1, 1)),
         )
 
     def forward(self, patches: Tensor) -> tuple[Tensor]:
-        """Return the last feature map."""
+        """Return the features of the patches."""
         channels = [
             ((patches - low) / (high - low)).clamp(0, 1) - 0.5
             for low, high in self.windows
         ]
         return (self.layers(torch.stack(channels, 1)),)
+
+
+def _conv(before: int, after: int, kernel: Any, **kwargs: Any) -> ConvModule:
+    conv_cfg, norm_cfg = dict(type='Conv3d'), dict(type='BN3d')
+    return ConvModule(
+        before, after, kernel, conv_cfg=conv_cfg, norm_cfg=norm_cfg, **kwargs
+    )
