@@ -1,10 +1,11 @@
 """Benchmark of the detectors on a GPU: training, inference, memory, mixed precision.
 
-For each config, the rows contain the training rate and the peak memory in float16 or
-bfloat16 (the faster is reported, the peer is single precision), and the time of one key
-slice. The images are random and have 296 x 344 pixels, the typical size of DeepLesion
-after cropping and resizing; the 15-slice detector is also measured with 512 x 512,
-the largest. Published values for 15 slices: 5.5 samples/s in training and 71 ms per key
+For each config, the rows contain the training rate and the peak memory in float16 and
+in bfloat16 (the peer is single precision), and the time of one key slice. All configs
+are trained by SGD with momentum; the AdamW of their recipes needs more memory. The
+images are random and have 296 x 344 pixels, the typical size of DeepLesion after
+cropping and resizing; the 15-slice detector is also measured with 512 x 512, the
+largest. Published values for 15 slices: 5.5 samples/s in training and 71 ms per key
 slice on one GPU of unknown type (public log of the authors' MXNet code).
 
 The last rows compare FROC in float16 and bfloat16 with FROC in single precision, for
@@ -23,8 +24,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope, init_default_scope
 from mmengine.structures import InstanceData
 
-#: Config, slices of one image, and sizes of the images.
 SIZE, LARGE = (296, 344), (512, 512)
+#: Config, slices of one image, and sizes of the images.
 DETECTORS = (
     ('configs/3dce/rfcn_3slice.py', 3, (SIZE,)),
     ('configs/3dce/3dce_15slice.py', 15, (SIZE,)),
@@ -93,7 +94,7 @@ def seconds_per_call(function, device, repeats=20):
 
 
 def training_step(model, optimizer, batch, dtype, device):
-    """Return a function that runs a training step like the config's OptimWrapper."""
+    """Return a function that runs a training step."""
     enabled = dtype is not torch.float32
     scaler = torch.amp.GradScaler(device, enabled=dtype is torch.float16)
 

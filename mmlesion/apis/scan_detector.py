@@ -231,6 +231,7 @@ def _link_options(config: Config, link: LinkOptions | dict[str, Any]) -> LinkOpt
     """Return the rule of the config with the changes of the user."""
     if isinstance(link, LinkOptions):
         return link
+    LinkOptions.from_dict(link, 'the linking rule')  # for its own error message
     values = {**config.get('scan_link', {}), **link}
     return LinkOptions.from_dict(values, f'scan_link of {config.filename}')
 

@@ -267,6 +267,16 @@ def _add_candidates(commands: Any) -> None:
     parser.add_argument(
         '--truth', required=True, metavar='CSV', help='lesions, as for evaluate-scans'
     )
+    parser.add_argument(
+        '--excluded',
+        metavar='CSV',
+        help='lesions that do not count, as for evaluate-scans',
+    )
+    parser.add_argument(
+        '--unlisted-are-empty',
+        action='store_true',
+        help='treat scans that are not in the csv as scans without lesions',
+    )
     parser.add_argument('--out', required=True, help='output folder')
     parser.add_argument(
         '--max-findings',

@@ -28,7 +28,7 @@ def build_model(cfg: Config) -> nn.Module:
 def build_untrained_model(cfg: Config, seed: int = 0) -> nn.Module:
     """Build the model of a config with random weights, also of pretrained parts.
 
-    The state of the random number generator is left unchanged.
+    The state of the random number generators of PyTorch is left unchanged.
 
     Args:
         cfg: The config of any OpenMMLab package.
@@ -37,13 +37,10 @@ def build_untrained_model(cfg: Config, seed: int = 0) -> nn.Module:
     Returns:
         The model on the CPU in evaluation mode.
     """
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
         model = build_model(without_pretrained_weights(cfg))
         initialize_weights(model)
-    finally:
-        torch.set_rng_state(state)
     return model.eval()
 
 

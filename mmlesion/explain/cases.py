@@ -44,9 +44,11 @@ def cases_of(
     masks, names, groups, labels = [], [], [], []
     for index, sample in enumerate(samples):
         name = sample_name(sample, 0, index)
+        given = name
+        while seen[name]:
+            name = f'{given}_{seen[given]}'
+            seen[given] += 1
         seen[name] += 1
-        if seen[name] > 1:
-            name = f'{name}_{seen[name] - 1}'
         mask = lesion_mask(sample.to_dict(), size, name, mask_key)
         if mask.ndim == 3:
             mask = mask[..., mask.shape[2] // 2]

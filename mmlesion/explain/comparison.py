@@ -36,7 +36,8 @@ def map_differences(
         both have.
 
     Raises:
-        ValueError: If the reference was not measured.
+        ValueError: If the reference was not measured, or cases of different patients
+            have the same name.
     """
     cases = {
         f'{network}/{method}': rows
@@ -59,6 +60,13 @@ def map_differences(
         shared = [case for case in rows if case in base]
         if name == reference or not shared:
             continue
+        for case in shared:
+            if rows[case]['group'] != base[case]['group']:
+                raise ValueError(
+                    f'{case} is the name of cases of two patients, '
+                    f'{base[case]["group"]} in {reference} and {rows[case]["group"]} '
+                    f'in {name}; expected different names'
+                )
         found[name] = {
             measure: paired_bootstrap(
                 [rows[case].get(measure, np.nan) for case in shared],
@@ -90,7 +98,8 @@ def map_correlations(
         :class:`~mmlesion.evaluation.functional.RankCorrelation`.
 
     Raises:
-        ValueError: If no case has ratings.
+        ValueError: If no case has ratings, or cases of different patients have the
+            same name.
     """
     found: dict[str, dict[str, dict[str, dict]]] = {}
     for network, benchmark in benchmarks.items():

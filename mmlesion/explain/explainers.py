@@ -68,7 +68,8 @@ class ClassExplainer(_Explainer):
         layers: Layers to map. Defaults to the layer of the last feature maps.
         targets: Classes by index or name, ``'predicted'``, ``'label'`` of the data
             set, or callables from the output of the model to one score or K scores
-            per sample; see :class:`~mmlesion.attribution.ActivationMap`.
+            per sample; see :class:`~mmlesion.attribution.ActivationMap`. The maps of
+            callables follow those of classes and have a name without a label.
         score: Score of a class; see
             :class:`~mmlesion.attribution.ActivationMap`. Defaults to the log-odds of
             two classes, or the logit for more classes.
@@ -237,7 +238,9 @@ class BoxExplainer(_Explainer):
     ) -> None:
         super().__init__(model, methods, layers, targets, score)
         allowed = 'predicted' if 'predicted' in targets else None
-        wrong = [t for t in targets if not isinstance(t, int) and t != allowed]
+        wrong = [
+            t for t in targets if callable(t) or isinstance(t, str) and t != allowed
+        ]
         if allowed:
             wrong = [target for target in targets if target != allowed]
         if wrong:

@@ -24,6 +24,7 @@ from .evaluation import (
 )
 from .find_scans import find_scans
 from .finding import ScanResult
+from .identity import REMOVED, names_without_identity
 from .reading import read_scan
 
 _PROBLEMS = 'left_out.txt'
@@ -34,8 +35,8 @@ class PreparedCandidates:
     """Summary of :func:`prepare_candidates`.
 
     Attributes:
-        lesions: Number of candidates that are lesions.
-        others: Number of candidates that are not.
+        lesions: Number of patches of lesions.
+        others: Number of patches of other findings.
         problems: A sentence for each omitted scan.
     """
 
@@ -46,8 +47,8 @@ class PreparedCandidates:
     def summary(self) -> str:
         """Return a one-sentence summary."""
         return (
-            f'Prepared {counted(self.lesions, "lesion")} and '
-            f'{counted(self.others, "other candidate")}.'
+            f'Prepared {counted(self.lesions, "patch", "patches")} of lesions and '
+            f'{self.others} of other findings.'
         )
 
     def check(self) -> None:
@@ -68,6 +69,8 @@ def prepare_candidates(
     out_dir: str | os.PathLike[str],
     scans: str | os.PathLike[str],
     truth: str | os.PathLike[str],
+    excluded: str | os.PathLike[str] | None = None,
+    unlisted_are_empty: bool = False,
     max_findings: int = 30,
     workers: int | None = None,
     progress: bool = True,
@@ -85,6 +88,9 @@ def prepare_candidates(
         out_dir: Output folder.
         scans: The scans, as given to ``mmlesion detect``.
         truth: List of lesions, see :func:`~mmlesion.scan.evaluation.read_truth`.
+        excluded: Second list, of lesions that do not count.
+        unlisted_are_empty: Treat results whose scan is not in the list as scans
+            without lesions. By default, they are an error.
         max_findings: Maximum number of findings of a scan, in descending order of
             score.
         workers: Number of processes. Defaults to the number of cores.
@@ -95,25 +101,28 @@ def prepare_candidates(
 
     Raises:
         FileNotFoundError: If the results, scans or list do not exist.
-        ValueError: If ``max_findings`` is not positive, the list is malformed, a scan
-            of the list has no results, or no candidate is left.
+        ValueError: If ``max_findings`` is not positive, the list is malformed, it does
+            not fit the results, the results have no scan, or no candidate is left.
     """
     if max_findings < 1:
         raise ValueError(f'max_findings must be positive, got {max_findings}')
     found = read_results(results)
-    lesions = truth_by_result(found, read_truth(truth))
+    lesions = truth_by_result(found, read_truth(truth, excluded), unlisted_are_empty)
     paths = find_scans(scans)
-    out = Path(out_dir)
-    (out / CANDIDATE_PATCHES).mkdir(parents=True, exist_ok=True)
-    done, rows = PreparedCandidates(), {}
-    names = [name for name in found if name in lesions]
-    for name in names:
+    paths |= names_without_identity(paths)
+    for name in found:
         if name not in paths:
             raise ValueError(
                 f'{os.fspath(scans)}: there is no scan {name}, but '
                 f'{os.fspath(results)} has its findings; give the same scans as to '
                 'mmlesion detect'
             )
+    out = Path(out_dir)
+    (out / CANDIDATE_PATCHES).mkdir(parents=True, exist_ok=True)
+    # An interrupted run must not leave an index that belongs to other patches
+    (out / CANDIDATE_INDEX).unlink(missing_ok=True)
+    done, rows = PreparedCandidates(), {}
+    names = list(found)
     jobs = [
         (paths[name], name, found[name], lesions[name], max_findings, str(out))
         for name in names
@@ -150,7 +159,10 @@ def _write_scan(
     out_dir: str,
 ) -> list[dict]:
     """Write the patches of one scan and return their rows."""
-    volume = read_scan(path, result.series_uid or None).volume
+    uid = result.series_uid
+    # The UID is not known if it contained the identity of the patient
+    known = uid and not uid.startswith(REMOVED)
+    volume = read_scan(path, uid if known else None).volume
     rows = []
     for center, label, score in _candidates(result, truth, volume, max_findings):
         patch = f'{name}_{len(rows):03d}'

@@ -157,19 +157,24 @@ def read_results(folder: str | os.PathLike[str]) -> dict[str, ScanResult]:
 
 
 def truth_by_result(
-    results: dict[str, ScanResult], truth: dict[str, TruthScan]
+    results: dict[str, ScanResult],
+    truth: dict[str, TruthScan],
+    unlisted_are_empty: bool = False,
 ) -> dict[str, TruthScan]:
     """Assign the lesions of a list to results, by name or series UID.
 
     Args:
         results: From :func:`read_results`.
         truth: From :func:`read_truth`.
+        unlisted_are_empty: Treat results whose scan is not in the list as scans
+            without lesions. By default, they are an error.
 
     Returns:
-        Lesions by the name of the result. A result that is not in the list is omitted.
+        Lesions of each result, by its name.
 
     Raises:
-        ValueError: If a scan of the list does not have exactly one result.
+        ValueError: If a scan of the list does not have exactly one result, or a result
+            is not in the list.
     """
     by_scan: dict[str, TruthScan] = {}
     for scan, lesions in truth.items():
@@ -181,7 +186,14 @@ def truth_by_result(
                 f'scan {scan} of the list has {len(names)} results, expected one'
             )
         by_scan[names[0]] = lesions
-    return by_scan
+    unlisted = sorted(set(results) - set(by_scan))
+    if unlisted and not unlisted_are_empty:
+        raise ValueError(
+            f'{len(unlisted)} results belong to scans that are not in the list, such '
+            f'as {unlisted[0]}; add a row with empty positions for a scan without '
+            'lesions'
+        )
+    return {name: by_scan.get(name, TruthScan()) for name in results}
 
 
 def evaluate_results(
@@ -216,17 +228,10 @@ def evaluate_results(
         ValueError: If a scan of the list has no result, a result is not in the
             list, or the list has no boxes for ``'iou'``.
     """
-    by_scan = truth_by_result(results, truth)
-    unlisted = sorted(set(results) - set(by_scan))
-    if unlisted and not unlisted_are_empty:
-        raise ValueError(
-            f'{len(unlisted)} results belong to scans that are not in the list, such '
-            f'as {unlisted[0]}; add a row with empty positions for a scan without '
-            'lesions'
-        )
+    by_scan = truth_by_result(results, truth, unlisted_are_empty)
     if rule not in ('center', 'iou'):
         raise ValueError(f"a csv needs rule 'center' or 'iou', but got {rule!r}")
-    lesions = [by_scan.get(name, TruthScan()) for name in results]
+    lesions = list(by_scan.values())
     if rule == 'iou' and any(len(each.boxes) != len(each.centers) for each in lesions):
         raise ValueError("the list has no boxes, which rule 'iou' needs")
 

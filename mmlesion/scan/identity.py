@@ -16,7 +16,8 @@ from mmlesion.ct.dicom_headers import quiet_itk
 _NAMES = ('0010|0010', '0010|1001', '0008|0090', '0010|0020', '0010|1000', '0008|0050')
 _DATES = ('0010|0030', '0008|0020', '0008|0021', '0008|0022', '0008|0023')
 
-
+#: Beginning of a text that replaces a part of the identity.
+REMOVED = 'removed-'
 #: Codecs of the values of Specific Character Set (0008,0005).
 _CODECS = {
     'ISO_IR 100': 'latin-1',
@@ -135,7 +136,7 @@ class Identity:
         if isinstance(content, (list, tuple)):
             return [self.remove(value) for value in content]
         if isinstance(content, str) and self.is_in(content):
-            return 'removed-' + hashlib.sha256(content.encode()).hexdigest()[:8]
+            return REMOVED + hashlib.sha256(content.encode()).hexdigest()[:8]
         return content
 
 

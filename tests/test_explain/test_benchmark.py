@@ -7,6 +7,7 @@ from torch import nn
 
 from mmlesion.attribution import ActivationMap, GradCAM
 from mmlesion.explain.benchmark import MapBenchmark, MapCases, benchmark_table
+from mmlesion.explain.comparison import map_differences
 from mmlesion.explain.measures import MapMeasure, build_measures
 from mmlesion.explain.methods import find_method
 from mmlesion.registry import ATTRIBUTIONS, MAP_MEASURES
@@ -279,3 +280,13 @@ def test_bad_input_is_one_sentence():
         )
     with pytest.raises(ValueError, match='target 7 is out of range'):
         MapBenchmark(['GradCAM'], target=7, layers='features').update(Bright(), cases())
+
+
+def test_cases_of_two_patients_with_one_name_are_not_compared():
+    first, second = (MapBenchmark(['RandomMap'], controls=False) for _ in range(2))
+    for benchmark, group in ((first, 'a'), (second, 'b')):
+        benchmark.rows = [
+            dict(method='RandomMap', case='1', group=group, label=0, auprc=0.5)
+        ]
+    with pytest.raises(ValueError, match='1 is the name of cases of two patients, a'):
+        map_differences(dict(x=first, y=second), 'x/RandomMap')

@@ -48,9 +48,11 @@ def test_a_mask_of_another_size(shape):
 def test_equal_names_in_one_or_two_batches():
     names: Counter[str] = Counter()
     batches = [['a/scan.png', 'b/scan.png'], ['c/scan.png', 'c/other.png']]
+    batches.append(['d/scan_1.png', 'd/scan.png'])
     found = [
         cases_of(Model, [packed(path) for path in paths], names_before=names)
         for paths in batches
     ]
     assert found[0].names == ['scan', 'scan_1']
     assert found[1].names == ['scan_2', 'other'] == list(found[1].groups)
+    assert found[2].names == ['scan_1_1', 'scan_3']

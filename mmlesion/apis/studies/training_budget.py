@@ -9,6 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
+from mmlesion.engine.hooks.float32_boxes_hook import cast_head_outputs
 from mmlesion.engine.model_building import initialize_weights
 
 _WARM_UP, _MEASURED = 2, 8
@@ -66,7 +67,10 @@ def epochs_within(cfg: Config, seconds: float) -> int:
     model = MODELS.build(cfg.model)
     initialize_weights(model)
     model.train()
+    cast_head_outputs(model)  # as in training with mixed precision
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    for group in wrapper.param_groups:
+        group['lr'] = 0.0  # there is no warm-up, so that the steps could diverge
     steps, measured = 0, 0.0
     while steps < _WARM_UP + _MEASURED:
         start = time.process_time()

@@ -39,6 +39,9 @@ class AttentionPooling(BaseModule):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the weighted mean of the images."""
-        weights = self.layer.attention(x, mask)  # (N, M, C, H, W)
-        total = weights.sum(1)
-        return (weights * x).sum(1) / total.clamp_min(torch.finfo(total.dtype).tiny)
+        weights = self.layer.attention(x, mask).float()  # (N, M, C, H, W)
+        # Small weights of all images would underflow in float16
+        largest = weights.amax(1, keepdim=True)
+        weights = weights / largest.clamp_min(torch.finfo(weights.dtype).tiny)
+        total = weights.sum(1).clamp_min(torch.finfo(weights.dtype).tiny)
+        return ((weights * x).sum(1) / total).to(x.dtype)

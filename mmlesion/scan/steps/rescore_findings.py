@@ -1,6 +1,5 @@
 """Reduction of false positives: scores of findings from a 3-D network."""
 
-import math
 import os
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmlesion.registry import SCAN_STEPS
 from ..finding import Finding
 from .scan_step import ScanCase, ScanStep
 
-_LEAST = 1e-6  # probabilities of 0 have no logarithm
+_LEAST = 1e-6
 
 
 @SCAN_STEPS.register_module()
@@ -31,9 +30,10 @@ class RescoreFindings(ScanStep):
     .. math::
         s^{1 - w} p^w
 
-    The findings are sorted and numbered by the new score. The step processes all
+    where values of s and p below 1e-6 count as 1e-6. The findings are sorted and numbered by the new score. The step processes all
     findings, because scores before and after it are not comparable. It should be the
-    first step after the detection.
+    first step after the detection. A FROC curve of the detector (``ScanOptions.froc``)
+    does not fit the new scores; use the curve of rescored findings.
 
     Values: ``probability`` and ``detection_score``.
 
@@ -48,8 +48,8 @@ class RescoreFindings(ScanStep):
         device: For example ``'cpu'``. Defaults to the GPU if available.
 
     Raises:
-        ValueError: If the pipeline does not begin with ``LoadCandidatePatch``, or
-            ``weight`` is outside [0, 1].
+        ValueError: If the pipeline does not begin with ``LoadCandidatePatch``, the
+            checkpoint has no class ``lesion``, or ``weight`` is outside [0, 1].
     """
 
     name = 'rescore'
@@ -79,6 +79,13 @@ class RescoreFindings(ScanStep):
             self.model: Any = load_trained_model(cfg, checkpoint, device)
             self.load: Any = TRANSFORMS.build(first)
             self.pipeline = Compose(steps)
+        classes = list(self.model.dataset_meta.get('classes') or ('other', 'lesion'))
+        if 'lesion' not in classes:
+            raise ValueError(
+                f'{os.fspath(checkpoint)}: expected a class named lesion, but the '
+                f'classes are {", ".join(classes)}'
+            )
+        self.positive = classes.index('lesion')
         self.weight = weight
         self.set_record(cfg, checkpoint, weight=weight)
 
@@ -102,12 +109,10 @@ class RescoreFindings(ScanStep):
         with DefaultScope.overwrite_default_scope(self.scope):
             data = self.pipeline(self.load.from_patch(patch, {}))
             (sample,) = self.model.test_step(pseudo_collate([data]))
-        probability = float(sample.pred_score[1])
+        probability = float(sample.pred_score[self.positive])
         values = dict(
             probability=round(probability, 6), detection_score=round(finding.score, 6)
         )
-        finding.score = math.exp(
-            (1 - self.weight) * math.log(max(finding.score, _LEAST))
-            + self.weight * math.log(max(probability, _LEAST))
-        )
+        before = max(finding.score, _LEAST) ** (1 - self.weight)
+        finding.score = before * max(probability, _LEAST) ** self.weight
         return values

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,7 +73,10 @@ def prepare(folder, *more):
 
 def test_hits_false_positives_and_lesions(folder, small_scan, capsys):
     assert prepare(folder) == 0
-    assert 'Prepared 3 lesions and 1 other candidate.' in capsys.readouterr().out
+    assert (
+        'Prepared 3 patches of lesions and 1 of other findings.'
+        in capsys.readouterr().out
+    )
     with open(folder / 'candidates/candidates.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     assert [row['label'] for row in rows] == ['1', '0', '1', '1']
@@ -85,7 +89,10 @@ def test_hits_false_positives_and_lesions(folder, small_scan, capsys):
         index = np.rint(volume.world_to_index(finding.center_mm) - 0.25).astype(int)
         assert patch[11, 23, 23] == volume.array[tuple(index)] >= 2000
     assert prepare(folder, '--max-findings', '1') == 0
-    assert 'Prepared 3 lesions and 0 other candidates.' in capsys.readouterr().out
+    assert (
+        'Prepared 3 patches of lesions and 0 of other findings.'
+        in capsys.readouterr().out
+    )
 
 
 def test_the_data_set_and_its_pipeline(folder, network):
@@ -138,6 +145,45 @@ def test_a_malformed_index(folder, network, name, text, sentence):
         DATASETS.build(cfg)
 
 
+def test_lists_that_do_not_fit(folder, capsys):
+    truth = (folder / 'truth.csv').read_text()
+    head, *rows = truth.splitlines()
+    (folder / 'truth.csv').write_text(f'{head}\ntwo,,,,,\n')
+    assert prepare(folder) != 0
+    assert 'scan two of the list has 0 results' in capsys.readouterr().err
+    results = folder / 'results'
+    (results / 'two').mkdir()
+    content = (results / 'one/findings.json').read_text()
+    (results / 'two/findings.json').write_text(content)
+    (folder / 'scans/two.nii.gz').write_bytes(
+        (folder / 'scans/one.nii.gz').read_bytes()
+    )
+    (folder / 'truth.csv').write_text(truth)
+    assert prepare(folder) != 0
+    assert 'such as two' in capsys.readouterr().err
+    assert not (folder / 'candidates').exists()
+    assert prepare(folder, '--unlisted-are-empty') == 0
+    assert '3 patches of lesions and 3 of other' in capsys.readouterr().out
+    # lesions of the second list are neither lesions nor other findings
+    (folder / 'truth.csv').write_text(f'{head}\none,,,,,\ntwo,,,,,\n')
+    (folder / 'excluded.csv').write_text('\n'.join([head, *rows]) + '\n')
+    assert prepare(folder, '--excluded', str(folder / 'excluded.csv')) == 0
+    assert '0 patches of lesions and 3 of other' in capsys.readouterr().out
+
+
+def test_an_interrupted_run_leaves_no_index(folder, monkeypatch):
+    from mmlesion.scan import candidates
+
+    assert prepare(folder) == 0
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(candidates, '_write_scan', interrupt)
+    assert prepare(folder) == 130
+    assert not (folder / 'candidates/candidates.csv').exists()
+
+
 def test_other_scans_than_those_of_the_results(folder, capsys):
     (folder / 'scans/one.nii.gz').rename(folder / 'scans/two.nii.gz')
     assert prepare(folder) != 0
@@ -179,10 +225,42 @@ def test_scores_are_combined_sorted_and_numbered(
     assert case.result.provenance[-1].step == 'rescore'
 
 
+@pytest.mark.parametrize('weight', [0.0, 0.5, 1.0])
+def test_a_finding_that_moves_up_keeps_its_maps(
+    network, small_scan, weight, monkeypatch
+):
+    volume, result, maps = small_scan()
+    first, second = result.findings
+    own = dict(maps)
+    step = RescoreFindings(*network[:2], weight=weight, device='cpu')
+    scores = iter([[0.8, 0.2], [0.1, 0.9]])
+
+    class Model:
+        def test_step(self, batch):
+            return [SimpleNamespace(pred_score=torch.tensor(next(scores)))]
+
+    monkeypatch.setattr(step, 'model', Model())
+    case = ScanCase(volume, result, maps)
+    step(case)
+    moved = weight > 0
+    assert result.findings == ([second, first] if moved else [first, second])
+    assert (first.id, second.id) == ((2, 1) if moved else (1, 2))
+    assert case.maps == {first.id: own[1], second.id: own[2]}
+    assert first.score == pytest.approx(0.7 ** (1 - weight) * 0.2**weight)
+
+
+def test_a_checkpoint_without_lesions_as_a_class(network, tmp_path):
+    cfg, _, model = network
+    meta = dict(dataset_meta=dict(classes=('benign', 'malignant')))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=r'a\.pth: expected a class named lesion'):
+        RescoreFindings(cfg, tmp_path / 'a.pth', device='cpu')
+
+
 @pytest.mark.parametrize(
     'change, sentence',
     [
-        (dict(weight=1.5), 'weight must be between 0 and 1'),
+        (dict(weight=-0.5), 'weight must be between 0 and 1'),
         (dict(config='configs/hesam_lidc_11c.py'), 'begins with LoadNodulePatch'),
     ],
 )
