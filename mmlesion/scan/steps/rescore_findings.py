@@ -30,10 +30,11 @@ class RescoreFindings(ScanStep):
     .. math::
         s^{1 - w} p^w
 
-    where values of s and p below 1e-6 count as 1e-6. The findings are sorted and numbered by the new score. The step processes all
-    findings, because scores before and after it are not comparable. It should be the
-    first step after the detection. A FROC curve of the detector (``ScanOptions.froc``)
-    does not fit the new scores; use the curve of rescored findings.
+    where values of s and p below 1e-6 count as 1e-6. The findings are sorted and
+    numbered by the new score. The step processes all findings, because scores before
+    and after it are not comparable. It should be the first step after the detection. A
+    FROC curve of the detector (``ScanOptions.froc``) does not fit the new scores; use
+    the curve of rescored findings.
 
     Values: ``probability`` and ``detection_score``.
 
