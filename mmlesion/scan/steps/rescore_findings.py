@@ -59,7 +59,7 @@ class RescoreFindings(ScanStep):
         self,
         config: str | os.PathLike[str] | Config,
         checkpoint: str | os.PathLike[str],
-        weight: float = 0.7,
+        weight: float = 0.5,
         device: str | None = None,
     ) -> None:
         super().__init__()
