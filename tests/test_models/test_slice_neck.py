@@ -97,3 +97,12 @@ def test_bad_arguments():
         SliceNeck(FPN, 3, position='middle')
     with pytest.raises(ValueError, match=r'M=5.* got \(2, 3, 4, 32, 24\)'):
         SliceNeck(FPN, 5)(levels())
+
+
+def test_further_necks_follow_in_the_list_of_the_model():
+    after = dict(type='mmdet.ChannelMapper', in_channels=[6] * 3, out_channels=5)
+    first = dict(type='mmlesion.SliceNeck', neck=FPN, num_images=3)
+    neck = MODELS.build([first, after])
+    assert [out.shape[:2] for out in neck(levels())] == [(2, 5)] * 3
+    with pytest.raises(ValueError, match='one neck, got a list'):
+        SliceNeck([FPN, after], 3)

@@ -103,7 +103,7 @@ def measure_attention(
 
     Raises:
         ValueError: If the model has no attention, the test data have no lesions, or a
-            mask has no lesion in its box.
+            mask has no lesion in its box or another size than its slice.
     """
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model: Any = load_trained_model(cfg, checkpoint)
@@ -269,7 +269,9 @@ def _images_with_lesion(
     folder, key = masks / path.parent.name, int(path.stem)
     offset = np.tile(np.asarray(sample.get('crop_offset', (0, 0)), float), 2)
     x1, y1, x2, y2 = np.round(box + offset).astype(int)
-    shown = _read_mask(folder / path.name)[max(y1, 0) : y2 + 1, max(x1, 0) : x2 + 1]
+    shape = tuple(sample.get('slice_shape', sample.ori_shape)[:2])  # before the crop
+    shown = _read_mask(folder / path.name, shape)
+    shown = shown[max(y1, 0) : y2 + 1, max(x1, 0) : x2 + 1]
     counts = np.bincount(shown[shown > 0].ravel(), minlength=2)
     if not counts.any():
         raise ValueError(f'{folder / path.name}: no lesion in the box {box.tolist()}.')
@@ -277,7 +279,7 @@ def _images_with_lesion(
     places = [
         (int(each.stem) - key) * float(sample.interval_mm)
         for each in sorted(folder.glob('*.png'))
-        if (_read_mask(each) == label).any()
+        if (_read_mask(each, shape) == label).any()
     ]
     distance = SLICES_PER_IMAGE * SLICE_MM
     middles = (np.arange(num_images) - num_images // 2) * distance
@@ -285,10 +287,16 @@ def _images_with_lesion(
     return np.any(away <= distance / 2, axis=1)
 
 
-def _read_mask(path: Path) -> np.ndarray:
+def _read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Read the mask (H, W) of a slice of this shape."""
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
     if mask is None:
         raise FileNotFoundError(f'{path}: no such mask, or it cannot be read')
+    if mask.shape != shape:
+        raise ValueError(
+            f'{path}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, but the '
+            f'key slice has {shape[1]} x {shape[0]}'
+        )
     return np.asarray(mask)
 
 

@@ -75,21 +75,23 @@ def check_lesion_rows(rows: Iterable[tuple[LesionRow, str]]) -> list[LesionRow]:
     Raises:
         ValueError: If a box is repeated, or a key slice has two patients or splits.
     """
-    first_of_file: dict[str, LesionRow] = {}
-    row_of_box: dict[tuple, LesionRow] = {}
+    first_of_file: dict[str, tuple[LesionRow, str]] = {}
+    row_of_box: dict[tuple, tuple[LesionRow, str]] = {}
     found = []
     for row, where in rows:
-        first = first_of_file.setdefault(row.file_name, row)
+        place = where.rpartition(': ')[2]  # without the name of the file
+        first, first_place = first_of_file.setdefault(row.file_name, (row, place))
         if (first.split, first.patient) != (row.split, row.patient):
             raise ValueError(
                 f'{where} gives {row.file_name} another patient or split than '
-                f'row {first.row}'
+                f'{first_place}'
             )
-        before = row_of_box.setdefault((row.file_name, row.box_px, row.noisy), row)
+        box = (row.file_name, row.box_px, row.noisy)
+        before, before_place = row_of_box.setdefault(box, (row, place))
         if before is not row:
             # FROC would count the lesion twice.
             raise ValueError(
-                f'{where} repeats row {before.row}: the same box on {row.file_name}'
+                f'{where} repeats {before_place}: the same box on {row.file_name}'
             )
         found.append(row)
     return found

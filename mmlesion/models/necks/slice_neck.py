@@ -26,7 +26,9 @@ class SliceNeck(BaseModule):
     Weights of the stock neck load without renaming.
 
     Args:
-        neck: Config of a neck of mmdet.
+        neck: Config of one neck of mmdet. Further necks, such as ``DyHead``, follow in
+            the list of the model: ``neck=[dict(type='mmlesion.SliceNeck', ...),
+            dict(type='DyHead', ...)]``.
         num_images: M, odd.
         mode: Mode of :class:`SliceFusion`.
         attention: Config of the attention before the fusion, as in
@@ -39,8 +41,8 @@ class SliceNeck(BaseModule):
         - Output: a tuple of (N, C, H, W), as the stock neck.
 
     Raises:
-        ValueError: If ``position`` is unknown, or is ``'laterals'`` and the neck has no
-            lateral convolutions.
+        ValueError: If ``neck`` is a list, ``position`` is unknown, or ``position`` is
+            ``'laterals'`` and the neck has no lateral convolutions.
     """
 
     POSITIONS = ('laterals', 'before', 'after')
@@ -58,6 +60,12 @@ class SliceNeck(BaseModule):
         if position not in self.POSITIONS:
             raise ValueError(
                 f'position must be one of {self.POSITIONS}, got {position!r}'
+            )
+        if not isinstance(neck, dict):
+            raise ValueError(
+                'SliceNeck: neck must be the config of one neck, got a '
+                f'{type(neck).__name__}; in the model, further necks follow SliceNeck '
+                "in a list: neck=[dict(type='mmlesion.SliceNeck', ...), ...]"
             )
         self.neck = MODELS.build(neck)
         self.num_images = num_images

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
@@ -18,12 +17,12 @@ from mmlesion.ct.nodule_patches import (
     write_nodule_patches,
 )
 from mmlesion.datasets.sources.lidc_consensus import equivalent_diameter
-from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.registry import DATASETS, SCAN_STEPS
+from mmlesion.registry import SCAN_STEPS
 
 from ..finding import Finding
 from ..finding_map import FindingMap, box_ellipsoid
 from ..in_lung import in_lung
+from .patch_classifier import PatchClassifier
 from .scan_step import ScanCase, ScanStep
 
 #: Margin of a box in the search for lung, because a box may be close to its nodule.
@@ -76,34 +75,13 @@ class ClassifyFindings(ScanStep):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        cfg = (
-            config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
+        self.classifier = PatchClassifier(
+            config, checkpoint, 'LoadNodulePatch', positive, device
         )
-        steps = cfg.test_dataloader.dataset.pipeline
-        first = str(steps[0].get('type', '')).rpartition('.')[2]
-        if first != 'LoadNodulePatch':
-            raise ValueError(
-                f'{cfg.filename}: expected a test pipeline that begins with '
-                f'LoadNodulePatch, but it begins with {first}'
-            )
-        self.scope = cfg.get('default_scope', 'mmpretrain')
-        with DefaultScope.overwrite_default_scope(self.scope):
-            self.model: Any = load_trained_model(cfg, checkpoint, device)
-            self.pipeline = Compose(steps)
-            dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
-        names = self.model.dataset_meta.get('classes')
-        self.classes = list(
-            names or getattr(dataset, 'METAINFO', {}).get('classes', ())
-        )
-        if positive not in self.classes:
-            raise ValueError(
-                f'{cfg.filename}: expected positive to be one of the classes '
-                f'{", ".join(self.classes) or "of the checkpoint (none are named)"}, '
-                f'but it is {positive!r}'
-            )
-        self.positive = self.classes.index(positive)
         self.lung_only = lung_only
-        self.set_record(cfg, checkpoint, positive=positive, lung_only=lung_only)
+        self.set_record(
+            self.classifier.cfg, checkpoint, positive=positive, lung_only=lung_only
+        )
 
     def extend(self, case: ScanCase, finding: Finding) -> dict[str, Any] | None:
         """Classify one finding; return None if it is not in the lungs."""
@@ -122,12 +100,13 @@ class ClassifyFindings(ScanStep):
         else:
             voxel_mm3 = float(np.prod(volume.spacing_mm))
             diameter = equivalent_diameter(float(mask.sum()) * voxel_mm3)
+        classifier = self.classifier
         patches = cut_nodule_patches(volume, mask, diameter)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / 'patch.slices'
             write_nodule_patches(path, patches)
-            with DefaultScope.overwrite_default_scope(self.scope):
-                data = self.pipeline(dict(img_path=str(path)))
+            with DefaultScope.overwrite_default_scope(classifier.scope):
+                data = classifier.pipeline(dict(img_path=str(path)))
                 scores, heat = self._predict(data)
         if heat is not None:
             center = [float(axis.mean()) for axis in np.nonzero(mask)]
@@ -135,21 +114,22 @@ class ClassifyFindings(ScanStep):
                 heat, center, diameter, volume.spacing_mm
             )
         return dict(
-            probability=round(float(scores[self.positive]), 6),
+            probability=round(float(scores[classifier.positive]), 6),
             diameter_mm=round(diameter, 3),
-            **{'class': self.classes[int(np.argmax(scores))]},
+            **{'class': classifier.classes[int(np.argmax(scores))]},
         )
 
     @torch.no_grad()
     def _predict(self, data: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Return class probabilities, and the map (h, w) of the positive class."""
-        batch = self.model.data_preprocessor(pseudo_collate([data]), False)
-        feats = self.model.extract_feat(batch['inputs'])
-        (sample,) = self.model.head.predict(feats, batch.get('data_samples'))
+        model = self.classifier.model
+        batch = model.data_preprocessor(pseudo_collate([data]), False)
+        feats = model.extract_feat(batch['inputs'])
+        (sample,) = model.head.predict(feats, batch.get('data_samples'))
         scores = sample.pred_score.cpu().double().numpy()
-        if not hasattr(self.model.head, 'activation_maps'):
+        if not hasattr(model.head, 'activation_maps'):
             return scores, None
-        heat = self.model.head.activation_maps(feats)[0, self.positive]
+        heat = model.head.activation_maps(feats)[0, self.classifier.positive]
         heat = heat.float().clamp(min=0).cpu().numpy()
         return scores, heat / heat.max() if heat.max() > 0 else None
 

@@ -7,13 +7,13 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import TRANSFORMS, DefaultScope
+from mmengine.registry import DefaultScope
 
 from mmlesion.ct.candidate_patches import cut_candidate_patch
-from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.registry import SCAN_STEPS
 
 from ..finding import Finding
+from .patch_classifier import PatchClassifier
 from .scan_step import ScanCase, ScanStep
 
 _LEAST = 1e-6
@@ -63,32 +63,13 @@ class RescoreFindings(ScanStep):
         device: str | None = None,
     ) -> None:
         super().__init__()
-        cfg = (
-            config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
-        )
-        first, *steps = cfg.test_dataloader.dataset.pipeline
-        name = str(first.get('type', '')).rpartition('.')[2]
-        if name != 'LoadCandidatePatch':
-            raise ValueError(
-                f'{cfg.filename}: expected a test pipeline that begins with '
-                f'LoadCandidatePatch, but it begins with {name}'
-            )
         if not 0 <= weight <= 1:
             raise ValueError(f'weight must be between 0 and 1, got {weight}')
-        self.scope = cfg.get('default_scope', 'mmpretrain')
-        with DefaultScope.overwrite_default_scope(self.scope):
-            self.model: Any = load_trained_model(cfg, checkpoint, device)
-            self.load: Any = TRANSFORMS.build(first)
-            self.pipeline = Compose(steps)
-        classes = list(self.model.dataset_meta.get('classes') or ('other', 'lesion'))
-        if 'lesion' not in classes:
-            raise ValueError(
-                f'{os.fspath(checkpoint)}: expected a class named lesion, but the '
-                f'classes are {", ".join(classes)}'
-            )
-        self.positive = classes.index('lesion')
+        self.classifier = PatchClassifier(
+            config, checkpoint, 'LoadCandidatePatch', 'lesion', device
+        )
         self.weight = weight
-        self.set_record(cfg, checkpoint, weight=weight)
+        self.set_record(self.classifier.cfg, checkpoint, weight=weight)
 
     def __call__(self, case: ScanCase) -> None:
         """Rescore the findings of a scan, then sort and number them."""
@@ -107,10 +88,12 @@ class RescoreFindings(ScanStep):
         """Rescore one finding."""
         center = case.volume.world_to_index(finding.center_mm)
         patch = cut_candidate_patch(case.volume, center)
-        with DefaultScope.overwrite_default_scope(self.scope):
-            data = self.pipeline(self.load.from_patch(patch, {}))
-            (sample,) = self.model.test_step(pseudo_collate([data]))
-        probability = float(sample.pred_score[self.positive])
+        classifier = self.classifier
+        load, *steps = classifier.pipeline.transforms
+        with DefaultScope.overwrite_default_scope(classifier.scope):
+            data = Compose(steps)(load.from_patch(patch, {}))
+            (sample,) = classifier.model.test_step(pseudo_collate([data]))
+        probability = float(sample.pred_score[classifier.positive])
         values = dict(
             probability=round(probability, 6), detection_score=round(finding.score, 6)
         )

@@ -79,9 +79,15 @@ def test_known_weights(trained, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_measured(trained, tmp_path):
-    cfg, checkpoint, _ = trained
+    cfg, checkpoint, data = trained
     with pytest.raises(FileNotFoundError, match='no such mask'):
         measure_attention(cfg, checkpoint, tmp_path, tmp_path / 'none')
+    for path in (data / 'masks').rglob('*.png'):
+        copy = tmp_path / 'masks' / path.relative_to(data / 'masks')
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(copy), cv2.imread(str(path), 0)[:, 10:])
+    with pytest.raises(ValueError, match='118 x 128 pixels, but the key slice has 128'):
+        measure_attention(cfg, checkpoint, tmp_path, tmp_path / 'masks')
     plain = Config(cfg.to_dict(), filename=cfg.filename)
     plain.model.neck = None
     model = MODELS.build(plain.model)

@@ -104,7 +104,7 @@ def test_names_of_classes_without_those_of_the_checkpoint(
     assert found['malignant']['probability'] == pytest.approx(
         1 - found['benign']['probability'], abs=1e-5
     )
-    with pytest.raises(ValueError, match="benign, malignant, but it is 'bad'"):
+    with pytest.raises(ValueError, match='named bad, but the classes are benign'):
         ClassifyFindings(CONFIG, checkpoint, 'bad', device='cpu')
 
 

@@ -239,7 +239,7 @@ def test_a_finding_that_moves_up_keeps_its_maps(
         def test_step(self, batch):
             return [SimpleNamespace(pred_score=torch.tensor(next(scores)))]
 
-    monkeypatch.setattr(step, 'model', Model())
+    monkeypatch.setattr(step.classifier, 'model', Model())
     case = ScanCase(volume, result, maps)
     step(case)
     moved = weight > 0
