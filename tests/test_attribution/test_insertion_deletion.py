@@ -1,5 +1,6 @@
 """Insertion and deletion, with analytic values if the score is a sum of pixels."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -145,3 +146,34 @@ def test_bad_input_is_told(change, message):
     arguments = dict(inputs=PICTURE, maps=PICTURE, targets=0)
     with pytest.raises(ValueError, match=message):
         insertion_deletion(PixelSum(), **dict(arguments, **change))
+
+
+def test_deletion_is_equal_to_quantus():
+    quantus = pytest.importorskip('quantus', reason='Quantus is not installed')
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+    pictures, maps = torch.randn(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
+    flipping = quantus.PixelFlipping(
+        features_in_step=16,
+        perturb_baseline='black',
+        abs=False,
+        normalise=False,
+        disable_warnings=True,
+    )
+    expected = flipping(
+        model,
+        x_batch=pictures.numpy(),
+        y_batch=np.array([0, 2]),
+        a_batch=maps.numpy(),
+        softmax=True,
+        channel_first=True,
+    )
+    found = insertion_deletion(
+        model,
+        pictures,
+        maps,
+        torch.tensor([0, 2]),
+        num_steps=4,
+        replace_by=pictures.amin((1, 2, 3), keepdim=True),  # 'black'
+    )
+    np.testing.assert_allclose(found.deletion[:, 0, 1:], expected, atol=1e-6)

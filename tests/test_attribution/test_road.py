@@ -1,5 +1,6 @@
 """ROAD and the stability of maps."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -51,6 +52,19 @@ def test_a_plane_is_restored_and_noise_is_drawn_by_seed():
     ]
     assert torch.equal(draw[0], draw[1]) and not torch.equal(draw[0], draw[2])
     assert impute(image, removed | True, 0).isfinite().all()
+
+
+def test_imputation_is_equal_to_quantus():
+    reason = 'Quantus is not installed'
+    module = pytest.importorskip('quantus.functions.perturb_func', reason=reason)
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 9, 9)
+    removed = torch.rand(2, 1, 9, 9) < 0.5
+    for found, image, hole in zip(impute(images, removed, 0), images, removed):
+        filled = module.noisy_linear_imputation(
+            image.numpy(), np.flatnonzero(hole), noise=0
+        )
+        np.testing.assert_allclose(found, filled, atol=1e-3)
 
 
 class Spot(nn.Module):
@@ -112,3 +126,40 @@ def test_similarity_of_maps():
     assert map_similarity(maps, torch.ones_like(maps)).abs().max() == 0
     with pytest.raises(ValueError, match='cannot be compared'):
         map_similarity(maps, maps[:1])
+
+
+def test_max_sensitivity_is_equal_to_captum():
+    metrics = pytest.importorskip('captum.metrics', reason='captum is not installed')
+    torch.manual_seed(0)
+    images = torch.rand(1, 2, 8, 8)
+    span = images.amax() - images.amin()
+
+    def explain(inputs):
+        if isinstance(inputs, tuple):  # by captum
+            return tuple(map(explain, inputs))
+        return inputs.square().sum(1, keepdim=True)
+
+    def changed(inputs):
+        """Change the inputs (num_samples, C, H, W) as ``max_sensitivity`` does."""
+        generator = torch.Generator().manual_seed(3)
+        drawn = [
+            torch.rand(images.shape, generator=generator) for _ in range(len(inputs))
+        ]
+        return inputs + 0.05 * span * (2 * torch.cat(drawn) - 1)
+
+    expected = metrics.sensitivity_max(
+        explain, images, perturb_func=changed, n_perturb_samples=6
+    )
+    found = max_sensitivity(explain, images, radius=0.05, samples=6, seed=3)
+    torch.testing.assert_close(found[0], expected)
+
+
+def test_map_similarity_is_equal_to_quantus():
+    quantus = pytest.importorskip('quantus', reason='Quantus is not installed')
+    torch.manual_seed(0)
+    maps, others = torch.randn(2, 3, 1, 6, 6)
+    others = (maps + others).round(decimals=1)  # with ties
+    expected = quantus.similarity_func.correlation_spearman(
+        maps.flatten(1).numpy(), others.flatten(1).numpy(), batched=True
+    )
+    np.testing.assert_allclose(map_similarity(maps, others)[:, 0], expected, atol=1e-6)
