@@ -70,9 +70,16 @@ class CAM(ActivationMap):
             )
 
     def weights(
-        self, features: Tensor, head: nn.Module, outputs: LayerOutputs
+        self, features: Tensor, head: nn.Module, pooled: Tensor, outputs: LayerOutputs
     ) -> Tensor:
-        """Return the weights of all classes, (classes, C) or (B, classes, C)."""
+        """Return the weights of all classes, (classes, C) or (B, classes, C).
+
+        Args:
+            features: (B, C, *grid).
+            head: The linear layer.
+            pooled: Input of the head, (B, C).
+            outputs: Recorded outputs of the layers.
+        """
         weight = head.weight
         assert isinstance(weight, Tensor)
         return weight.detach().flatten(1)
@@ -111,8 +118,8 @@ class CAM(ActivationMap):
                     f'{type(self).__name__} needs one'
                 )
             features = self.features(outputs.maps[self.layer][0], self.layer)
-            head, features = self._choose(calls, features, logits)
-            weights = self.weights(features, head, outputs)
+            head, pooled, features = self._choose(calls, features, logits)
+            weights = self.weights(features, head, pooled, outputs)
         weights = weights.expand(len(features), -1, -1)  # (B, classes, C)
         with full_precision(features):
             share = score_gradient(output, targets, self.score)  # (B, K, classes)
@@ -145,14 +152,14 @@ class CAM(ActivationMap):
         calls: list[tuple[str, nn.Module, Tensor, Tensor]],
         features: Tensor,
         logits: Tensor,
-    ) -> tuple[nn.Module, Tensor]:
-        """Return the head among the linear layers that ran, and its features."""
+    ) -> tuple[nn.Module, Tensor, Tensor]:
+        """Return the head among the linear layers that ran, its input, the features."""
         for _, module, pooled, scores in reversed(calls):
             if pooled.shape != features.shape[:2] or not self.is_head(scores, logits):
                 continue
             seen = self.rectified(features, pooled)
             if seen is not None:
-                return module, seen
+                return module, pooled, seen
         ran = ', '.join(repr(name) for name, *_ in calls) or 'none'
         raise ValueError(
             f'{type(self).__name__}: {self.expected} {self.layer!r} (linear layers '

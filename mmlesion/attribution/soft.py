@@ -10,6 +10,9 @@ from .layer_outputs import LayerOutputs, LayerSpec, find_layer
 from .model_state import full_precision
 from .targets import logits_of, score_gradient
 
+#: How HESAM uses the code; see :class:`HESAM`.
+FUSIONS = ('weight', 'feature', 'sum')
+
 
 class SoftActivationMap(CAM):
     r"""Soft activation map (SAM) of a head with learned pooling.
@@ -152,8 +155,9 @@ class HESAM(SoftActivationMap):
     Source: Lei et al., arXiv 1810.12494, Eqs. 7 and 8. The paper does not specify
     how d depends on the class. The default :math:`\gamma = 1` gives all classes
     the same d. The text of the paper instead adds d to H before the classifier,
-    :math:`S'_c = \sum_k \alpha_k^c (H_k + d_k)`. The map is then Eq. 6,
-    ``fusion='feature'``.
+    :math:`S'_c = \sum_k \alpha_k^c (H_k + d_k)`. The map is then Eq. 6 with
+    ``fusion='feature'``, or has the weights :math:`\alpha_k^c (H_k + d_k)` with
+    ``fusion='sum'``, where :math:`H_k + d_k` is the input of the linear layer.
 
     Args:
         model, layers, head, map, forward, score, grid, reshape: As in
@@ -161,8 +165,8 @@ class HESAM(SoftActivationMap):
         code: With ``layers``, the name of the layer whose output is
             the high-level code, with as many channels as g.
         gamma: Name of the parameter :math:`\gamma` of the model, (classes, C).
-        fusion: With ``layers``, ``'weight'`` (the equations) or
-            ``'feature'`` (the text).
+        fusion: With ``layers``, ``'weight'`` (the equations), ``'feature'`` or
+            ``'sum'`` (the text); see :class:`mmlesion.models.heads.HESAMHead`.
 
     Raises:
         ValueError: If there is no code, it has the wrong number of channels, or
@@ -179,9 +183,9 @@ class HESAM(SoftActivationMap):
         fusion: str = 'weight',
         **kwargs: Any,
     ) -> None:
-        if fusion not in ('weight', 'feature'):
+        if fusion not in FUSIONS:
             raise ValueError(
-                f"fusion must be one of ['weight', 'feature'], got {fusion!r}"
+                f'fusion must be one of {", ".join(FUSIONS)}, got {fusion!r}'
             )
         super().__init__(model, layers, head=head, **kwargs)
         self.fusion = fusion
@@ -201,12 +205,14 @@ class HESAM(SoftActivationMap):
             self.outputs = LayerOutputs(self.model, [self.layer, code])
 
     def weights(
-        self, features: Tensor, head: nn.Module, outputs: LayerOutputs
+        self, features: Tensor, head: nn.Module, pooled: Tensor, outputs: LayerOutputs
     ) -> Tensor:
-        """Return the class weights plus the maximum of the code, (B, classes, C)."""
-        alpha = super().weights(features, head, outputs)
+        """Return the weights of the map, (classes, C) or (B, classes, C)."""
+        alpha = super().weights(features, head, pooled, outputs)
         if self.fusion == 'feature':
             return alpha
+        if self.fusion == 'sum':
+            return alpha.float() * pooled[:, None]
         assert self.code is not None  # with layers, code is required
         code = self.features(outputs.maps[self.code][0], self.code)
         maximum = code.flatten(2).amax(2)  # (B, C)

@@ -158,7 +158,7 @@ class SoftNet(nn.Module):
         pooled = F.avg_pool2d(self.features(x), 4).flatten(2)
         soft = torch.einsum('bkp,kp->bk', pooled, self.project)
         d = self.code(x).amax((2, 3))
-        if self.fusion == 'feature':
+        if self.fusion in ('feature', 'sum'):
             return self.alpha(soft + d)
         scores = self.alpha(soft)
         return scores + (d * soft) @ self.gamma.T if self.fusion else scores
@@ -190,7 +190,7 @@ def test_sam_and_hesam_against_a_loop_over_the_equations():
         torch.testing.assert_close(method(x, classes), expected)
 
 
-@pytest.mark.parametrize('fusion', ['feature', 'weight'])
+@pytest.mark.parametrize('fusion', ['feature', 'sum', 'weight'])
 def test_hesam_finds_alpha_whatever_is_added_to_it(fusion):
     model = SoftNet(fusion)
     maps = HESAM(model, ['features'], code='code', gamma='gamma', fusion=fusion)(
@@ -233,7 +233,7 @@ def test_bad_soft_heads_are_one_sentence(net):
     with pytest.raises(ValueError, match='stage1.* has 6 channels .* has 8'):
         HESAM(net, ['stage2'], code='stage1')(torch.randn(1, 3, 8, 8), 0)
     with pytest.raises(ValueError, match='fusion must be one of'):
-        HESAM(net, ['stage2'], code='stage1', fusion='sum')
+        HESAM(net, ['stage2'], code='stage1', fusion='mean')
     with pytest.raises(ValueError, match="no parameter 'gama'"):
         HESAM(net, ['stage2'], code='stage1', gamma='gama')
     with pytest.raises(

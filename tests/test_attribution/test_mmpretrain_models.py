@@ -34,7 +34,7 @@ def test_a_stock_classifier():
 
 
 @pytest.mark.parametrize('head', ['CAMHead', 'SoftActivationHead', 'HESAMHead'])
-@pytest.mark.parametrize('fusion', ['weight', 'feature'])
+@pytest.mark.parametrize('fusion', ['weight', 'feature', 'sum'])
 def test_nodule_classifiers(head, fusion):
     hesam = dict(fusion=fusion) if head == 'HESAMHead' else {}
     model = build(
