@@ -10,8 +10,7 @@ from .layer_outputs import LayerOutputs, LayerSpec, find_layer
 from .model_state import full_precision
 from .targets import logits_of, score_gradient
 
-#: How HESAM uses the code; see :class:`HESAM`.
-FUSIONS = ('weight', 'feature', 'sum')
+_FUSIONS = ('weight', 'feature', 'sum')
 
 
 class SoftActivationMap(CAM):
@@ -183,9 +182,9 @@ class HESAM(SoftActivationMap):
         fusion: str = 'weight',
         **kwargs: Any,
     ) -> None:
-        if fusion not in FUSIONS:
+        if fusion not in _FUSIONS:
             raise ValueError(
-                f'fusion must be one of {", ".join(FUSIONS)}, got {fusion!r}'
+                f'fusion must be one of {", ".join(_FUSIONS)}, got {fusion!r}'
             )
         super().__init__(model, layers, head=head, **kwargs)
         self.fusion = fusion
