@@ -68,6 +68,8 @@ def evaluate(
         raise ValueError(f'--out {out} must end with .pkl or .pickle.')
     cfg.load_from = checkpoint
     cfg.resume = False
+    if attention is None and show_dir and _has_attention(cfg):
+        attention = ATTENTION_SAMPLES
     if tta:
         _augment(cfg)
     if amp:
@@ -76,8 +78,6 @@ def evaluate(
         _draw_overlays(
             cfg, draw=True, show=show, wait_time=wait_time, test_out_dir=show_dir
         )
-    if attention is None and show_dir and _has_attention(cfg):
-        attention = ATTENTION_SAMPLES
     if attention is not None:
         cfg.custom_hooks = [
             *(cfg.get('custom_hooks') or []),

@@ -143,6 +143,16 @@ def test_slices_of_a_model_with_windows_in_its_preprocessor(drawn):
     assert drawn[0][2][:, 0, 0].tolist() == [-98, -96, -94]
 
 
+def test_flipped_variants_of_a_sample_are_not_drawn(drawn):
+    flipped, plain = _batch(_sample('s/1.png')), _batch(_sample('s/1.png'))
+    flipped['data_samples'][0].set_metainfo(dict(flip=True))
+    plain['inputs'] = [torch.full((9, 64, 64), 255.0)]
+    batch = {key: [flipped[key], plain[key]] for key in plain}
+    AttentionFigureHook('out').after_test_iter(_runner(), 0, batch)
+    ((_, _, slices_hu),) = drawn
+    assert (slices_hu == 3071).all()  # gray 255 is the upper end of the window
+
+
 def test_samples_are_chosen_by_name_and_missing_names_are_said(drawn):
     hook = AttentionFigureHook('out', images=['s_2.png', 's_9'])
     runner = _runner()

@@ -148,6 +148,23 @@ def test_mixed_precision_and_augmentation(trained, tmp_path):
     assert (augmented >= single - 1e-4).all() and (augmented > single).any()
 
 
+def test_augmentation_does_not_change_the_attention_figures(trained, tmp_path):
+    _, config, work = trained
+    pictures = []
+    for flags in ([], ['--tta']):
+        out = tmp_path / f'out{len(flags)}'
+        _run(
+            *('test.py', config, work / 'epoch_2.pth', '--work-dir', out),
+            *('--show-dir', out, *flags),
+        )
+        paths = sorted((out / 'attention').glob('*.png'))
+        pictures.append({path.name: cv2.imread(str(path)) for path in paths})
+    plain, augmented = pictures
+    assert len(plain) >= 6 and plain.keys() == augmented.keys()
+    for name, picture in plain.items():
+        assert (picture == augmented[name]).all(), name
+
+
 def test_attention_of_one_slice_by_name(trained, tmp_path):
     folder, config, work = trained
     rows = (folder / 'data' / 'DL_info.csv').read_text().splitlines()[1:]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -24,7 +24,8 @@ class AttentionFigureHook(Hook):
     The hook writes ``<name>_lesion<k>_contextual.png`` for each lesion of a selected
     sample (:func:`draw_contextual_attention`), and ``<name>_spatial.png`` for the
     sample (:func:`draw_spatial_attention`, with an outline of the first lesion). The
-    figures show the slices of the network input.
+    figures show the slices of the network input. With test-time augmentation, they show
+    the first variant that is not flipped.
 
     Args:
         out_dir: Folder of the figures.
@@ -80,7 +81,7 @@ class AttentionFigureHook(Hook):
             data_batch: The batch of the data loader.
             outputs: Not used.
         """
-        for inputs, sample in zip(data_batch['inputs'], data_batch['data_samples']):
+        for inputs, sample in _unflipped(data_batch):
             boxes = _network_boxes(sample)
             name = sample_name(sample)
             if name in self.wanted:
@@ -161,8 +162,22 @@ def _middle_slices(model: Any, inputs: Tensor) -> Tensor:
     return inputs.unfold(0, size, stride)[..., size // 2]
 
 
+def _unflipped(data_batch: Any) -> list[tuple[Tensor, Any]]:
+    """Return pairs of input and sample, of one variant if the data are augmented."""
+    inputs, samples = data_batch['inputs'], data_batch['data_samples']
+    if isinstance(samples[0], (list, tuple)):
+        # Test-time augmentation: one batch for each variant.
+        for inputs_of_variant, variant in zip(inputs, samples):
+            if not any(sample.get('flip') for sample in variant):
+                return list(zip(inputs_of_variant, variant))
+        return []
+    return list(zip(inputs, samples))
+
+
 def _unwrap(model: Any) -> Any:
-    return model.module if is_model_wrapper(model) else model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def _no_attention(model: nn.Module) -> str:

@@ -68,6 +68,9 @@ class RescoreFindings(ScanStep):
         self.classifier = PatchClassifier(
             config, checkpoint, 'LoadCandidatePatch', 'lesion', device
         )
+        self._load, *rest = self.classifier.pipeline.transforms
+        with DefaultScope.overwrite_default_scope(self.classifier.scope):
+            self._transforms = Compose(rest)
         self.weight = weight
         self.set_record(self.classifier.cfg, checkpoint, weight=weight)
 
@@ -89,9 +92,8 @@ class RescoreFindings(ScanStep):
         center = case.volume.world_to_index(finding.center_mm)
         patch = cut_candidate_patch(case.volume, center)
         classifier = self.classifier
-        load, *steps = classifier.pipeline.transforms
         with DefaultScope.overwrite_default_scope(classifier.scope):
-            data = Compose(steps)(load.from_patch(patch, {}))
+            data = self._transforms(self._load.from_patch(patch, {}))
             (sample,) = classifier.model.test_step(pseudo_collate([data]))
         probability = float(sample.pred_score[classifier.positive])
         values = dict(

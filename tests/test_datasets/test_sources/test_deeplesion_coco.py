@@ -178,7 +178,10 @@ def huge_box(content):
 @pytest.mark.parametrize(
     'change, sentence',
     [
-        (repeated_box, 'annotation 3 repeats annotation 2: the same box on 000001_01'),
+        (
+            repeated_box,
+            'annotation 3 repeats annotation 2: the same box on 000001_01_01_010',
+        ),
         (no_annotations, 'expected at least one annotation'),
         (huge_box, r'annotation 2: bbox must be \[x, y, width, height\]'),
         (unknown_image, 'annotation 2 belongs to the unknown image 9'),

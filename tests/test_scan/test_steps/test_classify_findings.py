@@ -104,7 +104,8 @@ def test_names_of_classes_without_those_of_the_checkpoint(
     assert found['malignant']['probability'] == pytest.approx(
         1 - found['benign']['probability'], abs=1e-5
     )
-    with pytest.raises(ValueError, match='named bad, but the classes are benign'):
+    sentence = 'named bad, but the classes are benign, malignant'
+    with pytest.raises(ValueError, match=sentence):
         ClassifyFindings(CONFIG, checkpoint, 'bad', device='cpu')
 
 

@@ -260,7 +260,8 @@ def test_a_checkpoint_without_lesions_as_a_class(network, tmp_path):
 @pytest.mark.parametrize(
     'change, sentence',
     [
-        (dict(weight=-0.5), 'weight must be between 0 and 1'),
+        (dict(weight=-0.5), 'weight must be between 0 and 1, got -0.5'),
+        (dict(weight=1.5), 'weight must be between 0 and 1, got 1.5'),
         (dict(config='configs/hesam_lidc_11c.py'), 'begins with LoadNodulePatch'),
     ],
 )
