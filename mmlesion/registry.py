@@ -16,6 +16,9 @@ from .compat import (
 
 check_versions()
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -88,3 +91,17 @@ RUNNERS = Registry(
 )
 #: Steps that extend the findings of a scan.
 SCAN_STEPS = Registry('scan step', scope='mmlesion', locations=['mmlesion.scan.steps'])
+
+
+def type_name(cfg: Mapping[str, Any]) -> str:
+    """Return the name of the class that a config describes.
+
+    Args:
+        cfg: Config with ``type``, a name with or without a scope, or a class.
+
+    Returns:
+        The name without scope and modules; empty without ``type``.
+    """
+    kind = cfg.get('type', '')
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    return name.rpartition('.')[2]

@@ -3,16 +3,16 @@
 # named here. `outline` precedes `classify`, which cuts out its patch around the outline. A
 # trained NAM network can select the candidates instead of the rule of `candidates`:
 #     outline = dict(type='OutlineFindings', method='nam',
-#                    config='configs/nam_1gap_lidc.py', checkpoint='...')
+#                    config='mmlesion::nam_1gap_lidc.py', checkpoint='...')
 detect = dict(
     type='DetectLesions',
-    config='configs/3dce_csatt_15slice.py',
+    config='mmlesion::3dce_csatt_15slice.py',
     checkpoint='work_dirs/3dce_csatt_15slice/best_*.pth',
 )
 outline = dict(type='OutlineFindings', method='candidates')
 classify = dict(
     type='ClassifyFindings',
-    config='configs/hesam_lidc_11c.py',
+    config='mmlesion::hesam_lidc_11c.py',
     checkpoint='mmlesion://hesam_lidc_11c',
     positive='malignant',
 )

@@ -2,12 +2,12 @@
 # Both networks are included in the package.
 detect = dict(
     type='DetectLesions',
-    config='configs/phantom/phantom_atss_r18_fpn_scans.py',
+    config='mmlesion::phantom/phantom_atss_r18_fpn_scans.py',
     checkpoint='mmlesion://atss_phantom_scans',
 )
 rescore = dict(
     type='RescoreFindings',
-    config='configs/scan/candidates_3d.py',
+    config='mmlesion::scan/candidates_3d.py',
     checkpoint='mmlesion://candidates_phantom',
 )
 steps = [detect, rescore]

@@ -3,7 +3,7 @@
 # for malignancy.
 detect = dict(
     type='DetectLesions',
-    config='configs/phantom/phantom_3dce_csatt_15slice.py',
+    config='mmlesion::phantom/phantom_3dce_csatt_15slice.py',
     checkpoint='work_dirs/demo/best_*.pth',
 )
 outline = dict(type='OutlineFindings', method='candidates')

@@ -21,6 +21,7 @@ from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.engine.work_dir import lock_work_dir
 from mmlesion.evaluation.functional import binary_areas, roc_curve
 from mmlesion.files import plain_table, remove_partial, write_json, write_text
+from mmlesion.registry import type_name
 from mmlesion.visualization import draw_epoch_curves, draw_roc
 
 FOLD_ARGUMENTS = ('fold', 'num_folds', 'seed')
@@ -230,9 +231,7 @@ def _metrics(cfg: Config) -> list[ConfigDict]:
     evaluators = cfg.get('test_evaluator')
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     return [
-        each
-        for each in evaluators
-        if str(each.type).split('.')[-1] == 'BinaryClassificationMetric'
+        each for each in evaluators if type_name(each) == 'BinaryClassificationMetric'
     ]
 
 

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmlesion.engine.hooks.float32_boxes_hook import add_float32_boxes
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.evaluation.metrics import FROCMetric, WholeSliceMetric
+from mmlesion.registry import type_name
 from mmlesion.visualization import draw_froc
 
 #: Default number of samples for attention figures.
@@ -126,16 +127,14 @@ def _use_mixed_precision(cfg: Config) -> None:
 
 def _has_attention(cfg: Config) -> bool:
     neck = cfg.model.get('neck') or {}
-    return isinstance(neck, dict) and neck.get('type') == 'mmlesion.ContextNeck'
+    return isinstance(neck, dict) and type_name(neck) == 'ContextNeck'
 
 
 def _request_json(cfg: Config) -> None:
     """Configure each FROCMetric to write a JSON file."""
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    found = [
-        each for each in evaluators if str(each.type).split('.')[-1] == 'FROCMetric'
-    ]
+    found = [each for each in evaluators if type_name(each) == 'FROCMetric']
     for number, evaluator in enumerate(found):
         if evaluator.get('outfile_prefix') is None:
             evaluator.outfile_prefix = str(Path(cfg.work_dir) / f'test{number or ""}')

@@ -22,6 +22,7 @@ from mmlesion.explain.methods import (
     find_method,
 )
 from mmlesion.explain.writer import write_sample_maps
+from mmlesion.registry import type_name
 
 
 @dataclass
@@ -186,7 +187,7 @@ def _gray_to_hu(cfg: Config) -> Callable[[Tensor], Tensor] | None:
     """Return a function from gray values to HU, if the pipeline has a window."""
     loader = cfg.get('test_dataloader') or {}
     for step in (loader.get('dataset') or {}).get('pipeline') or ():
-        if str(step.type).rpartition('.')[2] == 'WindowHU':
+        if type_name(step) == 'WindowHU':
             low, high = step.get('window', FULL_WINDOW_HU)
             first, last = step.get('out_range', (0, 255))
             return lambda gray: (gray - first) / (last - first) * (high - low) + low

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mmlesion.ct import CTVolume
 from mmlesion.ct.recist import box_margin_px
 from mmlesion.engine.checkpoint import checkpoint_file
-from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.engine.trained_model import as_config, load_trained_model
 from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.inputs import ScanPipeline
@@ -113,12 +113,7 @@ class ScanDetector:
         device: str | None = None,
         options: ScanOptions = ScanOptions(),
     ) -> None:
-        if not isinstance(config, Config):
-            name = os.fspath(config)
-            if '::' not in name and not Path(name).is_file():
-                raise FileNotFoundError(f'Config {name} does not exist.')
-            config = Config.fromfile(name)
-        self.cfg = config
+        self.cfg = config = as_config(config)
         self.options = options
         checkpoint = checkpoint_file(os.fspath(checkpoint))
         self.model: Any = load_trained_model(config, checkpoint, device)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from mmlesion.registry import SCAN_STEPS
+from mmlesion.engine.trained_model import as_config
+from mmlesion.registry import SCAN_STEPS, type_name
 from mmlesion.scan.reading import LoadedScan, read_scan
 from mmlesion.scan.report import initial_window, write_page, write_thumbnail
 from mmlesion.scan.report.list_page import PAGE_FILE, THUMBNAIL_FILE
@@ -41,7 +42,7 @@ class ScanProgram:
             a step is unknown.
 
     Example:
-        >>> program = ScanProgram('configs/scan/phantom.py')
+        >>> program = ScanProgram('configs/scan/phantom_scan.py')
         >>> case = program('scan.nii.gz')
         >>> write_case('out', case, CaseOutputs(report=True))
     """
@@ -54,7 +55,7 @@ class ScanProgram:
         options: ScanOptions | None = None,
     ) -> None:
         options = options or ScanOptions()
-        cfg = config if isinstance(config, Config) else _read(config)
+        cfg = as_config(config)
         path = cfg.filename or 'config'
         steps = cfg.get('steps')
         if steps is None:
@@ -63,7 +64,11 @@ class ScanProgram:
             self.detector = ScanDetector(cfg, checkpoint, device, options)
             self.steps: list[ScanStep] = []
             return
-        if not steps or not isinstance(steps, Sequence) or _type(steps[0]) != DETECT:
+        if (
+            not steps
+            or not isinstance(steps, Sequence)
+            or type_name(steps[0]) != DETECT
+        ):
             raise ValueError(
                 f'{path}: steps must be a list that begins with a step of type {DETECT}'
             )
@@ -119,7 +124,7 @@ def build_step(
         ValueError: If the type is unknown.
     """
     arguments = dict(step)
-    name = _type(arguments)
+    name = type_name(arguments)
     arguments.pop('type', None)
     cls = SCAN_STEPS.get(name)
     if cls is None:
@@ -130,16 +135,6 @@ def build_step(
     if 'checkpoint' in arguments or 'models' in arguments:
         arguments.setdefault('device', device)
     return cls(**arguments)
-
-
-def _read(path: str | os.PathLike[str]) -> Config:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'Config {os.fspath(path)} does not exist.')
-    return Config.fromfile(os.fspath(path))
-
-
-def _type(step: Mapping[str, Any]) -> str:
-    return str(step.get('type', '')).rpartition('.')[2]
 
 
 @dataclass(frozen=True)

@@ -244,19 +244,13 @@ def read_config(
     """
     from mmengine.config import Config
 
-    import mmlesion.registry  # noqa: F401  (names the package of mmlesion::...)
+    from mmlesion.engine.trained_model import as_config
     from mmlesion.engine.zoo import zoo_model
 
     if zoo_name(path) is not None:
         cfg = Config.fromfile(zoo_model(path).config_path)
-    elif '::' in path:
-        from mmengine.hub import get_config
-
-        cfg = get_config(path)
-    elif not Path(path).is_file():
-        raise FileNotFoundError(f'Config {path} does not exist.')
     else:
-        cfg = Config.fromfile(path)
+        cfg = as_config(path)
     options = parse_overrides(cfg_options or [])
     check_overrides(cfg, options)
     cfg.merge_from_dict(options)

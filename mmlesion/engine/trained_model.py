@@ -1,16 +1,41 @@
 """Loading of trained models for inference."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.hub import get_config
 from torch import nn
 
 from mmlesion.engine.checkpoint import read_checkpoint
 from mmlesion.engine.lesion_runner import load_exactly
 from mmlesion.engine.model_building import build_model
+
+
+def as_config(config: str | os.PathLike[str] | Config) -> Config:
+    """Read a config, unless it has been read already.
+
+    Args:
+        config: A file, ``package::folder/file.py`` for a config of an installed
+            package, or a config.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+    """
+    if isinstance(config, Config):
+        return config
+    name = os.fspath(config)
+    if '::' in name:
+        return get_config(name)
+    if not Path(name).is_file():
+        raise FileNotFoundError(f'Config {name} does not exist.')
+    return Config.fromfile(name)
 
 
 def load_trained_model(

@@ -29,6 +29,7 @@ from mmlesion.ct.nodule_patches import (
     estimate_nodule_diameter,
     nodule_ball,
 )
+from mmlesion.registry import type_name
 
 from .names import sample_name
 
@@ -100,7 +101,7 @@ class ExplainInputs:
             )
         self.dataset_cfg = loader.dataset
         self.first, *rest = loader.dataset.pipeline
-        self.kind = str(self.first.type).rpartition('.')[2]
+        self.kind = type_name(self.first)
         self.slices = slices
         self.window = window
         self.diameter_mm = diameter_mm

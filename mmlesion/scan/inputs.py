@@ -10,6 +10,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmlesion.ct import CTVolume, body_box
+from mmlesion.registry import type_name
 
 from .key_slices import Channel, KeySlices, SliceReader
 
@@ -40,8 +41,8 @@ class ScanPipeline:
                 f'{cfg.filename}: expected a test_dataloader whose dataset has a '
                 'pipeline'
             ) from None
-        if not steps or _name(steps[0]) != LOADER:
-            found = _name(steps[0]) if steps else 'nothing'
+        if not steps or type_name(steps[0]) != LOADER:
+            found = type_name(steps[0]) if steps else 'nothing'
             raise ValueError(
                 f'{cfg.filename}: detection in whole scans needs a test pipeline '
                 f'that begins with {LOADER}, but it begins with {found}'
@@ -196,7 +197,3 @@ def pack(samples: list[dict[str, Any]]) -> dict[str, Any]:
         inputs=[sample['inputs'] for sample in samples],
         data_samples=[sample['data_samples'] for sample in samples],
     )
-
-
-def _name(step: Any) -> str:
-    return str(step.get('type', '')).rpartition('.')[2]

@@ -25,6 +25,7 @@ from mmlesion.datasets.indices.scan_list import ScanRow, projection_path
 from mmlesion.datasets.lung_projection import WHOLE_TASKS
 from mmlesion.datasets.prepare import read_refined_lung
 from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.registry import type_name
 
 
 @dataclass
@@ -227,7 +228,7 @@ def projection_data(
     found = []
     for cfg in configs:
         data: Any = cfg.get('test_dataloader', {}).get('dataset', {})
-        if not str(data.get('type', '')).endswith('LungProjectionDataset'):
+        if type_name(data) != 'LungProjectionDataset':
             raise ValueError(
                 f'{cfg.filename}: expected a test_dataloader with a '
                 'mmlesion.LungProjectionDataset.'

@@ -20,6 +20,7 @@ from mmlesion.evaluation.metrics.lesion_mask import lesion_mask
 from mmlesion.explain.methods import Method, find_method
 from mmlesion.explain.names import sample_name
 from mmlesion.explain.placement import map_on_input
+from mmlesion.registry import type_name
 from mmlesion.visualization import draw_nodule_maps
 
 POSITIVE = 1
@@ -146,7 +147,7 @@ def _maps_of(cfg: Config, model: Any) -> list[_Map]:
     """Return the maps that the test of a config computes."""
     maps = []
     for hook in cfg.get('custom_hooks') or ():
-        if str(hook.type).rpartition('.')[2] != 'ActivationMapHook':
+        if type_name(hook) != 'ActivationMapHook':
             continue
         known = set(inspect.signature(ActivationMapHook).parameters) | {'type'}
         options = {key: value for key, value in hook.items() if key not in known}

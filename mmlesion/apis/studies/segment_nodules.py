@@ -21,6 +21,7 @@ from mmlesion.ct import CTVolume, read_labels, read_lung_mask
 from mmlesion.ct.lung_crop import crop_plane, place_crop
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.files import counted
+from mmlesion.registry import type_name
 from mmlesion.scan import ScanResult, StepRecord
 from mmlesion.scan.finding_map import FindingMap, label_array
 from mmlesion.scan.mask_findings import empty_result, finding_of_mask, outline_values
@@ -128,7 +129,7 @@ def segment_nodules(
             truth is on another grid, or the lung mask does not match the scan.
     """
     options = options or SegmentOptions()
-    if not str(cfg.model.type).endswith('NAMSegmentor'):
+    if type_name(cfg.model) != 'NAMSegmentor':
         raise ValueError(
             f'{cfg.filename}: expected the config of a NAMSegmentor, but its model is '
             f'{cfg.model.type}'

@@ -18,6 +18,7 @@ from mmlesion.apis.nodule_inputs import (
     set_nodule_inputs,
 )
 from mmlesion.files import write_csv_table, write_text
+from mmlesion.registry import type_name
 
 #: Rows of Table 1 of Lei et al., arXiv 1810.12494, as names of configs.
 METHODS = (
@@ -153,7 +154,7 @@ def prepare_cell(config: Config, inputs: str, options: TableOptions) -> Config:
     cfg.custom_hooks = [
         hook
         for hook in cfg.get('custom_hooks') or ()
-        if not str(hook.type).endswith('ActivationMapHook')
+        if type_name(hook) != 'ActivationMapHook'
     ]
     cfg.test_evaluator = cfg.val_evaluator
     if options.amp is not None:

@@ -15,6 +15,7 @@ from mmlesion.ct import GRID_SHAPE, NoLungsError
 from mmlesion.datasets.indices.scan_list import ScanRow
 from mmlesion.datasets.prepare import write_scan_projections
 from mmlesion.engine.checkpoint import checkpoint_file
+from mmlesion.engine.trained_model import as_config
 from mmlesion.registry import SCAN_STEPS
 from mmlesion.version import __version__
 
@@ -94,7 +95,7 @@ class FindSigns(ScanStep):
         device: str | None = None,
     ) -> None:
         super().__init__(score_thr)
-        configs = [_config(model['config']) for model in models]
+        configs = [as_config(model['config']) for model in models]
         checkpoints = [os.fspath(model['checkpoint']) for model in models]
         groups = _pairs_by_sign(configs, checkpoints)
         self.thresholds = _thresholds(list(groups), score_thr, sign_thrs or {})
@@ -197,12 +198,6 @@ class FindSigns(ScanStep):
             ),
         )
         return finding
-
-
-def _config(config: str | os.PathLike[str] | Config) -> Config:
-    if isinstance(config, Config):
-        return config
-    return Config.fromfile(os.fspath(config))
 
 
 def _pairs_by_sign(

@@ -12,7 +12,8 @@ from mmengine.registry import DefaultScope
 
 from mmlesion.ct import CTVolume, NoLungsError
 from mmlesion.ct.lung_crop import crop_plane, place_crop
-from mmlesion.engine.trained_model import load_trained_model
+from mmlesion.engine.trained_model import as_config, load_trained_model
+from mmlesion.registry import type_name
 from mmlesion.segmentation import CandidateScreen, nodule_candidates, phase_means
 
 _OUTSIDE_HU = -1024  # air
@@ -51,12 +52,10 @@ class NAMCandidates:
         crop_px: int,
         device: str | None = None,
     ) -> None:
-        cfg = (
-            config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
-        )
+        cfg = as_config(config)
         steps = cfg.test_dataloader.dataset.pipeline
-        first = str(steps[0].get('type', '')).rpartition('.')[2]
-        if first != _LOADER or not str(cfg.model.type).endswith('NAMSegmentor'):
+        first = type_name(steps[0])
+        if first != _LOADER or type_name(cfg.model) != 'NAMSegmentor':
             raise ValueError(
                 f'{cfg.filename}: expected a NAMSegmentor with a test pipeline that '
                 f'begins with {_LOADER}, but found {cfg.model.type} with {first}'

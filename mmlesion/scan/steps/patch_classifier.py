@@ -8,8 +8,8 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmlesion.engine.trained_model import load_trained_model
-from mmlesion.registry import DATASETS
+from mmlesion.engine.trained_model import as_config, load_trained_model
+from mmlesion.registry import DATASETS, type_name
 
 
 class PatchClassifier:
@@ -44,11 +44,9 @@ class PatchClassifier:
         positive: str,
         device: str | None = None,
     ) -> None:
-        self.cfg = (
-            config if isinstance(config, Config) else Config.fromfile(os.fspath(config))
-        )
+        self.cfg = as_config(config)
         dataset = self.cfg.test_dataloader.dataset
-        first = str(dataset.pipeline[0].get('type', '')).rpartition('.')[2]
+        first = type_name(dataset.pipeline[0])
         if first != loading:
             raise ValueError(
                 f'{self.cfg.filename}: expected a test pipeline that begins with '
