@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import mmengine.hub
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.hub import get_config
 from torch import nn
 
 from mmlesion.engine.checkpoint import read_checkpoint
@@ -32,7 +32,8 @@ def as_config(config: str | os.PathLike[str] | Config) -> Config:
         return config
     name = os.fspath(config)
     if '::' in name:
-        return get_config(name)
+        # Looked up here, because mmlesion.registry extends this function.
+        return mmengine.hub.get_config(name)
     if not Path(name).is_file():
         raise FileNotFoundError(f'Config {name} does not exist.')
     return Config.fromfile(name)

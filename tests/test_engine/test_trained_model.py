@@ -20,13 +20,18 @@ def test_a_file_a_name_and_a_config_are_the_same():
 
 
 @pytest.mark.parametrize(
-    'path', sorted((CONFIG.parent / 'scan').glob('*.py')), ids=lambda path: path.stem
+    'path',
+    sorted((CONFIG.parent / 'scan').glob('[dp]*.py')),
+    ids=lambda path: path.stem,
 )
-def test_configs_in_scan_configs_are_found_from_any_folder(path, tmp_path, monkeypatch):
+def test_networks_of_scan_configs_are_found_from_any_folder(
+    path, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    for step in as_config(path).get('steps', []):
-        if 'config' in step:
-            assert 'test_dataloader' in as_config(step.config)
+    names = [step.config for step in as_config(path).steps if 'config' in step]
+    assert names
+    for name in names:
+        assert 'test_dataloader' in as_config(name)
 
 
 def test_a_config_that_does_not_exist(tmp_path):

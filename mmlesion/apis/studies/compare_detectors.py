@@ -23,6 +23,7 @@ from mmlesion.evaluation.functional import (
     percentile_interval,
 )
 from mmlesion.files import atomic_file, write_csv_table, write_json, write_text
+from mmlesion.registry import type_name
 
 from .training_budget import epochs_within, set_epochs
 
@@ -147,9 +148,7 @@ def _prepared(
     if options.split == 'val':
         cfg.test_dataloader = cfg.val_dataloader
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-        if isinstance(evaluator, list) or not str(evaluator.type).endswith(
-            'FROCMetric'
-        ):
+        if isinstance(evaluator, list) or type_name(evaluator) != 'FROCMetric':
             raise ValueError(f'{cfg.filename}: the only metric must be FROCMetric.')
         evaluator.num_resamples = 0
     if options.epochs is not None:
@@ -167,7 +166,7 @@ def _set_width(cfg: Config, width: int) -> None:
     """Set the number of channels of a VGG or ResNet and of the later layers."""
     model = cfg.model
     inner = model.backbone.get('backbone', model.backbone)
-    if str(inner.type).endswith('VGGStride8'):
+    if type_name(inner) == 'VGGStride8':
         inner.width = width
         roi_head = model.roi_head
         parts = [model.get('neck'), model.rpn_head, roi_head]
@@ -177,7 +176,7 @@ def _set_width(cfg: Config, width: int) -> None:
         for part in parts:
             if part:
                 part.in_channels = 8 * width
-    elif str(inner.type).endswith('ResNet'):
+    elif type_name(inner) == 'ResNet':
         neck = model.backbone.get('neck') or model.neck.neck
         inner.base_channels = width
         expansion = 4 if inner.depth >= 50 else 1

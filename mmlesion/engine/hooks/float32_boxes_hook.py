@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmlesion.registry import HOOKS
+from mmlesion.registry import HOOKS, type_name
 
 
 @HOOKS.register_module()
@@ -53,7 +53,7 @@ def add_float32_boxes(cfg: Config) -> None:
         cfg: The config; ``custom_hooks`` is changed in place.
     """
     hooks = list(cfg.get('custom_hooks') or [])
-    types = [str(hook.type).removeprefix('mmlesion.') for hook in hooks]
+    types = [type_name(hook) for hook in hooks]
     if cfg.get('default_scope') == 'mmdet' and 'Float32BoxesHook' not in types:
         cfg.custom_hooks = [*hooks, dict(type='mmlesion.Float32BoxesHook')]
 

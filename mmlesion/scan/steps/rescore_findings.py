@@ -69,8 +69,7 @@ class RescoreFindings(ScanStep):
             config, checkpoint, 'LoadCandidatePatch', 'lesion', device
         )
         self._load, *rest = self.classifier.pipeline.transforms
-        with DefaultScope.overwrite_default_scope(self.classifier.scope):
-            self._transforms = Compose(rest)
+        self._transforms = Compose(rest)
         self.weight = weight
         self.set_record(self.classifier.cfg, checkpoint, weight=weight)
 
