@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .model_state import preserve_model_state
-from .picture import resize_map
+from .picture import rank_pixels, resize_map
 from .targets import (
     check_score,
     class_indices,
@@ -57,6 +57,7 @@ def insertion_deletion(
     replace_by: float | str | Tensor = 0.0,
     score: str | Callable = 'probability',
     chunk_size: int = 32,
+    seed: int = 0,
     forward: Callable | None = None,
 ) -> InsertionDeletion:
     """Compute scores while pixels are inserted or deleted, highest map values first.
@@ -77,7 +78,7 @@ def insertion_deletion(
             restored.
         inputs: Images or volumes.
         maps: Map of each requested class. Maps of another size are resized linearly.
-            Ties are ordered by pixel.
+            Pixels of equal value are taken in random order.
         targets: A class, one class per sample, (B, K) classes, or a callable from the
             output of the model for N images to N scores. None selects the class
             predicted for the whole image.
@@ -89,6 +90,7 @@ def insertion_deletion(
             :func:`mmlesion.attribution.targets.score_of_classes`. It is ignored for a
             callable target.
         chunk_size: Number of images in one forward pass, which limits the memory.
+        seed: Random seed of the order of equal map values.
         forward: ``forward(inputs)`` -> output. Defaults to the model.
 
     Shape:
@@ -110,8 +112,7 @@ def insertion_deletion(
     missing = torch.stack(
         [_baseline(inputs, each) for each in (insert_into, replace_by)]
     )
-    order = maps.flatten(2).argsort(dim=2, descending=True, stable=True)
-    rank = order.argsort(dim=2)  # of each pixel; 0 is the largest value
+    rank = rank_pixels(-maps, seed)  # 0 is the largest value
     fractions = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     counts = (fractions * rank.shape[2]).round().long().to(inputs.device)
     found = torch.empty(2, *maps.shape[:2], num_steps + 1)

@@ -1,4 +1,4 @@
-"""Resizing and normalization of raw maps for display."""
+"""Resizing, normalization and pixel ranks of raw maps."""
 
 from collections.abc import Sequence
 
@@ -86,3 +86,25 @@ def normalize_map(
     low = maps.amin(dims, keepdim=True)
     span = maps.amax(dims, keepdim=True) - low
     return torch.where(span > 0, (maps - low) / span, 0.0)
+
+
+def rank_pixels(maps: Tensor, seed: int = 0) -> Tensor:
+    """Rank the pixels of each map; equal values are ranked in random order.
+
+    The random order is the same for all maps. An order by position would measure where
+    the zeros of a map are, e.g. those of a map after ReLU.
+
+    Args:
+        maps: Raw maps.
+        seed: Random seed of the order of equal values.
+
+    Shape:
+        - maps: (B, K, *grid)
+        - output: (B, K, number of pixels), int64; 0 is the smallest value
+    """
+    values = maps.flatten(2)
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(values.shape[2], generator=generator).to(maps.device)
+    order = shuffled[values[..., shuffled].argsort(dim=2, stable=True)]
+    places = torch.arange(values.shape[2], device=maps.device).expand_as(order)
+    return torch.empty_like(order).scatter_(2, order, places)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .base import unwrap_model
 from .model_state import preserve_model_state
-from .picture import resize_map
+from .picture import rank_pixels, resize_map
 from .targets import class_indices, logits_of, score_of_classes
 
 #: Weights of direct and diagonal neighbors in the imputation.
@@ -45,13 +45,14 @@ def road(
         model: The model, which runs in evaluation mode without gradients. Its state is
             restored.
         inputs: Images.
-        maps: Map of each requested class. Maps of another size are resized.
+        maps: Map of each requested class. Maps of another size are resized. Pixels of
+            equal value are removed in random order.
         targets: Classes, as in :func:`mmlesion.attribution.insertion_deletion`, but no
             callable.
         shares: Fractions P of removed pixels.
         noise: Standard deviation of the noise, relative to that of each image.
         score: See :func:`mmlesion.attribution.targets.score_of_classes`.
-        seed: Random seed of the noise.
+        seed: Random seed of the noise and of the order of equal map values.
         forward: ``forward(inputs)`` -> output. Defaults to the model.
 
     Shape:
@@ -79,8 +80,7 @@ def road(
         maps = resize_map(maps.float(), tuple(inputs.shape[2:]))
     forward = forward or model
     generator = torch.Generator().manual_seed(seed)
-    order = maps.flatten(2).argsort(dim=2, stable=True)
-    rank = order.argsort(dim=2)  # 0 for the smallest value
+    rank = rank_pixels(maps, seed)
     pixels = rank.shape[2]
     with preserve_model_state(model, gradient=False):
         classes = class_indices(targets, logits_of(forward(inputs)))
@@ -123,7 +123,8 @@ def impute(
     Args:
         images: Images.
         removed: True where a pixel is removed.
-        noise: Standard deviation of the noise, relative to that of each image.
+        noise: Standard deviation of the noise, relative to that of each image. All
+            images receive the same random numbers.
         generator: Random number generator of the noise.
 
     Shape:
@@ -157,7 +158,8 @@ def impute(
         direction.mul_(new / old.clamp(min=1e-30)).add_(residual)
         old = new
     spread = images.std((2, 3), keepdim=True, unbiased=False)
-    drawn = torch.randn(images.shape, generator=generator).to(images)
+    # The same for all images, so that a result does not depend on the batch
+    drawn = torch.randn(images.shape[1:], generator=generator).to(images)
     return known + inside * (values + noise * spread * drawn)
 
 

@@ -34,7 +34,7 @@ def max_sensitivity(
             classes, because the predicted classes may change.
         inputs: Images.
         radius: Largest change of a value as a fraction of the value range of its image.
-        samples: Number of random changes.
+        samples: Number of random changes, which are the same for all images.
         seed: Random seed of the changes.
         original: Maps of the inputs, if they are known. Computed by default.
 
@@ -59,7 +59,9 @@ def max_sensitivity(
     reach = (radius * span).view(-1, *[1] * (inputs.dim() - 1))
     largest = torch.zeros_like(norm)
     for _ in range(samples):
-        change = 2 * torch.rand(inputs.shape, generator=generator).to(inputs) - 1
+        # The same for all images, so that a result does not depend on the batch
+        drawn = torch.rand(inputs.shape[1:], generator=generator).to(inputs)
+        change = 2 * drawn - 1
         found = explain(inputs + reach * change).flatten(2)
         moved = torch.linalg.vector_norm(found - original, dim=2)
         largest = torch.maximum(largest, moved)

@@ -220,7 +220,7 @@ class MapROAD(MapMeasure):
 
     Args:
         shares: Fractions of removed pixels.
-        seed: Random seed of the noise.
+        seed: Random seed of the noise and of the order of equal map values.
     """
 
     def __init__(

@@ -5,7 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from mmlesion.attribution import map_similarity, max_sensitivity, road
+from mmlesion.attribution import (
+    insertion_deletion,
+    map_similarity,
+    max_sensitivity,
+    road,
+)
 from mmlesion.attribution.road import DIAGONAL, DIRECT, impute
 
 
@@ -87,6 +92,57 @@ def test_the_right_map_beats_its_negative():
     assert guess.abs().max() < good.min() / 2
     # flipped with the picture, on a coarser grid too
     assert road(Spot(), images, maps[..., ::3, ::3], 1).shape == (2, 1)
+
+
+class TopHalf(nn.Module):
+    """The log-odds of class 1 increase with the mean of the upper half."""
+
+    def forward(self, x):
+        score = 8 * (x[:, 0, :16].mean((1, 2)) - 0.5)
+        return torch.stack([-score, score], 1)
+
+
+@pytest.mark.parametrize('flipped', [False, True])
+def test_equal_map_values_are_ranked_in_random_order(flipped):
+    """A map without information has 0 wherever the evidence is."""
+    torch.manual_seed(0)
+    images = 0.05 * torch.rand(2, 1, 32, 32)
+    images[:, :, :16] += 1
+    model = TopHalf()
+    forward = (lambda x: model(x.flip(2))) if flipped else model
+    images = images.flip(2) if flipped else images
+    constant = torch.zeros(2, 1, 32, 32)
+    found = road(model, images, constant, 1, forward=forward)
+    assert found.abs().max() < 0.02  # in order of rows: -0.21 or 0.21
+    curves = insertion_deletion(
+        model,
+        images,
+        constant,
+        1,
+        replace_by='mean',
+        insert_into='mean',
+        forward=forward,
+    )
+    difference = curves.insertion_auc - curves.deletion_auc
+    assert difference.abs().max() < 0.02
+    again = road(model, images, constant, 1, forward=forward, seed=1)
+    assert not torch.equal(found, again)
+
+
+def test_a_result_does_not_depend_on_the_batch(net):
+    torch.manual_seed(0)
+    images, maps = torch.rand(3, 3, 8, 8), torch.rand(3, 1, 8, 8).round(decimals=1)
+
+    def explain(x):
+        return net(x)[:, 1, None, None, None] * x[:, :1]
+
+    together = road(net, images, maps, 1, noise=0.1, score='logit')
+    changed = max_sensitivity(explain, images)
+    for index in range(3):
+        one = slice(index, index + 1)
+        alone = road(net, images[one], maps[one], 1, noise=0.1, score='logit')
+        torch.testing.assert_close(alone, together[one])
+        torch.testing.assert_close(max_sensitivity(explain, images[one]), changed[one])
 
 
 def test_road_leaves_the_model_alone(net, assert_untouched):
