@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
+from mmlesion.datasets.indices.shared_cases import shared_cases
 from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.engine.work_dir import lock_work_dir
@@ -201,18 +202,27 @@ def _fold_config(cfg: Config, fold: int, num_folds: int, seed: int) -> Config:
                     'cross-validation sets.'
                 )
             dataset.update(dict(fold=fold, num_folds=num_folds, seed=seed))
-    checkpoints = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if (
-        checkpoints.get('save_best')
-        and cfg.val_dataloader.dataset == cfg.test_dataloader.dataset
-    ):
-        raise ValueError(
-            f'{cfg.filename}: save_best would choose the epoch by the test cases; '
-            'validate on other cases, or remove save_best.'
-        )
+    _check_save_best(cfg)
     for metric in _metrics(cfg)[:1]:  # one file of cases
         metric.outfile_prefix = str(Path(cfg.work_dir) / 'test')
     return cfg
+
+
+def _check_save_best(cfg: Config) -> None:
+    """Refuse to choose the epoch by cases of patients that are tested."""
+    checkpoints = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if not checkpoints.get('save_best'):
+        return
+    parts = [cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
+    sentence = (
+        f'{cfg.filename}: save_best would choose the epoch by the test cases; '
+        'validate on other cases, or remove save_best'
+    )
+    if parts[0] == parts[1]:
+        raise ValueError(f'{sentence}.')
+    key, both = shared_cases(*(DATASETS.build(each) for each in parts))
+    if both:
+        raise ValueError(f'{sentence} (both have {key} {both[0]}).')
 
 
 def _datasets(cfg: Any) -> Iterator[Any]:

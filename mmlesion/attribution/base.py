@@ -25,12 +25,10 @@ class ActivationMap:
     does not depend on the other samples of its batch.
 
     Args:
-        model: Any model. DataParallel and DistributedDataParallel
-            are unwrap_model.
-        layers: Layers whose feature
-            maps are weighted: modules of the model, or their dotted names as in
-            ``model.named_modules()``. ``name#i`` picks one of several maps of a
-            layer.
+        model: Any model. DataParallel and DistributedDataParallel are unwrapped.
+        layers: Layers whose feature maps are weighted: modules of the model, or their
+            dotted names as in ``model.named_modules()``. ``name#i`` picks one of
+            several maps of a layer.
         forward: ``forward(inputs)`` -> output. Defaults to
             ``model(inputs)``; a tuple is unpacked to positional arguments, a dict to
             keyword arguments.

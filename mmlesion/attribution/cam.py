@@ -91,11 +91,13 @@ class CAM(ActivationMap):
             features: (B, C, *grid).
             pooled: Input of the head, (B, C).
         """
+        # By sample: in a batch, large features would hide the error of small ones
+        limit = self.tolerance * torch.linalg.vector_norm(pooled, dim=1)
         for each in (features, features.relu()):
             mean = each.flatten(2).mean(2)
             for expected in (mean, mean * each[0, 0].numel()):
-                error = torch.linalg.vector_norm(pooled - expected)
-                if error <= self.tolerance * torch.linalg.vector_norm(pooled):
+                error = torch.linalg.vector_norm(pooled - expected, dim=1)
+                if bool((error <= limit).all()):
                     return each
         return None
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 @contextmanager
 def preserve_model_state(model: nn.Module, gradient: bool) -> Iterator[None]:
-    """Enter evaluation mode with frozen parameters, and restore both exactly.
+    """Enter evaluation mode with frozen parameters, and restore the model exactly.
 
     Flags are set module by module, because many backbones override ``model.train()``
     and ``model.eval()``, whose effect could not be reverted. With frozen parameters, a
     forward pass with gradients is cheap: nothing is recorded before the first leaf.
-    ``.grad`` is never written. The state of the random number generator of the CPU is
-    restored as well.
+    ``.grad`` is never written. Buffers that the model changes in evaluation mode and
+    the state of the random number generator of the CPU are restored as well.
 
     Args:
         model: Model that runs inside the ``with`` block.
@@ -24,6 +24,11 @@ def preserve_model_state(model: nn.Module, gradient: bool) -> Iterator[None]:
     """
     training = [module for module in model.modules() if module.training]
     live = [each for each in model.parameters() if each.requires_grad]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     # Disable the autocast cache. A weight that is cast here would otherwise be cached
     # without its gradient for the caller's own passes in the same autocast block.
     cached = torch.is_autocast_cache_enabled()
@@ -43,6 +48,11 @@ def preserve_model_state(model: nn.Module, gradient: bool) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module in training:
             module.training = True
+        with torch.no_grad():
+            for module, name, buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+                module._buffers[name] = buffer
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:

@@ -117,7 +117,9 @@ def score_of_classes(
         score: ``'logit'``, ``'log_odds'``, ``'probability'`` (softmax), ``'auto'``
             (log-odds for two classes, otherwise the logit), or a callable from
             ``logits`` to other class scores of the same shape. A single output is
-            the log-odds of its class; its probability is the sigmoid.
+            the log-odds of its class; its probability is the sigmoid. Several outputs
+            are the classes of one softmax. For a head with one sigmoid per class, use
+            ``'logit'``, which is the log-odds of such a class.
 
     Shape:
         - logits: (B, number of classes)

@@ -31,7 +31,8 @@ class MapCases:
         inputs: Input of the model.
         masks: Lesion masks at the size of the input.
         names: Name of each case.
-        groups: Patient of each case. Defaults to the names.
+        groups: Patient of each case. Defaults to the names. Cases of the same name and
+            patient are repetitions of one case, e.g. by several models.
         labels: Label of each case, for ``target='label'`` and for the means by label.
 
     Shape:
@@ -51,7 +52,7 @@ class MapCases:
         Raises:
             ValueError: If masks, names, groups or labels do not fit the inputs.
         """
-        self.groups = self.groups or self.names
+        self.groups = self.groups if len(self.groups) else self.names
         masks = np.asarray(self.masks)
         if masks.dtype != bool:
             for name, mask in zip(self.names, masks):
@@ -68,7 +69,7 @@ class MapCases:
         for what, values in (
             ('names', self.names),
             ('groups', self.groups),
-            ('labels', self.labels or self.names),
+            ('labels', self.labels if len(self.labels) else self.names),
         ):
             if len(values) != len(self.inputs):
                 raise ValueError(f'{len(values)} {what} for {len(self.inputs)} cases')
@@ -179,7 +180,7 @@ class MapBenchmark:
                     method=name,
                     case=str(case),
                     group=str(cases.groups[index]),
-                    label=int(cases.labels[index]) if cases.labels else -1,
+                    label=int(cases.labels[index]) if len(cases.labels) else -1,
                     explained=int(classes[index]),
                     probability=float(scores[index]),
                     zero=not bool(raw[index].any()),
@@ -190,15 +191,11 @@ class MapBenchmark:
 
     def _classes(self, model: nn.Module, cases: MapCases) -> tuple[Tensor, int, Tensor]:
         """Return explained class, number of classes, and probability of the class."""
-        training = [module for module in model.modules() if module.training]
-        model.eval()
-        with torch.no_grad():
+        with preserve_model_state(model, gradient=False):
             logits = logits_of(model(cases.inputs)).float()
-        for module in training:
-            module.training = True
         target: Any = None
         if self.target == 'label':
-            if not cases.labels:
+            if not len(cases.labels):
                 raise ValueError("target 'label' needs the label of each case")
             target = torch.as_tensor(list(cases.labels), device=logits.device)
         elif self.target != 'predicted':

@@ -27,7 +27,7 @@ def cases_of(
         model: Model whose data preprocessor computes the input.
         batch: Packed samples.
         mask_key: Key of the mask; for a mask with slices, the middle slice is used.
-        group_key: Key of the patient; without it, each case is its own group.
+        group_key: Key of the patient; without it, each image file is its own group.
         names_before: Names of the earlier batches of the same data set, which are
             completed by those of this batch. A repeated name gets a number.
 
@@ -63,9 +63,19 @@ def cases_of(
         padded[: mask.shape[0], : mask.shape[1]] = mask
         masks.append(padded)
         names.append(name)
-        groups.append(str(sample.get(group_key) or name))
+        groups.append(_group(sample, group_key, name))
         if 'gt_label' in sample:
             labels.append(int(sample.gt_label.flatten()[0]))
     if len(labels) != len(samples):
         labels = []
     return MapCases(inputs, np.stack(masks), names, groups, labels)
+
+
+def _group(sample: Any, group_key: str, name: str) -> str:
+    """Return the patient, the path of the image, or the name of a case."""
+    # Images of other folders can have the same name.
+    for key in (group_key, 'img_path'):
+        value = sample.get(key)
+        if value is not None and str(value):
+            return str(value)
+    return name

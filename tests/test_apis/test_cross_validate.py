@@ -20,7 +20,8 @@ class Bright(BaseDataset):
 
     METAINFO = dict(classes=('dim', 'bright'))
 
-    def __init__(self, train, fold=0, num_folds=2, seed=0, **kwargs):
+    def __init__(self, train, fold=0, num_folds=2, seed=0, patients=False, **kwargs):
+        self.patients = patients
         self.train, self.fold, self.num_folds = train, fold, num_folds
         super().__init__(**kwargs)
 
@@ -32,6 +33,7 @@ class Bright(BaseDataset):
                 gt_label=n % 2,
                 sample_idx=n,
                 case=n,
+                **(dict(patient=n // 2) if self.patients else {}),
             )
             for n in range(20)
         ]
@@ -233,6 +235,12 @@ def test_no_epoch_is_chosen_by_the_cases_that_test_it(tmp_path):
     cfg = config(tmp_path)
     cfg.default_hooks.checkpoint.save_best = 'binary/auc'
     with pytest.raises(ValueError, match='choose the epoch by the test cases'):
+        cross_validate(cfg, 2)
+    # The configs differ, but the patients do not.
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.dataset.patients = True
+    cfg.val_dataloader.dataset.times = 2
+    with pytest.raises(ValueError, match=r'the test cases; .* \(both have patient 0\)'):
         cross_validate(cfg, 2)
 
 

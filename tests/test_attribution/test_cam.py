@@ -104,6 +104,47 @@ def test_any_score_is_grad_cam_without_relu(net, score):
     torch.testing.assert_close(maps, grad * 20, atol=1e-6, rtol=1e-4)
 
 
+def test_a_map_does_not_depend_on_the_batch():
+    """The ReLU between layer and average is found for weak features, too."""
+
+    class Rectified(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Identity()
+            self.fc = nn.Linear(1, 2, bias=False)
+
+        def forward(self, x):
+            return self.fc(self.layer(x).relu().mean((2, 3)))
+
+    cam = CAM(Rectified(), ['layer'])
+    weak = torch.tensor([[[[3.0, -1.0], [-1.0, -1.0]]]])
+    batch = torch.cat([torch.full((1, 1, 2, 2), 200.0), weak])
+    torch.testing.assert_close(cam(batch, 1)[1:], cam(weak, 1))
+
+
+def test_buffers_are_restored():
+    """A model that counts its calls also in evaluation mode."""
+
+    class Counter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer('calls', torch.zeros(()))
+            self.register_buffer('last', None)
+            self.layer = nn.Conv2d(1, 2, 1)
+            self.fc = nn.Linear(2, 2)
+
+        def forward(self, x):
+            self.calls += 1
+            self.calls = self.calls + 1
+            return self.fc(self.layer(x).mean((2, 3)))
+
+    model = Counter()
+    model(torch.rand(1, 1, 4, 4))
+    calls = model.calls
+    CAM(model, ['layer'])(torch.rand(1, 1, 4, 4), 1)
+    assert model.calls is calls and float(calls) == 2
+
+
 def test_leaves_no_trace(net, assert_untouched):
     net.train()
     check = assert_untouched(net)

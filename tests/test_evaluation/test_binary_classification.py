@@ -185,6 +185,10 @@ def test_threshold_with_the_largest_f1():
     # above 0.65: F1 = 4 / 5; above 0.15: 6 / 7; all positive: 6 / 8
     assert f1_threshold(scores, labels) == pytest.approx(0.15)
     assert f1_threshold([0.3, 0.3], [1, 0]) == 0
+    # All cases are positive, also with scores that are not above 0
+    for scores_below in ([0.0, 0.2], [-3.0, -1.0]):
+        threshold = f1_threshold(scores_below, [1, 1])
+        assert binary_rates(scores_below, [1, 1], threshold)['f1'] == 1
     assert np.isnan(f1_threshold([0.3, 0.4], [0, 0]))
     # Above 0.65, one of two positives and no negative is called: F1 = 2 / 3. Above
     # 0.15, both positives and four of five negatives are called: F1 = 4 / 8, and with

@@ -13,6 +13,7 @@ from mmlesion.evaluation.functional import (
     fit_temperature,
     log_loss,
     operating_points,
+    positive_probability,
     reliability,
     youden_threshold,
 )
@@ -74,6 +75,28 @@ def test_the_temperature_undoes_what_made_scores_too_sure(sharpened):
 def test_a_temperature_worked_by_hand():
     # logit(0.9) = ln 9, halved: ln 3, i.e. 0.75
     assert apply_temperature([0.9, 0.5, 0.1], 2.0) == pytest.approx([0.75, 0.5, 0.25])
+
+
+@pytest.mark.parametrize('difference', [-30.0, -5.0, 0.0, 5.0, 20.0, 30.0])
+def test_probabilities_of_float32_keep_their_log_odds(difference):
+    scores = 1 / (1 + np.exp([difference, -difference]))
+    found = positive_probability(scores.astype(np.float32))
+    assert math.log(found) - math.log1p(-found) == pytest.approx(
+        difference, rel=1e-2, abs=1e-6
+    )
+    halved = apply_temperature([found], 2.0)[0]
+    assert halved == pytest.approx(1 / (1 + math.exp(-difference / 2)), rel=1e-2)
+    assert positive_probability([0.7, 0.9]) == 0.9  # no complement
+
+
+def test_the_temperature_of_saturated_scores():
+    """Scores of float32 whose logits are 10 times too large."""
+    scores, labels = drawn(4000)
+    logits = 10 * (np.log(scores) - np.log1p(-scores))
+    pairs = (1 / (1 + np.exp([logits, -logits]))).astype(np.float32).T
+    assert (pairs[:, 1] == 1).any()
+    saved = [positive_probability(pair) for pair in pairs]
+    assert fit_temperature(saved, labels) == pytest.approx(10, rel=0.06)
 
 
 def test_operating_points_worked_by_hand():

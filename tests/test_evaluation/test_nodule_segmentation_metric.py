@@ -143,8 +143,12 @@ def test_rows_of_chance_are_scored_beside_the_results():
     assert math.isnan(numbers['nodule/middle_disc/peak_in'])
 
 
-def test_processes_add_up():
-    """Two halves gathered are the whole: rows, not means, travel."""
+def test_processes_add_up(monkeypatch):
+    """Results gathered from two processes are those of a single process.
+
+    The sampler repeats the first sample for the second process, and MMEngine keeps as
+    many results as there are samples.
+    """
     rng = np.random.default_rng(0)
     samples = [
         sample(
@@ -153,15 +157,21 @@ def test_processes_add_up():
             (rng.random((8, 8)) < 0.1).astype(np.uint8),
             (rng.random((8, 8)) < 0.1).astype(np.uint8),
         )
-        for k in range(20)
+        for k in range(19)
     ]
     whole, *parts = (NoduleSegmentationMetric() for _ in range(3))
     whole.process(None, samples)
     parts[0].process(None, samples[::2])
-    parts[1].process(None, samples[1::2])
-    gathered = NoduleSegmentationMetric()
-    gathered.results = parts[0].results + parts[1].results
-    assert gathered.evaluate(20) == pytest.approx(whole.evaluate(20), nan_ok=True)
+    parts[1].process(None, [*samples[1::2], samples[0]])
+    expected = whole.evaluate(19)
+    other = parts[1].results
+
+    def gather(results, size, *args, **kwargs):
+        return [each for pair in zip(results, other) for each in pair][:size]
+
+    monkeypatch.setattr('mmengine.evaluator.metric.collect_results', gather)
+    assert parts[0].evaluate(19) == pytest.approx(expected, nan_ok=True)
+    assert [row['img_id'] for row in parts[0].rows[::2]] == list(map(str, range(19)))
 
 
 def test_published_rows_stand_below_ours(monkeypatch):

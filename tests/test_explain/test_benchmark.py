@@ -41,8 +41,8 @@ def cases(count=4, seed=0):
         torch.from_numpy(images),
         masks,
         [f'case{seed}_{index}' for index in range(count)],
-        [f'patient{index // 2}' for index in range(count)],
-        [1] * count,
+        np.array([f'patient{index // 2}' for index in range(count)]),
+        np.ones(count, int),
     )
 
 

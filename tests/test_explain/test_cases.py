@@ -5,8 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from mmlesion.explain.benchmark import MapBenchmark
 from mmlesion.explain.cases import cases_of
 
 pytest.importorskip('mmpretrain', reason='samples of mmpretrain')
@@ -54,5 +56,26 @@ def test_equal_names_in_one_or_two_batches():
         for paths in batches
     ]
     assert found[0].names == ['scan', 'scan_1']
-    assert found[1].names == ['scan_2', 'other'] == list(found[1].groups)
+    assert found[1].names == ['scan_2', 'other']
+    assert found[1].groups == ['c/scan.png', 'c/other.png']
     assert found[2].names == ['scan_1_1', 'scan_3']
+
+
+def test_images_of_one_name_in_two_folds_are_not_repetitions():
+    """Without patients, the path tells the images of two data sets apart."""
+    benchmark = MapBenchmark(['RandomMap'], ['MapLocalization'], controls=False)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    for fold in ('fold0', 'fold1'):
+        benchmark.update(network, cases_of(Model, [packed(f'{fold}/scan.png')]))
+    with pytest.raises(ValueError, match='scan is the name of cases of two patients'):
+        benchmark.cases()
+    # the same image again, by another network
+    benchmark.rows[1]['group'] = benchmark.rows[0]['group']
+    assert list(benchmark.cases()['RandomMap']) == ['scan']
+
+
+def test_patients_that_are_numbers():
+    samples = [packed(f'{index}/scan.png') for index in range(3)]
+    for number, each in enumerate(samples):
+        each['data_samples'].set_metainfo(dict(patient=number // 2))
+    assert cases_of(Model, samples).groups == ['0', '0', '1']

@@ -290,6 +290,16 @@ def test_two_nodules_by_painting_over_the_first():
     assert torch.equal(found['repeat'][1], disc(56, 58, 5))
 
 
+def test_a_nodule_that_is_found_again_is_not_returned_again():
+    """The fill value is brighter than the lung and stays within the map's blob."""
+    image = draw((56, 40, 6, NODULE), (56, 58, 5, VESSEL))
+    model = build(num_nodules=4, several='repeat', level=0.3, fill_hu=-400.0)
+    see_brightness(model.classifier)
+    (sample,) = model.test_step(data_of(image))
+    (mask,) = sample.nodule_masks
+    assert torch.equal(mask, disc(56, 40, 6))
+
+
 def test_controls_are_added_whatever_the_class():
     model = build(chance_radius_px=12)
     see_brightness(model.classifier)

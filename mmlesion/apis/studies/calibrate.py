@@ -12,6 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
+from mmlesion.datasets.indices.shared_cases import shared_cases
 from mmlesion.engine.checkpoint import read_checkpoint
 from mmlesion.engine.trained_model import load_trained_model
 from mmlesion.evaluation.functional import (
@@ -23,11 +24,10 @@ from mmlesion.evaluation.functional import (
     fit_temperature,
     log_loss,
     operating_points,
+    positive_probability,
 )
 from mmlesion.files import atomic_path, write_json
 from mmlesion.visualization import draw_reliability
-
-_POSITIVE = 1
 
 
 def calibrate(
@@ -46,7 +46,7 @@ def calibrate(
 
     Args:
         cfg: Config of a ``mmlesion.CalibratedClassifier`` with two classes, whose
-            validation and test cases differ.
+            validation patients are neither trained nor tested.
         checkpoint: Checkpoint of the model.
         out_file: Checkpoint to write, with the temperature.
         batch_size: Cases in one batch.
@@ -58,16 +58,11 @@ def calibrate(
         :func:`calibration_table`.
 
     Raises:
-        ValueError: If the validation cases are the test cases, the model stores no
-            temperature, or a class has no validation case.
+        ValueError: If the validation data have patients of the training or test data,
+            the model stores no temperature, or a class has no validation case.
     """
-    datasets = [cfg.val_dataloader.dataset, cfg.test_dataloader.dataset]
-    if datasets[0] == datasets[1]:
-        raise ValueError(
-            f'{cfg.filename}: the validation cases are the test cases; a temperature '
-            'needs other cases, e.g. val_dataloader.dataset.split=val and '
-            'train_dataloader.dataset.split=fit of mmlesion.LIDCNoduleDataset.'
-        )
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    datasets = _separate_datasets(cfg)
     model: Any = load_trained_model(cfg, checkpoint, device)
     if not hasattr(model, 'temperature'):
         raise ValueError(
@@ -75,9 +70,8 @@ def calibrate(
             "model.type='mmlesion.CalibratedClassifier'."
         )
     model.temperature.fill_(1)
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
     known, tested = (
-        _predict(model, DATASETS.build(each), batch_size, title, progress)
+        _predict(model, each, batch_size, title, progress)
         for each, title in zip(datasets, ('Validation cases', 'Test cases'))
     )
     temperature = fit_temperature(*known)
@@ -177,6 +171,26 @@ def calibration_table(result: Mapping[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def _separate_datasets(cfg: Config) -> list[Any]:
+    """Build the validation and test data; refuse shared patients."""
+    parts = dict(
+        validation=cfg.val_dataloader.dataset,
+        test=cfg.test_dataloader.dataset,
+        training=cfg.train_dataloader.dataset,
+    )
+    built = {name: DATASETS.build(each) for name, each in parts.items()}
+    for name in ('test', 'training'):
+        key, both = shared_cases(built['validation'], built[name])
+        if both or parts['validation'] == parts[name]:
+            which = f' (both have {key} {both[0]})' if both else ''
+            raise ValueError(
+                f'{cfg.filename}: the validation cases are the {name} cases{which}; a '
+                'temperature needs other cases, e.g. val_dataloader.dataset.split=val '
+                'and train_dataloader.dataset.split=fit of mmlesion.LIDCNoduleDataset.'
+            )
+    return [built['validation'], built['test']]
+
+
 def _predict(
     model: Any, dataset: Any, batch_size: int, title: str, progress: bool
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +208,7 @@ def _predict(
                         'A temperature is fitted for two classes, got '
                         f'{len(sample.pred_score)}.'
                     )
-                scores.append(float(sample.pred_score[_POSITIVE]))
+                scores.append(positive_probability(sample.pred_score.tolist()))
                 labels.append(int(sample.gt_label))
     return np.array(scores), np.array(labels)
 

@@ -30,6 +30,7 @@ POSITIVE = 1
 class _Map:
     """A map that the test of a config adds to the data samples."""
 
+    title: str
     method: Method
     layers: Sequence[str] | str
     target: int | str | Callable | None
@@ -122,7 +123,8 @@ def _columns(
     """Return the content of the column of one image, by title of the map."""
     image, sample = packed['inputs'], packed['data_samples']
     batch = model.data_preprocessor(pseudo_collate([packed]), False)['inputs']
-    score = float(model(batch).softmax(1)[0, POSITIVE])
+    # As predicted, e.g. with the temperature of a CalibratedClassifier
+    score = float(model.test_step(pseudo_collate([packed]))[0].pred_score[POSITIVE])
     size = tuple(image.shape[1:])
     mask = lesion_mask(sample.to_dict(), size, name)
     label = int(sample.gt_label.flatten()[0])
@@ -133,7 +135,7 @@ def _columns(
         if isinstance(raw, dict):
             raise ValueError(f'{cfg.filename}: {each.method.name} needs one layer.')
         full = map_on_input(raw[0, :1], size, tuple(batch.shape[2:]))
-        found[each.method.name] = dict(
+        found[each.title] = dict(
             picture=image[len(image) // 2].float().numpy(),
             mask=mask if mask.ndim == 2 else mask[..., mask.shape[2] // 2],
             map=normalize_map(full[None])[0, 0].cpu().numpy(),
@@ -155,6 +157,7 @@ def _maps_of(cfg: Config, model: Any) -> list[_Map]:
         method = Method(method.name, method.kind, {**options, **method.options})
         maps.append(
             _Map(
+                _title(method.name, hook, maps),
                 method,
                 hook.get('layers') or (),
                 hook.get('target'),
@@ -162,7 +165,8 @@ def _maps_of(cfg: Config, model: Any) -> list[_Map]:
             )
         )
     if not maps and any(hasattr(m, 'activation_maps') for m in model.modules()):
-        maps.append(_Map(find_method('HESAM'), (), POSITIVE, 'auto'))
+        method = find_method('HESAM')
+        maps.append(_Map(method.name, method, (), POSITIVE, 'auto'))
     if not maps:
         raise ValueError(
             f'{cfg.filename}: expected a mmlesion.ActivationMapHook among '
@@ -170,6 +174,16 @@ def _maps_of(cfg: Config, model: Any) -> list[_Map]:
             'computes maps.'
         )
     return maps
+
+
+def _title(name: str, hook: Mapping[str, Any], maps: Sequence[_Map]) -> str:
+    """Return a title for a map that no earlier map has."""
+    taken = {each.title for each in maps}
+    layers = hook.get('layers') or ()
+    layers = [layers] if isinstance(layers, str) else list(map(str, layers))
+    detailed = f'{name} {" ".join(layers)}'.strip()
+    titles = [name, detailed, *(f'{detailed} {n}' for n in range(2, len(maps) + 3))]
+    return next(title for title in titles if title not in taken)
 
 
 def _choose(dataset: Any, places: Mapping[str, int], num: int, seed: int) -> list[str]:

@@ -174,7 +174,9 @@ class _Network:
         batch = self.model.data_preprocessor(dict(inputs=inputs), False)['inputs']
         found: Any = self.map_of(batch, MALIGNANT)
         maps = normalize_map(found)[:, 0]
-        scores = self.model(batch).softmax(1)[:, MALIGNANT]
+        # As predicted, e.g. with the temperature of a CalibratedClassifier
+        predictions = self.model(batch, mode='predict')
+        scores = [float(each.pred_score[MALIGNANT]) for each in predictions]
         shown = [*chosen, depth // 2]
         names = [*(f'slice {index + 1}' for index in chosen), 'all slices']
         label = int(sample.gt_label)
@@ -184,7 +186,7 @@ class _Network:
                 picture=volume[index].numpy(),
                 mask=sample.mask[..., index].numpy() > 0,
                 map=heat.cpu().numpy(),
-                score=float(score),
+                score=score,
                 label=label,
                 kind=('benign', 'malignant')[label],
                 malignancy=sample.malignancy,

@@ -1,4 +1,4 @@
-"""Tables that mmlesion writes when it prepares a data set and reads for training.
+"""Tables of prepared data sets, and the division of their patients.
 
-Each module contains one table: its row type, its file names, its writer and its reader.
+A module of a table contains its row type, its file names, its writer and its reader.
 """

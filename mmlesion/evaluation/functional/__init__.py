@@ -17,6 +17,7 @@ from .calibration import (
     calibration_error,
     fit_temperature,
     operating_points,
+    positive_probability,
     reliability,
     youden_threshold,
 )
@@ -68,6 +69,7 @@ __all__ = [
     'geometry_baseline',
     'one_against_rest',
     'operating_points',
+    'positive_probability',
     'patch_geometry',
     'reader_accuracy_by_certainty',
     'reliability',

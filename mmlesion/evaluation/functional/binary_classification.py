@@ -52,8 +52,9 @@ def f1_threshold(
 ) -> float:
     """Compute the threshold with the largest F1.
 
-    The threshold is between two distinct scores, or 0 if all cases are positive. It is
-    valid only for other cases.
+    The threshold is between two distinct scores. If all cases are classified as
+    positive, it is 0, or below the smallest score if that is not above 0. It is valid
+    only for other cases.
 
     Args:
         scores: See :func:`binary_rates`.
@@ -75,7 +76,8 @@ def f1_threshold(
     if not labels.any():
         return float('nan')
     steps = np.unique(scores)
-    cuts = [0.0, *((steps[1:] + steps[:-1]) / 2)]
+    lowest = 0.0 if steps[0] > 0 else np.nextafter(steps[0], -np.inf)
+    cuts = [lowest, *((steps[1:] + steps[:-1]) / 2)]
     if not balanced:
         return float(max(cuts, key=lambda cut: binary_rates(scores, labels, cut)['f1']))
     if labels.all():

@@ -6,7 +6,8 @@ from scipy.optimize import minimize_scalar
 
 from .binary_classification import binary_rates, roc_curve
 
-_LIMIT = 1e-7
+# Difference of 1 and the next smaller float64
+_LIMIT = 2.0**-53
 
 
 def brier_score(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -123,6 +124,27 @@ def fit_temperature(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         options=dict(xatol=1e-6),
     )
     return float(np.exp(found.x))
+
+
+def positive_probability(scores: npt.ArrayLike) -> float:
+    """Probability of the second of two classes in double precision.
+
+    Single precision cannot tell a probability above 1 - 3e-8 from 1, so it is computed
+    from the probability of the first class. Otherwise the temperature and the order of
+    such cases would be lost.
+
+    Args:
+        scores: Probability of each class.
+
+    Shape:
+        - scores: (2,)
+
+    Returns:
+        The probability. If the scores do not sum to 1, the second score.
+    """
+    first, second = np.asarray(scores, np.float64)
+    is_complement = abs(first + second - 1) < 1e-3
+    return float(1 - first if is_complement and first < second else second)
 
 
 def apply_temperature(scores: npt.ArrayLike, temperature: float) -> np.ndarray:

@@ -52,7 +52,8 @@ def paired_bootstrap(
         are NaN without a case.
 
     Raises:
-        ValueError: If the lengths differ or ``confidence`` is not within 0 and 1.
+        ValueError: If the lengths differ, ``confidence`` is not within 0 and 1, or
+            ``num_resamples`` is not positive.
     """
     values = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     groups = np.asarray(groups)
@@ -63,6 +64,8 @@ def paired_bootstrap(
         )
     if not 0 < confidence < 1:
         raise ValueError(f'confidence must be within 0 and 1, got {confidence}.')
+    if num_resamples < 1:
+        raise ValueError(f'num_resamples must be at least 1, got {num_resamples}.')
     kept = ~np.isnan(values)
     values, groups = values[kept], groups[kept]
     if not len(values):

@@ -16,6 +16,7 @@ from ..functional import (
     calibration_error,
     log_loss,
     operating_points,
+    positive_probability,
     youden_threshold,
 )
 
@@ -105,7 +106,8 @@ class BinaryClassificationMetric(BaseMetric):
                     f'{name}: expected two classes and a label of 0 or 1, got '
                     f'{len(scores)} scores and the label {label[0]:g}.'
                 )
-            score = float(scores[self.positive])
+            # Both classes in the order (negative, positive)
+            score = positive_probability(scores[[1 - self.positive, self.positive]])
             if not np.isfinite(score):
                 raise ValueError(
                     f'{name}: the score is {score}; usually training diverged.'

@@ -131,6 +131,7 @@ class NoduleSegmentationMetric(BaseMetric):
                 )
             nodules = _plane(sample['mask'])
             activation_map = sample.get('map')
+            rows = []
             for key in self._keys:
                 predicted = _plane(sample[key])
                 regions = sample.get(_MASKS_OF_ALL.get(key, ''))
@@ -150,7 +151,7 @@ class NoduleSegmentationMetric(BaseMetric):
                     )
                 except ValueError as error:
                     raise ValueError(f"{name}: '{key}': {error}") from None
-                self.results.append(
+                rows.append(
                     dict(
                         img_id=str(name),
                         patient=sample.get('patient', ''),
@@ -158,21 +159,12 @@ class NoduleSegmentationMetric(BaseMetric):
                         **asdict(score),
                     )
                 )
-
-    def evaluate(self, size: int) -> dict:
-        """Gather the slices of all processes and compute the measures.
-
-        Args:
-            size: Number of slices of the data set.
-
-        Returns:
-            Measures by name with the prefix.
-        """
-        # Each segmentation of a slice has one result
-        return super().evaluate(size * len(self._keys))
+            # One result per sample: MMEngine keeps as many results as samples.
+            self.results.append(rows)
 
     def compute_metrics(self, results: list) -> dict:
         """Compute and log the table, and write the slices."""
+        results = [row for rows in results for row in rows]
         self.rows = results
         tables = {
             name: nodule_segmentation_table(slice_scores(results, name))

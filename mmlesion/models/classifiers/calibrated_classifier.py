@@ -57,7 +57,10 @@ class CalibratedClassifier(ImageClassifier):
         for sample in predictions:
             # softmax(S / T) = softmax(log softmax(S) / T)
             score: Any = sample.get('pred_score')
-            score = (score.float().log() / self.temperature).softmax(0)
+            score = score.float()
+            # The logarithm of a probability that is rounded to 0 is not finite
+            score = score.clamp(min=torch.finfo(score.dtype).tiny).log()
+            score = (score / self.temperature).softmax(0)
             sample.set_pred_score(score)
         return predictions
 

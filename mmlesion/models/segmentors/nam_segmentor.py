@@ -382,8 +382,10 @@ class NAMSegmentor(BaseModel):
             if not blobs:
                 break
             nodule = self._nodule(seen, blobs[0].mask)
-            found.append(nodule)
             removed = nodule.fine.numpy() & ~painted
+            if found and not removed.any():
+                break  # the same nodule again
+            found.append(nodule)
             if len(found) == self.num_nodules or not removed.any():
                 break
             painted |= removed

@@ -107,6 +107,29 @@ def test_rows_are_the_maps_of_the_configs(root, monkeypatch):
         assert scores[f'{title} covered'] == pytest.approx(expected, abs=1e-5)
 
 
+def test_two_layers_of_one_method_and_calibrated_scores(root):
+    from mmlesion.apis.studies.compare_image_maps import _columns
+
+    hook = "dict(type='mmlesion.ActivationMapHook', layers='backbone.layer{}'),"
+    cfg, _, model = network(root, 'layers', ''.join(map(hook.format, (3, 4, 4))))
+    cfg.model.type = 'mmlesion.CalibratedClassifier'
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        calibrated = MODELS.build(cfg.model).eval()
+        packed = DATASETS.build(cfg.test_dataloader.dataset)[0]
+    calibrated.load_state_dict(model.state_dict())
+    calibrated.temperature.fill_(4.0)
+    found = _columns(cfg, calibrated, packed, 'image')
+    assert list(found) == [
+        *('GradCAM', 'GradCAM backbone.layer4', 'GradCAM backbone.layer4 2')
+    ]
+    maps = [each['map'] for each in found.values()]
+    assert (maps[1] == maps[2]).all() and (maps[0] != maps[1]).any()
+    batch = (packed['inputs'][None].float() - 100) / 50
+    with torch.no_grad():
+        expected = float((model(batch) / 4).softmax(1)[0, 1])
+    assert found['GradCAM']['score'] == pytest.approx(expected, abs=1e-6)
+
+
 def test_the_program_and_bad_input(root, capsys):
     cfg, checkpoint, _ = network(root, 'one')
     out = root / 'pictures'

@@ -181,8 +181,12 @@ def test_the_temperature_is_stored_and_used(root, table, tmp_path):
     )
     assert (tmp_path / 'calibrated.reliability.png').is_file()
     same = config(root, tmp_path)
-    with pytest.raises(ValueError, match='validation cases are the test cases'):
+    same.val_dataloader.dataset.test_mode = False
+    with pytest.raises(ValueError, match=r'the test cases \(both have patient P'):
         calibrate(same, weights, out)
+    trained = config(root, tmp_path, 'train', 'val')
+    with pytest.raises(ValueError, match=r'the training cases \(both have patient P'):
+        calibrate(trained, weights, out)
     cfg.model.type = 'ImageClassifier'
     state = torch.load(weights, weights_only=False)
     state['state_dict'].pop('temperature')
