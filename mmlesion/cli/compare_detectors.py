@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--data', metavar='DIR', help='root folder of the data set for all configs'
     )
     parser.add_argument(
+        '--test-data',
+        metavar='DIR',
+        help='root folder of a data set whose split is compared instead, e.g. a '
+        'larger set; finished trainings are not repeated',
+    )
+    parser.add_argument(
         '--phantom',
         nargs=4,
         type=int,
@@ -120,6 +126,7 @@ def run(args: argparse.Namespace) -> None:
             seeds=args.seeds,
             reference=reference,
             data_root=data,
+            test_root=args.test_data,
             epochs=args.epochs,
             cpu_minutes=args.cpu_minutes,
             images=args.images,

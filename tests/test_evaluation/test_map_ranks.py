@@ -174,3 +174,5 @@ def test_cases_without_a_value_are_left_out():
         paired_bootstrap([1, 2], [1, 2], ['a'])
     with pytest.raises(ValueError, match='confidence must be within 0 and 1'):
         paired_bootstrap([1], [1], ['a'], confidence=95)
+    with pytest.raises(ValueError, match='num_resamples must be at least 1, got 0'):
+        paired_bootstrap([1, 2], [1, 1], ['a', 'b'], num_resamples=0)

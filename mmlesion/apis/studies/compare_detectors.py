@@ -13,6 +13,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.engine.work_dir import lock_work_dir
@@ -44,6 +45,9 @@ class ComparisonOptions:
         reference: Name of the config that is the reference of all differences. Defaults
             to the first config.
         data_root: Data set that replaces that of the configs.
+        test_root: Data set whose split is compared instead of that of ``data_root``,
+            e.g. a larger set for narrower intervals. Finished runs are tested again
+            and not trained again.
         epochs: Number of epochs that replaces that of the configs.
         cpu_minutes: CPU time of one training. The number of epochs is derived from the
             measured time of a training step; validation and test are not part of the
@@ -58,6 +62,7 @@ class ComparisonOptions:
     seeds: Sequence[int] = (0, 1, 2)
     reference: str | None = None
     data_root: str | None = None
+    test_root: str | None = None
     epochs: int | None = None
     cpu_minutes: float | None = None
     images: int | None = None
@@ -89,6 +94,7 @@ def compare_detectors(
         The content of ``table.json``.
 
     Raises:
+        FileNotFoundError: If ``test_root`` contains no data set.
         ValueError: If two configs have the same name, the reference is not among them,
             an option does not fit a config, a folder contains a run with other
             settings, or the models were tested on different images.
@@ -111,7 +117,11 @@ def compare_detectors(
     for seed in options.seeds:
         for name, cfg in named.items():
             folder = Path(out_dir) / name / f'seed{seed}'
-            runs[name].append(_run(_prepared(cfg, folder, seed, options), folder))
+            prepared = _prepared(cfg, folder, seed, options)
+            run = _run(prepared, folder)
+            if options.test_root is not None:
+                run = _test_on(prepared, folder, run, options.test_root)
+            runs[name].append(run)
     table = _compare(runs, reference, options)
     _write_tables(Path(out_dir), table)
     return table
@@ -217,19 +227,10 @@ def _train_and_test(cfg: Config, folder: Path) -> None:
     runner.train()
     # This includes the validation but not the test.
     cpu, wall = _cpu_seconds() - before, time.monotonic() - wall
-    best = max(folder.glob('best_*.pth'), key=os.path.getmtime, default=None)
+    best = _best_checkpoint(folder)
     if best is not None:
         runner.load_checkpoint(str(best), strict=True)
-    metrics = runner.test()
-    (metric,) = runner.test_evaluator.metrics
-    matches, patients = metric.matches, metric.patients
-    with atomic_file(folder / MATCHES_FILE, 'wb') as file:
-        np.savez_compressed(
-            file,
-            num_images=matches.num_images,
-            patients=patients,
-            **{name: getattr(matches, name) for name in _ARRAYS},
-        )
+    metrics = _test(runner, folder / MATCHES_FILE)
     for path in folder.glob('epoch_*.pth'):  # the best checkpoint is kept
         if best is not None:
             path.unlink()
@@ -246,13 +247,55 @@ def _train_and_test(cfg: Config, folder: Path) -> None:
     )
 
 
-def _read(folder: Path) -> _Run:
-    with np.load(folder / MATCHES_FILE) as arrays:
+def _best_checkpoint(folder: Path) -> Path | None:
+    return max(folder.glob('best_*.pth'), key=os.path.getmtime, default=None)
+
+
+def _test(runner: Runner, path: Path) -> dict[str, float]:
+    """Test and write the matches of boxes and lesions."""
+    metrics = runner.test()
+    (metric,) = runner.test_evaluator.metrics
+    with atomic_file(path, 'wb') as file:
+        np.savez_compressed(
+            file,
+            num_images=metric.matches.num_images,
+            patients=metric.patients,
+            **{name: getattr(metric.matches, name) for name in _ARRAYS},
+        )
+    return metrics
+
+
+def _test_on(cfg: Config, folder: Path, run: _Run, root: str) -> _Run:
+    """Test a finished run on another data set, unless its matches exist."""
+    dataset = cfg.test_dataloader.dataset
+    dataset.data_root = root
+    table = Path(root, dataset.get('ann_file', 'DL_info.csv'))
+    key = hashlib.sha256(str(Path(root).resolve()).encode() + table.read_bytes())
+    path = folder / f'matches_{key.hexdigest()[:12]}.npz'
+    if not path.is_file():
+        best = _best_checkpoint(folder)
+        if best is None:
+            raise ValueError(
+                f'{folder}: a test on other data needs the best checkpoint, i.e. '
+                'save_best in the config.'
+            )
+        print_log(f'Testing {best} on {root}', 'current')
+        cfg.load_from, cfg.resume = str(best), False
+        _test(LesionRunner.from_cfg(cfg), path)
+    return _Run(run.values, *_read_matches(path))
+
+
+def _read_matches(path: Path) -> tuple[FROCMatches, np.ndarray]:
+    with np.load(path) as arrays:
         matches = FROCMatches(
             int(arrays['num_images']), *(arrays[name] for name in _ARRAYS)
         )
-        patients = arrays['patients']
-    return _Run(json.loads((folder / RESULT_FILE).read_text()), matches, patients)
+        return matches, arrays['patients']
+
+
+def _read(folder: Path) -> _Run:
+    values = json.loads((folder / RESULT_FILE).read_text())
+    return _Run(values, *_read_matches(folder / MATCHES_FILE))
 
 
 def _check_same_images(run: _Run, first: _Run, names: str) -> None:

@@ -1,5 +1,6 @@
 """Detectors of several seeds: the runs, the table, the interval of the difference."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_runs_are_read_again_and_compared(data, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[STUDY], '_train_and_test', None)
     again = compare_detectors([config()], tmp_path, options)
     assert comparison_table(again) == comparison_table(table)
+    # Tested on the same slices as of another data set, and on more slices
+    copy = tmp_path / 'copy'
+    shutil.copytree(data, copy)
+    options.test_root = str(copy)
+    again = compare_detectors([config()], tmp_path, options)
+    assert comparison_table(again) == comparison_table(table)
+    more = tmp_path / 'more'
+    write_deeplesion(more, 1, 1, 4, size=96, context_mm=4, seed=1)
+    options.test_root = str(more)
+    assert compare_detectors([config()], tmp_path, options)['num_images'] == 4
+    monkeypatch.setattr(sys.modules[STUDY], '_test', None)  # not again
+    assert compare_detectors([config()], tmp_path, options)['num_images'] == 4
+    options.test_root = None
     options.width = 3
     with pytest.raises(
         ValueError, match='seed3 contains a run with different settings'
