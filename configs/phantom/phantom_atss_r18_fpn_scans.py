@@ -24,4 +24,11 @@ param_scheduler = [
 ]
 # rule that links the boxes of key slices to findings (mmlesion detect); chosen on 12
 # validation scans
-scan_link = dict(score_thr=0.05, score='mean', max_elongation=2.0, max_gap=2)
+scan_link = dict(
+    score_thr=0.05,
+    score='mean',
+    max_elongation=2.0,
+    max_gap=2,
+    box_margin_px=0,  # the boxes of mmlesion prepare scans
+    box_corners='edges',
+)

@@ -125,7 +125,9 @@ class DeepLesionDataset(BaseDetDataset):
             The samples in the order of the csv file, or of the list for a custom split.
         """
         rows = read_deeplesion_csv(self.ann_file)
-        self._metainfo['box_margin_px'] = _box_margin_px(rows)
+        self._metainfo['box_margin_px'] = margin = _box_margin_px(rows)
+        # Without a margin, the boxes are from mmlesion prepare scans
+        self._metainfo['box_corners'] = 'pixels' if margin else 'edges'
         self._report_straddling(rows)
         lesions: dict[str, list[LesionRow]] = {}
         for row in rows:
@@ -144,7 +146,7 @@ class DeepLesionDataset(BaseDetDataset):
             self._make_sample(img_id, lesions[name][0], lesions[name])
             for img_id, name in enumerate(names)
         ]
-        for row in self._read_background(lesions):
+        for row in self._read_background(rows):
             samples.append(self._make_sample(len(samples), row, ()))
         if self.subset_file:
             kept = set(self._read_list(self.subset_file, set(names)))
@@ -163,27 +165,33 @@ class DeepLesionDataset(BaseDetDataset):
             )
         return samples
 
-    def _read_background(
-        self, lesions: dict[str, list[LesionRow]]
-    ) -> list[KeySliceRow]:
+    def _read_background(self, lesions: Sequence[LesionRow]) -> list[KeySliceRow]:
+        """Read the key slices without lesions.
+
+        Args:
+            lesions: All rows of the csv file, also of noisy lesions.
+        """
         if self.background_file is None:
             return []
         path = self.background_file
         if self.data_root and not osp.isabs(path):
             path = osp.join(self.data_root, path)
-        patients = {rows[0].patient: rows[0] for rows in lesions.values()}
+        first: dict[int, tuple[KeySliceRow, str]] = {}
+        for lesion in lesions:
+            first.setdefault(lesion.patient, (lesion, self.ann_file))
+        with_lesion = {lesion.file_name for lesion in lesions}
         rows = read_background_csv(path)
         for row in rows:
-            if row.file_name in lesions:
+            if row.file_name in with_lesion:
                 raise ValueError(
                     f'{path}: row {row.row}: {row.file_name} has a lesion in '
                     f'{self.ann_file}'
                 )
-            known = patients.get(row.patient)
-            if known is not None and known.split != row.split:
+            known, source = first.setdefault(row.patient, (row, path))
+            if known.split != row.split:
                 raise ValueError(
                     f'{path}: row {row.row} puts patient {row.patient} into another '
-                    f'split than row {known.row} of {self.ann_file}'
+                    f'split than row {known.row} of {source}'
                 )
         wanted = SPLITS.get(self.split)
         return [row for row in rows if wanted is None or row.split == wanted]

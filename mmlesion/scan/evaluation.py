@@ -124,7 +124,13 @@ def _add_lesion(
         raise ValueError(f'{where}: long_diameter_mm must be positive')
     scan.centers.append((*center, diameter / 2))
     if all(name in row for name in _BOX):
-        scan.boxes.append(tuple(_number(row, name, where) for name in _BOX))
+        box = tuple(_number(row, name, where) for name in _BOX)
+        if any(low >= high for low, high in zip(box[:3], box[3:])):
+            raise ValueError(
+                f'{where}: the lower corner {box[:3]} of the box must be below the '
+                f'upper corner {box[3:]}'
+            )
+        scan.boxes.append(box)
     flag = row.get('excluded', '').strip() or '0'
     if flag not in ('0', '1'):
         raise ValueError(f'{where}: excluded must be 0 or 1, but is {flag!r}')
@@ -185,7 +191,11 @@ def truth_by_result(
             raise ValueError(
                 f'scan {scan} of the list has {len(names)} results, expected one'
             )
-        by_scan[names[0]] = lesions
+        # The list of excluded lesions may name the same scan differently
+        known = by_scan.setdefault(names[0], TruthScan())
+        known.centers += lesions.centers
+        known.boxes += lesions.boxes
+        known.excluded += lesions.excluded
     unlisted = sorted(set(results) - set(by_scan))
     if unlisted and not unlisted_are_empty:
         raise ValueError(

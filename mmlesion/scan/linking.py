@@ -49,6 +49,12 @@ class LinkOptions:
             Diameters are measured without this margin. None for
             ``box_margin_px`` of the training data set, which the checkpoint contains;
             if it does not, 5 as in DeepLesion (Yan et al., J. Med. Imaging 2018).
+        box_corners: Coordinates of the boxes of the training data. ``'pixels'``:
+            integers are centers of pixels, and the corner pixels belong to the box,
+            as in DeepLesion. ``'edges'``: integers are edges between pixels, as in
+            COCO and in the data of ``mmlesion prepare scans``. None for
+            ``box_corners`` of the training data set, which the checkpoint contains;
+            if it does not, ``'pixels'``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -64,6 +70,7 @@ class LinkOptions:
     nms_iou_thr: float = 0.1
     max_findings: int = 100
     box_margin_px: float | None = None
+    box_corners: str | None = None
 
     def __post_init__(self) -> None:
         for name in ('score_thr', 'iou_thr', 'end_ratio', 'nms_iou_thr'):
@@ -83,6 +90,10 @@ class LinkOptions:
                 )
         if self.score not in ('max', 'mean'):
             raise ValueError(f"score must be 'max' or 'mean', but is {self.score!r}")
+        if self.box_corners not in (None, 'pixels', 'edges'):
+            raise ValueError(
+                f"box_corners must be 'pixels' or 'edges', but is {self.box_corners!r}"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str) -> 'LinkOptions':
@@ -119,7 +130,8 @@ class LinkedBoxes:
         label: Class number.
         slices: Indices of the key slices.
         positions: Positions of these slices, in slices of the scan.
-        boxes: Boxes (x1, y1, x2, y2) in pixels.
+        boxes: Boxes (x1, y1, x2, y2) in pixels; integers are centers of pixels, and
+            the corner pixels belong to the box.
         scores: Scores of the boxes.
         box: (x1, y1, z1, x2, y2, z2), outer edges in voxels of the scan.
 
@@ -162,6 +174,12 @@ def link_boxes(
     Returns:
         Findings in descending order of score.
     """
+    if options.box_corners == 'edges':
+        # The last pixel of a box begins 1 before the edge of the box
+        key_slices = [
+            replace(each, boxes=each.boxes - np.array([0, 0, 1, 1]))
+            for each in key_slices
+        ]
     kept = [_best_boxes(each, options) for each in key_slices]
     free = [np.ones(len(scores), bool) for _, scores, _ in kept]
     # Equal scores are sorted by slice, so that the order is reproducible

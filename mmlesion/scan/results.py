@@ -124,10 +124,13 @@ def _margin_mm(detection: KeySliceDetection, options: LinkOptions) -> float:
     """
     margin = options.box_margin_px
     margin = box_margin_px(None) if margin is None else margin
+    pixel_mm = detection.volume.spacing_mm[1]
+    # The corners of linked boxes are half a pixel within the edges
+    inside_mm = pixel_mm / 2 if options.box_corners == 'edges' else 0.0
     for step in detection.pipeline.rest.transforms:
         if isinstance(step, ResizeToSpacing):
-            return margin * step.spacing_mm
-    return margin * detection.volume.spacing_mm[1]
+            return margin * step.spacing_mm - inside_mm
+    return margin * pixel_mm - inside_mm
 
 
 def _box_in_file(edges: np.ndarray, volume: CTVolume) -> Box3D:

@@ -48,7 +48,7 @@ class SharedFeatures:
         self.autocast = autocast
         self.device = next(model.parameters()).device
         self._levels: dict[int, tuple[Tensor, ...]] = {}
-        self._convolved: dict[tuple[nn.Module, int], Tensor] = {}
+        self._convolved: dict[tuple[nn.Module, int, int], Tensor] = {}
         self._sample: BaseDataElement | None = None
         self._image: Tensor | None = None
 
@@ -119,7 +119,7 @@ class SharedFeatures:
     def _drop_before(self, first: int) -> None:
         for image in [image for image in self._levels if image < first]:
             del self._levels[image]
-        for key in [key for key in self._convolved if key[1] < first]:
+        for key in [key for key in self._convolved if key[2] < first]:
             del self._convolved[key]
 
     @contextmanager
@@ -158,21 +158,24 @@ class SharedFeatures:
         """Return a convolution that computes each image of the window once."""
         convolve = module.forward
         # The same memory with the same shape: unchanged single images
-        images = {stack.data_ptr(): stack.flatten(0, 1) for stack in stacks}
+        images = {
+            stack.data_ptr(): (level, stack.flatten(0, 1))
+            for level, stack in enumerate(stacks)
+        }
 
         def forward(x: Tensor) -> Tensor:
-            own = images.get(x.data_ptr())
+            level, own = images.get(x.data_ptr(), (0, None))
             if own is None or own.shape != x.shape or own.stride() != x.stride():
                 return convolve(x)
             missing: dict[int, int] = {}
             for place, image in enumerate(flat):
-                if (module, image) not in self._convolved:
+                if (module, level, image) not in self._convolved:
                     missing.setdefault(image, place)
             if missing:
                 places = list(missing.values())
                 computed = convolve(torch.cat([x[place, None] for place in places]))
                 for result, image in zip(computed.split(1), missing):
-                    self._convolved[module, image] = result.clone()
-            return torch.cat([self._convolved[module, image] for image in flat])
+                    self._convolved[module, level, image] = result.clone()
+            return torch.cat([self._convolved[module, level, image] for image in flat])
 
         return forward

@@ -7,7 +7,12 @@ import pytest
 from mmlesion.cli import main
 from mmlesion.ct import CTVolume
 from mmlesion.scan import Box3D, Finding, ScanResult, SliceBox
-from mmlesion.scan.evaluation import evaluate_results, read_results, read_truth
+from mmlesion.scan.evaluation import (
+    evaluate_results,
+    read_results,
+    read_truth,
+    truth_by_result,
+)
 
 
 def result(findings, uid=''):
@@ -127,6 +132,22 @@ def test_excluded_annotations_of_luna16(tmp_path):
     (tmp_path / 'excluded.csv').write_text(f'{head}1.2,0,0,0,0\n')
     with pytest.raises(ValueError, match='excluded.csv: row 2: .* must be positive'):
         read_truth(tmp_path / 'annotations.csv', tmp_path / 'excluded.csv')
+
+
+def test_lesions_of_two_names_of_a_scan_are_added(folder):
+    """The lesions have the name of the folder, the excluded lesions the series UID."""
+    path = folder / 'excluded.csv'
+    path.write_text('seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2.3,9,9,9,-1\n')
+    text = TRUTH.replace('1.2.3,', 'b,')
+    (folder / 'truth.csv').write_text(text)
+    truth = truth_by_result(
+        read_results(folder / 'out'), read_truth(folder / 'truth.csv', path)
+    )
+    assert truth['b'].centers == [(70, 70, 70, 4), (9, 9, 9, 5)]
+    assert truth['b'].excluded == [False, True]
+    (folder / 'truth.csv').write_text(text.replace('45,45,45,55', '45,56,45,55'))
+    with pytest.raises(ValueError, match='row 2: the lower corner .* must be below'):
+        read_truth(folder / 'truth.csv')
 
 
 def test_the_program(folder, capsys):

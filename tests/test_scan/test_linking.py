@@ -33,6 +33,17 @@ def test_equal_boxes_in_three_slices_are_one_finding():
     np.testing.assert_array_equal(one.box, [9.5, 9.5, 0.5, 19.5, 19.5, 3.5])
 
 
+def test_boxes_whose_corners_are_edges():
+    """The same pixels 10 to 19, as COCO describes them."""
+    edges = (10, 10, 20, 20)
+    (pixels,) = link([(SQUARE, 0.5)], [(SQUARE, 0.9)])
+    (one,) = link([(edges, 0.5)], [(edges, 0.9)], box_corners='edges')
+    np.testing.assert_array_equal(one.box, pixels.box)
+    np.testing.assert_array_equal(one.boxes, pixels.boxes)
+    with pytest.raises(ValueError, match="'pixels' or 'edges', but is 'corners'"):
+        LinkOptions(box_corners='corners')
+
+
 def test_the_mean_of_the_scores():
     (one,) = link([(SQUARE, 0.5)], [(SQUARE, 0.7)], [(SQUARE, 0.6)], score='mean')
     assert one.score == pytest.approx(0.6)

@@ -26,7 +26,7 @@ from mmlesion.evaluation.functional import (
 from mmlesion.files import atomic_file, write_csv_table, write_json, write_text
 from mmlesion.registry import type_name
 
-from .training_budget import epochs_within, set_epochs
+from .training_budget import set_epochs, stored_epochs
 
 #: Names of the result files.
 RESULT_FILE = 'result.json'
@@ -164,11 +164,7 @@ def _prepared(
     if options.epochs is not None:
         set_epochs(cfg, options.epochs)
     elif options.cpu_minutes is not None:
-        budget = folder.parent / f'epochs_in_{options.cpu_minutes:g}_minutes.json'
-        if not budget.is_file():
-            epochs = epochs_within(cfg, 60 * options.cpu_minutes)
-            write_json(budget, dict(epochs=epochs))
-        set_epochs(cfg, json.loads(budget.read_text())['epochs'])
+        set_epochs(cfg, stored_epochs(cfg, options.cpu_minutes, folder.parent))
     return cfg
 
 

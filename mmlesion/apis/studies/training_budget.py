@@ -1,6 +1,9 @@
 """Training schedules with equal CPU time."""
 
+import hashlib
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +14,7 @@ from mmengine.runner import Runner
 
 from mmlesion.engine.hooks.float32_boxes_hook import cast_head_outputs
 from mmlesion.engine.model_building import initialize_weights
+from mmlesion.files import write_json
 
 _WARM_UP, _MEASURED = 2, 8
 
@@ -45,6 +49,32 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     cfg.train_cfg.max_epochs = epochs
     interval = cfg.train_cfg.get('val_interval', 1)
     cfg.train_cfg.val_interval = min(interval, epochs)
+
+
+def stored_epochs(cfg: Config, cpu_minutes: float, folder: Path) -> int:
+    """Return the number of epochs of a budget, measured once for all seeds.
+
+    The number is stored in the folder with a hash of the settings, and measured again
+    if they change.
+
+    Args:
+        cfg: Detection config.
+        cpu_minutes: CPU time of one training.
+        folder: Folder of the runs of this config.
+
+    Returns:
+        The number of epochs.
+    """
+    path = folder / f'epochs_in_{cpu_minutes:g}_minutes.json'
+    same = dict(cfg.to_dict(), randomness=None, experiment_name=None, work_dir=None)
+    text = json.dumps(same, sort_keys=True, default=str)
+    settings = hashlib.sha256(text.encode()).hexdigest()
+    stored = json.loads(path.read_text()) if path.is_file() else {}
+    if stored.get('settings') != settings:
+        epochs = epochs_within(cfg, 60 * cpu_minutes)
+        stored = dict(epochs=epochs, settings=settings)
+        write_json(path, stored)
+    return int(stored['epochs'])
 
 
 def epochs_within(cfg: Config, seconds: float) -> int:

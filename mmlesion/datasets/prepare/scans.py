@@ -47,7 +47,7 @@ _TABLE, _IMAGES, _RECORDS = 'DL_info.csv', 'Images_png', 'scans'
 _BACKGROUND = 'background.csv'
 _PROBLEMS = 'left_out.txt'
 _SHARES = (0.7, 0.15, 0.15)  # of the patients: training, validation, test
-_VERSION = 2
+_VERSION = 3
 # A slice in which the area of a lesion is below this share of its largest area shows
 # only the end of the lesion. It is neither a positive nor a negative example.
 _LEAST_SHARE = 0.25
@@ -107,8 +107,9 @@ def prepare_scans(
     The output is ``DL_info.csv`` and ``Images_png/<series>/<slice>.png``, which
     ``DeepLesionDataset`` reads, and ``scans/<series>.json`` with the path of the scan.
     Slices are axial and are numbered from 1 at the head, as in DeepLesion. The key
-    slice of a mask is the slice with its largest area, that of a box its middle. The
-    diameters are the sides of the box in the key slice. Lesions have no type.
+    slice of a mask is the slice with its largest area, that of a box its middle. Boxes
+    extend to the outer edges of their pixels (``box_corners`` of the data set is
+    ``'edges'``), and the diameters are their sides. Lesions have no type.
 
     Where the table has no splits, patients are divided at random, by default into 70 %
     training, 15 % validation and 15 % test.
@@ -333,7 +334,7 @@ def _find_key_slices(
     depth, height, width = volume.shape
     pixel_mm = square_pixel_mm(volume.spacing_mm, lesions.scan)
     boxes = [_in_key_slice(box, volume) for box in lesions.boxes]
-    wanted, ends = set(), set()
+    wanted, ends, sections = set(), set(), []
     if every_mm is not None:
         step = max(1, round(every_mm / volume.spacing_mm[0]))
         wanted = set(range((depth - 1) % step // 2, depth, step))
@@ -341,11 +342,15 @@ def _find_key_slices(
         for region, place in _regions(mask, volume):
             areas = region.sum(axis=(1, 2))
             largest = place[0].start + int(areas.argmax())
+            if every_mm is not None:
+                wanted.add(largest)
             for z, area in enumerate(areas, place[0].start):
                 if area < _LEAST_SHARE * areas.max():
                     ends.add(z)
-                elif z in wanted or z == largest:
-                    boxes.append((z, _section_box(region, place, z)))
+                elif every_mm is not None or z == largest:
+                    sections.append((z, _section_box(region, place, z)))
+    # The key slices are known after the last region.
+    boxes += [(z, box) for z, box in sections if every_mm is None or z in wanted]
     if every_mm is not None:
         boxes = [(z, box_px) for z, box_px in boxes if z not in ends]
 

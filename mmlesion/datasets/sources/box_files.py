@@ -137,11 +137,19 @@ def _read_coco(path: str) -> tuple[list[ImageBoxes], dict]:
     for name in repeated:
         # A name that several images share is ambiguous.
         del by_key['file_name', name]
+    ignored = set()
     for annotation in coco.annotations:
-        if not (annotation.get('iscrowd') or annotation.get('ignore')):
-            image = by_key['image_id', annotation['image_id']]
+        image = by_key['image_id', annotation['image_id']]
+        if annotation.get('iscrowd') or annotation.get('ignore'):
+            ignored.add(annotation['image_id'])
+        else:
             image.true_boxes.append(xyxy(annotation['bbox'], path))
-    return [by_key['image_id', key] for key in coco.images], by_key
+    # A box on an ignored lesion would be a false positive in an image without others
+    return [
+        image
+        for key in coco.images
+        if (image := by_key['image_id', key]).true_boxes or key not in ignored
+    ], by_key
 
 
 def _json_entries(path: str) -> Iterator[tuple[str, tuple, tuple, Any]]:

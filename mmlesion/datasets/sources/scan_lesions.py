@@ -171,11 +171,11 @@ def _csv_row(cells: dict, folder: str, where: str) -> dict:
             f'{where}: expected either a mask or a box ({", ".join(CORNER_COLUMNS)})'
         )
     return dict(
-        scan=osp.join(folder, cells['scan']),
+        scan=osp.normpath(osp.join(folder, cells['scan'])),
         where=where,
-        patient=cells.get('patient') or cells['scan'],
+        patient=cells.get('patient') or osp.normpath(cells['scan']),
         split=_split(cells.get('split') or None, where),
-        mask=osp.join(folder, mask) if mask else None,
+        mask=osp.normpath(osp.join(folder, mask)) if mask else None,
         box=None if mask else _voxel_box(given, where),
     )
 
@@ -215,12 +215,13 @@ def _coco_rows(path: str) -> list[dict]:
         box = xyxy(annotation['bbox'], where)
         if box[2] <= box[0] or box[3] <= box[1] or not math.isfinite(sum(box)):
             raise ValueError(f'{where}: the box has no area')
-        scan = str(place.scan)
+        scan = osp.normpath(str(place.scan))
+        patient = image.get('patient') or osp.normpath(name.rpartition('#')[0])
         rows.append(
             dict(
                 scan=scan,
                 where=where,
-                patient=str(image.get('patient') or name.rpartition('#')[0]),
+                patient=str(patient),
                 split=_split(image.get('split'), where),
                 mask=None,
                 box=LesionSliceBox(

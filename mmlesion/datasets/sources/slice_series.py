@@ -88,11 +88,15 @@ class PngSeries(SliceSeries):
 
     def fetch(self, offset: int) -> np.ndarray | None:
         """Return the HU of the PNG file at exactly this offset, or None."""
+        # Slice 999 of a longer series is 999.png and not 0999.png
+        short = osp.join(self.folder, f'{self.key_slice + offset:03d}.png')
         # Open without checking first: one call less per slice on a network file system.
-        try:
-            return read_png_hu(self.name(offset))
-        except FileNotFoundError:
-            return None
+        for path in dict.fromkeys((self.name(offset), short)):
+            try:
+                return read_png_hu(path)
+            except FileNotFoundError:
+                continue
+        return None
 
 
 class ArchivedSeries(PngSeries):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
@@ -98,7 +99,7 @@ class ContextRCNN(TwoStageDetector):
                 the batch has no padding.
 
         Returns:
-            A tuple of one level, (N, M, C, h, w).
+            A tuple of one level, (N, M, C, h, w), 0 in the padding.
         """
         mask = get_padding_mask(batch_inputs)
         if mask is None:
@@ -107,7 +108,18 @@ class ContextRCNN(TwoStageDetector):
         divisor = getattr(self.data_preprocessor, 'pad_size_divisor', 1)
         sizes = [[-(-side // divisor) * divisor for side in shape] for shape in shapes]
         batch = self._padded_batch(batch_inputs, sizes)
-        return (self._features(batch_inputs, shapes, batch)[1],)
+        if batch is not None or len(set(shapes)) == 1:
+            return (self._features(batch_inputs, shapes, batch)[1],)
+        found = [
+            self._features(inputs[None, :, :height, :width], [shape], None)[1]
+            for inputs, shape, (height, width) in zip(batch_inputs, shapes, sizes)
+        ]
+        rows, cols = (max(each.shape[axis] for each in found) for axis in (-2, -1))
+        padded = [
+            F.pad(each, (0, cols - each.shape[-1], 0, rows - each.shape[-2]))
+            for each in found
+        ]
+        return (torch.cat(padded),)
 
     def detect(
         self,

@@ -1,5 +1,6 @@
 """Detectors of several seeds: the runs, the table, the interval of the difference."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -179,6 +180,15 @@ def test_epochs_of_a_budget(data, tmp_path, monkeypatch):
     compare_detectors([config()], tmp_path, options)
     assert len(seen) == 2 and len(set(seen)) == 1
     assert 1 < seen[0][0] == seen[0][1] < 10000
+    # Other settings have another budget.
+    name = 'phantom_rfcn_3slice/epochs_in_2_minutes.json'
+    stored = json.loads((tmp_path / name).read_text())
+    options.width = 4
+    shutil.rmtree(tmp_path / 'phantom_rfcn_3slice/seed0')
+    shutil.rmtree(tmp_path / 'phantom_rfcn_3slice/seed1')
+    compare_detectors([config()], tmp_path, options)
+    again = json.loads((tmp_path / name).read_text())
+    assert again['settings'] != stored['settings']
     options.cpu_minutes = 1e-6
     with pytest.raises(ValueError, match='one epoch takes'):
         compare_detectors([config()], tmp_path, options)

@@ -11,6 +11,7 @@ from mmlesion.cli.main import main
 from mmlesion.ct import read_png_hu, read_slice_hu
 from mmlesion.datasets import DeepLesionDataset
 from mmlesion.datasets.prepare import prepare_scans
+from mmlesion.datasets.sources.scan_lesions import read_scan_lesions
 
 ORDERS = ('LPS', 'RAS', 'LAI', 'PIR', 'SLA')
 BOX = (1, 22, 13, 5, 30, 19)  # z1, y1, x1, z2, y2, x2 of the LPS scan, inclusive
@@ -70,6 +71,7 @@ def test_each_order_of_voxels_gives_the_same_boxes_and_pixels(scans, tmp_path):
     assert len(dataset) == 5
     # the boxes have no margin, unlike those of DeepLesion
     assert dataset.metainfo['box_margin_px'] == 0
+    assert dataset.metainfo['box_corners'] == 'edges'
     z1, y1, x1, z2, y2, x2 = BOX
     for number, order in enumerate(ORDERS):
         sample = dataset.get_data_info(number)
@@ -232,6 +234,41 @@ def test_key_slices_at_a_distance_have_boxes_or_are_background(spindle, tmp_path
     assert list(_boxes(tmp_path)) == [4, 5, 6, 7]
 
 
+def test_a_key_slice_has_the_boxes_of_all_lesions(tmp_path):
+    """The largest slice of a lesion is no multiple of the distance."""
+    mask = np.zeros((21, 40, 40), np.uint8)
+    for z, side in {6: 6, 7: 8, 8: 6}.items():
+        mask[z, 4 : 4 + side, 4 : 4 + side] = 1
+    for z in range(2, 19):  # the largest slice is 16
+        mask[z, 20:30, 20 : 31 if z == 16 else 30] = 2
+    for name, values in (('ct', np.zeros(mask.shape, np.int16)), ('mask', mask)):
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing((0.75, 0.75, 2.0))
+        sitk.WriteImage(image, str(tmp_path / f'{name}.nii.gz'))
+    rows = [dict(scan='ct.nii.gz', mask='mask.nii.gz', split='train')]
+    table = _write(tmp_path / 'masks.csv', rows)
+    prepare_scans(table, workers=1, progress=False, every_mm=20)
+    dataset = DeepLesionDataset(data_root=str(tmp_path), split='train', pipeline=[])
+    samples = [dataset.get_data_info(index) for index in range(len(dataset))]
+    found = {
+        21 - sample['key_slice']: sorted(each['bbox'] for each in sample['instances'])
+        for sample in samples
+    }
+    wide = [20, 20, 30, 30]
+    assert found == {**{7: [[4, 4, 12, 12], wide], 10: [wide], 16: [[20, 20, 31, 30]]}}
+
+
+def test_one_scan_in_two_notations_is_one_scan(scans, tmp_path):
+    folder, _, boxes = scans
+    row = _box_row(folder, 'LPS', boxes['LPS'])
+    table = _write(
+        tmp_path / 'boxes.csv',
+        [row, dict(row, scan=f'{folder}/./LPS_ct.nii.gz')],
+    )
+    (found,) = read_scan_lesions(table)
+    assert len(found.boxes) == 2 and found.patient == row['scan']
+
+
 def test_another_distance_repeats_the_preparation(spindle, tmp_path):
     prepare_scans(spindle, workers=1, progress=False, every_mm=2)
     # every second slice from slice 0 or 1; the largest slice of the lesion is added
@@ -285,6 +322,33 @@ def test_malformed_lists_of_background_are_named(spindle, tmp_path, change, mess
         text = text.replace(',12,', ',6,', 1)
     path.write_text(text)
     with pytest.raises(ValueError, match=rf'background\.csv: .*{message}'):
+        _boxes(tmp_path, background_file='background.csv')
+
+
+def test_background_and_noisy_lesions(spindle, tmp_path):
+    """A noisy lesion is a lesion, and its patient is in its split."""
+    prepare_scans(spindle, workers=1, progress=False, every_mm=2)
+    table, path = tmp_path / 'DL_info.csv', tmp_path / 'background.csv'
+    official = table.read_text()
+    rows = list(csv.DictReader(official.splitlines()))
+    background = list(csv.DictReader(path.read_text().splitlines()))
+    names = ('File_name', 'Key_slice_index')
+    place = {name: background[0][name] for name in names}
+    noisy = dict(rows[0], Possibly_noisy='1', **place)
+    _write(table, [*rows, noisy])
+    with pytest.raises(ValueError, match=r'background\.csv: row 2: .* has a lesion'):
+        _boxes(tmp_path, background_file='background.csv')
+    # a patient without lesions in two splits
+    table.write_text(official)
+    one, two = (
+        {
+            key: cell.replace('000001_01_01', '000007_01_01')
+            for key, cell in dict(row, Patient_index='7').items()
+        }
+        for row in background[:2]
+    )
+    _write(path, [*background, one, dict(two, Train_Val_Test='3')])
+    with pytest.raises(ValueError, match=r'into another split than row 8 of .*ground'):
         _boxes(tmp_path, background_file='background.csv')
 
 

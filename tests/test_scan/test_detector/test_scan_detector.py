@@ -14,6 +14,7 @@ from mmlesion.apis import ScanDetector, ScanOptions
 from mmlesion.ct import CTVolume, write_volume
 from mmlesion.evaluation.functional import FROCCurve
 from mmlesion.scan import ScanResult
+from mmlesion.scan.key_slice_detection import KeySliceBoxes, KeySliceDetection
 from mmlesion.scan.linking import LinkedBoxes, LinkOptions
 from mmlesion.scan.reading import detection_volume, read_scan
 from mmlesion.scan.results import make_result
@@ -149,6 +150,36 @@ def test_the_checkpoint_states_the_margin_of_the_boxes(
     assert found.record.settings['link']['box_margin_px'] == margin
     options = ScanOptions(link=LinkOptions(box_margin_px=2))
     assert ScanDetector(small_config(), path, 'cpu', options).link.box_margin_px == 2
+
+
+def test_a_perfect_detector_that_was_trained_on_prepared_scans(
+    small_config, model, scan, tmp_path, monkeypatch
+):
+    """Boxes of ``mmlesion prepare scans``: edges without a margin."""
+    box = (30, 22, 41, 34)  # x 30 to 40, y 22 to 33
+
+    def perfect(self):
+        for number in self.keys.numbers():
+            inside = 12 <= number * self.keys.step_mm <= 24
+            boxes = np.array([box] if inside else [], float).reshape(-1, 4)
+            count = len(boxes)
+            position = self.keys.position(number)
+            yield KeySliceBoxes(
+                position, boxes, np.full(count, 0.9), np.zeros(count, int)
+            )
+
+    monkeypatch.setattr(KeySliceDetection, '__iter__', perfect)
+    path = tmp_path / 'small.pth'
+    meta = dict(classes=('lesion',), box_margin_px=0.0, box_corners='edges')
+    state = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
+    torch.save(state, path)
+    options = ScanOptions(every_mm=6)
+    (found,) = ScanDetector(small_config(), path, 'cpu', options)(scan).findings
+    assert found.box.lower[:2] == (29.5, 21.5) and found.box.upper[:2] == (40.5, 33.5)
+    x, y = np.array([35.0, 27.5]) * 0.8 + scan.origin[:2]
+    assert found.center_mm[:2] == pytest.approx((x, y))
+    assert found.long_diameter_mm == pytest.approx(12 * 0.8)
+    assert found.short_diameter_mm == pytest.approx(11 * 0.8)
 
 
 def test_the_rule_of_the_config(small_config, checkpoint):
