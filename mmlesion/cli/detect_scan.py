@@ -18,6 +18,7 @@ from .arguments import (
     add_lung_mask_arguments,
     check_lung_mask_arguments,
     parse_overrides,
+    read_config,
     zoo_name,
 )
 from .scan_outputs import (
@@ -197,6 +198,8 @@ def _task(args: argparse.Namespace, single: bool) -> ProgramTask:
         froc=args.froc and os.path.abspath(args.froc),
     )
     config, checkpoint = _detector(args)
+    if args.cfg_options:
+        read_config(config, args.cfg_options)  # checks the options
     return ProgramTask(
         config,
         checkpoint,

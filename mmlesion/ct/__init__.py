@@ -18,6 +18,7 @@ from .files import (
     image_to_volume,
     read_volume,
     volume_to_image,
+    write_image,
     write_volume,
 )
 from .geometry import SourceImage, VoxelGrid
@@ -69,6 +70,7 @@ __all__ = [
     'image_to_volume',
     'read_volume',
     'volume_to_image',
+    'write_image',
     'write_volume',
     'SourceImage',
     'VoxelGrid',

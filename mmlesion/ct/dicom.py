@@ -1,6 +1,7 @@
 """Reading and writing of DICOM CT series."""
 
 import os
+import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from mmlesion.files import PARTIAL_SUFFIX
 from mmlesion.files.limits import check_limit
 
 from .dicom_folder import series_files, series_headers
@@ -141,11 +143,29 @@ def write_dicom_image(
     Raises:
         FileExistsError: If the folder is not empty.
     """
-    os.makedirs(folder, exist_ok=True)
-    if os.listdir(folder):
+    if os.path.isdir(folder) and os.listdir(folder):
         raise FileExistsError(
             f'{folder}: a DICOM series needs an empty folder to be written to'
         )
+    partial = os.path.abspath(folder) + PARTIAL_SUFFIX
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    os.makedirs(partial)
+    try:
+        _write_slices(partial, folder, image, patient, new_uid)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write_slices(
+    partial: str,
+    folder: str,
+    image: sitk.Image,
+    patient: str,
+    new_uid: Callable[[], str] | None,
+) -> None:
+    """Write the files of a series to the folder ``partial``."""
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     direction = np.reshape(image.GetDirection(), (3, 3))
@@ -179,7 +199,7 @@ def write_dicom_image(
             tags.update(dict.fromkeys(_TIMES, '000000'))
         for tag, value in tags.items():
             one.SetMetaData(tag, value)
-        writer.SetFileName(os.path.join(folder, f'{number + 1:04d}.dcm'))
+        writer.SetFileName(os.path.join(partial, f'{number + 1:04d}.dcm'))
         try:
             with quiet_itk():
                 writer.Execute(one)
@@ -210,7 +230,15 @@ def _read_slices(slices: list[SliceHeader], folder: str) -> sitk.Image:
     multi_frame = [each for each in slices if each.frame]
     if not multi_frame:
         try:
-            return sitk.ReadImage([each.path for each in slices])
+            if len({each.rescale for each in slices}) == 1:
+                return sitk.ReadImage([each.path for each in slices])
+            # ITK would store all slices in the pixel type of the first slice
+            arrays = [
+                sitk.GetArrayFromImage(sitk.ReadImage(each.path)) for each in slices
+            ]
+            return sitk.GetImageFromArray(
+                np.concatenate([each.reshape(1, *each.shape[-2:]) for each in arrays])
+            )
         except RuntimeError as error:
             raise ValueError(
                 f'{folder}: the series cannot be read ({last_line(error)})'
@@ -240,6 +268,11 @@ def _check_header(header: SliceHeader) -> None:
         raise ValueError(
             f'{path}: expected one value per pixel, but the file is a color picture '
             f'with {header.components}'
+        )
+    if header.photometric == 'MONOCHROME1':
+        raise ValueError(
+            f'{path}: expected PhotometricInterpretation MONOCHROME2, but it is '
+            'MONOCHROME1 (inverted values)'
         )
     if header.frames != 1:
         raise ValueError(
@@ -288,7 +321,7 @@ def _check_slices(slices: list[SliceHeader], folder: str) -> float:
         )
     _check_equal_planes(slices)
     step_mm = _check_steps(slices, folder)
-    _check_line(slices, folder, step_mm)
+    _check_line(slices, folder)
     return step_mm
 
 
@@ -332,19 +365,31 @@ def _check_steps(slices: list[SliceHeader], folder: str) -> float:
                 f'slices {usual:.4g} mm; slices are missing or unevenly '
                 'spaced'
             )
-    return float(np.mean(steps))
+    mean = float(np.mean(steps))
+    heights = np.array([each.height for each in slices])
+    off = np.abs(heights - heights[0] - mean * np.arange(len(slices)))
+    if off.max() > mean / 2:
+        raise ValueError(
+            f'{slices[int(off.argmax())].name}: the slice is {off.max():.3g} mm from '
+            f'its place in evenly spaced slices of {mean:.4g} mm; the slices are '
+            'unevenly spaced'
+        )
+    return mean
 
 
-def _check_line(slices: list[SliceHeader], folder: str, step_mm: float) -> None:
+def _check_line(slices: list[SliceHeader], folder: str) -> None:
     """Check that the first pixels of all slices lie on a line along the normal."""
     first = slices[0]
     assert slices[-1].position is not None and first.position is not None
     assert first.spacing_mm is not None
     across = slices[-1].position - first.position
     across = across - first.normal * (across @ first.normal)
-    if np.linalg.norm(across) > 0.1 * step_mm * (len(slices) - 1):
+    shift_mm = float(np.linalg.norm(across))
+    length_mm = float(abs((slices[-1].position - first.position) @ first.normal))
+    # Orientations of three decimal places cause up to 0.1 degrees
+    if shift_mm > max(first.spacing_mm.min(), 2e-3 * length_mm):
         raise ValueError(
-            f'{folder}: the slices are sheared against each other '
+            f'{folder}: the slices are sheared against each other by {shift_mm:.3g} mm '
             '(tilted gantry), which is not supported'
         )
     for place, each in enumerate(slices):

@@ -11,6 +11,15 @@ from .dicom_fragments import check_fragments
 from .dicom_headers import SliceHeader, last_line, quiet_itk, read_header
 from .enhanced_dicom import ENHANCED_CT, frame_headers
 
+_SUFFIXES = ('.dcm', '.dicom', '.ima')
+#: SOP classes of objects without pixels: reports, presentation states, RT structures
+#: and plans, encapsulated documents.
+_WITHOUT_IMAGE = tuple(
+    f'1.2.840.10008.5.1.4.1.1.{ending}.' for ending in (88, 11, 481, 104)
+)
+#: Media Storage SOP Class UID (0002,0002) with its type UI, as in every meta header.
+_SOP_CLASS = b'\x02\x00\x02\x00UI'
+
 
 @dataclass(frozen=True)
 class SeriesInfo:
@@ -122,13 +131,16 @@ def series_files(folder: str) -> dict[str, tuple[str, ...]]:
             f'{folder}: a DICOM file is damaged ({last_line(error)})'
         ) from None
     # A truncated file belongs to no series and leaves no gap at the ends of a series.
-    # Therefore, every file that starts like DICOM must belong to a series.
+    # Therefore, every file that starts like DICOM, or is named like DICOM, must belong
+    # to a series.
     readable = {os.path.basename(path) for paths in files.values() for path in paths}
     for name in sorted(set(os.listdir(folder)) - readable - {'DICOMDIR'}):
-        if starts_like_dicom(os.path.join(folder, name)):
-            raise ValueError(
-                f'{os.path.join(folder, name)}: the DICOM file is damaged or truncated'
-            )
+        path = os.path.join(folder, name)
+        if not os.path.isfile(path) or name.startswith('.'):
+            continue
+        named = name.lower().endswith(_SUFFIXES)
+        if (named or starts_like_dicom(path)) and not _has_no_image(path):
+            raise ValueError(f'{path}: the DICOM file is damaged, truncated or empty')
     if not found:
         raise ValueError(f'{folder}: the folder contains no DICOM series')
     return files
@@ -168,3 +180,18 @@ def starts_like_dicom(path: str) -> bool:
         return False
     with open(path, 'rb') as file:
         return file.read(132)[128:] == b'DICM'
+
+
+def _has_no_image(path: str) -> bool:
+    """Return whether a DICOM file is of a class without pixels, such as a report."""
+    with open(path, 'rb') as file:
+        head = file.read(1024)
+    start = head.find(_SOP_CLASS)
+    if start < 0:
+        return False
+    start += len(_SOP_CLASS) + 2
+    length = int.from_bytes(head[start - 2 : start], 'little')
+    uid = head[start : start + length].decode('ascii', 'replace')
+    # RT images (481.1) have pixels
+    is_rt_image = uid.strip('\0 ') == '1.2.840.10008.5.1.4.1.1.481.1'
+    return uid.startswith(_WITHOUT_IMAGE) and not is_rt_image

@@ -19,9 +19,13 @@ _TAGS = dict(
     orientation='0020|0037',
     frames='0028|0008',
     intercept='0028|1052',
+    slope='0028|1053',
+    bits='0028|0100',
+    signed='0028|0103',
     units='0028|1054',
     spacing='0028|0030',
     sop_class='0008|0016',
+    photometric='0028|0004',
 )
 
 
@@ -45,6 +49,9 @@ class SliceHeader:
         spacing_mm: Pixel size (y, x) as PixelSpacing states it, if it is stated.
         frame: Number of the frame, from 1; 0 for a file of one slice.
         sop_class: UID of the SOP class.
+        rescale: RescaleIntercept, RescaleSlope, BitsAllocated and PixelRepresentation
+            as the file states them. They determine the type of HU values.
+        photometric: PhotometricInterpretation.
     """
 
     path: str
@@ -62,6 +69,8 @@ class SliceHeader:
     spacing_mm: np.ndarray | None
     frame: int = 0
     sop_class: str = ''
+    rescale: tuple[str, ...] = ()
+    photometric: str = ''
 
     @property
     def name(self) -> str:
@@ -119,6 +128,8 @@ def read_header(path: str) -> SliceHeader:
         units=text['units'],
         spacing_mm=numbers_of(text['spacing'], 2),
         sop_class=text['sop_class'],
+        photometric=text['photometric'],
+        rescale=tuple(text[name] for name in ('intercept', 'slope', 'bits', 'signed')),
     )
 
 

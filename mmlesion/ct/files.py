@@ -21,6 +21,8 @@ VOLUME_SUFFIXES = ('.nii', '.nii.gz', '.mha', '.mhd', '.nrrd', '.nhdr')
 _KINDS = dict(nii='nifti', mha='metaimage', mhd='metaimage', nrrd='nrrd', nhdr='nrrd')
 _READERS = dict(nifti='NiftiImageIO', metaimage='MetaImageIO', nrrd='NrrdImageIO')
 
+_NIFTI_HEADER_BYTES = 352
+
 #: Voxel sizes in mm, from micro-CT to scout views. Other values are header errors.
 _SPACING_RANGE_MM = (0.005, 100.0)
 
@@ -146,12 +148,37 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
         return
     try:
         with atomic_path(path) as partial:
-            sitk.WriteImage(image, partial, useCompression=True)
-    except (FileNotFoundError, RuntimeError):
+            write_image(image, partial)
+    except (OSError, RuntimeError):
         raise OSError(
             f'{path}: the volume could not be written; is there a '
             'folder and space on the disk?'
         ) from None
+
+
+def write_image(image: sitk.Image, path: str | os.PathLike[str]) -> None:
+    """Write an image with compression, and check that a NIfTI file is complete.
+
+    ITK does not report that the disk is full while it writes NIfTI.
+
+    Raises:
+        OSError: If the NIfTI file is incomplete.
+        RuntimeError: If ITK cannot write the file.
+    """
+    path = os.fspath(path)
+    sitk.WriteImage(image, path, useCompression=True)
+    if not path.endswith(('.nii', '.nii.gz')):
+        return
+    values = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
+    expected = _NIFTI_HEADER_BYTES + values * image.GetSizeOfPixelComponent()
+    found = os.path.getsize(path)
+    if path.endswith('.gz') and found > 4:
+        with open(path, 'rb') as file:  # gzip ends with the size modulo 2^32
+            file.seek(-4, os.SEEK_END)
+            found = int.from_bytes(file.read(), 'little')
+        expected %= 2**32
+    if found != expected:
+        raise OSError(f'{path}: the file is incomplete; is the disk full?')
 
 
 def image_to_volume(image: sitk.Image) -> CTVolume:
@@ -229,7 +256,9 @@ def _read_file(path: str, kind: str) -> tuple[sitk.Image, list[str]]:
 
 def _check_affine(image: sitk.Image, affine: np.ndarray, path: str) -> None:
     """Check that ITK uses the affine matrix of the file."""
-    corners = np.array([[0, 0, 0], np.subtract(image.GetSize(), 1)])
+    corners = np.array(
+        [at * np.subtract(image.GetSize(), 1) for at in np.ndindex(2, 2, 2)]
+    )
     wanted = corners @ affine[:3, :3].T + affine[:3, 3]
     used = [
         image.TransformContinuousIndexToPhysicalPoint(corner.tolist())

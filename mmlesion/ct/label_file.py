@@ -119,6 +119,7 @@ def _onto_scan(
     first = np.rint(zero)
     if (
         np.abs(steps - whole).max() > 0.02
+        or (np.abs(steps - whole).T @ np.subtract(scan.shape, 1)).max() > 0.5
         or np.abs(zero - first).max() > 0.1
         or not np.array_equal(np.abs(whole).sum(0), (1, 1, 1))
     ):

@@ -66,6 +66,11 @@ _KNOWN = {
     'Comment',
     'AcquisitionDate',
 }
+_DEFAULTS = dict(
+    ElementToIntensityFunctionSlope='1',
+    ElementToIntensityFunctionOffset='0',
+    DistanceUnits='mm',
+)
 _MAX_LINE = 1024
 
 
@@ -135,6 +140,12 @@ def _check_fields(fields: dict[str, str], path: str):
     if not 2 <= dims <= 4:
         raise ValueError(f'{path}: NDims must be 2 to 4, but is {dims}')
     _check_geometry(fields, dims, path)
+    for name, value in _DEFAULTS.items():
+        # ITK ignores these fields
+        if fields.get(name, value).lower() not in (value, f'{value}.0'):
+            raise ValueError(
+                f'{path}: {name} must be {value} or absent, but is {fields[name]!r:.80}'
+            )
     sizes = _integers(fields, 'DimSize', dims, path)
     if 'ElementNumberOfChannels' in fields:
         sizes += _integers(fields, 'ElementNumberOfChannels', 1, path)

@@ -188,6 +188,11 @@ def _check_header(header: _Header, path: str) -> int:
             f'{path}: slope and intercept must be finite, but are '
             f'{header.scale[0]:g} and {header.scale[1]:g}'
         )
+    if header.scale[0] == 0 and header.scale[1] != 0:
+        raise ValueError(
+            f'{path}: the slope is 0 and the intercept is {header.scale[1]:g}, which '
+            'programs read differently; expected a slope of 1'
+        )
     spacing = header.pixdim[1:4][: header.dims[0]]
     if not all(math.isfinite(one) and one > 0 for one in spacing):
         raise ValueError(

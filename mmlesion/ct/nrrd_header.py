@@ -18,6 +18,11 @@ _ITEM = {
     **dict.fromkeys(('ulonglong', 'unsigned long long', 'uint64', 'uint64_t'), 8),
 }
 _NEEDED = ('type', 'dimension', 'sizes', 'encoding')
+# Directions of the axes of the patient; other spaces have none or others.
+_SPACES = (
+    *('left-posterior-superior', 'right-anterior-superior', 'left-anterior-superior'),
+    *('lps', 'ras', 'las'),
+)
 _GEOMETRY = ('spacings', 'space directions')
 _KNOWN = {
     *_NEEDED,
@@ -148,8 +153,18 @@ def _check_geometry(fields: dict[str, str], dims: int, path: str) -> None:
             if not math.hypot(*values) > 0:
                 raise ValueError(f'{path}: a vector of space directions is 0')
         # Without a space, readers would have to guess the directions of the axes.
-        if not {'space', 'space dimension'} & set(fields):
+        if 'space' not in fields:
             raise ValueError(f'{path}: the header does not contain space')
+    space = fields.get('space', _SPACES[0]).lower()
+    if 'space directions' in fields and space not in _SPACES:
+        raise ValueError(
+            f'{path}: space must be one of {", ".join(_SPACES)}, but is {space!r:.80}'
+        )
+    units = set(re.findall(r'"([^"]*)"', fields.get('space units', '')))
+    if not units <= {'mm', 'millimeter', ''}:
+        raise ValueError(
+            f'{path}: space units must be mm, but are {fields["space units"]!r:.80}'
+        )
     if 'space origin' in fields:
         _vector(fields['space origin'], 'space origin', path)
 

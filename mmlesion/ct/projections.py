@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from .files import image_to_volume, volume_to_image
-from .resampling import INTERPOLATORS
+from .resampling import INTERPOLATORS, resample_image
 from .volume import CTVolume
 
 #: Air-like, lung and soft-tissue range in HU. Source: Zusag et al., SAPSAM, Sec. 2.2.
@@ -112,16 +112,14 @@ def resample_to_grid(
     turn.SetComputeZYX(True)  # x first
     turn.SetRotation(*np.deg2rad(np.asarray(angles_deg, float)).tolist())
     # SimpleITK expects the transform from the new to the old voxels.
-    resampled = sitk.Resample(
+    resampled = resample_image(
         image,
         tuple(shape[::-1]),
         turn.GetInverse(),
-        INTERPOLATORS[interpolation],
+        interpolation,
         volume.index_to_world((scale - 1) / 2).tolist(),
         (scale * volume.spacing_mm)[::-1].tolist(),
-        image.GetDirection(),
         float(outside),
-        image.GetPixelID(),
     )
     return image_to_volume(resampled)
 

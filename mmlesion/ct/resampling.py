@@ -54,16 +54,54 @@ def resample(
         max(1, round(count * before / after))
         for count, before, after in zip(volume.shape, volume.spacing_mm, new)
     ]
-    image = volume_to_image(volume)
-    resampled = sitk.Resample(
-        image,
+    resampled = resample_image(
+        volume_to_image(volume),
         size[::-1],
         sitk.Transform(),
-        INTERPOLATORS[interpolation],
+        interpolation,
         volume.index_to_world(first).tolist(),
         new[::-1],
-        image.GetDirection(),
         float(volume.array.min()),
-        image.GetPixelID(),
     )
     return dataclasses.replace(image_to_volume(resampled), source=volume.source)
+
+
+def resample_image(
+    image: sitk.Image,
+    size: Sequence[int],
+    transform: sitk.Transform,
+    interpolation: str,
+    origin: Sequence[float],
+    spacing_mm: Sequence[float],
+    outside: float,
+) -> sitk.Image:
+    """Resample an image with its direction; integers are rounded and not truncated.
+
+    Args:
+        image: The image.
+        size: New numbers of voxels (x, y, z).
+        transform: Transform from the new to the old positions.
+        interpolation: Name of :data:`INTERPOLATORS`.
+        origin: Position of the first new voxel (x, y, z).
+        spacing_mm: New voxel size (x, y, z).
+        outside: Value outside the image.
+
+    Returns:
+        The new image, with the same pixel type.
+    """
+    pixel_type = image.GetPixelID()
+    is_integer = pixel_type not in (sitk.sitkFloat32, sitk.sitkFloat64)
+    rounds = is_integer and interpolation != 'nearest'
+    resampled = sitk.Resample(
+        image,
+        size,
+        transform,
+        INTERPOLATORS[interpolation],
+        origin,
+        spacing_mm,
+        image.GetDirection(),
+        outside,
+        sitk.sitkFloat32 if rounds else pixel_type,
+    )
+    # Casting truncates toward zero
+    return sitk.Clamp(sitk.Round(resampled), pixel_type) if rounds else resampled

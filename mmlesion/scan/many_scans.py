@@ -134,12 +134,15 @@ def run_scans(
                     f'{out / name}: the folder contains results of another program; '
                     'use another folder'
                 )
-        _check_settings(out / RUN_FILE, task.settings())
+        chosen = {} if series_uid is None else dict(series_uid=series_uid)
+        _check_settings(out / RUN_FILE, {**task.settings(), **chosen})
         remove_partial(os.fspath(out))
         before = [name for name in scans if (out / name / FINDINGS_FILE).is_file()]
         for name in before:
             _check_source(out / name, scans[name])
-        failures = {} if retry else read_failures(out / FAILURES_FILE)
+        failures = read_failures(out / FAILURES_FILE)
+        if retry:
+            failures = {n: row for n, row in failures.items() if n not in scans}
         finished = {*before, *failures}
         todo = {name: path for name, path in scans.items() if name not in finished}
         if dask is None:
@@ -162,7 +165,9 @@ def run_scans(
                     failures[name] = _failure(name, scans[name], reason, keep_identity)
                     _write_failures(out / FAILURES_FILE, failures)
                 bar.update()
-        if retry and not failures:
+        if retry and failures:
+            _write_failures(out / FAILURES_FILE, failures)
+        elif retry:
             (out / FAILURES_FILE).unlink(missing_ok=True)
         return RunSummary(
             done, before, [row for name, row in failures.items() if name in scans]

@@ -7,6 +7,7 @@ import numpy as np
 from mmlesion.datasets.sources.deeplesion_volumes import SubVolume
 from mmlesion.evaluation.functional import FROC3D, LUNA16_FPS, froc_3d
 
+from .evaluation import lesion_findings
 from .finding import Finding, ScanResult
 
 #: Axes in DL_save_nifti.py: columns to the left, rows to the back, slices downward.
@@ -70,7 +71,9 @@ def evaluate_sub_volumes(
         units.setdefault(name if per == 'volume' else volume.series, []).append(name)
     findings, scores, lesions, patients = [], [], [], []
     for names in units.values():
-        found = [(name, each) for name in names for each in results[name].findings]
+        found = [
+            (name, each) for name in names for each in lesion_findings(results[name])
+        ]
         findings.append(
             [_place(each, results[name], truth[name]) for name, each in found]
         )

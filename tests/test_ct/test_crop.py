@@ -19,7 +19,7 @@ def test_boxes_of_each_kind_are_moved_and_the_argument_stays(kind):
     elif kind != 'list':
         boxes = torch.tensor(boxes)
     if kind == 'HorizontalBoxes':
-        boxes = pytest.importorskip('mmdet.structures').bbox.HorizontalBoxes(boxes)
+        boxes = pytest.importorskip('mmdet.structures.bbox').HorizontalBoxes(boxes)
     before = copy.deepcopy(boxes)
     moved = boxes_in_slice(boxes, (12, 10))
     assert moved.tolist() == [[15, 12, 30, 20]]

@@ -109,6 +109,92 @@ def test_a_tilted_gantry(folder):
         read_volume(folder)
 
 
+def test_a_small_tilt_of_a_long_scan(tmp_path):
+    """At 2 degrees, the last of 60 slices is 4 mm off."""
+    array = np.zeros((60, 4, 4), np.int16)
+    write_volume(tmp_path / 'long', CTVolume(array, (2.0, 0.75, 0.75)))
+    assert read_volume(tmp_path / 'long').shape == (60, 4, 4)
+    shift = np.tan(np.deg2rad(2)) * 2
+    for number in range(60):
+        path = tmp_path / 'long' / f'{number + 1:04d}.dcm'
+        change(path, '0020|0032', f'0\\{shift * number:.4f}\\{2 * number}')
+    with pytest.raises(ValueError, match='sheared .* by 4.12 mm .*tilted gantry'):
+        read_volume(tmp_path / 'long')
+
+
+def test_steps_that_change_within_a_scan(tmp_path):
+    array = np.zeros((60, 4, 4), np.int16)
+    write_volume(tmp_path / 'long', CTVolume(array, (1.0, 0.75, 0.75)))
+    for number in range(60):
+        place = number + 0.1 * max(0, number - 30)
+        change(
+            tmp_path / 'long' / f'{number + 1:04d}.dcm', '0020|0032', f'0\\0\\{place}'
+        )
+    with pytest.raises(ValueError, match='0031.dcm: .* 1.4.* mm from its place'):
+        read_volume(tmp_path / 'long')
+
+
+def test_slices_with_different_rescaling(folder):
+    pydicom = pytest.importorskip('pydicom')
+    expected = []
+    for number in range(1, 7):
+        path = folder / f'{number:04d}.dcm'
+        header = pydicom.dcmread(path)
+        stored = header.pixel_array
+        if number == 1:  # as unsigned numbers without an intercept
+            header.PixelRepresentation = 0
+            header.PixelData = np.abs(stored).astype(np.uint16).tobytes()
+            expected.append(np.abs(stored))
+        else:
+            header.RescaleIntercept, header.RescaleSlope = -1000, 0.5 * (1 + number % 2)
+            expected.append(stored * float(header.RescaleSlope) - 1000)
+        header.save_as(path)
+    np.testing.assert_allclose(read_volume(folder).array, expected, atol=1e-3)
+
+
+def test_inverted_values(folder):
+    pydicom = pytest.importorskip('pydicom')
+    for path in folder.iterdir():
+        header = pydicom.dcmread(path)
+        header.PhotometricInterpretation = 'MONOCHROME1'
+        header.save_as(path)
+    with pytest.raises(ValueError, match='MONOCHROME2, but it is MONOCHROME1'):
+        read_volume(folder)
+
+
+@pytest.mark.parametrize('content', [b'', b'x' * 100, bytes(4000)])
+def test_an_unreadable_file_at_the_end(folder, content):
+    (folder / '0006.dcm').write_bytes(content)
+    with pytest.raises(ValueError, match='0006.dcm: .* damaged, truncated or empty'):
+        read_volume(folder)
+
+
+def test_a_report_beside_the_slices(folder, volume):
+    pydicom = pytest.importorskip('pydicom')
+    report = pydicom.dcmread(folder / '0001.dcm')
+    for name in ('PixelData', 'Rows', 'Columns'):
+        del report[name]
+    uid = '1.2.840.10008.5.1.4.1.1.88.33'
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = uid
+    report.Modality, report.SeriesInstanceUID = 'SR', '1.2.3'
+    report.save_as(folder / 'report.dcm')
+    np.testing.assert_array_equal(read_volume(folder).array, volume.array)
+
+
+def test_an_error_while_writing_leaves_nothing(tmp_path, volume, monkeypatch):
+    write = sitk.ImageFileWriter.Execute
+
+    def fail(writer, *args):
+        if writer.GetFileName().endswith('0004.dcm'):
+            raise RuntimeError('no space')
+        return write(writer, *args)
+
+    monkeypatch.setattr(sitk.ImageFileWriter, 'Execute', fail)
+    with pytest.raises(OSError, match='series: the slices could not be written'):
+        write_volume(tmp_path / 'series', volume)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_writing_leaves_the_locale_alone(tmp_path, volume):
     # GDCM sets it to C, after which Python would take text for ASCII
     before = locale.setlocale(locale.LC_CTYPE)

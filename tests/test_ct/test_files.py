@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
 from mmlesion.ct import CTVolume, read_volume, write_volume
 
@@ -101,3 +102,76 @@ def test_dicom_holds_16_bits(tmp_path, volume):
     volume.array = volume.array.astype(np.float32) + 40000
     with pytest.raises(ValueError, match='16-bit HU'):
         write_volume(tmp_path / 'series', volume)
+
+
+@pytest.mark.parametrize('name', ['a.nii', 'a.nii.gz'])
+def test_a_full_disk(tmp_path, volume, name, monkeypatch):
+    """ITK writes a part of a NIfTI file without an error."""
+    write = sitk.WriteImage
+
+    def truncate(image, path, *args, **kwargs):
+        write(image, path, *args, **kwargs)
+        content = Path(path).read_bytes()
+        Path(path).write_bytes(content[: len(content) // 2])
+
+    monkeypatch.setattr(sitk, 'WriteImage', truncate)
+    with pytest.raises(OSError, match=f'{name}: the volume could not be written'):
+        write_volume(tmp_path / name, volume)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_affine_that_exchanges_rows_and_columns(tmp_path):
+    """The sform differs from the qform only off the diagonal of a square slice."""
+    nibabel = pytest.importorskip('nibabel')
+    array = np.random.default_rng(0).integers(-900, 900, (8, 8, 4)).astype(np.int16)
+    exchanged = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]])
+    image = nibabel.Nifti1Image(array, exchanged)
+    image.set_sform(exchanged, 2)
+    image.set_qform(np.diag([1.0, 1, 2, 1]), 1)
+    nibabel.save(image, tmp_path / 'a.nii')
+    try:
+        found = read_volume(tmp_path / 'a.nii')
+    except ValueError as error:
+        assert 'the affine is not supported' in str(error)
+        return
+    ras = nibabel.affines.apply_affine(exchanged, [6, 1, 2]) * (-1, -1, 1)
+    place = tuple(np.rint(found.world_to_index(ras)).astype(int))
+    assert found.array[place] == array[6, 1, 2]
+
+
+def test_a_slope_of_0_with_an_intercept(tmp_path):
+    nibabel = pytest.importorskip('nibabel')
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4))
+    nibabel.save(image, tmp_path / 'a.nii')
+    content = bytearray((tmp_path / 'a.nii').read_bytes())
+    content[112:120] = np.array([0, -1024], '<f4').tobytes()
+    (tmp_path / 'a.nii').write_bytes(content)
+    with pytest.raises(ValueError, match='slope is 0 and the intercept is -1024'):
+        read_volume(tmp_path / 'a.nii')
+
+
+@pytest.mark.parametrize(
+    'suffix, old, new, message',
+    [
+        ('.mha', b'NDims = 3\n', b'DistanceUnits = cm\n', 'DistanceUnits must be mm'),
+        (
+            *('.mha', b'NDims = 3\n', b'ElementToIntensityFunctionOffset = -1024\n'),
+            'ElementToIntensityFunctionOffset must be 0 or absent, but is .-1024',
+        ),
+        ('.nrrd', b'kinds:', b'space units: "um" "um" "um"\nkinds:', 'must be mm'),
+        (
+            *('.nrrd', b'left-posterior-superior', b'scanner-xyz'),
+            'space must be one of .* but is .scanner-xyz',
+        ),
+    ],
+)
+def test_headers_with_other_units_or_spaces(
+    tmp_path, volume, suffix, old, new, message
+):
+    path = tmp_path / f'a{suffix}'
+    write_volume(path, volume)
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, old + new if suffix == '.mha' else new))
+    with pytest.raises(ValueError, match=message):
+        read_volume(path)

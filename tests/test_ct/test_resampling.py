@@ -64,3 +64,18 @@ def test_bad_arguments():
         resample(ramp(), (1, 2))
     with pytest.raises(ValueError, match='linear, nearest, cubic'):
         resample(ramp(), 1, 'sinc')
+
+
+@pytest.mark.parametrize('sign', [-1, 1])
+def test_integers_are_rounded(sign):
+    """At three quarters between 900 and 901; the casts of ITK truncate to 0."""
+    values = sign * np.array([900, 901] * 4, np.int16)
+    volume = CTVolume(np.tile(values, (4, 4, 1)))
+    finer = resample(volume, (1.0, 1.0, 0.5))
+    assert finer.array.dtype == np.int16
+    assert (
+        finer.array[0, 0, 1:5].tolist()
+        == (sign * np.array([900, 901, 901, 900])).tolist()
+    )
+    nearest = resample(volume, (1.0, 1.0, 0.5), 'nearest')
+    assert set(np.unique(nearest.array)) == {sign * 900, sign * 901}

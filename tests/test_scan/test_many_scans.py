@@ -125,6 +125,28 @@ def test_a_second_run_computes_nothing_and_retries_on_request(tmp_path):
     assert not (out / 'failures.csv').exists()
 
 
+def test_a_retry_of_some_scans_keeps_the_other_failures(tmp_path):
+    write_scans(tmp_path / 'scans', 3, broken=(0, 1, 2))
+    scans, out = find_scans(tmp_path / 'scans'), tmp_path / 'out'
+    run_scans(scans, out, MeanTask(), readers=0, progress=False)
+    path = scans['01']
+    write_volume(path, CTVolume(np.arange(64).reshape(4, 4, 4) - 1000))
+    done = run_scans(
+        {'01': path}, out, MeanTask(), readers=0, retry=True, progress=False
+    )
+    assert (done.done, done.failures) == (['01'], [])
+    assert failed(out) == ['00', '02']
+
+
+def test_results_of_another_series(tmp_path):
+    write_scans(tmp_path / 'scans', 1)
+    scans, out = find_scans(tmp_path / 'scans'), tmp_path / 'out'
+    run_scans(scans, out, MeanTask(), series_uid='1.2', readers=0, progress=False)
+    for other in ('1.3', None):
+        with pytest.raises(ValueError, match='a different series_uid; use another'):
+            run_scans(scans, out, MeanTask(), series_uid=other, progress=False)
+
+
 def test_results_of_other_settings(tmp_path):
     write_scans(tmp_path / 'scans', 1)
     scans = find_scans(tmp_path / 'scans')

@@ -13,6 +13,8 @@ from mmlesion.ct import read_volume
 from mmlesion.datasets.sources.deeplesion_volumes import SubVolume
 from mmlesion.evaluation.functional import froc_3d
 from mmlesion.scan import Box3D, Finding, ScanResult
+from mmlesion.scan.finding import StepRecord
+from mmlesion.scan.steps.scan_step import SIGNS_STEP
 from mmlesion.scan.volume_protocol import evaluate_sub_volumes
 
 NAMES = ('000001_01_01_103-115', '000001_01_01_200-212', '000002_01_01_001-013')
@@ -90,6 +92,17 @@ def test_false_positives_per_volume_and_per_scan(tmp_path):
     volumes[NAMES[2]] = replace(volumes[NAMES[2]], last_slice=14)
     with pytest.raises(ValueError, match='has 13 slices, but .* says 14'):
         evaluate_sub_volumes(results, volumes)
+
+
+def test_signs_are_no_false_positives(tmp_path):
+    path = scan_file(tmp_path / 'scan.nii.gz')
+    sign = Box3D((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    found = result(path, [(sign, 0.9), (lesion_box(path), 0.5)])
+    found.provenance.append(StepRecord('detect', 'config.py'))
+    found.findings[0].extras[SIGNS_STEP] = {}
+    name = NAMES[0]
+    curve = evaluate_sub_volumes({name: found}, {name: truth(name)}, num_resamples=0)
+    assert curve.curve.fp_per_image.max() == 0
 
 
 def test_the_rules_of_the_two_papers():

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from mmlesion.ct import CTVolume, read_volume, volume_to_image
+from mmlesion.ct import CTVolume, read_labels, read_volume, volume_to_image
 from mmlesion.ct.dicom import write_dicom_image
 from mmlesion.scan import Box3D, ScanResult
 from mmlesion.scan.finding_map import FindingMap, box_ellipsoid
@@ -180,6 +180,22 @@ def test_dcmtk_accepts_both_files(tmp_path, dicom_scan):
     )
     assert done.returncode == 0 and 'Imaging Measurement Report' in done.stdout
     assert done.stderr == ''
+
+
+def test_a_single_finding(tmp_path, dicom_scan):
+    highdicom = pytest.importorskip('highdicom')
+    volume, result, maps = dicom_scan
+    one = replace(result, findings=result.findings[:1])
+    written = write_formats(tmp_path / 'out', one, volume, maps, ['dicom'])
+    assert [path.name for path in written] == ['findings.seg.dcm', 'findings.sr.dcm']
+    assert one.warnings == result.warnings
+    segmentation = highdicom.seg.segread(written[0])
+    assert segmentation.number_of_segments == 1
+    assert read_labels(written[0], volume).array.sum() == (volume.array == 2000).sum()
+    # A later run without findings removes both
+    none = replace(result, findings=[])
+    assert write_formats(tmp_path / 'out', none, volume, {}, ['dicom']) == []
+    assert list((tmp_path / 'out').iterdir()) == []
 
 
 def test_without_findings_no_dicom_file_is_written(tmp_path, dicom_scan):

@@ -9,9 +9,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
-from mmlesion.ct import CTVolume, volume_to_image, window_hu
+from mmlesion.ct import CTVolume, volume_to_image, window_hu, write_image
 
 #: Range of values that a CT scanner stores. The page stores 16 bits.
 _HU_RANGE = (-1024, 3071)
@@ -70,7 +69,7 @@ def _nifti(hu: np.ndarray, volume: CTVolume, factor: int = 1) -> str:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'scan.nii'
-        sitk.WriteImage(volume_to_image(stored), str(path))
+        write_image(volume_to_image(stored), path)
         return packed(path.read_bytes())
 
 

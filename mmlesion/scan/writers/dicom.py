@@ -228,7 +228,7 @@ def _segmentation(
     segments = np.zeros(labels.shape, np.uint8)
     for number, key in enumerate(used, start=1):
         segments[labels == key] = number
-    return hd.seg.Segmentation(
+    segmentation = hd.seg.Segmentation(
         source_images=sources,
         pixel_array=segments,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
@@ -245,6 +245,21 @@ def _segmentation(
         content_description='Lesions found in a CT scan',
         series_description='Lesion segmentation',
     )
+    _identify_frames(segmentation)
+    return segmentation
+
+
+def _identify_frames(segmentation: hd.seg.Segmentation) -> None:
+    """State the segment in each frame, where highdicom looks for it.
+
+    For a single segment, highdicom states it once for all frames.
+    """
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    if 'SegmentIdentificationSequence' in shared:
+        identification = shared.SegmentIdentificationSequence
+        del shared.SegmentIdentificationSequence
+        for frame in segmentation.PerFrameFunctionalGroupsSequence:
+            frame.SegmentIdentificationSequence = identification
 
 
 def _serial(uids: dict[str, str]) -> str:

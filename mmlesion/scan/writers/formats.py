@@ -79,6 +79,9 @@ def write_formats(
             raise ModuleNotFoundError(
                 f'the format dicom needs {error.name}: pip install mmlesion[scan]'
             ) from None
+        for name in ('findings.seg.dcm', 'findings.sr.dcm'):
+            # Of an earlier run with findings
+            (folder / name).unlink(missing_ok=True)
         try:
             written += write_dicom_reports(folder, result, volume, outlines)
         except DicomHeaderError as error:

@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk  # noqa: N813
-
-from mmlesion.ct import CTVolume
+from mmlesion.ct import CTVolume, write_image
 from mmlesion.files import write_csv_table, write_json
 
 from ..finding import Finding, ScanResult
@@ -103,9 +101,9 @@ def write_label_map(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name('partial-' + path.name)
     try:
-        sitk.WriteImage(image, str(partial), useCompression=True)
+        write_image(image, partial)
         os.replace(partial, path)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
         reason = str(error).strip().splitlines()[-1]
         raise OSError(f'{path}: the label map cannot be written ({reason})') from None
