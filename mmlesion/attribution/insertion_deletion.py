@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .model_state import preserve_model_state
-from .picture import rank_pixels, resize_map
+from .picture import pixel_ranks, resize_map
 from .targets import (
     check_score,
     class_indices,
@@ -112,7 +112,7 @@ def insertion_deletion(
     missing = torch.stack(
         [_baseline(inputs, each) for each in (insert_into, replace_by)]
     )
-    rank = rank_pixels(-maps, seed)  # 0 is the largest value
+    rank = pixel_ranks(-maps, seed)  # 0 is the largest value
     fractions = torch.linspace(0, 1, num_steps + 1, dtype=torch.float64)
     counts = (fractions * rank.shape[2]).round().long().to(inputs.device)
     found = torch.empty(2, *maps.shape[:2], num_steps + 1)

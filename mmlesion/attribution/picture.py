@@ -88,7 +88,7 @@ def normalize_map(
     return torch.where(span > 0, (maps - low) / span, 0.0)
 
 
-def rank_pixels(maps: Tensor, seed: int = 0) -> Tensor:
+def pixel_ranks(maps: Tensor, seed: int = 0) -> Tensor:
     """Rank the pixels of each map; equal values are ranked in random order.
 
     The random order is the same for all maps. An order by position would measure where

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .base import unwrap_model
 from .model_state import preserve_model_state
-from .picture import rank_pixels, resize_map
+from .picture import pixel_ranks, resize_map
 from .targets import class_indices, logits_of, score_of_classes
 
 #: Weights of direct and diagonal neighbors in the imputation.
@@ -80,7 +80,7 @@ def road(
         maps = resize_map(maps.float(), tuple(inputs.shape[2:]))
     forward = forward or model
     generator = torch.Generator().manual_seed(seed)
-    rank = rank_pixels(maps, seed)
+    rank = pixel_ranks(maps, seed)
     pixels = rank.shape[2]
     with preserve_model_state(model, gradient=False):
         classes = class_indices(targets, logits_of(forward(inputs)))

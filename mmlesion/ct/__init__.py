@@ -18,7 +18,7 @@ from .files import (
     image_to_volume,
     read_volume,
     volume_to_image,
-    write_image,
+    write_itk_image,
     write_volume,
 )
 from .geometry import SourceImage, VoxelGrid
@@ -70,7 +70,7 @@ __all__ = [
     'image_to_volume',
     'read_volume',
     'volume_to_image',
-    'write_image',
+    'write_itk_image',
     'write_volume',
     'SourceImage',
     'VoxelGrid',

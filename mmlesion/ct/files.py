@@ -148,7 +148,7 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
         return
     try:
         with atomic_path(path) as partial:
-            write_image(image, partial)
+            write_itk_image(image, partial)
     except (OSError, RuntimeError):
         raise OSError(
             f'{path}: the volume could not be written; is there a '
@@ -156,7 +156,7 @@ def write_volume(path: str | os.PathLike[str], volume: CTVolume) -> None:
         ) from None
 
 
-def write_image(image: sitk.Image, path: str | os.PathLike[str]) -> None:
+def write_itk_image(image: sitk.Image, path: str | os.PathLike[str]) -> None:
     """Write an image with compression, and check that a NIfTI file is complete.
 
     ITK does not report that the disk is full while it writes NIfTI.

@@ -408,7 +408,9 @@ class NAMSegmentor(BaseModel):
         if self.scope_margin_px:
             outside = ndimage.distance_transform_edt(~scope)
             scope = np.asarray(outside) <= self.scope_margin_px
-        candidates = self._candidates(seen, scope)
+        candidates = nodule_candidates(
+            seen.image_hu, scope, seen.means, self.smoothness, edge=self.edge
+        )
         fine = np.zeros(scope.shape, bool)
         if candidates.any():
             chosen = 1
@@ -419,11 +421,6 @@ class NAMSegmentor(BaseModel):
                 fine = refine_candidate(seen.image_hu, fine, self.refine)
         masks = (scope, candidates > 0, fine)
         return SegmentedNodule(*(torch.from_numpy(mask) for mask in masks))
-
-    def _candidates(self, seen: '_SeenSlice', scope: np.ndarray) -> np.ndarray:
-        return nodule_candidates(
-            seen.image_hu, scope, seen.means, self.smoothness, edge=self.edge
-        )
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmlesion.ct import CTVolume, volume_to_image, window_hu, write_image
+from mmlesion.ct import CTVolume, volume_to_image, window_hu, write_itk_image
 
 #: Range of values that a CT scanner stores. The page stores 16 bits.
 _HU_RANGE = (-1024, 3071)
@@ -69,7 +69,7 @@ def _nifti(hu: np.ndarray, volume: CTVolume, factor: int = 1) -> str:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'scan.nii'
-        write_image(volume_to_image(stored), path)
+        write_itk_image(volume_to_image(stored), path)
         return packed(path.read_bytes())
 
 

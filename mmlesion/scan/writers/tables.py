@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmlesion.ct import CTVolume, write_image
+from mmlesion.ct import CTVolume, write_itk_image
 from mmlesion.files import write_csv_table, write_json
 
 from ..finding import Finding, ScanResult
@@ -101,7 +101,7 @@ def write_label_map(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name('partial-' + path.name)
     try:
-        write_image(image, partial)
+        write_itk_image(image, partial)
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
