@@ -383,9 +383,8 @@ class NAMSegmentor(BaseModel):
                 break
             nodule = self._nodule(seen, blobs[0].mask)
             removed = nodule.fine.numpy() & ~painted
-            if found and not removed.any():
-                break  # the same nodule again
-            found.append(nodule)
+            if removed.any() or not found:  # not the same nodule again
+                found.append(nodule)
             if len(found) == self.num_nodules or not removed.any():
                 break
             painted |= removed
@@ -408,19 +407,20 @@ class NAMSegmentor(BaseModel):
         if self.scope_margin_px:
             outside = ndimage.distance_transform_edt(~scope)
             scope = np.asarray(outside) <= self.scope_margin_px
-        candidates = nodule_candidates(
-            seen.image_hu, scope, seen.means, self.smoothness, edge=self.edge
-        )
-        fine = np.zeros(scope.shape, bool)
-        if candidates.any():
-            chosen = 1
-            if candidates.max() > 1:
-                chosen += int(seen.screen.changes(candidates, blob).argmax())
-            fine = candidates == chosen
-            if self.refine is not None:
-                fine = refine_candidate(seen.image_hu, fine, self.refine)
+        candidates = self._candidates(seen, scope)
+        chosen = 1
+        if candidates.max() > 1:
+            chosen += int(seen.screen.changes(candidates, blob).argmax())
+        fine = candidates == chosen
+        if self.refine is not None and fine.any():
+            fine = refine_candidate(seen.image_hu, fine, self.refine)
         masks = (scope, candidates > 0, fine)
         return SegmentedNodule(*(torch.from_numpy(mask) for mask in masks))
+
+    def _candidates(self, seen: '_SeenSlice', scope: np.ndarray) -> np.ndarray:
+        return nodule_candidates(
+            seen.image_hu, scope, seen.means, self.smoothness, edge=self.edge
+        )
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args: Any, **kwargs: Any
