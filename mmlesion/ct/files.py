@@ -167,12 +167,12 @@ def write_itk_image(image: sitk.Image, path: str | os.PathLike[str]) -> None:
     """
     path = os.fspath(path)
     sitk.WriteImage(image, path, useCompression=True)
-    if not path.endswith(('.nii', '.nii.gz')):
+    if not path.lower().endswith(('.nii', '.nii.gz')):
         return
     values = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
     expected = _NIFTI_HEADER_BYTES + values * image.GetSizeOfPixelComponent()
     found = os.path.getsize(path)
-    if path.endswith('.gz') and found > 4:
+    if path.lower().endswith('.gz') and found > 4:
         with open(path, 'rb') as file:  # gzip ends with the size modulo 2^32
             file.seek(-4, os.SEEK_END)
             found = int.from_bytes(file.read(), 'little')
