@@ -5,15 +5,13 @@
 # - interpolation: their weights for neighbors beyond the first are those of the first
 #   (at a slice interval of 5 mm, slices wanted at 2, 4, 6, 8 mm lie at 2, 2, 7, 7 mm);
 # - pooling of RoIs: quantized position-sensitive pooling, not RoIAlign;
-# - attention: the convolutions are initialized from N(0, 0.01), not with zeros;
-# - suppression: widths of boxes include +1 pixel, in the RPN and in the head.
+# - attention: the convolutions are initialized from N(0, 0.01), not with zeros.
 #
 # Remaining differences, which a config cannot remove:
 # - the RPN and its losses run on the key image alone; theirs runs on all images and
 #   ignores the others; the result is the same;
 # - ground truth is not padded with boxes (0, 0, 0, 0) that become targets;
 # - sampled RoIs are not repeated to fill 32, nor proposals to fill 300;
-# - IoU of anchors and RoIs is computed without +1;
 # - proposals under 8 px of the resized image are dropped; theirs scales the 8 px.
 #
 # The dropout of 0.5 in their code belongs only to their Faster R-CNN, see
@@ -24,8 +22,6 @@ normal = dict(type='Normal', layer='Conv2d', std=0.01)
 model = dict(
     neck=dict(contextual=dict(init_cfg=normal), spatial=dict(init_cfg=normal)),
     roi_head=dict(roi_op='pool'),
-    train_cfg=dict(rpn_proposal=dict(nms=dict(offset=1))),
-    test_cfg=dict(rpn=dict(nms=dict(offset=1)), rcnn=dict(nms=dict(offset=1))),
 )
 load_slices = dict(interpolation='legacy')
 legacy = dict(_base_.load_slices, interpolation='legacy')

@@ -31,7 +31,7 @@ model = dict(
             dropout=0.5,  # 3DCE code, after each of the two layers
             roi_feat_size=7,
             num_classes=1,
-            bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0),
         ),

@@ -9,7 +9,7 @@ model = dict(
             _delete_=True,
             type='mmlesion.PSVoteBBoxHead',
             num_classes=1,
-            bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=10.0),
         ),

@@ -30,5 +30,4 @@ scan_link = dict(
     max_elongation=2.0,
     max_gap=2,
     box_margin_px=0,  # the boxes of mmlesion prepare scans
-    box_corners='edges',
 )

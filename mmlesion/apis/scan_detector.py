@@ -125,9 +125,6 @@ class ScanDetector:
         if self.link.box_margin_px is None:
             margin = box_margin_px(self.model.dataset_meta)
             self.link = replace(self.link, box_margin_px=margin)
-        if self.link.box_corners is None:
-            corners = self.model.dataset_meta.get('box_corners', 'pixels')
-            self.link = replace(self.link, box_corners=corners)
         self.froc = None if options.froc is None else _read_curve(options.froc)
         self.record = StepRecord(
             'detect',

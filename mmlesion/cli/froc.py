@@ -1,7 +1,8 @@
 """Evaluate a file of predicted boxes of any detector by a FROC curve.
 
 The truth is COCO JSON or DeepLesion's DL_info.csv; the predictions are COCO results, or
-a csv with file_name (or image_id), x1, y1, x2, y2 and score, in 0-based pixels.
+a csv with file_name (or image_id), x1, y1, x2, y2 and score. Corners are outer edges in
+pixels, as in COCO.
 
   mmlesion froc predictions.csv --truth data/DeepLesion/DL_info.csv --split test
   mmlesion froc results.bbox.json --truth test.json --out froc.json
@@ -39,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='official split of DL_info.csv (default: %(default)s)',
     )
     parser.add_argument(
+        '--corners',
+        choices=['edges', 'pixels'],
+        default='edges',
+        help='corners of the predictions: the outer edges of a box, or its first and '
+        'last pixel, counted from 0 (default: %(default)s)',
+    )
+    parser.add_argument(
         '--iou-thr',
         type=float,
         default=0.5,
@@ -58,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.resamples < 1:
         raise ValueError(f'--resamples must be 1 or more, but is {args.resamples}')
-    images = read_box_files(args.predictions, args.truth, args.split)
+    images = read_box_files(args.predictions, args.truth, args.split, args.corners)
     found = _evaluate(images, args)
     print(
         f'Sensitivity at false positives per image (IoU >= {args.iou_thr:g}; '

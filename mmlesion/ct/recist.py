@@ -28,13 +28,15 @@ DEEPLESION_MARGIN_PX = 5.0
 
 
 def box_margin_px(dataset_meta: Mapping | None) -> float:
-    """Return the distance of the boxes of a data set from the ends of the diameters.
+    """Return the distance of the edges of boxes from the ends of the diameters.
 
     Args:
         dataset_meta: Metadata of the data set, with ``box_margin_px`` or without. Data
             sets without this entry have the margin of DeepLesion.
     """
-    return float((dataset_meta or {}).get('box_margin_px', DEEPLESION_MARGIN_PX))
+    # The edges of a box are half a pixel beyond the centers of its outer pixels
+    default = DEEPLESION_MARGIN_PX + 0.5
+    return float((dataset_meta or {}).get('box_margin_px', default))
 
 
 def recist(mask: np.ndarray, margin_px: float = DEEPLESION_MARGIN_PX) -> Recist:

@@ -9,7 +9,7 @@ import numpy as np
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
-from mmlesion.ct.recist import DEEPLESION_MARGIN_PX
+from mmlesion.ct.recist import box_margin_px
 from mmlesion.files import read_text
 from mmlesion.registry import DATASETS
 
@@ -37,17 +37,19 @@ class DeepLesionDataset(BaseDetDataset):
     ``slice_range``, ``interval_mm`` (slice distance, may be NaN or negative as in the
     csv), ``spacing_mm`` (pixel size), ``height``, ``width``, ``patient``, ``study``,
     ``series_id``, ``sex``, ``age_years``, and ``instances``. Each lesion has ``bbox``
-    (x1, y1, x2, y2 in 0-based pixels of the PNG), ``bbox_label`` 0, ``ignore_flag`` 0,
-    ``lesion_type`` (-1, 1 to 8), ``noisy``, ``diameter_px`` and ``diameter_mm`` (long,
-    short), ``location`` (x, y, z relative to the body), ``window_hu`` (used by the
-    radiologist), ``recist_px`` (x and y of both ends of the long diameter, then of the
-    short diameter; only if the csv contains them) and ``lesion_id`` (row of the csv;
-    the header is row 1). Values that are missing in the csv are None.
+    (x1, y1, x2, y2, outer edges in pixels of the PNG: pixel n covers n to n + 1, as in
+    mmdet), ``bbox_label`` 0, ``ignore_flag`` 0, ``lesion_type`` (-1, 1 to 8),
+    ``noisy``, ``diameter_px`` and ``diameter_mm`` (long, short), ``location`` (x, y, z
+    relative to the body), ``window_hu`` (used by the radiologist), ``recist_px`` (x and
+    y of both ends of the long diameter, then of the short diameter; only if the csv
+    contains them) and ``lesion_id`` (row of the csv; the header is row 1). Values that
+    are missing in the csv are None.
 
-    ``metainfo`` contains ``box_margin_px``, the distance of the boxes from the ends of
-    the diameters: 5, or 0 if the diameters of all lesions are the sides of their boxes,
-    as ``mmlesion prepare scans`` writes them. Checkpoints keep this number, and
-    diameters are measured without the margin.
+    ``metainfo`` contains ``box_margin_px``, the distance of the edges of the boxes from
+    the ends of the diameters: 5.5 (5, and half of the outer pixel), or half of the
+    difference between sides and diameters if it is the same for all lesions (0 in the
+    data of ``mmlesion prepare scans``). Checkpoints keep this number, and diameters are
+    measured without the margin.
 
     Args:
         ann_file: The official csv file.
@@ -125,9 +127,7 @@ class DeepLesionDataset(BaseDetDataset):
             The samples in the order of the csv file, or of the list for a custom split.
         """
         rows = read_deeplesion_csv(self.ann_file)
-        self._metainfo['box_margin_px'] = margin = _box_margin_px(rows)
-        # Without a margin, the boxes are from mmlesion prepare scans
-        self._metainfo['box_corners'] = 'pixels' if margin else 'edges'
+        self._metainfo['box_margin_px'] = _box_margin_px(rows)
         self._report_straddling(rows)
         lesions: dict[str, list[LesionRow]] = {}
         for row in rows:
@@ -299,10 +299,14 @@ class DeepLesionDataset(BaseDetDataset):
 
 
 def _box_margin_px(rows: Sequence[LesionRow]) -> float:
-    """Return the distance of the boxes from the ends of the diameters."""
-    for row in rows:
-        x1, y1, x2, y2 = row.box_px
-        sides = sorted((x2 - x1, y2 - y1), reverse=True)
-        if not np.allclose(sides, row.diameters_px, atol=1e-3):
-            return DEEPLESION_MARGIN_PX
-    return 0.0
+    """Return the distance of the edges of boxes from the ends of the diameters.
+
+    The sides of the boxes exceed the diameters by twice the margin if this difference
+    is the same for all lesions. In DeepLesion it is not, because diameters are oblique.
+    """
+    boxes = np.array([row.box_px for row in rows])
+    sides = np.sort(boxes[:, 2:] - boxes[:, :2])[:, ::-1]
+    margins = (sides - np.array([row.diameters_px for row in rows])) / 2
+    if np.ptp(margins) > 1e-3 or margins[0, 0] < -1e-3:
+        return box_margin_px(None)
+    return abs(round(float(margins[0, 0]), 3))

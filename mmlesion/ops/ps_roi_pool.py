@@ -22,16 +22,17 @@ def ps_roi_pool(
         x_{n_r,\,(c k + i) k + j}(u, v)
 
     Rows of bin i, with scale s (columns in the same way):
-    ``start = round(y1) * s``, ``end = (round(y2) + 1) * s``,
+    ``start = round(y1) * s``, ``end = round(y2) * s``,
     ``step = max(end - start, 0.1) / k``, cells from ``floor(i*step + start)`` to
     ``ceil((i+1)*step + start)`` (exclusive), clipped to the map. Neighboring
     bins may share a row of cells. An empty bin gives 0.
 
     Source: J. Dai et al., R-FCN, NIPS 2016, Eq. 1, with the rounding of MXNet's
     ``contrib.PSROIPooling``, on which 3DCE was trained.
-    Differs from it in: the sum of a bin of any size is read from a summed-area table
-    with four look-ups. The table is float64, because in float32, small bins far
-    from the origin would be differences of large sums.
+    Differs from it in: y2 is the outer edge of the RoI (there the last row, and
+    ``end = (round(y2) + 1) * s``); the sum of a bin of any size is read from a
+    summed-area table with four look-ups. The table is float64, because in float32,
+    small bins far from the origin would be differences of large sums.
 
     This is not ``torchvision.ops.ps_roi_pool``, which rounds both ends to whole cells
     and never reads the last row and column of the map.
@@ -43,7 +44,7 @@ def ps_roi_pool(
     Args:
         input: Maps. Channel ``(c*k + i)*k + j`` belongs to output
             channel ``c`` and bin (row i, column j).
-        rois: Batch index and box, ``(n, x1, y1, x2, y2)`` in pixels of
+        rois: Batch index and box, ``(n, x1, y1, x2, y2)``, outer edges in pixels of
             the image. They receive no gradient. A RoI with NaN or
             infinity gives zeros.
         output_size: k, number of bins per side.
@@ -165,7 +166,7 @@ def _bin_edges(
 ) -> tuple[Tensor, Tensor]:
     """Return the first cell of each bin along one axis and its end, (R, k) each."""
     start = _round_half_away(low) * spatial_scale
-    end = (_round_half_away(high) + 1) * spatial_scale
+    end = _round_half_away(high) * spatial_scale
     step = (end - start).clamp(min=0.1)[:, None] / k
     index = torch.arange(k, device=low.device, dtype=low.dtype)
     first = torch.floor(index * step + start[:, None])

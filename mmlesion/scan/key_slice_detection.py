@@ -23,8 +23,8 @@ class KeySliceBoxes:
 
     Attributes:
         position: Position of the key slice, in slices of the scan.
-        boxes: (x1, y1, x2, y2) in pixels of the scan. Integers are pixel centers, and
-            the corner pixels belong to the box, as in DeepLesion.
+        boxes: (x1, y1, x2, y2), outer edges in pixels of the scan. Pixel n covers n
+            to n + 1.
         scores: Scores in descending order.
         labels: Class numbers.
 

@@ -48,13 +48,8 @@ class LinkOptions:
             lesion on each side, in pixels of the images that the network sees.
             Diameters are measured without this margin. None for
             ``box_margin_px`` of the training data set, which the checkpoint contains;
-            if it does not, 5 as in DeepLesion (Yan et al., J. Med. Imaging 2018).
-        box_corners: Coordinates of the boxes of the training data. ``'pixels'``:
-            integers are centers of pixels, and the corner pixels belong to the box,
-            as in DeepLesion. ``'edges'``: integers are edges between pixels, as in
-            COCO and in the data of ``mmlesion prepare scans``. None for
-            ``box_corners`` of the training data set, which the checkpoint contains;
-            if it does not, ``'pixels'``.
+            if it does not, 5.5 as in DeepLesion: 5 pixels (Yan et al., J. Med.
+            Imaging 2018) and half of the outer pixel.
 
     Raises:
         ValueError: If a number is out of range.
@@ -70,7 +65,6 @@ class LinkOptions:
     nms_iou_thr: float = 0.1
     max_findings: int = 100
     box_margin_px: float | None = None
-    box_corners: str | None = None
 
     def __post_init__(self) -> None:
         for name in ('score_thr', 'iou_thr', 'end_ratio', 'nms_iou_thr'):
@@ -90,10 +84,6 @@ class LinkOptions:
                 )
         if self.score not in ('max', 'mean'):
             raise ValueError(f"score must be 'max' or 'mean', but is {self.score!r}")
-        if self.box_corners not in (None, 'pixels', 'edges'):
-            raise ValueError(
-                f"box_corners must be 'pixels' or 'edges', but is {self.box_corners!r}"
-            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str) -> 'LinkOptions':
@@ -130,8 +120,8 @@ class LinkedBoxes:
         label: Class number.
         slices: Indices of the key slices.
         positions: Positions of these slices, in slices of the scan.
-        boxes: Boxes (x1, y1, x2, y2) in pixels; integers are centers of pixels, and
-            the corner pixels belong to the box.
+        boxes: Boxes (x1, y1, x2, y2), outer edges in pixels. Pixel n covers n to
+            n + 1.
         scores: Scores of the boxes.
         box: (x1, y1, z1, x2, y2, z2), outer edges in voxels of the scan.
 
@@ -174,12 +164,6 @@ def link_boxes(
     Returns:
         Findings in descending order of score.
     """
-    if options.box_corners == 'edges':
-        # The last pixel of a box begins 1 before the edge of the box
-        key_slices = [
-            replace(each, boxes=each.boxes - np.array([0, 0, 1, 1]))
-            for each in key_slices
-        ]
     kept = [_best_boxes(each, options) for each in key_slices]
     free = [np.ones(len(scores), bool) for _, scores, _ in kept]
     # Equal scores are sorted by slice, so that the order is reproducible
@@ -244,7 +228,7 @@ def _grow(
         usable = np.flatnonzero(free[index] & (labels == label))
         gap += 1
         if len(usable):
-            iou = box_iou(last_box[None], boxes[usable], plus_one=True)[0]
+            iou = box_iou(last_box[None], boxes[usable])[0]
             best = int(iou.argmax())
             if iou[best] >= options.iou_thr:
                 place = int(usable[best])
@@ -257,7 +241,7 @@ def _grow(
 
 def _median_side(boxes: np.ndarray) -> float:
     """Return the median of the geometric mean of width and height of boxes."""
-    sides = boxes[:, 2:] - boxes[:, :2] + 1  # the corner pixels belong to a box
+    sides = boxes[:, 2:] - boxes[:, :2]
     return float(np.median(np.sqrt(sides.prod(1))))
 
 
@@ -276,7 +260,8 @@ def _finding(
     members, scores = members[inside], scores[inside]
     boxes = np.stack([kept[index][0][place] for index, place in members])
     positions = np.array([key_slices[index].position for index, _ in members])
-    low, high = boxes[:, :2].min(0) - 0.5, boxes[:, 2:].max(0) + 0.5
+    # Pixel n covers n to n + 1; a voxel with index n covers n - 0.5 to n + 0.5
+    low, high = boxes[:, :2].min(0) - 0.5, boxes[:, 2:].max(0) - 0.5
     z_low = max(positions.min() - step / 2, -0.5)
     z_high = min(positions.max() + step / 2, depth - 0.5)
     return LinkedBoxes(

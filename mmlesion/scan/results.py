@@ -82,11 +82,12 @@ def _finding(
     grid = volume.source_grid
     slices: dict[int, SliceBox] = {}
     for position, corners, score in zip(linked.positions, linked.boxes, linked.scores):
+        # Pixel n covers n to n + 1; a voxel with index n covers n - 0.5 to n + 0.5
         edges = np.array(
             [
                 *(corners[:2] - 0.5),
                 max(position - step / 2, -0.5),
-                *(corners[2:] + 0.5),
+                *(corners[2:] - 0.5),
                 min(position + step / 2, volume.shape[0] - 0.5),
             ]
         )
@@ -125,12 +126,10 @@ def _margin_mm(detection: KeySliceDetection, options: LinkOptions) -> float:
     margin = options.box_margin_px
     margin = box_margin_px(None) if margin is None else margin
     pixel_mm = detection.volume.spacing_mm[1]
-    # The corners of linked boxes are half a pixel within the edges
-    inside_mm = pixel_mm / 2 if options.box_corners == 'edges' else 0.0
     for step in detection.pipeline.rest.transforms:
         if isinstance(step, ResizeToSpacing):
-            return margin * step.spacing_mm - inside_mm
-    return margin * pixel_mm - inside_mm
+            return margin * step.spacing_mm
+    return margin * pixel_mm
 
 
 def _box_in_file(edges: np.ndarray, volume: CTVolume) -> Box3D:

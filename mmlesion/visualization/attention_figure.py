@@ -242,7 +242,7 @@ def _lesion_cells(
     def touched(low, high, size_px, size):
         stride = size_px / size
         first = int(np.clip(np.floor(low / stride), 0, size - 1))
-        last = int(np.clip(np.ceil((high + 1) / stride), first + 1, size))
+        last = int(np.clip(np.ceil(high / stride), first + 1, size))
         return slice(first, last)
 
     x1, y1, x2, y2 = box_px
@@ -257,7 +257,7 @@ def _patches(
 ) -> list[tuple[np.ndarray, tuple[float, ...]]]:
     """Return a square patch of each slice around the box, and the box in the patch."""
     x1, y1, x2, y2 = box_px
-    side = int(np.ceil(2 * max(x2 - x1 + 1, y2 - y1 + 1, 8)))
+    side = int(np.ceil(2 * max(x2 - x1, y2 - y1, 8)))
     left = int(round((x1 + x2) / 2 - side / 2))
     top = int(round((y1 + y2) / 2 - side / 2))
     padded = np.pad(
@@ -307,8 +307,8 @@ def _outline(axes: Axes, box_px: Sequence[float] | None, color: str) -> None:
     axes.add_patch(
         Rectangle(
             (x1 - 0.5, y1 - 0.5),
-            x2 - x1 + 1,
-            y2 - y1 + 1,
+            x2 - x1,
+            y2 - y1,
             fill=False,
             edgecolor=color,
             linewidth=1.2,

@@ -50,8 +50,8 @@ def choose_window(
         return SOFT_TISSUE_WINDOW_HU
     height, width = img_hu.shape
     x1, y1, x2, y2 = np.asarray(boxes_px[0]).round().astype(int)
-    rows = slice(max(y1 - _MARGIN_PX, 0), min(y2 + _MARGIN_PX + 1, height))
-    cols = slice(max(x1 - _MARGIN_PX, 0), min(x2 + _MARGIN_PX + 1, width))
+    rows = slice(max(y1 - _MARGIN_PX, 0), min(y2 + _MARGIN_PX, height))
+    cols = slice(max(x1 - _MARGIN_PX, 0), min(x2 + _MARGIN_PX, width))
     around = img_hu[rows, cols]
     airy = around.size > 0 and (around < _AIR_HU).mean() > 1 / 3
     return LUNG_WINDOW_HU if airy else SOFT_TISSUE_WINDOW_HU
@@ -129,9 +129,7 @@ class CTVisualizer(Visualizer):
         pred_boxes, pred_scores = pred_boxes[order], pred_scores[order]
         hits = np.zeros(len(pred_boxes), bool)
         if len(gt_boxes) and len(pred_boxes):
-            hits = (
-                box_iou(pred_boxes, gt_boxes, plus_one=True).max(axis=1) >= self.iou_thr
-            )
+            hits = box_iou(pred_boxes, gt_boxes).max(axis=1) >= self.iou_thr
 
         window = self.window or choose_window(
             img_hu, np.concatenate([gt_boxes, pred_boxes[::-1]])
@@ -290,7 +288,7 @@ def _draw_box(
 ) -> None:
     # Pixel i of the slice covers [i, i + 1) * scale of the enlarged image
     x1, y1 = (box_px[:2] * scale).round().astype(int)
-    x2, y2 = ((box_px[2:] + 1) * scale).round().astype(int)
+    x2, y2 = (box_px[2:] * scale).round().astype(int)
     cv2.rectangle(picture, (x1, y1), (x2, y2), color, 2, cv2.LINE_AA)
     if not text:
         return

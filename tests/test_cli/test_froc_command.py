@@ -54,7 +54,10 @@ def case(tmp_path):
                     File_name=samples[-1]['name'],
                     Patient_index=patient,
                     Key_slice_index=number,
-                    Bounding_boxes=', '.join(str(round(v + 1, 2)) for v in lesion),
+                    Bounding_boxes=', '.join(
+                        str(round(v + first, 2))
+                        for v, first in zip(lesion, (1, 1, 0, 0))
+                    ),
                     Lesion_diameters_Pixel_='5, 4',
                     Coarse_lesion_type=-1,
                     Possibly_noisy=0,
@@ -136,7 +139,9 @@ def compare(found, wanted):
     assert found['curve'] == wanted['curve']
 
 
-@pytest.mark.parametrize('form', ['csv', 'csv ids', 'json', 'json against csv'])
+@pytest.mark.parametrize(
+    'form', ['csv', 'csv pixels', 'csv ids', 'json', 'json against csv']
+)
 def test_equal_to_the_metric(case, tmp_path, form, capsys):
     wanted = expected(case, tmp_path)
     truth = tmp_path / 'DL_info.csv'
@@ -146,6 +151,12 @@ def test_equal_to_the_metric(case, tmp_path, form, capsys):
     if form == 'csv':
         write_csv(results, case)
         found = measured(tmp_path, results, '--truth', truth, '--split', 'test')
+    elif form == 'csv pixels':
+        for sample in case:  # from outer edges to the last pixel
+            sample['pred_instances']['bboxes'][:, 2:] -= 1
+        write_csv(results, case)
+        options = ['--split', 'test', '--corners', 'pixels']
+        found = measured(tmp_path, results, '--truth', truth, *options)
     elif form == 'csv ids':
         write_csv(results, case, 'image_id')
         found = measured(tmp_path, results, '--truth', coco)

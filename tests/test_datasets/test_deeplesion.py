@@ -46,7 +46,7 @@ def lesions(dataset):
 def test_official_counts(split, images, boxes):
     dataset = build(OFFICIAL, split)
     assert (len(dataset), lesions(dataset)) == (images, boxes)
-    assert dataset.metainfo['box_margin_px'] == 5
+    assert dataset.metainfo['box_margin_px'] == 5.5
 
 
 @real
@@ -59,7 +59,7 @@ def test_a_sample_has_the_values_of_all_columns():
     assert lesion['window_hu'] == (-175, 275)
     assert lesion['diameter_px'] == (11.9677, 5.10387)
     assert lesion['diameter_mm'] == pytest.approx((5.84368, 2.49213), abs=1e-4)
-    assert lesion['recist_px'][:2] == pytest.approx((232.537, 94.0204))
+    assert lesion['recist_px'][:2] == pytest.approx((233.037, 94.5204))
 
 
 @real
@@ -92,7 +92,7 @@ def test_one_sample_is_one_key_slice_with_all_its_lesions(tiny):
     assert (info['spacing_mm'], info['interval_mm']) == (0.8, 5)
     assert info['instances'] == [
         dict(
-            bbox=[10, 12, 30, 42],
+            bbox=[10, 12, 31, 43],
             bbox_label=0,
             ignore_flag=0,
             lesion_type=5,
@@ -104,7 +104,7 @@ def test_one_sample_is_one_key_slice_with_all_its_lesions(tiny):
             lesion_id=2,
         ),
         dict(
-            bbox=[4, 5, 8, 9],
+            bbox=[4, 5, 9, 10],
             bbox_label=0,
             ignore_flag=0,
             lesion_type=-1,

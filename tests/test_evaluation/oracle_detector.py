@@ -49,14 +49,15 @@ def write_rectangles(root):
         slice_hu[body[1] : body[3], body[0] : body[2]] = BODY_HU
         for x1, y1, x2, y2 in lesions:
             slice_hu[y1:y2, x1:x2] = LESION_HU
-            # Upright diameters, 5 pixels inside the box; 1-based as the box.
-            middle_x, middle_y = (x1 + x2) / 2 + 1, (y1 + y2) / 2 + 1
-            across = x2 - x1 - 10, f'{x1 + 6}, {middle_y}, {x2 - 4}, {middle_y}'
-            down = y2 - y1 - 10, f'{middle_x}, {y1 + 6}, {middle_x}, {y2 - 4}'
+            # As in the official file: pixels are counted from 1, a box has its first
+            # and last pixel, and upright diameters end 5 pixels inside the box.
+            middle_x, middle_y = (x1 + x2 + 1) / 2, (y1 + y2 + 1) / 2
+            across = x2 - x1 - 11, f'{x1 + 6}, {middle_y}, {x2 - 5}, {middle_y}'
+            down = y2 - y1 - 11, f'{middle_x}, {y1 + 6}, {middle_x}, {y2 - 5}'
             short, long = sorted((across, down))
             rows.append(
-                f'{series}_010.png,{index + 1},10,"{x1 + 1}, {y1 + 1}, {x2 + 1}, '
-                f'{y2 + 1}","{long[0]}, {short[0]}",5,0,"10, 10",'
+                f'{series}_010.png,{index + 1},10,"{x1 + 1}, {y1 + 1}, {x2}, '
+                f'{y2}","{long[0]}, {short[0]}",5,0,"10, 10",'
                 f'"{spacing}, {spacing}, 5","{width}, {height}",3,'
                 f'"{long[1]}, {short[1]}","0.5, 0.5, 0.5",F,50'
             )

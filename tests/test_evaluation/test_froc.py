@@ -5,16 +5,16 @@ import pytest
 
 from mmlesion.evaluation.functional import FROCCurve, box_iou, froc, match_boxes
 
-LESION = [10, 10, 29, 29]  # 20 x 20 pixels
-OTHER = [60, 60, 79, 79]
-NOWHERE = [100, 100, 119, 119]
+LESION = [10, 10, 30, 30]  # 20 x 20 pixels
+OTHER = [60, 60, 80, 80]
+NOWHERE = [100, 100, 120, 120]
 
 
 def points(curve):
     return list(zip(curve.fp_per_image.tolist(), curve.sensitivity.tolist()))
 
 
-def naive_curve(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5, plus_one=True):
+def naive_curve(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5, plus_one=False):
     """The authors' rules box by box; equal scores make one point."""
     ranked = sorted(
         (
@@ -63,6 +63,15 @@ def random_case(seed, num_images=12, ties=False):
     return pred_boxes, pred_scores, gt_boxes
 
 
+def test_edges_equal_the_first_and_the_last_pixel():
+    """The convention of COCO without +1 is that of the authors' code with +1."""
+    boxes, scores, lesions = random_case(3)
+    edges = [[each + [0, 0, 1, 1] for each in part] for part in (boxes, lesions)]
+    assert points(froc(edges[0], scores, edges[1])) == points(
+        froc(boxes, scores, lesions, plus_one=True)
+    )
+
+
 @pytest.mark.parametrize('ties', [False, True])
 @pytest.mark.parametrize('plus_one', [False, True])
 @pytest.mark.parametrize('seed', range(5))
@@ -88,14 +97,14 @@ def test_a_second_box_on_a_lesion_is_neither_hit_nor_false_positive():
 
 def test_one_box_may_hit_several_lesions():
     # The box overlaps each of two neighboring lesions by half: 200 of 400.
-    lesions = [[0, 0, 9, 19], [10, 0, 19, 19]]
-    curve = froc([[[0, 0, 19, 19]]], [[0.9]], [lesions])
+    lesions = [[0, 0, 10, 20], [10, 0, 20, 20]]
+    curve = froc([[[0, 0, 20, 20]]], [[0.9]], [lesions])
     assert points(curve) == [(0, 1)]
 
 
 def test_an_overlap_of_exactly_the_threshold_hits():
     # 20 x 10 of 20 x 20 pixels: 1/2.
-    half = [[10, 10, 29, 19]]
+    half = [[10, 10, 30, 20]]
     assert froc([half], [[0.9]], [[LESION]]).sensitivity[-1] == 1
     assert froc([half], [[0.9]], [[LESION]], iou_thr=0.51).sensitivity[-1] == 0
 

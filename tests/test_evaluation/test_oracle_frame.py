@@ -20,6 +20,7 @@ from oracle_detector import (
     SLICES,
     config,
     make_oracle,
+    measure,
     shrink,
     write_rectangles,
 )
@@ -88,7 +89,7 @@ def check_perfect(samples, metainfo):
         assert sample.crop_offset == tuple(body[:2])
         boxes = boxes_in_slice(sample.pred_instances.bboxes, sample.crop_offset)
         found = sorted(boxes.tolist())
-        np.testing.assert_allclose(found, sorted(lesions), atol=0.45)
+        np.testing.assert_allclose(found, sorted(lesions), atol=0.2)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,29 @@ def test_other_flips_and_a_stock_resize_behind(direction, root):
     assert numbers['froc/sens@0.5'] == numbers['coco/bbox_mAP_75'] == 1
     for sample, (_, _, lesions, _) in zip(samples, SLICES):
         boxes = boxes_in_slice(sample.pred_instances.bboxes, sample.crop_offset)
-        np.testing.assert_allclose(sorted(boxes.tolist()), sorted(lesions), atol=1.0)
+        np.testing.assert_allclose(sorted(boxes.tolist()), sorted(lesions), atol=0.7)
+
+
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+def test_flips_of_the_training_move_boxes_with_their_lesions(direction, root):
+    """mmdet's flip maps x to the width minus x."""
+    cfg = config('FasterRCNN')
+    cfg.test_dataloader.dataset.update(
+        data_root=str(root),
+        test_mode=False,
+        pipeline=[
+            cfg.load_slices,
+            cfg.load_boxes,
+            *cfg.preprocess,
+            dict(type='RandomFlip', prob=1.0, direction=direction),
+            cfg.pack,
+        ],
+    )
+    for data in DATASETS.build(cfg.test_dataloader.dataset):
+        image = data['inputs'][data['inputs'].shape[0] // 2].numpy()
+        given = data['data_samples'].gt_instances.bboxes.tensor.tolist()
+        seen = measure(image).tolist()
+        np.testing.assert_allclose(sorted(given), sorted(seen), atol=0.2)
 
 
 def test_a_shift_of_the_origin_would_be_seen(root):
@@ -148,7 +171,7 @@ def test_pictures_and_files_of_predictions_are_on_the_slice(root, tmp_path):
     visualizer = CTVisualizer('oracle_frame')
     for sample, out, (size, _, lesions, _) in zip(samples, written, SLICES):
         boxes = sorted(out['pred_instances']['bboxes'].tolist())
-        np.testing.assert_allclose(boxes, sorted(lesions), atol=0.45)
+        np.testing.assert_allclose(boxes, sorted(lesions), atol=0.2)
         assert out['ori_shape'] == size and 'crop_offset' not in out
         assert sorted(lesion['bbox'] for lesion in out['instances']) == [
             list(lesion) for lesion in sorted(lesions)
@@ -163,8 +186,8 @@ def test_pictures_and_files_of_predictions_are_on_the_slice(root, tmp_path):
         scale = picture.shape[0] / size[0]
         edges = np.array(lesions)
         assert cols.min() / scale == pytest.approx(edges[:, 0].min(), abs=0.6)
-        # A box ends behind its last pixel; the score stands above it.
-        assert rows.max() / scale == pytest.approx(edges[:, 3].max() + 1, abs=0.6)
+        # The score is above the box.
+        assert rows.max() / scale == pytest.approx(edges[:, 3].max(), abs=0.6)
         assert not (picture == (255, 48, 48)).all(axis=-1).any()
 
 
@@ -178,6 +201,7 @@ def test_real_lesions_are_where_the_network_sees_them():
     cfg.test_dataloader.dataset.pipeline[0].update(num_slices=3)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     assert len(dataset) > 0
+    losses = {shift: [] for shift in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))}
     for data in dataset:
         sample = data['data_samples']
         slice_hu = read_png_hu(sample.img_path).astype(np.float32)
@@ -188,9 +212,15 @@ def test_real_lesions_are_where_the_network_sees_them():
             outside = boxes_in_slice(lesion['bbox'], sample.crop_offset)
             here = np.corrcoef(inside, _patch(gray, outside))[0, 1]
             beside = np.corrcoef(inside, _patch(gray, lesion['bbox']))[0, 1]
-            assert here > 0.97, f'{sample.img_path}: {here:.3f}'
+            assert here > 0.96, f'{sample.img_path}: {here:.3f}'
             if max(sample.crop_offset) > 5:
                 assert beside < here
+            for shift in losses:
+                moved = np.corrcoef(inside, _patch(gray, outside + np.tile(shift, 2)))
+                losses[shift].append(here - moved[0, 1])
+    # Patches at the place of the box agree better than patches half a pixel away
+    for shift, each in losses.items():
+        assert np.mean(each) > 0 and np.mean(np.array(each) > 0) > 0.8, shift
 
 
 def _patch(image, box):

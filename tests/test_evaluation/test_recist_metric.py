@@ -41,7 +41,7 @@ def measure(*samples, meta=None, **kwargs):
 
 
 def test_a_perfect_box_of_an_upright_lesion_has_no_error():
-    box = [10, 20, 40, 44]  # 20 x 14 pixels between the ends, and 5 on each side
+    box = [10, 20, 41, 45]  # 20 x 14 pixels between the ends, and 5.5 on each side
     found = measure(sample([lesion(box, 20, 14)], [box], [0.9]))
     assert found == {
         'recist/long_error_mm': 0,
@@ -56,8 +56,8 @@ def test_the_data_set_states_the_margin_of_the_boxes():
     one = sample([lesion([10, 20, 30, 34], 20, 14)], [[10, 20, 30, 34]], [0.9])
     found = measure(one, meta=dict(box_margin_px=0.0))
     assert found['recist/long_error_mm'] == found['recist/short_error_mm'] == 0
-    # 10 px of 0.5 mm too short with the margin of DeepLesion
-    assert measure(one, meta=dict(classes=('lesion',)))['recist/long_bias_mm'] == -5
+    # 11 px of 0.5 mm too short with the margin of DeepLesion
+    assert measure(one, meta=dict(classes=('lesion',)))['recist/long_bias_mm'] == -5.5
     assert (
         measure(one, meta=dict(box_margin_px=0.0), margin_px=5.0)['recist/long_bias_mm']
         == -5
@@ -67,14 +67,14 @@ def test_the_data_set_states_the_margin_of_the_boxes():
 def test_boxes_by_hand():
     # The first lesion has two hits: the score decides and not the IoU. Its box is 4
     # pixels too wide and 2 too low: +4 and -2 pixels of 0.5 mm.
-    first = lesion([10, 20, 40, 44], 20, 14)
+    first = lesion([10, 20, 41, 45], 20, 14)
     # The second lesion is tall. Its box is 2 pixels too low: -2 pixels of 1 mm.
-    second = lesion([60, 20, 80, 60], 30, 10, spacing=1.0)
+    second = lesion([60, 20, 81, 61], 30, 10, spacing=1.0)
     third = lesion([100, 100, 120, 120], 10, 10)
     found = measure(
         sample(
             [first, second, third],
-            [[10, 20, 40, 44], [8, 21, 42, 43], [60, 21, 80, 59], [130, 0, 140, 9]],
+            [[10, 20, 41, 45], [8, 21, 43, 44], [60, 21, 81, 60], [130, 0, 140, 9]],
             [0.8, 0.9, 0.3, 1.0],
         )
     )
@@ -90,8 +90,8 @@ def test_a_mask_gives_the_diameters_of_an_oblique_lesion():
     y, x = np.mgrid[:96, :96]
     along, across = (x - 48 + y - 48) / 2**0.5, (x - 48 - y + 48) / 2**0.5
     mask = (along / 20) ** 2 + (across / 6) ** 2 <= 1
-    half = math.sqrt((20**2 + 6**2) / 2) + 5
-    box = [48 - half, 48 - half, 48 + half, 48 + half]
+    half = math.sqrt((20**2 + 6**2) / 2) + 5.5
+    box = [48.5 - half, 48.5 - half, 48.5 + half, 48.5 + half]
     wrong = np.zeros_like(mask)
     wrong[0, 0] = True
     truth = [lesion(box, 40, 12)]
@@ -99,7 +99,7 @@ def test_a_mask_gives_the_diameters_of_an_oblique_lesion():
     assert by_mask['recist/long_error_mm'] < 0.75  # 1.5 pixels
     assert by_mask['recist/short_error_mm'] < 0.75
     by_box = measure(sample(truth, [box, box], [0.1, 0.9]))
-    assert by_box['recist/long_bias_mm'] == pytest.approx((2 * half - 10 - 40) / 2)
+    assert by_box['recist/long_bias_mm'] == pytest.approx((2 * half - 11 - 40) / 2)
     empty = measure(sample(truth, [box], [0.9], [np.zeros_like(mask)]))
     assert empty['recist/long_bias_mm'] == -20
 

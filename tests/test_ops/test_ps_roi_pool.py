@@ -6,7 +6,10 @@ import torch
 
 from mmlesion.ops import ps_roi_pool
 
-# Boxes of every kind, in pixels at stride 8 on a map of 11 x 13 cells.
+#: From the first and the last pixel to outer edges
+TO_EDGES = torch.tensor([0, 0, 0, 1, 1])
+# Boxes of every kind, in pixels at stride 8 on a map of 11 x 13 cells; first and last
+# pixels as in MXNet.
 ROIS = torch.tensor(
     [
         [0, 10.3, 20.7, 60.1, 50.2],  # inside
@@ -64,7 +67,7 @@ def naive_ps_roi_pool(x, rois, k, scale):
 def test_equals_a_loop_over_boxes_bins_and_cells():
     x = maps()
     torch.testing.assert_close(
-        ps_roi_pool(x, ROIS, 3, 1 / 8),
+        ps_roi_pool(x, ROIS + TO_EDGES, 3, 1 / 8),
         naive_ps_roi_pool(x, ROIS, 3, 1 / 8),
         atol=1e-12,
         rtol=0,
@@ -81,7 +84,7 @@ def test_equals_the_loop_on_random_boxes_and_seven_bins():
     # Whole and half pixels meet the rounding.
     rois[:30, 1:] = (rois[:30, 1:] * 2).round() / 2
     torch.testing.assert_close(
-        ps_roi_pool(x, rois, 7, 1 / 8).double(),
+        ps_roi_pool(x, rois + TO_EDGES, 7, 1 / 8).double(),
         naive_ps_roi_pool(x, rois, 7, 1 / 8),
         atol=1e-6,
         rtol=0,
@@ -96,7 +99,7 @@ def test_the_ends_of_a_box_are_rounded_as_in_mxnet():
     rois = torch.tensor(
         [[0, 8, 8, 23, 23.0], [0, 8, 8, 24, 24.0], [0, 7.5, 8, 22.5, 23]]
     )
-    out = ps_roi_pool(x, rois, 1, 1 / 8).flatten()
+    out = ps_roi_pool(x, rois + TO_EDGES, 1, 1 / 8).flatten()
     torch.testing.assert_close(
         out, torch.tensor([(1 + 2) / 2, (1 + 2 + 3) / 3, (1 + 2) / 2])
     )
@@ -107,13 +110,13 @@ def test_the_last_row_and_column_are_read():
     x = torch.zeros(1, 9, 11, 13)
     x[..., 10, :] = 1
     x[..., :, 12] = 1
-    out = ps_roi_pool(x, torch.tensor([[0, 96, 80, 103, 87.0]]), 3, 1 / 8)
+    out = ps_roi_pool(x, torch.tensor([[0, 96, 80, 103, 87.0]]) + TO_EDGES, 3, 1 / 8)
     assert torch.equal(out, torch.ones(1, 1, 3, 3))
 
 
 def test_each_bin_reads_its_own_map():
     x = torch.arange(18.0).reshape(1, 18, 1, 1).expand(1, 18, 11, 13)
-    out = ps_roi_pool(x, ROIS[:1], 3, 1 / 8)
+    out = ps_roi_pool(x, ROIS[:1] + TO_EDGES, 3, 1 / 8)
     torch.testing.assert_close(out[0], torch.arange(18.0).reshape(2, 3, 3))
 
 
@@ -121,7 +124,7 @@ def test_a_small_bin_beside_large_values_keeps_its_digits():
     # A float32 table would give the last cell as a difference of sums of 1e7.
     x = torch.full((1, 1, 64, 64), 3000.0)
     x[..., 63, 63] = 0.001
-    out = ps_roi_pool(x, torch.tensor([[0, 504, 504, 511, 511.0]]), 1, 1 / 8)
+    out = ps_roi_pool(x, torch.tensor([[0, 504, 504, 511, 511.0]]) + TO_EDGES, 1, 1 / 8)
     torch.testing.assert_close(out.item(), 0.001, atol=1e-8, rtol=0)
 
 
@@ -129,13 +132,17 @@ def test_gradient():
     x = maps(channels=1, k=2).requires_grad_()
     # Two boxes twice: their gradients add up.
     rois = torch.cat([ROIS, ROIS[:2]])
-    assert torch.autograd.gradcheck(lambda x: ps_roi_pool(x, rois, 2, 1 / 8), x)
+    assert torch.autograd.gradcheck(
+        lambda x: ps_roi_pool(x, rois + TO_EDGES, 2, 1 / 8), x
+    )
 
 
 def test_the_gradient_of_a_bin_is_spread_evenly_over_its_cells():
     # Cells 1 and 2 a side: four cells with 1/4 each.
     x = torch.zeros(1, 1, 5, 5, requires_grad=True)
-    ps_roi_pool(x, torch.tensor([[0, 8, 8, 23, 23.0]]), 1, 1 / 8).sum().backward()
+    ps_roi_pool(
+        x, torch.tensor([[0, 8, 8, 23, 23.0]]) + TO_EDGES, 1, 1 / 8
+    ).sum().backward()
     wanted = torch.zeros(5, 5)
     wanted[1:3, 1:3] = 1 / 4
     torch.testing.assert_close(x.grad[0, 0], wanted, atol=1e-12, rtol=0)
@@ -143,7 +150,7 @@ def test_the_gradient_of_a_bin_is_spread_evenly_over_its_cells():
 
 def test_an_image_does_not_depend_on_its_batch_mates():
     x = maps()
-    both = ps_roi_pool(x, ROIS, 3, 1 / 8)
+    both = ps_roi_pool(x, ROIS + TO_EDGES, 3, 1 / 8)
     chosen = ROIS[:, 0] == 1
     alone = ROIS[chosen].clone()
     alone[:, 0] = 0
@@ -154,7 +161,7 @@ def test_an_image_does_not_depend_on_its_batch_mates():
 
 def test_no_boxes_give_no_values_but_a_gradient_of_zero():
     x = maps().requires_grad_()
-    out = ps_roi_pool(x, ROIS[:0], 3, 1 / 8)
+    out = ps_roi_pool(x, ROIS[:0] + TO_EDGES, 3, 1 / 8)
     assert out.shape == (0, 2, 3, 3)
     out.sum().backward()
     assert x.grad.abs().max() == 0
@@ -165,17 +172,19 @@ def test_a_broken_box_pools_zeros_and_harms_no_other(bad):
     x = maps()
     rois = ROIS.clone()
     rois[1, 3] = bad
-    out = ps_roi_pool(x, rois, 3, 1 / 8)
+    out = ps_roi_pool(x, rois + TO_EDGES, 3, 1 / 8)
     assert out[1].abs().max() == 0
     keep = torch.arange(len(rois)) != 1
-    torch.testing.assert_close(out[keep], ps_roi_pool(x, ROIS, 3, 1 / 8)[keep])
+    torch.testing.assert_close(
+        out[keep], ps_roi_pool(x, ROIS + TO_EDGES, 3, 1 / 8)[keep]
+    )
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_loses_only_the_rounding_of_its_values(dtype):
     x = maps(dtype=dtype)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        out = ps_roi_pool(x, ROIS, 3, 1 / 8)
+        out = ps_roi_pool(x, ROIS + TO_EDGES, 3, 1 / 8)
     assert out.dtype == dtype
     exact = ps_roi_pool(x.double(), ROIS, 3, 1 / 8)
     torch.testing.assert_close(
@@ -186,7 +195,7 @@ def test_half_precision_loses_only_the_rounding_of_its_values(dtype):
 def test_bad_arguments_are_named():
     x = maps()
     with pytest.raises(ValueError, match='multiple of 16 channels'):
-        ps_roi_pool(x, ROIS, 4)
+        ps_roi_pool(x, ROIS + TO_EDGES, 4)
     with pytest.raises(ValueError, match='floating-point'):
         ps_roi_pool(x.long(), ROIS, 3)
 
@@ -197,7 +206,7 @@ def test_cuda_equals_cpu():
     x = maps(channels=3, k=7, dtype=torch.float32)
     torch.testing.assert_close(
         ps_roi_pool(x.cuda(), ROIS.cuda(), 7, 1 / 8).cpu(),
-        ps_roi_pool(x, ROIS, 7, 1 / 8),
+        ps_roi_pool(x, ROIS + TO_EDGES, 7, 1 / 8),
         atol=1e-6,
         rtol=0,
     )

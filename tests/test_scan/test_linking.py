@@ -6,8 +6,8 @@ import pytest
 from mmlesion.scan.key_slice_detection import KeySliceBoxes
 from mmlesion.scan.linking import LinkOptions, link_boxes
 
-SQUARE = (10, 10, 19, 19)  # ten pixels wide
-FAR = (50, 50, 59, 59)
+SQUARE = (10, 10, 20, 20)  # ten pixels wide
+FAR = (50, 50, 60, 60)
 
 
 def slices(*contents):
@@ -31,17 +31,6 @@ def test_equal_boxes_in_three_slices_are_one_finding():
     assert one.score == 0.9 and one.best == 1
     np.testing.assert_array_equal(one.slices, [1, 2, 3])
     np.testing.assert_array_equal(one.box, [9.5, 9.5, 0.5, 19.5, 19.5, 3.5])
-
-
-def test_boxes_whose_corners_are_edges():
-    """The same pixels 10 to 19, as COCO describes them."""
-    edges = (10, 10, 20, 20)
-    (pixels,) = link([(SQUARE, 0.5)], [(SQUARE, 0.9)])
-    (one,) = link([(edges, 0.5)], [(edges, 0.9)], box_corners='edges')
-    np.testing.assert_array_equal(one.box, pixels.box)
-    np.testing.assert_array_equal(one.boxes, pixels.boxes)
-    with pytest.raises(ValueError, match="'pixels' or 'edges', but is 'corners'"):
-        LinkOptions(box_corners='corners')
 
 
 def test_the_mean_of_the_scores():
@@ -70,7 +59,7 @@ def test_one_missing_slice_is_passed_over_and_two_are_not():
 
 def test_the_overlap_of_neighbors_decides():
     """Shifted by 5 of 10 pixels the IoU is 50 / 150."""
-    shifted = (15, 10, 24, 19)
+    shifted = (15, 10, 25, 20)
     pair = [(SQUARE, 0.9)], [(shifted, 0.8)]
     assert len(link(*pair, iou_thr=0.33)) == 1
     assert len(link(*pair, iou_thr=0.34, nms_iou_thr=1)) == 2
@@ -78,14 +67,14 @@ def test_the_overlap_of_neighbors_decides():
 
 def test_a_finding_drifts_from_slice_to_slice():
     """Neighbors overlap, the first and the last slice do not."""
-    drift = [[((x, 10, x + 9, 19), 0.9 - x / 100)] for x in range(0, 20, 4)]
+    drift = [[((x, 10, x + 10, 20), 0.9 - x / 100)] for x in range(0, 20, 4)]
     (one,) = link(*drift)
     assert len(one.slices) == 5
     np.testing.assert_array_equal(one.box, [-0.5, 9.5, -0.5, 25.5, 19.5, 4.5])
 
 
 def test_the_box_with_the_larger_overlap_is_taken():
-    near, less = (11, 10, 20, 19), (14, 10, 23, 19)
+    near, less = (11, 10, 21, 20), (14, 10, 24, 20)
     one, two = link([(SQUARE, 0.9)], [(less, 0.8), (near, 0.3)], nms_iou_thr=1)
     np.testing.assert_array_equal(one.boxes[1], near)
     np.testing.assert_array_equal(two.boxes[0], less)
@@ -113,7 +102,7 @@ def test_classes_are_linked_apart():
 
 def test_3d_suppression():
     """A smaller box in the same slice: IoU 64 / 100; of another class it stays."""
-    inner = (11, 11, 18, 18)
+    inner = (11, 11, 19, 19)
     assert len(link([(SQUARE, 0.9), (inner, 0.8)])) == 1
     assert len(link([(SQUARE, 0.9), (inner, 0.8)], nms_iou_thr=0.7)) == 2
     assert len(link([(SQUARE, 0.9, 0), (inner, 0.8, 1)])) == 2

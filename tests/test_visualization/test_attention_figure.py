@@ -24,10 +24,10 @@ def test_images_are_named_from_the_key_image():
     'box, rows, cols',
     [
         # Stride 8: pixels 16 to 31 are exactly the cells 2 and 3.
-        ([16, 16, 31, 31], (2, 4), (2, 4)),
+        ([16, 16, 32, 32], (2, 4), (2, 4)),
         # One pixel further on each side touches one cell more on each side.
-        ([15, 15, 32, 32], (1, 5), (1, 5)),
-        ([3, 40, 4, 41], (5, 6), (0, 1)),
+        ([15, 15, 33, 33], (1, 5), (1, 5)),
+        ([3, 40, 5, 42], (5, 6), (0, 1)),
         # Beyond the border the cells at the border are meant.
         ([70, 50, 95, 70], (6, 8), (8, 10)),
         ([90, 70, 95, 75], (7, 8), (9, 10)),
@@ -41,10 +41,10 @@ def test_a_lesion_owns_the_cells_that_its_box_touches(box, rows, cols):
 def test_a_patch_holds_the_lesion_in_its_middle_also_at_the_border():
     slices = np.zeros((3, 64, 80))
     slices[:, 0:4, 70:80] = 100
-    (patch, box), *_ = _patches(slices, (70, 0, 79, 3))
+    (patch, box), *_ = _patches(slices, (70, 0, 80, 4))
     assert patch.shape == (20, 20)
     x1, y1, x2, y2 = (int(value) for value in box)
-    assert (patch[y1 : y2 + 1, x1 : x2 + 1] == 100).all()
+    assert (patch[y1:y2, x1:x2] == 100).all()
     assert (patch == 100).sum() == 40
     assert (patch == -1024).sum() > 0  # air beyond the border
 

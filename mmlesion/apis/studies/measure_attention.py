@@ -271,7 +271,7 @@ def _images_with_lesion(
     x1, y1, x2, y2 = np.round(box + offset).astype(int)
     shape = tuple(sample.get('slice_shape', sample.ori_shape)[:2])  # before the crop
     shown = _read_mask(folder / path.name, shape)
-    shown = shown[max(y1, 0) : y2 + 1, max(x1, 0) : x2 + 1]
+    shown = shown[max(y1, 0) : y2, max(x1, 0) : x2]
     counts = np.bincount(shown[shown > 0].ravel(), minlength=2)
     if not counts.any():
         raise ValueError(f'{folder / path.name}: no lesion in the box {box.tolist()}.')

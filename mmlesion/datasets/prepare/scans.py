@@ -108,8 +108,7 @@ def prepare_scans(
     ``DeepLesionDataset`` reads, and ``scans/<series>.json`` with the path of the scan.
     Slices are axial and are numbered from 1 at the head, as in DeepLesion. The key
     slice of a mask is the slice with its largest area, that of a box its middle. Boxes
-    extend to the outer edges of their pixels (``box_corners`` of the data set is
-    ``'edges'``), and the diameters are their sides. Lesions have no type.
+    have no margin, and the diameters are their sides. Lesions have no type.
 
     Where the table has no splits, patients are divided at random, by default into 70 %
     training, 15 % validation and 15 % test.
@@ -384,7 +383,7 @@ def _find_key_slices(
 def _in_key_slice(
     box: VoxelBox | LesionSliceBox, volume: CTVolume
 ) -> tuple[int, tuple[float, ...]]:
-    """Return key slice z and (x1, y1, x2, y2), the borders of the outer pixels."""
+    """Return key slice z and the outer edges (x1, y1, x2, y2) of a box."""
     depth, height, width = volume.shape
     if isinstance(box, LesionSliceBox):
         if box.image_size != (width, height):

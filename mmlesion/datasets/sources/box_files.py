@@ -24,7 +24,7 @@ class ImageBoxes:
         width: Width of the image in pixels.
         height: Height of the image in pixels.
         patient: Patient identifier, None if unknown.
-        true_boxes: Lesions, (x1, y1, x2, y2) in 0-based pixels.
+        true_boxes: Lesions, (x1, y1, x2, y2), outer edges in pixels.
         boxes: Predictions in the same format.
         scores: Scores of the predictions.
     """
@@ -39,7 +39,10 @@ class ImageBoxes:
 
 
 def read_box_files(
-    predictions: str | os.PathLike, truth: str | os.PathLike, split: str = 'all'
+    predictions: str | os.PathLike,
+    truth: str | os.PathLike,
+    split: str = 'all',
+    corners: str = 'edges',
 ) -> list[ImageBoxes]:
     """Read predicted boxes and the lesions of the same images.
 
@@ -47,7 +50,7 @@ def read_box_files(
     or DeepLesion's csv file (noisy lesions are omitted). Predictions are a JSON list of
     COCO results (``image_id`` or ``file_name``, ``bbox`` as (x, y, width, height),
     ``score``), or a csv file with the columns ``file_name`` or ``image_id``, ``x1``,
-    ``y1``, ``x2``, ``y2`` (0-based pixels) and ``score``. ``image_id`` is the id in the
+    ``y1``, ``x2``, ``y2`` and ``score``. ``image_id`` is the id in the
     COCO file. ``file_name`` is the name in the COCO file, or for DeepLesion
     ``<series>_<slice>.png`` or ``<series>/<slice>.png``. All categories are lesions.
 
@@ -55,9 +58,12 @@ def read_box_files(
         predictions: File of the predictions (``.json`` or ``.csv``).
         truth: File of the lesions (``.json`` or ``.csv``).
         split: ``'train'``, ``'val'``, ``'test'`` or ``'all'`` of DeepLesion's csv.
+        corners: Corners of the predictions. ``'edges'``: outer edges in pixels, where
+            pixel n covers n to n + 1. ``'pixels'``: the first and the last pixel,
+            counted from 0.
 
     Returns:
-        All images of the ground truth in its order.
+        All images of the ground truth in its order. All boxes have outer edges.
 
     Raises:
         FileNotFoundError: If a file does not exist.
@@ -78,7 +84,9 @@ def read_box_files(
         entries = _csv_entries(predictions)
     else:
         entries = _json_entries(predictions)
-    for where, key, box, score in entries:
+    beyond = 1 if corners == 'pixels' else 0  # from the last pixel to the outer edge
+    for where, key, (x1, y1, x2, y2), score in entries:
+        box = (x1, y1, x2 + beyond, y2 + beyond)
         image = by_key.get(key)
         if image is None:
             raise ValueError(
@@ -89,7 +97,6 @@ def read_box_files(
             raise ValueError(
                 f'{where}: box and score must be finite, but are {box} and {score!r}'
             )
-        x1, y1, x2, y2 = box
         outside = x1 >= image.width or y1 >= image.height or x2 < 0 or y2 < 0
         if x2 < x1 or y2 < y1 or outside:
             raise ValueError(

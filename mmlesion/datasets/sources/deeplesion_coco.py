@@ -121,11 +121,12 @@ def read_deeplesion_coco(path: str | os.PathLike) -> list[LesionRow]:
                 f"'<series>/<slice>.png', but is {image.get('file_name')!r}"
             )
         cells = {name: str(cell) for name, cell in attributes.items()}
+        x, y, x2, y2 = xyxy(annotation['bbox'], where)
         cells.update(
             File_name=f'{series}_{slice_name}',
             Key_slice_index=str(int(slice_number)),
             Bounding_boxes=', '.join(
-                f'{value + 1:.10g}' for value in xyxy(annotation['bbox'], where)
+                f'{value:.10g}' for value in (x + 1, y + 1, x2, y2)
             ),
             Image_size=f'{image["width"]}, {image["height"]}',
         )

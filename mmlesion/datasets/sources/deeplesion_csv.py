@@ -212,9 +212,9 @@ def lesion_cells(row: LesionRow) -> dict[str, str]:
         Study_index=_cell(row.study),
         Series_ID=_cell(row.series_id),
         Measurement_coordinates=_cell(
-            row.recist_px and [value + 1 for value in row.recist_px]
+            row.recist_px and [value + 0.5 for value in row.recist_px]
         ),
-        Bounding_boxes=_cell([value + 1 for value in row.box_px]),
+        Bounding_boxes=_cell(_first_and_last_pixel(row.box_px)),
         Lesion_diameters_Pixel_=_cell(row.diameters_px),
         Normalized_lesion_location=_cell(row.location),
         Coarse_lesion_type=_cell(row.lesion_type),
@@ -223,6 +223,12 @@ def lesion_cells(row: LesionRow) -> dict[str, str]:
         Patient_gender=row.sex or '',
         Patient_age=_cell(math.nan if row.age_years is None else row.age_years),
     )
+
+
+def _first_and_last_pixel(box_px: tuple[float, float, float, float]) -> list[float]:
+    """Return the first and the last pixel of a box, counted from 1."""
+    x1, y1, x2, y2 = box_px
+    return [x1 + 1, y1 + 1, x2, y2]
 
 
 def _cell(values) -> str:

@@ -85,14 +85,16 @@ class LesionRow(KeySliceRow):
     """One row of ``DL_info.csv``: one lesion on one key slice.
 
     Attributes:
-        box_px: (x1, y1, x2, y2) in 0-based pixels of the PNG file, that is, the 1-based
-            numbers of the csv file minus 1. The box may extend beyond the image; see
+        box_px: (x1, y1, x2, y2), outer edges in pixels of the PNG file. Pixel n covers
+            n to n + 1, as in COCO and mmdet. The csv file has the first and the last
+            pixel, counted from 1. The box may extend beyond the image; see
             ``BORDER_SLACK_PX``.
         diameters_px: Long and short RECIST diameter.
         lesion_type: 1 to 8 (``LESION_TYPES``), or -1.
         noisy: Whether the authors flagged the annotation as possibly wrong.
         recist_px: x and y of both ends of the long, then of the short diameter, in
-            0-based pixels of the PNG.
+            the coordinates of ``box_px``. The csv file has pixel centers, counted from
+            1.
         location: x, y and z of the center relative to the body, from 0 to 1.
         window_hu: Lower and upper end of the HU window that the radiologist used.
 
@@ -125,8 +127,10 @@ def parse_lesion_row(fields: dict[str, str], row: int, where: str) -> LesionRow:
         raise ValueError(
             f'{where}: Coarse_lesion_type must be -1 or 1 to 8, but is {lesion_type}'
         )
-    box_px = tuple(value - 1 for value in _numbers(fields, 'Bounding_boxes', 4, where))
-    check_box(box_px, *key_slice.image_size, where, 1)
+    x1, y1, x2, y2 = _numbers(fields, 'Bounding_boxes', 4, where)
+    written = (x1, y1, x2, y2)
+    box_px = (x1 - 1, y1 - 1, x2, y2)
+    check_box(box_px, *key_slice.image_size, where, written)
     return LesionRow(
         **vars(key_slice),
         box_px=box_px,
@@ -230,7 +234,7 @@ def _parse_optional(fields: dict[str, str], where: str) -> dict:
 
 
 def _parse_recist(fields: dict[str, str], where: str) -> tuple[float, ...]:
-    """Return the ends of both diameters, in 0-based pixels."""
+    """Return the ends of both diameters; pixel n covers n to n + 1."""
     ends = _numbers(fields, 'Measurement_coordinates', 8, where)
     diameters = _numbers(fields, 'Lesion_diameters_Pixel_', 2, where)
     measured = math.dist(ends[:2], ends[2:4]), math.dist(ends[4:6], ends[6:])
@@ -240,7 +244,7 @@ def _parse_recist(fields: dict[str, str], where: str) -> tuple[float, ...]:
                 f'{where}: Lesion_diameters_Pixel_ has {written:g}, but the ends '
                 f'in Measurement_coordinates are {length:g} pixels apart'
             )
-    return tuple(value - 1 for value in ends)
+    return tuple(value - 0.5 for value in ends)
 
 
 def _parse_patient(fields: dict[str, str], where: str) -> dict:
@@ -268,28 +272,32 @@ def _parse_patient(fields: dict[str, str], where: str) -> dict:
 
 
 def check_box(
-    box_px: tuple[float, ...], width: int, height: int, where: str, origin: int = 0
+    box_px: tuple[float, ...],
+    width: int,
+    height: int,
+    where: str,
+    written: tuple[float, ...] | None = None,
 ) -> None:
     """Check that a box has an area and is inside its image.
 
     Args:
-        box_px: (x1, y1, x2, y2) in 0-based pixels.
+        box_px: (x1, y1, x2, y2), outer edges in pixels.
         width: Width of the image in pixels.
         height: Height of the image in pixels.
         where: Prefix of error messages.
-        origin: Coordinate of the first pixel, used in error messages.
+        written: Box as in the file, for error messages. Defaults to ``box_px``.
 
     Raises:
         ValueError: If the box has no area, or extends beyond the image by
             more than ``BORDER_SLACK_PX``.
     """
     x1, y1, x2, y2 = box_px
-    shown = ', '.join(f'{value + origin:g}' for value in box_px)
+    shown = ', '.join(f'{value:g}' for value in written or box_px)
     if x2 <= x1 or y2 <= y1:
         raise ValueError(
             f'{where}: the box ({shown}) has no area; expected x1 < x2 and y1 < y2'
         )
-    over = max(-x1, -y1, x2 - (width - 1), y2 - (height - 1))
+    over = max(-x1, -y1, x2 - width, y2 - height)
     inside = x1 < width and y1 < height and x2 > 0 and y2 > 0
     if over > BORDER_SLACK_PX or not inside:
         raise ValueError(

@@ -39,8 +39,8 @@ class LesionSliceBox:
 
     Attributes:
         index: Number of the slice, from 0 at the feet.
-        box_px: (x1, y1, x2, y2) in 0-based pixels; x increases to the left of the
-            patient, y to the back.
+        box_px: (x1, y1, x2, y2), outer edges in pixels; x increases to the left of
+            the patient, y to the back.
         where: File and annotation, for error messages.
         image_size: Width and height in pixels that the file states.
     """

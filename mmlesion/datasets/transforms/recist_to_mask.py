@@ -32,7 +32,8 @@ class RECISTToMask(BaseTransform):
     initial labels are ours).
 
     Required key: ``instances``, each with ``bbox`` and ``recist_px`` (optional): x and
-    y of both ends of the long diameter, then of the short diameter. For GrabCut also
+    y of both ends of the long diameter, then of the short diameter; pixel n covers n to
+    n + 1. For GrabCut also
     ``key_slice_hu`` (H, W) of :class:`LoadSliceStack`, before any cropping.
     Modified key: ``instances``, each with ``mask``, a list of one polygon as in COCO.
 
@@ -129,7 +130,7 @@ def grab_cut(
 
     Args:
         slice_hu: The slice in HU.
-        outline: Outline of the lesion, x and y in pixels.
+        outline: Outline of the lesion, x and y in pixels; pixel n covers n to n + 1.
         iterations: Iterations of GrabCut.
         min_iou: Smallest IoU of the result and the filled outline.
 
@@ -150,7 +151,8 @@ def grab_cut(
     patch = slice_hu[y0:y1, x0:x1].astype(np.float32)
 
     def filled(scale: float) -> np.ndarray:
-        points = center + scale * (outline - center) - (x0, y0)
+        # OpenCV takes integers as pixel centers
+        points = center + scale * (outline - center) - (x0 + 0.5, y0 + 0.5)
         mask = np.zeros(patch.shape, np.uint8)
         cv2.fillPoly(mask, [np.round(16 * points).astype(np.int32)], 1, shift=4)
         return mask > 0

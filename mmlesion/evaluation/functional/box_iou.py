@@ -18,9 +18,10 @@ def box_iou(
     Args:
         boxes1: (x1, y1, x2, y2) in pixels.
         boxes2: (x1, y1, x2, y2) in pixels.
-        plus_one: Whether the sides of a box are ``x2 - x1 + 1``: the corners are pixels
-            of the box, as in Pascal VOC and in the evaluation of DeepLesion. Otherwise,
-            the corners are points and the sides are ``x2 - x1``.
+        plus_one: Whether the sides of a box are ``x2 - x1 + 1``: the corners are the
+            first and the last pixel of the box, as in Pascal VOC and in the csv file of
+            DeepLesion. Otherwise, the corners are edges, as in COCO and in the data
+            sets of this package, and the sides are ``x2 - x1``.
         aligned: Compare the boxes row by row instead of all pairs.
 
     Returns:

@@ -13,7 +13,7 @@ def froc(
     pred_scores: Sequence[npt.ArrayLike],
     gt_boxes: Sequence[npt.ArrayLike],
     iou_thr: float = 0.5,
-    plus_one: bool = True,
+    plus_one: bool = False,
     legacy: bool = False,
 ) -> FROCCurve:
     """Compute sensitivity against false positives per image, by the rules of 3DCE.
@@ -35,7 +35,8 @@ def froc(
         gt_boxes: Lesions of each image, (x1, y1, x2, y2) in pixels.
         iou_thr: Minimum IoU of a hit.
         plus_one: Whether the sides of a box are ``x2 - x1 + 1`` pixels, as in the
-            authors' code.
+            authors' code, whose corners are the first and the last pixel. The result
+            is the same for boxes with outer edges and without this option.
         legacy: Read the curve as in the authors' code; see
             :meth:`FROCCurve.sensitivity_at`.
 
@@ -52,8 +53,8 @@ def froc(
         ValueError: See :func:`match_boxes`.
 
     Example:
-        >>> curve = froc([[[0, 0, 9, 9], [50, 50, 59, 59]]], [[.9, .8]],
-        ...              [[[0, 0, 9, 9]]])
+        >>> curve = froc([[[0, 0, 10, 10], [50, 50, 60, 60]]], [[.9, .8]],
+        ...              [[[0, 0, 10, 10]]])
         >>> curve.sensitivity_at([0, 1])
         array([1., 1.])
     """

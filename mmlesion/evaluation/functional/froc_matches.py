@@ -146,7 +146,7 @@ def match_boxes(
     pred_scores: Sequence[npt.ArrayLike],
     gt_boxes: Sequence[npt.ArrayLike],
     iou_thr: float = 0.5,
-    plus_one: bool = True,
+    plus_one: bool = False,
 ) -> FROCMatches:
     """Find the pairs of boxes and lesions with an IoU of at least ``iou_thr``.
 

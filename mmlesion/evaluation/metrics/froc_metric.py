@@ -54,7 +54,8 @@ class FROCMetric(BaseMetric):
         mean_fps: False positives per image of the reported mean.
         subgroup_fps: False positives per image for the subgroups, 4 in the paper.
         iou_thr: Minimum IoU of a hit.
-        plus_one: Whether the sides of a box are ``x2 - x1 + 1`` pixels.
+        plus_one: Whether the sides of a box are ``x2 - x1 + 1`` pixels, for data sets
+            whose corners are the first and the last pixel of a box.
         label: Use only boxes and lesions with this label. By default, all labels are
             lesions.
         others: How to count a box on a lesion of another subgroup, ``'fp'`` or
@@ -86,7 +87,7 @@ class FROCMetric(BaseMetric):
         mean_fps: Sequence[float] = (0.5, 1, 2, 4),
         subgroup_fps: float = 4,
         iou_thr: float = 0.5,
-        plus_one: bool = True,
+        plus_one: bool = False,
         label: int | None = None,
         others: str = 'fp',
         legacy: bool = False,

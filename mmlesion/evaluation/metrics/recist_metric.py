@@ -37,8 +37,8 @@ class RECISTMetric(BaseMetric):
         iou_thr: Minimum IoU of a prediction and its lesion.
         score_thr: Minimum score of a prediction.
         margin_px: Margin of a box around the ends of the diameters. None for
-            ``box_margin_px`` of the data set, or 5 as in DeepLesion if the data set has
-            no such entry.
+            ``box_margin_px`` of the data set, or 5.5 as in DeepLesion if the data set
+            has no such entry.
         collect_device: ``'cpu'`` or ``'gpu'``, where processes exchange results.
         prefix: Prefix of the returned names, by default ``'recist'``.
 
@@ -93,7 +93,7 @@ class RECISTMetric(BaseMetric):
                 if lesion.get('ignore_flag', 0):
                     continue
                 true_mm, mm_per_px = _true_diameters(lesion, name)
-                overlap = box_iou(boxes, [lesion['bbox']], plus_one=True)[:, 0]
+                overlap = box_iou(boxes, [lesion['bbox']])[:, 0]
                 fits = (overlap >= self.iou_thr) & (scores >= self.score_thr)
                 if not fits.any():
                     errors.append(None)

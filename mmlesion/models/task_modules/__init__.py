@@ -1,6 +1,5 @@
-"""Anchor generators and box coders."""
+"""Anchor generators."""
 
 from .lesion_anchor_generator import LesionAnchorGenerator
-from .pixel_delta_bbox_coder import PixelDeltaXYWHBBoxCoder
 
-__all__ = ['LesionAnchorGenerator', 'PixelDeltaXYWHBBoxCoder']
+__all__ = ['LesionAnchorGenerator']

@@ -12,10 +12,9 @@ class LesionAnchorGenerator(AnchorGenerator):
     """Anchor generator that reproduces the anchors of 3DCE exactly.
 
     As in py-faster-rcnn, the sides of the base box are rounded to whole pixels for
-    each ratio *before* they are scaled, and corners are inclusive: a box of width w
-    spans x to x + w - 1. The generator of mmdet does not round, and its legacy
-    option rounds the corners instead. :class:`PixelDeltaXYWHBBoxCoder` uses the same
-    convention.
+    each ratio *before* they are scaled. The generator of mmdet does not round, and its
+    legacy option rounds the corners instead. The authors' corners are the first and
+    the last pixel of a box; here they are its outer edges, as everywhere in mmdet.
 
     Base size 8, ratios 0.5, 1, 2 and scales 2, 3, 4, 6, 12 give boxes (width x
     height) of 22x12 to 132x72, 16x16 to 96x96, and 12x24 to 72x144.
@@ -42,20 +41,20 @@ class LesionAnchorGenerator(AnchorGenerator):
                 cell.
 
         Returns:
-            (num_ratios * num_scales, 4), inclusive xyxy in pixels, ratio-major as in
-            the authors' code.
+            (num_ratios * num_scales, 4), xyxy in pixels, ratio-major as in the authors'
+            code.
         """
         widths = (base_size**2 / ratios).sqrt().round()
         heights = (widths * ratios).round()
         widths = (widths[:, None] * scales).flatten()
         heights = (heights[:, None] * scales).flatten()
-        center_px = (base_size - 1) / 2 if center is None else center
+        center_px = base_size / 2 if center is None else center
         return torch.stack(
             [
-                center_px - (widths - 1) / 2,
-                center_px - (heights - 1) / 2,
-                center_px + (widths - 1) / 2,
-                center_px + (heights - 1) / 2,
+                center_px - widths / 2,
+                center_px - heights / 2,
+                center_px + widths / 2,
+                center_px + heights / 2,
             ],
             1,
         )

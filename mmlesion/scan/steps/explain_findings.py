@@ -103,8 +103,8 @@ class ExplainFindings(ScanStep):
         plan = keys.keys
         number = min(plan.numbers(), key=lambda n: abs(plan.position(n) - z))
         data = keys.inputs.stack(number)
-        # Convert edges of voxels to corner pixels that belong to the box.
-        wanted = [lower[2] + 0.5, lower[1] + 0.5, upper[2] - 0.5, upper[1] - 0.5]
+        # Index n is the center of a voxel; pixel n of a box covers n to n + 1
+        wanted = [lower[2] + 0.5, lower[1] + 0.5, upper[2] + 0.5, upper[1] + 0.5]
         with torch.no_grad():
             (sample,) = model.test_step(pseudo_collate([copy.deepcopy(data)]))
         index = _matching_box(sample, np.array([wanted]))
@@ -165,7 +165,7 @@ class ExplainFindings(ScanStep):
             scale = np.tile(meta.get('scale_factor') or (1, 1), 2)
             x1, y1, x2, y2 = np.rint((box - offset) * scale).astype(int)
             y1, x1 = max(y1, 0), max(x1, 0)
-            part = full['contextual'][:, y1 : max(y2, y1) + 1, x1 : max(x2, x1) + 1]
+            part = full['contextual'][:, y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
             if part.numel():
                 mean = part.mean(dim=(1, 2))
                 values['contextual_weights'] = [round(v, 5) for v in mean.tolist()]

@@ -71,7 +71,6 @@ def test_each_order_of_voxels_gives_the_same_boxes_and_pixels(scans, tmp_path):
     assert len(dataset) == 5
     # the boxes have no margin, unlike those of DeepLesion
     assert dataset.metainfo['box_margin_px'] == 0
-    assert dataset.metainfo['box_corners'] == 'edges'
     z1, y1, x1, z2, y2, x2 = BOX
     for number, order in enumerate(ORDERS):
         sample = dataset.get_data_info(number)
@@ -122,7 +121,7 @@ def test_boxes_of_coco_are_in_the_slices_that_inference_reads(scans, tmp_path):
     stored = read_png_hu(tmp_path / 'Images_png/000001_01_01/002.png')
     assert np.array_equal(stored, read_slice_hu(scan))
     rows = list(csv.DictReader(open(tmp_path / 'DL_info.csv', newline='')))
-    assert rows[0]['Bounding_boxes'] == '31, 41, 34, 45'
+    assert rows[0]['Bounding_boxes'] == '31, 41, 33, 44'
     coco['images'][0]['width'] = 41
     path.write_text(json.dumps(coco))
     with pytest.raises(ValueError, match='annotation 3: .*41 x 48.*40 x 48'):

@@ -89,7 +89,7 @@ def test_round_trip_and_stock_readers(tiny, tmp_path, capsys):
     (image,) = read.loadImgs([2])
     assert image['file_name'] == '000002_01_01/007.png'
     (annotation,) = read.loadAnns(read.getAnnIds(imgIds=[2]))
-    assert annotation['bbox'] == pytest.approx([5.5, 12.001, 24.623, 29.999])
+    assert annotation['bbox'] == pytest.approx([5.5, 12.001, 25.623, 30.999])
     assert annotation['attributes']['Patient_age'] == '62'
 
 

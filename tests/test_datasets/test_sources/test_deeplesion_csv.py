@@ -24,7 +24,7 @@ def test_fields_of_a_row(tiny):
     (row,) = read_deeplesion_csv(tiny.add().write())
     assert (row.row, row.file_name) == (2, '000001_01_01_010.png')
     assert (row.series, row.key_slice, row.patient) == ('000001_01_01', 10, 1)
-    assert row.box_px == (10, 12, 30, 42)  # 1-based to 0-based
+    assert row.box_px == (10, 12, 31, 43)  # outer edges, from 0
     assert row.diameters_px == (25, 12.5)
     assert (row.lesion_type, row.noisy, row.split) == (5, False, 1)
     assert (row.slice_range, row.image_size) == ((6, 14), (64, 64))
@@ -46,7 +46,7 @@ ALL_FIELDS = dict(
 def test_all_columns(tiny):
     (row,) = read_deeplesion_csv(tiny.add(**ALL_FIELDS).write(DL_INFO_COLUMNS))
     assert (row.study, row.series_id) == (2, 3)
-    assert row.recist_px == (15, 17, 15, 37, 10.5, 27, 25.5, 27)
+    assert row.recist_px == (15.5, 17.5, 15.5, 37.5, 11, 27.5, 26, 27.5)
     assert row.location == (0.25, 0.5, 0.75)
     assert (row.window_hu, row.sex, row.age_years) == ((-177.5, 307.5), 'F', 62)
 
@@ -104,7 +104,7 @@ def test_a_missing_interval_is_nan(tiny, written):
 def test_columns_in_any_order_and_more_of_them(tiny):
     tiny.add(Patient_age='')
     path = tiny.write(['Patient_age', *reversed(REQUIRED_COLUMNS)])
-    assert read_deeplesion_csv(path)[0].box_px == (10, 12, 30, 42)
+    assert read_deeplesion_csv(path)[0].box_px == (10, 12, 31, 43)
 
 
 def test_missing_and_empty_file(tmp_path):
@@ -143,7 +143,7 @@ def test_missing_columns_are_named(tiny):
         (dict(Bounding_boxes='1, 2, 3'), r'must contain 4 number\(s\)'),
         (dict(Bounding_boxes='1, 2, 3, x'), "must be numeric, but contains 'x'"),
         (dict(Bounding_boxes='1, 2, 3, nan'), 'must be finite'),
-        (dict(Bounding_boxes='11, 13, 11, 43'), 'has no area'),
+        (dict(Bounding_boxes='11, 13, 10, 43'), 'has no area'),
         (dict(Bounding_boxes='31, 13, 11, 43'), r'\(31, 13, 11, 43\) has no area'),
         (
             dict(Bounding_boxes='11, 13, 90, 43'),
@@ -188,7 +188,7 @@ def test_boxes_may_reach_a_little_over_the_border(tiny):
     """The official ones are the diameters plus 5 px, not clipped."""
     tiny.add(Bounding_boxes='-5.5, 60, 20, 70.5')
     (row,) = read_deeplesion_csv(tiny.write())
-    assert row.box_px == (-6.5, 59, 19, 69.5)
+    assert row.box_px == (-6.5, 59, 20, 70.5)
 
 
 @pytest.mark.skipif(
@@ -201,10 +201,11 @@ def test_the_official_csv_loads_entirely(tmp_path):
     assert (tmp_path / 'again.csv').read_bytes() == OFFICIAL.read_bytes()
     assert [row.row for row in rows if row.age_years is None] != []
     assert all(row.recist_px and row.location and row.sex for row in rows)
-    # The box is the extent of the ends of the diameters plus 5 pixels.
+    # The box is the extent of the ends of the diameters plus 5 pixels, with its outer
+    # pixels.
     for row in rows[::500]:
         xs, ys = row.recist_px[::2], row.recist_px[1::2]
-        box = (min(xs) - 5, min(ys) - 5, max(xs) + 5, max(ys) + 5)
+        box = (min(xs) - 5.5, min(ys) - 5.5, max(xs) + 5.5, max(ys) + 5.5)
         assert row.box_px == pytest.approx(box, abs=0.01)
     assert sum(row.noisy for row in rows) == 31
     over = [

@@ -138,7 +138,7 @@ def test_what_a_result_says(detector, scan, checkpoint):
     ]
 
 
-@pytest.mark.parametrize('meta, margin', [({}, 5), (dict(box_margin_px=0.0), 0)])
+@pytest.mark.parametrize('meta, margin', [({}, 5.5), (dict(box_margin_px=0.0), 0)])
 def test_the_checkpoint_states_the_margin_of_the_boxes(
     small_config, model, meta, margin, tmp_path
 ):
@@ -170,7 +170,7 @@ def test_a_perfect_detector_that_was_trained_on_prepared_scans(
 
     monkeypatch.setattr(KeySliceDetection, '__iter__', perfect)
     path = tmp_path / 'small.pth'
-    meta = dict(classes=('lesion',), box_margin_px=0.0, box_corners='edges')
+    meta = dict(classes=('lesion',), box_margin_px=0.0)
     state = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=meta))
     torch.save(state, path)
     options = ScanOptions(every_mm=6)
@@ -200,7 +200,7 @@ def test_the_rule_of_the_config(small_config, checkpoint):
 
 
 def test_diameters_without_the_margin_of_the_boxes(detector, scan):
-    """A box of 20 x 14 px of 0.8 mm, less 5 px on each side: 8 and 3.2 mm."""
+    """A box of 21 x 15 px of 0.8 mm, less 5.5 px on each side: 8 and 3.2 mm."""
     read = read_scan(scan)
     volume, _ = detection_volume(read.volume)
     linked = LinkedBoxes(
@@ -208,7 +208,7 @@ def test_diameters_without_the_margin_of_the_boxes(detector, scan):
         0,
         np.array([0]),
         np.array([3.0]),
-        np.array([[30.0, 20.0, 50.0, 34.0]]),
+        np.array([[30.0, 20.0, 51.0, 35.0]]),
         np.array([0.9]),
         np.array([29.5, 19.5, 1.5, 50.5, 34.5, 4.5]),
     )
@@ -218,14 +218,14 @@ def test_diameters_without_the_margin_of_the_boxes(detector, scan):
     (found,) = result.findings
     assert found.long_diameter_mm == pytest.approx(8)
     assert found.short_diameter_mm == pytest.approx(3.2)
-    # Pixels of another size do not change the margin of 4 mm.
+    # Pixels of another size do not change the margin of 4.4 mm.
     volume.spacing_mm = (2.0, 3.2, 3.2)
     read = dataclasses.replace(read, volume=volume)
     coarse = make_result(
         read, detector.key_slices(volume), [linked], LinkOptions(), detector.record
     ).findings[0]
-    assert coarse.long_diameter_mm == pytest.approx(64 - 8)
-    assert coarse.short_diameter_mm == pytest.approx(44.8 - 8)
+    assert coarse.long_diameter_mm == pytest.approx(67.2 - 8.8)
+    assert coarse.short_diameter_mm == pytest.approx(48 - 8.8)
     # The fourth slice from the head of 24 is number 20 from the feet
     assert found.best_slice == 20
     assert found.box.lower == (29.5, 19.5, 18.5) and found.box.upper[2] == 21.5
