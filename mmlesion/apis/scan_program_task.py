@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from mmlesion.ct import read_lung_mask
 from mmlesion.files import PARTIAL_SUFFIX
+from mmlesion.files.made_from import describe_files, list_files
 from mmlesion.scan.reading import LoadedScan
 
 from .scan_detector import ScanOptions
@@ -76,8 +77,7 @@ class ProgramTask:
             show_thr=self.outputs.threshold,
             keep_identity=self.outputs.keep_identity,
             froc=_sha256(self.program.detector.froc),
-            # a hash, because a path may contain the name of the patient
-            lung_mask=_sha256(self.lung_mask),
+            lung_mask=_content(self.lung_mask),
             lung_labels=self.lung_labels,
         )
 
@@ -92,6 +92,17 @@ class ProgramTask:
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != 'program'}
+
+
+def _content(path: str | None) -> str | None:
+    """Return the SHA-256 of the contents of a file or folder, or None without it.
+
+    The path is not included, because it may contain the name of the patient.
+    """
+    if path is None or not os.path.exists(path):
+        return None
+    described = describe_files(list_files(path))
+    return _sha256(sorted(content for _, _, content in described.values()))
 
 
 def _sha256(content: Any) -> str | None:

@@ -244,15 +244,17 @@ def _report(
         f'{len(complete)} of {len(scans)} scans complete ({len(summary.done)} in this '
         f'run): {args.out}'
     )
+    if args.report == 'folder':
+        from mmlesion.scan.report import write_list_page
+
+        threshold = 0.5 if args.show_thr is None else args.show_thr
+        page = write_list_page(args.out, threshold=threshold)
+        print(f'List of scans: {page}')
     if summary.failures:
         from mmlesion.files import counted
 
         failed = counted(len(summary.failures), 'scan')
-        print(f'{failed} failed: {Path(args.out) / FAILURES_FILE}')
-    if args.report == 'folder':
-        from mmlesion.scan.report import write_list_page
-
-        print(f'List of scans: {write_list_page(args.out)}')
+        raise ValueError(f'{failed} failed, see {Path(args.out) / FAILURES_FILE}')
 
 
 def _detector(args: argparse.Namespace) -> tuple[str, str | None]:

@@ -16,6 +16,18 @@ from .lung_sides import LEFT_LUNG, RIGHT_LUNG, left_right_lungs
 from .volume import CTVolume
 
 _SUFFIXES = (*VOLUME_SUFFIXES, '.dcm')
+#: Files of TotalSegmentator
+_LOBES = tuple(
+    f'lung_{lobe}'
+    for lobe in (
+        'upper_lobe_left',
+        'lower_lobe_left',
+        'upper_lobe_right',
+        'middle_lobe_right',
+        'lower_lobe_right',
+    )
+)
+_LUNGS = ('lung_left', 'lung_right')
 #: Maximum number of labels that are accepted as lungs or lobes if no labels are given:
 #: TotalSegmentator and lungmask have at most five lobes.
 _MOST_LABELS = 5
@@ -48,7 +60,7 @@ def read_lung_mask(
         Boolean mask on the voxels of the scan.
 
     Raises:
-        FileNotFoundError: If the file or folder does not exist.
+        FileNotFoundError: If the file or folder, or the file of a lobe, does not exist.
         ModuleNotFoundError: If highdicom is required but not installed.
         ValueError: If the file is damaged, on another grid, without labels, or empty;
             if it is empty in a lung that the scan contains; or if it is not on lung.
@@ -101,11 +113,17 @@ def find_lung_mask(folder: str | os.PathLike, series_uid: str) -> Path:
 
 def _lung_files(folder: Path) -> list[Path]:
     """Return the files of lobes or lungs of TotalSegmentator in a folder."""
-    # Other files, such as lung_vessels.nii.gz, also begin with lung_.
-    for patterns in (['lung_*_lobe_*.nii*'], ['lung_left.nii*', 'lung_right.nii*']):
-        found = sorted(path for one in patterns for path in folder.glob(one))
-        if found:
-            return found
+    # TotalSegmentator writes the file of an absent lobe as well, without voxels.
+    for names in (_LOBES, _LUNGS):
+        found = [(name, sorted(folder.glob(f'{name}.nii*'))) for name in names]
+        missing = [name for name, paths in found if not paths]
+        if missing and len(missing) < len(names):
+            raise FileNotFoundError(
+                f'{folder}: expected {len(names)} files of the lungs, but '
+                f'{", ".join(missing)} {"is" if len(missing) == 1 else "are"} missing'
+            )
+        if not missing:
+            return [path for _, paths in found for path in paths]
     return []
 
 

@@ -64,6 +64,11 @@ def test_lobes_of_totalsegmentator(scan, lungs, tmp_path):
         path = tmp_path / f'lung_upper_lobe_{name}.nii.gz'
         write_volume(path, labels(scan, sides == side))
     write_volume(tmp_path / 'heart.nii.gz', labels(scan, ~lungs))
+    write_volume(tmp_path / 'lung_lower_lobe_left.nii.gz', labels(scan, ~lungs & False))
+    write_volume(tmp_path / 'lung_middle_lobe_right.nii', labels(scan, ~lungs & False))
+    with pytest.raises(FileNotFoundError, match='but lung_lower_lobe_right is missing'):
+        read_lung_mask(tmp_path, scan)
+    write_volume(tmp_path / 'lung_lower_lobe_right.nii', labels(scan, ~lungs & False))
     assert np.array_equal(read_lung_mask(tmp_path, scan), lungs)
     many = np.where(sides == LEFT_LUNG, 10, 13 * (sides > 0))
     many[:, 0, :90] = np.arange(20, 110)[: many.shape[2]]

@@ -125,9 +125,10 @@ def test_many_scans_with_a_broken_one(arguments, make_scan, tmp_path, capsys):
     for number in range(2):
         write_volume(folder / f'{number}.nii.gz', make_scan(depth=8, seed=number))
     (folder / 'broken.nii').write_bytes(b'text')
-    assert detect(folder, *arguments, '--out', out) == 0
-    said = capsys.readouterr().out
-    assert '2 of 3 scans complete (2 in this run)' in said and '1 scan failed' in said
+    assert detect(folder, *arguments, '--out', out) == 1
+    said = capsys.readouterr()
+    assert '2 of 3 scans complete (2 in this run)' in said.out
+    assert f'1 scan failed, see {out / "failures.csv"}' in said.err
     assert 'broken.nii' in (out / 'failures.csv').read_text()
 
 
@@ -169,7 +170,7 @@ def test_the_name_of_a_patient_in_the_path(arguments, make_scan, tmp_path, capsy
         write_dicom_image(str(folder / place), image, patient='Quimby^Jaquelle')
     (folder / 'Jaquelle 2' / '0004.dcm').unlink()
     out, kept = tmp_path / 'out', tmp_path / 'kept'
-    assert detect(folder, *arguments, '--report', '--out', out) == 0
+    assert detect(folder, *arguments, '--report', '--out', out) == 1
     said = capsys.readouterr()
     (complete,) = out.glob('*/findings.json')
     assert complete.parent.name.startswith('removed-')
@@ -181,7 +182,7 @@ def test_the_name_of_a_patient_in_the_path(arguments, make_scan, tmp_path, capsy
         assert 'jaquelle' not in text.lower()
     assert not [path for path in out.rglob('*') if 'Jaquelle' in str(path)]
     again = detect(folder, *arguments, '--report', '--out', out)
-    assert again == 0 and '(0 in this run)' in capsys.readouterr().out
-    assert detect(folder, *arguments, '--keep-identity', '--out', kept) == 0
+    assert again == 1 and '(0 in this run)' in capsys.readouterr().out
+    assert detect(folder, *arguments, '--keep-identity', '--out', kept) == 1
     assert (kept / 'Jaquelle' / 'findings.json').exists()
     assert 'Jaquelle 2' in (kept / 'failures.csv').read_text()
