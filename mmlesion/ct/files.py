@@ -229,9 +229,9 @@ def _read_file(path: str, kind: str) -> tuple[sitk.Image, list[str]]:
     if kind == 'nifti':
         affine, warnings = check_nifti(path)
     elif kind == 'metaimage':
-        check_metaimage(path)
+        check_metaimage(path, oriented=True)
     else:
-        check_nrrd(path)
+        check_nrrd(path, oriented=True)
     try:
         # Select the reader by suffix. ITK would otherwise guess the format from the
         # content.

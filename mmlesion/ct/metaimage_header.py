@@ -74,7 +74,7 @@ _DEFAULTS = dict(
 _MAX_LINE = 1024
 
 
-def check_metaimage(path: str) -> None:
+def check_metaimage(path: str, oriented: bool = False) -> None:
     """Check header, size and checksum of a MetaImage file.
 
     ITK reads damaged compressed voxels without an error, and ignores unknown fields. A
@@ -82,6 +82,7 @@ def check_metaimage(path: str) -> None:
 
     Args:
         path: ``.mha`` or ``.mhd`` file.
+        oriented: Whether the header must state the axes of the patient.
 
     Raises:
         FileNotFoundError: If the file of the voxels is missing.
@@ -91,6 +92,11 @@ def check_metaimage(path: str) -> None:
     with open(path, 'rb') as file:
         fields = _read_fields(file, path)
         expected = _check_fields(fields, path)
+        if oriented and not set(_AXES) & set(fields):
+            raise ValueError(
+                f'{path}: the header does not contain {_AXES[0]}, so left and right of '
+                'the patient are unknown'
+            )
         packed = fields.get('CompressedData') == 'True'
         name = fields['ElementDataFile']
         if name.lower() == 'local':

@@ -39,11 +39,12 @@ _MAX_HEADER = 1 << 16
 _MAX_LINE = 1024
 
 
-def check_nrrd(path: str) -> None:
+def check_nrrd(path: str, oriented: bool = False) -> None:
     """Check header, size and checksum of an NRRD file.
 
     Args:
         path: ``.nrrd`` or ``.nhdr`` file.
+        oriented: Whether the header must state the axes of the patient.
 
     Raises:
         FileNotFoundError: If the file of the voxels is missing.
@@ -53,6 +54,11 @@ def check_nrrd(path: str) -> None:
     with open(path, 'rb') as file:
         fields = _read_fields(file, path)
         sizes, item = _check_fields(fields, path)
+        if oriented and 'space directions' not in fields:
+            raise ValueError(
+                f'{path}: the header does not contain space directions, so left and '
+                'right of the patient are unknown'
+            )
         packed = fields['encoding'].lower() in ('gz', 'gzip')
         name = fields.get('data file', fields.get('datafile'))
         if name is None:

@@ -95,6 +95,11 @@ def test_a_nifti_header_that_cannot_be_meant(tmp_path, volume, place, value, mes
         (b'= LOCAL', b'= ../x.raw', 'outside of its folder'),
         (b'= LOCAL', b'= /etc/hostname', 'outside of its folder'),
         (b'= LOCAL', b'= none.raw', 'no such file'),
+        (
+            b'TransformMatrix = 1 0 0 0 1 0 0 0 1\n',
+            b'',
+            'left and right of the patient',
+        ),
     ],
 )
 def test_a_metaimage_header_that_cannot_be_meant(tmp_path, volume, old, new, message):
@@ -120,6 +125,7 @@ def test_a_metaimage_header_that_cannot_be_meant(tmp_path, volume, old, new, mes
         (b'type: short', b'type: blob', 'type of integers'),
         (b'kinds:', b'space ' + b'x' * 5000 + b': 1\nkinds:', 'damaged at'),
         (b'kinds:', b'kindz:', "damaged at 'kindz"),
+        (b'space directions: ', b'spacings: 1 1 1\n# ', 'left and right of the'),
     ],
 )
 def test_an_nrrd_header_that_cannot_be_meant(tmp_path, volume, old, new, message):
