@@ -14,7 +14,7 @@ from mmlesion.files import PARTIAL_SUFFIX
 from mmlesion.files.limits import check_limit
 
 from .dicom_folder import series_files, series_headers
-from .dicom_headers import SliceHeader, last_line, quiet_itk
+from .dicom_headers import SliceHeader, check_slopes, last_line, quiet_itk
 from .enhanced_dicom import read_frames
 
 #: Dates and times that ITK sets: instance creation, study, series, content.
@@ -419,6 +419,7 @@ def _check_rescale(
     image: sitk.Image, slices: list[SliceHeader], folder: str
 ) -> list[str]:
     """Check that stored values are HU if the files have no rescale intercept."""
+    check_slopes(slices)
     bare = sum(not each.rescaled for each in slices)
     if not bare:
         return []

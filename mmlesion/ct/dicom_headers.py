@@ -1,7 +1,7 @@
 """Headers of DICOM slices."""
 
 import locale
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -163,3 +163,22 @@ def numbers_of(text: str, count: int) -> np.ndarray | None:
     except ValueError:
         return None
     return values if values.shape == (count,) and np.isfinite(values).all() else None
+
+
+def check_slopes(slices: Iterable[SliceHeader]) -> None:
+    """Check the rescale slope of slices, because GDCM replaces 0 by 1.
+
+    Args:
+        slices: The slices. A slice without RescaleSlope has the slope 1.
+
+    Raises:
+        ValueError: If a slope is 0 or not a number. The message names the file.
+    """
+    for each in slices:
+        slope = each.rescale[1]
+        found = numbers_of(slope, 1)
+        if slope and (found is None or found[0] == 0):
+            raise ValueError(
+                f'{each.path}: RescaleSlope must be a number other than 0, but is '
+                f'{slope!r:.80}'
+            )

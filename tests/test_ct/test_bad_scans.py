@@ -208,6 +208,12 @@ def test_stored_values_without_rescale(tmp_path, folder, volume):
         read_volume(folder)
 
 
+def test_a_rescale_slope_of_0(folder):
+    edit(folder, lambda d, n: setattr(d, 'RescaleSlope', 0), '0003.dcm')
+    with pytest.raises(ValueError, match="0003.dcm: RescaleSlope must .* but is '0"):
+        read_volume(folder)
+
+
 def test_a_rescale_of_its_own_in_each_slice(folder, volume):
     def change(dataset, number):
         values = dataset.pixel_array.astype(np.int32) + 100 * number
