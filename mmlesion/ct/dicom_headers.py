@@ -49,8 +49,9 @@ class SliceHeader:
         spacing_mm: Pixel size (y, x) as PixelSpacing states it, if it is stated.
         frame: Number of the frame, from 1; 0 for a file of one slice.
         sop_class: UID of the SOP class.
-        rescale: RescaleIntercept, RescaleSlope, BitsAllocated and PixelRepresentation
-            as the file states them. They determine the type of HU values.
+        rescale: RescaleIntercept and RescaleSlope; in a file of one slice also
+            BitsAllocated and PixelRepresentation. All values are as the file states
+            them, and together they determine the type of HU values.
         photometric: PhotometricInterpretation.
     """
 
@@ -69,7 +70,7 @@ class SliceHeader:
     spacing_mm: np.ndarray | None
     frame: int = 0
     sop_class: str = ''
-    rescale: tuple[str, ...] = ()
+    rescale: tuple[str, ...] = ('', '')
     photometric: str = ''
 
     @property

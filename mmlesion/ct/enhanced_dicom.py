@@ -129,6 +129,11 @@ def _frame_header(
         units=str(rescale.get('RescaleType') or '') if rescale is not None else '',
         spacing_mm=_values(measures, 'PixelSpacing', 2),
         frame=number,
+        photometric=str(dataset.get('PhotometricInterpretation') or ''),
+        rescale=tuple(
+            '' if rescale is None else str(rescale.get(name, ''))
+            for name in ('RescaleIntercept', 'RescaleSlope')
+        ),
     )
 
 

@@ -106,6 +106,25 @@ def test_a_rescale_of_its_own_in_each_frame(tmp_path, volume):
     )
 
 
+def test_frames_with_a_slope_of_zero_or_inverted_values(tmp_path, volume):
+    def zero(file):
+        (shared,) = file.SharedFunctionalGroupsSequence
+        rescale = shared.PixelValueTransformationSequence
+        del shared.PixelValueTransformationSequence
+        for groups in file.PerFrameFunctionalGroupsSequence:
+            groups.PixelValueTransformationSequence = copy.deepcopy(rescale)
+        groups.PixelValueTransformationSequence[0].RescaleSlope = 0
+
+    def invert(file):
+        file.PhotometricInterpretation = 'MONOCHROME1'
+
+    for change, said in ((zero, 'RescaleSlope'), (invert, 'MONOCHROME1')):
+        path = write_enhanced(tmp_path / change.__name__, volume, ORDER, change)
+        with pytest.raises(ValueError, match=said) as error:
+            read_volume(path.parent)
+        assert str(path) in str(error.value)
+
+
 def test_a_series_of_one_file_is_listed_and_chosen(tmp_path, volume):
     write_volume(tmp_path / 'series', CTVolume(volume.array[:3], volume.spacing_mm))
     path = write_enhanced(tmp_path / 'series', volume, ORDER)
