@@ -63,6 +63,13 @@ def _add_deeplesion(layouts: Any, both: argparse.ArgumentParser) -> None:
         default=20.0,
         help='extent of the neighboring slices on both sides of the key slice, in mm',
     )
+    parser.add_argument(
+        '--noisy-context',
+        type=float,
+        default=0.0,
+        help='probability that a section of 6 mm of the neighboring slices is too '
+        'noisy to be useful (default: %(default)s)',
+    )
 
 
 def _add_lidc(layouts: Any, both: argparse.ArgumentParser) -> None:
@@ -202,5 +209,6 @@ def run(args: argparse.Namespace) -> None:
             args.test,
             **every,
             context_mm=args.context_mm,
+            noisy_context=args.noisy_context,
         )
     print(f'Written: {folder}')

@@ -13,6 +13,7 @@ from mmlesion.files import write_json
 
 from .body import Patient, Region
 from .made_with import build_folder, simulate_missing
+from .noise import add_section_noise
 from .scan import Scan, simulate_scan
 
 HU_OFFSET = 32768
@@ -31,6 +32,7 @@ def write_deeplesion(
     workers: int = 1,
     context_mm: float = 20.0,
     num_vessels: tuple[int, int] = (3, 6),
+    noisy_context: float = 0.0,
 ) -> Path:
     """Simulate CT key slices and write them in the layout of DeepLesion.
 
@@ -59,6 +61,8 @@ def write_deeplesion(
         context_mm: Extent of the neighboring slices on both sides of the key slice: 15
             slices at 2 mm need 14.
         num_vessels: Minimum and maximum number of look-alike vessels per key slice.
+        noisy_context: Probability that a section of 6 mm of the neighboring slices is
+            too noisy to be useful. The useful neighbors then differ between key slices.
 
     Returns:
         The output folder.
@@ -78,6 +82,8 @@ def write_deeplesion(
         context_mm=float(context_mm),
         num_vessels=[int(n) for n in num_vessels],
     )
+    if noisy_context:
+        settings['noisy_context'] = float(noisy_context)
     _check(settings, workers)
     with build_folder(out_dir, settings) as partial:
         if partial is not None:
@@ -121,6 +127,10 @@ def _check(settings: dict, workers: int) -> None:
     if not 0 <= low <= high:
         raise ValueError(
             f'num_vessels must be a minimum and a maximum, got {low} and {high}'
+        )
+    if not 0 <= settings.get('noisy_context', 0) <= 1:
+        raise ValueError(
+            f'noisy_context must be 0 to 1, got {settings["noisy_context"]}'
         )
     if workers < 1:
         raise ValueError(f'workers must be 1 or more, got {workers}')
@@ -171,6 +181,7 @@ def _write_patient(job: tuple) -> None:
             scan = simulate_scan(*arguments, num_vessels=vessels)
             above = max(0.0, scan.layout.z_mm + 100 * patient.scale_z)
             key_number = scan.key + 1 + int(above / scan.interval_mm)
+        _add_noise(scan, settings.get('noisy_context', 0), seeds[n + 1])
         rows += _write_scan(
             Path(root),
             scan,
@@ -182,6 +193,13 @@ def _write_patient(job: tuple) -> None:
             age,
         )
     write_json(Path(root) / 'rows' / f'{number:06d}.json', rows)
+
+
+def _add_noise(scan: Scan, probability: float, seed: np.random.SeedSequence) -> None:
+    """Add noise to the neighboring slices; other random numbers do not change."""
+    spacing = (scan.interval_mm, scan.spacing_mm)
+    rng = np.random.default_rng(seed.spawn(1)[0])
+    add_section_noise(scan.hu, scan.key, spacing, probability, rng)
 
 
 def _write_scan(

@@ -128,12 +128,13 @@ def _is_same(folder: Path, settings: dict) -> bool:
         raise FileExistsError(
             f'{note} is damaged: choose another folder or remove {folder}'
         )
-    other = [key for key in settings if found.get(key) != settings[key]]
+    keys = [*settings, *(key for key in found if key not in settings)]
+    other = [key for key in keys if found.get(key) != settings.get(key)]
     if other:
         raise FileExistsError(
             f'{folder} holds a phantom with other settings ({other[0]}='
-            f'{found.get(other[0])} instead of {settings[other[0]]}): choose another '
-            'folder or remove it'
+            f'{found.get(other[0])} instead of {settings.get(other[0])}): choose '
+            'another folder or remove it'
         )
     return True
 

@@ -79,3 +79,40 @@ def smooth_texture(
         plane = np.float32(gain * (1 - part)) * coarse[low]
         plane += np.float32(gain * part) * coarse[low + 1]
         yield cv2.resize(plane, (shape[2], shape[1]), interpolation=cv2.INTER_CUBIC)
+
+
+def add_section_noise(
+    hu: np.ndarray,
+    key: int,
+    spacing_mm: Sequence[float],
+    probability: float,
+    rng: np.random.Generator,
+) -> list[int]:
+    """Add strong noise to random sections of the neighboring slices, in place.
+
+    The slices on both sides of the key slice are divided into sections of 6 mm (three
+    slices at 2 mm). The section of the key slice remains unchanged. Each other section
+    is noisy with the given probability. The standard deviation of the noise is drawn
+    between 200 and 400 HU for each section, so that soft tissue is invisible.
+
+    Args:
+        hu: (D, H, W) int16.
+        key: Index of the key slice in D.
+        spacing_mm: Slice distance and pixel spacing.
+        probability: Probability that a section is noisy.
+        rng: Random number generator.
+
+    Returns:
+        Indices of the noisy slices.
+    """
+    sections = np.rint((np.arange(len(hu)) - key) * spacing_mm[0] / 6).astype(int)
+    noisy = []
+    for section in np.unique(sections[sections != 0]):
+        lot, sigma = rng.random(), rng.uniform(200, 400)
+        if lot >= probability:
+            continue
+        for n in np.flatnonzero(sections == section):
+            noise = correlated_noise((1, *hu.shape[1:]), sigma, 0.7, spacing_mm[1], rng)
+            hu[n] = np.clip(hu[n] + noise[0], -1024, 3071)
+            noisy.append(int(n))
+    return noisy

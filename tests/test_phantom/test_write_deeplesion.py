@@ -187,6 +187,33 @@ def test_more_patients_leave_the_first_ones_as_they_are(tmp_path):
     assert (small / path).read_bytes() == (large / path).read_bytes()
 
 
+def test_noisy_context_changes_whole_sections_of_neighbors_only(tmp_path):
+    arguments = dict(num_train=4, num_val=0, num_test=0, size=96, context_mm=15)
+    clean = write_deeplesion(tmp_path / 'clean', **arguments)
+    noisy = write_deeplesion(tmp_path / 'noisy', noisy_context=0.5, **arguments)
+    assert (clean / 'DL_info.csv').read_bytes() == (noisy / 'DL_info.csv').read_bytes()
+    counts = {True: 0, False: 0}
+    for name, row in {row['File_name']: row for row in _rows(clean)}.items():
+        interval = float(row['Spacing_mm_px_'].split(',')[2])
+        states: dict[int, set[bool]] = {}
+        for path in (clean / 'Images_png' / name[:12]).iterdir():
+            step = int(path.stem) - int(row['Key_slice_index'])
+            if abs(step) * interval > 15.5:  # of another key slice of the series
+                continue
+            same = cv2.imread(str(path), -1).astype(int)
+            other = cv2.imread(str(noisy / path.relative_to(clean)), -1).astype(int)
+            deviation = np.std(other - same)
+            assert deviation == 0 or 100 < deviation < 500
+            states.setdefault(round(step * interval / 6), set()).add(deviation > 0)
+        assert states.pop(0) == {False}
+        assert all(len(state) == 1 for state in states.values())
+        for (state,) in states.values():
+            counts[state] += 1
+    assert 0.25 < counts[True] / sum(counts.values()) < 0.75
+    with pytest.raises(FileExistsError, match='noisy_context=0.5 instead of None'):
+        write_deeplesion(noisy, **arguments)
+
+
 def test_existing_data_are_kept(tmp_path, folder):
     before = _digest(folder)
     same = write_deeplesion(folder, 14, 5, 5, size=128, seed=1, context_mm=12)
@@ -210,6 +237,7 @@ def test_existing_data_are_kept(tmp_path, folder):
         (dict(workers=0), 'workers must be 1 or more'),
         (dict(context_mm=-1), 'context_mm must be 0 to 100'),
         (dict(num_vessels=(4, 2)), 'got 4 and 2'),
+        (dict(noisy_context=1.5), 'noisy_context must be 0 to 1, got 1.5'),
     ],
 )
 def test_senseless_numbers_are_refused_in_one_sentence(tmp_path, change, says):
