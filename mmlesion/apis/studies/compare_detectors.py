@@ -97,7 +97,7 @@ def compare_detectors(
         FileNotFoundError: If ``test_root`` contains no data set.
         ValueError: If two configs have the same name, the reference is not among them,
             an option does not fit a config, a folder contains a run with other
-            settings, or the models were tested on different images.
+            settings or annotations, or the models were tested on different images.
     """
     named = {Path(cfg.filename or '').stem: cfg for cfg in configs}
     if len(named) != len(configs) or not named:
@@ -201,9 +201,8 @@ def _run(cfg: Config, folder: Path) -> _Run:
     started = folder / 'fingerprint.txt'
     if started.is_file() and started.read_text() != fingerprint:
         raise ValueError(
-            f'{folder} contains a run with different settings; choose another folder '
-            'for the '
-            'study, or remove it.'
+            f'{folder} contains a run with different settings or annotations; choose '
+            'another folder for the study, or remove it.'
         )
     if not (folder / RESULT_FILE).is_file():
         print_log(f'Training {folder}', 'current')
@@ -265,7 +264,7 @@ def _test_on(cfg: Config, folder: Path, run: _Run, root: str) -> _Run:
     """Test a finished run on another data set, unless its matches exist."""
     dataset = cfg.test_dataloader.dataset
     dataset.data_root = root
-    table = Path(root, dataset.get('ann_file', 'DL_info.csv'))
+    table = _annotation_file(dataset, root)
     key = hashlib.sha256(str(Path(root).resolve()).encode() + table.read_bytes())
     path = folder / f'matches_{key.hexdigest()[:12]}.npz'
     if not path.is_file():
@@ -432,7 +431,16 @@ def _cpu_seconds() -> float:
 
 
 def _fingerprint(cfg: Config) -> str:
-    """Return a hash of the settings of a run, without its folder."""
+    """Return a hash of the settings and annotations of a run, without its folder."""
     settings = {k: v for k, v in cfg.to_dict().items() if k != 'work_dir'}
     text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.replace(cfg.work_dir, '').encode()).hexdigest()
+    key = hashlib.sha256(text.replace(cfg.work_dir, '').encode())
+    for split in _SPLITS:
+        dataset = cfg[f'{split}_dataloader'].dataset
+        table = _annotation_file(dataset, dataset.get('data_root') or '')
+        key.update(table.read_bytes() if table.is_file() else b'')
+    return key.hexdigest()
+
+
+def _annotation_file(dataset: Mapping[str, Any], root: str | Path) -> Path:
+    return Path(root, dataset.get('ann_file', 'DL_info.csv'))

@@ -91,6 +91,24 @@ def test_runs_are_read_again_and_compared(data, tmp_path, monkeypatch):
         compare_detectors([config()], tmp_path, options)
 
 
+def test_changed_annotations_are_another_study(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys.modules[STUDY], '_train_and_test', lambda cfg, folder: write_run(folder)
+    )
+    copy = tmp_path / 'copy'
+    shutil.copytree(data, copy)
+    options = ComparisonOptions(
+        (0,), data_root=str(copy), epochs=1, fps=(16,), num_resamples=2
+    )
+    for _ in range(2):
+        compare_detectors([config()], tmp_path / 'out', options)
+    table = copy / 'DL_info.csv'
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text(''.join(lines[:-1]))
+    with pytest.raises(ValueError, match='seed0 contains .* settings or annotations'):
+        compare_detectors([config()], tmp_path / 'out', options)
+
+
 def test_the_difference_is_that_of_the_hits(tmp_path, monkeypatch):
     """Model b hits the lesion of every patient, model a of every second."""
 
