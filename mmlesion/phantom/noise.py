@@ -93,7 +93,7 @@ def add_section_noise(
     The slices on both sides of the key slice are divided into sections of 6 mm (three
     slices at 2 mm). The section of the key slice remains unchanged. Each other section
     is noisy with the given probability. The standard deviation of the noise is drawn
-    between 200 and 400 HU for each section, so that soft tissue is invisible.
+    between 200 and 400 HU for each section, which hides lesions of soft tissue.
 
     Args:
         hu: (D, H, W) int16.
