@@ -69,16 +69,12 @@ def loop_over_boxes(pred_boxes, pred_scores, gt_boxes, iou_thr=0.5):
 
 
 def iou_one(box, lesions):
-    """Return the IoU of one box with several; sides are x2 - x1 + 1."""
-    width = (
-        np.minimum(box[2], lesions[:, 2]) - np.maximum(box[0], lesions[:, 0]) + 1
-    ).clip(0)
-    height = (
-        np.minimum(box[3], lesions[:, 3]) - np.maximum(box[1], lesions[:, 1]) + 1
-    ).clip(0)
-    inter = width * height
-    area = (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
-    areas = (lesions[:, 2] - lesions[:, 0] + 1) * (lesions[:, 3] - lesions[:, 1] + 1)
+    """Return the IoU of one box with several."""
+    low = np.maximum(box[:2], lesions[:, :2])
+    high = np.minimum(box[2:], lesions[:, 2:])
+    inter = (high - low).clip(0).prod(1)
+    area = (box[2:] - box[:2]).prod()
+    areas = (lesions[:, 2:] - lesions[:, :2]).prod(1)
     return inter / (area + areas - inter)
 
 
@@ -94,7 +90,7 @@ def run():
     case = test_set()
     assert np.allclose(
         iou_one(case[0][0][0], case[2][0]),
-        box_iou(case[0][0][:1], case[2][0], plus_one=True),
+        box_iou(case[0][0][:1], case[2][0]),
     )
 
     def ours():

@@ -18,9 +18,9 @@ def write_deeplesion_coco(path: str | os.PathLike, rows: Sequence[LesionRow]) ->
 
     An image is one key slice. Its ``file_name`` is relative to ``Images_png``, and
     ``patient`` is the number of the patient. An annotation is one row of the csv file,
-    with the number of the row as id. ``bbox`` is (x, y, width, height) in 0-based
-    pixels, with ``width = x2 - x1``. ``attributes`` contains the text of the other
-    columns under their official names, with 1-based coordinates as in the csv file.
+    with the number of the row as id. ``bbox`` is (x, y, width, height) of the outer
+    edges in pixels. ``attributes`` contains the text of the other columns under their
+    official names, with pixel centers counted from 1 as in the csv file.
     Noisy lesions have ``ignore`` 1, so that ``mmdet.CocoDataset`` ignores them.
 
     Args:
