@@ -12,6 +12,8 @@
 #   ignores the others; the result is the same;
 # - ground truth is not padded with boxes (0, 0, 0, 0) that become targets;
 # - sampled RoIs are not repeated to fill 32, nor proposals to fill 300;
+# - boxes are scaled by their outer edges; theirs scales the numbers of the first and
+#   the last pixel, which makes a box (1 - scale) pixels wider and higher;
 # - proposals under 8 px of the resized image are dropped; theirs scales the 8 px.
 #
 # The dropout of 0.5 in their code belongs only to their Faster R-CNN, see

@@ -8,7 +8,10 @@ import numpy as np
 
 
 class Recist(NamedTuple):
-    """Long and short diameter of a mask in 0-based pixels.
+    """Long and short diameter of a mask.
+
+    Integers are pixel centers, counted from 0. The outer edges of the box, as in the
+    data sets, are x1, y1, x2 + 1, y2 + 1.
 
     Attributes:
         ends: (4, 2), x and y of both ends of the long, then of the short diameter.

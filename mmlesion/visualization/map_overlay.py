@@ -77,7 +77,7 @@ def overlays_side_by_side(
         most_side: Large images are reduced to this many pixels.
         title: Title of the image without map.
         limits: See :func:`overlay_map`.
-        box_px: Box to draw, xyxy pixels of the image.
+        box_px: Box to draw, xyxy, outer edges in pixels of the image.
 
     Shape:
         - picture: (H, W)
@@ -103,7 +103,9 @@ def overlays_side_by_side(
             panel = panel.repeat(factor, 0).repeat(factor, 1)
         if box_px is not None:
             x1, y1, x2, y2 = (int(round(float(each) * factor)) for each in box_px)
-            cv2.rectangle(panel, (x1, y1), (x2, y2), _BOX_COLOR, 1)
+            # OpenCV draws on pixels; the last pixel begins 1 before the edge of the box
+            last = max(x1, x2 - 1), max(y1, y2 - 1)
+            cv2.rectangle(panel, (x1, y1), last, _BOX_COLOR, 1)
         shown.append(np.concatenate([_title(name, panel.shape[1]), panel]))
     return np.concatenate(shown, 1)
 

@@ -1,6 +1,13 @@
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.registry import TASK_UTILS
+from mmengine.config import Config
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 def authors_anchors(base=8, ratios=(0.5, 1, 2), scales=(2, 3, 4, 6, 12)):
@@ -68,3 +75,18 @@ def test_grid():
     boxes = generator().grid_priors([(2, 2)], device='cpu')[0]
     shift = torch.tensor([8.0, 0.0, 8.0, 0.0])
     torch.testing.assert_close(boxes[15:30], boxes[:15] + shift)
+
+
+@pytest.mark.parametrize('width', range(400, 424))
+def test_anchors_at_the_border_are_chosen_as_by_the_authors(width):
+    """The authors test the first and the last pixel of an anchor."""
+    height = 403
+    cells = [(-(-height // 8), -(-width // 8))]
+    anchors = generator().grid_priors(cells, device='cpu')[0]
+    first, last = anchors[:, :2], anchors[:, 2:] - 1
+    expected = (first >= 0).all(1) & (last < torch.tensor([width, height])).all(1)
+    cfg = Config.fromfile(CONFIGS / '_base_/models/3dce_vgg16.py')
+    border = cfg.model.train_cfg.rpn.allowed_border
+    valid = torch.ones(len(anchors), dtype=torch.bool)
+    found = anchor_inside_flags(anchors, valid, (height, width), border)
+    assert torch.equal(found, expected)

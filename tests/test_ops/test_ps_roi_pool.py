@@ -186,7 +186,7 @@ def test_half_precision_loses_only_the_rounding_of_its_values(dtype):
     with torch.autocast('cpu', dtype=torch.bfloat16):
         out = ps_roi_pool(x, ROIS + TO_EDGES, 3, 1 / 8)
     assert out.dtype == dtype
-    exact = ps_roi_pool(x.double(), ROIS, 3, 1 / 8)
+    exact = ps_roi_pool(x.double(), ROIS + TO_EDGES, 3, 1 / 8)
     torch.testing.assert_close(
         out.double(), exact, atol=1e-6, rtol=torch.finfo(dtype).eps
     )
@@ -205,7 +205,7 @@ def test_bad_arguments_are_named():
 def test_cuda_equals_cpu():
     x = maps(channels=3, k=7, dtype=torch.float32)
     torch.testing.assert_close(
-        ps_roi_pool(x.cuda(), ROIS.cuda(), 7, 1 / 8).cpu(),
+        ps_roi_pool(x.cuda(), (ROIS + TO_EDGES).cuda(), 7, 1 / 8).cpu(),
         ps_roi_pool(x, ROIS + TO_EDGES, 7, 1 / 8),
         atol=1e-6,
         rtol=0,

@@ -49,6 +49,18 @@ def test_a_row_for_each_thing_and_the_colors_beside_them():
     assert shown[high + 22 + 20, 40].tolist() == [0, 220, 220]
 
 
+@pytest.mark.parametrize('least_side, factor', [(192, 1), (384, 2)])
+def test_the_box_ends_with_its_last_pixel(least_side, factor):
+    shown = overlays_side_by_side(
+        np.zeros((192, 192)), {}, least_side, box_px=(10, 20, 20, 192)
+    )
+    drawn = (shown[-192 * factor :] == [0, 220, 220]).all(-1)
+    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+    assert (columns[0], columns[-1] + 1) == (10 * factor, 20 * factor)
+    assert (rows[0], rows[-1] + 1) == (20 * factor, 192 * factor)
+    assert drawn[-1].sum() == 10 * factor  # the line along the border of the image
+
+
 def test_large_pictures_are_shrunk():
     shown = overlays_side_by_side(np.random.rand(100, 200), {}, most_side=50)
     assert shown.shape == (22 + 25, 50, 3)

@@ -9,6 +9,8 @@
 #   anchors, as in their code for batches with different numbers of boxes;
 # - sampled RoIs are not repeated to fill 32, nor proposals to fill 300;
 # - RoIs are pooled by position-sensitive RoIAlign; they use roi_op='pool';
+# - boxes are scaled by their outer edges; theirs scales the numbers of the first and
+#   the last pixel, which makes a box (1 - scale) pixels wider and higher;
 # - proposals under 8 px of the *resized* image are dropped; theirs scales the 8 px.
 model = dict(
     type='mmlesion.ContextRCNN',
@@ -90,9 +92,9 @@ model = dict(
                 neg_pos_ub=-1,
                 add_gt_as_proposals=False,
             ),
-            # As in 3DCE's code, anchors may end at the border of the image; mmdet's
-            # comparison with 0 would exclude these anchors.
-            allowed_border=0.1,
+            # As in 3DCE's code, the last pixel of an anchor must begin inside the image.
+            # The corners of some anchors are half pixels, and mmdet excludes the value.
+            allowed_border=0.6,
             pos_weight=-1,
             debug=False,
         ),

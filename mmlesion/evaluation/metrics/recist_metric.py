@@ -28,6 +28,10 @@ class RECISTMetric(BaseMetric):
     ``ignore_flag`` are omitted. Boxes, masks and lesions are in the pixels of
     ``ori_shape``.
 
+    The diameter of a mask connects the centers of pixels, as in DeepLesion. In data of
+    ``mmlesion prepare scans``, true diameters are the sides of boxes, so that the
+    diameters of a perfect mask are up to 1 pixel shorter.
+
     The metric returns ``long_error_mm`` and ``short_error_mm``, the mean absolute
     errors, ``long_bias_mm`` and ``short_bias_mm``, the mean of predicted minus true
     diameter, and ``found``, the fraction of the lesions that have a prediction. Errors
