@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
+from mmlesion.datasets.indices.annotation_file import read_annotations
 from mmlesion.datasets.indices.shared_cases import shared_cases
 from mmlesion.engine.latest_checkpoint import find_newest_checkpoint
 from mmlesion.engine.lesion_runner import LesionRunner
@@ -253,8 +254,8 @@ def _run_fold(cfg: Config, title: str) -> dict:
     started = folder / 'fingerprint.txt'
     if started.exists() and started.read_text() != fingerprint:
         raise ValueError(
-            f'{folder} belongs to another config, or to other folds or another '
-            'seed; choose another --work-dir, or remove it.'
+            f'{folder} belongs to another config, or to other folds, annotations or '
+            'another seed; choose another --work-dir, or remove it.'
         )
     if path.exists():
         print_log(f'{title}: read from {path}', 'current')
@@ -341,13 +342,17 @@ def _cases(folder: Path) -> list[dict]:
 
 
 def _fingerprint(cfg: Config) -> str:
-    """Return a hash of the settings that the folds share."""
+    """Return a hash of the settings that the folds share, and of the annotations."""
     kept = {
         key: value for key, value in cfg.to_dict().items() if key not in NOT_COMPARED
     }
     # The folder may have been moved.
     text = json.dumps(kept, sort_keys=True, default=str).replace(cfg.work_dir, '')
-    return hashlib.sha256(text.encode()).hexdigest()
+    key = hashlib.sha256(text.encode())
+    for split in SPLIT_NAMES:
+        for dataset in _datasets(cfg[f'{split}_dataloader'].dataset):
+            key.update(read_annotations(dataset))
+    return key.hexdigest()
 
 
 def _epochs(folder: Path) -> list[dict]:

@@ -1,9 +1,10 @@
 """Train and test nodule classifiers: a table of methods x inputs x folds.
 
 After an interruption, the same command resumes. table.csv and table.md in the output
-folder are updated after each cell. The whole table (16 methods, 4 inputs, 5 folds)
-takes hours on a GPU and days on a CPU core. --methods, --inputs, --epochs and --width
-shorten the runs.
+folder are updated after each cell; paired differences between methods and between
+inputs follow at the end (differences.csv). The whole table (16 methods, 4 inputs, 5
+folds) takes hours on a GPU and days on a CPU core. --methods, --inputs, --epochs and
+--width shorten the runs.
 """
 
 import argparse

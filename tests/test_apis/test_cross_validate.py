@@ -169,6 +169,20 @@ def test_folds_of_another_config_are_not_mixed_in(whole):
         cross_validate(config(whole[0]), 2, seed=4)
 
 
+def test_folds_of_changed_annotations_are_not_mixed_in(tmp_path):
+    table = tmp_path / 'cases.csv'
+    table.write_text('first')
+    cfg = config(tmp_path / 'runs')
+    cfg.train_cfg.max_epochs = 1
+    for split in ('train', 'val', 'test'):
+        cfg[f'{split}_dataloader'].dataset.dataset.ann_file = str(table)
+    cross_validate(cfg, 2)
+    cross_validate(cfg, 2)  # reads the folds
+    table.write_text('other')
+    with pytest.raises(ValueError, match='other folds, annotations'):
+        cross_validate(cfg, 2)
+
+
 def test_finished_folds_are_tested_again(whole):
     folder, before = whole
     weights = folder / 'fold0' / 'epoch_3.pth'

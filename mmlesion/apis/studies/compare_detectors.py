@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmlesion.datasets.indices.annotation_file import read_annotations
 from mmlesion.engine.lesion_runner import LesionRunner
 from mmlesion.engine.work_dir import lock_work_dir
 from mmlesion.evaluation.functional import (
@@ -264,8 +265,7 @@ def _test_on(cfg: Config, folder: Path, run: _Run, root: str) -> _Run:
     """Test a finished run on another data set, unless its matches exist."""
     dataset = cfg.test_dataloader.dataset
     dataset.data_root = root
-    table = _annotation_file(dataset, root)
-    key = hashlib.sha256(str(Path(root).resolve()).encode() + table.read_bytes())
+    key = hashlib.sha256(str(Path(root).resolve()).encode() + read_annotations(dataset))
     path = folder / f'matches_{key.hexdigest()[:12]}.npz'
     if not path.is_file():
         best = _best_checkpoint(folder)
@@ -436,11 +436,5 @@ def _fingerprint(cfg: Config) -> str:
     text = json.dumps(settings, sort_keys=True, default=str)
     key = hashlib.sha256(text.replace(cfg.work_dir, '').encode())
     for split in _SPLITS:
-        dataset = cfg[f'{split}_dataloader'].dataset
-        table = _annotation_file(dataset, dataset.get('data_root') or '')
-        key.update(table.read_bytes() if table.is_file() else b'')
+        key.update(read_annotations(cfg[f'{split}_dataloader'].dataset))
     return key.hexdigest()
-
-
-def _annotation_file(dataset: Mapping[str, Any], root: str | Path) -> Path:
-    return Path(root, dataset.get('ann_file', 'DL_info.csv'))

@@ -17,8 +17,15 @@ from mmlesion.apis.nodule_inputs import (
     set_nodule_extent,
     set_nodule_inputs,
 )
+from mmlesion.datasets.indices.annotation_file import annotation_file
 from mmlesion.files import write_csv_table, write_text
 from mmlesion.registry import type_name
+
+from .nodule_differences import (
+    DIFFERENCE_COLUMNS,
+    difference_table,
+    nodule_differences,
+)
 
 #: Rows of Table 1 of Lei et al., arXiv 1810.12494, as names of configs.
 METHODS = (
@@ -83,7 +90,9 @@ def train_nodule_table(
     The work directory of a cell is ``<out_dir>/<method>_<inputs>_seed<seed>``. Finished
     cells are read and an unfinished cell resumes, so that an interrupted call can be
     repeated. After each cell, ``table.csv`` (a row for each fold) and ``table.md`` are
-    written.
+    written. At the end, ``differences.csv`` and ``table.md`` contain the differences of
+    each method to the first method with the same inputs, and of each input to the first
+    input of the same method, with intervals over patients and seeds.
 
     Source: Lei et al., arXiv 1810.12494, Table 1. Differs from it in: folds that
     separate patients.
@@ -94,7 +103,7 @@ def train_nodule_table(
         options: Inputs, folds, seeds and ways to shorten the table.
 
     Returns:
-        The Markdown table.
+        The Markdown tables.
 
     Raises:
         ValueError: If there is no config, the recipe is unknown, a width does not fit,
@@ -107,12 +116,16 @@ def train_nodule_table(
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     table = ''
+    runs: dict[tuple[str, str], list[Path]] = {}
+    index = None
     cells = [(s, i, c) for s in options.seeds for i in options.inputs for c in configs]
     for number, (seed, inputs, config) in enumerate(cells, 1):
         method = Path(config.filename).stem.replace('_lidc_11c', '')
         print_log(f'{method}, {inputs}: {number} of {len(cells)}', 'current')
         cfg = prepare_cell(config, inputs, options)
         cfg.work_dir = str(out_dir / f'{method}_{inputs}_seed{seed}')
+        runs.setdefault((method, inputs), []).append(Path(cfg.work_dir))
+        index = annotation_file(cfg.test_dataloader.dataset)
         summary = cross_validate(cfg, options.num_folds, seed)
         for fold in range(options.num_folds):
             values = {
@@ -125,7 +138,28 @@ def train_nodule_table(
         write_csv_table(out_dir / 'table.csv', COLUMNS, rows)
         table = format_table(rows)
         write_text(out_dir / 'table.md', table + '\n')
+    if len(runs) > 1 and index is not None:
+        differences = nodule_differences(
+            {f'{method} {inputs}': runs[method, inputs] for method, inputs in runs},
+            _pairs(list(runs)),
+            index,
+        )
+        write_csv_table(out_dir / 'differences.csv', DIFFERENCE_COLUMNS, differences)
+        table = f'{table}\n\n{difference_table(differences)}'
+        write_text(out_dir / 'table.md', table + '\n')
     return table
+
+
+def _pairs(cells: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Pairs of a cell and the first cell of its inputs, and of its method."""
+    pairs = []
+    for part in (1, 0):
+        first: dict[str, tuple[str, str]] = {}
+        for cell in cells:
+            reference = first.setdefault(cell[part], cell)
+            if reference != cell:
+                pairs.append((' '.join(cell), ' '.join(reference)))
+    return pairs
 
 
 def prepare_cell(config: Config, inputs: str, options: TableOptions) -> Config:

@@ -22,6 +22,7 @@ from .calibration import (
     youden_threshold,
 )
 from .deeplesion_subgroups import deeplesion_subgroups
+from .fold_bootstrap import bootstrap_folds
 from .froc import froc
 from .froc_3d import FROC3D, LUNA16_FPS, froc_3d
 from .froc_bootstrap import bootstrap_froc, percentile_interval
@@ -90,6 +91,7 @@ __all__ = [
     'band_gain',
     'binary_areas',
     'binary_rates',
+    'bootstrap_folds',
     'bootstrap_froc',
     'bootstrap_runs',
     'box_iou',

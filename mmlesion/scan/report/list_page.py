@@ -130,10 +130,10 @@ def write_thumbnail(
     picture = cv2.cvtColor(np.rint(picture).astype(np.uint8), cv2.COLOR_GRAY2BGR)
     if lower is not None and upper is not None:
         scale = size / (height, width)
-        corners = [
-            tuple(int(v) for v in np.rint((edge[1:] + 0.5) * scale)[::-1])
-            for edge in (lower, upper)
-        ]
-        cv2.rectangle(picture, corners[0], corners[1], _COLOR_BGR, 1, cv2.LINE_AA)
+        top, left = np.rint((lower[1:] + 0.5) * scale).astype(int).tolist()
+        # OpenCV includes the last pixel, which lies before the outer edge.
+        bottom, right = (np.rint((upper[1:] + 0.5) * scale) - 1).astype(int).tolist()
+        last = max(left, right), max(top, bottom)
+        cv2.rectangle(picture, (left, top), last, _COLOR_BGR, 1, cv2.LINE_AA)
     with atomic_file(path) as file:
         file.write(cv2.imencode('.png', picture)[1].tobytes())

@@ -1,6 +1,8 @@
 """Table, calibration and audit of nodule classifiers on generated nodules."""
 
+import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,9 @@ from mmlesion.apis.studies import (  # noqa: E402
     calibrate_folds,
     calibration_table,
     train_nodule_table,
+)
+from mmlesion.apis.studies.nodule_differences import (  # noqa: E402
+    nodule_differences,
 )
 from mmlesion.apis.studies.train_nodule_table import prepare_cell  # noqa: E402
 from mmlesion.cli import main  # noqa: E402
@@ -125,6 +130,35 @@ def test_a_finished_cell_is_read_and_not_trained_again(root, table):
     before = weights.stat().st_mtime_ns
     assert train_nodule_table([config(root, folder)], folder, options) == text
     assert weights.stat().st_mtime_ns == before
+
+
+def test_differences_are_paired(root, table, tmp_path):
+    folder, options, _ = table
+    options = replace(options, inputs=['1c', '21c'])
+    text = train_nodule_table([config(root, folder)], folder, options)
+    assert '| cam 21c - cam 1c | ' in text
+    (row,) = csv.DictReader((folder / 'differences.csv').open())
+    assert (row['nodules'], row['patients'], row['seeds']) == ('24', '12', '1')
+    for name in ('auc', 'accuracy'):
+        means = [
+            json.loads(
+                (folder / f'cam_{inputs}_seed0' / 'cross_validation.json').read_text()
+            )['metrics'][f'binary/{name}']['mean']
+            for inputs in ('21c', '1c')
+        ]
+        assert float(row[name]) == pytest.approx(means[0] - means[1])
+        assert float(row[f'{name}_low']) <= float(row[f'{name}_high'])
+    moved = tmp_path / 'other'
+    shutil.copytree(folder / 'cam_1c_seed0', moved)
+    result = json.loads((moved / 'fold0' / 'result.json').read_text())
+    del result['cases'][0]
+    (moved / 'fold0' / 'result.json').write_text(json.dumps(result))
+    with pytest.raises(ValueError, match='a and b were not tested on the same nodules'):
+        nodule_differences(
+            dict(a=[folder / 'cam_1c_seed0'], b=[moved]),
+            [('a', 'b')],
+            root / 'nodules.csv',
+        )
 
 
 def test_recipe_extent_and_width_reach_the_config(root, tmp_path):
