@@ -5,7 +5,7 @@ default_hooks = dict(
     logger=dict(interval=20),
     # "The checkpoint with the lowest validation loss is chosen", Sec. 2.2
     checkpoint=dict(
-        interval=1, max_keep_ckpts=1, save_best='binary/log_loss', rule='less'
+        interval=1, max_keep_ckpts=1, save_best='binary/nll', rule='less'
     ),
 )
 custom_hooks = [

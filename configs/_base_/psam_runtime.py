@@ -3,19 +3,12 @@ default_hooks = dict(
     logger=dict(interval=20),
     # "checkpoint evaluated on the validation data", "measured on the categorical
     # cross-entropy loss", Sec. 3.1
-    checkpoint=dict(
-        interval=1, max_keep_ckpts=1, save_best='binary/log_loss', rule='less'
-    ),
+    checkpoint=dict(interval=1, max_keep_ckpts=1, save_best='binary/nll', rule='less'),
 )
 custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),
     dict(type='mmlesion.NonFiniteLossHook'),
 ]
-# MMEngine averages ten values of all entries with "loss" in the name; here, the
-# value of the validation is used
-log_processor = dict(
-    by_epoch=True, mean_pattern=r'^(?!.*log_loss).*(loss|time|data_time|grad_norm)'
-)
 randomness = dict(seed=0)
 val_evaluator = dict(type='mmlesion.BinaryClassificationMetric', case_keys=('img_id',))
 test_evaluator = val_evaluator

@@ -430,7 +430,7 @@ def _draw_epochs(rows: Sequence[dict], path: Path) -> None:
             (name for name in (rows[0] if rows else ()) if name.endswith(ending)), None
         )
 
-    accuracy, loss = column('/accuracy'), column('/log_loss')
+    accuracy, loss = column('/accuracy'), column('/nll')
     if accuracy and loss:
         draw_epoch_curves(
             {

@@ -131,9 +131,12 @@ def test_numbers_and_files(whole):
     )
     assert auc['mean'] > 0.9
     assert [row['epoch'] for row in summary['epochs']] == [1, 2, 3]
-    assert {'binary/accuracy', 'binary/log_loss'} <= set(summary['epochs'][0])
+    assert {'binary/accuracy', 'binary/nll'} <= set(summary['epochs'][0])
     last = summary['epochs'][-1]['binary/accuracy']
     assert last == pytest.approx(summary['metrics']['binary/accuracy']['mean'])
+    # The value of the epoch, not a running mean.
+    last = summary['epochs'][-1]['binary/nll']
+    assert last == pytest.approx(summary['metrics']['binary/nll']['mean'])
     written = json.loads((folder / 'cross_validation.json').read_text())
     assert written['metrics']['binary/auc'] == auc
     for name in ('roc.png', 'epochs.png'):
@@ -226,15 +229,15 @@ def test_the_best_epoch_by_other_cases_is_tested(tmp_path):
         type='mmlesion.BinaryClassificationMetric', positive=0, prefix='dim'
     )
     cfg.default_hooks.checkpoint.update(
-        save_best='dim/log_loss', rule='greater', max_keep_ckpts=1
+        save_best='dim/nll', rule='greater', max_keep_ckpts=1
     )
     summary = cross_validate(cfg, 2, seed=3)
     for fold in range(2):
         folder = tmp_path / f'fold{fold}'
         rows = json.loads((folder / 'result.json').read_text())['epochs']
-        worst = max(rows, key=lambda row: row['dim/log_loss'])['epoch']
+        worst = max(rows, key=lambda row: row['dim/nll'])['epoch']
         assert [path.name for path in folder.glob('best_*.pth')] == [
-            f'best_dim_log_loss_epoch_{worst}.pth'
+            f'best_dim_nll_epoch_{worst}.pth'
         ]
     # Tested from the files again, these epochs' weights give the same numbers.
     again = cross_validate(cfg, 2, seed=3, test_only=True)
@@ -242,7 +245,7 @@ def test_the_best_epoch_by_other_cases_is_tested(tmp_path):
     for fold in range(2):
         next((tmp_path / f'fold{fold}').glob('best_*.pth')).unlink()
     last = cross_validate(cfg, 2, seed=3, test_only=True)
-    assert last['metrics']['binary/log_loss'] != summary['metrics']['binary/log_loss']
+    assert last['metrics']['binary/nll'] != summary['metrics']['binary/nll']
 
 
 def test_no_epoch_is_chosen_by_the_cases_that_test_it(tmp_path):

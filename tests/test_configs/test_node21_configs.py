@@ -88,7 +88,7 @@ def test_numbers_of_the_paper(name, lr, batch_size):
         assert dataset.split == split
         assert (dataset.num_test, dataset.num_folds) == (400, 5)
         assert dataset.pipeline[1].scale == (224, 224)
-    assert cfg.default_hooks.checkpoint.save_best == 'binary/log_loss'
+    assert cfg.default_hooks.checkpoint.save_best == 'binary/nll'
     assert cfg.default_scope == 'mmpretrain'
     measured = [each.get('map_key') for each in cfg.test_evaluator]
     assert measured == [None, 'gradcam'] + ['attention'] * (name != 'densenet121')

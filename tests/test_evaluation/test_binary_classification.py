@@ -146,7 +146,7 @@ def test_metric(tmp_path):
             'f1',
             'auc',
             'auprc',
-            'log_loss',
+            'nll',
             'brier',
             'ece',
             'youden_threshold',

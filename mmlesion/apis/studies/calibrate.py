@@ -241,7 +241,7 @@ def _numbers(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return dict(
         auc=binary_areas(scores, labels)['auc'],
         accuracy=binary_rates(scores, labels)['accuracy'],
-        log_loss=log_loss(scores, labels),
+        nll=log_loss(scores, labels),
         brier=brier_score(scores, labels),
         ece=calibration_error(scores, labels),
     )

@@ -46,7 +46,7 @@ _METRICS = {
     'binary/sensitivity': 'sensitivity',
     'binary/specificity': 'specificity',
     'binary/auc': 'AUC',
-    'binary/log_loss': 'log loss',
+    'binary/nll': 'NLL',
     'binary/brier': 'Brier',
     'binary/ece': 'ECE',
 }

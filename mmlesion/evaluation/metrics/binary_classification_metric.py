@@ -30,10 +30,10 @@ class BinaryClassificationMetric(BaseMetric):
     (recall), ``specificity``, ``precision`` and ``f1`` at the threshold, ``auc`` (area
     under the ROC curve), ``auprc`` (area under the precision-recall curve, where
     guessing gives the share of positives), all in [0, 1], higher is better; and
-    ``log_loss`` (cross-entropy in nats), ``brier`` (Brier score) and ``ece`` (expected
-    calibration error, 10 bins), lower is better; and ``youden_threshold``, the
-    threshold with the largest sum of sensitivity and specificity, which can be chosen
-    on validation cases and used for test cases. With ``target_specificity``, it also
+    ``nll`` (negative log-likelihood, i.e. cross-entropy, in nats), ``brier`` (Brier
+    score) and ``ece`` (expected calibration error, 10 bins), lower is better; and
+    ``youden_threshold``, the threshold with the largest sum of sensitivity and
+    specificity, which can be chosen on validation cases and used for test cases. With ``target_specificity``, it also
     returns ``threshold_at_specificity``, the lowest threshold that reaches this
     specificity, and ``sensitivity_at_specificity``. A number is NaN if a class that it
     needs has no case.
@@ -130,7 +130,8 @@ class BinaryClassificationMetric(BaseMetric):
         return dict(
             **binary_rates(scores, labels, self.threshold),
             **binary_areas(scores, labels),
-            log_loss=log_loss(scores, labels),
+            # MMEngine logs running means of all names that contain 'loss'
+            nll=log_loss(scores, labels),
             brier=brier_score(scores, labels),
             ece=calibration_error(scores, labels),
             youden_threshold=youden_threshold(scores, labels),
