@@ -4,9 +4,7 @@ _base_ = 'mmpretrain::_base_/default_runtime.py'
 default_hooks = dict(
     logger=dict(interval=20),
     # "The checkpoint with the lowest validation loss is chosen", Sec. 2.2
-    checkpoint=dict(
-        interval=1, max_keep_ckpts=1, save_best='binary/nll', rule='less'
-    ),
+    checkpoint=dict(interval=1, max_keep_ckpts=1, save_best='binary/nll', rule='less'),
 )
 custom_hooks = [
     dict(type='mmlesion.EpochSeedHook'),

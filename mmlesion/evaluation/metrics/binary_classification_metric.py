@@ -33,10 +33,10 @@ class BinaryClassificationMetric(BaseMetric):
     ``nll`` (negative log-likelihood, i.e. cross-entropy, in nats), ``brier`` (Brier
     score) and ``ece`` (expected calibration error, 10 bins), lower is better; and
     ``youden_threshold``, the threshold with the largest sum of sensitivity and
-    specificity, which can be chosen on validation cases and used for test cases. With ``target_specificity``, it also
-    returns ``threshold_at_specificity``, the lowest threshold that reaches this
-    specificity, and ``sensitivity_at_specificity``. A number is NaN if a class that it
-    needs has no case.
+    specificity, which can be chosen on validation cases and used for test cases. With
+    ``target_specificity``, it also returns ``threshold_at_specificity``, the lowest
+    threshold that reaches this specificity, and ``sensitivity_at_specificity``. A
+    number is NaN if a class that it needs has no case.
 
     Args:
         positive: Label of the positive class. Defaults to 1.
