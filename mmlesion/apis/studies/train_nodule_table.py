@@ -235,6 +235,8 @@ def _use_paper_recipe(cfg: Config) -> None:
 def _scale_width(cfg: Config, width: float) -> None:
     """Change the feature maps of UNetResNet and of the head on top of it."""
     backbone = cfg.model.backbone
+    if backbone.type == 'mmlesion.TwoScaleBackbone':
+        backbone = backbone.backbone
     if backbone.type != 'mmlesion.UNetResNet':
         return
     code, maps = round(256 * width), round(64 * width)

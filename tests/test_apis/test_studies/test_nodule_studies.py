@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hub import get_config
 
 pytest.importorskip('mmpretrain', reason='classifiers of mmpretrain')
 from mmlesion.apis.studies import (  # noqa: E402
@@ -180,6 +181,10 @@ def test_recipe_extent_and_width_reach_the_config(root, tmp_path):
     assert cfg.model.backbone.in_channels == 11  # unchanged
     with pytest.raises(ValueError, match="'ours' or 'paper'"):
         prepare_cell(cfg, '3c', TableOptions(recipe='other'))
+    both = get_config('mmlesion::hesam/hesam_lidc_11c_physical.py')
+    both = prepare_cell(both, '11c', TableOptions(width=0.5)).model
+    assert both.backbone.backbone.code_channels == both.head.in_channels == 128
+    assert both.head.side_channels == 128  # that of the other scale
 
 
 def test_folds_are_calibrated_by_the_other_folds(table):
