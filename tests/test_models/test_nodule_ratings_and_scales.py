@@ -73,6 +73,25 @@ def test_both_scales_reach_the_score_and_the_exact_map_sums_to_it():
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_each_branch_is_trained_alone_as_well():
+    cfg = small('hesam_lidc_11c_physical')
+    cfg.model.head.branch_loss_weight = 0.25
+    model = MODELS.build(cfg.model).eval()
+    x, labels = torch.randn(2, 2, 32, 32), torch.tensor([0, 1])
+    losses = model.loss(x, samples())
+    feats = model.extract_feat(x)
+    side = model.head.side_scores(feats)
+    parts = dict(loss=model(x), loss_scaled=model(x) - side, loss_physical=side)
+    assert list(losses) == list(parts)
+    for name, scores in parts.items():
+        weight = 1 if name == 'loss' else 0.25
+        expected = weight * torch.nn.functional.cross_entropy(scores, labels)
+        torch.testing.assert_close(losses[name], expected)
+    for changed in (dict(side_channels=0), dict(branch_loss_weight=-1)):
+        with pytest.raises(ValueError, match='branch_loss_weight must be 0'):
+            MODELS.build(dict(cfg.model.head, **changed))
+
+
 def test_maps_of_two_scales_use_the_first_scale():
     """Default layer, middle slice, and slices that exist at both scales."""
     model = MODELS.build(small('hesam_lidc_11c_physical', '3c').model).eval()

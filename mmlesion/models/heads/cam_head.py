@@ -57,6 +57,9 @@ class CAMHead(ClsHead):
             such contribution. It is late fusion with
             :class:`~mmlesion.models.backbones.TwoScaleBackbone`: the maps do not show
             this contribution, which is part of :meth:`map_offset`.
+        branch_loss_weight: Weight of the losses of both summands of the scores alone,
+            with ``side_channels``. With 0, only the sum is trained, so that a branch
+            may rely on the other.
         init_cfg: Initialization.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
@@ -66,8 +69,8 @@ class CAMHead(ClsHead):
         - activation maps: (N, num_classes, H, W)
 
     Raises:
-        ValueError: If the number of feature maps is not ``in_channels``, or if
-            ``map`` is unknown.
+        ValueError: If the number of feature maps is not ``in_channels``, ``map`` is
+            unknown, or ``branch_loss_weight`` is negative or has no second branch.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class CAMHead(ClsHead):
         bias: bool = False,
         map: str = 'exact',
         side_channels: int = 0,
+        branch_loss_weight: float = 0.0,
         init_cfg: dict | None = dict(type='Normal', layer='Linear', std=0.01),
         **kwargs: Any,
     ) -> None:
@@ -88,6 +92,12 @@ class CAMHead(ClsHead):
         self.map = self._checked(map)
         self.fc = nn.Linear(in_channels, num_classes, bias=bias)
         self.side = nn.Linear(side_channels, num_classes) if side_channels else None
+        self.branch_loss_weight = branch_loss_weight
+        if branch_loss_weight < 0 or (branch_loss_weight and not side_channels):
+            raise ValueError(
+                f'{type(self).__name__}: branch_loss_weight must be 0, or positive '
+                f'with side_channels, got {branch_loss_weight}.'
+            )
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
         """Compute the pooled value of each feature map, (N, n)."""
@@ -96,6 +106,29 @@ class CAMHead(ClsHead):
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Compute the class scores before the softmax, (N, num_classes)."""
         return self.fc(self.pre_logits(feats)) + self.side_scores(feats)
+
+    def loss(
+        self, feats: Sequence[Tensor], data_samples: list, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Compute the loss of the scores and, if weighted, of each branch alone.
+
+        Args:
+            feats: Outputs of the backbone.
+            data_samples: Data samples with labels.
+            **kwargs: Arguments of the loss.
+
+        Returns:
+            ``loss``, and ``loss_scaled`` and ``loss_physical`` with
+            ``branch_loss_weight``; ``accuracy_top-1`` with ``cal_acc``.
+        """
+        scores = self(feats)
+        losses = self._get_loss(scores, data_samples, **kwargs)
+        if self.branch_loss_weight:
+            side = self.side_scores(feats)
+            for name, part in dict(scaled=scores - side, physical=side).items():
+                loss = self._get_loss(part, data_samples, **kwargs)['loss']
+                losses[f'loss_{name}'] = self.branch_loss_weight * loss
+        return losses
 
     def side_scores(self, feats: Sequence[Tensor]) -> Tensor:
         """Compute the score summand of the second scale, (1 or N, num_classes)."""
