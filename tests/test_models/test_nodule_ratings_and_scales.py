@@ -81,12 +81,12 @@ def test_each_branch_is_trained_alone_as_well():
     losses = model.loss(x, samples())
     feats = model.extract_feat(x)
     side = model.head.side_scores(feats)
-    parts = dict(loss=model(x), loss_scaled=model(x) - side, loss_physical=side)
-    assert list(losses) == list(parts)
-    for name, scores in parts.items():
-        weight = 1 if name == 'loss' else 0.25
-        expected = weight * torch.nn.functional.cross_entropy(scores, labels)
-        torch.testing.assert_close(losses[name], expected)
+    scaled = model(x) - side
+    loss = torch.nn.functional.cross_entropy
+    assert set(losses) == {'loss', 'loss_branches'}
+    torch.testing.assert_close(losses['loss'], loss(model(x), labels))
+    alone = loss(scaled, labels) + loss(side, labels)
+    torch.testing.assert_close(losses['loss_branches'], 0.25 * alone)
     for changed in (dict(side_channels=0), dict(branch_loss_weight=-1)):
         with pytest.raises(ValueError, match='branch_loss_weight must be 0'):
             MODELS.build(dict(cfg.model.head, **changed))

@@ -57,9 +57,9 @@ class CAMHead(ClsHead):
             such contribution. It is late fusion with
             :class:`~mmlesion.models.backbones.TwoScaleBackbone`: the maps do not show
             this contribution, which is part of :meth:`map_offset`.
-        branch_loss_weight: Weight of the losses of both summands of the scores alone,
-            with ``side_channels``. With 0, only the sum is trained, so that a branch
-            may rely on the other.
+        branch_loss_weight: Weight of the sum of the losses of both summands of the
+            scores alone, with ``side_channels``. With 0, only the sum of the scores is
+            trained, so that a branch may rely on the other.
         init_cfg: Initialization.
         **kwargs: ``loss``, ``topk`` and ``cal_acc`` of mmpretrain's ``ClsHead``.
 
@@ -118,17 +118,24 @@ class CAMHead(ClsHead):
             **kwargs: Arguments of the loss.
 
         Returns:
-            ``loss``, and ``loss_scaled`` and ``loss_physical`` with
-            ``branch_loss_weight``; ``accuracy_top-1`` with ``cal_acc``.
+            ``loss``; ``loss_branches`` with ``branch_loss_weight``;
+            ``accuracy_top-1`` with ``cal_acc``.
         """
-        scores = self(feats)
-        losses = self._get_loss(scores, data_samples, **kwargs)
+        losses = self._get_loss(self(feats), data_samples, **kwargs)
         if self.branch_loss_weight:
-            side = self.side_scores(feats)
-            for name, part in dict(scaled=scores - side, physical=side).items():
-                loss = self._get_loss(part, data_samples, **kwargs)['loss']
-                losses[f'loss_{name}'] = self.branch_loss_weight * loss
+            branches = [
+                self._get_loss(scores, data_samples, **kwargs)['loss']
+                for scores in self.branch_scores(feats)
+            ]
+            losses['loss_branches'] = (
+                self.branch_loss_weight * torch.stack(branches).sum()
+            )
         return losses
+
+    def branch_scores(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        """Compute the class scores of each branch alone, (N, num_classes) each."""
+        side = self.side_scores(feats)
+        return [self(feats) - side, side]
 
     def side_scores(self, feats: Sequence[Tensor]) -> Tensor:
         """Compute the score summand of the second scale, (1 or N, num_classes)."""

@@ -113,21 +113,6 @@ class MultiGAPHead(CAMHead):
             scores.append(score + self.map_offset(feats))
         return scores
 
-    def loss(
-        self, feats: Sequence[Tensor], data_samples: list, **kwargs: Any
-    ) -> dict[str, Tensor]:
-        """Loss of the class scores, and of those of each branch."""
-        losses = super().loss(tuple(feats), data_samples, **kwargs)  # pyright: ignore[reportArgumentType]
-        if self.branch_loss_weight:
-            branches = [
-                self._get_loss(score, data_samples, **kwargs)['loss']
-                for score in self.branch_scores(feats)
-            ]
-            losses['loss_branches'] = (
-                self.branch_loss_weight * torch.stack(branches).sum()
-            )
-        return losses
-
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
         """Pooled value of each feature map of each branch, (N, sum(in_channels)).
 
