@@ -31,3 +31,5 @@ model = dict(
     # Each branch is trained alone as well. Chosen on validation folds (docs/results.md).
     head=dict(side_channels=128, branch_loss_weight=0.5),
 )
+# Chosen on validation folds, as the branch losses.
+train_cfg = dict(max_epochs=20)

@@ -14,7 +14,7 @@ from mmlesion.evaluation.functional import bootstrap_folds, bootstrap_runs
 _VALUES = ('auc', 'accuracy')
 
 #: Columns of ``differences.csv``.
-DIFFERENCE_COLUMNS = (
+NODULE_DIFFERENCE_COLUMNS = (
     'first',
     'second',
     'seeds',
@@ -45,7 +45,7 @@ def nodule_differences(
         seed: Random seed of the resamples.
 
     Returns:
-        A row with :data:`DIFFERENCE_COLUMNS` for each pair.
+        A row with :data:`NODULE_DIFFERENCE_COLUMNS` for each pair.
 
     Raises:
         ValueError: If a nodule is not in the index, or both runs of a pair have not
@@ -101,7 +101,7 @@ def nodule_differences(
     return rows
 
 
-def difference_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def nodule_difference_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Format differences as a Markdown table.
 
     Args:

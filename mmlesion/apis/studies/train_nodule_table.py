@@ -22,8 +22,8 @@ from mmlesion.files import write_csv_table, write_text
 from mmlesion.registry import type_name
 
 from .nodule_differences import (
-    DIFFERENCE_COLUMNS,
-    difference_table,
+    NODULE_DIFFERENCE_COLUMNS,
+    nodule_difference_table,
     nodule_differences,
 )
 
@@ -144,8 +144,10 @@ def train_nodule_table(
             _pairs(list(runs)),
             index,
         )
-        write_csv_table(out_dir / 'differences.csv', DIFFERENCE_COLUMNS, differences)
-        table = f'{table}\n\n{difference_table(differences)}'
+        write_csv_table(
+            out_dir / 'differences.csv', NODULE_DIFFERENCE_COLUMNS, differences
+        )
+        table = f'{table}\n\n{nodule_difference_table(differences)}'
         write_text(out_dir / 'table.md', table + '\n')
     return table
 
